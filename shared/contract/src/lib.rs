@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The wire between `pms-emitter` and `crm-receiver`, and what both say on it.
+//!
+//! Everything here is a value or a pure function: no I/O, no async, no database, no HTTP server. The emitter builds
+//! an [`Envelope`] and signs its bytes with [`signature::sign`]; the receiver checks them with
+//! [`signature::verify`], and only a [`signature::Verified`] delivery can be parsed back into an envelope.
+
+#![warn(missing_docs)]
+
+pub mod clock;
+pub mod entity;
+pub mod envelope;
+pub mod event_type;
+pub mod id;
+pub mod json;
+pub mod money;
+pub mod problem;
+pub mod secret;
+pub mod signature;
+
+pub use clock::{Clock, UnixMillis, UnixSeconds};
+pub use entity::{EntityKind, EntityRef};
+pub use envelope::Envelope;
+pub use event_type::EventType;
+pub use id::{EntityId, EventId, GuestId, ProfileId, PropertyId, RequestId, ReservationId, TypedId};
+pub use money::{Currency, Money};
+pub use problem::{FieldError, Problem, ProblemCode};
+pub use secret::{Secret, SecretList};

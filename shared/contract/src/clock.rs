@@ -1,0 +1,139 @@
+//! Instants on the wire and in the tables, and the one trait that tells the time.
+//!
+//! Both engines store Unix milliseconds in a BIGINT; JSON shows RFC 3339 in UTC with milliseconds. The clock is a
+//! parameter everywhere, so that tests move it by hand.
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The latest instant that the wire carries: 9999-12-31T23:59:59.999Z, the end of RFC 3339's four-digit years.
+const LAST_MILLIS: i64 = 253_402_300_799_999;
+
+/// An instant in Unix milliseconds, from 1970 to the end of the year 9999.
+///
+/// JSON shows it as RFC 3339 in UTC; integer Unix milliseconds are read too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub i64);
+
+/// An instant in whole Unix seconds, as `webhook-timestamp` carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixSeconds(pub i64);
+
+/// Tells the time. The system's clock implements it in one place; tests move theirs by hand.
+pub trait Clock: Send + Sync + 'static {
+    /// The present instant.
+    fn now(&self) -> UnixMillis;
+}
+
+impl UnixMillis {
+    /// Reads RFC 3339 with any offset; the answer is in UTC, cut to milliseconds. None outside 1970 to 9999.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let timestamp: Timestamp = text.parse().ok()?;
+        Self::in_range(timestamp.as_millisecond())
+    }
+
+    /// The same instant if it lies between 1970 and the end of the year 9999.
+    pub fn in_range(millis: i64) -> Option<Self> {
+        (0..=LAST_MILLIS).contains(&millis).then_some(Self(millis))
+    }
+
+    /// Whole seconds, cut.
+    pub fn seconds(self) -> UnixSeconds {
+        UnixSeconds(self.0.div_euclid(1000))
+    }
+
+    /// This instant later by `millis`; it stays within the range of `i64`.
+    #[must_use]
+    pub fn plus_millis(self, millis: i64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// The calendar date of this instant in a time zone.
+    pub fn date_in(self, zone: &TimeZone) -> Date {
+        self.timestamp().to_zoned(zone.clone()).date()
+    }
+
+    /// RFC 3339 in UTC with milliseconds: `2026-03-14T09:26:53.589Z`.
+    pub fn to_rfc3339(self) -> String {
+        format!("{:.3}", self.timestamp())
+    }
+
+    fn timestamp(self) -> Timestamp {
+        let millis = self.0.clamp(0, LAST_MILLIS);
+        Timestamp::from_millisecond(millis).expect("the range of UnixMillis lies within jiff's")
+    }
+}
+
+impl From<UnixMillis> for i64 {
+    fn from(at: UnixMillis) -> Self {
+        at.0
+    }
+}
+
+impl Serialize for UnixMillis {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_rfc3339())
+    }
+}
+
+impl<'de> Deserialize<'de> for UnixMillis {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Instant;
+        impl de::Visitor<'_> for Instant {
+            type Value = UnixMillis;
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("an RFC 3339 time or integer Unix milliseconds")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<UnixMillis, E> {
+                UnixMillis::parse_rfc3339(text).ok_or_else(|| E::custom("not an RFC 3339 time"))
+            }
+            fn visit_i64<E: de::Error>(self, millis: i64) -> Result<UnixMillis, E> {
+                UnixMillis::in_range(millis).ok_or_else(|| E::custom("outside 1970 to 9999"))
+            }
+            fn visit_u64<E: de::Error>(self, millis: u64) -> Result<UnixMillis, E> {
+                self.visit_i64(i64::try_from(millis).unwrap_or(i64::MAX))
+            }
+        }
+        deserializer.deserialize_any(Instant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_rfc3339_with_milliseconds_and_reads_both_shapes() {
+        let at = UnixMillis(1_773_480_413_589);
+        assert_eq!(
+            serde_json::to_string(&at).unwrap(),
+            "\"2026-03-14T09:26:53.589Z\""
+        );
+        for text in [
+            "\"2026-03-14T09:26:53.589Z\"",
+            "\"2026-03-14T10:26:53.5899+01:00\"",
+            "1773480413589",
+        ] {
+            assert_eq!(serde_json::from_str::<UnixMillis>(text).unwrap(), at, "{text}");
+        }
+    }
+
+    #[test]
+    fn whole_seconds_keep_their_three_decimals() {
+        assert_eq!(UnixMillis(0).to_rfc3339(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn refuses_what_is_not_an_instant() {
+        for text in ["\"2026-03-14\"", "\"\"", "-1", "253402300800000", "1.5", "true"] {
+            assert!(serde_json::from_str::<UnixMillis>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_date_is_the_zones_own() {
+        let zone = TimeZone::get("Europe/Lisbon").unwrap();
+        let at = UnixMillis::parse_rfc3339("2016-07-01T23:30:00Z").unwrap();
+        assert_eq!(at.date_in(&zone).to_string(), "2016-07-02");
+    }
+}

@@ -1,0 +1,230 @@
+//! The envelope of an event: what stands around its payload.
+//!
+//! The emitter serialises it once, in the transaction of the change, and sends those bytes unchanged on every attempt
+//! and replay. The receiver reads it from a verified delivery; it asks only for what it cannot do without, and keeps
+//! fields that it does not know.
+
+use crate::{
+    clock::UnixMillis,
+    entity::{EntityKind, EntityRef},
+    event_type::{EventType, SCHEMA_VERSION},
+    id::{IdempotencyKey, PropertyId, is_valid_id},
+    json,
+    problem::FieldError,
+    signature::Verified,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The longest event type, in bytes; the tables' columns are as wide.
+pub const EVENT_TYPE_LEN_MAX: usize = 64;
+
+/// One event: one commit of one entity, with its whole state after the change.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Envelope {
+    /// The event's type, known to the catalogue or not.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Equal to `webhook-id`; the same on every retry and replay.
+    pub idempotency_key: IdempotencyKey,
+    /// When the change was committed.
+    pub timestamp: UnixMillis,
+    /// The version of the payload's shape.
+    pub schema_version: u32,
+    /// The property that the entity belongs to; only events about no entity may lack it.
+    pub property_id: Option<PropertyId>,
+    /// What changed; `ping` has none.
+    pub entity: Option<EntityRef>,
+    /// What ties this event to the request that caused it.
+    pub correlation_id: Option<String>,
+    /// The names of the fields that changed.
+    #[serde(default)]
+    pub changed: Vec<String>,
+    /// The whole state after the change.
+    pub payload: Map<String, Value>,
+}
+
+/// The members of an envelope as they came, each still to be checked.
+#[derive(Deserialize)]
+struct RawEnvelope {
+    #[serde(default, rename = "type")]
+    event_type: Value,
+    #[serde(default)]
+    idempotency_key: Value,
+    #[serde(default)]
+    timestamp: Value,
+    #[serde(default)]
+    schema_version: Value,
+    #[serde(default)]
+    property_id: Value,
+    #[serde(default)]
+    entity: Value,
+    #[serde(default)]
+    correlation_id: Value,
+    #[serde(default)]
+    changed: Value,
+    #[serde(default)]
+    payload: Value,
+}
+
+impl Envelope {
+    /// The type, if it is in the catalogue and its payload has a shape that this version knows.
+    pub fn known_type(&self) -> Option<EventType> {
+        EventType::known(&self.event_type).filter(|_| self.schema_version == SCHEMA_VERSION)
+    }
+
+    /// The bytes that are signed and sent.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an envelope always serialises")
+    }
+
+    /// Reads the envelope of a delivery whose signature was checked, or says everything that is wrong with it.
+    pub fn parse(delivery: &Verified) -> Result<Self, Vec<FieldError>> {
+        let whole = |code: &str, message: String| vec![FieldError::new("", code, message)];
+        let value = json::parse(delivery.body()).map_err(|why| whole("invalid_json", why.to_string()))?;
+        if !value.is_object() {
+            return Err(whole("not_an_object", "the body is not a JSON object".to_owned()));
+        }
+        let raw: RawEnvelope = serde_json::from_value(value)
+            .map_err(|_| whole("not_an_object", "the body is no envelope".to_owned()))?;
+        raw.check(delivery.id())
+    }
+}
+
+impl RawEnvelope {
+    fn check(self, webhook_id: &IdempotencyKey) -> Result<Envelope, Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let event_type = take(&mut errors, "/type", self.event_type, event_type_of);
+        let idempotency_key = take(&mut errors, "/idempotency_key", self.idempotency_key, typed);
+        let timestamp = take(&mut errors, "/timestamp", self.timestamp, typed);
+        let schema_version = take(&mut errors, "/schema_version", self.schema_version, typed::<u32>);
+        let property_id = take_optional(&mut errors, "/property_id", self.property_id, typed);
+        let entity = take_optional(&mut errors, "/entity", self.entity, entity_of);
+        let correlation_id = take_optional(
+            &mut errors,
+            "/correlation_id",
+            self.correlation_id,
+            correlation_of,
+        );
+        let changed = take_optional(&mut errors, "/changed", self.changed, typed);
+        let payload = take_optional(&mut errors, "/payload", self.payload, typed);
+        if idempotency_key.as_ref().is_some_and(|key| key != webhook_id) {
+            errors.push(FieldError::new(
+                "/idempotency_key",
+                "differs",
+                "differs from the webhook-id header",
+            ));
+        }
+        let kind = event_type
+            .as_deref()
+            .and_then(EventType::known)
+            .and_then(EventType::entity_kind);
+        if let Some(kind) = kind {
+            require_entity(&mut errors, &kind, entity.as_ref(), property_id.as_ref());
+        }
+        match (event_type, idempotency_key, timestamp, schema_version) {
+            (Some(event_type), Some(idempotency_key), Some(timestamp), Some(schema_version))
+                if errors.is_empty() =>
+            {
+                Ok(Envelope {
+                    event_type,
+                    idempotency_key,
+                    timestamp,
+                    schema_version,
+                    property_id,
+                    entity,
+                    correlation_id,
+                    changed: changed.unwrap_or_default(),
+                    payload: payload.unwrap_or_default(),
+                })
+            }
+            _ => Err(errors),
+        }
+    }
+}
+
+fn require_entity(
+    errors: &mut Vec<FieldError>,
+    kind: &EntityKind,
+    entity: Option<&EntityRef>,
+    property: Option<&PropertyId>,
+) {
+    match entity {
+        None => missing_once(errors, "/entity"),
+        Some(entity) if entity.kind != *kind => {
+            errors.push(FieldError::new(
+                "/entity/kind",
+                "differs",
+                "is not the kind that the type is about",
+            ));
+        }
+        Some(_) => {}
+    }
+    if property.is_none() {
+        missing_once(errors, "/property_id");
+    }
+}
+
+/// A field that was there but wrong has its error already.
+fn missing_once(errors: &mut Vec<FieldError>, pointer: &str) {
+    if errors.iter().all(|error| error.pointer != pointer) {
+        errors.push(FieldError::new(pointer, "required", "is required"));
+    }
+}
+
+fn take<T>(
+    errors: &mut Vec<FieldError>,
+    pointer: &str,
+    value: Value,
+    read: impl Fn(Value) -> Option<T>,
+) -> Option<T> {
+    if value.is_null() {
+        errors.push(FieldError::new(pointer, "required", "is required"));
+        return None;
+    }
+    take_optional(errors, pointer, value, read)
+}
+
+fn take_optional<T>(
+    errors: &mut Vec<FieldError>,
+    pointer: &str,
+    value: Value,
+    read: impl Fn(Value) -> Option<T>,
+) -> Option<T> {
+    if value.is_null() {
+        return None;
+    }
+    let read = read(value);
+    if read.is_none() {
+        errors.push(FieldError::new(
+            pointer,
+            "invalid",
+            "is not of the form that the contract asks for",
+        ));
+    }
+    read
+}
+
+fn typed<T: for<'de> Deserialize<'de>>(value: Value) -> Option<T> {
+    serde_json::from_value(value).ok()
+}
+
+fn event_type_of(value: Value) -> Option<String> {
+    let name: String = typed(value)?;
+    let shaped = name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._".contains(&byte));
+    (shaped && (1..=EVENT_TYPE_LEN_MAX).contains(&name.len())).then_some(name)
+}
+
+fn entity_of(value: Value) -> Option<EntityRef> {
+    let entity: EntityRef = typed(value)?;
+    (entity.version >= 1 && is_valid_id(entity.kind.as_str())).then_some(entity)
+}
+
+fn correlation_of(value: Value) -> Option<String> {
+    typed(value).filter(|id: &String| is_valid_id(id))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! The catalogue of events: what each type is called on the wire.
+//!
+//! One commit makes one event of the most specific type. Every event carries the full state, so a consumer may ignore
+//! the type; a type that is not in this list is kept by the receiver and marked `ignored`.
+
+use crate::entity::EntityKind;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The version of the payloads that this code writes and folds.
+pub const SCHEMA_VERSION: u32 = 1;
+
+macro_rules! event_types {
+    ($($variant:ident = $name:literal,)*) => {
+        /// A type of event that Guestwire knows.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum EventType {
+            $(
+                #[doc = concat!("`", $name, "`")]
+                #[serde(rename = $name)]
+                $variant,
+            )*
+        }
+
+        impl EventType {
+            /// Every known type.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The type as it stands on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// The type of that name, if it is in the catalogue.
+            pub fn known(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+event_types! {
+    GuestCreated = "guest.created",
+    GuestUpdated = "guest.updated",
+    GuestConsentChanged = "guest.consent_changed",
+    GuestMerged = "guest.merged",
+    GuestUnmerged = "guest.unmerged",
+    GuestDeleted = "guest.deleted",
+    GuestErased = "guest.erased",
+    ReservationCreated = "reservation.created",
+    ReservationUpdated = "reservation.updated",
+    ReservationConfirmed = "reservation.confirmed",
+    ReservationCancelled = "reservation.cancelled",
+    ReservationReinstated = "reservation.reinstated",
+    ReservationCheckedIn = "reservation.checked_in",
+    ReservationCheckInReverted = "reservation.check_in_reverted",
+    ReservationCheckedOut = "reservation.checked_out",
+    ReservationCheckOutReverted = "reservation.check_out_reverted",
+    ReservationNoShow = "reservation.no_show",
+    ReservationRoomAssigned = "reservation.room_assigned",
+    ReservationDeleted = "reservation.deleted",
+    Ping = "ping",
+}
+
+impl EventType {
+    /// The kind of entity that events of this type are about; `ping` is about none.
+    pub fn entity_kind(self) -> Option<EntityKind> {
+        match self.as_str().split_once('.') {
+            Some(("guest", _)) => Some(EntityKind::Guest),
+            Some(("reservation", _)) => Some(EntityKind::Reservation),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
