@@ -211,6 +211,15 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_lists_every_code_with_its_status() {
+        let page = include_str!("../../../docs/errors.md");
+        for code in ProblemCode::ALL {
+            let row = format!("| `{}` | {} | {} |", code.as_str(), code.status(), code.title());
+            assert!(page.contains(&row), "docs/errors.md lacks: {row}");
+        }
+    }
+
+    #[test]
     fn codes_are_unique() {
         let codes: HashSet<_> = ProblemCode::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(codes.len(), ProblemCode::ALL.len());
