@@ -21,7 +21,9 @@ pub use clock::{Clock, UnixMillis, UnixSeconds};
 pub use entity::{EntityKind, EntityRef};
 pub use envelope::Envelope;
 pub use event_type::EventType;
-pub use id::{EntityId, EventId, GuestId, ProfileId, PropertyId, RequestId, ReservationId, TypedId};
+pub use id::{
+    EntityId, EventId, GuestId, ProfileId, PropertyId, RequestId, ReservationId, SourceId, TypedId,
+};
 pub use money::{Currency, Money};
 pub use problem::{FieldError, Problem, ProblemCode};
 pub use secret::{Secret, SecretList};

@@ -1,0 +1,9 @@
+//! Taking webhooks in: from header lines and raw bytes to a committed row, or to an answer that says why not.
+//!
+//! ```text
+//! RawDelivery --verify--> Verified --parse, payload--> Arrival --batcher--> Accepted::{New, Duplicate, IdReuse}
+//! ```
+//! Each step is a type, so that unverified bytes cannot be parsed and nothing unparsed is kept. The unique key of the
+//! inbox decides what is new; the cache and the joining in memory only save work.
+
+pub mod payload;
