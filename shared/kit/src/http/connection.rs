@@ -1,0 +1,109 @@
+//! One connection from its first byte to its last.
+
+use super::{Server, serve::ServeSettings, write_deadline::WriteDeadline};
+use crate::lifecycle::Lifecycle;
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// How long a closing connection waits for the peer to stop sending.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+/// How many bytes it takes in meanwhile.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// The answer to a connection beyond the cap, whatever it would have asked.
+const NO_ROOM: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// What all connections of one listener share.
+pub(super) struct Shared {
+    pub(super) server: Server,
+    pub(super) settings: ServeSettings,
+    pub(super) lifecycle: Lifecycle,
+}
+
+/// Serves requests until the peer closes, a limit is broken, or a stop drains it.
+pub(super) async fn run(stream: TcpStream, remote: SocketAddr, shared: Arc<Shared>) {
+    let lifecycle = shared.lifecycle.clone();
+    tokio::select! {
+        biased;
+        () = lifecycle.aborting() => {}
+        () = talk(stream, remote, shared) => {}
+    }
+}
+
+async fn talk(stream: TcpStream, remote: SocketAddr, shared: Arc<Shared>) {
+    // Answers are written whole, so waiting to fill a packet only delays them. A socket that refuses works as well.
+    let _ = stream.set_nodelay(true);
+    let settings = &shared.settings;
+    let io = TokioIo::new(WriteDeadline::new(stream, settings.write_timeout));
+    let answering = Arc::clone(&shared);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let shared = Arc::clone(&answering);
+        Box::pin(async move { Ok::<_, Infallible>(shared.server.answer(request, Some(remote)).await) })
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_read_timeout)
+        .max_headers(settings.headers_max)
+        .max_buf_size(settings.buffer_bytes_max)
+        .serve_connection(io, service);
+    let mut stopping = pin!(shared.lifecycle.stopping());
+    let mut draining = false;
+    let ended = poll_fn(|context| {
+        if !draining && stopping.as_mut().poll(context).is_ready() {
+            draining = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        connection.poll_without_shutdown(context)
+    })
+    .await;
+    if let Err(error) = ended {
+        // The peer's doing, and it may be a flood: no more than a trace of it.
+        tracing::debug!(error = %error, "connection ended");
+    }
+    close(connection.into_parts().io.into_inner().into_inner()).await;
+}
+
+/// Tells a connection beyond the cap to come back later.
+pub(super) async fn refuse(mut stream: TcpStream, lifecycle: Lifecycle) {
+    tokio::select! {
+        biased;
+        () = lifecycle.aborting() => {}
+        () = async {
+            if matches!(timeout(LINGER_TIME, stream.write_all(NO_ROOM)).await, Ok(Ok(()))) {
+                close(stream).await;
+            }
+        } => {}
+    }
+}
+
+/// Closes so that the last answer arrives: a socket closed over unread bytes is reset, and a reset may overtake the
+/// answer. So the peer is told first, and what it still sends is taken in for a moment.
+async fn close(mut stream: TcpStream) {
+    let draining = async {
+        stream.shutdown().await?;
+        let mut dropped = [0; 4096];
+        let mut taken = 0;
+        while taken < LINGER_BYTES_MAX {
+            match stream.read(&mut dropped).await? {
+                0 => break,
+                some => taken += some,
+            }
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    // Either way it is closed now.
+    let _ = timeout(LINGER_TIME, draining).await;
+}

@@ -1,0 +1,125 @@
+//! Who asked what: the ids that one request carries through logs, events and answers.
+
+use crate::random::Ids;
+use contract::{RequestId, TypedId};
+use http::{HeaderMap, Method};
+use std::net::SocketAddr;
+
+/// Names the request, in and out.
+pub const REQUEST_ID: &str = "x-request-id";
+/// Names the chain of requests and events that this one belongs to.
+pub const CORRELATION_ID: &str = "x-correlation-id";
+/// The trace context of the W3C.
+pub const TRACEPARENT: &str = "traceparent";
+
+/// The identity of one request. It holds neither the query nor the body, so all of it may be logged but `path`.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    /// The client's `x-request-id` if it is a valid id, else a new one.
+    pub request_id: RequestId,
+    /// The client's `x-correlation-id` if it is a valid id, else the request id.
+    pub correlation_id: RequestId,
+    /// The client's `traceparent` if it is well-formed.
+    pub traceparent: Option<String>,
+    /// The method as it was sent.
+    pub method: Method,
+    /// The path as it was sent, without the query.
+    pub path: String,
+    /// The other end of the connection.
+    pub remote: Option<SocketAddr>,
+}
+
+impl RequestContext {
+    /// Reads the ids from the headers and makes those that are missing, repeated or malformed.
+    pub fn new(
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        remote: Option<SocketAddr>,
+        ids: &Ids,
+    ) -> Self {
+        let request_id: RequestId = single(headers, REQUEST_ID)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| {
+                ids.new_id(RequestId::PREFIX)
+                    .parse()
+                    .expect("the ids we make are valid ids")
+            });
+        let correlation_id = single(headers, CORRELATION_ID)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| request_id.clone());
+        let traceparent = single(headers, TRACEPARENT)
+            .filter(|text| is_traceparent(text))
+            .map(str::to_owned);
+        Self {
+            request_id,
+            correlation_id,
+            traceparent,
+            method: method.clone(),
+            path: path.to_owned(),
+            remote,
+        }
+    }
+}
+
+/// The value of a header that stands exactly once and is visible ASCII.
+fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(only), None) => only.to_str().ok(),
+        _ => None,
+    }
+}
+
+/// Whether a text is a `traceparent` of version 00 (W3C Trace Context, section 3.2.2).
+pub fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let [version, trace, parent, flags] = parts[..] else {
+        return false;
+    };
+    let lower_hex = |part: &str, len: usize| {
+        part.len() == len
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    };
+    let not_zero = |part: &str| part.bytes().any(|byte| byte != b'0');
+    version == "00"
+        && lower_hex(trace, 32)
+        && not_zero(trace)
+        && lower_hex(parent, 16)
+        && not_zero(parent)
+        && lower_hex(flags, 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traceparent_is_checked_part_by_part() {
+        assert!(is_traceparent(
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        ));
+        for bad in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+        ] {
+            assert!(!is_traceparent(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_stands_twice_is_none() {
+        let mut headers = HeaderMap::new();
+        headers.append(REQUEST_ID, "a".parse().unwrap());
+        assert_eq!(single(&headers, REQUEST_ID), Some("a"));
+        headers.append(REQUEST_ID, "b".parse().unwrap());
+        assert_eq!(single(&headers, REQUEST_ID), None);
+    }
+}

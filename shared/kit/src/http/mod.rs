@@ -1,0 +1,30 @@
+//! Serving HTTP: an accept loop with limits, routes, requests, answers.
+//!
+//! The way of a request: [`serve()`] accepts and bounds the connection, gives the request its [`RequestContext`], and
+//! hands it to the [`Router`], whose [`Endpoint`]s call a handler with a [`Request`] and turn its result, an answer or
+//! a problem, into a [`Response`]. Handlers see no framework: only this module and the services' `http/` import warp.
+
+pub mod body;
+mod connection;
+pub mod context;
+pub mod reply;
+pub mod request;
+pub mod route;
+pub mod router;
+mod serve;
+mod server;
+mod write_deadline;
+
+pub use body::Body;
+pub use context::RequestContext;
+pub use request::Request;
+pub use route::{Endpoint, delete, get, patch, post, put};
+pub use router::Router;
+pub use serve::{ServeSettings, serve};
+pub use server::Server;
+
+/// An answer on its way out.
+pub type Response = warp::reply::Response;
+
+/// One endpoint, or all of them, as warp sees it.
+pub type Route = warp::filters::BoxedFilter<(Response,)>;

@@ -1,0 +1,96 @@
+//! What a handler is given: the request's parts, read on demand.
+
+use super::{
+    body::{self, Body, BodyLimits, BodyStream},
+    context::RequestContext,
+};
+use contract::{Problem, ProblemCode};
+use http::{HeaderMap, header::CONTENT_LENGTH};
+use std::{str::FromStr, sync::Arc};
+
+/// The parameters of a path by their names, percent-decoded.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PathParams(pub(super) Vec<(&'static str, String)>);
+
+/// One request. Its body is still on the wire until [`Request::read_body`].
+pub struct Request {
+    /// Who asked what.
+    pub context: Arc<RequestContext>,
+    /// All headers.
+    pub headers: HeaderMap,
+    pub(super) params: PathParams,
+    pub(super) query: String,
+    pub(super) chunks: BodyStream,
+    pub(super) limits: BodyLimits,
+}
+
+impl std::fmt::Debug for Request {
+    /// Neither headers nor query nor body: they may hold secrets and personal data.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Request")
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Request {
+    /// A parameter of the path, decoded.
+    ///
+    /// # Panics
+    /// When the endpoint's pattern has no parameter of that name.
+    pub fn param(&self, name: &str) -> &str {
+        let found = self.params.0.iter().find(|(known, _)| *known == name);
+        &found.expect("the endpoint's pattern names this parameter").1
+    }
+
+    /// A parameter of the path as an id.
+    ///
+    /// # Errors
+    /// 404 when it is no valid id: nothing can be found under it.
+    ///
+    /// # Panics
+    /// As [`Request::param`].
+    pub fn id<T: FromStr>(&self, name: &str) -> Result<T, Problem> {
+        self.param(name)
+            .parse()
+            .map_err(|_| Problem::new(ProblemCode::NotFound))
+    }
+
+    /// The raw query string, without its `?`; empty when there is none.
+    pub fn query(&self) -> &str {
+        &self.query
+    }
+
+    /// A header that may stand once.
+    ///
+    /// # Errors
+    /// 400 when it stands more than once or is not visible ASCII: which one is meant cannot be known.
+    pub fn header(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let mut values = self.headers.get_all(name).iter();
+        let first = values.next();
+        let malformed = || {
+            Problem::new(ProblemCode::InvalidRequest)
+                .with_detail(format!("the header {name} is malformed or repeated"))
+        };
+        if values.next().is_some() {
+            return Err(malformed());
+        }
+        first
+            .map(|value| value.to_str().map_err(|_| malformed()))
+            .transpose()
+    }
+
+    /// Reads the raw body, at most `limit` bytes. A second call reads nothing more.
+    ///
+    /// # Errors
+    /// 413 as soon as the declared or the real length is over the limit, 408 at the deadline, 503 when too many bytes
+    /// of bodies are in memory, 400 when it breaks off.
+    pub async fn read_body(&mut self, limit: usize) -> Result<Body, Problem> {
+        let declared = self
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.parse::<u64>().ok());
+        Ok(body::read(&mut self.chunks, declared, limit, &self.limits).await?)
+    }
+}

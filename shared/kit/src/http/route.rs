@@ -1,0 +1,276 @@
+//! One line per endpoint: a method, a path pattern, a handler.
+//!
+//! ```ignore
+//! vec![get("/guests", &app, list_guests), post("/guests", &app, create_guest), get("/guests/{id}", &app, get_guest)]
+//! ```
+//! A handler is an async function of the state and the [`Request`]. It answers a [`Response`] or an error that becomes
+//! a problem; it never rejects, so no other endpoint is asked once a pattern and its method match.
+
+use super::{
+    Response, Route,
+    body::{BodyLimits, BodyStream, Broken},
+    context::RequestContext,
+    reply,
+    request::{PathParams, Request},
+};
+use bytes::Buf;
+use contract::Problem;
+use futures::{FutureExt, StreamExt, future::BoxFuture};
+use http::{HeaderMap, Method};
+use percent_encoding::percent_decode_str;
+use std::{
+    future::{Future, ready},
+    sync::Arc,
+};
+use warp::{Filter, Rejection};
+
+/// What the server adds to a request before it is routed.
+#[derive(Clone, Debug)]
+pub(super) struct Inbound {
+    pub(super) context: Arc<RequestContext>,
+    pub(super) limits: BodyLimits,
+}
+
+/// The pattern that a request matched, on its answer: the access log names it instead of the path.
+#[derive(Clone, Debug)]
+pub(super) struct MatchedRoute(pub(super) Arc<Pattern>);
+
+type Call = Arc<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>;
+
+/// A method, a pattern and what answers them.
+pub struct Endpoint {
+    pub(super) method: Method,
+    path: &'static str,
+    call: Call,
+}
+
+/// A path of literal segments and `{parameters}`.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    pub(super) text: String,
+    segments: Vec<Segment>,
+}
+
+#[derive(Debug)]
+enum Segment {
+    Literal(String),
+    Param(&'static str),
+}
+
+/// GET, which answers HEAD too.
+pub fn get<S, H, F, E>(pattern: &'static str, state: &S, handler: H) -> Endpoint
+where
+    S: Clone + Send + Sync + 'static,
+    H: Fn(S, Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response, E>> + Send + 'static,
+    E: Into<Problem>,
+{
+    Endpoint::new(Method::GET, pattern, state, handler)
+}
+
+/// POST.
+pub fn post<S, H, F, E>(pattern: &'static str, state: &S, handler: H) -> Endpoint
+where
+    S: Clone + Send + Sync + 'static,
+    H: Fn(S, Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response, E>> + Send + 'static,
+    E: Into<Problem>,
+{
+    Endpoint::new(Method::POST, pattern, state, handler)
+}
+
+/// PUT.
+pub fn put<S, H, F, E>(pattern: &'static str, state: &S, handler: H) -> Endpoint
+where
+    S: Clone + Send + Sync + 'static,
+    H: Fn(S, Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response, E>> + Send + 'static,
+    E: Into<Problem>,
+{
+    Endpoint::new(Method::PUT, pattern, state, handler)
+}
+
+/// PATCH.
+pub fn patch<S, H, F, E>(pattern: &'static str, state: &S, handler: H) -> Endpoint
+where
+    S: Clone + Send + Sync + 'static,
+    H: Fn(S, Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response, E>> + Send + 'static,
+    E: Into<Problem>,
+{
+    Endpoint::new(Method::PATCH, pattern, state, handler)
+}
+
+/// DELETE.
+pub fn delete<S, H, F, E>(pattern: &'static str, state: &S, handler: H) -> Endpoint
+where
+    S: Clone + Send + Sync + 'static,
+    H: Fn(S, Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response, E>> + Send + 'static,
+    E: Into<Problem>,
+{
+    Endpoint::new(Method::DELETE, pattern, state, handler)
+}
+
+impl Endpoint {
+    /// An endpoint of any method. The pattern begins with `/`; `{name}` stands for one segment.
+    pub fn new<S, H, F, E>(method: Method, pattern: &'static str, state: &S, handler: H) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+        H: Fn(S, Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Response, E>> + Send + 'static,
+        E: Into<Problem>,
+    {
+        let state = state.clone();
+        let call: Call = Arc::new(move |request: Request| {
+            let context = Arc::clone(&request.context);
+            let answering = handler(state.clone(), request);
+            answering
+                .map(move |answer| answer.unwrap_or_else(|error| reply::problem(&error.into(), &context)))
+                .boxed()
+        });
+        Self {
+            method,
+            path: pattern,
+            call,
+        }
+    }
+
+    /// Its pattern under a base path.
+    pub(super) fn pattern(&self, base: &str) -> Arc<Pattern> {
+        Arc::new(Pattern::new(base, self.path))
+    }
+
+    /// As warp sees it: it passes on whatever does not match, and answers everything that does.
+    pub(super) fn into_route(self, pattern: Arc<Pattern>) -> Route {
+        let Self {
+            method: wanted, call, ..
+        } = self;
+        let matched = Arc::clone(&pattern);
+        // Method and path are the context's: warp's own path filter panics on a target without a path.
+        warp::ext::get::<Inbound>()
+            .and_then(move |inbound: Inbound| {
+                let method = &inbound.context.method;
+                let right = method == wanted || (method == Method::HEAD && wanted == Method::GET);
+                let params = if right {
+                    pattern.matches(&inbound.context.path)
+                } else {
+                    None
+                };
+                ready(
+                    params
+                        .map(|params| (inbound, params))
+                        .ok_or_else(warp::reject::not_found),
+                )
+            })
+            .untuple_one()
+            .and(warp::header::headers_cloned())
+            .and(warp::query::raw().or(warp::any().map(String::new)).unify())
+            .and(chunks())
+            .then(
+                move |inbound: Inbound, params, headers: HeaderMap, query, chunks| {
+                    let matched = MatchedRoute(Arc::clone(&matched));
+                    let Inbound { context, limits } = inbound;
+                    let answering = call(Request {
+                        context,
+                        headers,
+                        params,
+                        query,
+                        chunks,
+                        limits,
+                    });
+                    answering.map(move |mut response| {
+                        response.extensions_mut().insert(matched);
+                        response
+                    })
+                },
+            )
+            .boxed()
+    }
+}
+
+fn chunks() -> impl Filter<Extract = (BodyStream,), Error = Rejection> + Clone {
+    warp::body::stream().map(|stream| {
+        let chunks = StreamExt::map(stream, |chunk: Result<_, warp::Error>| match chunk {
+            Ok(mut buffer) => Ok(take(&mut buffer)),
+            Err(_) => Err(Broken),
+        });
+        chunks.fuse().boxed()
+    })
+}
+
+/// The chunk's bytes: handed over, not copied, since hyper's chunks are `Bytes`.
+fn take<B: Buf>(buffer: &mut B) -> bytes::Bytes {
+    buffer.copy_to_bytes(buffer.remaining())
+}
+
+impl Pattern {
+    fn new(base: &str, pattern: &'static str) -> Self {
+        let literals = base
+            .split('/')
+            .skip(1)
+            .map(|literal| Segment::Literal(literal.to_owned()));
+        let own = pattern.split('/').skip(1).map(|segment| {
+            match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+                Some(name) => Segment::Param(name),
+                None => Segment::Literal(segment.to_owned()),
+            }
+        });
+        Self {
+            text: format!("{base}{pattern}"),
+            segments: literals.chain(own).collect(),
+        }
+    }
+
+    /// The parameters, decoded, if the raw path matches segment by segment. An empty segment is no parameter, and
+    /// neither is one that is not UTF-8.
+    pub(super) fn matches(&self, path: &str) -> Option<PathParams> {
+        let mut params = Vec::new();
+        let mut given = path.split('/').skip(1);
+        for segment in &self.segments {
+            let text = given.next()?;
+            match segment {
+                Segment::Literal(literal) if literal == text => {}
+                Segment::Literal(_) => return None,
+                Segment::Param(_) if text.is_empty() => return None,
+                Segment::Param(name) => {
+                    params.push((*name, percent_decode_str(text).decode_utf8().ok()?.into_owned()));
+                }
+            }
+        }
+        given.next().is_none().then_some(PathParams(params))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_segment_by_segment_and_decodes() {
+        let pattern = Pattern::new("/api/v1", "/guests/{id}/notes/{note}");
+        let params = pattern.matches("/api/v1/guests/g%2D1/notes/caf%C3%A9").unwrap();
+        assert_eq!(params.0, [("id", "g-1".to_owned()), ("note", "café".to_owned())]);
+        for other in [
+            "/api/v1/guests//notes/x",
+            "/api/v1/guests/g/notes",
+            "/api/v1/guests/g/notes/x/",
+            "/api/v1/guests/g/notes/x/y",
+            "/api/v1/guests/g/notes/%ff",
+            "/api/v2/guests/g/notes/x",
+            "/guests/g/notes/x",
+            "",
+        ] {
+            assert!(pattern.matches(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_slash_stays_inside_its_parameter() {
+        let pattern = Pattern::new("", "/guests/{id}");
+        assert_eq!(
+            pattern.matches("/guests/a%2Fb").unwrap().0,
+            [("id", "a/b".to_owned())]
+        );
+    }
+}

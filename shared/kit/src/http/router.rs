@@ -1,0 +1,131 @@
+//! All endpoints of a service as one route that answers everything: 404 and a true 405 included.
+
+use super::{
+    Response, Route,
+    context::RequestContext,
+    reply,
+    route::{Endpoint, Inbound, Pattern},
+};
+use contract::{Problem, ProblemCode};
+use http::Method;
+use std::{convert::Infallible, sync::Arc};
+use warp::{Filter, Rejection};
+
+/// The route table of one service.
+///
+/// Invariant: no two entries have the same method and pattern. Where patterns overlap, the first in the list answers.
+#[derive(Default)]
+pub struct Router {
+    entries: Vec<(Endpoint, Arc<Pattern>)>,
+}
+
+/// An answer that nobody gave: the server turns it into a problem.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unanswered;
+
+impl Router {
+    /// An empty table: everything is 404.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds endpoints under a base path, `""` or `/some/path` without a slash at its end.
+    ///
+    /// # Panics
+    /// When a method and pattern stand twice: route tables are code, and the second could never be reached.
+    #[must_use]
+    pub fn mount(mut self, base: &str, endpoints: Vec<Endpoint>) -> Self {
+        for endpoint in endpoints {
+            let pattern = endpoint.pattern(base);
+            let twice = self
+                .entries
+                .iter()
+                .any(|(other, known)| other.method == endpoint.method && known.text == pattern.text);
+            assert!(
+                !twice,
+                "{} {} stands twice in the route table",
+                endpoint.method, pattern.text
+            );
+            self.entries.push((endpoint, pattern));
+        }
+        self
+    }
+
+    /// Method and pattern of every endpoint, in order.
+    pub fn table(&self) -> impl Iterator<Item = (&Method, &str)> {
+        self.entries
+            .iter()
+            .map(|(endpoint, pattern)| (&endpoint.method, pattern.text.as_str()))
+    }
+
+    /// One route. It is boxed after every step: unboxed chains of `or` take minutes to compile.
+    pub(super) fn into_route(self) -> Route {
+        let table: Arc<[_]> = self
+            .entries
+            .iter()
+            .map(|(endpoint, pattern)| (endpoint.method.clone(), Arc::clone(pattern)))
+            .collect();
+        let nothing = warp::any()
+            .and_then(|| async { Err::<Response, _>(warp::reject::not_found()) })
+            .boxed();
+        self.entries
+            .into_iter()
+            .map(|(endpoint, pattern)| endpoint.into_route(pattern))
+            .fold(nothing, |routes, route| routes.or(route).unify().boxed())
+            .or(elsewhere(table))
+            .unify()
+            .recover(unanswered)
+            .unify()
+            .boxed()
+    }
+}
+
+type Table = Arc<[(Method, Arc<Pattern>)]>;
+
+/// What no endpoint answered: 405 where the path has other methods, else 404.
+fn elsewhere(table: Table) -> Route {
+    warp::ext::get::<Inbound>()
+        .map(move |inbound: Inbound| {
+            let RequestContext { method, path, .. } = &*inbound.context;
+            // CONNECT names no path of ours, so it is refused as a method, wherever it points.
+            let allowed = allowed(&table, (method != Method::CONNECT).then_some(path.as_str()));
+            if allowed.is_empty() {
+                reply::problem(&Problem::new(ProblemCode::NotFound), &inbound.context)
+            } else {
+                reply::method_not_allowed(&allowed, &inbound.context)
+            }
+        })
+        .boxed()
+}
+
+/// The methods of a path, or of all paths, as `Allow` lists them.
+fn allowed(table: &[(Method, Arc<Pattern>)], path: Option<&str>) -> String {
+    let mut methods: Vec<&str> = Vec::new();
+    for (method, pattern) in table {
+        if path.is_some_and(|path| pattern.matches(path).is_none()) {
+            continue;
+        }
+        let with_head: &[&str] = if method == Method::GET {
+            &["GET", "HEAD"]
+        } else {
+            &[method.as_str()]
+        };
+        for name in with_head {
+            if !methods.contains(name) {
+                methods.push(name);
+            }
+        }
+    }
+    methods.join(", ")
+}
+
+/// Nothing rejects on purpose: whatever arrives here is a mistake of ours, logged and answered as one.
+async fn unanswered(rejection: Rejection) -> Result<Response, Infallible> {
+    tracing::error!(?rejection, "a filter rejected");
+    let mut response = Response::default();
+    response.extensions_mut().insert(Unanswered);
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests;

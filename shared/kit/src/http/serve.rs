@@ -1,0 +1,101 @@
+//! The accept loop: warp's own server has no time-out at all, so its service is served here, with limits.
+//!
+//! HTTP/1.1 only: the attacks on HTTP/2 (rapid reset, CONTINUATION and settings floods) have nothing to aim at.
+
+use super::{
+    Server,
+    connection::{self, Shared},
+};
+use crate::lifecycle::Lifecycle;
+use std::{sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::task::TaskTracker;
+
+/// Connections at once by default.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// How long a request's head may take, and how long a kept connection may be silent, by default.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer may fall behind in reading its answer by default.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Headers of one request by default; one more is 431.
+pub const HEADERS_MAX: usize = 100;
+/// Bytes that a connection buffers, which also bounds the head of a request: beyond it 431.
+pub const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Connections beyond the cap that are being told so at once; further ones are just closed.
+const REFUSALS_MAX: usize = 256;
+/// The pause after a failed accept, as when file descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The limits of one listener.
+#[derive(Clone, Debug)]
+pub struct ServeSettings {
+    /// Connections at once; further ones get a 503 and are closed.
+    pub connections_max: usize,
+    /// For a request's head, and for the silence between requests.
+    pub header_read_timeout: Duration,
+    /// From a write that the peer does not take whole until one that it does.
+    pub write_timeout: Duration,
+    /// Headers of one request.
+    pub headers_max: usize,
+    /// Bytes that a connection buffers; at least 8192.
+    pub buffer_bytes_max: usize,
+}
+
+impl Default for ServeSettings {
+    fn default() -> Self {
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            header_read_timeout: HEADER_READ_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
+            headers_max: HEADERS_MAX,
+            buffer_bytes_max: BUFFER_BYTES_MAX,
+        }
+    }
+}
+
+/// Serves until a stop, then lets the connections finish what they are answering, until a hard stop.
+pub async fn serve(listener: TcpListener, server: Server, settings: ServeSettings, lifecycle: Lifecycle) {
+    let connections = Arc::new(Semaphore::new(settings.connections_max));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    let open = TaskTracker::new();
+    let shared = Arc::new(Shared {
+        server,
+        settings,
+        lifecycle: lifecycle.clone(),
+    });
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = lifecycle.stopping() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, remote) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(error = %error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if let Ok(permit) = Arc::clone(&connections).try_acquire_owned() {
+            let shared = Arc::clone(&shared);
+            open.spawn(async move {
+                connection::run(stream, remote, shared).await;
+                drop(permit);
+            });
+        } else if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+            let lifecycle = lifecycle.clone();
+            open.spawn(async move {
+                connection::refuse(stream, lifecycle).await;
+                drop(permit);
+            });
+        }
+    }
+    // The port is free as soon as nothing more is accepted.
+    drop(listener);
+    open.close();
+    open.wait().await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Around every request: its context, its log line, and an answer whatever happens.
+
+use super::{
+    Response, Router,
+    body::BodyLimits,
+    context::{REQUEST_ID, RequestContext},
+    reply,
+    route::{Inbound, MatchedRoute},
+    router::Unanswered,
+};
+use crate::random::Ids;
+use bytes::Bytes;
+use contract::{Problem, ProblemCode};
+use futures::{FutureExt, future::BoxFuture};
+use http::{
+    HeaderValue,
+    header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS},
+};
+use http_body_util::{BodyExt, combinators::BoxBody};
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+type BodyFault = Box<dyn std::error::Error + Send + Sync>;
+/// Warp's service; its own type has no name outside warp.
+type Answering =
+    Box<dyn Fn(http::Request<BoxBody<Bytes, BodyFault>>) -> BoxFuture<'static, Response> + Send + Sync>;
+
+/// A router with what every request needs. It answers requests without a socket too, as tests do.
+pub struct Server {
+    answering: Answering,
+    ids: Ids,
+    limits: BodyLimits,
+}
+
+impl Server {
+    /// Takes the route table, the source of request ids and the bounds of bodies.
+    pub fn new(router: Router, ids: Ids, limits: BodyLimits) -> Self {
+        let service = TowerToHyperService::new(warp::service(router.into_route()));
+        let answering: Answering = Box::new(move |request| {
+            service
+                .call(request)
+                .map(|answer| answer.unwrap_or_else(|never| match never {}))
+                .boxed()
+        });
+        Self {
+            answering,
+            ids,
+            limits,
+        }
+    }
+
+    /// Answers one request. A panic in a handler is logged once and answered with a 500.
+    pub async fn answer<B>(&self, mut request: http::Request<B>, remote: Option<SocketAddr>) -> Response
+    where
+        B: http_body::Body<Data = Bytes> + Send + Sync + 'static,
+        B::Error: Into<BodyFault>,
+    {
+        let context = Arc::new(RequestContext::new(
+            request.method(),
+            request.uri().path(),
+            request.headers(),
+            remote,
+            &self.ids,
+        ));
+        let span = tracing::info_span!(
+            "request",
+            request.id = context.request_id.as_str(),
+            correlation.id = context.correlation_id.as_str()
+        );
+        let mut line = AccessLine {
+            context: Arc::clone(&context),
+            begun: Instant::now(),
+            answer: None,
+        };
+        request.extensions_mut().insert(Inbound {
+            context: Arc::clone(&context),
+            limits: self.limits.clone(),
+        });
+        let request = request.map(|body| body.map_err(Into::into).boxed());
+        let answering = AssertUnwindSafe((self.answering)(request)).catch_unwind();
+        let response = match answering.instrument(span.clone()).await {
+            Ok(response) if response.extensions().get::<Unanswered>().is_none() => response,
+            Ok(_) => reply::problem(&Problem::new(ProblemCode::Internal), &context),
+            Err(_) => {
+                span.in_scope(|| tracing::error!("a handler panicked"));
+                reply::problem(&Problem::new(ProblemCode::Internal), &context)
+            }
+        };
+        let response = with_common_headers(response, &context);
+        let route = response.extensions().get::<MatchedRoute>().cloned();
+        line.answer = Some((response.status().as_u16(), route));
+        response
+    }
+}
+
+/// What every answer carries. Answers hold guests' data: no cache may keep one.
+fn with_common_headers(mut response: Response, context: &RequestContext) -> Response {
+    let request_id = HeaderValue::from_str(context.request_id.as_str()).expect("an id is a header value");
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, request_id);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// One line per request, written when its answer is ready or when the client has gone before.
+struct AccessLine {
+    context: Arc<RequestContext>,
+    begun: Instant,
+    answer: Option<(u16, Option<MatchedRoute>)>,
+}
+
+impl Drop for AccessLine {
+    fn drop(&mut self) {
+        let context = &self.context;
+        let duration_ms = self.begun.elapsed().as_secs_f64() * 1000.0;
+        let (request_id, correlation_id) = (context.request_id.as_str(), context.correlation_id.as_str());
+        let Some((status, route)) = &self.answer else {
+            tracing::info!(
+                method = context.method.as_str(),
+                duration_ms,
+                request.id = request_id,
+                correlation.id = correlation_id,
+                "client gone"
+            );
+            return;
+        };
+        tracing::info!(
+            method = context.method.as_str(),
+            route = route.as_ref().map_or("", |MatchedRoute(pattern)| &pattern.text),
+            status,
+            duration_ms,
+            request.id = request_id,
+            correlation.id = correlation_id,
+            "request"
+        );
+    }
+}
