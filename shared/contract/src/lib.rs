@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod clock;
+pub mod date;
 pub mod entity;
 pub mod envelope;
 pub mod event_type;
@@ -18,6 +19,7 @@ pub mod secret;
 pub mod signature;
 
 pub use clock::{Clock, UnixMillis, UnixSeconds};
+pub use date::parse_date;
 pub use entity::{EntityKind, EntityRef};
 pub use envelope::Envelope;
 pub use event_type::EventType;

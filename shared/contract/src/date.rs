@@ -1,0 +1,46 @@
+//! Calendar dates as the wire carries them: `2026-03-14` and nothing else.
+//!
+//! jiff reads several shapes of a date, with times and without dashes; two readers of one field must never differ, so
+//! one shape is taken.
+
+use jiff::civil::Date;
+
+/// Reads `YYYY-MM-DD`, a date that exists in the Gregorian calendar.
+pub fn parse_date(text: &str) -> Option<Date> {
+    let bytes = text.as_bytes();
+    let shaped = bytes.len() == 10
+        && bytes.iter().enumerate().all(|(place, byte)| match place {
+            4 | 7 => *byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    if !shaped {
+        return None;
+    }
+    let number = |from: usize, to: usize| text[from..to].parse::<i16>().ok();
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_one_shape_and_real_days_only() {
+        assert_eq!(parse_date("2024-02-29").unwrap().to_string(), "2024-02-29");
+        for bad in [
+            "",
+            "2023-02-29",
+            "2024-2-9",
+            "20240229",
+            "2024-02-29T00:00",
+            "2024/02/29",
+            "+024-02-29",
+            "2024-13-01",
+            "２０２４-02-29",
+            " 2024-02-29",
+        ] {
+            assert_eq!(parse_date(bad), None, "{bad:?}");
+        }
+    }
+}
