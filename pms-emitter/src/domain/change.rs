@@ -1,0 +1,25 @@
+//! What a command comes to: nothing, or a new state with the one event that tells of it.
+
+use contract::EventType;
+
+/// One commit to be made: the whole state after it, the event's type, and the names of the fields that differ.
+///
+/// `state` carries the version of this commit already, one above the state that it was made from (1 when it is new).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change<T> {
+    /// The whole state after the change.
+    pub state: T,
+    /// The most specific type that fits.
+    pub event_type: EventType,
+    /// Names of the API's fields, never their values.
+    pub changed: Vec<&'static str>,
+}
+
+/// What applying a command gave. A command that changes nothing commits nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome<T> {
+    /// The state is what was asked for already.
+    Unchanged,
+    /// To be committed, guarded by the version that the command was applied to.
+    Changed(Change<T>),
+}

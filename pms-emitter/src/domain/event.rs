@@ -1,0 +1,35 @@
+//! A committed change as the envelope that tells of it.
+
+use super::change::Change;
+use contract::{EntityRef, Envelope, EventId, PropertyId, UnixMillis, event_type::SCHEMA_VERSION};
+use serde_json::{Map, Value};
+
+/// What an entity says of itself in its events.
+pub trait EventPayload {
+    /// The whole state, without free text and without document numbers.
+    fn payload(&self) -> Map<String, Value>;
+    /// Kind, id and version.
+    fn entity_ref(&self) -> EntityRef;
+    /// The property that it belongs to.
+    fn property_id(&self) -> &PropertyId;
+}
+
+/// The envelope of a change that is committed at `now`; its idempotency key is the event's id.
+pub fn envelope<T: EventPayload>(
+    id: &EventId,
+    change: &Change<T>,
+    now: UnixMillis,
+    correlation_id: Option<String>,
+) -> Envelope {
+    Envelope {
+        event_type: change.event_type.as_str().to_owned(),
+        idempotency_key: id.clone().into(),
+        timestamp: now,
+        schema_version: SCHEMA_VERSION,
+        property_id: Some(change.state.property_id().clone()),
+        entity: Some(change.state.entity_ref()),
+        correlation_id,
+        changed: change.changed.iter().map(|name| (*name).to_owned()).collect(),
+        payload: change.state.payload(),
+    }
+}

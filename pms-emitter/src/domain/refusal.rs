@@ -1,0 +1,47 @@
+//! Why a command is not carried out. The service's one mapping to HTTP stands in `http/problem.rs`.
+
+use contract::FieldError;
+
+/// A command that the rules do not allow. It never carries a value that a client sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The content breaks rules; every one that was found, at least one.
+    #[error("the content breaks a rule")]
+    Invalid(Vec<FieldError>),
+    /// The thing that the path names is not there, or not any more.
+    #[error("not found")]
+    NotFound,
+    /// Another record has this value, which must be unique.
+    #[error("not unique")]
+    NotUnique {
+        /// The field, as a JSON pointer.
+        pointer: String,
+    },
+    /// The guest has a stay in house or ahead.
+    #[error("the guest is in use")]
+    GuestInUse,
+    /// The status does not allow the transition.
+    #[error("invalid transition")]
+    InvalidTransition {
+        /// The statuses that may follow the present one.
+        allowed: Vec<&'static str>,
+    },
+    /// A condition of the transition is not met.
+    #[error("a guard is not met: {code}")]
+    Guard {
+        /// The condition, for machines: `business_date_too_early`, `room_missing`, ...
+        code: &'static str,
+        /// The condition, for people.
+        message: &'static str,
+    },
+    /// A thing in this status cannot be deleted.
+    #[error("not deletable")]
+    NotDeletable,
+}
+
+impl Refusal {
+    /// One broken rule at one pointer.
+    pub fn field(pointer: impl Into<String>, code: &str, message: &str) -> Self {
+        Self::Invalid(vec![FieldError::new(pointer, code, message)])
+    }
+}
