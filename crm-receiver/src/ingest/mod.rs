@@ -6,4 +6,15 @@
 //! Each step is a type, so that unverified bytes cannot be parsed and nothing unparsed is kept. The unique key of the
 //! inbox decides what is new; the cache and the joining in memory only save work.
 
+pub mod accepted;
+pub mod counts;
+pub mod delivery;
+pub mod fingerprint;
+pub mod flights;
 pub mod payload;
+pub mod seen_cache;
+pub mod source;
+
+pub use accepted::{Accepted, IngestError};
+pub use delivery::Arrival;
+pub use source::{OnInvalid, Source, Sources};

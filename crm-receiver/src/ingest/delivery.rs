@@ -1,0 +1,149 @@
+//! A delivery on its way from header lines to something that may be kept, one type for each step.
+//!
+//! [`RawDelivery`] is what the header lines alone allow to be known, before the body is read; [`VerifiedDelivery`] is
+//! what a key of the source signed; [`Arrival`] is what can be kept. The order of the checks lies in the types.
+
+use super::{
+    payload,
+    source::{OnInvalid, Sender},
+};
+use bytes::Bytes;
+use contract::{
+    Envelope, FieldError, SourceId, UnixMillis,
+    id::IdempotencyKey,
+    signature::{Cause, SignedHeaders, TimelyHeaders, Unauthentic, Verified},
+};
+use std::sync::Arc;
+
+/// Headers that are worth reading a body for: well-formed, once each, and in time.
+#[derive(Debug)]
+pub struct RawDelivery {
+    sender: Arc<Sender>,
+    headers: TimelyHeaders,
+}
+
+/// A body that a key of its source signed.
+#[derive(Debug)]
+pub struct VerifiedDelivery {
+    source: SourceId,
+    on_invalid: OnInvalid,
+    delivery: Verified,
+}
+
+/// Why a delivery is not authentic. The answer is the same whatever it is; this is for the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The cause's name.
+    pub cause: &'static str,
+    /// The sender's clock minus ours, when the timestamp could be read.
+    pub skew_seconds: Option<i64>,
+}
+
+/// How an event is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intake {
+    /// It waits for the projector.
+    Fold,
+    /// Its type or schema version is not known, or it is about no entity: kept, never folded.
+    Ignore,
+    /// Its payload is invalid, and its source asks for such to be kept.
+    Quarantine,
+}
+
+/// An authentic, readable event that can be kept.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Who sent it.
+    pub source: SourceId,
+    /// Unique within its source.
+    pub key: IdempotencyKey,
+    /// The raw bytes that were signed.
+    pub body: Bytes,
+    /// What stands around the payload; the payload itself stays in the body.
+    pub envelope: Envelope,
+    /// How it is kept.
+    pub intake: Intake,
+    /// Names of broken rules, without values, when it is quarantined.
+    pub reason: Option<String>,
+}
+
+impl RawDelivery {
+    /// Checks everything that needs no body: each header once and well-formed, the time, the number of signatures.
+    pub fn read<'a>(
+        sender: Arc<Sender>,
+        lines: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        now: UnixMillis,
+    ) -> Result<Self, Rejection> {
+        let headers = SignedHeaders::read(lines)?.within(now.seconds(), sender.max_skew_seconds)?;
+        Ok(Self { sender, headers })
+    }
+
+    /// Checks the signatures over the raw body. The decoy does the same work before it is refused.
+    pub fn verify(self, body: Bytes) -> Result<VerifiedDelivery, Rejection> {
+        let verified = self.headers.verify(body, self.sender.keys.as_slice());
+        let Some(source) = self.sender.id.clone() else {
+            return Err(Rejection {
+                cause: "unknown_source",
+                skew_seconds: None,
+            });
+        };
+        Ok(VerifiedDelivery {
+            source,
+            on_invalid: self.sender.on_invalid,
+            delivery: verified?,
+        })
+    }
+}
+
+impl From<Unauthentic> for Rejection {
+    fn from(unauthentic: Unauthentic) -> Self {
+        // A skew within the limits is no news; the cause tells when it was not.
+        let skewed = unauthentic.cause == Cause::Skew;
+        Self {
+            cause: unauthentic.cause.as_str(),
+            skew_seconds: unauthentic.skew_seconds.filter(|_| skewed),
+        }
+    }
+}
+
+impl VerifiedDelivery {
+    /// Reads the envelope and looks at the payload. What cannot be read at all is refused whatever the source's policy.
+    pub fn parse(self) -> Result<Arrival, Vec<FieldError>> {
+        let mut envelope = Envelope::parse(&self.delivery)?;
+        let errors = envelope
+            .known_type()
+            .map(|known| payload::check(known, &envelope))
+            .unwrap_or_default();
+        let foldable = envelope
+            .known_type()
+            .is_some_and(|known| known.entity_kind().is_some());
+        let intake = match (errors.is_empty(), self.on_invalid) {
+            (false, OnInvalid::Reject) => return Err(errors),
+            (false, OnInvalid::Quarantine) => Intake::Quarantine,
+            (true, _) if foldable => Intake::Fold,
+            (true, _) => Intake::Ignore,
+        };
+        // It stands in the body too, and what waits in a queue should be small.
+        envelope.payload.clear();
+        Ok(Arrival {
+            source: self.source,
+            key: self.delivery.id().clone(),
+            body: self.delivery.body().clone(),
+            envelope,
+            intake,
+            reason: (intake == Intake::Quarantine).then(|| summary(&errors)),
+        })
+    }
+}
+
+/// The broken rules as one line: pointers and codes, which hold no values.
+fn summary(errors: &[FieldError]) -> String {
+    let rules: Vec<_> = errors
+        .iter()
+        .map(|error| format!("{} {}", error.pointer, error.code))
+        .collect();
+    format!("invalid payload: {}", rules.join(", "))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+use super::*;
+use crate::ingest::source::{Source, Sources};
+use contract::{SecretList, UnixSeconds, signature};
+use kit::random::SeededEntropy;
+
+const NOW: UnixMillis = UnixMillis(1_763_769_600_000);
+const SECRET: &str = "a secret of the source";
+
+fn sources(on_invalid: OnInvalid, enabled: bool) -> Sources {
+    let source = Source {
+        id: "pms".parse().unwrap(),
+        max_skew_seconds: 1800,
+        on_invalid,
+        enabled,
+    };
+    Sources::new(vec![source], &secrets(), &SeededEntropy::new(1))
+}
+
+fn secrets() -> SecretList {
+    SECRET.replace(' ', "-").parse().unwrap()
+}
+
+struct Sent {
+    source: &'static str,
+    at: i64,
+    body: &'static str,
+    sources: Sources,
+}
+
+impl Default for Sent {
+    fn default() -> Self {
+        let body = r#"{"type":"guest.created","idempotency_key":"evt_1","timestamp":1,"schema_version":1,
+            "property_id":"LIS01","entity":{"kind":"guest","id":"gst_1","version":1},"payload":{"last_name":"Silva"}}"#;
+        Self {
+            source: "pms",
+            at: NOW.seconds().0,
+            body,
+            sources: sources(OnInvalid::Reject, true),
+        }
+    }
+}
+
+impl Sent {
+    fn verify(&self) -> Result<VerifiedDelivery, Rejection> {
+        let signature = signature::sign(
+            secrets().as_slice(),
+            &"evt_1".parse().unwrap(),
+            UnixSeconds(self.at),
+            self.body.as_bytes(),
+        );
+        let at = self.at.to_string();
+        let lines = [
+            ("webhook-id", b"evt_1".as_slice()),
+            ("webhook-timestamp", at.as_bytes()),
+            ("webhook-signature", signature.as_str().as_bytes()),
+        ];
+        let raw = RawDelivery::read(self.sources.named(self.source), lines, NOW)?;
+        raw.verify(Bytes::from_static(self.body.as_bytes()))
+    }
+
+    fn intake(&self) -> Result<Intake, Vec<FieldError>> {
+        self.verify().unwrap().parse().map(|arrival| arrival.intake)
+    }
+}
+
+#[test]
+fn an_unknown_or_disabled_source_is_refused_after_the_same_work() {
+    let unknown = Sent {
+        source: "pmsx",
+        ..Sent::default()
+    };
+    let disabled = Sent {
+        sources: sources(OnInvalid::Reject, false),
+        ..Sent::default()
+    };
+    let malformed = Sent {
+        source: "a.b",
+        ..Sent::default()
+    };
+    for sent in [unknown, disabled, malformed] {
+        assert_eq!(sent.verify().unwrap_err().cause, "unknown_source");
+    }
+}
+
+#[test]
+fn only_a_skew_is_told_with_its_size() {
+    let late = Sent {
+        at: NOW.seconds().0 - 1801,
+        ..Sent::default()
+    };
+    assert_eq!(
+        late.verify().unwrap_err(),
+        Rejection {
+            cause: "skew",
+            skew_seconds: Some(-1801)
+        }
+    );
+    let at_the_limit = Sent {
+        at: NOW.seconds().0 - 1800,
+        ..Sent::default()
+    };
+    assert!(at_the_limit.verify().is_ok());
+}
+
+#[test]
+fn the_payload_is_checked_and_left_in_the_body() {
+    let sent = Sent::default();
+    let arrival = sent.verify().unwrap().parse().unwrap();
+    assert_eq!((arrival.intake, arrival.reason), (Intake::Fold, None));
+    assert!(arrival.envelope.payload.is_empty());
+    assert_eq!(arrival.body, sent.body.as_bytes());
+}
+
+#[test]
+fn an_invalid_payload_is_refused_or_kept_apart_as_its_source_asks() {
+    let body = r#"{"type":"guest.created","idempotency_key":"evt_1","timestamp":1,"schema_version":1,
+        "property_id":"LIS01","entity":{"kind":"guest","id":"gst_1","version":1},"payload":{"id":"gst_canary"}}"#;
+    let rejected = Sent {
+        body,
+        ..Sent::default()
+    }
+    .intake()
+    .unwrap_err();
+    assert_eq!(rejected.len(), 2);
+    let quarantine = Sent {
+        body,
+        sources: sources(OnInvalid::Quarantine, true),
+        ..Sent::default()
+    };
+    let arrival = quarantine.verify().unwrap().parse().unwrap();
+    assert_eq!(arrival.intake, Intake::Quarantine);
+    assert_eq!(
+        arrival.reason.as_deref(),
+        Some("invalid payload: /payload/id differs, /payload/last_name required")
+    );
+}
+
+#[test]
+fn what_is_not_known_is_kept_and_ignored() {
+    for body in [
+        r#"{"type":"payment.failed","idempotency_key":"evt_1","timestamp":1,"schema_version":1}"#,
+        r#"{"type":"ping","idempotency_key":"evt_1","timestamp":1,"schema_version":1}"#,
+        r#"{"type":"guest.created","idempotency_key":"evt_1","timestamp":1,"schema_version":2,
+            "property_id":"LIS01","entity":{"kind":"guest","id":"gst_1","version":1},"payload":{}}"#,
+    ] {
+        assert_eq!(
+            Sent {
+                body,
+                ..Sent::default()
+            }
+            .intake(),
+            Ok(Intake::Ignore),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_also_where_invalid_payloads_are_kept() {
+    let unreadable = Sent {
+        body: "{}",
+        sources: sources(OnInvalid::Quarantine, true),
+        ..Sent::default()
+    };
+    assert!(unreadable.intake().is_err());
+}

@@ -1,0 +1,152 @@
+//! Equal keys that are on their way at the same time in this process: one flies, the others wait for it.
+//!
+//! The first to come leads; whoever comes with the same key before the leader's commit is known joins. The leader's
+//! place is held by its [`Leading`], which travels with it through the queue: however that ends, also by being
+//! dropped, those who wait are told and the key is free.
+
+use super::accepted::{Accepted, IngestError, Key};
+use bytes::Bytes;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::watch;
+
+/// What became of a leader.
+pub type Outcome = Result<Accepted, IngestError>;
+
+/// The keys that are on their way.
+#[derive(Clone, Debug, Default)]
+pub struct Flights(Arc<Mutex<HashMap<Key, Flight>>>);
+
+/// One key on its way, seen from those who wait for it.
+#[derive(Clone, Debug)]
+pub struct Flight {
+    /// The leader's body.
+    pub body: Bytes,
+    outcome: watch::Receiver<Option<Outcome>>,
+}
+
+/// The leader's place.
+#[derive(Debug)]
+pub struct Leading {
+    flights: Flights,
+    key: Key,
+    told: watch::Sender<Option<Outcome>>,
+    outcome: Outcome,
+}
+
+/// What a newcomer finds.
+#[derive(Debug)]
+pub enum Entered {
+    /// Nobody with this key: the newcomer leads, and waits on the flight like everyone else.
+    Lead(Leading, Flight),
+    /// Somebody leads.
+    Join(Flight),
+}
+
+impl Flights {
+    /// Enters with a key.
+    pub fn enter(&self, key: Key, body: &Bytes) -> Entered {
+        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = flights.get(&key) {
+            return Entered::Join(flight.clone());
+        }
+        let (told, outcome) = watch::channel(None);
+        let flight = Flight {
+            body: body.clone(),
+            outcome,
+        };
+        flights.insert(key.clone(), flight.clone());
+        let outcome = Err(IngestError::Unavailable);
+        Entered::Lead(
+            Leading {
+                flights: self.clone(),
+                key,
+                told,
+                outcome,
+            },
+            flight,
+        )
+    }
+}
+
+impl Flight {
+    /// Waits for what became of the leader.
+    pub async fn landed(&mut self) -> Outcome {
+        let outcome = self.outcome.wait_for(Option::is_some).await;
+        outcome
+            .ok()
+            .and_then(|outcome| outcome.clone())
+            .unwrap_or(Err(IngestError::Unavailable))
+    }
+}
+
+impl Leading {
+    /// The key on its way.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Frees the key and tells everyone who waits. Whoever comes after this finds the cache or asks the database.
+    pub fn land(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        self.flights
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.key);
+        self.told.send_replace(Some(self.outcome.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> Key {
+        Key {
+            source: "pms".parse().unwrap(),
+            id: "evt_1".parse().unwrap(),
+        }
+    }
+
+    fn lead(flights: &Flights) -> (Leading, Flight) {
+        match flights.enter(key(), &Bytes::from_static(b"one")) {
+            Entered::Lead(leading, flight) => (leading, flight),
+            Entered::Join(_) => panic!("the key is taken"),
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_join_hear_what_became_of_the_leader() {
+        let flights = Flights::default();
+        let (leading, mut first) = lead(&flights);
+        let Entered::Join(mut second) = flights.enter(key(), &Bytes::from_static(b"two")) else {
+            panic!("two lead");
+        };
+        assert_eq!(second.body, Bytes::from_static(b"one"));
+        leading.land(Ok(Accepted::New("evt_ours".parse().unwrap())));
+        for flight in [&mut first, &mut second] {
+            assert_eq!(
+                flight.landed().await,
+                Ok(Accepted::New("evt_ours".parse().unwrap()))
+            );
+        }
+        drop(lead(&flights));
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_is_dropped_frees_its_key_and_tells() {
+        let flights = Flights::default();
+        let (leading, mut flight) = lead(&flights);
+        drop(leading);
+        assert_eq!(flight.landed().await, Err(IngestError::Unavailable));
+        assert!(flights.0.lock().unwrap().is_empty());
+    }
+}

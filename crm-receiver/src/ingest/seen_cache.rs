@@ -1,0 +1,102 @@
+//! The fast answer to a repeat: "seen and committed", or nothing.
+//!
+//! It is written only after a commit, so an unsigned or failed request leaves no trace in it, and it never says "new".
+//! It never says "another body" either: erasure may have dropped the row's fingerprint since, so that is left to the
+//! database. Losing it, or having none, changes no answer.
+
+use super::{accepted::Key, fingerprint::Fingerprint};
+use contract::EventId;
+use moka::{policy::EvictionPolicy, sync::Cache};
+use std::time::Duration;
+
+/// Committed keys that are remembered by default; each takes about 300 bytes.
+pub const SEEN_ENTRIES: u64 = 100_000;
+/// How long one is remembered: most retries come within minutes, and digests of people are not kept without need.
+const SEEN_FOR: Duration = Duration::from_secs(3600);
+
+#[derive(Clone, Debug)]
+struct Seen {
+    event_id: EventId,
+    fingerprint: Fingerprint,
+}
+
+/// Committed keys, the least recently used one leaving first.
+#[derive(Clone, Debug)]
+pub struct SeenCache(Cache<Key, Seen>);
+
+impl SeenCache {
+    /// Room for `entries`; 0 remembers nothing.
+    pub fn new(entries: u64) -> Self {
+        // The default policy refuses new keys when it is full, and it is the new ones that are repeated.
+        let cache = Cache::builder()
+            .max_capacity(entries)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_live(SEEN_FOR)
+            .build();
+        Self(cache)
+    }
+
+    /// The id under which this very body was committed, if that is remembered.
+    pub fn find(&self, key: &Key, body: &[u8]) -> Option<EventId> {
+        let seen = self.0.get(key)?;
+        seen.fingerprint.matches(body).then_some(seen.event_id)
+    }
+
+    /// Remembers a key. Only ever after its commit.
+    pub fn committed(&self, key: Key, event_id: EventId, fingerprint: Fingerprint) {
+        self.0.insert(
+            key,
+            Seen {
+                event_id,
+                fingerprint,
+            },
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(id: &str) -> Key {
+        Key {
+            source: "pms".parse().unwrap(),
+            id: id.parse().unwrap(),
+        }
+    }
+
+    fn remember(cache: &SeenCache, id: &str) {
+        cache.committed(key(id), id.parse().unwrap(), Fingerprint::of([0; 16], b"body"));
+        cache.0.run_pending_tasks();
+    }
+
+    #[test]
+    fn answers_for_the_same_body_alone() {
+        let cache = SeenCache::new(10);
+        remember(&cache, "evt_1");
+        assert_eq!(cache.find(&key("evt_1"), b"body"), Some("evt_1".parse().unwrap()));
+        assert_eq!(cache.find(&key("evt_1"), b"other"), None);
+        let elsewhere = Key {
+            source: "other".parse().unwrap(),
+            ..key("evt_1")
+        };
+        assert_eq!(cache.find(&elsewhere, b"body"), None);
+    }
+
+    #[test]
+    fn a_full_cache_keeps_the_newest() {
+        let cache = SeenCache::new(10);
+        for number in 0..100 {
+            remember(&cache, &format!("evt_{number}"));
+        }
+        assert!(cache.find(&key("evt_99"), b"body").is_some());
+        assert!(cache.find(&key("evt_0"), b"body").is_none());
+    }
+
+    #[test]
+    fn a_cache_of_size_0_remembers_nothing() {
+        let cache = SeenCache::new(0);
+        remember(&cache, "evt_1");
+        assert_eq!(cache.find(&key("evt_1"), b"body"), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! Who may send, and the stand-in for everyone else.
+//!
+//! An unknown or disabled source is answered exactly as a known one with a wrong signature, after the same work: it
+//! gets a decoy with as many keys, which no sender holds.
+
+use contract::{Secret, SecretList, SourceId};
+use kit::random::Entropy;
+use std::{collections::HashMap, str::FromStr, sync::Arc};
+
+/// What becomes of a delivery that is authentic and readable, but whose payload is invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInvalid {
+    /// 422 with the reasons; nothing is kept.
+    Reject,
+    /// 202; it is kept as a dead letter.
+    Quarantine,
+}
+
+/// A row of the table of sources. It has no secrets: those stay in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its name in the path, and half of every idempotency key.
+    pub id: SourceId,
+    /// How far its clock may be from ours, on both sides.
+    pub max_skew_seconds: u32,
+    /// What becomes of its invalid payloads.
+    pub on_invalid: OnInvalid,
+    /// A disabled source is as good as unknown.
+    pub enabled: bool,
+}
+
+/// A source with its keys, or the decoy, which has no `id`.
+#[derive(Debug)]
+pub struct Sender {
+    pub(super) id: Option<SourceId>,
+    pub(super) max_skew_seconds: u32,
+    pub(super) on_invalid: OnInvalid,
+    pub(super) keys: SecretList,
+}
+
+/// All senders of this process, looked up by the path alone.
+#[derive(Debug)]
+pub struct Sources {
+    known: HashMap<SourceId, Arc<Sender>>,
+    decoy: Arc<Sender>,
+}
+
+impl Sources {
+    /// The enabled ones among `rows`, each with the same `keys`, and a decoy with as many.
+    pub fn new(rows: Vec<Source>, keys: &SecretList, entropy: &dyn Entropy) -> Self {
+        let widest = rows
+            .iter()
+            .map(|row| row.max_skew_seconds)
+            .max()
+            .unwrap_or_default();
+        let known = rows.into_iter().filter(|row| row.enabled).map(|row| {
+            let sender = Sender {
+                id: Some(row.id.clone()),
+                max_skew_seconds: row.max_skew_seconds,
+                on_invalid: row.on_invalid,
+                keys: keys.clone(),
+            };
+            (row.id, Arc::new(sender))
+        });
+        let decoy = Sender {
+            id: None,
+            max_skew_seconds: widest,
+            on_invalid: OnInvalid::Reject,
+            keys: decoy_keys(keys.as_slice().len(), entropy),
+        };
+        Self {
+            known: known.collect(),
+            decoy: Arc::new(decoy),
+        }
+    }
+
+    /// The sender of that name, or the decoy.
+    pub fn named(&self, name: &str) -> Arc<Sender> {
+        let known = name.parse().ok().and_then(|id: SourceId| self.known.get(&id));
+        Arc::clone(known.unwrap_or(&self.decoy))
+    }
+}
+
+fn decoy_keys(number: usize, entropy: &dyn Entropy) -> SecretList {
+    let keys: Vec<String> = (0..number)
+        .map(|_| {
+            let mut key = [0; 32];
+            entropy.fill(&mut key);
+            Secret::encode(&key)
+        })
+        .collect();
+    keys.join(" ")
+        .parse()
+        .expect("as many encoded secrets as a valid list has")
+}
+
+impl OnInvalid {
+    /// As it stands in its column.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Quarantine => "quarantine",
+        }
+    }
+}
+
+/// The text names no policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("neither reject nor quarantine")]
+pub struct UnknownPolicy;
+
+impl FromStr for OnInvalid {
+    type Err = UnknownPolicy;
+    fn from_str(text: &str) -> Result<Self, UnknownPolicy> {
+        [Self::Reject, Self::Quarantine]
+            .into_iter()
+            .find(|policy| policy.as_str() == text)
+            .ok_or(UnknownPolicy)
+    }
+}
