@@ -1,9 +1,13 @@
 //! Plumbing of both Guestwire services, without a domain word.
 //!
-//! The services' `store/` and `http/` stand on it: serving HTTP with limits, the two stages of a stop, and the one
-//! place of randomness. It knows scopes, never properties or guests, and brings its own migrations.
+//! The services' `store/` and `http/` stand on it: one SQL text on two engines (`db`), the audit rows and leases that
+//! every store shares, serving HTTP with limits, the two stages of a stop, and the one place of randomness. It knows
+//! scopes, never properties or guests, and brings its own migrations.
 #![warn(missing_docs)]
 
+pub mod audit;
+pub mod db;
 pub mod http;
+pub mod leases;
 pub mod lifecycle;
 pub mod random;

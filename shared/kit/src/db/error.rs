@@ -1,0 +1,84 @@
+//! What a store method can meet, in terms of what its caller can do about it.
+
+/// Why an operation on the database failed. It holds no value of any row: it may be logged.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DbError {
+    /// The database cannot be opened, for this reason.
+    #[error("the database cannot be opened: {reason}")]
+    Open {
+        /// A sentence for the operator.
+        reason: String,
+    },
+    /// The server cannot be reached, the connection was lost before COMMIT, or the queue is full. Nothing was written.
+    #[error("the database is unavailable")]
+    Unavailable,
+    /// The caller's deadline passed. The operation may still take effect.
+    #[error("the database did not answer in time")]
+    Timeout,
+    /// The connection was lost after COMMIT was sent: nobody knows. Never repeat blindly; look the id up.
+    #[error("it is unknown whether the commit took effect")]
+    CommitUnknown,
+    /// A unique key is taken. The transaction may go on.
+    #[error("a unique key is taken")]
+    Duplicate,
+    /// Another transaction held a row for longer than a lock may be waited for, also in the re-runs.
+    #[error("a row stayed locked for too long")]
+    LockTimeout,
+    /// Deadlocks or lost certifications used up the re-runs.
+    #[error("too many concurrent writers")]
+    Contended,
+    /// The server takes no writes.
+    #[error("the database is read-only")]
+    ReadOnly,
+    /// No room for the write.
+    #[error("the database is full")]
+    Full,
+    /// The statement itself is at fault. The transaction may go on.
+    #[error("statement refused (error {code}): {message}")]
+    Statement {
+        /// The engine's own code.
+        code: i64,
+        /// The engine's words, where they cannot hold a value of a row.
+        message: String,
+    },
+    /// A column is not what the code expects.
+    #[error("column {column} is no {expected}")]
+    Decode {
+        /// The column asked for.
+        column: String,
+        /// What it was expected to be.
+        expected: &'static str,
+    },
+    /// The operation panicked; it was rolled back.
+    #[error("a database operation panicked")]
+    Panicked,
+}
+
+impl DbError {
+    /// Whether the database as a whole is at fault, rather than this statement or its neighbours: such an error opens
+    /// the store's breaker and is answered with 503.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Open { .. }
+            | Self::Unavailable
+            | Self::Timeout
+            | Self::CommitUnknown
+            | Self::ReadOnly
+            | Self::Full => true,
+            Self::Duplicate
+            | Self::LockTimeout
+            | Self::Contended
+            | Self::Statement { .. }
+            | Self::Decode { .. }
+            | Self::Panicked => false,
+        }
+    }
+
+    pub(super) fn misuse(message: &str) -> Self {
+        Self::Statement {
+            code: 0,
+            message: message.to_owned(),
+        }
+    }
+}

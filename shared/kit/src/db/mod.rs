@@ -1,0 +1,300 @@
+//! One SQL text on two engines: the only way to the database, for every store.
+//!
+//! A store method is one [`Db::transaction`]: a closure that can run again from its start and awaits nothing but its
+//! [`Tx`]. On SQLite it runs on the one writer thread and shares its flush with what else is waiting; on MySQL in a task
+//! of its own. Either way a caller that goes away, or whose deadline passes, cannot cut it. Below: `fault` says what an
+//! error means, `retry` how often the whole of it runs again, `migrate` keeps the schema.
+
+mod dialect;
+mod error;
+mod fault;
+mod job;
+mod migrate;
+mod mysql;
+mod mysql_pool;
+mod retry;
+mod row;
+mod settings;
+mod sqlite;
+mod sqlite_writer;
+mod tx;
+mod url;
+mod value;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::time::timeout;
+use tracing::Instrument;
+
+pub use self::dialect::{Dialect, placeholders};
+pub use self::error::DbError;
+pub use self::migrate::{MigrateError, Migration, MigrationSet, migrate};
+pub use self::row::Row;
+pub use self::settings::DbSettings;
+pub use self::tx::Tx;
+pub use self::url::{DatabaseUrl, DatabaseUrlError};
+pub use self::value::{FromValue, Params, Value};
+pub use crate::params;
+
+use self::mysql::{Failure, How, Mysql};
+use self::sqlite::Sqlite;
+use self::url::Target;
+
+/// How often a transaction runs again after an unknown commit that proved to have written nothing.
+const UNKNOWN_RERUNS: u32 = 2;
+
+/// A database. Clones share its connections.
+#[derive(Clone)]
+pub struct Db {
+    engine: Arc<Engine>,
+    answer_within: Duration,
+    abort_after: Duration,
+    surface_lock_timeouts: bool,
+}
+
+struct Engine {
+    kind: Kind,
+    counts: Counts,
+}
+
+enum Kind {
+    Sqlite(Sqlite),
+    Mysql(Mysql),
+}
+
+/// What a database went through since it was opened; for the operator's eyes.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Transactions run again after a lost race or a lost connection (MySQL).
+    pub reruns: AtomicU64,
+    /// Commits of which nobody knew whether they took effect.
+    pub unknown_commits: AtomicU64,
+    /// Callers answered before their operation had ended.
+    pub timeouts: AtomicU64,
+}
+
+impl Db {
+    /// Opens the database; for SQLite also makes the folder and the file.
+    ///
+    /// # Errors
+    /// `Open` with a sentence for the operator: no server, no access, no strict mode, or a file that another process
+    /// serves.
+    pub async fn open(url: &DatabaseUrl, settings: &DbSettings) -> Result<Self, DbError> {
+        let kind = match &url.0 {
+            Target::Sqlite(path) => {
+                let (path, settings) = (path.clone(), settings.clone());
+                let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path, &settings)).await;
+                Kind::Sqlite(opened.unwrap_or(Err(DbError::Panicked))?)
+            }
+            Target::Mysql(opts) => Kind::Mysql(Mysql::open(opts, settings).await?),
+        };
+        Ok(Self {
+            engine: Arc::new(Engine {
+                kind,
+                counts: Counts::default(),
+            }),
+            answer_within: settings.answer_within,
+            abort_after: settings.abort_after,
+            surface_lock_timeouts: false,
+        })
+    }
+
+    /// Which SQL it speaks.
+    pub fn dialect(&self) -> Dialect {
+        match self.engine.kind {
+            Kind::Sqlite(_) => Dialect::Sqlite,
+            Kind::Mysql(_) => Dialect::Mysql,
+        }
+    }
+
+    /// What it went through so far.
+    pub fn counts(&self) -> &Counts {
+        &self.engine.counts
+    }
+
+    /// The same database, answering [`DbError::LockTimeout`] at the first lock wait over 1 s instead of running the
+    /// transaction again: for a batch, which rather runs again in halves.
+    #[must_use]
+    pub fn surfacing_lock_timeouts(&self) -> Self {
+        Self {
+            surface_lock_timeouts: true,
+            ..self.clone()
+        }
+    }
+
+    /// The same database with one deadline for caller and operation: for what may take minutes, such as building an
+    /// index.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self {
+            answer_within: deadline,
+            abort_after: deadline,
+            ..self.clone()
+        }
+    }
+
+    /// Runs `f` in one transaction, again from its start where it lost a race, and answers after its COMMIT.
+    ///
+    /// `f` must be repeatable and await nothing but its `Tx`. An `Err` of `f`, or [`Tx::abandon`], rolls it back.
+    /// Dropping the returned future does not stop the transaction.
+    ///
+    /// # Errors
+    /// Those of `f`; `Timeout` when the caller's deadline passes first, while the transaction goes on;
+    /// `CommitUnknown` when nobody knows: use [`transaction_or_find`](Self::transaction_or_find) where that matters.
+    pub async fn transaction<T, F>(&self, name: &'static str, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+    {
+        self.operate(name, f, true).await
+    }
+
+    /// As [`transaction`](Self::transaction); after an unknown commit it asks `find`, on a new connection, for what
+    /// `f` would have written, and runs `f` again only when nothing was written.
+    ///
+    /// # Errors
+    /// As `transaction`; `CommitUnknown` only when the look-up fails too.
+    pub async fn transaction_or_find<T, F, G>(&self, name: &'static str, f: F, find: G) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+        G: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<Option<T>, DbError>> + Send + Sync + 'static,
+    {
+        let (db, f, find) = (self.clone(), Arc::new(f), Arc::new(find));
+        self.answer(async move {
+            for _ in 0..UNKNOWN_RERUNS {
+                let failure = match db.run(name, f.clone(), true).await {
+                    Err(failure) if failure.error == DbError::CommitUnknown => failure,
+                    other => return other.map_err(|failure| failure.error),
+                };
+                tracing::warn!(transaction = name, "unknown commit, looking it up");
+                if !db.bury(&failure).await {
+                    // It may still commit: what is not there now says nothing.
+                    let found = db.run(name, find.clone(), true).await.unwrap_or(None);
+                    return found.ok_or(DbError::CommitUnknown);
+                }
+                match db.run(name, find.clone(), true).await {
+                    Ok(Some(found)) => return Ok(found),
+                    Ok(None) => {}
+                    Err(_) => break,
+                }
+            }
+            Err(DbError::CommitUnknown)
+        })
+        .await
+    }
+
+    /// Runs queries, which write nothing. Each sees what was committed before it; there is no snapshot across them.
+    ///
+    /// # Errors
+    /// Those of `f`; `Timeout` when the caller's deadline passes first.
+    pub async fn read<T, F>(&self, name: &'static str, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+    {
+        self.operate(name, f, false).await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// An outage.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        self.read("ping", |tx| {
+            Box::pin(async move { tx.query("SELECT 1 AS one", vec![]).await.map(drop) })
+        })
+        .await
+    }
+
+    /// Finishes what is running, closes every connection of all clones, and lets the SQLite file go.
+    pub async fn close(self) {
+        match &self.engine.kind {
+            Kind::Sqlite(sqlite) => sqlite.close().await,
+            Kind::Mysql(mysql) => mysql.close(self.abort_after).await,
+        }
+    }
+
+    async fn operate<T, F>(&self, name: &'static str, f: F, writes: bool) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+    {
+        let (db, f) = (self.clone(), Arc::new(f));
+        self.answer(async move { db.run(name, f, writes).await.map_err(|failure| failure.error) })
+            .await
+    }
+
+    /// Runs the work in a task of its own and waits for it up to the caller's deadline.
+    async fn answer<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, DbError>> + Send + 'static,
+    ) -> Result<T, DbError> {
+        let task = tokio::spawn(work.in_current_span());
+        match timeout(self.answer_within, task).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(DbError::Panicked),
+            Err(_) => {
+                self.engine.counts.timeouts.fetch_add(1, Ordering::Relaxed);
+                Err(DbError::Timeout)
+            }
+        }
+    }
+
+    /// Runs the operation to its end, or to its own deadline.
+    async fn run<T, F>(&self, name: &'static str, f: Arc<F>, writes: bool) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+    {
+        let counts = &self.engine.counts;
+        let outcome = match &self.engine.kind {
+            Kind::Sqlite(sqlite) => sqlite
+                .run(name, self.abort_after, f, writes)
+                .await
+                .map_err(Failure::from),
+            Kind::Mysql(mysql) => {
+                let how = How {
+                    name,
+                    writes,
+                    wait_within: self.answer_within,
+                    surface_lock_timeouts: self.surface_lock_timeouts,
+                };
+                let on_rerun = || {
+                    counts.reruns.fetch_add(1, Ordering::Relaxed);
+                };
+                let run = timeout(self.abort_after, mysql.run(how, f.as_ref(), on_rerun)).await;
+                run.unwrap_or_else(|_| {
+                    tracing::error!(transaction = name, "transaction aborted at its deadline");
+                    Err(DbError::Timeout.into())
+                })
+            }
+        };
+        if outcome
+            .as_ref()
+            .is_err_and(|failure| failure.error == DbError::CommitUnknown)
+        {
+            counts.unknown_commits.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    /// Whether nothing of a failed operation can take effect any more.
+    async fn bury(&self, failure: &Failure) -> bool {
+        match (&self.engine.kind, &failure.session) {
+            // SQLite opened its file again, which decided it.
+            (Kind::Sqlite(_), _) => true,
+            (Kind::Mysql(mysql), Some(session)) => mysql.bury(session, self.answer_within).await,
+            (Kind::Mysql(_), None) => false,
+        }
+    }
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Db({:?})", self.dialect())
+    }
+}

@@ -1,0 +1,318 @@
+//! The MySQL engine: every operation in a task of its own, on a connection of its own.
+//!
+//! A query that is cut half-way leaves its answer in the connection, for the next caller to read as its own. So nothing
+//! a caller does reaches the connection: the caller waits for the task, up to its deadline; only the task's own
+//! deadline ends it, and then the connection is closed untouched.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use mysql_async::consts::ColumnType;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, Value as MysqlValue};
+
+use super::fault::{self, Fate, Fault};
+use super::mysql_pool::{Lease, Pool, Session};
+use super::retry::Reruns;
+use super::tx::TxEngine;
+use super::value::{Params, Value};
+use super::{DbError, DbSettings, Row, Tx};
+
+pub(super) struct Mysql {
+    pool: Pool,
+}
+
+/// Why an operation failed; for an unknown commit, the session in which it may still be going on.
+pub(super) struct Failure {
+    pub error: DbError,
+    pub session: Option<Session>,
+}
+
+impl From<DbError> for Failure {
+    fn from(error: DbError) -> Self {
+        Self { error, session: None }
+    }
+}
+
+/// The result of one attempt: the answer, or what went wrong and whether the connection had been idle before.
+type Attempted<T> = Result<T, (Fault, bool, Option<Session>)>;
+
+impl Mysql {
+    pub async fn open(opts: &Opts, settings: &DbSettings) -> Result<Self, DbError> {
+        let mysql = Self {
+            pool: Pool::new(opts, settings),
+        };
+        let mut lease =
+            mysql
+                .pool
+                .lease(settings.connect_within)
+                .await
+                .map_err(|fault| match fault.error {
+                    DbError::Unavailable => {
+                        let reason = format!(
+                            "no server answers at {}:{}",
+                            opts.ip_or_hostname(),
+                            opts.tcp_port()
+                        );
+                        DbError::Open { reason }
+                    }
+                    other => other,
+                })?;
+        // TiDB and the like flush by other rules and have no such variable.
+        let flushing = query(
+            lease.conn(),
+            "SELECT @@innodb_flush_log_at_trx_commit AS flushing",
+            vec![],
+        )
+        .await;
+        if let Ok(rows) = flushing
+            && rows
+                .first()
+                .is_some_and(|row| row.get::<i64>("flushing") != Ok(1))
+        {
+            tracing::warn!(
+                "innodb_flush_log_at_trx_commit is not 1: THE SERVER LOSES CONFIRMED COMMITS WHEN ITS MACHINE FAILS"
+            );
+        }
+        lease.give_back();
+        Ok(mysql)
+    }
+
+    /// Runs the operation to its end, again where it lost a race. Not to be cut: its caller is a task of its own.
+    pub async fn run<T, F>(&self, how: How, f: &F, on_rerun: impl Fn()) -> Result<T, Failure>
+    where
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync,
+    {
+        let mut reruns = Reruns::new(how.surface_lock_timeouts);
+        loop {
+            let (fault, kept, session) = match self.attempt(how, f).await {
+                Ok(value) => return Ok(value),
+                Err(failed) => failed,
+            };
+            let Some(wait) = reruns.next(&fault, kept) else {
+                return Err(Failure {
+                    error: fault.error,
+                    session,
+                });
+            };
+            on_rerun();
+            tracing::debug!(transaction = how.name, error = %fault.error, "transaction runs again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn attempt<T, F>(&self, how: How, f: &F) -> Attempted<T>
+    where
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync,
+    {
+        let mut lease = self
+            .pool
+            .lease(how.wait_within)
+            .await
+            .map_err(|fault| (fault, false, None))?;
+        let (kept, alarm) = (lease.kept, lease.alarm());
+        if how.writes
+            && let Err(fault) = text(lease.conn(), "START TRANSACTION").await
+        {
+            alarm.defuse();
+            let session = None;
+            end(lease, Some(&fault), false).await;
+            return Err((fault, kept, session));
+        }
+        let mut tx = Tx::new(TxEngine::Mysql(lease), how.writes);
+        let outcome = f(&mut tx).await;
+        let (doom, abandoned) = (tx.doom.take(), tx.abandoned);
+        let TxEngine::Mysql(mut lease) = tx.engine else {
+            unreachable!("a MySQL transaction keeps its engine");
+        };
+        let keep = doom.is_none() && outcome.is_ok() && !abandoned && how.writes;
+        let finished = if keep {
+            commit(&mut lease).await.map_err(|fault| {
+                let session = (fault.error == DbError::CommitUnknown).then(|| lease.session().clone());
+                (fault, kept, session)
+            })
+        } else {
+            doom.map_or(Ok(()), |fault| Err((fault, kept, None)))
+        };
+        alarm.defuse();
+        let committed = keep && finished.is_ok();
+        end(
+            lease,
+            finished.as_ref().err().map(|(fault, ..)| fault),
+            how.writes && !committed,
+        )
+        .await;
+        finished?;
+        outcome.map_err(|error| (error.into(), kept, None))
+    }
+
+    /// Makes sure that a session whose commit is unknown does nothing any more. False when nobody can tell.
+    pub async fn bury(&self, session: &Session, within: Duration) -> bool {
+        let Ok(mut lease) = self.pool.lease(within).await else {
+            return false;
+        };
+        let buried = lease.session().server == session.server && is_gone(lease.conn(), session.number).await;
+        if buried {
+            lease.give_back();
+        }
+        buried
+    }
+
+    pub async fn close(&self, within: Duration) {
+        self.pool.close(within).await;
+    }
+}
+
+/// How one operation is run.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    pub name: &'static str,
+    pub writes: bool,
+    pub wait_within: Duration,
+    pub surface_lock_timeouts: bool,
+}
+
+/// Sends COMMIT. Only an answer of the server says that nothing was committed.
+async fn commit(lease: &mut Lease) -> Result<(), Fault> {
+    text(lease.conn(), "COMMIT")
+        .await
+        .map_err(|fault| match fault.fate {
+            // 1180 and the like: the server gave up in the middle of it.
+            Fate::ConnectionLost | Fate::GoOn => Fault::new(DbError::CommitUnknown, Fate::Final),
+            _ => fault,
+        })
+}
+
+/// Ends a lease. The connection returns only when its state is known.
+async fn end(mut lease: Lease, fault: Option<&Fault>, roll_back: bool) {
+    match fault {
+        Some(fault) if fault.is_lost() => return lease.discard_all(),
+        Some(fault) if fault.fate == Fate::NodeNotReady || fault.error == DbError::CommitUnknown => return,
+        _ => {}
+    }
+    if roll_back && text(lease.conn(), "ROLLBACK").await.is_err() {
+        return;
+    }
+    if fault.is_none() || roll_back {
+        lease.give_back();
+    }
+}
+
+async fn is_gone(conn: &mut Conn, number: u32) -> bool {
+    /// Looks at the server's list of sessions before giving up.
+    const LOOKS: u32 = 100;
+    /// Between two looks.
+    const PAUSE: Duration = Duration::from_millis(10);
+    // It fails when the session has ended by itself, which the list below tells.
+    drop(text(conn, &format!("KILL CONNECTION {number}")).await);
+    for _ in 0..LOOKS {
+        let sql = "SELECT COUNT(*) AS n FROM information_schema.PROCESSLIST WHERE ID = ?";
+        match query(conn, sql, vec![Value::from(number)]).await {
+            Ok(rows) if rows.first().is_some_and(|row| row.get::<i64>("n") == Ok(0)) => return true,
+            Ok(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+async fn text(conn: &mut Conn, sql: &str) -> Result<(), Fault> {
+    conn.query_drop(sql)
+        .await
+        .map_err(|error| fault::of_mysql(&error))
+}
+
+pub(super) async fn execute(conn: &mut Conn, sql: &str, params: Params) -> Result<u64, Fault> {
+    let params = bind(params)?;
+    conn.exec_drop(sql, params)
+        .await
+        .map_err(|error| fault::of_mysql(&error))?;
+    Ok(conn.affected_rows())
+}
+
+pub(super) async fn query(conn: &mut Conn, sql: &str, params: Params) -> Result<Vec<Row>, Fault> {
+    let params = bind(params)?;
+    let rows: Vec<mysql_async::Row> = conn
+        .exec(sql, params)
+        .await
+        .map_err(|error| fault::of_mysql(&error))?;
+    let Some(first) = rows.first() else {
+        return Ok(Vec::new());
+    };
+    let columns: Arc<[String]> = first
+        .columns_ref()
+        .iter()
+        .map(|column| column.name_str().into_owned())
+        .collect();
+    rows.into_iter().map(|row| read(row, columns.clone())).collect()
+}
+
+/// Defines a table or an index: without the limit on a statement's time, and on a session that is not used again.
+pub(super) async fn define(lease: &mut Lease, sql: &str) -> Result<(), Fault> {
+    lease.taint();
+    text(
+        lease.conn(),
+        "SET SESSION innodb_lock_wait_timeout = 1 /*M!100100 , max_statement_time = 0 */",
+    )
+    .await?;
+    text(lease.conn(), sql).await
+}
+
+fn bind(params: Params) -> Result<mysql_async::Params, Fault> {
+    if params.is_empty() {
+        return Ok(mysql_async::Params::Empty);
+    }
+    let bound = params.into_iter().map(|value| match value {
+        Value::Null => Ok(MysqlValue::NULL),
+        Value::Int(number) => Ok(MysqlValue::Int(number)),
+        Value::Text(text) => Ok(MysqlValue::Bytes(text.into_bytes())),
+        Value::Bytes(bytes) => Ok(MysqlValue::Bytes(bytes)),
+        Value::TooLarge => Err(Fault::statement(0, "a number over i64::MAX")),
+    });
+    Ok(mysql_async::Params::Positional(bound.collect::<Result<_, _>>()?))
+}
+
+fn read(row: mysql_async::Row, columns: Arc<[String]>) -> Result<Row, Fault> {
+    let kinds: Vec<_> = row
+        .columns_ref()
+        .iter()
+        .map(mysql_async::Column::column_type)
+        .collect();
+    let values = row
+        .unwrap_raw()
+        .into_iter()
+        .zip(kinds)
+        .enumerate()
+        .map(|(place, (value, kind))| {
+            let unreadable = || {
+                let column = columns[place].clone();
+                Fault::new(
+                    DbError::Decode {
+                        column,
+                        expected: "integer, text or blob",
+                    },
+                    Fate::GoOn,
+                )
+            };
+            match value.unwrap_or(MysqlValue::NULL) {
+                MysqlValue::NULL => Ok(Value::Null),
+                MysqlValue::Int(number) => Ok(Value::Int(number)),
+                MysqlValue::UInt(number) => i64::try_from(number).map(Value::Int).map_err(|_| unreadable()),
+                // A sum of BIGINTs is a DECIMAL.
+                MysqlValue::Bytes(digits) if kind == ColumnType::MYSQL_TYPE_NEWDECIMAL => {
+                    let number = std::str::from_utf8(&digits)
+                        .ok()
+                        .and_then(|digits| digits.parse().ok());
+                    number.map(Value::Int).ok_or_else(unreadable)
+                }
+                MysqlValue::Bytes(bytes) => Ok(Value::Bytes(bytes)),
+                MysqlValue::Float(_)
+                | MysqlValue::Double(_)
+                | MysqlValue::Date(..)
+                | MysqlValue::Time(..) => Err(unreadable()),
+            }
+        });
+    let values = values.collect::<Result<_, _>>()?;
+    Ok(Row { columns, values })
+}

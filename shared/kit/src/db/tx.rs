@@ -1,0 +1,114 @@
+//! A transaction as a store method sees it: statements and their rows, whichever engine is under it.
+//!
+//! It belongs to one run of one closure. An error that ends the transaction dooms it: every later statement gets the
+//! same error, and whatever the closure answers, nothing is committed.
+
+use super::fault::{Fate, Fault};
+use super::value::Params;
+use super::{DbError, Dialect, Row, mysql, mysql_pool, sqlite};
+
+/// The statements of one transaction.
+pub struct Tx {
+    pub(super) engine: TxEngine,
+    /// The closure asked for its writes to be undone.
+    pub(super) abandoned: bool,
+    /// What ended the transaction before its end.
+    pub(super) doom: Option<Fault>,
+    writable: bool,
+}
+
+pub(super) enum TxEngine {
+    Sqlite(Box<sqlite::Connected>),
+    Mysql(mysql_pool::Lease),
+}
+
+impl Tx {
+    pub(super) fn new(engine: TxEngine, writable: bool) -> Self {
+        Self {
+            engine,
+            abandoned: false,
+            doom: None,
+            writable,
+        }
+    }
+
+    /// Which SQL it speaks.
+    pub fn dialect(&self) -> Dialect {
+        match self.engine {
+            TxEngine::Sqlite(_) => Dialect::Sqlite,
+            TxEngine::Mysql(_) => Dialect::Mysql,
+        }
+    }
+
+    /// Runs a statement that answers no rows; the answer is the number of rows that it matched.
+    ///
+    /// For an INSERT that skips or updates existing rows the number means nothing: read back instead.
+    ///
+    /// # Errors
+    /// After `Duplicate` and `Statement` the transaction may go on; after any other error it is lost.
+    pub async fn execute(&mut self, sql: &str, params: Params) -> Result<u64, DbError> {
+        self.ready()?;
+        if !self.writable {
+            return Err(DbError::misuse("a write inside of Db::read"));
+        }
+        let outcome = match &mut self.engine {
+            TxEngine::Sqlite(connected) => connected.execute(sql, &params),
+            TxEngine::Mysql(lease) => mysql::execute(lease.conn(), sql, params).await,
+        };
+        outcome.map_err(|fault| self.fail(fault))
+    }
+
+    /// The rows of a query. Bound it: every row is held in memory.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub async fn query(&mut self, sql: &str, params: Params) -> Result<Vec<Row>, DbError> {
+        self.ready()?;
+        let outcome = match &mut self.engine {
+            TxEngine::Sqlite(connected) => connected.query(sql, &params),
+            TxEngine::Mysql(lease) => mysql::query(lease.conn(), sql, params).await,
+        };
+        outcome.map_err(|fault| self.fail(fault))
+    }
+
+    /// The first row of a query, if it has any.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub async fn query_one(&mut self, sql: &str, params: Params) -> Result<Option<Row>, DbError> {
+        Ok(self.query(sql, params).await?.into_iter().next())
+    }
+
+    /// The closure's `Ok` value is answered, but what it wrote is rolled back.
+    pub fn abandon(&mut self) {
+        self.abandoned = true;
+    }
+
+    /// Runs one statement that defines a table or an index. MySQL commits it at once, and what was before it.
+    pub(super) async fn define(&mut self, sql: &str) -> Result<(), DbError> {
+        self.ready()?;
+        let outcome = match &mut self.engine {
+            TxEngine::Sqlite(connected) => connected.define(sql),
+            TxEngine::Mysql(lease) => mysql::define(lease, sql).await,
+        };
+        outcome.map_err(|fault| self.fail(fault))
+    }
+
+    /// Makes it ready for the next run, on the same connection.
+    pub(super) fn renew(&mut self) {
+        self.abandoned = false;
+        self.doom = None;
+    }
+
+    fn ready(&self) -> Result<(), DbError> {
+        self.doom.as_ref().map_or(Ok(()), |doom| Err(doom.error.clone()))
+    }
+
+    fn fail(&mut self, fault: Fault) -> DbError {
+        let error = fault.error.clone();
+        if fault.fate != Fate::GoOn {
+            self.doom = Some(fault);
+        }
+        error
+    }
+}
