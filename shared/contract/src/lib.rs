@@ -13,6 +13,7 @@ pub mod envelope;
 pub mod event_type;
 pub mod id;
 pub mod json;
+pub mod mailbox;
 pub mod money;
 pub mod problem;
 pub mod secret;
@@ -26,6 +27,7 @@ pub use event_type::EventType;
 pub use id::{
     EntityId, EventId, GuestId, ProfileId, PropertyId, RequestId, ReservationId, SourceId, TypedId,
 };
+pub use mailbox::MailboxKind;
 pub use money::{Currency, Money};
 pub use problem::{FieldError, Problem, ProblemCode};
 pub use secret::{Secret, SecretList};
