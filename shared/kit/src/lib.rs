@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod db;
+pub mod fold;
 pub mod http;
 pub mod leases;
 pub mod lifecycle;
