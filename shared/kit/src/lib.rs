@@ -6,9 +6,11 @@
 #![warn(missing_docs)]
 
 pub mod audit;
+pub mod config;
 pub mod db;
 pub mod fold;
 pub mod http;
 pub mod leases;
 pub mod lifecycle;
 pub mod random;
+pub mod telemetry;

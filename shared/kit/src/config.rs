@@ -1,0 +1,179 @@
+//! Flags and environment: the one place, with each service's own config module, where they are read.
+//!
+//! A service derives clap's `Parser` over groups of this module ([`HttpArgs`], [`DatabaseArgs`], [`LogArgs`]) and its
+//! own, and calls [`parse_or_exit`] first thing in `main`, before any thread runs. Every value has a flag and a
+//! variable; a `.env` file fills in what the environment lacks. Whatever is wrong ends in one sentence that names the
+//! variable and never quotes a secret, and in exit code 2.
+
+mod args;
+mod units;
+
+pub use args::{DatabaseArgs, HttpArgs, LogArgs, LogFormat};
+pub use units::{ByteSize, DurationList, InvalidUnit};
+
+use clap::{
+    Arg, Command, Parser,
+    builder::Resettable,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use std::process::exit;
+
+/// The exit code of a configuration that cannot work.
+pub const EXIT_CONFIG: i32 = 2;
+
+/// Why the process cannot start: one sentence that names the variable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {problem}")]
+pub struct ConfigError {
+    variable: String,
+    problem: String,
+}
+
+impl ConfigError {
+    /// `problem` must not quote a secret.
+    pub fn new(variable: impl Into<String>, problem: impl ToString) -> Self {
+        Self {
+            variable: variable.into(),
+            problem: problem.to_string(),
+        }
+    }
+
+    /// Prints the sentence and ends the process.
+    pub fn exit(&self) -> ! {
+        eprintln!("error: {self}");
+        exit(EXIT_CONFIG)
+    }
+}
+
+/// What differs between the services in the groups that they share.
+#[derive(Clone, Copy, Debug)]
+pub struct Defaults {
+    /// `APP_PORT`.
+    pub port: &'static str,
+    /// `DATABASE_URL`, unless `DB_HOST` is set.
+    pub database_url: &'static str,
+}
+
+/// Reads `.env`, the environment and the command line. Help and version are printed and end the process with 0, a
+/// mistake with [`EXIT_CONFIG`].
+pub fn parse_or_exit<C: Parser>(defaults: Defaults) -> C {
+    if let Err(error) = read_dotenv() {
+        error.exit();
+    }
+    match parse_from(defaults, std::env::args_os()) {
+        Ok(config) => config,
+        Err(Stop::Show(error)) => error.exit(),
+        Err(Stop::Refuse(error)) => error.exit(),
+    }
+}
+
+/// Why there is no configuration.
+enum Stop {
+    /// Help, version, or a wrong use of the command line: clap's own words.
+    Show(clap::Error),
+    /// A wrong value.
+    Refuse(ConfigError),
+}
+
+/// Variables that are set keep their values.
+fn read_dotenv() -> Result<(), ConfigError> {
+    match dotenvy::dotenv() {
+        Ok(_) => Ok(()),
+        Err(error) if error.not_found() => Ok(()),
+        // The error quotes the line, which may hold a secret.
+        Err(dotenvy::Error::LineParse(_, column)) => Err(ConfigError::new(
+            ".env",
+            format!("a line cannot be read near its column {column}"),
+        )),
+        Err(_) => Err(ConfigError::new(".env", "the file cannot be read")),
+    }
+}
+
+fn parse_from<C, I, T>(defaults: Defaults, arguments: I) -> Result<C, Stop>
+where
+    C: Parser,
+    I: IntoIterator<Item = T>,
+    T: Into<std::ffi::OsString> + Clone,
+{
+    let mut command = adapt(C::command(), defaults);
+    command.build();
+    let explain = |error| explain(&command, error);
+    let matches = command.clone().try_get_matches_from(arguments).map_err(explain)?;
+    C::from_arg_matches(&matches).map_err(explain)
+}
+
+/// Puts a service's defaults in, and takes a variable that is set to nothing as one that is not set: compose files
+/// and `.env` templates pass such.
+fn adapt(command: Command, defaults: Defaults) -> Command {
+    let adapted = command.mut_args(|arg| {
+        let arg = match arg.get_id().as_str() {
+            "app_port" => arg.default_value(defaults.port).required(false),
+            "database_url" => {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                arg.help(format!("{help} [default: {}]", defaults.database_url))
+            }
+            _ => arg,
+        };
+        let empty = arg.get_env().is_some_and(|_| is_env_empty(&arg));
+        if empty { arg.env(Resettable::Reset) } else { arg }
+    });
+    adapted.mut_subcommands(|subcommand| adapt(subcommand, defaults))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the config module reads the environment"
+)]
+fn is_env_empty(arg: &Arg) -> bool {
+    arg.get_env()
+        .and_then(std::env::var_os)
+        .is_some_and(|value| value.is_empty())
+}
+
+/// Turns clap's complaint about a value into a sentence that names the variable.
+fn explain(command: &Command, error: clap::Error) -> Stop {
+    let wrong = match error.kind() {
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue | ErrorKind::MissingRequiredArgument => &error,
+        _ => return Stop::Show(error),
+    };
+    let named = match wrong.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(name)) => name.clone(),
+        Some(ContextValue::Strings(names)) => names.first().cloned().unwrap_or_default(),
+        _ => return Stop::Show(error),
+    };
+    let Some(arg) = find(command, &named) else {
+        return Stop::Show(error);
+    };
+    let variable = arg
+        .get_env()
+        .map_or(named, |variable| variable.to_string_lossy().into_owned());
+    if wrong.kind() == ErrorKind::MissingRequiredArgument {
+        return Stop::Refuse(ConfigError::new(variable, "it is required and not set"));
+    }
+    let value = match wrong.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(value)) if !arg.is_hide_env_values_set() => format!("{value:?} is refused"),
+        _ => "the value is refused".to_owned(),
+    };
+    let reason = match (
+        std::error::Error::source(wrong),
+        wrong.get(ContextKind::ValidValue),
+    ) {
+        (Some(source), _) => format!(": {source}"),
+        (None, Some(ContextValue::Strings(valid))) => format!(": it is one of {}", valid.join(", ")),
+        (None, _) => String::new(),
+    };
+    Stop::Refuse(ConfigError::new(variable, value + &reason))
+}
+
+/// The argument that clap shows as `named`, here or in a subcommand.
+fn find<'c>(command: &'c Command, named: &str) -> Option<&'c Arg> {
+    let here = command.get_arguments().find(|arg| arg.to_string() == named);
+    here.or_else(|| {
+        command
+            .get_subcommands()
+            .find_map(|subcommand| find(subcommand, named))
+    })
+}
+
+#[cfg(test)]
+mod tests;

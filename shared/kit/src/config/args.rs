@@ -1,0 +1,175 @@
+//! The groups of settings that both services share.
+
+use super::{ByteSize, ConfigError, Defaults};
+use crate::{
+    db::DatabaseUrl,
+    http::{
+        ServeSettings,
+        body::{BODY_DEADLINE, BodyLimits, ByteBudget},
+    },
+};
+use clap::{Args, ValueEnum, value_parser};
+use std::fmt;
+use tokio::net::TcpListener;
+
+/// Where and how much to serve.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpArgs {
+    /// The address to listen on
+    #[arg(long, env = "APP_HOST", default_value = "127.0.0.1")]
+    pub app_host: String,
+    /// The port to listen on; 0 takes a free one
+    #[arg(long, env = "APP_PORT")]
+    pub app_port: u16,
+    /// What every path of the API begins with
+    #[arg(long, env = "APP_BASE_PATH", default_value = "/api/v1", value_parser = base_path)]
+    pub app_base_path: String,
+    /// Connections at once; further ones are answered 503
+    #[arg(long, env = "HTTP_CONNECTIONS", default_value = "10000", value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub http_connections: u32,
+    /// Bytes of request bodies in memory at once, in all; beyond them 503
+    #[arg(long, env = "HTTP_BODY_BYTES", default_value = "64MiB")]
+    pub http_body_bytes: ByteSize,
+}
+
+impl HttpArgs {
+    /// Listens. Port 0 becomes a real one.
+    ///
+    /// # Errors
+    /// When the address cannot be had: unknown, in use, or not permitted.
+    pub async fn bind(&self) -> Result<TcpListener, ConfigError> {
+        let address = (self.app_host.as_str(), self.app_port);
+        TcpListener::bind(address).await.map_err(|error| {
+            let problem = format!("cannot listen on {}:{}: {error}", self.app_host, self.app_port);
+            ConfigError::new("APP_HOST, APP_PORT", problem)
+        })
+    }
+
+    /// The limits of the accept loop.
+    pub fn serve_settings(&self) -> ServeSettings {
+        let connections_max = usize::try_from(self.http_connections).unwrap_or(usize::MAX);
+        ServeSettings {
+            connections_max,
+            ..ServeSettings::default()
+        }
+    }
+
+    /// The limits of bodies, over one fresh budget.
+    pub fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            budget: ByteBudget::new(self.http_body_bytes.0),
+            deadline: BODY_DEADLINE,
+        }
+    }
+}
+
+/// `/api/v1` with or without a slash at its end; `/` is the root.
+fn base_path(text: &str) -> Result<String, &'static str> {
+    let path = text.trim_end_matches('/');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    let segments = path.split('/').skip(1);
+    let valid =
+        path.is_empty() || path.starts_with('/') && segments.clone().all(|segment| !segment.is_empty());
+    if valid && segments.clone().all(|segment| segment.bytes().all(plain)) {
+        Ok(path.to_owned())
+    } else {
+        Err("it must begin with / and hold letters, digits and -_.~ between slashes")
+    }
+}
+
+/// Where the database is: `DATABASE_URL`, or the parts of a MySQL address.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseArgs {
+    /// sqlite://path or mysql://user:password@host:port/name; it outranks DB_HOST and its companions
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<DatabaseUrl>,
+    /// The host of a MySQL or MariaDB server
+    #[arg(long, env = "DB_HOST")]
+    db_host: Option<String>,
+    /// Its port
+    #[arg(long, env = "DB_PORT", default_value_t = 3306)]
+    db_port: u16,
+    /// The user
+    #[arg(long, env = "DB_USER")]
+    db_user: Option<String>,
+    /// The password
+    #[arg(long, env = "DB_PASS", hide_env_values = true)]
+    db_pass: Option<String>,
+    /// The name of the database
+    #[arg(long, env = "DB_NAME")]
+    db_name: Option<String>,
+}
+
+impl fmt::Debug for DatabaseArgs {
+    /// Without the password.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("DatabaseArgs")
+            .field("database_url", &self.database_url)
+            .field("db_host", &self.db_host)
+            .field("db_port", &self.db_port)
+            .field("db_user", &self.db_user)
+            .field("db_name", &self.db_name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DatabaseArgs {
+    /// The database that is meant.
+    ///
+    /// # Errors
+    /// When `DB_HOST` stands without a user or a name, or one of them without `DB_HOST`.
+    pub fn url(&self, defaults: Defaults) -> Result<DatabaseUrl, ConfigError> {
+        if let Some(url) = &self.database_url {
+            return Ok(url.clone());
+        }
+        let missing = |variable| {
+            ConfigError::new(
+                variable,
+                "it is required with the other DB_ variables, and not set",
+            )
+        };
+        let Some(host) = &self.db_host else {
+            if self.db_user.is_some() || self.db_pass.is_some() || self.db_name.is_some() {
+                return Err(missing("DB_HOST"));
+            }
+            return Ok(defaults
+                .database_url
+                .parse()
+                .expect("the default is a database address"));
+        };
+        let user = self.db_user.as_ref().ok_or_else(|| missing("DB_USER"))?;
+        let name = self.db_name.as_ref().ok_or_else(|| missing("DB_NAME"))?;
+        let password = self.db_pass.as_deref().unwrap_or_default();
+        Ok(DatabaseUrl::mysql(host, self.db_port, user, password, name))
+    }
+}
+
+/// What is logged, and how.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logs")]
+pub struct LogArgs {
+    /// error, warn, info, debug or trace, or directives such as info,kit=debug
+    #[arg(long, env = "LOG_LEVEL", default_value = "info", value_parser = directives)]
+    pub log_level: String,
+    /// For people or for machines
+    #[arg(long, env = "LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line of text.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+fn directives(text: &str) -> Result<String, &'static str> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) if !text.trim().is_empty() => Ok(text.to_owned()),
+        _ => Err("it must be a level, or a list of target=level"),
+    }
+}
