@@ -31,10 +31,10 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// `problem` must not quote a secret.
-    pub fn new(variable: impl Into<String>, problem: impl ToString) -> Self {
+    pub fn new(variable: impl Into<String>, problem: impl Into<String>) -> Self {
         Self {
             variable: variable.into(),
-            problem: problem.to_string(),
+            problem: problem.into(),
         }
     }
 

@@ -7,16 +7,22 @@
 pub mod body;
 mod connection;
 pub mod context;
+pub mod etag;
+pub mod json_body;
+pub mod list;
 pub mod reply;
 pub mod request;
 pub mod route;
 pub mod router;
 mod serve;
 mod server;
+pub mod validation;
 mod write_deadline;
 
 pub use body::Body;
 pub use context::RequestContext;
+pub use etag::IfMatch;
+pub use list::{ListQuery, ListSpec, Page, Position, SortField};
 pub use request::Request;
 pub use route::{Endpoint, delete, get, patch, post, put};
 pub use router::Router;

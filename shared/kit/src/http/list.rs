@@ -1,0 +1,159 @@
+//! Lists: the query string in, a page out.
+//!
+//! An endpoint declares a [`ListSpec`]; [`ListSpec::parse`] makes a [`ListQuery`] of the query string and refuses what
+//! it does not know; the store reads [`ListQuery::rows_wanted`] rows after [`ListQuery::after`]; [`ListQuery::page`]
+//! makes the answer with the cursor for the next one.
+
+mod cursor;
+mod query;
+
+pub use cursor::{Position, SortKey};
+
+use contract::{Problem, UnixMillis};
+use serde::Serialize;
+
+/// Rows of a page when none are asked for.
+pub const LIMIT_DEFAULT: u32 = 50;
+/// Rows of a page at most.
+pub const LIMIT_MAX: u32 = 200;
+
+/// What the value of a sort field is in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SortKind {
+    /// An integer, as instants are.
+    Int,
+    /// A text, compared in its column's collation.
+    Text,
+}
+
+/// A field that a list can be sorted by. Its column is never NULL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SortField {
+    /// The field's name in the API.
+    pub name: &'static str,
+    /// What a cursor carries of it.
+    pub kind: SortKind,
+}
+
+impl SortField {
+    /// A field whose column is a BIGINT.
+    pub const fn int(name: &'static str) -> Self {
+        Self {
+            name,
+            kind: SortKind::Int,
+        }
+    }
+
+    /// A field whose column is a text.
+    pub const fn text(name: &'static str) -> Self {
+        Self {
+            name,
+            kind: SortKind::Text,
+        }
+    }
+}
+
+/// What a list takes. It is a constant of its endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct ListSpec {
+    /// The list's name; a cursor of another list does not fit.
+    pub name: &'static str,
+    /// Parameters that filter; each may stand once.
+    pub filters: &'static [&'static str],
+    /// Fields to sort by. Where none is asked for, the first.
+    pub sorts: &'static [SortField],
+    /// Whether the first is descending when none is asked for.
+    pub descending_by_default: bool,
+    /// Whether `updated_since` is taken.
+    pub updated_since: bool,
+}
+
+/// An order: by a field, then by id in the same direction, so that it is total.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sort {
+    /// One of the list's fields.
+    pub field: SortField,
+    /// `-field`.
+    pub descending: bool,
+}
+
+/// A query string that the list understands.
+#[derive(Clone, Debug)]
+pub struct ListQuery {
+    /// Rows of the page, 1 to 200.
+    pub limit: u32,
+    /// The order.
+    pub sort: Sort,
+    /// Only what changed at or after this instant.
+    pub updated_since: Option<UnixMillis>,
+    /// Where the page before ended: only rows beyond it in the order.
+    pub after: Option<Position>,
+    filters: Vec<(&'static str, String)>,
+    binding: cursor::Binding,
+}
+
+/// A page, as it is answered.
+#[derive(Debug, Serialize)]
+pub struct Page<T> {
+    data: Vec<T>,
+    pagination: Pagination,
+}
+
+#[derive(Debug, Serialize)]
+struct Pagination {
+    limit: u32,
+    next_cursor: Option<String>,
+    has_more: bool,
+}
+
+impl ListSpec {
+    /// Reads a raw query string.
+    ///
+    /// # Errors
+    /// 400 `invalid_query` when a parameter is unknown, repeated, empty or malformed, and 400 `invalid_cursor` when the
+    /// cursor is not one that this list gave for these filters and this order.
+    pub fn parse(&self, query: &str) -> Result<ListQuery, Problem> {
+        query::parse(self, query)
+    }
+}
+
+impl ListQuery {
+    /// The value of a filter.
+    pub fn filter(&self, name: &str) -> Option<&str> {
+        self.filters
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// How many rows to read: one more than the page, which tells whether there are more.
+    pub fn rows_wanted(&self) -> i64 {
+        i64::from(self.limit) + 1
+    }
+
+    /// The page of the rows that were read, and the cursor that goes on after its last one.
+    pub fn page<R, T>(
+        &self,
+        mut rows: Vec<R>,
+        position: impl Fn(&R) -> Position,
+        show: impl FnMut(R) -> T,
+    ) -> Page<T> {
+        let limit = usize::try_from(self.limit).expect("a limit of 200 fits");
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let last = if has_more { rows.last() } else { None };
+        let next_cursor = last.map(|row| cursor::encode(&position(row), &self.binding));
+        let pagination = Pagination {
+            limit: self.limit,
+            next_cursor,
+            has_more,
+        };
+        Page {
+            data: rows.into_iter().map(show).collect(),
+            pagination,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
