@@ -18,6 +18,8 @@ pub enum Purpose {
     Changes = 2,
     /// At which hour things happened.
     Hours = 3,
+    /// On which days the changes happened.
+    ChangeDates = 4,
 }
 
 /// The luck of one row for one purpose.

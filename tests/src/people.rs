@@ -102,10 +102,16 @@ pub fn cast(bookings: &[Booking], seed: u64) -> Cast {
 struct Agency {
     names: Names,
     people: Vec<Person>,
-    /// For each hotel and country: the people, and the day on which their latest booking ends.
-    known: HashMap<(Hotel, Option<String>), Vec<(usize, Date)>>,
+    known: HashMap<(Hotel, Option<String>), Vec<Known>>,
     phones: HashMap<&'static str, u64>,
     mailboxes: HashMap<String, u32>,
+}
+
+/// Somebody of a hotel and country, by index.
+struct Known {
+    person: usize,
+    /// When their latest booking ends.
+    free_from: Date,
 }
 
 impl Agency {
@@ -125,20 +131,20 @@ impl Agency {
         let returns = booking.repeated_guest || dice.chance(RETURNING_PERCENT);
         let known = self.known.entry(place.clone()).or_default();
         let free: Vec<usize> = (0..known.len())
-            .filter(|at| known[*at].1 <= booking.booked_on)
+            .filter(|at| known[*at].free_from <= booking.booked_on)
             .collect();
         if returns && !free.is_empty() {
             let chosen = &mut known[*dice.pick(&free)];
-            chosen.1 = booking.ended_on;
-            return chosen.0;
+            chosen.free_from = booking.ended_on;
+            return chosen.person;
         }
         let person = self.invent(booking, &mut dice);
         self.people.push(person);
         let index = self.people.len() - 1;
-        self.known
-            .entry(place)
-            .or_default()
-            .push((index, booking.ended_on));
+        self.known.entry(place).or_default().push(Known {
+            person: index,
+            free_from: booking.ended_on,
+        });
         index
     }
 
