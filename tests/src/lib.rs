@@ -2,9 +2,11 @@
 
 pub mod bodies;
 pub mod bookings;
+pub mod client;
 pub mod dice;
 pub mod draft;
 pub mod expected;
+pub mod loader;
 pub mod names;
 pub mod people;
 pub mod plan;
