@@ -10,7 +10,6 @@ pub mod config;
 pub mod db;
 pub mod fold;
 pub mod http;
-pub mod idempotency;
 pub mod leases;
 pub mod lifecycle;
 pub mod random;

@@ -22,10 +22,11 @@ mod url;
 mod value;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::Instrument;
 
@@ -58,6 +59,7 @@ pub struct Db {
 struct Engine {
     kind: Kind,
     counts: Counts,
+    committed: Notify,
 }
 
 enum Kind {
@@ -95,6 +97,7 @@ impl Db {
             engine: Arc::new(Engine {
                 kind,
                 counts: Counts::default(),
+                committed: Notify::new(),
             }),
             answer_within: settings.answer_within,
             abort_after: settings.abort_after,
@@ -113,6 +116,12 @@ impl Db {
     /// What it went through so far.
     pub fn counts(&self) -> &Counts {
         &self.engine.counts
+    }
+
+    /// Ends after a commit of a transaction that called [`Tx::signal`]. A commit while nobody waits is kept for the next
+    /// one who does, so none is missed; there is one such waiter to a database: its worker.
+    pub async fn committed(&self) {
+        self.engine.committed.notified().await;
     }
 
     /// The same database, answering [`DbError::LockTimeout`] at the first lock wait over 1 s instead of running the
@@ -251,6 +260,8 @@ impl Db {
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
     {
         let counts = &self.engine.counts;
+        let signal = Arc::new(AtomicBool::new(false));
+        let f = Arc::new(signalling(f, signal.clone()));
         let outcome = match &self.engine.kind {
             Kind::Sqlite(sqlite) => sqlite
                 .run(name, self.abort_after, f, writes)
@@ -273,11 +284,14 @@ impl Db {
                 })
             }
         };
-        if outcome
+        let unknown = outcome
             .as_ref()
-            .is_err_and(|failure| failure.error == DbError::CommitUnknown)
-        {
+            .is_err_and(|failure| failure.error == DbError::CommitUnknown);
+        if unknown {
             counts.unknown_commits.fetch_add(1, Ordering::Relaxed);
+        }
+        if (outcome.is_ok() || unknown) && signal.load(Ordering::Acquire) {
+            self.engine.committed.notify_one();
         }
         outcome
     }
@@ -290,6 +304,20 @@ impl Db {
             (Kind::Mysql(mysql), Some(session)) => mysql.bury(session, self.answer_within).await,
             (Kind::Mysql(_), None) => false,
         }
+    }
+}
+
+/// The same closure, whose transaction knows where to leave its signal.
+fn signalling<T, F>(
+    f: Arc<F>,
+    signal: Arc<AtomicBool>,
+) -> impl for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static
+where
+    F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+{
+    move |tx| {
+        tx.signal = signal.clone();
+        f(tx)
     }
 }
 

@@ -3,6 +3,9 @@
 //! It belongs to one run of one closure. An error that ends the transaction dooms it: every later statement gets the
 //! same error, and whatever the closure answers, nothing is committed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::fault::{Fate, Fault};
 use super::value::Params;
 use super::{DbError, Dialect, Row, mysql, mysql_pool, sqlite};
@@ -14,6 +17,8 @@ pub struct Tx {
     pub(super) abandoned: bool,
     /// What ended the transaction before its end.
     pub(super) doom: Option<Fault>,
+    /// Whether somebody waits for what this run writes; it belongs to the operation, not to the run.
+    pub(super) signal: Arc<AtomicBool>,
     writable: bool,
 }
 
@@ -28,6 +33,7 @@ impl Tx {
             engine,
             abandoned: false,
             doom: None,
+            signal: Arc::default(),
             writable,
         }
     }
@@ -82,6 +88,12 @@ impl Tx {
     /// The closure's `Ok` value is answered, but what it wrote is rolled back.
     pub fn abandon(&mut self) {
         self.abandoned = true;
+    }
+
+    /// Wakes whoever waits on [`Db::committed`](super::Db::committed) once this is committed, also when the caller has
+    /// gone by then.
+    pub fn signal(&self) {
+        self.signal.store(true, Ordering::Release);
     }
 
     /// Runs one statement that defines a table or an index. MySQL commits it at once, and what was before it.

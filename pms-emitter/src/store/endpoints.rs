@@ -1,0 +1,194 @@
+//! Endpoints: whom events are delivered to, and how far an endpoint is behind the log.
+//!
+//! There is one endpoint for now, [`ENV_ENDPOINT`], whose row takes its URL from the environment at each start. Its
+//! secrets stay in memory. A URL that appears, or appears again, subscribes it: what the log kept in the meantime is
+//! then queued for it in bounded batches.
+
+use super::Store;
+use contract::UnixMillis;
+use kit::db::{DbError, Tx};
+use kit::params;
+use std::time::Duration;
+
+/// The endpoint that the environment describes.
+pub const ENV_ENDPOINT: &str = "env";
+
+/// Events that one transaction queues for an endpoint that is behind the log.
+pub const BACKFILL_BATCH: usize = 500;
+
+/// Transitions of its breaker that an endpoint keeps.
+pub const BREAKER_HISTORY_MAX: usize = 100;
+
+/// What the environment says about its endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSettings {
+    /// Where events go; none: events are kept, and no delivery is made.
+    pub url: Option<String>,
+    /// The retry schedule as text, when it is not the service's default.
+    pub retry_schedule: Option<String>,
+    /// The wait between a commit and its first attempt.
+    pub first_wait: Duration,
+}
+
+/// One change of a breaker's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakerChange {
+    /// An id of its own, which also orders changes of the same millisecond.
+    pub id: String,
+    /// When.
+    pub at: UnixMillis,
+    /// `closed`, `open` or `half_open`.
+    pub from: String,
+    /// As `from`.
+    pub to: String,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl Store {
+    /// Writes what the environment says about an endpoint. With a URL it is subscribed and enabled, also when a 410
+    /// had disabled it: a restart is the operator's word. Without one it is unsubscribed; its queue stays.
+    pub async fn configure_endpoint(
+        &self,
+        id: &'static str,
+        settings: EndpointSettings,
+        now: UnixMillis,
+    ) -> Result<(), DbError> {
+        // Writing it twice is writing it once, so an unknown commit is simply run again.
+        self.db
+            .transaction_or_find(
+                "configure_endpoint",
+                move |tx| {
+                    let settings = settings.clone();
+                    Box::pin(async move { configure(tx, id, &settings, now).await })
+                },
+                |_| Box::pin(async { Ok(None) }),
+            )
+            .await
+    }
+
+    /// Queues up to [`BACKFILL_BATCH`] events of the log that an endpoint has no delivery for, oldest first.
+    /// Returns whether there may be more.
+    pub async fn backfill(&self, id: &'static str) -> Result<bool, DbError> {
+        self.db
+            .transaction_or_find(
+                "backfill",
+                move |tx| Box::pin(async move { backfill(tx, id).await }),
+                |_| Box::pin(async { Ok(None) }),
+            )
+            .await
+    }
+
+    /// Keeps changes of an endpoint's breaker, and the newest [`BREAKER_HISTORY_MAX`] of them.
+    pub async fn keep_breaker_changes(&self, id: &'static str, changes: Vec<BreakerChange>) -> Result<(), DbError> {
+        self.db
+            .transaction_or_find(
+                "keep_breaker_changes",
+                move |tx| {
+                    let changes = changes.clone();
+                    Box::pin(async move { keep_breaker_changes(tx, id, &changes).await })
+                },
+                |_| Box::pin(async { Ok(None) }),
+            )
+            .await
+    }
+}
+
+async fn configure(tx: &mut Tx, id: &str, settings: &EndpointSettings, now: UnixMillis) -> Result<(), DbError> {
+    let row = tx.query_one("SELECT subscribed FROM endpoints WHERE id = ?", params![id]).await?;
+    let was_subscribed = match &row {
+        Some(row) => row.get::<bool>("subscribed")?,
+        None => false,
+    };
+    if row.is_none() {
+        tx.execute(
+            "INSERT INTO endpoints (id, subscribed, breaker_since, created_at, updated_at) VALUES (?, 0, ?, ?, ?)",
+            params![id, now, now, now],
+        )
+        .await?;
+    }
+    let subscribed = settings.url.is_some();
+    tx.execute(
+        "UPDATE endpoints SET url = ?, subscribed = ?, disabled_reason = NULL, paused_until = 0, retry_schedule = ?,
+             first_delay_ms = ?, updated_at = ? WHERE id = ?",
+        params![
+            settings.url.clone(),
+            subscribed,
+            settings.retry_schedule.clone(),
+            i64::try_from(settings.first_wait.as_millis()).unwrap_or(i64::MAX),
+            now,
+            id,
+        ],
+    )
+    .await?;
+    if subscribed && !was_subscribed {
+        // Before the first id of all.
+        tx.execute("UPDATE endpoints SET backfill_after = '' WHERE id = ?", params![id]).await?;
+    }
+    Ok(())
+}
+
+async fn backfill(tx: &mut Tx, id: &str) -> Result<bool, DbError> {
+    let row = tx.query_one("SELECT backfill_after FROM endpoints WHERE id = ?", params![id]).await?;
+    let Some(after) = row.map(|row| row.get::<Option<String>>("backfill_after")).transpose()?.flatten() else {
+        return Ok(false);
+    };
+    let batch = tx
+        .query_one(
+            &format!(
+                "SELECT MAX(id) AS last FROM (SELECT id FROM events WHERE id > ? ORDER BY id LIMIT {BACKFILL_BATCH}) AS batch"
+            ),
+            params![&after],
+        )
+        .await?;
+    let last = batch.map(|row| row.get::<Option<String>>("last")).transpose()?.flatten();
+    if let Some(last) = &last {
+        // Those committed since it was subscribed have their delivery.
+        let skip = tx.dialect().skip_existing("event_id");
+        let sql = format!(
+            "INSERT INTO deliveries (endpoint_id, event_id, due_at)
+             SELECT ?, id, 0 FROM events WHERE id > ? AND id <= ?{skip}"
+        );
+        tx.execute(&sql, params![id, &after, last]).await?;
+    }
+    tx.execute("UPDATE endpoints SET backfill_after = ? WHERE id = ?", params![last.clone(), id]).await?;
+    Ok(last.is_some())
+}
+
+async fn keep_breaker_changes(tx: &mut Tx, id: &str, changes: &[BreakerChange]) -> Result<(), DbError> {
+    let Some(last) = changes.last() else { return Ok(()) };
+    let skip = tx.dialect().skip_existing("id");
+    for change in changes {
+        tx.execute(
+            &format!(
+                "INSERT INTO breaker_history (endpoint_id, at, id, from_state, to_state, reason)
+                 VALUES (?, ?, ?, ?, ?, ?){skip}"
+            ),
+            params![id, change.at, &change.id, &change.from, &change.to, &change.reason],
+        )
+        .await?;
+    }
+    tx.execute(
+        "UPDATE endpoints SET breaker_state = ?, breaker_since = ? WHERE id = ?",
+        params![&last.to, last.at, id],
+    )
+    .await?;
+    let oldest_kept = tx
+        .query_one(
+            &format!(
+                "SELECT at FROM breaker_history WHERE endpoint_id = ? ORDER BY at DESC, id DESC
+                 LIMIT 1 OFFSET {}",
+                BREAKER_HISTORY_MAX - 1
+            ),
+            params![id],
+        )
+        .await?;
+    if let Some(row) = oldest_kept {
+        tx.execute(
+            "DELETE FROM breaker_history WHERE endpoint_id = ? AND at < ?",
+            params![id, row.get::<UnixMillis>("at")?],
+        )
+        .await?;
+    }
+    Ok(())
+}

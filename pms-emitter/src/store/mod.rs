@@ -1,0 +1,52 @@
+//! Everything that the emitter keeps: one method, one transaction.
+//!
+//! Only this folder contains SQL of the emitter's own tables. A write and its event are one commit (`outbox`); the
+//! dispatcher claims, and settles, with an owner, a lease and an epoch (`claims`, `settlements`). Nobody outside sees a
+//! transaction.
+
+mod claims;
+mod dead;
+mod endpoints;
+pub(crate) mod outbox;
+mod settlements;
+mod status;
+
+pub use claims::{BATCH_MAX, Claim, ClaimRequest, Claimed, DeliveryRef, Subject, Target};
+pub use dead::Revived;
+pub use endpoints::{BREAKER_HISTORY_MAX, BreakerChange, ENV_ENDPOINT, EndpointSettings};
+pub use outbox::NewEvent;
+pub use settlements::{AttemptRecord, EndpointNews, Settled, Settlement, Verdict};
+pub use status::EndpointStatus;
+
+use kit::db::{Db, Migration, MigrationSet};
+
+/// The emitter's tables, in the order in which they are made.
+pub const MIGRATIONS: MigrationSet = MigrationSet {
+    scope: "pms-emitter",
+    migrations: &[
+        Migration {
+            number: 2,
+            name: "outbox",
+            sqlite: include_str!("../../migrations/sqlite/0002_outbox.sql"),
+            mysql: include_str!("../../migrations/mysql/0002_outbox.sql"),
+        },
+    ],
+};
+
+/// The emitter's tables. Clones share the database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) db: Db,
+}
+
+impl Store {
+    /// A store on an open database that has the tables of [`MIGRATIONS`].
+    pub fn new(db: Db) -> Self {
+        Self { db }
+    }
+
+    /// The database itself, to see whether it answers and to close it.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+}

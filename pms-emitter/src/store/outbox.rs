@@ -1,0 +1,65 @@
+//! The outbox: an event enters the log, its bytes and its deliveries in the transaction of the change that made it.
+//!
+//! There is no moment at which a change is committed and its event is not, and none at which an event is queued that
+//! was rolled back: these rows are the queue.
+
+use contract::{Envelope, EventId, UnixMillis};
+use kit::db::{DbError, Tx};
+use kit::params;
+
+/// An event that is about to be committed with its change.
+///
+/// Invariant: `envelope.idempotency_key` is `id`, and `envelope.timestamp` is `committed_at`.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The event's id, which is its idempotency key at every receiver.
+    pub id: EventId,
+    /// What is sent.
+    pub envelope: Envelope,
+    /// When the change was committed, by this service's clock.
+    pub committed_at: UnixMillis,
+    /// The trace that the change belongs to (W3C Trace Context), sent along with every attempt.
+    pub traceparent: Option<String>,
+}
+
+/// Writes the event's row in the log, its bytes as they will be sent on every attempt and replay, and one delivery for
+/// each subscribed endpoint; the dispatcher is woken once it is committed.
+///
+/// # Errors
+/// `Duplicate` when that version of the entity has its event already: the change was overtaken.
+pub async fn append(tx: &mut Tx, event: &NewEvent) -> Result<(), DbError> {
+    let envelope = &event.envelope;
+    let entity = envelope.entity.as_ref();
+    tx.execute(
+        "INSERT INTO events (id, type, property_id, entity_kind, entity_id, entity_version, correlation_id,
+             traceparent, committed_at, changed)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            event.id.as_str(),
+            &envelope.event_type,
+            envelope.property_id.as_ref().map(ToString::to_string),
+            entity.map(|entity| entity.kind.as_str().to_owned()),
+            entity.map(|entity| entity.id.to_string()),
+            entity.map(|entity| entity.version),
+            envelope.correlation_id.clone(),
+            event.traceparent.clone(),
+            event.committed_at,
+            envelope.changed.join(","),
+        ],
+    )
+    .await?;
+    tx.execute(
+        "INSERT INTO event_bodies (event_id, body) VALUES (?, ?)",
+        params![event.id.as_str(), envelope.to_bytes()],
+    )
+    .await?;
+    // A first attempt that is not delayed is due at 0: at once, whatever the clock says by then.
+    tx.execute(
+        "INSERT INTO deliveries (endpoint_id, event_id, due_at)
+         SELECT id, ?, CASE WHEN first_delay_ms = 0 THEN 0 ELSE first_delay_ms + ? END
+         FROM endpoints WHERE subscribed = 1",
+        params![event.id.as_str(), event.committed_at],
+    )
+    .await?;
+    Ok(())
+}
