@@ -1,3 +1,17 @@
 //! The PMS side: a REST API for guests and reservations, and the dispatcher that delivers their events.
+//!
+//! ```text
+//! REST -> http -> domain (pure: command -> new state + event) -> store [row + outbox, one transaction]
+//! outbox -> dispatch: claim (lease) -> sign -> breaker -> POST -> settle (fenced)
+//! ```
+//! `app` composes them from a [`config::Config`]; `domain` imports none of the others.
 
+pub mod app;
+pub mod config;
+pub mod dispatch;
 pub mod domain;
+pub mod http;
+pub mod store;
+
+pub use app::{App, Runtime, StartError};
+pub use config::Config;

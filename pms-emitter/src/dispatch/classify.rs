@@ -51,21 +51,35 @@ pub enum Health {
 pub fn classify(status: StatusCode, headers: &HeaderMap, now: UnixMillis) -> Outcome {
     match status.as_u16() {
         200..=299 => Outcome::Delivered,
-        400 => Outcome::Dead { why: "the receiver could not read the event (400)" },
-        413 => Outcome::Dead { why: "the event is too large for the receiver (413)" },
-        415 => Outcome::Dead { why: "the receiver does not take JSON (415)" },
-        422 => Outcome::Dead { why: "the receiver refused the event's content (422)" },
+        400 => Outcome::Dead {
+            why: "the receiver could not read the event (400)",
+        },
+        413 => Outcome::Dead {
+            why: "the event is too large for the receiver (413)",
+        },
+        415 => Outcome::Dead {
+            why: "the receiver does not take JSON (415)",
+        },
+        422 => Outcome::Dead {
+            why: "the receiver refused the event's content (422)",
+        },
         410 => Outcome::Disable,
         code => {
             let after = retry_after(headers, now);
-            Outcome::Retry { after, endpoint_pauses: after.is_some() && matches!(code, 429 | 503) }
+            Outcome::Retry {
+                after,
+                endpoint_pauses: after.is_some() && matches!(code, 429 | 503),
+            }
         }
     }
 }
 
 /// A network error: nothing is known but that no answer came.
 pub fn unanswered() -> Outcome {
-    Outcome::Retry { after: None, endpoint_pauses: false }
+    Outcome::Retry {
+        after: None,
+        endpoint_pauses: false,
+    }
 }
 
 /// What a status says about the endpoint (design: "breaker, per endpoint").
@@ -89,7 +103,10 @@ fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
         // More digits than fit are a wait without end, which the bound cuts.
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
-        let at = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        let at = httpdate::parse_http_date(text)
+            .ok()?
+            .duration_since(UNIX_EPOCH)
+            .ok()?;
         at.checked_sub(Duration::from_millis(u64::try_from(now.0).ok()?))?
     };
     Some(asked.min(RETRY_AFTER_MAX)).filter(|asked| !asked.is_zero())
@@ -110,7 +127,10 @@ mod tests {
     }
 
     fn retry(seconds: Option<u64>, endpoint_pauses: bool) -> Outcome {
-        Outcome::Retry { after: seconds.map(Duration::from_secs), endpoint_pauses }
+        Outcome::Retry {
+            after: seconds.map(Duration::from_secs),
+            endpoint_pauses,
+        }
     }
 
     #[test]
@@ -119,14 +139,26 @@ mod tests {
             let code = StatusCode::from_u16(status).unwrap();
             let (outcome, health) = (judged(status, None), health(code));
             match status {
-                200..=299 => assert_eq!((outcome, health), (Outcome::Delivered, Health::Success), "{status}"),
+                200..=299 => assert_eq!(
+                    (outcome, health),
+                    (Outcome::Delivered, Health::Success),
+                    "{status}"
+                ),
                 400 | 413 | 415 | 422 => {
                     assert!(matches!(outcome, Outcome::Dead { .. }), "{status}");
                     assert_eq!(health, Health::Neutral, "{status}");
                 }
                 410 => assert_eq!((outcome, health), (Outcome::Disable, Health::Neutral)),
-                409 | 425 | 429 => assert_eq!((outcome, health), (retry(None, false), Health::Neutral), "{status}"),
-                _ => assert_eq!((outcome, health), (retry(None, false), Health::Failure), "{status}"),
+                409 | 425 | 429 => assert_eq!(
+                    (outcome, health),
+                    (retry(None, false), Health::Neutral),
+                    "{status}"
+                ),
+                _ => assert_eq!(
+                    (outcome, health),
+                    (retry(None, false), Health::Failure),
+                    "{status}"
+                ),
             }
         }
     }
@@ -150,7 +182,11 @@ mod tests {
             ("1.5", None),
             ("soon", None),
         ] {
-            assert_eq!(judged(429, Some(value)), retry(seconds, seconds.is_some()), "{value}");
+            assert_eq!(
+                judged(429, Some(value)),
+                retry(seconds, seconds.is_some()),
+                "{value}"
+            );
         }
     }
 
@@ -168,6 +204,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(RETRY_AFTER, "1".parse().unwrap());
         headers.append(RETRY_AFTER, "2".parse().unwrap());
-        assert_eq!(classify(StatusCode::SERVICE_UNAVAILABLE, &headers, NOW), retry(None, false));
+        assert_eq!(
+            classify(StatusCode::SERVICE_UNAVAILABLE, &headers, NOW),
+            retry(None, false)
+        );
     }
 }

@@ -72,13 +72,7 @@ impl Schedule {
 
     /// What follows when attempt number `made` (from 1) failed at `now`. What the endpoint asked for with
     /// `Retry-After` counts within the wait of the schedule and [`RETRY_AFTER_MAX`].
-    pub fn after(
-        &self,
-        made: u64,
-        asked: Option<Duration>,
-        now: UnixMillis,
-        entropy: &dyn Entropy,
-    ) -> Next {
+    pub fn after(&self, made: u64, asked: Option<Duration>, now: UnixMillis, entropy: &dyn Entropy) -> Next {
         let wait = usize::try_from(made).ok().and_then(|made| self.0.get(made));
         wait.map_or(Next::Dead, |wait| {
             let wait = entropy.jitter(*wait, JITTER_PERCENT);
@@ -141,14 +135,22 @@ mod tests {
         let (schedule, entropy) = (Schedule::default(), SeededEntropy::new(1));
         assert_eq!(schedule.first_wait(), Duration::ZERO);
         assert!(DEFAULT_SECONDS.iter().sum::<u64>() > 3 * 86_400);
-        for made in 1..10_usize {
-            let planned = DEFAULT_SECONDS[made] as f64;
+        for (made, planned) in DEFAULT_SECONDS.into_iter().enumerate().skip(1) {
+            let planned = planned as f64;
             let waits: Vec<f64> = (0..200)
                 .filter_map(|_| wait_seconds(schedule.after(made as u64, None, NOW, &entropy)))
                 .collect();
             assert_eq!(waits.len(), 200);
-            assert!(waits.iter().all(|wait| (planned * 0.8 - 0.01..=planned * 1.2).contains(wait)), "{made}");
-            assert!(waits.iter().any(|wait| *wait < planned * 0.9) && waits.iter().any(|wait| *wait > planned * 1.1));
+            assert!(
+                waits
+                    .iter()
+                    .all(|wait| (planned * 0.8 - 0.01..=planned * 1.2).contains(wait)),
+                "{made}"
+            );
+            assert!(
+                waits.iter().any(|wait| *wait < planned * 0.9)
+                    && waits.iter().any(|wait| *wait > planned * 1.1)
+            );
         }
         assert_eq!(schedule.after(10, None, NOW, &entropy), Next::Dead);
         assert_eq!(schedule.after(u64::MAX, None, NOW, &entropy), Next::Dead);
@@ -157,7 +159,8 @@ mod tests {
     #[test]
     fn what_the_endpoint_asks_for_counts_between_the_schedule_and_a_day() {
         let (schedule, entropy) = (Schedule::default(), SeededEntropy::new(2));
-        let after = |made, asked| wait_seconds(schedule.after(made, Some(Duration::from_secs(asked)), NOW, &entropy));
+        let after =
+            |made, asked| wait_seconds(schedule.after(made, Some(Duration::from_secs(asked)), NOW, &entropy));
         assert_eq!(after(1, 60), Some(60.0));
         assert!(after(1, 1).unwrap() >= 4.0, "never sooner than the schedule");
         assert_eq!(after(1, 10_000_000), Some(86_400.0));
@@ -167,16 +170,25 @@ mod tests {
 
     #[test]
     fn nothing_lies_further_ahead_than_the_bound() {
-        let (schedule, entropy) = (Schedule::new(vec![Duration::ZERO, WAIT_MAX]).unwrap(), SeededEntropy::new(3));
+        let (schedule, entropy) = (
+            Schedule::new(vec![Duration::ZERO, WAIT_MAX]).unwrap(),
+            SeededEntropy::new(3),
+        );
         for _ in 0..1_000 {
-            let Next::At(at) = schedule.after(1, Some(Duration::MAX), NOW, &entropy) else { panic!("dead") };
+            let Next::At(at) = schedule.after(1, Some(Duration::MAX), NOW, &entropy) else {
+                panic!("dead")
+            };
             assert!(at.0 - NOW.0 <= millis(AHEAD_MAX));
         }
     }
 
     #[test]
     fn reads_what_it_writes() {
-        for (text, shown) in [("0s,5 s,5min", "0s,5s,300s"), ("1500ms, 2h,1d", "1500ms,7200s,86400s"), ("7", "7s")] {
+        for (text, shown) in [
+            ("0s,5 s,5min", "0s,5s,300s"),
+            ("1500ms, 2h,1d", "1500ms,7200s,86400s"),
+            ("7", "7s"),
+        ] {
             let schedule: Schedule = text.parse().unwrap();
             assert_eq!(schedule.to_string(), shown);
             assert_eq!(shown.parse::<Schedule>().unwrap(), schedule);

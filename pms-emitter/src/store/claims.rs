@@ -134,7 +134,11 @@ async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Claimed, DbError> 
     let now = request.now;
     let ahead = now.plus_millis(millis(request.ahead_max));
     let (places, listed) = listed(&ids);
-    let mut values = params![&request.token, now.plus_millis(millis(request.lease)), request.endpoint];
+    let mut values = params![
+        &request.token,
+        now.plus_millis(millis(request.lease)),
+        request.endpoint
+    ];
     values.extend(params![now, lease_bound(request), now, ahead]);
     values.extend(listed.clone());
     let sql = format!(
@@ -164,17 +168,24 @@ async fn target(tx: &mut Tx, request: &ClaimRequest) -> Result<Result<Target, Cl
             params![request.endpoint],
         )
         .await?;
-    let Some(row) = row else { return Ok(Err(Claimed::Inactive)) };
+    let Some(row) = row else {
+        return Ok(Err(Claimed::Inactive));
+    };
     let disabled: Option<String> = row.get("disabled_reason")?;
     let url: Option<String> = row.get("url")?;
-    let Some(url) = url.filter(|_| disabled.is_none()) else { return Ok(Err(Claimed::Inactive)) };
+    let Some(url) = url.filter(|_| disabled.is_none()) else {
+        return Ok(Err(Claimed::Inactive));
+    };
     let paused_until: UnixMillis = row.get("paused_until")?;
     // A pause that lies further ahead than one can was written before the clock was set back.
     let ahead = request.now.plus_millis(millis(request.ahead_max));
     if paused_until > request.now && paused_until <= ahead {
         return Ok(Err(Claimed::Paused(paused_until)));
     }
-    Ok(Ok(Target { url, retry_schedule: row.get("retry_schedule")? }))
+    Ok(Ok(Target {
+        url,
+        retry_schedule: row.get("retry_schedule")?,
+    }))
 }
 
 /// The ids of what may be claimed: retries up to their share, first attempts, then whatever retries are left.
@@ -211,7 +222,11 @@ async fn candidates(
              AND (owner IS NULL OR lease_until < ? OR lease_until > ?)
          ORDER BY due_at, event_id LIMIT ?"
     );
-    tx.query(&sql, values).await?.iter().map(|row| row.get("event_id")).collect()
+    tx.query(&sql, values)
+        .await?
+        .iter()
+        .map(|row| row.get("event_id"))
+        .collect()
 }
 
 async fn owned_by(
@@ -234,7 +249,10 @@ async fn owned_by(
 
 fn read_claim(row: &Row, owner: &str) -> Result<Claim, DbError> {
     let event_id: String = row.get("event_id")?;
-    let unreadable = |_| DbError::Decode { column: "event_id".to_owned(), expected: "id" };
+    let unreadable = |_| DbError::Decode {
+        column: "event_id".to_owned(),
+        expected: "id",
+    };
     Ok(Claim {
         delivery: DeliveryRef {
             event_id: event_id.parse().map_err(unreadable)?,
@@ -264,9 +282,18 @@ fn lease_bound(request: &ClaimRequest) -> UnixMillis {
 /// The `(?, ...)` of an IN over ids, and its parameters: in few sizes, filled up by repeating the last id, so that
 /// each engine keeps the statements prepared.
 pub(super) fn listed<S: AsRef<str>>(ids: &[S]) -> (String, Params) {
-    let size = LIST_SIZES.into_iter().find(|size| *size >= ids.len()).unwrap_or(ids.len());
-    let filled = ids.iter().chain(std::iter::repeat(&ids[ids.len() - 1])).take(size);
-    (placeholders(1, size), filled.map(|id| id.as_ref().into()).collect())
+    let size = LIST_SIZES
+        .into_iter()
+        .find(|size| *size >= ids.len())
+        .unwrap_or(ids.len());
+    let filled = ids
+        .iter()
+        .chain(std::iter::repeat(&ids[ids.len() - 1]))
+        .take(size);
+    (
+        placeholders(1, size),
+        filled.map(|id| id.as_ref().into()).collect(),
+    )
 }
 
 fn millis(duration: Duration) -> i64 {

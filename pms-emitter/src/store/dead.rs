@@ -67,5 +67,8 @@ async fn revive_dead(tx: &mut Tx, since: UnixMillis, now: UnixMillis) -> Result<
         }
     }
     audit::append(tx, &entries).await?;
-    Ok(Revived { count: entries.len(), more: rows.len() == BATCH_MAX })
+    Ok(Revived {
+        count: entries.len(),
+        more: rows.len() == BATCH_MAX,
+    })
 }

@@ -80,7 +80,11 @@ impl Store {
     }
 
     /// Keeps changes of an endpoint's breaker, and the newest [`BREAKER_HISTORY_MAX`] of them.
-    pub async fn keep_breaker_changes(&self, id: &'static str, changes: Vec<BreakerChange>) -> Result<(), DbError> {
+    pub async fn keep_breaker_changes(
+        &self,
+        id: &'static str,
+        changes: Vec<BreakerChange>,
+    ) -> Result<(), DbError> {
         self.db
             .transaction_or_find(
                 "keep_breaker_changes",
@@ -94,8 +98,15 @@ impl Store {
     }
 }
 
-async fn configure(tx: &mut Tx, id: &str, settings: &EndpointSettings, now: UnixMillis) -> Result<(), DbError> {
-    let row = tx.query_one("SELECT subscribed FROM endpoints WHERE id = ?", params![id]).await?;
+async fn configure(
+    tx: &mut Tx,
+    id: &str,
+    settings: &EndpointSettings,
+    now: UnixMillis,
+) -> Result<(), DbError> {
+    let row = tx
+        .query_one("SELECT subscribed FROM endpoints WHERE id = ?", params![id])
+        .await?;
     let was_subscribed = match &row {
         Some(row) => row.get::<bool>("subscribed")?,
         None => false,
@@ -123,14 +134,24 @@ async fn configure(tx: &mut Tx, id: &str, settings: &EndpointSettings, now: Unix
     .await?;
     if subscribed && !was_subscribed {
         // Before the first id of all.
-        tx.execute("UPDATE endpoints SET backfill_after = '' WHERE id = ?", params![id]).await?;
+        tx.execute(
+            "UPDATE endpoints SET backfill_after = '' WHERE id = ?",
+            params![id],
+        )
+        .await?;
     }
     Ok(())
 }
 
 async fn backfill(tx: &mut Tx, id: &str) -> Result<bool, DbError> {
-    let row = tx.query_one("SELECT backfill_after FROM endpoints WHERE id = ?", params![id]).await?;
-    let Some(after) = row.map(|row| row.get::<Option<String>>("backfill_after")).transpose()?.flatten() else {
+    let row = tx
+        .query_one("SELECT backfill_after FROM endpoints WHERE id = ?", params![id])
+        .await?;
+    let Some(after) = row
+        .map(|row| row.get::<Option<String>>("backfill_after"))
+        .transpose()?
+        .flatten()
+    else {
         return Ok(false);
     };
     let batch = tx
@@ -141,7 +162,10 @@ async fn backfill(tx: &mut Tx, id: &str) -> Result<bool, DbError> {
             params![&after],
         )
         .await?;
-    let last = batch.map(|row| row.get::<Option<String>>("last")).transpose()?.flatten();
+    let last = batch
+        .map(|row| row.get::<Option<String>>("last"))
+        .transpose()?
+        .flatten();
     if let Some(last) = &last {
         // Those committed since it was subscribed have their delivery.
         let skip = tx.dialect().skip_existing("event_id");
@@ -151,7 +175,11 @@ async fn backfill(tx: &mut Tx, id: &str) -> Result<bool, DbError> {
         );
         tx.execute(&sql, params![id, &after, last]).await?;
     }
-    tx.execute("UPDATE endpoints SET backfill_after = ? WHERE id = ?", params![last.clone(), id]).await?;
+    tx.execute(
+        "UPDATE endpoints SET backfill_after = ? WHERE id = ?",
+        params![last.clone(), id],
+    )
+    .await?;
     Ok(last.is_some())
 }
 
@@ -164,7 +192,14 @@ async fn keep_breaker_changes(tx: &mut Tx, id: &str, changes: &[BreakerChange]) 
                 "INSERT INTO breaker_history (endpoint_id, at, id, from_state, to_state, reason)
                  VALUES (?, ?, ?, ?, ?, ?){skip}"
             ),
-            params![id, change.at, &change.id, &change.from, &change.to, &change.reason],
+            params![
+                id,
+                change.at,
+                &change.id,
+                &change.from,
+                &change.to,
+                &change.reason
+            ],
         )
         .await?;
     }

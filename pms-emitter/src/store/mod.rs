@@ -7,7 +7,7 @@
 mod claims;
 mod dead;
 mod endpoints;
-pub(crate) mod outbox;
+pub mod outbox;
 mod settlements;
 mod status;
 
@@ -24,6 +24,12 @@ use kit::db::{Db, Migration, MigrationSet};
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     scope: "pms-emitter",
     migrations: &[
+        Migration {
+            number: 1,
+            name: "properties_guests",
+            sqlite: include_str!("../../migrations/sqlite/0001_properties_guests.sql"),
+            mysql: include_str!("../../migrations/mysql/0001_properties_guests.sql"),
+        },
         Migration {
             number: 2,
             name: "outbox",

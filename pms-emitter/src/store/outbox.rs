@@ -61,5 +61,6 @@ pub async fn append(tx: &mut Tx, event: &NewEvent) -> Result<(), DbError> {
         params![event.id.as_str(), event.committed_at],
     )
     .await?;
+    tx.signal();
     Ok(())
 }

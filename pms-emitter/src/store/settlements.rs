@@ -95,10 +95,15 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Settled, DbError> {
         debug_assert!(batch.len() <= BATCH_MAX);
-        let together = self.settle_in(endpoint, batch.clone(), news.clone(), now, How::Together).await?;
+        let together = self
+            .settle_in(endpoint, batch.clone(), news.clone(), now, How::Together)
+            .await?;
         match together {
             Some(settled) => Ok(settled),
-            None => Ok(self.settle_in(endpoint, batch, news, now, How::OneByOne).await?.unwrap_or_default()),
+            None => Ok(self
+                .settle_in(endpoint, batch, news, now, How::OneByOne)
+                .await?
+                .unwrap_or_default()),
         }
     }
 
@@ -155,16 +160,30 @@ async fn settle(
         }
     }
     keep_attempts(tx, endpoint, &ours).await?;
-    let mut entries: Vec<AuditEntry> = ours.iter().filter_map(|settlement| entry(settlement, endpoint, now)).collect();
+    let mut entries: Vec<AuditEntry> = ours
+        .iter()
+        .filter_map(|settlement| entry(settlement, endpoint, now))
+        .collect();
     if let Some(reason) = news.disabled {
         let outcome = Some(reason.into());
         let (actor, source) = (Some(ACTOR.to_owned()), Some(endpoint.to_owned()));
-        entries.push(AuditEntry { outcome, actor, source, ..AuditEntry::new("endpoint_disabled", now) });
+        entries.push(AuditEntry {
+            outcome,
+            actor,
+            source,
+            ..AuditEntry::new("endpoint_disabled", now)
+        });
     }
     audit::append(tx, &entries).await?;
     let settled = Settled {
-        delivered: ours.iter().filter(|settlement| settlement.verdict == Verdict::Delivered).count(),
-        dead: ours.iter().filter(|settlement| matches!(settlement.verdict, Verdict::Dead(_))).count(),
+        delivered: ours
+            .iter()
+            .filter(|settlement| settlement.verdict == Verdict::Delivered)
+            .count(),
+        dead: ours
+            .iter()
+            .filter(|settlement| matches!(settlement.verdict, Verdict::Dead(_)))
+            .count(),
         lost: batch.len() - ours.len(),
     };
     keep_news(tx, endpoint, &ours, settled, news, now).await?;
@@ -181,10 +200,17 @@ async fn settle_together<'b>(
 ) -> Result<bool, DbError> {
     let mut claims: BTreeMap<(bool, &str, i64, Option<u16>), Vec<&'b str>> = BTreeMap::new();
     for settlement in settlements {
-        let DeliveryRef { event_id, owner, epoch } = &settlement.delivery;
+        let DeliveryRef {
+            event_id,
+            owner,
+            epoch,
+        } = &settlement.delivery;
         let status = settlement.attempt.as_ref().and_then(|attempt| attempt.status);
         let done = settlement.verdict == Verdict::Delivered;
-        claims.entry((done, owner, *epoch, status)).or_default().push(event_id.as_str());
+        claims
+            .entry((done, owner, *epoch, status))
+            .or_default()
+            .push(event_id.as_str());
     }
     for ((done, owner, epoch, status), ids) in claims {
         let (places, ids_listed) = listed(&ids);
@@ -199,7 +225,9 @@ async fn settle_together<'b>(
             ("owner = NULL, lease_until = 0", params![endpoint, owner, epoch])
         };
         values.extend(ids_listed);
-        let matched = tx.execute(&format!("UPDATE deliveries SET {change} {fence}"), values).await?;
+        let matched = tx
+            .execute(&format!("UPDATE deliveries SET {change} {fence}"), values)
+            .await?;
         if done && matched != ids.len() as u64 {
             return Ok(false);
         }
@@ -214,7 +242,11 @@ async fn settle_one(
     settlement: &Settlement,
     now: UnixMillis,
 ) -> Result<bool, DbError> {
-    let DeliveryRef { event_id, owner, epoch } = &settlement.delivery;
+    let DeliveryRef {
+        event_id,
+        owner,
+        epoch,
+    } = &settlement.delivery;
     let attempt = settlement.attempt.as_ref();
     let made = i64::from(attempt.is_some());
     let (status, owner_after, due_at, not_counted, settled_at) = match &settlement.verdict {
@@ -255,7 +287,12 @@ async fn settle_one(
 async fn keep_attempts(tx: &mut Tx, endpoint: &str, settlements: &[&Settlement]) -> Result<(), DbError> {
     let made: Vec<_> = settlements
         .iter()
-        .filter_map(|settlement| Some((settlement.delivery.event_id.as_str(), settlement.attempt.as_ref()?)))
+        .filter_map(|settlement| {
+            Some((
+                settlement.delivery.event_id.as_str(),
+                settlement.attempt.as_ref()?,
+            ))
+        })
         .collect();
     let mut rest = made.as_slice();
     for size in [64, 16, 4, 1] {
@@ -263,7 +300,13 @@ async fn keep_attempts(tx: &mut Tx, endpoint: &str, settlements: &[&Settlement])
             let (rows, later) = rest.split_at(size);
             let mut values = Params::with_capacity(size * ATTEMPT_COLUMNS);
             for (event_id, attempt) in rows {
-                values.extend(params![endpoint, *event_id, attempt.number, attempt.at, attempt.duration_ms]);
+                values.extend(params![
+                    endpoint,
+                    *event_id,
+                    attempt.number,
+                    attempt.at,
+                    attempt.duration_ms
+                ]);
                 values.extend(params![attempt.status, attempt.error.clone()]);
             }
             let sql = format!(
@@ -308,11 +351,15 @@ async fn keep_news(
     news: &EndpointNews,
     now: UnixMillis,
 ) -> Result<(), DbError> {
-    let failed = settlements.iter().rev().find_map(|settlement| match (&settlement.verdict, &settlement.attempt) {
-        (Verdict::Delivered, _) => None,
-        (Verdict::Dead(why), _) => Some(why.clone()),
-        (_, attempt) => attempt.as_ref()?.error.clone(),
-    });
+    let failed =
+        settlements
+            .iter()
+            .rev()
+            .find_map(|settlement| match (&settlement.verdict, &settlement.attempt) {
+                (Verdict::Delivered, _) => None,
+                (Verdict::Dead(why), _) => Some(why.clone()),
+                (_, attempt) => attempt.as_ref()?.error.clone(),
+            });
     if settled.delivered > 0 {
         tx.execute(
             "UPDATE endpoints SET delivered = delivered + ?, last_success_at = ? WHERE id = ?",
@@ -321,8 +368,11 @@ async fn keep_news(
         .await?;
     }
     if let Some(error) = failed {
-        tx.execute("UPDATE endpoints SET last_error = ?, last_error_at = ? WHERE id = ?", params![error, now, endpoint])
-            .await?;
+        tx.execute(
+            "UPDATE endpoints SET last_error = ?, last_error_at = ? WHERE id = ?",
+            params![error, now, endpoint],
+        )
+        .await?;
     }
     if news.paused_until.is_some() || news.disabled.is_some() {
         tx.execute(

@@ -40,7 +40,9 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn endpoint_statuses(&self) -> Result<Vec<EndpointStatus>, DbError> {
-        self.db.read("endpoint_statuses", |tx| Box::pin(statuses(tx))).await
+        self.db
+            .read("endpoint_statuses", |tx| Box::pin(statuses(tx)))
+            .await
     }
 }
 

@@ -1,0 +1,172 @@
+//! What the environment and the flags say, as plain values. Nothing else of this service reads either.
+
+use crate::dispatch::Schedule;
+use clap::{Args, Parser, Subcommand, value_parser};
+use contract::{SecretList, UnixMillis};
+use kit::config::{ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, parse_or_exit};
+use kit::db::DatabaseUrl;
+use std::time::Duration;
+
+/// What this service has when nothing is said.
+pub const DEFAULTS: Defaults = Defaults {
+    port: "4001",
+    database_url: "sqlite://data/pms.db",
+};
+
+/// Everything that a running emitter is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where and how much to serve.
+    pub http: HttpArgs,
+    /// Where the tables are.
+    pub database: DatabaseUrl,
+    /// Where events go; none: they are kept, and no delivery is made.
+    pub endpoint: Option<EndpointConfig>,
+    /// How deliveries are made.
+    pub delivery: DeliveryConfig,
+}
+
+/// The endpoint of `CRM_WEBHOOK_URL`. Its secrets are kept in memory alone.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// The operator's word, so it may be a private address.
+    pub url: String,
+    /// Every request is signed with all of them.
+    pub secrets: SecretList,
+}
+
+/// How deliveries are made.
+#[derive(Clone, Debug)]
+pub struct DeliveryConfig {
+    /// The waits between attempts, for endpoints without a schedule of their own.
+    pub schedule: Schedule,
+    /// One attempt, from connecting to the end of the answer.
+    pub timeout: Duration,
+    /// Attempts at one endpoint at once.
+    pub concurrency: usize,
+    /// Consecutive failures that open an endpoint's breaker.
+    pub breaker_failures: u32,
+    /// For how long it opens first; each time it opens again this doubles, to a minute.
+    pub breaker_open: Duration,
+}
+
+/// What the process is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Serve until stopped.
+    Serve,
+    /// Bring the tables up to date.
+    Migrate,
+    /// Make dead deliveries due again, those that died at this instant or later.
+    RetryDead {
+        /// The beginning of time when not said.
+        since: UnixMillis,
+    },
+}
+
+/// REST API of a hotel's guests and reservations; every change is delivered as one signed event
+#[derive(Parser, Debug)]
+#[command(name = "pms-emitter", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<CommandArgs>,
+    #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Subcommand, Clone, Copy, Debug)]
+enum CommandArgs {
+    /// Serve until stopped (the default)
+    Serve,
+    /// Bring the tables up to date, and end
+    Migrate,
+    /// Make dead deliveries due again, and end
+    RetryDead {
+        /// Only those that died at this time or later (RFC 3339)
+        #[arg(long, value_parser = instant)]
+        since: Option<UnixMillis>,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Delivery")]
+struct DeliveryArgs {
+    /// Where events are delivered; without it they are kept, and no delivery is made
+    #[arg(long, env = "CRM_WEBHOOK_URL", hide_env_values = true)]
+    crm_webhook_url: Option<String>,
+    /// The secrets that sign, separated by spaces; required with CRM_WEBHOOK_URL
+    #[arg(long, env = "CRM_WEBHOOK_SECRET", hide_env_values = true)]
+    crm_webhook_secret: Option<SecretList>,
+    /// The waits before each attempt; after the last one a delivery is dead
+    #[arg(long, env = "DELIVERY_RETRY_SCHEDULE", default_value_t = Schedule::default())]
+    delivery_retry_schedule: Schedule,
+    /// How long one attempt may take
+    #[arg(long, env = "DELIVERY_TIMEOUT_SECONDS", default_value_t = 15, value_parser = value_parser!(u64).range(1..=120))]
+    delivery_timeout_seconds: u64,
+    /// Attempts at one endpoint at once
+    #[arg(long, env = "DELIVERY_CONCURRENCY", default_value_t = 32, value_parser = value_parser!(u16).range(1..=1024))]
+    delivery_concurrency: u16,
+    /// Consecutive failures that open the circuit breaker
+    #[arg(long, env = "BREAKER_FAILURES", default_value_t = 5, value_parser = value_parser!(u32).range(1..=1000))]
+    breaker_failures: u32,
+    /// For how long it opens first
+    #[arg(long, env = "BREAKER_OPEN_SECONDS", default_value_t = 1, value_parser = value_parser!(u64).range(1..=60))]
+    breaker_open_seconds: u64,
+}
+
+/// Reads `.env`, the environment and the flags; whatever is wrong ends the process with a sentence and exit code 2.
+pub fn read_or_exit() -> (Command, Config, LogArgs) {
+    let cli: Cli = parse_or_exit(DEFAULTS);
+    let command = match cli.command {
+        None | Some(CommandArgs::Serve) => Command::Serve,
+        Some(CommandArgs::Migrate) => Command::Migrate,
+        Some(CommandArgs::RetryDead { since }) => Command::RetryDead {
+            since: since.unwrap_or_default(),
+        },
+    };
+    match cli.config() {
+        Ok(config) => (command, config, cli.log),
+        Err(error) => error.exit(),
+    }
+}
+
+impl Cli {
+    fn config(&self) -> Result<Config, ConfigError> {
+        let delivery = &self.delivery;
+        let endpoint = match (&delivery.crm_webhook_url, &delivery.crm_webhook_secret) {
+            (None, _) => None,
+            (Some(url), Some(secrets)) => Some(EndpointConfig {
+                url: url.clone(),
+                secrets: secrets.clone(),
+            }),
+            (Some(_), None) => {
+                return Err(ConfigError::new(
+                    "CRM_WEBHOOK_SECRET",
+                    "it is required with CRM_WEBHOOK_URL, and not set",
+                ));
+            }
+        };
+        Ok(Config {
+            http: self.http.clone(),
+            database: self.database.url(DEFAULTS)?,
+            endpoint,
+            delivery: DeliveryConfig {
+                schedule: delivery.delivery_retry_schedule.clone(),
+                timeout: Duration::from_secs(delivery.delivery_timeout_seconds),
+                concurrency: usize::from(delivery.delivery_concurrency),
+                breaker_failures: delivery.breaker_failures,
+                breaker_open: Duration::from_secs(delivery.breaker_open_seconds),
+            },
+        })
+    }
+}
+
+fn instant(text: &str) -> Result<UnixMillis, &'static str> {
+    UnixMillis::parse_rfc3339(text).ok_or("it must be an RFC 3339 time, such as 2026-03-14T09:26:53Z")
+}

@@ -1,0 +1,130 @@
+//! The one place where what can fail in this service becomes an HTTP answer.
+
+use crate::domain::refusal::Refusal;
+use contract::{FieldError, Problem, ProblemCode};
+use kit::db::DbError;
+
+/// Seconds after which a client may come back when the database is gone or busy.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// Why a request is not answered with a success.
+#[derive(Debug)]
+pub enum ApiError {
+    /// The request itself: its syntax, headers, query, body.
+    Problem(Problem),
+    /// The domain's rules.
+    Refused(Refusal),
+    /// The database.
+    Db(DbError),
+    /// Others changed the same thing between every read and its commit.
+    Overtaken,
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Problem(problem) => problem,
+            ApiError::Refused(refusal) => of_refusal(refusal),
+            ApiError::Db(error) => of_db(&error),
+            ApiError::Overtaken => Problem::new(ProblemCode::Unavailable)
+                .with_detail("others keep changing the same thing")
+                .with_retry_after(RETRY_AFTER_SECONDS),
+        }
+    }
+}
+
+fn of_refusal(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Invalid(errors) => Problem::validation(errors),
+        Refusal::NotFound => Problem::new(ProblemCode::NotFound),
+        Refusal::NotUnique { pointer } => {
+            let mut problem = Problem::new(ProblemCode::NotUnique);
+            problem.errors = vec![FieldError::new(
+                pointer,
+                "not_unique",
+                "another record has this value",
+            )];
+            problem
+        }
+        Refusal::GuestInUse => Problem::new(ProblemCode::GuestInUse),
+        Refusal::InvalidTransition { allowed } => {
+            Problem::new(ProblemCode::InvalidTransition).with_extension("allowed", allowed)
+        }
+        Refusal::Guard { code, message } => Problem::new(ProblemCode::TransitionGuard)
+            .with_detail(message)
+            .with_extension("guard", code),
+        Refusal::NotDeletable => Problem::new(ProblemCode::NotDeletable),
+    }
+}
+
+/// An outage, a lost race or a lock is 503: the client may try again. Anything else is a mistake of ours.
+fn of_db(error: &DbError) -> Problem {
+    if error.is_outage() || matches!(error, DbError::LockTimeout | DbError::Contended) {
+        tracing::warn!(error = %error, "database unavailable");
+        Problem::new(ProblemCode::Unavailable).with_retry_after(RETRY_AFTER_SECONDS)
+    } else {
+        tracing::error!(error = %error, "database operation failed");
+        Problem::new(ProblemCode::Internal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_503_with_retry_after_and_a_mistake_of_ours_500_without_its_words() {
+        for error in [
+            DbError::Unavailable,
+            DbError::CommitUnknown,
+            DbError::Contended,
+            DbError::LockTimeout,
+        ] {
+            let problem = Problem::from(ApiError::Db(error));
+            assert_eq!(
+                (problem.code, problem.retry_after_seconds),
+                (ProblemCode::Unavailable, Some(1))
+            );
+        }
+        let mistake = DbError::Statement {
+            code: 1,
+            message: "no such table: guests".to_owned(),
+        };
+        let problem = Problem::from(ApiError::Db(mistake));
+        assert_eq!((problem.code, &problem.detail), (ProblemCode::Internal, &None));
+    }
+
+    #[test]
+    fn a_refusal_keeps_what_a_client_can_act_on() {
+        let problem = Problem::from(ApiError::Refused(Refusal::InvalidTransition {
+            allowed: vec!["cancelled"],
+        }));
+        assert_eq!(problem.code, ProblemCode::InvalidTransition);
+        assert_eq!(problem.extensions["allowed"], serde_json::json!(["cancelled"]));
+        let problem = Problem::from(ApiError::Refused(Refusal::NotUnique {
+            pointer: "/external_ids/0".to_owned(),
+        }));
+        assert_eq!(
+            (problem.code.status(), problem.errors[0].pointer.as_str()),
+            (409, "/external_ids/0")
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! The route table: one line for each endpoint.
+
+use super::webhook_status;
+use crate::store::Store;
+use contract::Clock;
+use kit::http::{Endpoint, Router, get};
+use kit::random::Ids;
+use std::sync::Arc;
+
+/// What every handler is given. Clones share everything.
+#[derive(Clone)]
+pub struct Api {
+    /// Everything that is kept.
+    pub store: Store,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub ids: Ids,
+    /// What every path begins with, as `Location` headers need it; empty for the root.
+    pub base_path: Arc<str>,
+}
+
+/// Every endpoint of this service, under its base path; health also without it.
+pub fn router(api: &Api) -> Router {
+    Router::new().mount(&api.base_path, table(api))
+}
+
+#[rustfmt::skip]
+fn table(api: &Api) -> Vec<Endpoint> {
+    vec![
+        get("/guests/webhook/status", api, webhook_status::show),
+    ]
+}
