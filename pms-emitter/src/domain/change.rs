@@ -23,3 +23,16 @@ pub enum Outcome<T> {
     /// To be committed, guarded by the version that the command was applied to.
     Changed(Change<T>),
 }
+
+/// The names of those of the listed fields in which two states differ.
+macro_rules! changed_fields {
+    ($before:expr, $after:expr, [$($field:ident),* $(,)?]) => {{
+        let (before, after) = (&$before, &$after);
+        let mut names: Vec<&'static str> = Vec::new();
+        $(if before.$field != after.$field {
+            names.push(stringify!($field));
+        })*
+        names
+    }};
+}
+pub(crate) use changed_fields;

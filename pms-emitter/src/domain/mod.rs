@@ -5,6 +5,15 @@
 
 pub mod body;
 pub mod change;
+pub mod country;
+pub mod email;
 pub mod event;
+pub mod guest;
+pub mod guest_command;
+pub mod guest_document;
+pub mod guest_input;
+pub mod guest_rules;
+pub mod language;
+pub mod phone;
 pub mod property;
 pub mod refusal;

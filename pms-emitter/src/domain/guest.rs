@@ -1,0 +1,281 @@
+//! A guest record: what a hotel knows of a person, one record per property.
+//!
+//! [`GuestDetails`] is what clients set; id, version, status and instants around it are ours. `guest_input` reads a
+//! client's words, `guest_rules` makes details of them, `guest_command` makes commits.
+
+use super::{
+    change::changed_fields, country::Country, email::Email, event::EventPayload, guest_document::Document,
+    phone::Phone,
+};
+use contract::{EntityKind, EntityRef, GuestId, PropertyId, UnixMillis};
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// Whether a record is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuestStatus {
+    /// In use.
+    Active,
+    /// Another record of the same person took its place.
+    Merged,
+    /// Deleted; it keeps its last state.
+    Deleted,
+    /// Its personal data is gone.
+    Erased,
+}
+
+/// A guest record. `version` counts its commits from 1 without gaps; `deleted_at` is set exactly when it is deleted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guest {
+    /// `gst_...`
+    pub id: GuestId,
+    /// Where it belongs, for ever.
+    pub property_id: PropertyId,
+    /// From 1.
+    pub version: u64,
+    /// Whether it is in use.
+    pub status: GuestStatus,
+    /// The record that took its place, when merged.
+    pub merged_into: Option<GuestId>,
+    /// What clients set.
+    pub details: GuestDetails,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// When it was last changed.
+    pub updated_at: UnixMillis,
+    /// When it was deleted.
+    pub deleted_at: Option<UnixMillis>,
+}
+
+/// What clients set on a guest, after every rule: texts trimmed and in NFC, codes and addresses normalised.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GuestDetails {
+    /// Ids in other systems, unique per property and system.
+    pub external_ids: Vec<ExternalId>,
+    /// `Dr`, `Frau`, ...
+    pub title: Option<String>,
+    /// Given names.
+    pub first_name: Option<String>,
+    /// 1 to 100 characters.
+    pub last_name: String,
+    /// The second surname of Iberian names.
+    pub second_last_name: Option<String>,
+    /// See [`Email`].
+    pub email: Option<Email>,
+    /// See [`Phone`].
+    pub phone: Option<Phone>,
+    /// From 1900 to today; placeholders are null.
+    pub date_of_birth: Option<Date>,
+    /// Alpha-2.
+    pub nationality: Option<Country>,
+    /// Null when it says nothing.
+    pub address: Option<Address>,
+    /// BCP 47.
+    pub language: Option<String>,
+    /// With their numbers, which never leave the PMS.
+    pub documents: Vec<Document>,
+    /// Memberships.
+    pub loyalty: Vec<Loyalty>,
+    /// 0 to 9, the highest is the most important; null is none.
+    pub vip_level: Option<u8>,
+    /// Not welcome.
+    pub blacklisted: bool,
+    /// At most one per channel, in the channels' order; no record means no.
+    pub consent: Vec<Consent>,
+    /// Free text: stays out of events.
+    pub preferences: Vec<String>,
+    /// Free text: stays out of events.
+    pub notes: Option<String>,
+}
+
+/// A guest's id in another system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExternalId {
+    /// Which system.
+    pub system: String,
+    /// The id there.
+    pub value: String,
+}
+
+/// A postal address; at least one member says something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// Street and number.
+    pub line1: Option<String>,
+    /// The rest of it.
+    pub line2: Option<String>,
+    /// City.
+    pub city: Option<String>,
+    /// State, province, county.
+    pub region: Option<String>,
+    /// Postal code.
+    pub postal_code: Option<String>,
+    /// Alpha-2.
+    pub country: Option<Country>,
+}
+
+/// A membership of a loyalty programme.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loyalty {
+    /// Which programme.
+    pub programme: String,
+    /// The member's number.
+    pub number: String,
+    /// The member's tier.
+    pub level: Option<String>,
+}
+
+/// What a guest said of one channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// For what.
+    pub channel: ConsentChannel,
+    /// What was said last.
+    pub status: ConsentStatus,
+    /// When; never later than the change that brought it.
+    pub at: UnixMillis,
+    /// Where: `registration_card`, `web`, ...
+    pub source: Option<String>,
+}
+
+/// What consent is given for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum ConsentChannel {
+    Email,
+    Sms,
+    Phone,
+    Post,
+    Profiling,
+    ThirdParty,
+}
+
+/// What was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsentStatus {
+    /// Yes.
+    Granted,
+    /// No.
+    Denied,
+    /// No longer.
+    Withdrawn,
+}
+
+impl GuestDetails {
+    /// The names of the fields in which `other` differs.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        changed_fields!(
+            self,
+            other,
+            [
+                external_ids,
+                title,
+                first_name,
+                last_name,
+                second_last_name,
+                email,
+                phone,
+                date_of_birth,
+                nationality,
+                address,
+                language,
+                documents,
+                loyalty,
+                vip_level,
+                blacklisted,
+                consent,
+                preferences,
+                notes,
+            ]
+        )
+    }
+
+    /// The fields under their names in the API, documents as `document` shows them.
+    fn to_map(&self, document: fn(&Document) -> Value) -> Map<String, Value> {
+        let details = serde_json::to_value(self).expect("details always serialise");
+        let Value::Object(mut map) = details else {
+            unreachable!("a struct serialises as an object")
+        };
+        map.insert(
+            "documents".to_owned(),
+            self.documents.iter().map(document).collect(),
+        );
+        map
+    }
+}
+
+impl GuestStatus {
+    /// The status as the API and the tables show it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Merged => "merged",
+            Self::Deleted => "deleted",
+            Self::Erased => "erased",
+        }
+    }
+
+    /// The status of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Active, Self::Merged, Self::Deleted, Self::Erased]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+    }
+}
+
+impl Guest {
+    /// The record as the API shows it to the hotel's staff, document numbers and free text included.
+    pub fn to_json(&self) -> Map<String, Value> {
+        self.around(self.details.to_map(Document::to_json))
+    }
+
+    /// The fields that clients set, as they would send them.
+    pub fn to_request(&self) -> Map<String, Value> {
+        self.details.to_map(Document::to_json)
+    }
+
+    fn around(&self, mut fields: Map<String, Value>) -> Map<String, Value> {
+        let Value::Object(ours) = json!({
+            "id": self.id,
+            "version": self.version,
+            "property_id": self.property_id,
+            "status": self.status,
+            "merged_into": self.merged_into,
+            "email_kind": self.details.email.as_ref().map(Email::kind),
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+            "deleted_at": self.deleted_at,
+        }) else {
+            unreachable!("the literal is an object")
+        };
+        fields.extend(ours);
+        fields
+    }
+}
+
+impl EventPayload for Guest {
+    fn payload(&self) -> Map<String, Value> {
+        let mut payload = self.around(self.details.to_map(Document::to_event_json));
+        for free_text in ["preferences", "notes"] {
+            payload.remove(free_text);
+        }
+        payload
+    }
+
+    fn entity_ref(&self) -> EntityRef {
+        EntityRef {
+            kind: EntityKind::Guest,
+            id: self.id.clone().into(),
+            version: self.version,
+        }
+    }
+
+    fn property_id(&self) -> &PropertyId {
+        &self.property_id
+    }
+}

@@ -1,0 +1,175 @@
+//! What clients do to a guest: make one, merge a patch into one, delete one.
+//!
+//! Each is a pure function from a state to at most one commit, so that a write that was overtaken is decided again on
+//! fresh state.
+
+use super::{
+    body::{drop_read_only, merge_patch, read},
+    change::{Change, Outcome},
+    guest::{Guest, GuestDetails, GuestStatus},
+    guest_document::DigestKey,
+    guest_input::{Aliases, GuestInput, READ_ONLY},
+    guest_rules::{Facts, Judged, judge},
+    property::{DEFAULT_PROPERTY, Property},
+    refusal::Refusal,
+};
+use contract::{EventType, FieldError, GuestId, PropertyId, UnixMillis};
+use serde_json::{Map, Value};
+
+/// What a command rests on beside the guest itself.
+#[derive(Clone, Copy)]
+pub struct Situation<'a> {
+    /// The guest's property.
+    pub property: &'a Property,
+    /// The instant of the change.
+    pub now: UnixMillis,
+    /// The key of document digests.
+    pub digest_key: &'a DigestKey,
+}
+
+/// A command that was carried out, with warnings about what was not taken as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied<T> {
+    /// What is to be committed.
+    pub outcome: T,
+    /// Shown in the answer, kept nowhere.
+    pub warnings: Vec<FieldError>,
+}
+
+/// The property that a request for a new guest names, or the default one. Takes the field out of the request.
+pub fn take_property(request: &mut Map<String, Value>) -> Result<PropertyId, Refusal> {
+    match request.remove("property_id") {
+        None | Some(Value::Null) => DEFAULT_PROPERTY.parse().map_err(|_| no_property()),
+        Some(Value::String(code)) => code.parse().map_err(|_| no_property()),
+        Some(_) => Err(Refusal::field(
+            "/property_id",
+            "wrong_type",
+            "has the wrong JSON type",
+        )),
+    }
+}
+
+/// The refusal of a request that names a property that is not there.
+pub fn no_property() -> Refusal {
+    Refusal::field("/property_id", "unknown_value", "is no property")
+}
+
+/// A new guest of a property, from a request without `property_id`.
+pub fn create(
+    id: GuestId,
+    request: Map<String, Value>,
+    situation: Situation<'_>,
+) -> Result<Applied<Change<Guest>>, Refusal> {
+    let (details, warnings) = decide(&GuestDetails::default(), Map::new(), request, situation)?;
+    let changed = GuestDetails::default().differences(&details);
+    let state = Guest {
+        id,
+        property_id: situation.property.id.clone(),
+        version: 1,
+        status: GuestStatus::Active,
+        merged_into: None,
+        details,
+        created_at: situation.now,
+        updated_at: situation.now,
+        deleted_at: None,
+    };
+    let outcome = Change {
+        state,
+        event_type: EventType::GuestCreated,
+        changed,
+    };
+    Ok(Applied { outcome, warnings })
+}
+
+/// A merge patch (RFC 7396): what is absent stays, null clears, lists are replaced.
+pub fn merge(
+    guest: &Guest,
+    mut patch: Map<String, Value>,
+    situation: Situation<'_>,
+) -> Result<Applied<Outcome<Guest>>, Refusal> {
+    if guest.status != GuestStatus::Active {
+        return Err(Refusal::NotFound);
+    }
+    if let Some(property) = patch.remove("property_id")
+        && property.as_str() != Some(guest.property_id.as_str())
+    {
+        return Err(Refusal::field("/property_id", "immutable", "cannot be changed"));
+    }
+    let (details, warnings) = decide(&guest.details, guest.to_request(), patch, situation)?;
+    let changed = guest.details.differences(&details);
+    let outcome = match changed.as_slice() {
+        [] => Outcome::Unchanged,
+        ["consent"] => next(
+            guest,
+            details,
+            EventType::GuestConsentChanged,
+            changed,
+            situation.now,
+        ),
+        _ => next(guest, details, EventType::GuestUpdated, changed, situation.now),
+    };
+    Ok(Applied { outcome, warnings })
+}
+
+/// Deletes a guest: it keeps its last state, as an event and in its row. That no stay rests on it is checked where the
+/// stays are, in the same transaction.
+pub fn delete(guest: &Guest, now: UnixMillis) -> Result<Change<Guest>, Refusal> {
+    if guest.status != GuestStatus::Active {
+        return Err(Refusal::NotFound);
+    }
+    Ok(Change {
+        state: Guest {
+            version: guest.version + 1,
+            status: GuestStatus::Deleted,
+            updated_at: now,
+            deleted_at: Some(now),
+            ..guest.clone()
+        },
+        event_type: EventType::GuestDeleted,
+        changed: vec!["status", "deleted_at"],
+    })
+}
+
+fn next(
+    guest: &Guest,
+    details: GuestDetails,
+    event_type: EventType,
+    changed: Vec<&'static str>,
+    now: UnixMillis,
+) -> Outcome<Guest> {
+    Outcome::Changed(Change {
+        state: Guest {
+            version: guest.version + 1,
+            details,
+            updated_at: now,
+            ..guest.clone()
+        },
+        event_type,
+        changed,
+    })
+}
+
+/// The details after a patch, judged as a whole.
+fn decide(
+    before: &GuestDetails,
+    base: Map<String, Value>,
+    mut patch: Map<String, Value>,
+    situation: Situation<'_>,
+) -> Result<Judged, Refusal> {
+    drop_read_only(&mut patch, READ_ONLY);
+    let aliases = Aliases::resolve(&mut patch)?;
+    let mut merged = Value::Object(base);
+    merge_patch(&mut merged, Value::Object(patch));
+    let facts = Facts {
+        now: situation.now,
+        today: situation.property.today(situation.now),
+        digest_key: situation.digest_key,
+        consent: &before.consent,
+    };
+    read::<GuestInput>(&merged)
+        .and_then(|input| judge(input, facts))
+        .map_err(|errors| Refusal::Invalid(aliases.restore(errors)))
+}
+
+#[cfg(test)]
+mod tests;

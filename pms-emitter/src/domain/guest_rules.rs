@@ -1,0 +1,273 @@
+//! From a client's words to a guest's details: every rule on what the words mean.
+
+use super::{
+    body::{free_text, tidy},
+    country::Country,
+    email::Email,
+    guest::{Address, Consent, ExternalId, GuestDetails, Loyalty},
+    guest_document::{DigestKey, Document},
+    guest_input::{AddressInput, ConsentInput, DocumentInput, GuestInput},
+    language::language_tag,
+    phone::Phone,
+};
+use contract::{FieldError, UnixMillis, parse_date};
+use jiff::civil::{Date, date};
+
+/// Nobody alive was born before this day.
+const EARLIEST_BIRTH: Date = date(1900, 1, 1);
+
+/// Birth dates that systems write when they know none.
+const PLACEHOLDER_BIRTHS: [Date; 3] = [date(1900, 1, 1), date(1970, 1, 1), date(1111, 11, 11)];
+
+/// The longest type of a document, in characters.
+const DOCUMENT_TYPE_LEN_MAX: usize = 32;
+
+/// The longest preference, in characters.
+const PREFERENCE_LEN_MAX: usize = 200;
+
+/// What the rules rest on beside the words.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// The instant of the change.
+    pub now: UnixMillis,
+    /// Today at the property.
+    pub today: Date,
+    /// The key of document digests.
+    pub digest_key: &'a DigestKey,
+    /// The consents before the change.
+    pub consent: &'a [Consent],
+}
+
+/// Details that passed every rule, with warnings about what was not taken as it stands.
+pub type Judged = (GuestDetails, Vec<FieldError>);
+
+/// Makes details of a client's words, or says everything that is wrong with them.
+pub fn judge(input: GuestInput, facts: Facts<'_>) -> Result<Judged, Vec<FieldError>> {
+    let mut rules = Rules {
+        facts,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let details = rules.details(input);
+    if rules.errors.is_empty() {
+        Ok((details, rules.warnings))
+    } else {
+        Err(rules.errors)
+    }
+}
+
+struct Rules<'a> {
+    facts: Facts<'a>,
+    errors: Vec<FieldError>,
+    warnings: Vec<FieldError>,
+}
+
+impl Rules<'_> {
+    fn details(&mut self, input: GuestInput) -> GuestDetails {
+        let email = self.read("/email", "not_an_email", input.email, Email::parse);
+        let phone = self.read("/phone", "not_a_phone_number", input.phone, Phone::parse);
+        let language = self.read("/language", "not_a_language_tag", input.language, language_tag);
+        let nationality = self.read("/nationality", "not_a_country", input.nationality, Country::parse);
+        let date_of_birth = self
+            .read("/date_of_birth", "not_a_date", input.date_of_birth, parse_date)
+            .and_then(|born| self.birth(born));
+        let documents: Vec<Document> = input
+            .documents
+            .into_iter()
+            .enumerate()
+            .map(|(index, document)| self.document(index, document))
+            .collect();
+        let external_ids: Vec<ExternalId> = input
+            .external_ids
+            .into_iter()
+            .map(|id| ExternalId {
+                system: id.system,
+                value: id.value,
+            })
+            .collect();
+        let loyalty: Vec<Loyalty> = input
+            .loyalty
+            .into_iter()
+            .map(|membership| Loyalty {
+                programme: membership.programme,
+                number: membership.number,
+                level: membership.level,
+            })
+            .collect();
+        self.refuse_repeated("external_ids", &external_ids, |one, other| one == other);
+        self.refuse_repeated("documents", &documents, |one, other| one.digest == other.digest);
+        self.refuse_repeated("loyalty", &loyalty, |one, other| {
+            (&one.programme, &one.number) == (&other.programme, &other.number)
+        });
+        GuestDetails {
+            external_ids,
+            title: input.title,
+            first_name: input.first_name,
+            last_name: input.last_name.unwrap_or_default(),
+            second_last_name: input.second_last_name,
+            email,
+            phone,
+            date_of_birth,
+            nationality,
+            address: input.address.and_then(|address| self.address(address)),
+            language,
+            documents,
+            loyalty,
+            vip_level: input.vip_level,
+            blacklisted: input.blacklisted,
+            consent: self.consent(input.consent),
+            preferences: self.preferences(&input.preferences),
+            notes: input.notes,
+        }
+    }
+
+    fn birth(&mut self, born: Date) -> Option<Date> {
+        const POINTER: &str = "/date_of_birth";
+        if PLACEHOLDER_BIRTHS.contains(&born) {
+            let words = "is a placeholder, and was taken as unknown";
+            self.warnings.push(FieldError::new(POINTER, "placeholder", words));
+            return None;
+        }
+        if born < EARLIEST_BIRTH {
+            self.refuse(POINTER, "too_early", "lies before 1900");
+        } else if born > self.facts.today {
+            self.refuse(POINTER, "in_future", "lies in the future");
+        }
+        Some(born)
+    }
+
+    fn address(&mut self, input: AddressInput) -> Option<Address> {
+        let country = self.read("/address/country", "not_a_country", input.country, Country::parse);
+        let address = Address {
+            line1: input.line1,
+            line2: input.line2,
+            city: input.city,
+            region: input.region,
+            postal_code: input.postal_code,
+            country,
+        };
+        let Address {
+            line1,
+            line2,
+            city,
+            region,
+            postal_code,
+            country,
+        } = &address;
+        let says = [line1, line2, city, region, postal_code]
+            .into_iter()
+            .any(Option::is_some);
+        (says || country.is_some()).then_some(address)
+    }
+
+    fn document(&mut self, index: usize, input: DocumentInput) -> Document {
+        let at = |field: &str| format!("/documents/{index}/{field}");
+        if !is_document_type(&input.kind) {
+            let words = "is not made of lower-case letters, digits and _";
+            self.refuse(at("type"), "invalid", words);
+        }
+        if !input.number.chars().any(char::is_alphanumeric) {
+            self.refuse(at("number"), "invalid", "has neither a letter nor a digit");
+        }
+        let issuing_country = self.read(
+            &at("issuing_country"),
+            "not_a_country",
+            input.issuing_country,
+            Country::parse,
+        );
+        let expires_on = self.read(&at("expires_on"), "not_a_date", input.expires_on, parse_date);
+        Document {
+            digest: self
+                .facts
+                .digest_key
+                .digest(&input.kind, issuing_country.as_ref(), &input.number),
+            kind: input.kind,
+            issuing_country,
+            number: input.number,
+            expires_on,
+        }
+    }
+
+    fn consent(&mut self, given: Vec<ConsentInput>) -> Vec<Consent> {
+        let mut consent: Vec<Consent> = Vec::with_capacity(given.len());
+        for (index, input) in given.into_iter().enumerate() {
+            if input.at.is_some_and(|at| at > self.facts.now) {
+                self.refuse(format!("/consent/{index}/at"), "in_future", "lies in the future");
+            }
+            if consent.iter().any(|earlier| earlier.channel == input.channel) {
+                self.refuse(format!("/consent/{index}"), "duplicate", "stands here twice");
+            }
+            let same = |before: &&Consent| {
+                before.channel == input.channel
+                    && before.status == input.status
+                    && before.source == input.source
+            };
+            let before = self.facts.consent.iter().find(same).map(|before| before.at);
+            consent.push(Consent {
+                at: input.at.or(before).unwrap_or(self.facts.now),
+                channel: input.channel,
+                status: input.status,
+                source: input.source,
+            });
+        }
+        consent.sort_by_key(|item| item.channel);
+        consent
+    }
+
+    fn preferences(&mut self, given: &[String]) -> Vec<String> {
+        let preferences: Vec<String> = given.iter().map(|text| tidy(text)).collect();
+        for (index, text) in preferences.iter().enumerate() {
+            let pointer = format!("/preferences/{index}");
+            if !(1..=PREFERENCE_LEN_MAX).contains(&text.chars().count()) {
+                self.refuse(pointer, "length", "is too short or too long");
+            } else if free_text(text).is_err() {
+                self.refuse(pointer, "control_character", "has a control character");
+            }
+        }
+        preferences
+    }
+
+    fn read<T>(
+        &mut self,
+        pointer: &str,
+        code: &str,
+        text: Option<String>,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = text?;
+        let parsed = parse(&text);
+        if parsed.is_none() {
+            self.refuse(pointer, code, words_for(code));
+        }
+        parsed
+    }
+
+    fn refuse_repeated<T>(&mut self, list: &str, items: &[T], same: impl Fn(&T, &T) -> bool) {
+        for (index, item) in items.iter().enumerate() {
+            if items[..index].iter().any(|earlier| same(earlier, item)) {
+                self.refuse(format!("/{list}/{index}"), "duplicate", "stands here twice");
+            }
+        }
+    }
+
+    fn refuse(&mut self, pointer: impl Into<String>, code: &str, words: &str) {
+        self.errors.push(FieldError::new(pointer, code, words));
+    }
+}
+
+fn words_for(code: &str) -> &'static str {
+    match code {
+        "not_an_email" => "is not an e-mail address",
+        "not_a_phone_number" => "is not + and 7 to 15 digits",
+        "not_a_language_tag" => "is not a language tag of BCP 47",
+        "not_a_country" => "is not a country of ISO 3166-1",
+        _ => "is not a date (YYYY-MM-DD)",
+    }
+}
+
+fn is_document_type(text: &str) -> bool {
+    (1..=DOCUMENT_TYPE_LEN_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
