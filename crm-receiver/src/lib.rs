@@ -5,3 +5,4 @@
 //! line in the route table. To add a table: a migration of both engines and a store method.
 
 pub mod ingest;
+pub mod store;

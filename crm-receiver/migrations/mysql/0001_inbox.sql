@@ -42,3 +42,13 @@ CREATE TABLE inbox_bodies (
     event_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
     body MEDIUMBLOB NOT NULL
 ) ENGINE = InnoDB;
+
+-- The guests that a source erased, for ever: written with the erasure, read before anything about them is kept.
+CREATE TABLE erasures (
+    source_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    entity_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    -- The event that erased it.
+    event_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    erased_at BIGINT NOT NULL,
+    PRIMARY KEY (source_id, entity_id)
+) ENGINE = InnoDB;

@@ -46,3 +46,13 @@ CREATE TABLE inbox_bodies (
     event_id TEXT NOT NULL PRIMARY KEY,
     body BLOB NOT NULL
 ) STRICT;
+
+-- The guests that a source erased, for ever: written with the erasure, read before anything about them is kept.
+CREATE TABLE erasures (
+    source_id TEXT NOT NULL,
+    entity_id TEXT NOT NULL,
+    -- The event that erased it.
+    event_id TEXT NOT NULL,
+    erased_at INTEGER NOT NULL,
+    PRIMARY KEY (source_id, entity_id)
+) STRICT, WITHOUT ROWID;

@@ -1,6 +1,6 @@
 //! What became of a delivery, once its database said so.
 
-use contract::{EventId, SourceId, UnixMillis};
+use contract::{EventId, RequestId, SourceId, UnixMillis};
 
 use super::{delivery::Arrival, fingerprint::Fingerprint};
 
@@ -46,6 +46,8 @@ pub struct Entry {
     pub arrival: Arrival,
     /// The envelope's correlation id, or the request's.
     pub correlation_id: String,
+    /// The request that brought it.
+    pub request_id: RequestId,
 }
 
 /// The sender's key, unique within its source.

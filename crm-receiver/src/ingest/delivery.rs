@@ -67,6 +67,17 @@ pub struct Arrival {
     pub reason: Option<String>,
 }
 
+impl Intake {
+    /// The status that its row begins with.
+    pub const fn status(self) -> &'static str {
+        match self {
+            Self::Fold => "accepted",
+            Self::Ignore => "ignored",
+            Self::Quarantine => "dead_letter",
+        }
+    }
+}
+
 impl RawDelivery {
     /// Checks everything that needs no body: each header once and well-formed, the time, the number of signatures.
     pub fn read<'a>(

@@ -121,6 +121,8 @@ fn shape_error(path: &Path, message: &str) -> FieldError {
         ("wrong_type", WRONG_TYPE)
     } else if message.starts_with("unknown variant") {
         ("unknown_value", "is none of the values that are allowed")
+    } else if message.starts_with("not a date") {
+        ("not_a_date", "is not a date (YYYY-MM-DD)")
     } else {
         ("invalid", "is not of the required form")
     };

@@ -23,7 +23,7 @@ pub enum Refusal {
     /// The status does not allow the transition.
     #[error("invalid transition")]
     InvalidTransition {
-        /// The statuses that may follow the present one.
+        /// The names of the transitions that the status allows.
         allowed: Vec<&'static str>,
     },
     /// A condition of the transition is not met.
@@ -40,6 +40,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Refuses when any rule is broken.
+    pub fn unless_empty(broken: Vec<FieldError>) -> Result<(), Self> {
+        if broken.is_empty() {
+            Ok(())
+        } else {
+            Err(Self::Invalid(broken))
+        }
+    }
+
     /// One broken rule at one pointer.
     pub fn field(pointer: impl Into<String>, code: &str, message: &str) -> Self {
         Self::Invalid(vec![FieldError::new(pointer, code, message)])

@@ -6,8 +6,9 @@
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The latest instant that the wire carries: 9999-12-31T23:59:59.999Z, the end of RFC 3339's four-digit years.
-const LAST_MILLIS: i64 = 253_402_300_799_999;
+/// The latest instant that the wire carries: 9999-12-30T21:59:59.999Z, the last whose date has four digits in every
+/// time zone, and the end of what the calendar library counts.
+const LAST_MILLIS: i64 = 253_402_207_199_999;
 
 /// An instant in Unix milliseconds, from 1970 to the end of the year 9999.
 ///
@@ -125,8 +126,19 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_an_instant() {
-        for text in ["\"2026-03-14\"", "\"\"", "-1", "253402300800000", "1.5", "true"] {
+        for text in ["\"2026-03-14\"", "\"\"", "-1", "253402207200000", "1.5", "true"] {
             assert!(serde_json::from_str::<UnixMillis>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_and_the_last_instant_have_a_date_in_every_zone() {
+        for millis in [0, LAST_MILLIS] {
+            let at: UnixMillis = serde_json::from_str(&millis.to_string()).unwrap();
+            assert_eq!(UnixMillis::parse_rfc3339(&at.to_rfc3339()), Some(at));
+            for zone in ["Pacific/Kiritimati", "Etc/GMT+12", "UTC"] {
+                assert!((1969..=9999).contains(&at.date_in(&TimeZone::get(zone).unwrap()).year()));
+            }
         }
     }
 

@@ -11,6 +11,7 @@ pub mod config;
 pub mod db;
 pub mod fold;
 pub mod http;
+pub mod idempotency;
 pub mod leases;
 pub mod lifecycle;
 pub mod random;

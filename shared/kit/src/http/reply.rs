@@ -1,6 +1,7 @@
 //! Answers: JSON, created, no content, problems.
 
 use super::{Response, context::RequestContext};
+use crate::db::DbError;
 use contract::{Problem, ProblemCode, problem::PROBLEM_JSON};
 use http::{
     HeaderValue, StatusCode,
@@ -10,6 +11,8 @@ use serde::Serialize;
 
 /// The longest path that a problem repeats as its `instance`, in bytes.
 const INSTANCE_LEN_MAX: usize = 512;
+/// What a client is asked to wait when the database cannot be written.
+const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// A JSON answer.
 ///
@@ -70,6 +73,20 @@ pub fn problem(problem: &Problem, context: &RequestContext) -> Response {
             .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+impl From<DbError> for Problem {
+    /// A database that is out or overtaxed is 503, a mistake of ours 500. Logged here, where it is handled; an error that
+    /// means something to the caller, as `Duplicate` may, is mapped before.
+    fn from(error: DbError) -> Self {
+        let busy = matches!(error, DbError::LockTimeout | DbError::Contended);
+        if error.is_outage() || busy {
+            tracing::warn!(error = %error, "database unavailable");
+            return Self::new(ProblemCode::Unavailable).with_retry_after(RETRY_AFTER_SECONDS);
+        }
+        tracing::error!(error = %error, "database operation failed");
+        Self::new(ProblemCode::Internal)
+    }
 }
 
 /// 405 with the methods that this path does have (RFC 9110, section 15.5.6).

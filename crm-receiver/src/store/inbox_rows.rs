@@ -1,0 +1,104 @@
+//! The rows of new events and of their bodies.
+
+use super::{
+    batch_rows::chunks,
+    erased::Erased,
+    inbox::{Verdict, new_entries},
+};
+use crate::ingest::{accepted::Entry, fingerprint::Fingerprint};
+use contract::PropertyId;
+use kit::{
+    db::{DbError, Params, Tx, placeholders},
+    params,
+};
+use std::sync::Arc;
+
+const COLUMNS: [&str; 18] = [
+    "event_id",
+    "source_id",
+    "idempotency_key",
+    "fingerprint",
+    "salt",
+    "status",
+    "type",
+    "schema_version",
+    "property_id",
+    "entity_kind",
+    "entity_id",
+    "entity_version",
+    "correlation_id",
+    "occurred_at",
+    "received_at",
+    "attempts",
+    "last_error",
+    "due_at",
+];
+
+/// Inserts the keys that are not there yet, and leaves the others alone.
+pub(super) async fn insert_events(tx: &mut Tx, batch: &[Arc<Entry>], erased: &Erased) -> Result<(), DbError> {
+    let skip = tx.dialect().skip_existing("event_id");
+    for range in chunks(batch.len()) {
+        let mut params = Params::with_capacity(range.len() * COLUMNS.len());
+        let rows = placeholders(range.len(), COLUMNS.len());
+        batch[range]
+            .iter()
+            .for_each(|entry| bind(&mut params, entry, erased.holds(entry)));
+        let sql = format!("INSERT INTO inbox ({}) VALUES {rows}{skip}", COLUMNS.join(", "));
+        tx.execute(&sql, params).await?;
+    }
+    Ok(())
+}
+
+fn bind(params: &mut Params, entry: &Entry, erased: bool) {
+    let arrival = &entry.arrival;
+    let envelope = &arrival.envelope;
+    let entity = envelope.entity.as_ref();
+    let fingerprint = (!erased).then_some(&entry.fingerprint);
+    params.extend(params![
+        entry.event_id.as_str(),
+        arrival.source.as_str(),
+        arrival.key.as_str(),
+        fingerprint.map(Fingerprint::digest),
+        fingerprint.map(Fingerprint::salt),
+        if erased {
+            "suppressed"
+        } else {
+            arrival.intake.status()
+        },
+        &envelope.event_type,
+        envelope.schema_version,
+        envelope.property_id.as_ref().map(PropertyId::as_str),
+        entity.map(|entity| entity.kind.as_str()),
+        entity.map(|entity| entity.id.as_str()),
+        entity.map(|entity| entity.version),
+        &entry.correlation_id,
+        envelope.timestamp,
+        entry.received_at,
+        0,
+        &arrival.reason,
+        entry.received_at,
+    ]);
+}
+
+/// Inserts the bodies of what is new, unless its guest is erased.
+pub(super) async fn insert_bodies(
+    tx: &mut Tx,
+    batch: &[Arc<Entry>],
+    verdicts: &[Verdict],
+    erased: &Erased,
+) -> Result<(), DbError> {
+    let kept: Vec<_> = new_entries(batch, verdicts)
+        .filter(|entry| !erased.holds(entry))
+        .collect();
+    let skip = tx.dialect().skip_existing("event_id");
+    for range in chunks(kept.len()) {
+        let mut params = Params::with_capacity(range.len() * 2);
+        let rows = placeholders(range.len(), 2);
+        for entry in &kept[range] {
+            params.extend(params![entry.event_id.as_str(), entry.arrival.body.as_ref()]);
+        }
+        let sql = format!("INSERT INTO inbox_bodies (event_id, body) VALUES {rows}{skip}");
+        tx.execute(&sql, params).await?;
+    }
+    Ok(())
+}

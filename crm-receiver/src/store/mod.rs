@@ -1,0 +1,44 @@
+//! The receiver's tables. A store method is one transaction; nobody outside of here sees one.
+//!
+//! `inbox` takes batches of arrivals in, `sources` says who may send, `counts` adds up what was not kept, `events` is
+//! the view of the inbox that the API shows.
+
+mod batch_rows;
+mod counts;
+mod erased;
+mod events;
+mod inbox;
+mod inbox_audit;
+mod inbox_rows;
+mod requeue;
+mod sources;
+
+pub use self::events::{EventFilter, EventPosition, EventRow};
+pub use self::inbox::{Batch, Verdict};
+pub use self::sources::StoreError;
+
+use kit::db::{Db, Migration, MigrationSet};
+
+/// The receiver's own tables, in the order in which they came to be.
+pub static MIGRATIONS: MigrationSet = MigrationSet {
+    scope: "crm-receiver",
+    migrations: &[Migration {
+        number: 1,
+        name: "inbox",
+        sqlite: include_str!("../../migrations/sqlite/0001_inbox.sql"),
+        mysql: include_str!("../../migrations/mysql/0001_inbox.sql"),
+    }],
+};
+
+/// The receiver's database. Clones share its connections.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) db: Db,
+}
+
+impl Store {
+    /// The tables in a database whose migrations are applied.
+    pub fn new(db: Db) -> Self {
+        Self { db }
+    }
+}

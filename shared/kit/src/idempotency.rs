@@ -1,0 +1,176 @@
+//! The REST `Idempotency-Key`: a retry gets the answer of the first attempt, and no second effect.
+//!
+//! [`Idempotency::run`] goes around a handler's work. The work's store method calls [`Slot::store`] in its own
+//! transaction, so the answer is committed with the change that it describes, or neither is. What another request in
+//! this process holds is waited for here; across replicas the table's primary key decides, and whoever loses looks up
+//! what the winner answered. A key belongs to a caller, a method and a path, and is kept for 24 hours.
+
+mod answer;
+mod in_flight;
+mod key;
+mod slot;
+
+pub use answer::Answer;
+pub use key::{IDEMPOTENCY_KEY, Key};
+pub use slot::Slot;
+
+use crate::{
+    db::{Db, DbError},
+    http::{RequestContext, Response},
+    random::Entropy,
+};
+use contract::{Clock, Problem, ProblemCode};
+use http::HeaderValue;
+use in_flight::{Entered, InFlight, Place};
+use slot::{Fingerprint, Scope, Stored};
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
+
+/// How long a request waits for another with its key.
+const IN_FLIGHT_WAIT: Duration = Duration::from_secs(2);
+/// What it is asked to wait after that.
+const RETRY_AFTER_SECONDS: u32 = 1;
+/// Says that an answer is that of an earlier attempt.
+pub const REPLAYED: &str = "idempotency-replayed";
+
+/// The answers of keys, for all handlers of one service.
+pub struct Idempotency {
+    db: Db,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    in_flight: InFlight,
+}
+
+impl Idempotency {
+    /// Keeps its answers in the table `idempotency` of kit's migrations.
+    pub fn new(db: Db, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self {
+            db,
+            clock,
+            entropy,
+            in_flight: InFlight::default(),
+        }
+    }
+
+    /// Does `work` once for a caller's key, and answers a retry with what the first attempt answered.
+    ///
+    /// `caller` is the name of the API key, at most 64 ASCII characters. `work` must pass its [`Slot`] to the
+    /// transaction that makes the change. With a key it runs in a task of its own, so a client that hangs up leaves no
+    /// half-known request behind. Only answers that were stored are replayed: after a failure the key is free again.
+    ///
+    /// # Errors
+    /// 422 when the key came with another body, 409 when it is still in flight after 2 s, and those of `work`.
+    pub async fn run<W, F, E>(
+        &self,
+        caller: &str,
+        context: &RequestContext,
+        key: Option<Key>,
+        body: &[u8],
+        work: W,
+    ) -> Result<Response, Problem>
+    where
+        W: FnOnce(Slot) -> F,
+        F: Future<Output = Result<Answer, E>> + Send + 'static,
+        E: Into<Problem> + Send + 'static,
+    {
+        let Some(key) = key else {
+            return work(Slot::without_key())
+                .await
+                .map(Answer::into_response)
+                .map_err(Into::into);
+        };
+        let scope = Scope::new(caller, context, key)?;
+        let place = self.wait_for(&scope).await?;
+        let replace = match self.look_up(&scope).await? {
+            Some(stored) if !stored.is_expired(self.clock.now()) => return replay(stored, body),
+            expired => expired.is_some(),
+        };
+        let fingerprint = Fingerprint::new(body, &*self.entropy);
+        let slot = Slot::new(scope.clone(), fingerprint, self.clock.now(), replace);
+        let working = work(slot.clone());
+        let done = tokio::spawn(in_place(place, working).in_current_span()).await;
+        match done {
+            Ok(Ok(answer)) => {
+                debug_assert!(slot.is_stored(), "the work did not store its answer");
+                Ok(answer.into_response())
+            }
+            Ok(Err(error)) => self.after_failure(&scope, &slot, error.into(), body).await,
+            // As if it had run here: the server answers it, and logs it once.
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+
+    /// Removes up to about `rows` answers that have expired. Zero means that there are none left.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn purge(&self, rows: u32) -> Result<u64, DbError> {
+        let now = self.clock.now();
+        self.db
+            .transaction("purge_idempotency", move |tx| {
+                Box::pin(slot::purge(tx, now, rows))
+            })
+            .await
+    }
+
+    /// Enters the key's place in this process, once whoever is there has left it.
+    async fn wait_for(&self, scope: &Scope) -> Result<Place, Problem> {
+        let deadline = Instant::now() + IN_FLIGHT_WAIT;
+        loop {
+            match self.in_flight.enter(scope) {
+                Entered::First(place) => return Ok(place),
+                Entered::Behind(left) => timeout_at(deadline, left.cancelled())
+                    .await
+                    .map_err(|_| still_in_flight())?,
+            }
+        }
+    }
+
+    async fn look_up(&self, scope: &Scope) -> Result<Option<Stored>, DbError> {
+        let scope = scope.clone();
+        self.db
+            .read("find_idempotent_answer", move |tx| {
+                Box::pin(slot::find(tx, scope.clone()))
+            })
+            .await
+    }
+
+    /// The work may have failed because another replica did it: then that answer stands.
+    async fn after_failure(
+        &self,
+        scope: &Scope,
+        slot: &Slot,
+        problem: Problem,
+        body: &[u8],
+    ) -> Result<Response, Problem> {
+        match self.look_up(scope).await {
+            Ok(Some(stored)) if !stored.is_expired(self.clock.now()) => replay(stored, body),
+            // Its key is taken, and yet there is no answer to be seen: it is being written.
+            Ok(_) if slot.is_taken() => Err(still_in_flight()),
+            Ok(_) | Err(_) => Err(problem),
+        }
+    }
+}
+
+/// The place is left when the work has ended, also when the client has gone before.
+async fn in_place<F: Future>(place: Place, work: F) -> F::Output {
+    let output = work.await;
+    drop(place);
+    output
+}
+
+fn replay(stored: Stored, body: &[u8]) -> Result<Response, Problem> {
+    if !stored.fingerprint.matches(body) {
+        return Err(Problem::new(ProblemCode::IdempotencyKeyReused));
+    }
+    let mut response = stored.answer.into_response();
+    response
+        .headers_mut()
+        .insert(REPLAYED, HeaderValue::from_static("true"));
+    Ok(response)
+}
+
+fn still_in_flight() -> Problem {
+    Problem::new(ProblemCode::InFlight).with_retry_after(RETRY_AFTER_SECONDS)
+}

@@ -1,0 +1,258 @@
+//! The row of a key: written in the transaction of the change, found by a retry, removed when it has expired.
+
+use super::{Answer, Key};
+use crate::{
+    db::{DbError, Row, Tx},
+    http::RequestContext,
+    params,
+    random::Entropy,
+};
+use contract::{Problem, ProblemCode, UnixMillis};
+use http::StatusCode;
+use sha2::{Digest, Sha256};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// How long an answer is kept.
+const KEPT_MILLIS: i64 = 24 * 3600 * 1000;
+/// The longest path that a key can belong to; the table's column is as wide.
+const PATH_LEN_MAX: usize = 255;
+/// Bytes of a fingerprint's salt.
+const SALT_LEN: usize = 16;
+
+/// What a key belongs to, and the key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Scope {
+    caller: String,
+    method: String,
+    path: String,
+    key: Key,
+}
+
+impl Scope {
+    pub(super) fn new(caller: &str, context: &RequestContext, key: Key) -> Result<Self, Problem> {
+        if context.path.len() > PATH_LEN_MAX {
+            return Err(Problem::new(ProblemCode::InvalidRequest).with_detail("the path is too long"));
+        }
+        let method = context.method.as_str().to_owned();
+        Ok(Self {
+            caller: caller.to_owned(),
+            method,
+            path: context.path.clone(),
+            key,
+        })
+    }
+}
+
+/// A salt and the SHA-256 of it and the body: without a salt, the digest of personal data could be guessed.
+#[derive(Clone, Debug)]
+pub(super) struct Fingerprint(Vec<u8>);
+
+impl Fingerprint {
+    pub(super) fn new(body: &[u8], entropy: &dyn Entropy) -> Self {
+        let mut salt = [0; SALT_LEN];
+        entropy.fill(&mut salt);
+        Self::salted(&salt, body)
+    }
+
+    fn salted(salt: &[u8], body: &[u8]) -> Self {
+        let digest = Sha256::new().chain_update(salt).chain_update(body).finalize();
+        Self([salt, &digest[..]].concat())
+    }
+
+    pub(super) fn matches(&self, body: &[u8]) -> bool {
+        let salt = self.0.get(..SALT_LEN).unwrap_or_default();
+        Self::salted(salt, body).0 == self.0
+    }
+}
+
+/// Where a piece of work leaves its answer. Clones are one slot, so that a transaction that runs again uses it again.
+#[derive(Clone, Debug)]
+pub struct Slot(Option<Arc<Pending>>);
+
+#[derive(Debug)]
+struct Pending {
+    scope: Scope,
+    fingerprint: Fingerprint,
+    now: UnixMillis,
+    /// An expired row is in its place.
+    replace: bool,
+    stored: AtomicBool,
+    taken: AtomicBool,
+}
+
+impl Slot {
+    pub(super) fn new(scope: Scope, fingerprint: Fingerprint, now: UnixMillis, replace: bool) -> Self {
+        let (stored, taken) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Some(Arc::new(Pending {
+            scope,
+            fingerprint,
+            now,
+            replace,
+            stored,
+            taken,
+        })))
+    }
+
+    /// The slot of a request without a key: nothing is stored.
+    pub fn without_key() -> Self {
+        Self(None)
+    }
+
+    /// Writes the answer, in the transaction of the change that it describes. Best first of all: a second replica
+    /// then waits here, before it has touched anything else.
+    ///
+    /// # Errors
+    /// `Duplicate` when the key was stored meanwhile: the transaction must end with it. Others as the database's.
+    pub async fn store(&self, tx: &mut Tx, answer: &Answer) -> Result<(), DbError> {
+        let Some(row) = &self.0 else { return Ok(()) };
+        let written = row.write(tx, answer).await;
+        match written {
+            Ok(()) => row.stored.store(true, Ordering::Release),
+            Err(DbError::Duplicate | DbError::LockTimeout) => row.taken.store(true, Ordering::Release),
+            Err(_) => {}
+        }
+        written
+    }
+
+    pub(super) fn is_stored(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|row| row.stored.load(Ordering::Acquire))
+    }
+
+    pub(super) fn is_taken(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|row| row.taken.load(Ordering::Acquire))
+    }
+}
+
+impl Pending {
+    async fn write(&self, tx: &mut Tx, answer: &Answer) -> Result<(), DbError> {
+        let Scope {
+            caller,
+            method,
+            path,
+            key,
+        } = &self.scope;
+        if self.replace {
+            tx.execute(
+                "DELETE FROM idempotency
+                 WHERE principal = ? AND method = ? AND route = ? AND idempotency_key = ? AND expires_at <= ?",
+                params![caller, method, path, key.as_str(), self.now],
+            )
+            .await?;
+        }
+        let (kind, id) = answer.entity.clone().unzip();
+        tx.execute(
+            "INSERT INTO idempotency (principal, method, route, idempotency_key, fingerprint, status, location, etag,
+                 entity_kind, entity_id, body, created_at, expires_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            params![
+                caller,
+                method,
+                path,
+                key.as_str(),
+                self.fingerprint.0.clone(),
+                u32::from(answer.status.as_u16()),
+                &answer.location,
+                &answer.etag,
+                kind,
+                id,
+                answer.body.clone(),
+                self.now,
+                self.now.plus_millis(KEPT_MILLIS)
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+/// A row as it was found.
+pub(super) struct Stored {
+    pub(super) fingerprint: Fingerprint,
+    pub(super) answer: Answer,
+    expires_at: UnixMillis,
+}
+
+impl Stored {
+    pub(super) fn is_expired(&self, now: UnixMillis) -> bool {
+        self.expires_at <= now
+    }
+
+    fn read(row: &Row) -> Result<Self, DbError> {
+        let status: Option<u32> = row.get("status")?;
+        let status = status.and_then(|code| StatusCode::from_u16(u16::try_from(code).ok()?).ok());
+        let no_status = || DbError::Decode {
+            column: "status".to_owned(),
+            expected: "HTTP status",
+        };
+        Ok(Self {
+            fingerprint: Fingerprint(row.get("fingerprint")?),
+            answer: Answer {
+                status: status.ok_or_else(no_status)?,
+                location: row.get("location")?,
+                etag: row.get("etag")?,
+                body: row.get("body")?,
+                entity: None,
+            },
+            expires_at: row.get("expires_at")?,
+        })
+    }
+}
+
+pub(super) async fn find(tx: &mut Tx, scope: Scope) -> Result<Option<Stored>, DbError> {
+    let Scope {
+        caller,
+        method,
+        path,
+        key,
+    } = &scope;
+    let row = tx
+        .query_one(
+            "SELECT fingerprint, status, location, etag, body, expires_at FROM idempotency
+             WHERE principal = ? AND method = ? AND route = ? AND idempotency_key = ?",
+            params![caller, method, path, key.as_str()],
+        )
+        .await?;
+    row.as_ref().map(Stored::read).transpose()
+}
+
+/// Removes the oldest expired rows; more than `rows` only where several expire in the same millisecond.
+pub(super) async fn purge(tx: &mut Tx, now: UnixMillis, rows: u32) -> Result<u64, DbError> {
+    let last = tx
+        .query_one(
+            "SELECT expires_at FROM idempotency WHERE expires_at <= ? ORDER BY expires_at LIMIT 1 OFFSET ?",
+            params![now, rows.saturating_sub(1)],
+        )
+        .await?;
+    let until: UnixMillis = last.map_or(Ok(now), |row| row.get("expires_at"))?;
+    tx.execute("DELETE FROM idempotency WHERE expires_at <= ?", params![until])
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SeededEntropy;
+
+    #[test]
+    fn a_fingerprint_knows_its_body_and_shows_nothing_of_it() {
+        let entropy = SeededEntropy::new(1);
+        let (one, two) = (
+            Fingerprint::new(b"body", &entropy),
+            Fingerprint::new(b"body", &entropy),
+        );
+        assert_ne!(one.0, two.0, "two rows of one body look different");
+        assert!(one.matches(b"body") && two.matches(b"body"));
+        assert!(!one.matches(b"bodY") && !one.matches(b""));
+        assert!(
+            !Fingerprint(Vec::new()).matches(b""),
+            "a fingerprint that was wiped matches nothing"
+        );
+    }
+}

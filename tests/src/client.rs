@@ -1,0 +1,227 @@
+//! A client of the REST API such as a front desk's software would have: keep-alive, keys on every POST, and patience.
+//!
+//! A call is repeated until it has an answer that is the service's last word: connection errors, time-outs, 429, 503
+//! and a key still in flight are not. That is safe, since a POST carries its `Idempotency-Key` and a PUT repeats
+//! nothing.
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// One attempt, from the connection to the last byte of the answer.
+const ATTEMPT_WITHIN: Duration = Duration::from_secs(15);
+/// How long a call is repeated: longer than any restart.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// The pause after the first failed attempt; it doubles.
+const PAUSE_FIRST: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// The largest answer that is read.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Talks to one service; clones share its connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pool: Pool<HttpConnector, Full<Bytes>>,
+    base: String,
+}
+
+/// What the service said at last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The body; null when there is none.
+    pub body: Value,
+}
+
+/// The service gave no last word in time, or a wrong one.
+#[derive(Debug, thiserror::Error)]
+#[error("{method} {path}: {what}")]
+pub struct Unanswered {
+    method: Method,
+    path: String,
+    what: String,
+}
+
+/// One request; `key` makes a POST repeatable.
+#[derive(Clone, Copy, Debug)]
+struct Call<'a> {
+    method: &'a Method,
+    path: &'a str,
+    body: Option<&'a Value>,
+    key: Option<&'a str>,
+}
+
+impl Client {
+    /// A client of the API under `base`, such as `http://127.0.0.1:4001/api/v1`.
+    pub fn new(base: impl Into<String>) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Self {
+            pool: Pool::builder(TokioExecutor::new()).build(connector),
+            base: base.into(),
+        }
+    }
+
+    /// Reads.
+    ///
+    /// # Errors
+    /// No last word within the client's patience; the same for the other methods.
+    pub async fn get(&self, path: &str) -> Result<Answer, Unanswered> {
+        self.call(Call {
+            method: &Method::GET,
+            path,
+            body: None,
+            key: None,
+        })
+        .await
+    }
+
+    /// Posts `body` under an idempotency key, which must be another for every other call.
+    pub async fn post(&self, path: &str, body: &Value, key: &str) -> Result<Answer, Unanswered> {
+        self.call(Call {
+            method: &Method::POST,
+            path,
+            body: Some(body),
+            key: Some(key),
+        })
+        .await
+    }
+
+    /// Merges `body` into what is there.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Answer, Unanswered> {
+        self.call(Call {
+            method: &Method::PUT,
+            path,
+            body: Some(body),
+            key: None,
+        })
+        .await
+    }
+
+    async fn call(&self, call: Call<'_>) -> Result<Answer, Unanswered> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let what = match timeout(ATTEMPT_WITHIN, self.attempt(call)).await {
+                Ok(Ok(answer)) if !answer.is_to_be_repeated() => return Ok(answer),
+                Ok(Ok(answer)) => format!("answered {}", answer.status),
+                Ok(Err(error)) => format!("{error:#}"),
+                Err(_) => "no answer in time".to_owned(),
+            };
+            if Instant::now() + pause > deadline {
+                return Err(Unanswered {
+                    method: call.method.clone(),
+                    path: call.path.to_owned(),
+                    what,
+                });
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn attempt(&self, call: Call<'_>) -> anyhow::Result<Answer> {
+        let mut request = Request::builder()
+            .method(call.method)
+            .uri(format!("{}{}", self.base, call.path))
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(key) = call.key {
+            request = request.header("idempotency-key", key);
+        }
+        let body = call.body.map_or_else(Bytes::new, |body| body.to_string().into());
+        let answer = self.pool.request(request.body(Full::new(body))?).await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let bytes = body
+            .map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?
+            .to_bytes();
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes)?
+        };
+        Ok(Answer { status, body })
+    }
+}
+
+impl Answer {
+    /// Whether asking again makes sense: the service is busy, or the same key is still being worked on.
+    fn is_to_be_repeated(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        ) || (self.status == StatusCode::CONFLICT && self.body["code"] == "in_flight")
+    }
+
+    /// Why the service refused, short enough to count by: the problem's code, and for a validation where and which
+    /// rule. Indices are left out, so that ten bad rates are one reason.
+    pub fn refusal(&self) -> Option<String> {
+        if self.status.is_success() {
+            return None;
+        }
+        let code = self.body["code"].as_str().unwrap_or(self.status.as_str());
+        let first = &self.body["errors"][0];
+        Some(match (first["pointer"].as_str(), first["code"].as_str()) {
+            (Some(pointer), Some(rule)) => format!("{code}: {} {rule}", without_indices(pointer)),
+            _ => code.to_owned(),
+        })
+    }
+}
+
+fn without_indices(pointer: &str) -> String {
+    let parts = pointer.split('/');
+    let shown = parts.map(|part| if part.parse::<usize>().is_ok() { "*" } else { part });
+    shown.collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn answer(status: u16, body: Value) -> Answer {
+        Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            body,
+        }
+    }
+
+    #[test]
+    fn reasons_are_short_and_the_same_for_the_same_rule() {
+        let refused = json!({"code": "validation_failed", "errors": [
+            {"pointer": "/nightly_rates/3", "code": "not_an_amount", "message": "..."},
+            {"pointer": "/nightly_rates/4", "code": "not_an_amount", "message": "..."},
+        ]});
+        let reason = answer(422, refused).refusal();
+        assert_eq!(
+            reason.as_deref(),
+            Some("validation_failed: /nightly_rates/* not_an_amount")
+        );
+        let guard = answer(409, json!({"code": "transition_guard"})).refusal();
+        assert_eq!(guard.as_deref(), Some("transition_guard"));
+        assert_eq!(answer(404, Value::Null).refusal().as_deref(), Some("404"));
+        assert_eq!(answer(201, json!({})).refusal(), None);
+    }
+
+    #[test]
+    fn only_what_may_go_better_is_repeated() {
+        for (status, code, repeated) in [
+            (503, "unavailable", true),
+            (429, "too_many_requests", true),
+            (409, "in_flight", true),
+            (409, "invalid_transition", false),
+            (422, "validation_failed", false),
+            (500, "internal", false),
+            (201, "", false),
+        ] {
+            let answer = answer(status, json!({"code": code}));
+            assert_eq!(answer.is_to_be_repeated(), repeated, "{status} {code}");
+        }
+    }
+}
