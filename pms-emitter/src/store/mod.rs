@@ -8,6 +8,7 @@ mod claims;
 mod dead;
 mod endpoints;
 pub mod outbox;
+pub mod reservation_guests;
 mod settlements;
 mod status;
 
@@ -35,6 +36,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             name: "outbox",
             sqlite: include_str!("../../migrations/sqlite/0002_outbox.sql"),
             mysql: include_str!("../../migrations/mysql/0002_outbox.sql"),
+        },
+        Migration {
+            number: 3,
+            name: "reservations",
+            sqlite: include_str!("../../migrations/sqlite/0003_reservations.sql"),
+            mysql: include_str!("../../migrations/mysql/0003_reservations.sql"),
         },
     ],
 };
