@@ -17,6 +17,18 @@ pub struct Totals {
     pub revenue_minor: i64,
 }
 
+impl Totals {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            stays: self.stays + other.stays,
+            nights: self.nights + other.nights,
+            revenue_minor: self.revenue_minor + other.revenue_minor,
+        }
+    }
+}
+
 /// A file that is not what it was when this was written.
 #[derive(Debug, thiserror::Error)]
 #[error("row {row}: the column {column} cannot be read")]

@@ -1,0 +1,312 @@
+//! Balances the books of both services: was anything lost or doubled, and do the profiles say what the file says?
+//!
+//! An independent reader: plain SQL on both databases, none of the services' code. An effect is an `applied` or
+//! `stale` audit entry of the receiver; every event of the emitter's log must have exactly one. Profiles are compared
+//! with [`expected`](crate::expected). Its own tests plant each kind of fault in copies of real books.
+
+use crate::bodies::CURRENCY;
+use crate::expected::Totals;
+use contract::Money;
+use kit::db::{Db, DbError, Row};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// The name under which the receiver knows the emitter.
+pub const SOURCE: &str = "pms";
+
+/// Rows of one query.
+const PAGE: usize = 5_000;
+/// A page may take long on a busy machine.
+const PAGE_WITHIN: Duration = Duration::from_secs(60);
+
+/// What the books say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Events about guests in the emitter's log.
+    pub guest_events: u64,
+    /// Events about reservations in the emitter's log.
+    pub reservation_events: u64,
+    /// Deliveries that are done.
+    pub delivered: u64,
+    /// Effects that changed a record.
+    pub applied: u64,
+    /// Effects that came too late to change one.
+    pub stale: u64,
+    /// The emitter's events without an effect.
+    pub lost: u64,
+    /// The emitter's events with more than one effect.
+    pub doubled: u64,
+    /// Profiles.
+    pub profiles: u64,
+    /// Profiles whose stays, nights or revenue differ from the expected ones, and guests who are in no profile.
+    pub wrong_totals: u64,
+}
+
+impl Ledger {
+    /// Events of the emitter's log.
+    pub fn events(&self) -> u64 {
+        self.guest_events + self.reservation_events
+    }
+
+    /// Nothing lost, nothing doubled, nothing wrong.
+    pub fn is_balanced(&self) -> bool {
+        (self.lost, self.doubled, self.wrong_totals) == (0, 0, 0)
+    }
+}
+
+/// Books that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// A stored profile is not in the shape that the API shows.
+    #[error("profile {0} cannot be read")]
+    Profile(String),
+}
+
+/// Balances the books. `expected` has the totals of each guest by their id at the emitter.
+///
+/// # Errors
+/// When a database cannot be read.
+pub async fn balance(
+    emitter: &Db,
+    receiver: &Db,
+    expected: &HashMap<String, Totals>,
+) -> Result<Ledger, LedgerError> {
+    let log = events(emitter).await?;
+    let effects = effects(receiver).await?;
+    let profiles = profiles(receiver).await?;
+    let mut ledger = Ledger {
+        delivered: delivered(emitter).await?,
+        profiles: profiles.len() as u64,
+        wrong_totals: wrong_totals(&profiles, expected),
+        ..Ledger::default()
+    };
+    for (event, kind) in &log {
+        match kind.as_str() {
+            "guest" => ledger.guest_events += 1,
+            _ => ledger.reservation_events += 1,
+        }
+        match effects
+            .get(event)
+            .map_or(0, |effect| effect.applied + effect.stale)
+        {
+            0 => ledger.lost += 1,
+            1 => {}
+            _ => ledger.doubled += 1,
+        }
+    }
+    for effect in effects.values() {
+        ledger.applied += effect.applied;
+        ledger.stale += effect.stale;
+    }
+    Ok(ledger)
+}
+
+/// How often an event took effect.
+#[derive(Clone, Copy, Debug, Default)]
+struct Effects {
+    applied: u64,
+    stale: u64,
+}
+
+/// What a profile says of itself.
+#[derive(Debug)]
+struct Claimed {
+    guests: Vec<String>,
+    /// None where a number is missing, or money is not in the file's currency.
+    totals: Option<Totals>,
+}
+
+/// The emitter's log: each event's id and the kind of its entity.
+async fn events(emitter: &Db) -> Result<BTreeMap<String, String>, LedgerError> {
+    let mut log = BTreeMap::new();
+    loop {
+        let after = log
+            .last_key_value()
+            .map_or_else(String::new, |(id, _): (&String, _)| id.clone());
+        let sql = format!("SELECT id, entity_kind FROM events WHERE id > ? ORDER BY id LIMIT {PAGE}");
+        let rows = page(emitter, "ledger_events", sql, after).await?;
+        let last = rows.len() < PAGE;
+        for row in rows {
+            log.insert(
+                row.get("id")?,
+                row.get::<Option<String>>("entity_kind")?.unwrap_or_default(),
+            );
+        }
+        if last {
+            return Ok(log);
+        }
+    }
+}
+
+async fn delivered(emitter: &Db) -> Result<u64, LedgerError> {
+    let sql = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'delivered' AND event_id > ?";
+    let rows = page(emitter, "ledger_delivered", sql.to_owned(), String::new()).await?;
+    Ok(rows.first().map_or(Ok(0), |row| row.get("n"))?)
+}
+
+/// The receiver's effects by the emitter's event id, which is the idempotency key.
+async fn effects(receiver: &Db) -> Result<HashMap<String, Effects>, LedgerError> {
+    let mut effects: HashMap<String, Effects> = HashMap::new();
+    let mut after = 0_i64;
+    loop {
+        let sql = format!(
+            "SELECT entry.id, entry.action, inbox.idempotency_key
+             FROM audit_entries AS entry JOIN inbox ON inbox.event_id = entry.event_id
+             WHERE entry.id > ? AND inbox.source_id = '{SOURCE}' AND entry.action IN ('applied', 'stale')
+             ORDER BY entry.id LIMIT {PAGE}"
+        );
+        let rows = page(receiver, "ledger_effects", sql, after).await?;
+        for row in &rows {
+            after = row.get("id")?;
+            let effect = effects.entry(row.get("idempotency_key")?).or_default();
+            match row.get::<String>("action")?.as_str() {
+                "applied" => effect.applied += 1,
+                _ => effect.stale += 1,
+            }
+        }
+        if rows.len() < PAGE {
+            return Ok(effects);
+        }
+    }
+}
+
+async fn profiles(receiver: &Db) -> Result<Vec<Claimed>, LedgerError> {
+    let mut profiles = Vec::new();
+    let mut after = String::new();
+    loop {
+        let sql = format!("SELECT id, body FROM profiles WHERE id > ? ORDER BY id LIMIT {PAGE}");
+        let rows = page(receiver, "ledger_profiles", sql, after.clone()).await?;
+        for row in &rows {
+            after = row.get("id")?;
+            let body: String = row.get("body")?;
+            profiles.push(claimed(&body).ok_or_else(|| LedgerError::Profile(after.clone()))?);
+        }
+        if rows.len() < PAGE {
+            return Ok(profiles);
+        }
+    }
+}
+
+/// One page of rows after a position.
+async fn page<P>(db: &Db, name: &'static str, sql: String, after: P) -> Result<Vec<Row>, DbError>
+where
+    P: Clone + Into<kit::db::Value> + Send + Sync + 'static,
+{
+    let db = db.with_deadline(PAGE_WITHIN);
+    db.read(name, move |tx| {
+        let (sql, after) = (sql.clone(), after.clone());
+        Box::pin(async move { tx.query(&sql, vec![after.into()]).await })
+    })
+    .await
+}
+
+fn claimed(body: &str) -> Option<Claimed> {
+    let profile: serde_json::Value = serde_json::from_str(body).ok()?;
+    let records = profile["records"].as_array()?;
+    let guests = records.iter().filter_map(|record| record["guest_id"].as_str());
+    Some(Claimed {
+        guests: guests.map(ToOwned::to_owned).collect(),
+        totals: claimed_totals(&profile["metrics"]),
+    })
+}
+
+fn claimed_totals(metrics: &serde_json::Value) -> Option<Totals> {
+    let currency = CURRENCY.parse().ok()?;
+    let mut revenue_minor = 0;
+    for revenue in metrics["revenue"].as_array()? {
+        if revenue["currency"] != CURRENCY {
+            return None;
+        }
+        revenue_minor += Money::parse(revenue["total"].as_str()?, currency).ok()?.minor;
+    }
+    Some(Totals {
+        stays: metrics["stays"].as_u64()?,
+        nights: metrics["room_nights"].as_u64()?,
+        revenue_minor,
+    })
+}
+
+/// A profile must say the sum of what its guests are expected to have; every guest must be in one.
+fn wrong_totals(profiles: &[Claimed], expected: &HashMap<String, Totals>) -> u64 {
+    let mut missing: HashMap<&str, Totals> = expected
+        .iter()
+        .map(|(guest, totals)| (guest.as_str(), *totals))
+        .collect();
+    let mut wrong = 0;
+    for profile in profiles {
+        let mut sum = Totals::default();
+        let mut known = !profile.guests.is_empty();
+        for guest in &profile.guests {
+            match missing.remove(guest.as_str()) {
+                Some(totals) => sum = sum.plus(totals),
+                // Nobody's, or in two profiles at once.
+                None => known = false,
+            }
+        }
+        wrong += u64::from(!known || profile.totals != Some(sum));
+    }
+    wrong + missing.len() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn totals(stays: u64) -> Totals {
+        Totals {
+            stays,
+            nights: 2 * stays,
+            revenue_minor: 10_050 * i64::try_from(stays).unwrap(),
+        }
+    }
+
+    fn profile(guests: &[&str], totals: Totals) -> Claimed {
+        let amount = format!("{}.{:02}", totals.revenue_minor / 100, totals.revenue_minor % 100);
+        let records: Vec<_> = guests
+            .iter()
+            .map(|guest| json!({"source": "pms", "guest_id": guest}))
+            .collect();
+        let body = json!({"records": records, "metrics": {
+            "stays": totals.stays, "room_nights": totals.nights,
+            "revenue": [{"currency": "EUR", "total": amount}],
+        }});
+        claimed(&body.to_string()).unwrap()
+    }
+
+    #[test]
+    fn a_profile_says_the_sum_of_its_guests() {
+        let expected = HashMap::from([("a".to_owned(), totals(1)), ("b".to_owned(), totals(2))]);
+        let count = |profiles: &[Claimed]| wrong_totals(profiles, &expected);
+        assert_eq!(
+            count(&[profile(&["a"], totals(1)), profile(&["b"], totals(2))]),
+            0
+        );
+        assert_eq!(count(&[profile(&["a", "b"], totals(3))]), 0);
+        assert_eq!(
+            count(&[profile(&["a"], totals(1)), profile(&["b"], totals(1))]),
+            1
+        );
+        assert_eq!(count(&[profile(&["a"], totals(1))]), 1, "a guest in no profile");
+        let stranger = profile(&["c"], Totals::default());
+        assert_eq!(count(&[profile(&["a", "b"], totals(3)), stranger]), 1);
+        let twice = [
+            profile(&["a"], totals(1)),
+            profile(&["b"], totals(2)),
+            profile(&["a"], totals(1)),
+        ];
+        assert_eq!(count(&twice), 1);
+    }
+
+    #[test]
+    fn money_of_another_currency_is_wrong_and_none_is_none() {
+        let metrics = json!({"stays": 0, "room_nights": 0, "revenue": []});
+        assert_eq!(claimed_totals(&metrics), Some(Totals::default()));
+        let dollars =
+            json!({"stays": 0, "room_nights": 0, "revenue": [{"currency": "USD", "total": "0.00"}]});
+        assert_eq!(claimed_totals(&dollars), None);
+    }
+}
