@@ -4,5 +4,8 @@
 //! the projector folds it into records and profiles. To add an endpoint: a handler in its file under `http/`, and one
 //! line in the route table. To add a table: a migration of both engines and a store method.
 
+pub mod app;
+pub mod config;
+pub mod http;
 pub mod ingest;
 pub mod store;

@@ -15,6 +15,26 @@ pub enum Accepted {
     IdReuse(EventId),
 }
 
+impl Accepted {
+    /// As logs name it.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::New(_) => "new",
+            Self::Duplicate(_) => "duplicate",
+            Self::IdReuse(_) => "id_reuse",
+        }
+    }
+
+    /// What somebody with the same body hears who waited for this.
+    #[must_use]
+    pub fn repeated(self) -> Self {
+        match self {
+            Self::New(event_id) => Self::Duplicate(event_id),
+            same @ (Self::Duplicate(_) | Self::IdReuse(_)) => same,
+        }
+    }
+}
+
 /// Why nobody can say what became of a delivery. The sender tries again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IngestError {

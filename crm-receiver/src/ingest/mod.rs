@@ -7,14 +7,18 @@
 //! inbox decides what is new; the cache and the joining in memory only save work.
 
 pub mod accepted;
+pub mod batcher;
 pub mod counts;
 pub mod delivery;
 pub mod fingerprint;
 pub mod flights;
+pub mod lane;
 pub mod payload;
 pub mod seen_cache;
 pub mod source;
 
 pub use accepted::{Accepted, IngestError};
+pub use batcher::{Batcher, Brought, Origins};
 pub use delivery::Arrival;
+pub use lane::{IngestLimits, Lane, open};
 pub use source::{OnInvalid, Source, Sources};

@@ -81,7 +81,7 @@ impl Store {
         filter: EventFilter,
         after: Option<EventPosition>,
         descending: bool,
-        limit: usize,
+        limit: i64,
     ) -> Result<Vec<EventRow>, DbError> {
         self.db
             .read("events", move |tx| {
@@ -113,7 +113,7 @@ fn list_sql(
     filter: &EventFilter,
     after: Option<&EventPosition>,
     descending: bool,
-    limit: usize,
+    limit: i64,
 ) -> (String, Params) {
     let mut conditions = Vec::new();
     let mut params = Params::new();

@@ -17,10 +17,10 @@ pub use self::events::{EventFilter, EventPosition, EventRow};
 pub use self::inbox::{Batch, Verdict};
 pub use self::sources::StoreError;
 
-use kit::db::{Db, Migration, MigrationSet};
+use kit::db::{Db, DbError, Migration, MigrationSet};
 
 /// The receiver's own tables, in the order in which they came to be.
-pub static MIGRATIONS: MigrationSet = MigrationSet {
+pub const MIGRATIONS: MigrationSet = MigrationSet {
     scope: "crm-receiver",
     migrations: &[Migration {
         number: 1,
@@ -40,5 +40,15 @@ impl Store {
     /// The tables in a database whose migrations are applied.
     pub fn new(db: Db) -> Self {
         Self { db }
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        self.db.ping().await
+    }
+
+    /// Finishes what is running and closes every connection, of all clones.
+    pub async fn close(&self) {
+        self.db.clone().close().await;
     }
 }

@@ -1,0 +1,195 @@
+//! The composition root: from a [`Config`] to a service that runs until it is stopped.
+
+use crate::config::Config;
+use crate::http::{Api, router};
+use crate::ingest::{self, Lane, Origins, Sources, counts::Counts};
+use crate::store::{MIGRATIONS, Store, StoreError};
+use contract::{Clock, EventId, SourceId};
+use kit::config::ConfigError;
+use kit::db::{DatabaseUrl, Db, DbError, DbSettings, MigrateError, migrate};
+use kit::http::{Server, serve};
+use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
+use kit::random::{Entropy, Ids, SystemClock, SystemEntropy};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::Notify, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+/// The source whose secrets and skew the environment gives.
+const PMS: &str = "pms";
+/// How often counters go from memory to the audit's counts.
+const COUNTS_EVERY: Duration = Duration::from_secs(5);
+
+/// What a service takes from outside beside its configuration: tests bring their own.
+#[derive(Clone)]
+pub struct Runtime {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Why the service does not start: a sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database cannot be used.
+    #[error("DATABASE_URL: {0}")]
+    Database(#[from] DbError),
+    /// The tables cannot be brought up to date.
+    #[error("DATABASE_URL: {0}")]
+    Migrate(#[from] MigrateError),
+    /// The tables hold what this program cannot read.
+    #[error("DATABASE_URL: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// A receiver that is bound to its port and whose tables are up to date.
+pub struct App {
+    config: Config,
+    listener: TcpListener,
+    address: SocketAddr,
+    store: Store,
+    server: Server,
+    lanes: Vec<Lane>,
+    counts: Arc<Counts>,
+}
+
+impl Runtime {
+    /// The system's clock and randomness.
+    pub fn system() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+
+    /// Ids from this clock and this randomness.
+    pub fn ids(&self) -> Ids {
+        Ids::new(Arc::clone(&self.clock), Arc::clone(&self.entropy))
+    }
+}
+
+/// Opens the database and brings its tables up to date. `exclusive`: claims a SQLite file, as `serve` does.
+///
+/// # Errors
+/// When the database cannot be reached, is claimed by another `serve`, or has a newer schema.
+pub async fn open_store(url: &DatabaseUrl, runtime: &Runtime, exclusive: bool) -> Result<Store, StartError> {
+    let settings = DbSettings {
+        exclusive,
+        ..DbSettings::default()
+    };
+    let db = Db::open(url, &settings).await?;
+    let owner = runtime.ids().new_id("run");
+    migrate(&db, &[MIGRATIONS], runtime.clock.as_ref(), &owner).await?;
+    Ok(Store::new(db))
+}
+
+/// Gives dead letters back to the projector, one or all, batch by batch, and answers how many.
+///
+/// # Errors
+/// When the database fails; what was given back before stays so.
+pub async fn requeue(store: &Store, runtime: &Runtime, event: Option<EventId>) -> Result<usize, DbError> {
+    if let Some(event) = event {
+        return Ok(usize::from(store.requeue_one(&event, runtime.clock.now()).await?));
+    }
+    let (mut count, mut last) = (0, None);
+    loop {
+        let (requeued, next) = store.requeue_after(last, runtime.clock.now()).await?;
+        count += requeued;
+        if next.is_none() {
+            return Ok(count);
+        }
+        last = next;
+    }
+}
+
+impl App {
+    /// Opens the database, brings its tables up to date, and listens.
+    ///
+    /// # Errors
+    /// When any of it fails, as a sentence for the operator.
+    pub async fn build(config: Config, runtime: Runtime) -> Result<Self, StartError> {
+        let store = open_store(&config.database, &runtime, true).await?;
+        let pms: SourceId = PMS.parse().expect("it is a valid id");
+        store.keep_source(&pms, config.max_skew_seconds).await?;
+        let sources = Sources::new(store.sources().await?, &config.secrets, runtime.entropy.as_ref());
+        let listener = config.http.bind().await?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| ConfigError::new("APP_PORT", error.to_string()))?;
+        let origins = Origins {
+            clock: Arc::clone(&runtime.clock),
+            ids: runtime.ids(),
+            entropy: Arc::clone(&runtime.entropy),
+        };
+        let accepted = Arc::new(Notify::new());
+        let (batcher, lanes) = ingest::open(&store, config.ingest, origins, accepted);
+        let counts = Arc::new(Counts::default());
+        let api = Api {
+            store: store.clone(),
+            batcher,
+            sources: Arc::new(sources),
+            counts: Arc::clone(&counts),
+            clock: Arc::clone(&runtime.clock),
+        };
+        let router = router(&api, &config.http.app_base_path);
+        let server = Server::new(router, runtime.ids(), config.http.body_limits());
+        Ok(Self {
+            config,
+            listener,
+            address,
+            store,
+            server,
+            lanes,
+            counts,
+        })
+    }
+
+    /// Where it listens; the real port when it was asked for port 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The tables, as this service sees them.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Serves until a stop: then accepts no more, answers what is in flight after its commit, and closes the database.
+    pub async fn run_until_stopped(self, lifecycle: Lifecycle) -> Ended {
+        tracing::info!(address = %self.address, "listening");
+        // Lanes outlive the last connection: what it brought still has to be committed.
+        let drained = CancellationToken::new();
+        let settings = self.config.http.serve_settings();
+        let serving = serve(self.listener, self.server, settings, lifecycle.clone());
+        let no_more = drained.clone().drop_guard();
+        lifecycle.spawn("http", async move {
+            serving.await;
+            drop(no_more);
+        });
+        for lane in self.lanes {
+            lifecycle.spawn("ingest lane", lane.run(drained.clone()));
+        }
+        lifecycle.spawn("counts", keep_counts(self.store.clone(), self.counts, drained));
+        let ended = lifecycle.run_until_stopped(STOP_GRACE).await;
+        self.store.close().await;
+        ended
+    }
+}
+
+/// Adds what was counted to the audit's counts, now and then and at the end.
+async fn keep_counts(store: Store, counts: Arc<Counts>, drained: CancellationToken) {
+    loop {
+        let last = timeout(COUNTS_EVERY, drained.cancelled()).await.is_ok();
+        let taken: Arc<[_]> = counts.take().into();
+        if !taken.is_empty() && store.add_counts(Arc::clone(&taken)).await.is_err() {
+            // The outage itself is logged where it is answered.
+            counts.give_back(taken.to_vec());
+        }
+        if last {
+            return;
+        }
+    }
+}

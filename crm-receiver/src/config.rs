@@ -1,0 +1,152 @@
+//! What the environment and the flags say, as plain values. Nothing else of this service reads either.
+
+use crate::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
+use clap::{Args, Parser, Subcommand, value_parser};
+use contract::{EventId, SecretList};
+use kit::{
+    config::{ByteSize, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, parse_or_exit},
+    db::DatabaseUrl,
+};
+
+/// What this service has when nothing is said.
+pub const DEFAULTS: Defaults = Defaults {
+    port: "5001",
+    database_url: "sqlite://data/crm.db",
+};
+
+/// The largest INGEST_BATCH_BYTES: MariaDB refuses a packet of 16 MiB.
+const BATCH_BYTES_MAX: usize = 12 << 20;
+
+/// Everything that a running receiver is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where and how much to serve.
+    pub http: HttpArgs,
+    /// Where the tables are.
+    pub database: DatabaseUrl,
+    /// The secrets of the source `pms`; any of them may have signed.
+    pub secrets: SecretList,
+    /// How far the clock of `pms` may be from ours, on both sides.
+    pub max_skew_seconds: u32,
+    /// The bounds of taking in.
+    pub ingest: IngestLimits,
+}
+
+/// What the process is asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Serve until stopped.
+    Serve(Config),
+    /// Bring the tables up to date.
+    Migrate(DatabaseUrl),
+    /// Give dead letters back to the projector: one, or all.
+    Requeue {
+        /// Where the tables are.
+        database: DatabaseUrl,
+        /// The one, by the receiver's own id.
+        event: Option<EventId>,
+    },
+}
+
+/// Takes signed webhooks in, folds them into guest profiles, and answers queries over both
+#[derive(Parser, Debug)]
+#[command(name = "crm-receiver", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<CommandArgs>,
+    #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    webhooks: WebhookArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum CommandArgs {
+    /// Serve until stopped (the default)
+    Serve,
+    /// Bring the tables up to date, and end
+    Migrate,
+    /// Give dead letters back to the projector, and end
+    Requeue {
+        /// Only this one, by the receiver's own event id
+        #[arg(long)]
+        event: Option<EventId>,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Webhooks")]
+struct WebhookArgs {
+    /// The secrets that may sign, separated by spaces; required to serve
+    #[arg(long, env = "WEBHOOK_SHARED_SECRET", hide_env_values = true)]
+    webhook_shared_secret: Option<SecretList>,
+    /// How far the sender's clock may be from ours, on both sides
+    #[arg(long, env = "WEBHOOK_MAX_SKEW_SECONDS", default_value_t = 1800, value_parser = value_parser!(u32).range(1..=86_400))]
+    webhook_max_skew_seconds: u32,
+    /// Rows of one batch at most
+    #[arg(long, env = "INGEST_BATCH_ROWS", default_value_t = 256, value_parser = value_parser!(u16).range(1..=1024))]
+    ingest_batch_rows: u16,
+    /// Bytes of bodies in one batch at most
+    #[arg(long, env = "INGEST_BATCH_BYTES", default_value = "4MiB", value_parser = batch_bytes)]
+    ingest_batch_bytes: ByteSize,
+    /// Events that wait for a batch at most; beyond them 503
+    #[arg(long, env = "INGEST_QUEUE", default_value_t = 8192, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    ingest_queue: u32,
+}
+
+/// Reads `.env`, the environment and the flags; whatever is wrong ends the process with a sentence and exit code 2.
+pub fn read_or_exit() -> (Command, LogArgs) {
+    let cli: Cli = parse_or_exit(DEFAULTS);
+    match cli.command() {
+        Ok(command) => (command, cli.log),
+        Err(error) => error.exit(),
+    }
+}
+
+impl Cli {
+    fn command(&self) -> Result<Command, ConfigError> {
+        let database = self.database.url(DEFAULTS)?;
+        Ok(match &self.command {
+            None | Some(CommandArgs::Serve) => Command::Serve(self.serving(database)?),
+            Some(CommandArgs::Migrate) => Command::Migrate(database),
+            Some(CommandArgs::Requeue { event }) => Command::Requeue {
+                database,
+                event: event.clone(),
+            },
+        })
+    }
+
+    fn serving(&self, database: DatabaseUrl) -> Result<Config, ConfigError> {
+        let webhooks = &self.webhooks;
+        let missing = || ConfigError::new("WEBHOOK_SHARED_SECRET", "it is required and not set");
+        let queue = usize::try_from(webhooks.ingest_queue).expect("a million fits");
+        Ok(Config {
+            http: self.http.clone(),
+            database,
+            secrets: webhooks.webhook_shared_secret.clone().ok_or_else(missing)?,
+            max_skew_seconds: webhooks.webhook_max_skew_seconds,
+            ingest: IngestLimits {
+                batch_rows: usize::from(webhooks.ingest_batch_rows),
+                batch_bytes: webhooks.ingest_batch_bytes.0,
+                queue,
+                seen_entries: SEEN_ENTRIES,
+            },
+        })
+    }
+}
+
+fn batch_bytes(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|error| format!("{error}"))?;
+    if (1..=BATCH_BYTES_MAX).contains(&size.0) {
+        Ok(size)
+    } else {
+        Err(format!(
+            "it must be between 1 B and {}",
+            ByteSize(BATCH_BYTES_MAX)
+        ))
+    }
+}

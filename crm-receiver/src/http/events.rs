@@ -1,0 +1,151 @@
+//! `GET /events` and `GET /events/{id}`: what was received and what became of it, for browsing and for audits.
+//!
+//! The list is newest first. It is no safe order for polling: commits become visible out of order.
+
+use super::Api;
+use crate::store::{EventFilter, EventPosition, EventRow};
+use contract::{Problem, ProblemCode, UnixMillis};
+use kit::{
+    audit::AuditEntry,
+    http::{
+        Request, Response,
+        list::{ListQuery, ListSpec, Position, SortField, SortKey},
+        reply,
+    },
+};
+use serde_json::{Value, json};
+use std::str::FromStr;
+
+const EVENTS: ListSpec = ListSpec {
+    name: "events",
+    filters: &[
+        "source",
+        "idempotency_key",
+        "type",
+        "status",
+        "property_id",
+        "entity_id",
+        "from",
+        "to",
+        "correlation_id",
+    ],
+    sorts: &[SortField::int("received_at")],
+    descending_by_default: true,
+    updated_since: false,
+};
+
+/// What may become of an event.
+const STATUSES: [&str; 6] = [
+    "accepted",
+    "applied",
+    "stale",
+    "ignored",
+    "dead_letter",
+    "suppressed",
+];
+
+/// `GET /events`
+pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
+    let query = EVENTS.parse(request.query())?;
+    let filter = filter(&query)?;
+    let after = query.after.as_ref().map(position).transpose()?;
+    let rows = api
+        .store
+        .events(filter, after, query.sort.descending, query.rows_wanted())
+        .await?;
+    let page = query.page(
+        rows,
+        |row| Position::int(row.received_at, &row.event_id),
+        |row| show_row(&row),
+    );
+    Ok(reply::ok(&page))
+}
+
+/// `GET /events/{id}`
+pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
+    let found = api.store.event(&request.id("id")?).await?;
+    let (row, history) = found.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
+    let mut event = show_row(&row);
+    event["history"] = history.iter().map(show_entry).collect();
+    Ok(reply::ok(&event))
+}
+
+fn filter(query: &ListQuery) -> Result<EventFilter, Problem> {
+    let status = query.filter("status").map(str::to_owned);
+    if status
+        .as_deref()
+        .is_some_and(|status| !STATUSES.contains(&status))
+    {
+        return Err(malformed("status"));
+    }
+    let instant = |name| {
+        let text = query.filter(name);
+        text.map(|text| UnixMillis::parse_rfc3339(text).ok_or_else(|| malformed(name)))
+            .transpose()
+    };
+    Ok(EventFilter {
+        source: typed(query, "source")?,
+        idempotency_key: typed(query, "idempotency_key")?,
+        event_type: query.filter("type").map(str::to_owned),
+        status,
+        property_id: typed(query, "property_id")?,
+        entity_id: query.filter("entity_id").map(str::to_owned),
+        correlation_id: query.filter("correlation_id").map(str::to_owned),
+        from: instant("from")?,
+        to: instant("to")?,
+    })
+}
+
+fn typed<T: FromStr>(query: &ListQuery, name: &str) -> Result<Option<T>, Problem> {
+    query
+        .filter(name)
+        .map(|text| text.parse().map_err(|_| malformed(name)))
+        .transpose()
+}
+
+fn malformed(name: &str) -> Problem {
+    Problem::new(ProblemCode::InvalidQuery).with_detail(format!("the parameter {name} is malformed"))
+}
+
+fn position(position: &Position) -> Result<EventPosition, Problem> {
+    let invalid = || Problem::new(ProblemCode::InvalidCursor);
+    let SortKey::Int(received_at) = position.key else {
+        return Err(invalid());
+    };
+    let event_id = position.id.parse().map_err(|_| invalid())?;
+    Ok(EventPosition {
+        received_at: UnixMillis(received_at),
+        event_id,
+    })
+}
+
+fn show_row(row: &EventRow) -> Value {
+    let entity = row.entity.as_ref();
+    json!({
+        "event_id": row.event_id,
+        "idempotency_key": row.idempotency_key,
+        "source": row.source,
+        "type": row.event_type,
+        "status": row.status,
+        "property_id": row.property_id,
+        "entity": entity.map(|(kind, id, version)| json!({"kind": kind, "id": id, "version": version})),
+        "occurred_at": row.occurred_at,
+        "received_at": row.received_at,
+        "applied_at": row.applied_at,
+        "attempts": row.attempts,
+        "last_error": row.last_error,
+        "correlation_id": row.correlation_id,
+    })
+}
+
+fn show_entry(entry: &AuditEntry) -> Value {
+    json!({
+        "at": entry.at,
+        "action": entry.action,
+        "outcome": entry.outcome,
+        "actor": entry.actor,
+        "changed": entry.changed,
+        "correlation_id": entry.correlation_id,
+        "request_id": entry.request_id,
+    })
+}

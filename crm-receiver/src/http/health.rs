@@ -1,0 +1,19 @@
+//! `GET /health`: the process is alive. `GET /health/ready`: it can serve, since its database answers.
+
+use super::Api;
+use contract::Problem;
+use kit::http::{Request, Response, reply};
+use serde_json::json;
+
+/// `GET /health`
+pub async fn alive(_: Api, _: Request) -> Result<Response, Problem> {
+    Ok(reply::ok(
+        &json!({"status": "ok", "service": "crm-receiver", "version": env!("CARGO_PKG_VERSION")}),
+    ))
+}
+
+/// `GET /health/ready`: 503 while the database does not answer.
+pub async fn ready(api: Api, _: Request) -> Result<Response, Problem> {
+    api.store.ping().await?;
+    Ok(reply::ok(&json!({"status": "ready", "database": "ok"})))
+}

@@ -1,0 +1,33 @@
+//! The receiver's endpoints, one file for each resource; `routes` is the table of them all.
+//!
+//! A handler reads its request, asks `ingest` or the store, and shows the answer. Errors become problems in `problem`.
+
+mod events;
+mod health;
+mod problem;
+mod routes;
+mod webhooks;
+
+pub use routes::router;
+
+use crate::{
+    ingest::{Batcher, Sources, counts::Counts},
+    store::Store,
+};
+use contract::Clock;
+use std::sync::Arc;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Api {
+    /// The tables.
+    pub store: Store,
+    /// Takes events in.
+    pub batcher: Batcher,
+    /// Who may send.
+    pub sources: Arc<Sources>,
+    /// What was not kept.
+    pub counts: Arc<Counts>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}

@@ -1,0 +1,31 @@
+//! The table of routes.
+
+use super::{Api, events, health, webhooks};
+use kit::http::{Endpoint, Router, get, post};
+
+/// Everything that the receiver answers. Health is also found without the base path, where orchestrators look for it.
+pub fn router(api: &Api, base_path: &str) -> Router {
+    let router = Router::new()
+        .mount(base_path, api_endpoints(api))
+        .mount(base_path, health_endpoints(api));
+    if base_path.is_empty() {
+        router
+    } else {
+        router.mount("", health_endpoints(api))
+    }
+}
+
+fn api_endpoints(api: &Api) -> Vec<Endpoint> {
+    vec![
+        post("/webhooks/{source}", api, webhooks::receive),
+        get("/events", api, events::list),
+        get("/events/{id}", api, events::show),
+    ]
+}
+
+fn health_endpoints(api: &Api) -> Vec<Endpoint> {
+    vec![
+        get("/health", api, health::alive),
+        get("/health/ready", api, health::ready),
+    ]
+}

@@ -1,0 +1,125 @@
+//! `POST /webhooks/{source}`: checks in their order, on raw bytes, then a place in a batch.
+//!
+//! Content type and declared length come first, then what the headers alone can tell, then the body, then its
+//! signature; only what is authentic is parsed. Every failure of authenticity gets one and the same answer.
+
+use super::Api;
+use crate::ingest::{
+    Accepted, Brought, IngestError,
+    counts::Kind,
+    delivery::{RawDelivery, Rejection},
+};
+use contract::{EventId, Problem, ProblemCode, UnixMillis};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGTH};
+use kit::http::{Request, Response, json_body::require_json, reply};
+use serde_json::json;
+
+/// The largest body of a webhook.
+const BODY_LEN_MAX: usize = 256 * 1024;
+/// Tells a sender that this answer was given before.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// `POST /webhooks/{source}`
+pub async fn receive(api: Api, mut request: Request) -> Result<Response, Problem> {
+    let now = api.clock.now();
+    let accepted = take_in(&api, &mut request, now).await;
+    match &accepted {
+        Ok(Accepted::Duplicate(_)) => api.counts.add(Kind::Duplicate, "same_body", now),
+        Ok(Accepted::New(_) | Accepted::IdReuse(_)) => {}
+        Err(Refused::Unauthentic(rejection)) => {
+            api.counts.add(Kind::Rejected, rejection.cause, now);
+            if let Some(skew) = rejection.skew_seconds {
+                api.counts.add_skew(skew, now);
+            }
+        }
+        Err(Refused::Problem(problem)) => api.counts.add(Kind::Rejected, problem.code.as_str(), now),
+    }
+    answer(accepted?)
+}
+
+/// Why nothing was taken in.
+enum Refused {
+    /// One answer, whatever the cause.
+    Unauthentic(Rejection),
+    /// Said as it is.
+    Problem(Problem),
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<IngestError> for Refused {
+    fn from(error: IngestError) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+impl From<Rejection> for Refused {
+    fn from(rejection: Rejection) -> Self {
+        Self::Unauthentic(rejection)
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unauthentic(_) => Self::new(ProblemCode::Unauthorized),
+            Refused::Problem(problem) => problem,
+        }
+    }
+}
+
+async fn take_in(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Accepted, Refused> {
+    require_json(&request.headers)?;
+    if declared_len(&request.headers).is_some_and(|len| len > BODY_LEN_MAX) {
+        return Err(Problem::new(ProblemCode::PayloadTooLarge).into());
+    }
+    let lines = request
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let sender = api.sources.named(request.param("source"));
+    let raw = RawDelivery::read(sender, lines, now)?;
+    let (body, held) = request.read_body(BODY_LEN_MAX).await?.into_parts();
+    let verified = raw.verify(body)?;
+    let arrival = verified.parse().map_err(Problem::validation)?;
+    let key = arrival.key.clone();
+    let brought = Brought {
+        request_id: request.context.request_id.clone(),
+        correlation_id: request.context.correlation_id.clone(),
+        held: Some(held),
+    };
+    let accepted = api.batcher.accept(arrival, brought).await?;
+    tracing::info!(
+        event.id = key.as_str(),
+        outcome = accepted.as_str(),
+        "webhook taken in"
+    );
+    Ok(accepted)
+}
+
+/// A length that is not a number is hyper's to refuse.
+fn declared_len(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn answer(accepted: Accepted) -> Result<Response, Problem> {
+    match accepted {
+        Accepted::New(event_id) => Ok(reply::json(StatusCode::ACCEPTED, &receipt(&event_id, false))),
+        Accepted::Duplicate(event_id) => {
+            let mut response = reply::ok(&receipt(&event_id, true));
+            response
+                .headers_mut()
+                .insert(REPLAYED, HeaderValue::from_static("true"));
+            Ok(response)
+        }
+        Accepted::IdReuse(_) => Err(Problem::new(ProblemCode::IdempotencyKeyReused)),
+    }
+}
+
+fn receipt(event_id: &EventId, duplicate: bool) -> serde_json::Value {
+    json!({"status": "accepted", "event_id": event_id, "duplicate": duplicate})
+}
