@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod audit;
+pub mod breaker;
 pub mod config;
 pub mod db;
 pub mod fold;

@@ -1,0 +1,173 @@
+//! What stands around the state machine: open period, probe, ramp, generation. No lock and no clock: both are given.
+
+use super::{
+    BreakerSettings, JITTER_PERCENT, OPEN_MAX, Outcome, RAMP_PAUSE, Snapshot, State, machine::Machine,
+};
+use crate::random::Entropy;
+use contract::UnixMillis;
+use std::{borrow::Cow, sync::Arc};
+use tokio::time::Instant;
+
+/// Told of every transition; answers when it was.
+type Note<'n> = &'n mut dyn FnMut((State, State, Cow<'static, str>)) -> UnixMillis;
+
+/// A call that is out.
+///
+/// Invariant: it counts only in the generation in which it was handed out.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    generation: u64,
+}
+
+pub(super) enum Admitted {
+    Pass(Ticket),
+    Probe(Ticket),
+    Refused(Instant),
+}
+
+/// Calls at once after a close.
+struct Ramp {
+    allowed: u32,
+    succeeded: u32,
+    out: u32,
+}
+
+pub(super) struct Circuit {
+    settings: BreakerSettings,
+    entropy: Arc<dyn Entropy>,
+    machine: Machine,
+    since: UnixMillis,
+    /// Grows with every transition: what began before it says nothing about now.
+    generation: u64,
+    /// Periods since it was last closed.
+    openings: u32,
+    open_until: Option<Instant>,
+    probe_until: Option<Instant>,
+    ramp: Option<Ramp>,
+}
+
+impl Circuit {
+    pub(super) fn new(settings: BreakerSettings, entropy: Arc<dyn Entropy>, now: UnixMillis) -> Self {
+        Self {
+            machine: Machine::new(settings.failures),
+            settings,
+            entropy,
+            since: now,
+            generation: 0,
+            openings: 0,
+            open_until: None,
+            probe_until: None,
+            ramp: None,
+        }
+    }
+
+    pub(super) fn admit(&mut self, now: Instant, note: Note<'_>) -> Admitted {
+        if let Some(until) = self.open_until {
+            if now < until {
+                return Admitted::Refused(until);
+            }
+            self.move_by(Machine::half_open, now, "open period over".into(), note);
+        }
+        if let Some(until) = self.probe_until {
+            if now < until {
+                return Admitted::Refused(until);
+            }
+            self.move_by(Machine::fail, now, "the probe took too long".into(), note);
+            return Admitted::Refused(self.open_until.unwrap_or(now));
+        }
+        let ticket = Ticket {
+            generation: self.generation,
+        };
+        if self.machine.state() == State::HalfOpen {
+            self.probe_until = Some(now + self.settings.probe_deadline);
+            return Admitted::Probe(ticket);
+        }
+        match &mut self.ramp {
+            Some(ramp) if ramp.out >= ramp.allowed => Admitted::Refused(now + RAMP_PAUSE),
+            Some(ramp) => {
+                ramp.out += 1;
+                Admitted::Pass(ticket)
+            }
+            None => Admitted::Pass(ticket),
+        }
+    }
+
+    pub(super) fn settle(&mut self, ticket: &Ticket, outcome: &Outcome, now: Instant, note: Note<'_>) {
+        if ticket.generation != self.generation {
+            return;
+        }
+        self.probe_until = None;
+        if let Some(ramp) = &mut self.ramp {
+            ramp.out -= 1;
+        }
+        match outcome {
+            Outcome::Success => {
+                self.climb();
+                self.move_by(Machine::succeed, now, "the probe succeeded".into(), note);
+            }
+            Outcome::Failure(reason) => self.move_by(Machine::fail, now, reason.clone(), note),
+            Outcome::Neutral => {}
+        }
+    }
+
+    /// A success of the ramp: as many as it allows double it.
+    fn climb(&mut self) {
+        let Some(ramp) = &mut self.ramp else { return };
+        ramp.succeeded += 1;
+        if ramp.succeeded >= ramp.allowed {
+            ramp.allowed *= 2;
+            ramp.succeeded = 0;
+        }
+        if ramp.allowed >= self.settings.ramp_limit {
+            self.ramp = None;
+        }
+    }
+
+    /// Moves the machine and follows where it went.
+    fn move_by(&mut self, step: impl Fn(&Machine), now: Instant, reason: Cow<'static, str>, note: Note<'_>) {
+        let from = self.machine.state();
+        step(&self.machine);
+        let to = self.machine.state();
+        if from == to {
+            return;
+        }
+        self.generation += 1;
+        (self.open_until, self.probe_until, self.ramp) = (None, None, None);
+        match to {
+            State::Open => {
+                self.open_until = Some(now + self.next_period());
+                self.openings += 1;
+            }
+            State::HalfOpen => {}
+            State::Closed => {
+                self.openings = 0;
+                if self.settings.ramp_limit > 1 {
+                    self.ramp = Some(Ramp {
+                        allowed: 1,
+                        succeeded: 0,
+                        out: 0,
+                    });
+                }
+            }
+        }
+        self.since = note((from, to, reason));
+    }
+
+    fn next_period(&self) -> std::time::Duration {
+        let factor = 2_u32.saturating_pow(self.openings);
+        let period = self.settings.open_first.saturating_mul(factor).min(OPEN_MAX);
+        self.entropy.jitter(period, JITTER_PERCENT).min(OPEN_MAX)
+    }
+
+    pub(super) fn snapshot(&self, now: Instant, wall: UnixMillis) -> Snapshot {
+        let left = self
+            .open_until
+            .map(|until| until.saturating_duration_since(now).as_millis());
+        Snapshot {
+            state: self.machine.state(),
+            since: self.since,
+            probe_at: left.map(|millis| wall.plus_millis(i64::try_from(millis).unwrap_or(i64::MAX))),
+            ramp: self.ramp.as_ref().map(|ramp| ramp.allowed),
+        }
+    }
+}
