@@ -1,11 +1,17 @@
 //! Both services together: real bookings, invented guests, and what runs and checks the whole.
+//!
+//! A case of the suite gets a fresh database of either engine (`engine`, `server`), moves its clock by hand (`clock`),
+//! and breaks the way to the database where it needs to (`fault_proxy`).
 
 pub mod bodies;
 pub mod bookings;
 pub mod client;
+pub mod clock;
 pub mod dice;
 pub mod draft;
+pub mod engine;
 pub mod expected;
+pub mod fault_proxy;
 pub mod ledger;
 pub mod loader;
 pub mod names;
@@ -13,3 +19,4 @@ pub mod people;
 pub mod plan;
 pub mod report;
 pub mod rooms;
+pub mod server;

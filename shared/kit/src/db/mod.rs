@@ -134,13 +134,12 @@ impl Db {
         }
     }
 
-    /// The same database with one deadline for caller and operation: for what may take minutes, such as building an
-    /// index.
+    /// The same database with other deadlines, for the caller and for the operation itself.
     #[must_use]
-    pub fn with_deadline(&self, deadline: Duration) -> Self {
+    pub fn with_deadlines(&self, answer_within: Duration, abort_after: Duration) -> Self {
         Self {
-            answer_within: deadline,
-            abort_after: deadline,
+            answer_within,
+            abort_after,
             ..self.clone()
         }
     }
@@ -233,8 +232,12 @@ impl Db {
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
     {
         let (db, f) = (self.clone(), Arc::new(f));
-        self.answer(async move { db.run(name, f, writes).await.map_err(|failure| failure.error) })
-            .await
+        let work = async move { db.run(name, f, writes).await.map_err(|failure| failure.error) };
+        match &self.engine.kind {
+            // The queue's thread runs it, whatever becomes of this future.
+            Kind::Sqlite(_) => self.in_time(work).await,
+            Kind::Mysql(_) => self.answer(work).await,
+        }
     }
 
     /// Runs the work in a task of its own and waits for it up to the caller's deadline.
@@ -243,14 +246,15 @@ impl Db {
         work: impl Future<Output = Result<T, DbError>> + Send + 'static,
     ) -> Result<T, DbError> {
         let task = tokio::spawn(work.in_current_span());
-        match timeout(self.answer_within, task).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(DbError::Panicked),
-            Err(_) => {
-                self.engine.counts.timeouts.fetch_add(1, Ordering::Relaxed);
-                Err(DbError::Timeout)
-            }
-        }
+        self.in_time(async { task.await.unwrap_or(Err(DbError::Panicked)) })
+            .await
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+        timeout(self.answer_within, work).await.unwrap_or_else(|_| {
+            self.engine.counts.timeouts.fetch_add(1, Ordering::Relaxed);
+            Err(DbError::Timeout)
+        })
     }
 
     /// Runs the operation to its end, or to its own deadline.

@@ -116,8 +116,16 @@ impl Tx {
         self.doom.as_ref().map_or(Ok(()), |doom| Err(doom.error.clone()))
     }
 
-    fn fail(&mut self, fault: Fault) -> DbError {
+    fn fail(&mut self, mut fault: Fault) -> DbError {
         let error = fault.error.clone();
+        // Some errors make SQLite roll back by itself: what followed would be committed statement by statement.
+        if let TxEngine::Sqlite(connected) = &self.engine
+            && self.writable
+            && fault.fate == Fate::GoOn
+            && connected.is_outside()
+        {
+            fault.fate = Fate::Final;
+        }
         if fault.fate != Fate::GoOn {
             self.doom = Some(fault);
         }

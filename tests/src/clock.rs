@@ -1,0 +1,34 @@
+//! A clock that moves by hand.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use contract::clock::{Clock, UnixMillis};
+
+/// Stands still until it is told to move.
+#[derive(Debug)]
+pub struct HandClock(AtomicI64);
+
+impl HandClock {
+    /// A clock that stands at this instant.
+    pub fn at(now: UnixMillis) -> Self {
+        Self(AtomicI64::new(now.0))
+    }
+
+    /// Moves it on.
+    pub fn advance(&self, by: Duration) {
+        let millis = i64::try_from(by.as_millis()).expect("a test does not wait for ages");
+        self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Sets it, also back.
+    pub fn set(&self, now: UnixMillis) {
+        self.0.store(now.0, Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.0.load(Ordering::SeqCst))
+    }
+}

@@ -1,0 +1,179 @@
+//! The way to the server fails: at COMMIT, in the middle, altogether. MySQL only: SQLite has no way to fail.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use e2e::engine::Engine;
+use e2e::fault_proxy::{FaultProxy, Mode};
+use kit::db::{DatabaseUrl, Db, DbError, DbSettings, params};
+use mysql_async::Opts;
+use tokio::time::Instant;
+
+use super::{add, add_note, make_notes, notes};
+use crate::case::{Case, Ctx, cases};
+
+pub fn cases() -> Vec<Case> {
+    cases![only Engine::Mysql;
+        a_commit_whose_answer_is_lost_is_looked_up,
+        a_commit_that_never_arrived_runs_again,
+        a_commit_that_nobody_looks_up_is_unknown,
+        a_failed_look_up_stays_unknown,
+        cut_connections_are_replaced_unseen,
+        a_silent_server_does_not_starve_the_pool,
+        a_killed_server_is_told_at_once_and_heals_when_it_is_back,
+    ]
+}
+
+/// A database behind a proxy, with one table.
+async fn behind_a_proxy(ctx: &Ctx, settings: DbSettings) -> (FaultProxy, Db) {
+    let opts = Opts::from_url(ctx.database.url()).unwrap();
+    let upstream: SocketAddr = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port())
+        .parse()
+        .unwrap();
+    let proxy = FaultProxy::start(upstream).await.unwrap();
+    let (user, password) = (opts.user().unwrap_or_default(), opts.pass().unwrap_or_default());
+    let name = opts.db_name().unwrap();
+    let url = DatabaseUrl::mysql("127.0.0.1", proxy.address().port(), user, password, name);
+    let db = Db::open(&url, &settings).await.expect("the proxy forwards");
+    make_notes(&db).await;
+    (proxy, db)
+}
+
+async fn add_or_find(db: &Db, id: &'static str) -> Result<&'static str, DbError> {
+    let run = db.transaction_or_find(
+        "add_or_find",
+        move |tx| {
+            Box::pin(async move {
+                add(tx, id).await?;
+                Ok("added")
+            })
+        },
+        move |tx| {
+            Box::pin(async move {
+                let row = tx
+                    .query_one("SELECT id FROM notes WHERE id = ?", params![id])
+                    .await?;
+                Ok(row.map(|_| "found"))
+            })
+        },
+    );
+    run.await
+}
+
+async fn a_commit_whose_answer_is_lost_is_looked_up(ctx: Ctx) {
+    let (proxy, db) = behind_a_proxy(&ctx, DbSettings::default()).await;
+    proxy.set(Mode::CutAfterCommit);
+    assert_eq!(add_or_find(&db, "a").await, Ok("found"));
+    assert_eq!(db.counts().unknown_commits.load(Ordering::Relaxed), 1);
+    assert_eq!(notes(&db).await, ["a"]);
+}
+
+async fn a_commit_that_never_arrived_runs_again(ctx: Ctx) {
+    let (proxy, db) = behind_a_proxy(&ctx, DbSettings::default()).await;
+    proxy.set(Mode::CutBeforeCommit);
+    assert_eq!(add_or_find(&db, "a").await, Ok("added"));
+    assert_eq!(db.counts().unknown_commits.load(Ordering::Relaxed), 1);
+    assert_eq!(notes(&db).await, ["a"]);
+}
+
+async fn a_commit_that_nobody_looks_up_is_unknown(ctx: Ctx) {
+    let (proxy, db) = behind_a_proxy(&ctx, DbSettings::default()).await;
+    proxy.set(Mode::CutAfterCommit);
+    assert_eq!(add_note(&db, "a").await, Err(DbError::CommitUnknown));
+    proxy.set(Mode::CutBeforeCommit);
+    assert_eq!(add_note(&db, "b").await, Err(DbError::CommitUnknown));
+    assert_eq!(notes(&db).await, ["a"]);
+}
+
+async fn a_failed_look_up_stays_unknown(ctx: Ctx) {
+    let (proxy, db) = behind_a_proxy(&ctx, DbSettings::default()).await;
+    proxy.set(Mode::CutAfterCommit);
+    let run = db.transaction_or_find(
+        "lost",
+        |tx| add(tx, "a"),
+        |tx| Box::pin(async move { tx.execute("NONSENSE", vec![]).await.map(|_| None) }),
+    );
+    assert_eq!(run.await, Err(DbError::CommitUnknown));
+    assert_eq!(notes(&db).await, ["a"]);
+}
+
+async fn cut_connections_are_replaced_unseen(ctx: Ctx) {
+    let (proxy, db) = behind_a_proxy(&ctx, DbSettings::default()).await;
+    for id in ["a", "b", "c"] {
+        proxy.cut_now();
+        assert_eq!(add_note(&db, id).await, Ok(()));
+    }
+    assert_eq!(notes(&db).await, ["a", "b", "c"]);
+    assert!(db.counts().reruns.load(Ordering::Relaxed) >= 1);
+}
+
+async fn a_silent_server_does_not_starve_the_pool(ctx: Ctx) {
+    let settings = DbSettings {
+        connections: 1,
+        connect_within: Duration::from_millis(200),
+        answer_within: Duration::from_millis(300),
+        abort_after: Duration::from_millis(600),
+        ..DbSettings::default()
+    };
+    let (proxy, db) = behind_a_proxy(&ctx, settings).await;
+    proxy.set(Mode::BlackHole);
+    let begun = Instant::now();
+    for _ in 0..6 {
+        let refused = add_note(&db, "a").await.expect_err("nothing comes through");
+        assert!(refused.is_outage(), "{refused:?}");
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "each caller has its answer in time"
+    );
+    proxy.set(Mode::Forward);
+    let healing = Instant::now();
+    while add_note(&db, "b").await.is_err() {
+        assert!(
+            healing.elapsed() < Duration::from_secs(1),
+            "the pool is whole again within a second"
+        );
+    }
+    assert!(notes(&db).await.contains(&"b".to_owned()));
+}
+
+async fn a_killed_server_is_told_at_once_and_heals_when_it_is_back(ctx: Ctx) {
+    let Some(mut server) = ctx.servers.own_server().expect("the server starts") else {
+        eprintln!("skipped: a given server is not killed");
+        return;
+    };
+    let url: DatabaseUrl = server.url("mysql").parse().unwrap();
+    let db = Db::open(
+        &url,
+        &DbSettings {
+            connections: 4,
+            ..DbSettings::default()
+        },
+    )
+    .await
+    .unwrap();
+    make_notes(&db).await;
+    futures::future::join_all(["a", "b", "c", "d"].map(|id| add_note(&db, id))).await;
+    let server = tokio::task::spawn_blocking(move || {
+        server.kill().expect("it is killed");
+        server
+    });
+    let mut server = server.await.unwrap();
+    for _ in 0..8 {
+        let begun = Instant::now();
+        assert_eq!(add_note(&db, "lost").await, Err(DbError::Unavailable));
+        assert!(begun.elapsed() < Duration::from_secs(1));
+    }
+    let server = tokio::task::spawn_blocking(move || {
+        server.run().expect("it is back");
+        server
+    });
+    let server = server.await.unwrap();
+    let begun = Instant::now();
+    assert_eq!(add_note(&db, "e").await, Ok(()));
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert_eq!(notes(&db).await, ["a", "b", "c", "d", "e"]);
+    db.close().await;
+    drop(server);
+}

@@ -1,0 +1,40 @@
+//! The suite: every case with a database runs on SQLite, and on MySQL wherever a server can be found.
+//!
+//! A module answers its `cases()`; each case is a function of a [`case::Ctx`] and is registered once per engine, as
+//! `sqlite::module::case` and `mysql::module::case`. A case ends within its deadline or fails.
+
+mod case;
+mod db;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use e2e::engine::{Engine, Servers};
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let servers = Arc::new(Servers::find());
+    let engines: &[Engine] = if servers.has_mysql() {
+        &Engine::ALL
+    } else {
+        &[Engine::Sqlite]
+    };
+    if !servers.has_mysql() {
+        eprintln!("mysql half skipped: no mariadbd or mysqld on the PATH");
+        if Servers::must_have_mysql() {
+            eprintln!("CI=true: a missing server is an error");
+            return ExitCode::FAILURE;
+        }
+    }
+    let cases = [db::cases()];
+    let trials: Vec<Trial> = cases
+        .into_iter()
+        .flatten()
+        .flat_map(|case| case.trials(engines, &servers))
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // The private server ends with the last handle on it; `exit` would leave that to its shell.
+    drop(servers);
+    conclusion.exit_code()
+}
