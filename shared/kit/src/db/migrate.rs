@@ -126,7 +126,7 @@ pub async fn migrate(
     clock: &dyn Clock,
     owner: &str,
 ) -> Result<usize, MigrateError> {
-    let patient = db.with_deadlines(STEP_WITHIN, STEP_WITHIN);
+    let patient = db.with_deadline(STEP_WITHIN);
     bootstrap(&patient).await?;
     let sets: Vec<_> = std::iter::once(KIT).chain(sets.iter().copied()).collect();
     if pending(db, &sets).await?.is_empty() {

@@ -134,6 +134,13 @@ impl Db {
         }
     }
 
+    /// The same database with one deadline for caller and operation: for what may take minutes, such as building an
+    /// index.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        self.with_deadlines(deadline, deadline)
+    }
+
     /// The same database with other deadlines, for the caller and for the operation itself.
     #[must_use]
     pub fn with_deadlines(&self, answer_within: Duration, abort_after: Duration) -> Self {
