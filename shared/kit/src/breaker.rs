@@ -22,9 +22,9 @@ use tokio::time::Instant;
 pub const FAILURES: u32 = 5;
 /// Results that are looked back on: it opens when half of them are failures.
 pub const WINDOW: u32 = 20;
-/// The first open period by default; each further one without a close in between doubles.
+/// The first open period by default.
 pub const OPEN_FIRST: Duration = Duration::from_secs(1);
-/// The longest open period.
+/// The longest open period by default.
 pub const OPEN_MAX: Duration = Duration::from_secs(60);
 /// By how much an open period is moved either way, so that many breakers do not probe together.
 const JITTER_PERCENT: u32 = 20;
@@ -36,8 +36,10 @@ const RAMP_PAUSE: Duration = Duration::from_millis(50);
 pub struct BreakerSettings {
     /// Failures in a row that open it.
     pub failures: u32,
-    /// The first open period.
+    /// The first open period; each further one without a close in between doubles.
     pub open_first: Duration,
+    /// The longest open period.
+    pub open_max: Duration,
     /// How long a probe may take before it counts as failed.
     pub probe_deadline: Duration,
     /// Calls at once at which the ramp ends: the caller's own concurrency.

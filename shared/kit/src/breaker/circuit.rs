@@ -1,8 +1,6 @@
 //! What stands around the state machine: open period, probe, ramp, generation. No lock and no clock: both are given.
 
-use super::{
-    BreakerSettings, JITTER_PERCENT, OPEN_MAX, Outcome, RAMP_PAUSE, Snapshot, State, machine::Machine,
-};
+use super::{BreakerSettings, JITTER_PERCENT, Outcome, RAMP_PAUSE, Snapshot, State, machine::Machine};
 use crate::random::Entropy;
 use contract::UnixMillis;
 use std::{borrow::Cow, sync::Arc};
@@ -155,8 +153,9 @@ impl Circuit {
 
     fn next_period(&self) -> std::time::Duration {
         let factor = 2_u32.saturating_pow(self.openings);
-        let period = self.settings.open_first.saturating_mul(factor).min(OPEN_MAX);
-        self.entropy.jitter(period, JITTER_PERCENT).min(OPEN_MAX)
+        let longest = self.settings.open_max;
+        let period = self.settings.open_first.saturating_mul(factor).min(longest);
+        self.entropy.jitter(period, JITTER_PERCENT).min(longest)
     }
 
     pub(super) fn snapshot(&self, now: Instant, wall: UnixMillis) -> Snapshot {

@@ -8,6 +8,7 @@ use tokio::time::advance;
 const SETTINGS: BreakerSettings = BreakerSettings {
     failures: FAILURES,
     open_first: OPEN_FIRST,
+    open_max: OPEN_MAX,
     probe_deadline: Duration::from_secs(15),
     ramp_limit: 8,
 };
