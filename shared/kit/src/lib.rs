@@ -9,6 +9,7 @@ pub mod audit;
 pub mod breaker;
 pub mod config;
 pub mod db;
+pub mod egress;
 pub mod fold;
 pub mod http;
 pub mod idempotency;

@@ -1,0 +1,24 @@
+//! TLS for what leaves: rustls over ring, certificates always verified.
+
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls_platform_verifier::BuilderVerifierExt;
+use std::sync::Arc;
+
+/// The system's roots, so that an operator's own authority is known; a slim image without any gets Mozilla's.
+pub(super) fn config() -> ClientConfig {
+    let builder = || {
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring supports the default protocol versions")
+    };
+    match builder().with_platform_verifier() {
+        Ok(config) => config.with_no_client_auth(),
+        Err(error) => {
+            tracing::info!(error = %error, "no roots of trust on this system, using those compiled in");
+            let roots = RootCertStore {
+                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+            };
+            builder().with_root_certificates(roots).with_no_client_auth()
+        }
+    }
+}
