@@ -8,4 +8,6 @@ pub mod app;
 pub mod config;
 pub mod http;
 pub mod ingest;
+pub mod profile;
+pub mod project;
 pub mod store;

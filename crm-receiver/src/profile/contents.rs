@@ -1,0 +1,162 @@
+//! What a profile contains: the shape that is stored and answered.
+
+use super::{
+    consent::Consent,
+    guest::{EmailKind, Name, Provenance},
+    history::TimelineEntry,
+    metrics::Metrics,
+    record::Record,
+    stay::Stay,
+};
+use contract::{ProfileId, PropertyId, UnixMillis};
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// Why a record belongs to a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkRule {
+    /// The record owns the profile's id.
+    OwnRecord,
+}
+
+/// A guest record and the rule that linked it.
+#[derive(Clone, Debug)]
+pub struct Linked<'r> {
+    /// The record, deleted or not.
+    pub record: &'r Record,
+    /// Why it is this person's.
+    pub rule: LinkRule,
+}
+
+/// A linked record as the profile names it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordLink {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub provenance: Provenance,
+    /// Its property.
+    pub property_id: Option<PropertyId>,
+    /// Whether it was deleted at its source.
+    pub deleted: bool,
+    /// Why it is this person's.
+    pub rule: LinkRule,
+}
+
+/// A name, and where it was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NamedBy {
+    /// The name.
+    #[serde(flatten)]
+    pub name: Name,
+    /// Where it was read.
+    #[serde(flatten)]
+    pub provenance: Provenance,
+}
+
+/// A way to reach the person, and where it was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContactPoint {
+    /// `email`, `phone` or `address`.
+    pub kind: String,
+    /// A text, or the object of an address.
+    pub value: Value,
+    /// For an e-mail, what kind of mailbox it is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub email_kind: Option<EmailKind>,
+    /// Where it was read.
+    #[serde(flatten)]
+    pub provenance: Provenance,
+}
+
+/// What is known of the person as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProfileStatus {
+    /// A guest record is there.
+    Active,
+    /// Only reservations name this guest so far.
+    Stub,
+    /// The source merged the record into another.
+    Merged,
+    /// The source deleted the record; its reservations remain.
+    Deleted,
+}
+
+impl ProfileStatus {
+    /// The status as the tables and answers spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Stub => "stub",
+            Self::Merged => "merged",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// A person. It holds date-free facts only, and nothing of the order or time of arrival.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The id that its first record owns.
+    pub profile_id: ProfileId,
+    /// What is known as a whole.
+    pub status: ProfileStatus,
+    /// The profile of the record that the source merged this one into.
+    pub merged_into: Option<ProfileId>,
+    /// The name as people write it.
+    pub display_name: Option<String>,
+    /// Mr, Dr, ...
+    pub title: Option<String>,
+    /// The name that won.
+    #[serde(flatten)]
+    pub name: Name,
+    /// The e-mail that won.
+    pub email: Option<String>,
+    /// What kind of mailbox it is.
+    pub email_kind: Option<EmailKind>,
+    /// The telephone number that won.
+    pub phone: Option<String>,
+    /// The postal address that won.
+    pub address: Option<Map<String, Value>>,
+    /// The date of birth that won.
+    pub date_of_birth: Option<Date>,
+    /// The nationality that won.
+    pub nationality: Option<String>,
+    /// The language that won.
+    pub language: Option<String>,
+    /// The highest.
+    pub vip_level: Option<Value>,
+    /// By any record.
+    pub blacklisted: bool,
+    /// All memberships.
+    pub loyalty: Vec<Value>,
+    /// All ids in other systems.
+    pub external_ids: Vec<Value>,
+    /// The properties of its records and reservations.
+    pub property_ids: BTreeSet<PropertyId>,
+    /// What counts, per channel.
+    pub consent: Vec<Consent>,
+    /// When its oldest record was made at its source.
+    pub created_at: Option<UnixMillis>,
+    /// The latest commit among its records and reservations.
+    pub updated_at: UnixMillis,
+    /// The numbers.
+    pub metrics: Metrics,
+    /// The records linked to it.
+    pub records: Vec<RecordLink>,
+    /// Every name.
+    pub names: Vec<NamedBy>,
+    /// Every contact point.
+    pub contact_points: Vec<ContactPoint>,
+    /// Every statement of consent that was received, the newest first.
+    pub consent_history: Vec<Consent>,
+    /// The newest reservations.
+    pub reservations: Vec<Stay>,
+    /// The newest of what happened.
+    pub timeline: Vec<TimelineEntry>,
+    /// How much happened in all.
+    pub timeline_count: u64,
+}

@@ -1,0 +1,210 @@
+//! The one function that makes a profile: of the records linked to a person, of their reservations, and of the set of
+//! events received for them, and of nothing else.
+//!
+//! No clock, no arrival, no order: the same sets make the same bytes. Every list in a profile is sorted here.
+
+use super::{
+    consent::{self, CONSENT_HISTORY_MAX, Consent},
+    contents::{ContactPoint, Linked, NamedBy, Profile, ProfileStatus, RecordLink},
+    guest::{GuestFacts, Provenance},
+    history::{HistoryEntry, TimelineEntry},
+    metrics::metrics,
+    payload::Payload,
+    record::{GuestKey, Record, Role},
+    stay::Stay,
+    survivorship as wins,
+};
+use contract::{EntityId, ProfileId, SourceId};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// How many reservations a profile keeps, the newest first; all are counted.
+pub const RESERVATIONS_MAX: usize = 500;
+/// How many entries of its timeline a profile keeps, the newest first; all are counted.
+pub const TIMELINE_MAX: usize = 100;
+
+/// Derives the profile that answers under `owner`'s id. None when nothing is left to show: no guest record, or only
+/// a deleted one, and no reservation.
+///
+/// `records` are the guest records linked to the person, `reservations` those that name one of them, `history` every
+/// event received for any of both. An erased guest's record and history are not there to be passed.
+pub fn derive(
+    owner: &GuestKey,
+    records: &[Linked<'_>],
+    reservations: &[(&Record, Role)],
+    history: &BTreeSet<HistoryEntry>,
+) -> Option<Profile> {
+    let standing = in_force(records);
+    let status = status(
+        standing.iter().map(|linked| linked.record),
+        !reservations.is_empty(),
+    )?;
+    let facts: Vec<GuestFacts<'_>> = standing
+        .iter()
+        .map(|linked| GuestFacts::of(linked.record))
+        .collect();
+    let mut stays: Vec<Stay> = reservations
+        .iter()
+        .map(|(record, role)| Stay::of(record, *role))
+        .collect();
+    stays.sort_by(|left, right| {
+        (right.from(), &right.source, &right.reservation_id).cmp(&(
+            left.from(),
+            &left.source,
+            &left.reservation_id,
+        ))
+    });
+    let metrics = metrics(&stays);
+    stays.truncate(RESERVATIONS_MAX);
+    let everything = || {
+        records
+            .iter()
+            .map(|linked| linked.record)
+            .chain(reservations.iter().map(|(record, _)| *record))
+    };
+    let name = wins::name(&facts).unwrap_or_default();
+    let (email, email_kind) = wins::email(&facts).unzip();
+    Some(Profile {
+        profile_id: owner.profile_id(),
+        status,
+        merged_into: merged_into(owner, &standing),
+        display_name: name.display(),
+        title: wins::latest_text(&facts, "title"),
+        name,
+        email,
+        email_kind,
+        phone: wins::phone(&facts),
+        address: wins::address(&facts),
+        date_of_birth: wins::date_of_birth(&facts),
+        nationality: wins::nationality(&facts),
+        language: wins::latest_text(&facts, "language"),
+        vip_level: wins::vip_level(&facts),
+        blacklisted: wins::blacklisted(&facts),
+        loyalty: wins::union(&facts, "loyalty"),
+        external_ids: wins::union(&facts, "external_ids"),
+        property_ids: everything()
+            .filter_map(|record| record.property_id.clone())
+            .collect(),
+        consent: consent::current(standing.iter().map(|linked| linked.record)),
+        created_at: facts.iter().filter_map(|fact| fact.created_at).min(),
+        updated_at: everything()
+            .map(|record| record.occurred_at)
+            .max()
+            .unwrap_or_default(),
+        metrics,
+        records: record_links(records),
+        names: names(&facts),
+        contact_points: contact_points(&facts),
+        consent_history: consent_history(history),
+        reservations: stays,
+        timeline: history
+            .iter()
+            .rev()
+            .take(TIMELINE_MAX)
+            .map(TimelineEntry::from)
+            .collect(),
+        timeline_count: history.len() as u64,
+    })
+}
+
+/// The records whose values count, in the order of their keys: a deleted one only when there is no other.
+fn in_force<'r>(records: &[Linked<'r>]) -> Vec<Linked<'r>> {
+    let mut standing: Vec<Linked<'r>> = records
+        .iter()
+        .filter(|linked| !linked.record.deleted)
+        .cloned()
+        .collect();
+    if standing.is_empty() {
+        standing = records.to_vec();
+    }
+    standing.sort_by(|left, right| left.record.key.cmp(&right.record.key));
+    standing
+}
+
+fn status<'r>(
+    mut records: impl Iterator<Item = &'r Record> + Clone,
+    has_stays: bool,
+) -> Option<ProfileStatus> {
+    let merged = |record: &Record| Payload(&record.state).text("merged_into").is_some();
+    match records.clone().next() {
+        None => has_stays.then_some(ProfileStatus::Stub),
+        Some(record) if record.deleted => has_stays.then_some(ProfileStatus::Deleted),
+        Some(_) if records.all(merged) => Some(ProfileStatus::Merged),
+        Some(_) => Some(ProfileStatus::Active),
+    }
+}
+
+/// The profile of the guest that the owner's record was merged into at its source.
+fn merged_into(owner: &GuestKey, standing: &[Linked<'_>]) -> Option<ProfileId> {
+    let own = standing
+        .iter()
+        .find(|linked| linked.record.key == owner.record())?;
+    let id: EntityId = Payload(&own.record.state).text("merged_into")?.parse().ok()?;
+    let source: SourceId = owner.source.clone();
+    Some(GuestKey { source, id }.profile_id())
+}
+
+fn record_links(records: &[Linked<'_>]) -> Vec<RecordLink> {
+    let mut links: Vec<RecordLink> = records
+        .iter()
+        .map(|linked| RecordLink {
+            provenance: Provenance::of(linked.record),
+            property_id: linked.record.property_id.clone(),
+            deleted: linked.record.deleted,
+            rule: linked.rule,
+        })
+        .collect();
+    links.sort_by(|left, right| left.provenance.cmp(&right.provenance));
+    links
+}
+
+fn names(facts: &[GuestFacts<'_>]) -> Vec<NamedBy> {
+    let mut names: Vec<NamedBy> = facts
+        .iter()
+        .filter_map(|fact| {
+            Some(NamedBy {
+                name: fact.name.clone()?,
+                provenance: fact.provenance.clone(),
+            })
+        })
+        .collect();
+    names.sort_by(|left, right| right.provenance.cmp(&left.provenance));
+    names
+}
+
+fn contact_points(facts: &[GuestFacts<'_>]) -> Vec<ContactPoint> {
+    let mut points: Vec<ContactPoint> = facts
+        .iter()
+        .flat_map(|fact| {
+            let point = |kind: &str, value: Option<Value>, email_kind| {
+                value.map(|value| ContactPoint {
+                    kind: kind.to_owned(),
+                    value,
+                    email_kind,
+                    provenance: fact.provenance.clone(),
+                })
+            };
+            [
+                point("email", fact.email.map(Value::from), Some(fact.email_kind())),
+                point("phone", fact.phone.map(Value::from), None),
+                point("address", fact.address.cloned().map(Value::Object), None),
+            ]
+        })
+        .flatten()
+        .collect();
+    points.sort_by(|left, right| (&right.provenance, &left.kind).cmp(&(&left.provenance, &right.kind)));
+    points
+}
+
+fn consent_history(history: &BTreeSet<HistoryEntry>) -> Vec<Consent> {
+    let stated: BTreeSet<&Consent> = history.iter().flat_map(|entry| &entry.consents).collect();
+    stated
+        .into_iter()
+        .rev()
+        .take(CONSENT_HISTORY_MAX)
+        .cloned()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! What has been received for a record: one entry for each commit, also for those that came too late to be applied.
+//!
+//! An entry holds nothing of its arrival and nothing of the person but the consent that was told with it, so it
+//! outlives the purge of the payload, and two deliveries of one commit are one entry.
+
+use super::{
+    consent::Consent,
+    record::{Record, RecordKey},
+};
+use contract::{EventType, PropertyId, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+/// How many names of changed fields an entry keeps.
+pub const CHANGED_NAMES_MAX: usize = 64;
+
+/// One commit, as an event told of it. The order is that of a timeline: by time, then by what is shown.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HistoryEntry {
+    /// When it was committed at the sender.
+    pub occurred_at: UnixMillis,
+    /// The record that it is about.
+    pub key: RecordKey,
+    /// The record's commit.
+    pub version: u64,
+    /// What happened.
+    pub event_type: EventType,
+    /// Where.
+    pub property_id: Option<PropertyId>,
+    /// The names of the fields that changed, sorted.
+    pub changed: Vec<String>,
+    /// A guest's consents as they stood at this commit, sorted.
+    pub consents: Vec<Consent>,
+}
+
+impl HistoryEntry {
+    /// The entry of the commit that `record` is the state of.
+    pub fn of(record: &Record, changed: &[String]) -> Self {
+        let mut changed = changed.to_vec();
+        changed.sort();
+        changed.dedup();
+        changed.truncate(CHANGED_NAMES_MAX);
+        let mut consents = Consent::all_of(record);
+        consents.sort();
+        consents.dedup();
+        Self {
+            occurred_at: record.occurred_at,
+            key: record.key.clone(),
+            version: record.version,
+            event_type: record.event_type,
+            property_id: record.property_id.clone(),
+            changed,
+            consents,
+        }
+    }
+}
+
+/// A history entry as the profile shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimelineEntry {
+    /// When it was committed at the sender.
+    pub at: UnixMillis,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    /// The sender.
+    pub source: contract::SourceId,
+    /// What it happened to.
+    pub kind: super::RecordKind,
+    /// Its id at the sender.
+    pub id: contract::EntityId,
+    /// Its commit.
+    pub version: u64,
+    /// Where.
+    pub property_id: Option<PropertyId>,
+    /// The names of the fields that changed.
+    pub changed: Vec<String>,
+}
+
+impl From<&HistoryEntry> for TimelineEntry {
+    fn from(entry: &HistoryEntry) -> Self {
+        Self {
+            at: entry.occurred_at,
+            event_type: entry.event_type,
+            source: entry.key.source.clone(),
+            kind: entry.key.kind,
+            id: entry.key.id.clone(),
+            version: entry.version,
+            property_id: entry.property_id.clone(),
+            changed: entry.changed.clone(),
+        }
+    }
+}

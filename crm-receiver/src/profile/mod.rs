@@ -1,0 +1,23 @@
+//! Who a guest is, as far as the records and events say: pure functions, without a table, a clock or a request.
+//!
+//! [`record`] holds the latest known state of one guest or reservation of one source; [`derive()`] makes a
+//! [`Profile`] of the records linked to a person and of the history received for them, and nothing else, so that
+//! replay, late events, erasure and new rules are all the same: derive again. [`survivorship`] says which value wins,
+//! [`metrics`] counts, [`view`] adds what depends on the date that is asked for.
+
+pub mod consent;
+pub mod contents;
+pub mod derive;
+pub mod guest;
+pub mod history;
+pub mod metrics;
+mod payload;
+pub mod record;
+pub mod stay;
+pub mod survivorship;
+pub mod terms;
+pub mod view;
+
+pub use contents::{Linked, Profile};
+pub use derive::derive;
+pub use record::{GuestKey, Record, RecordKey, RecordKind, Role};

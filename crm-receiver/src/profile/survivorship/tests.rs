@@ -1,0 +1,124 @@
+use super::*;
+use crate::profile::record::Record;
+use crate::project::permutations::sent;
+use serde_json::json;
+
+fn guest(id: &str, at: i64, payload: Value) -> Record {
+    sent("guest.updated", id, 1, at, payload).record
+}
+
+/// Asks with the records in both orders: no rule may look at the order.
+fn with<T: PartialEq + std::fmt::Debug>(records: &[Record], ask: impl Fn(&[GuestFacts<'_>]) -> T) -> T {
+    let facts: Vec<GuestFacts<'_>> = records.iter().map(GuestFacts::of).collect();
+    let reversed: Vec<GuestFacts<'_>> = records.iter().rev().map(GuestFacts::of).collect();
+    let answer = ask(&facts);
+    assert_eq!(answer, ask(&reversed));
+    answer
+}
+
+#[test]
+fn the_most_frequent_name_wins_then_the_latest() {
+    let named = |id: &str, at, last: &str| guest(id, at, json!({"first_name": "Ana", "last_name": last}));
+    let records = [
+        named("a", 1, "Silva"),
+        named("b", 2, "Silva"),
+        named("c", 9, "Sousa"),
+    ];
+    assert_eq!(with(&records, name).unwrap().last_name.as_deref(), Some("Silva"));
+    assert_eq!(
+        with(&records[1..], name).unwrap().last_name.as_deref(),
+        Some("Sousa")
+    );
+}
+
+#[test]
+fn an_email_that_may_be_used_wins_then_a_persons_own_then_the_latest() {
+    let mail = |id: &str, at, email: &str, kind: &str, consent: &str| {
+        let consent = json!([{"channel": "email", "status": consent, "at": 1}]);
+        guest(
+            id,
+            at,
+            json!({"email": email, "email_kind": kind, "consent": consent}),
+        )
+    };
+    let relay = mail("r", 9, "x@guest.booking.com", "ota_relay", "granted");
+    let role = mail("o", 8, "info@x.example", "role", "denied");
+    let old = mail("a", 1, "old@x.example", "real", "denied");
+    let new = mail("b", 2, "new@x.example", "real", "denied");
+    let allowed = mail("c", 1, "yes@x.example", "role", "granted");
+    let best = |records: &[Record]| with(records, email).unwrap().0;
+    assert_eq!(
+        best(std::slice::from_ref(&relay)),
+        "x@guest.booking.com",
+        "when nothing else is there"
+    );
+    assert_eq!(best(&[relay.clone(), role.clone()]), "info@x.example");
+    assert_eq!(best(&[relay.clone(), role.clone(), old.clone()]), "old@x.example");
+    assert_eq!(best(&[relay.clone(), old.clone(), new.clone()]), "new@x.example");
+    assert_eq!(best(&[relay, role, old, new, allowed]), "yes@x.example");
+}
+
+#[test]
+fn the_latest_that_is_not_blank_wins_and_equal_times_are_decided_by_id() {
+    let records = [
+        guest(
+            "a",
+            5,
+            json!({"phone": "+351210000001", "title": "Dr", "address": {"city": "Porto"}}),
+        ),
+        guest(
+            "b",
+            5,
+            json!({"phone": "+351210000002", "title": "  ", "address": {"city": ""}}),
+        ),
+    ];
+    assert_eq!(with(&records, phone).as_deref(), Some("+351210000002"));
+    assert_eq!(
+        with(&records, |facts| latest_text(facts, "title")).as_deref(),
+        Some("Dr")
+    );
+    assert_eq!(with(&records, address).unwrap()["city"], "Porto");
+}
+
+#[test]
+fn what_a_document_states_wins_over_what_came_later() {
+    let records = [
+        guest(
+            "a",
+            1,
+            json!({"date_of_birth": "1980-01-02", "nationality": "PT", "documents": [{"type": "passport"}]}),
+        ),
+        guest(
+            "b",
+            9,
+            json!({"date_of_birth": "1981-01-02", "nationality": "ES"}),
+        ),
+    ];
+    assert_eq!(with(&records, date_of_birth).unwrap().to_string(), "1980-01-02");
+    assert_eq!(with(&records, nationality).as_deref(), Some("PT"));
+}
+
+#[test]
+fn the_highest_vip_level_any_blacklist_and_every_membership() {
+    let records = [
+        guest(
+            "a",
+            1,
+            json!({"vip_level": "VIP2", "loyalty": [{"programme": "X", "number": "1"}]}),
+        ),
+        guest(
+            "b",
+            2,
+            json!({"vip_level": 10, "blacklisted": true, "loyalty": [{"number": "1", "programme": "X"}]}),
+        ),
+        guest(
+            "c",
+            3,
+            json!({"vip_level": 9, "loyalty": [{"programme": "Y", "number": "1"}]}),
+        ),
+    ];
+    assert_eq!(with(&records, vip_level), Some(json!(10)));
+    assert!(with(&records, blacklisted));
+    assert!(!with(&records[..1], blacklisted));
+    assert_eq!(with(&records, |facts| union(facts, "loyalty")).len(), 2);
+}

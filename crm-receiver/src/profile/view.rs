@@ -1,0 +1,53 @@
+//! What a profile says on a given day: the stay that is next, and whether the guest is in house.
+//!
+//! Computed on read, so that a stored profile never grows stale at midnight. The facts are those known now, also when
+//! a day in the past is asked for.
+
+use super::{
+    metrics::{StayDates, stay_dates},
+    stay::Stay,
+};
+use jiff::civil::Date;
+use serde::Serialize;
+
+/// What depends on the day.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OnDay {
+    /// The day that was asked for.
+    pub as_of: Date,
+    /// The earliest stay that begins on this day or later: expected, or on a day in the past one that came about.
+    pub next_stay: Option<StayDates>,
+    /// Whether the guest is in a room of ours: arrived, and not departed.
+    pub in_house: bool,
+}
+
+/// Looks at the reservations of one person on a day.
+pub fn on_day(reservations: &[Stay], as_of: Date) -> OnDay {
+    let staying = || reservations.iter().filter(|stay| stay.stays());
+    OnDay {
+        as_of,
+        next_stay: staying()
+            .filter(|stay| begins_later(stay, as_of))
+            .filter_map(stay_dates)
+            .min(),
+        in_house: staying().any(|stay| in_house(stay, as_of)),
+    }
+}
+
+fn begins_later(stay: &Stay, as_of: Date) -> bool {
+    match stay.status.as_str() {
+        "confirmed" => stay.check_in.is_some_and(|day| day >= as_of),
+        "checked_in" | "checked_out" => stay.from().is_some_and(|day| day > as_of),
+        _ => false,
+    }
+}
+
+/// Somebody who has not checked out is still there, also past the booked departure.
+fn in_house(stay: &Stay, as_of: Date) -> bool {
+    let arrived = stay.from().is_some_and(|day| day <= as_of);
+    match stay.status.as_str() {
+        "checked_in" => arrived,
+        "checked_out" => arrived && stay.until().is_some_and(|day| as_of < day),
+        _ => false,
+    }
+}

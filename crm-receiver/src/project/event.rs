@@ -1,0 +1,141 @@
+//! An accepted event, read back for projection.
+
+use crate::profile::{
+    GuestKey, RecordKey, RecordKind,
+    history::HistoryEntry,
+    record::{Record, digested},
+};
+use contract::{EntityId, EventId, EventType, PropertyId, SourceId, UnixMillis, event_type::SCHEMA_VERSION};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// An event as the inbox keeps it, its body still bytes.
+#[derive(Clone)]
+pub struct Pending {
+    /// The receiver's own id.
+    pub event_id: EventId,
+    /// Who sent it.
+    pub source: SourceId,
+    /// Its type, as sent.
+    pub event_type: String,
+    /// The version of its payload's shape.
+    pub schema_version: u32,
+    /// Where.
+    pub property_id: Option<PropertyId>,
+    /// What kind of thing it is about.
+    pub entity_kind: Option<String>,
+    /// Which one.
+    pub entity_id: Option<EntityId>,
+    /// Which of its commits.
+    pub entity_version: Option<u64>,
+    /// What ties it to the request that caused it.
+    pub correlation_id: Option<String>,
+    /// When the change was committed at the sender.
+    pub occurred_at: UnixMillis,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// The raw body; None once it is purged.
+    pub body: Option<Vec<u8>>,
+}
+
+/// An event that can be folded: the record that it proposes.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The state after the commit.
+    pub record: Record,
+    /// The names of the fields that changed.
+    pub changed: Vec<String>,
+    /// What ties it to the request that caused it.
+    pub correlation_id: Option<String>,
+}
+
+/// Why an accepted event cannot be folded. It names no content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// The body is not there any more.
+    #[error("its body is gone")]
+    NoBody,
+    /// The body is no envelope with a payload.
+    #[error("its body is no envelope")]
+    BadBody,
+    /// It is about nothing that is folded.
+    #[error("it is about no guest and no reservation")]
+    NotFoldable,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    changed: Option<Vec<String>>,
+    payload: Map<String, Value>,
+}
+
+impl Pending {
+    /// Reads the event, once, outside of any transaction.
+    pub fn read(&self) -> Result<Event, Unreadable> {
+        let key = self.key().ok_or(Unreadable::NotFoldable)?;
+        let version = self.entity_version.ok_or(Unreadable::NotFoldable)?;
+        let known = EventType::known(&self.event_type).filter(|_| self.schema_version == SCHEMA_VERSION);
+        let event_type = known.ok_or(Unreadable::NotFoldable)?;
+        let body = self.body.as_deref().ok_or(Unreadable::NoBody)?;
+        let body: Body = serde_json::from_slice(body).map_err(|_| Unreadable::BadBody)?;
+        let deleted = matches!(
+            event_type,
+            EventType::GuestDeleted | EventType::ReservationDeleted
+        ) || body.payload.get("deleted_at").is_some_and(|at| !at.is_null());
+        let (digest, state) = digested(body.payload);
+        Ok(Event {
+            record: Record {
+                key,
+                property_id: self.property_id.clone(),
+                version,
+                digest,
+                deleted,
+                occurred_at: self.occurred_at,
+                event_type,
+                event_id: self.event_id.clone(),
+                state,
+            },
+            changed: body.changed.unwrap_or_default(),
+            correlation_id: self.correlation_id.clone(),
+        })
+    }
+
+    /// The record that it is about, if it is of a kind that is folded.
+    pub fn key(&self) -> Option<RecordKey> {
+        let kind: RecordKind = self.entity_kind.as_deref()?.parse().ok()?;
+        Some(RecordKey {
+            source: self.source.clone(),
+            kind,
+            id: self.entity_id.clone()?,
+        })
+    }
+}
+
+impl Event {
+    /// The guests that this event erases for ever; empty unless it is `guest.erased`. Beside the one that it is about,
+    /// these are the aliases that its payload lists.
+    pub fn erases(&self) -> Vec<GuestKey> {
+        let Some(guest) = self
+            .record
+            .key
+            .guest()
+            .filter(|_| self.record.event_type == EventType::GuestErased)
+        else {
+            return Vec::new();
+        };
+        let aliases = self.record.state.get("aliases").and_then(Value::as_array);
+        let aliases = aliases.into_iter().flatten().filter_map(|alias| {
+            Some(GuestKey {
+                source: guest.source.clone(),
+                id: alias.as_str()?.parse().ok()?,
+            })
+        });
+        std::iter::once(guest.clone()).chain(aliases).collect()
+    }
+
+    /// Its entry in the history.
+    pub fn history(&self) -> HistoryEntry {
+        HistoryEntry::of(&self.record, &self.changed)
+    }
+}

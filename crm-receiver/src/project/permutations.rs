@@ -1,0 +1,266 @@
+//! The property test of the project: any permutation, with any duplication and in any batches, of any stream of
+//! events ends in byte-identical profiles.
+
+use super::{
+    event::{Event, Pending},
+    plan::{Known, plan},
+};
+use crate::profile::{
+    GuestKey, Linked, Record, RecordKey, Role, contents::LinkRule, derive, history::HistoryEntry,
+};
+use contract::{ProfileId, UnixMillis};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An event of the source `pms` as projection reads it.
+pub fn sent(event_type: &str, id: &str, version: u64, at: i64, payload: impl Into<Value>) -> Event {
+    let kind = event_type.split_once('.').unwrap().0;
+    let payload: Value = payload.into();
+    let body = json!({"payload": payload, "changed": ["x"]});
+    let pending = Pending {
+        event_id: format!("evt_{event_type}-{id}-{version}-{at}")
+            .replace('.', "_")
+            .parse()
+            .unwrap(),
+        source: "pms".parse().unwrap(),
+        event_type: event_type.to_owned(),
+        schema_version: 1,
+        property_id: Some("MAIN".parse().unwrap()),
+        entity_kind: Some(kind.to_owned()),
+        entity_id: Some(id.parse().unwrap()),
+        entity_version: Some(version),
+        correlation_id: None,
+        occurred_at: UnixMillis(at),
+        attempts: 0,
+        body: Some(body.to_string().into_bytes()),
+    };
+    pending.read().unwrap()
+}
+
+/// The tables, as maps: what the store does to rows this does to entries.
+#[derive(Default)]
+struct World {
+    records: BTreeMap<RecordKey, Record>,
+    erased: BTreeSet<GuestKey>,
+    history: BTreeSet<HistoryEntry>,
+    profiles: BTreeMap<ProfileId, Vec<u8>>,
+}
+
+impl World {
+    /// Everything in batches cut where `cuts` says, each event under an id of its arrival.
+    fn of(arrivals: &[Event], cuts: &[usize]) -> Self {
+        let mut world = Self::default();
+        let arrived: Vec<Event> = arrivals
+            .iter()
+            .enumerate()
+            .map(|(place, event)| {
+                let mut event = event.clone();
+                event.record.event_id = format!("evt_{place}").parse().unwrap();
+                event
+            })
+            .collect();
+        let mut rest = arrived.as_slice();
+        for cut in cuts.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (batch, later) = rest.split_at((*cut).clamp(1, rest.len()));
+            world.project(&batch.iter().collect::<Vec<_>>());
+            rest = later;
+        }
+        world
+    }
+
+    fn project(&mut self, batch: &[&Event]) {
+        let known = Known {
+            records: self.records.clone(),
+            erased: self.erased.clone(),
+        };
+        let plan = plan(&known, batch);
+        let guests = plan.guests(&known);
+        for guest in plan.erased.keys() {
+            self.records.remove(&guest.record());
+            self.history.retain(|entry| entry.key != guest.record());
+        }
+        self.records.extend(plan.records);
+        self.erased.extend(plan.erased.into_keys());
+        self.history
+            .extend(plan.history.into_iter().map(|(_, entry)| entry));
+        for guest in guests {
+            match self.derive(&guest) {
+                Some(body) => self.profiles.insert(guest.profile_id(), body),
+                None => self.profiles.remove(&guest.profile_id()),
+            };
+        }
+    }
+
+    fn derive(&self, guest: &GuestKey) -> Option<Vec<u8>> {
+        if self.erased.contains(guest) {
+            return None;
+        }
+        let record = self.records.get(&guest.record());
+        let linked: Vec<Linked<'_>> = record
+            .map(|record| Linked {
+                record,
+                rule: LinkRule::OwnRecord,
+            })
+            .into_iter()
+            .collect();
+        let links = |record: &Record| record.guests().get(guest).copied();
+        let stays: Vec<(&Record, Role)> = self
+            .records
+            .values()
+            .filter_map(|record| Some((record, links(record)?)))
+            .collect();
+        let keys: BTreeSet<&RecordKey> = linked
+            .iter()
+            .map(|linked| &linked.record.key)
+            .chain(stays.iter().map(|(record, _)| &record.key))
+            .collect();
+        let history = self
+            .history
+            .iter()
+            .filter(|entry| keys.contains(&entry.key))
+            .cloned()
+            .collect();
+        let profile = derive(guest, &linked, &stays, &history)?;
+        Some(serde_json::to_vec(&profile).unwrap())
+    }
+
+    /// Every profile derived from nothing but what stands at the end, in one go.
+    fn derived_afresh(&self) -> BTreeMap<ProfileId, Vec<u8>> {
+        let named = self
+            .records
+            .values()
+            .flat_map(|record| record.guests().into_keys());
+        let guests: BTreeSet<GuestKey> = self
+            .records
+            .keys()
+            .filter_map(RecordKey::guest)
+            .chain(named)
+            .collect();
+        guests
+            .iter()
+            .filter_map(|guest| Some((guest.profile_id(), self.derive(guest)?)))
+            .collect()
+    }
+}
+
+const GUESTS: &[&str] = &["g1", "g2", "g3", "g4"];
+
+fn guest_event() -> impl Strategy<Value = Event> {
+    let types = vec![
+        "guest.created",
+        "guest.updated",
+        "guest.updated",
+        "guest.consent_changed",
+        "guest.merged",
+        "guest.unmerged",
+        "guest.deleted",
+        "guest.erased",
+    ];
+    let status = prop::sample::select(vec!["granted", "denied", "withdrawn"]);
+    let email = prop::sample::select(vec!["a@x.example", "b@guest.booking.com"]);
+    let guest = prop::sample::select(GUESTS);
+    let other = prop::sample::select(GUESTS);
+    let name = prop::sample::select(vec!["Ana", "Rui", "Eva"]);
+    (
+        prop::sample::select(types),
+        guest,
+        other,
+        1..4_u64,
+        0..4_i64,
+        name,
+        email,
+        status,
+        0..3_i64,
+    )
+        .prop_map(
+            |(event_type, guest, other, version, at, name, email, status, consent_at)| {
+                let mut payload = json!({"last_name": name, "email": email, "vip_level": 1,
+                "consent": [{"channel": "email", "status": status, "at": consent_at}]});
+                match event_type {
+                    "guest.merged" => payload["merged_into"] = other.into(),
+                    "guest.erased" => payload = json!({"aliases": [other]}),
+                    _ => {}
+                }
+                sent(event_type, guest, version, at, payload)
+            },
+        )
+}
+
+fn reservation_event() -> impl Strategy<Value = Event> {
+    let types = vec![
+        "reservation.created",
+        "reservation.updated",
+        "reservation.updated",
+        "reservation.deleted",
+    ];
+    let status = prop::sample::select(vec!["confirmed", "checked_in", "checked_out", "cancelled"]);
+    let guests = prop::collection::vec(prop::sample::select(GUESTS), 3);
+    let reservation = prop::sample::select(vec!["r1", "r2", "r3"]);
+    (
+        prop::sample::select(types),
+        reservation,
+        1..4_u64,
+        0..4_i64,
+        guests,
+        status,
+        1..5_i8,
+    )
+        .prop_map(|(event_type, reservation, version, at, guests, status, nights)| {
+            let payload = json!({"status": status, "check_in": "2026-05-01",
+                "check_out": jiff::civil::date(2026, 5, 1 + nights), "primary_guest_id": guests[0],
+                "accompanying_guest_ids": [guests[1]], "booker_guest_id": guests[2], "currency": "EUR",
+                "total": format!("{nights}0.00"), "room_total": format!("{nights}0.00")});
+            sent(event_type, reservation, version, at, payload)
+        })
+}
+
+/// The same state of the same commit, told with another time.
+fn retold(event: &Event) -> Event {
+    let mut event = event.clone();
+    event.record.occurred_at = event.record.occurred_at.plus_millis(1);
+    event
+}
+
+/// A stream, in which a few states are told twice, and the same events again: permuted, each up to three times.
+fn two_arrivals() -> impl Strategy<Value = (Vec<Event>, Vec<Event>)> {
+    let event = prop_oneof![2 => guest_event(), 3 => reservation_event()];
+    let told = (event, prop::bool::weighted(0.2), 1..4_usize);
+    prop::collection::vec(told, 1..24).prop_flat_map(|stream| {
+        let (mut once, mut repeated) = (Vec::new(), Vec::new());
+        for (event, twice, times) in stream {
+            let again = twice.then(|| retold(&event));
+            for event in [Some(event), again].into_iter().flatten() {
+                repeated.extend(std::iter::repeat_n(event.clone(), times));
+                once.push(event);
+            }
+        }
+        (Just(once).prop_shuffle(), Just(repeated).prop_shuffle())
+    })
+}
+
+fn shown(profiles: &BTreeMap<ProfileId, Vec<u8>>) -> BTreeMap<&str, String> {
+    let text = |body: &Vec<u8>| String::from_utf8(body.clone()).unwrap();
+    profiles
+        .iter()
+        .map(|(id, body)| (id.as_str(), text(body)))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn profiles_do_not_depend_on_order_number_or_batches_of_arrival(
+        (once, permuted) in two_arrivals(),
+        cuts in prop::collection::vec(1..8_usize, 1..4),
+    ) {
+        let one_by_one = World::of(&once, &[1]);
+        let in_batches = World::of(&permuted, &cuts);
+        prop_assert_eq!(shown(&one_by_one.profiles), shown(&in_batches.profiles));
+        let afresh = in_batches.derived_afresh();
+        prop_assert_eq!(shown(&in_batches.profiles), shown(&afresh));
+    }
+}

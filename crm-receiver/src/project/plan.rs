@@ -1,0 +1,138 @@
+//! What a batch of events comes to, worked out in memory: the records that stand after it, the outcome of each event,
+//! what it adds to the history, whom it erases, and whose profiles it touches.
+//!
+//! The store loads [`Known`] for the batch, runs [`plan`], and writes the [`Plan`]; the property test of the project
+//! does the same with maps for tables. So what a batch means stands here alone.
+
+use super::{
+    event::Event,
+    fold::{Folded, fold},
+};
+use crate::profile::{GuestKey, Record, RecordKey, history::HistoryEntry};
+use contract::EventId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What stands before a batch, as far as the batch is concerned.
+#[derive(Default)]
+pub struct Known {
+    /// The records of the events' entities.
+    pub records: BTreeMap<RecordKey, Record>,
+    /// Those of the events' guests that are erased.
+    pub erased: BTreeSet<GuestKey>,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// Its state stood, at least for a while.
+    Applied,
+    /// It told nothing new: kept as history.
+    Stale,
+    /// A dead letter: another state of the same version stands.
+    VersionConflict,
+    /// Its guest is erased: nothing of it is kept but its key.
+    Suppressed,
+}
+
+/// What a batch comes to.
+#[derive(Default)]
+pub struct Plan {
+    /// Of each event of the batch.
+    pub outcomes: BTreeMap<EventId, Outcome>,
+    /// Events applied before this batch that lost a conflict in it: dead letters now.
+    pub overruled: BTreeSet<EventId>,
+    /// The records whose state is new.
+    pub records: BTreeMap<RecordKey, Record>,
+    /// The guests that are erased from now on, each with the event that erased it.
+    pub erased: BTreeMap<GuestKey, EventId>,
+    /// The erased guests of whom events came all the same.
+    pub suppressed: BTreeSet<GuestKey>,
+    /// New entries of the history, with the event that told each.
+    pub history: Vec<(EventId, HistoryEntry)>,
+    /// The records that were told of, also by stale events: the profiles that they are linked to are derived again.
+    pub touched: BTreeSet<RecordKey>,
+}
+
+/// Works out a batch, event by event.
+pub fn plan(known: &Known, events: &[&Event]) -> Plan {
+    let mut plan = Plan::default();
+    for event in events {
+        plan.take(known, event);
+    }
+    plan
+}
+
+impl Plan {
+    fn take(&mut self, known: &Known, event: &Event) {
+        let key = &event.record.key;
+        let id = &event.record.event_id;
+        let erased = |guest: &GuestKey| known.erased.contains(guest) || self.erased.contains_key(guest);
+        let erases = event.erases();
+        if !erases.is_empty() {
+            let new: Vec<GuestKey> = erases.into_iter().filter(|guest| !erased(guest)).collect();
+            let outcome = if new.is_empty() {
+                Outcome::Suppressed
+            } else {
+                Outcome::Applied
+            };
+            self.outcomes.insert(id.clone(), outcome);
+            new.into_iter().for_each(|guest| self.erase(guest, id));
+            self.suppressed.extend(key.guest());
+            return;
+        }
+        if let Some(guest) = key.guest().filter(erased) {
+            self.outcomes.insert(id.clone(), Outcome::Suppressed);
+            self.suppressed.insert(guest);
+            return;
+        }
+        let standing = self.records.get(key).or_else(|| known.records.get(key));
+        let outcome = match fold(standing, event) {
+            Folded::Applied(record) => {
+                self.records.insert(key.clone(), record);
+                Outcome::Applied
+            }
+            Folded::Stale => Outcome::Stale,
+            Folded::ConflictLost => Outcome::VersionConflict,
+            Folded::ConflictWon { record, loser } => {
+                self.records.insert(key.clone(), record);
+                self.overrule(loser);
+                Outcome::Applied
+            }
+        };
+        self.outcomes.insert(id.clone(), outcome);
+        self.history.push((id.clone(), event.history()));
+        self.touched.insert(key.clone());
+    }
+
+    /// The guests whose profiles may differ after the batch: of every record that was told of, those that it is linked
+    /// to now and those that it was linked to before.
+    pub fn guests(&self, known: &Known) -> BTreeSet<GuestKey> {
+        let links = |record: &Record| record.guests().into_keys().collect::<Vec<_>>();
+        let mut guests = BTreeSet::new();
+        for key in &self.touched {
+            guests.extend(key.guest());
+            let states = [known.records.get(key), self.records.get(key)];
+            guests.extend(states.into_iter().flatten().flat_map(links));
+        }
+        guests
+    }
+
+    /// An event of this batch has its outcome changed; one applied before it is named.
+    fn overrule(&mut self, loser: EventId) {
+        match self.outcomes.get_mut(&loser) {
+            Some(outcome) => *outcome = Outcome::VersionConflict,
+            None => {
+                self.overruled.insert(loser);
+            }
+        }
+    }
+
+    /// The guest's record and history go, also what this batch has brought of them.
+    fn erase(&mut self, guest: GuestKey, event: &EventId) {
+        let key = guest.record();
+        self.records.remove(&key);
+        self.history.retain(|(_, entry)| entry.key != key);
+        self.touched.insert(key);
+        self.erased.insert(guest, event.clone());
+    }
+}
