@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::http::{Api, router};
-use crate::ingest::{self, Lane, Origins, Sources, counts::Counts};
+use crate::ingest::{self, Lane, Origins, Sources, counts::Counts, guard::StoreGuard};
 use crate::store::{MIGRATIONS, Store, StoreError};
 use contract::{Clock, EventId, SourceId};
 use kit::config::ConfigError;
@@ -52,6 +52,7 @@ pub struct App {
     address: SocketAddr,
     store: Store,
     server: Server,
+    guard: StoreGuard,
     lanes: Vec<Lane>,
     counts: Arc<Counts>,
 }
@@ -125,7 +126,8 @@ impl App {
             entropy: Arc::clone(&runtime.entropy),
         };
         let accepted = Arc::new(Notify::new());
-        let (batcher, lanes) = ingest::open(&store, config.ingest, origins, accepted);
+        let guard = StoreGuard::new(Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
+        let (batcher, lanes) = ingest::open(&store, guard.clone(), config.ingest, origins, accepted);
         let counts = Arc::new(Counts::default());
         let api = Api {
             store: store.clone(),
@@ -142,6 +144,7 @@ impl App {
             address,
             store,
             server,
+            guard,
             lanes,
             counts,
         })
@@ -169,6 +172,8 @@ impl App {
             serving.await;
             drop(no_more);
         });
+        let keeping = self.guard.keep(self.store.clone(), drained.clone());
+        lifecycle.spawn("store guard", keeping);
         for lane in self.lanes {
             lifecycle.spawn("ingest lane", lane.run(drained.clone()));
         }

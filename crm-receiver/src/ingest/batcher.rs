@@ -8,6 +8,7 @@ use super::{
     delivery::Arrival,
     fingerprint::{Fingerprint, SALT_LEN},
     flights::{Entered, Flights, Leading, Outcome},
+    guard::StoreGuard,
     seen_cache::SeenCache,
 };
 use contract::{Clock, EventId, RequestId, TypedId};
@@ -38,6 +39,7 @@ struct Shared {
     lanes: Vec<mpsc::Sender<Waiting>>,
     flights: Flights,
     seen: SeenCache,
+    guard: StoreGuard,
     origins: Origins,
 }
 
@@ -84,6 +86,7 @@ impl Batcher {
         lanes: usize,
         queue: usize,
         seen: SeenCache,
+        guard: StoreGuard,
         origins: Origins,
     ) -> (Self, Vec<mpsc::Receiver<Waiting>>) {
         let (lanes, receivers) = (0..lanes)
@@ -93,6 +96,7 @@ impl Batcher {
             lanes,
             flights: Flights::default(),
             seen,
+            guard,
             origins,
         };
         (Self(Arc::new(shared)), receivers)
@@ -108,6 +112,9 @@ impl Batcher {
         loop {
             if let Some(event_id) = self.0.seen.find(&key, &arrival.body) {
                 return Ok(Accepted::Duplicate(event_id));
+            }
+            if self.0.guard.is_shut() {
+                return Err(IngestError::Unavailable);
             }
             let mut flight = match self.0.flights.enter(key.clone(), &arrival.body) {
                 Entered::Lead(leading, mut flight) => {

@@ -8,6 +8,7 @@ use super::{
     accepted::{Accepted, IngestError},
     batcher::{Batcher, JOIN_WITHIN, Origins, Waiting},
     flights::Outcome,
+    guard::{self, StoreGuard},
     seen_cache::SeenCache,
 };
 use crate::store::{Store, Verdict};
@@ -51,6 +52,7 @@ pub struct Lane {
 /// What all lanes share.
 struct Committer {
     store: Store,
+    guard: StoreGuard,
     seen: SeenCache,
     accepted: Arc<Notify>,
     stragglers: Arc<Semaphore>,
@@ -60,6 +62,7 @@ struct Committer {
 /// new.
 pub fn open(
     store: &Store,
+    guard: StoreGuard,
     limits: IngestLimits,
     origins: Origins,
     accepted: Arc<Notify>,
@@ -69,10 +72,11 @@ pub fn open(
         Dialect::Mysql => LANES_MYSQL,
     };
     let seen = SeenCache::new(limits.seen_entries);
-    let (batcher, queues) = Batcher::new(lanes, limits.queue, seen.clone(), origins);
+    let (batcher, queues) = Batcher::new(lanes, limits.queue, seen.clone(), guard.clone(), origins);
     let stragglers = Arc::new(Semaphore::new(STRAGGLERS_MAX));
     let committer = Arc::new(Committer {
         store: store.clone(),
+        guard,
         seen,
         accepted,
         stragglers,
@@ -133,23 +137,26 @@ impl Committer {
         batch.sort_by(|one, other| one.leading.key().cmp(other.leading.key()));
         let mut parts = vec![batch];
         while let Some(mut part) = parts.pop() {
-            let error = match self.try_commit(&part).await {
-                Ok(verdicts) => {
-                    self.settle(part, verdicts);
-                    continue;
-                }
-                Err(error) => error,
+            let Some(permit) = self.guard.admit() else {
+                fail(part, IngestError::Unavailable);
+                continue;
             };
-            if error.is_outage() || error == DbError::Contended {
-                tracing::warn!(error = %error, rows = part.len(), "batch failed");
-                part.into_iter()
-                    .for_each(|waiting| waiting.leading.land(Err(IngestError::Unavailable)));
-            } else if part.len() > 1 {
-                let second = part.split_off(part.len() / 2);
-                parts.extend([second, part]);
-            } else {
-                part.into_iter()
-                    .for_each(|waiting| Arc::clone(&self).set_aside(waiting, &error));
+            let outcome = self.try_commit(&part).await;
+            guard::settle(permit, outcome.as_ref().err());
+            match outcome {
+                Ok(verdicts) => self.settle(part, verdicts),
+                Err(error) if error.is_outage() || error == DbError::Contended => {
+                    tracing::warn!(error = %error, rows = part.len(), "batch failed");
+                    fail(part, IngestError::Unavailable);
+                }
+                Err(_) if part.len() > 1 => {
+                    let second = part.split_off(part.len() / 2);
+                    parts.extend([second, part]);
+                }
+                Err(error) => {
+                    part.into_iter()
+                        .for_each(|waiting| Arc::clone(&self).set_aside(waiting, &error));
+                }
             }
         }
     }
@@ -222,4 +229,9 @@ impl Committer {
         let [waiting] = part;
         waiting.leading.land(outcome);
     }
+}
+
+fn fail(part: Vec<Waiting>, why: IngestError) {
+    part.into_iter()
+        .for_each(|waiting| waiting.leading.land(Err(why)));
 }

@@ -12,6 +12,7 @@ pub mod counts;
 pub mod delivery;
 pub mod fingerprint;
 pub mod flights;
+pub mod guard;
 pub mod lane;
 pub mod payload;
 pub mod seen_cache;

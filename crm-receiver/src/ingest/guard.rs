@@ -1,0 +1,134 @@
+//! What stands before the database: when it is gone, callers hear so at once, and soon after its return they don't.
+//!
+//! A breaker opens after two batches in a row that failed by an outage. From then on nothing waits for the database but
+//! one ping at a time, in the background, so that it closes again without any traffic.
+
+use crate::store::Store;
+use contract::Clock;
+use kit::{
+    breaker::{Admit, Breaker, BreakerSettings, Change, Permit, State},
+    db::DbError,
+    random::Entropy,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    time::{sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Batches in a row that an outage fails. One alone may be a single lost connection.
+const FAILURES: u32 = 2;
+/// The open periods: short, since a ping is cheap, and the service is to be back within a second of its database.
+const OPEN_FIRST: Duration = Duration::from_millis(100);
+const OPEN_MAX: Duration = Duration::from_millis(250);
+/// A ping that takes longer is no answer.
+const PROBE_DEADLINE: Duration = Duration::from_millis(500);
+
+/// The breaker of one database. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct StoreGuard {
+    breaker: Breaker,
+    signals: Arc<Signals>,
+}
+
+#[derive(Debug, Default)]
+struct Signals {
+    /// What callers look at: no lock on the way of every request.
+    shut: AtomicBool,
+    opened: Notify,
+}
+
+impl StoreGuard {
+    /// A closed one.
+    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        let settings = BreakerSettings {
+            failures: FAILURES,
+            open_first: OPEN_FIRST,
+            open_max: OPEN_MAX,
+            probe_deadline: PROBE_DEADLINE,
+            // What a database can take is known: no ramp.
+            ramp_limit: 1,
+        };
+        let signals = Arc::new(Signals::default());
+        let noted = Arc::clone(&signals);
+        let on_change = Arc::new(move |change: &Change| noted.note(change));
+        Self {
+            breaker: Breaker::new(settings, clock, entropy, on_change),
+            signals,
+        }
+    }
+
+    /// Whether the database is taken to be gone.
+    pub fn is_shut(&self) -> bool {
+        self.signals.shut.load(Ordering::Acquire)
+    }
+
+    /// A permit for one batch, or None while the database is taken to be gone.
+    pub(super) fn admit(&self) -> Option<Permit> {
+        match self.breaker.admit() {
+            Admit::Pass(permit) | Admit::Probe(permit) => Some(permit),
+            Admit::Refused { .. } => None,
+        }
+    }
+
+    /// Pings a database that is gone until it answers, and again whenever it goes; ends with `drained`.
+    pub async fn keep(self, store: Store, drained: CancellationToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = drained.cancelled() => return,
+                () = self.signals.opened.notified() => {}
+            }
+            tokio::select! {
+                biased;
+                () = drained.cancelled() => return,
+                () = self.ping_until_closed(&store) => {}
+            }
+        }
+    }
+
+    async fn ping_until_closed(&self, store: &Store) {
+        while self.is_shut() {
+            match self.breaker.admit() {
+                Admit::Refused { until } => sleep_until(until).await,
+                Admit::Pass(permit) => permit.neutral(),
+                Admit::Probe(permit) => match timeout(PROBE_DEADLINE, store.ping()).await {
+                    Ok(Ok(())) => permit.succeed(),
+                    Ok(Err(_)) | Err(_) => permit.fail("the database does not answer"),
+                },
+            }
+        }
+    }
+}
+
+impl Signals {
+    fn note(&self, change: &Change) {
+        let shut = change.to != State::Closed;
+        self.shut.store(shut, Ordering::Release);
+        match change.to {
+            // A failed probe opens it again; the one who sent it is still at work.
+            State::Open if change.from == State::Closed => {
+                tracing::warn!(reason = &*change.reason, "store breaker opened");
+                self.opened.notify_one();
+            }
+            State::Closed => tracing::info!("store breaker closed"),
+            State::Open | State::HalfOpen => {}
+        }
+    }
+}
+
+/// What the outcome of a batch says about the database.
+pub(super) fn settle(permit: Permit, failure: Option<&DbError>) {
+    match failure {
+        Some(error) if error.is_outage() => permit.fail(error.to_string()),
+        // It answered, even if it refused.
+        Some(_) | None => permit.succeed(),
+    }
+}
