@@ -72,7 +72,9 @@ pub async fn open_store(config: &Config, runtime: &Runtime, exclusive: bool) -> 
     let db = Db::open(&config.database, &settings).await?;
     let owner = runtime.ids().new_id("run");
     migrate(&db, &[MIGRATIONS], runtime.clock.as_ref(), &owner).await?;
-    Ok(Store::new(db))
+    let store = Store::new(db);
+    store.open_default_property(runtime.clock.now()).await?;
+    Ok(store)
 }
 
 /// Makes dead deliveries due again, batch by batch, and answers how many.

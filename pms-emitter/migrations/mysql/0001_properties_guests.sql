@@ -50,6 +50,6 @@ CREATE TABLE guest_external_ids (
     system_name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
     external_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
     guest_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
-    PRIMARY KEY (property_id, system_name, external_id),
+    PRIMARY KEY (system_name, external_id, property_id),
     KEY guest_external_ids_guest (guest_id)
 ) ENGINE = InnoDB;

@@ -51,7 +51,7 @@ CREATE TABLE guest_external_ids (
     system_name TEXT NOT NULL,
     external_id TEXT NOT NULL,
     guest_id TEXT NOT NULL,
-    PRIMARY KEY (property_id, system_name, external_id)
+    PRIMARY KEY (system_name, external_id, property_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX guest_external_ids_guest ON guest_external_ids (guest_id);

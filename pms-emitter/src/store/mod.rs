@@ -7,7 +7,11 @@
 mod claims;
 mod dead;
 mod endpoints;
+mod guest_list;
+mod guests;
+pub(crate) mod listing;
 pub mod outbox;
+pub(crate) mod properties;
 pub mod reservation_guests;
 mod settlements;
 mod status;
@@ -15,7 +19,10 @@ mod status;
 pub use claims::{BATCH_MAX, Claim, ClaimRequest, Claimed, DeliveryRef, Subject, Target};
 pub use dead::Revived;
 pub use endpoints::{BREAKER_HISTORY_MAX, BreakerChange, ENV_ENDPOINT, EndpointSettings};
+pub use guest_list::{GuestFilter, ListedGuest};
+pub use guests::GuestWritten;
 pub use outbox::NewEvent;
+pub use properties::PropertyWritten;
 pub use settlements::{AttemptRecord, EndpointNews, Settled, Settlement, Verdict};
 pub use status::EndpointStatus;
 

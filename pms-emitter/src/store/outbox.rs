@@ -64,3 +64,14 @@ pub async fn append(tx: &mut Tx, event: &NewEvent) -> Result<(), DbError> {
     tx.signal();
     Ok(())
 }
+
+/// Whether the event is in the log: what an unknown commit is looked up by.
+///
+/// # Errors
+/// The database's.
+pub async fn contains(tx: &mut Tx, event: &EventId) -> Result<bool, DbError> {
+    let row = tx
+        .query_one("SELECT 1 FROM events WHERE id = ?", params![event.as_str()])
+        .await?;
+    Ok(row.is_some())
+}
