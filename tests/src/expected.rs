@@ -39,13 +39,12 @@ pub struct UnreadableColumn {
     pub column: &'static str,
 }
 
-/// The totals of `people` guests. `person_of[row - 1]` made the booking of that row; rows for which `accepted` is
-/// false count for nobody.
+/// The totals of `people` guests. `person_of` says whose a row is, by the row's number; a row of nobody does not
+/// count.
 pub fn totals(
     csv: &str,
     people: usize,
-    person_of: &[usize],
-    accepted: impl Fn(u32) -> bool,
+    person_of: impl Fn(u32) -> Option<usize>,
 ) -> Result<Vec<Totals>, UnreadableColumn> {
     let mut lines = csv.lines();
     let header = lines.next().unwrap_or_default().split(',');
@@ -57,9 +56,11 @@ pub fn totals(
             let at = columns.get(column).and_then(|at| fields.get(*at));
             at.copied().ok_or(UnreadableColumn { row, column })
         };
-        if text("reservation_status")? != "Check-Out" || !accepted(u32::try_from(row).unwrap_or(u32::MAX)) {
+        let stayed = text("reservation_status")? == "Check-Out";
+        let person = person_of(u32::try_from(row).unwrap_or(u32::MAX));
+        let Some(person) = person.filter(|_| stayed) else {
             continue;
-        }
+        };
         let number = |column| {
             text(column)?
                 .parse::<i64>()
@@ -71,7 +72,7 @@ pub fn totals(
             .parse()
             .map_err(|_| UnreadableColumn { row, column })?;
         let cents = rate * Decimal::ONE_HUNDRED * Decimal::from(booked.max(1));
-        let of_person = &mut totals[person_of[row - 1]];
+        let of_person = &mut totals[person];
         of_person.stays += 1;
         of_person.nights += nights_slept(&text, row)?;
         of_person.revenue_minor += cents.to_i64().ok_or(UnreadableColumn { row, column })?;
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn one_guest_for_all_has_the_sums_of_the_file() {
-        let everyone = totals(CSV, 1, &[0; 5_212], |_| true).unwrap();
+        let everyone = totals(CSV, 1, |_| Some(0)).unwrap();
         let sum = Totals {
             stays: 3_302,
             nights: 11_265,
@@ -119,22 +120,20 @@ mod tests {
     /// Row 3 booked seven nights, came, and left on the day: no night, and the whole price.
     #[test]
     fn refused_rows_and_other_peoples_rows_do_not_count() {
-        let mut person_of = [1; 5_212];
-        person_of[2] = 0;
-        let third = totals(CSV, 2, &person_of, |_| true).unwrap()[0];
+        let third = totals(CSV, 2, |row| Some(usize::from(row != 3))).unwrap()[0];
         let left_at_once = Totals {
             stays: 1,
             nights: 0,
             revenue_minor: 66_465,
         };
         assert_eq!(third, left_at_once);
-        let without = totals(CSV, 2, &person_of, |row| row != 3).unwrap()[0];
+        let without = totals(CSV, 2, |row| (row != 3).then_some(0)).unwrap()[1];
         assert_eq!(without, Totals::default());
     }
 
     #[test]
     fn a_file_without_a_column_is_refused() {
-        let error = totals(&CSV.replace("adr", "price"), 1, &[0; 5_212], |_| true).unwrap_err();
+        let error = totals(&CSV.replace("adr", "price"), 1, |_| Some(0)).unwrap_err();
         assert_eq!((error.row, error.column), (1, "adr"));
     }
 }

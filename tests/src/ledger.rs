@@ -5,7 +5,10 @@
 //! with [`expected`](crate::expected). Its own tests plant each kind of fault in copies of real books.
 
 use crate::bodies::CURRENCY;
-use crate::expected::Totals;
+use crate::bookings::Booking;
+use crate::expected::{self, Totals, UnreadableColumn};
+use crate::loader::Loaded;
+use crate::people::Cast;
 use contract::Money;
 use kit::db::{Db, DbError, Row};
 use std::collections::{BTreeMap, HashMap};
@@ -102,6 +105,31 @@ pub async fn balance(
         ledger.stale += effect.stale;
     }
     Ok(ledger)
+}
+
+/// What `csv` says of each guest whom the service took, over the rows of `bookings` that it took.
+///
+/// # Errors
+/// When the file is not what the expected totals were written for.
+pub fn expected_by_guest(
+    csv: &str,
+    bookings: &[Booking],
+    cast: &Cast,
+    loaded: &Loaded,
+) -> Result<HashMap<String, Totals>, UnreadableColumn> {
+    let mut person_of_row = HashMap::new();
+    for (index, booking) in bookings
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| loaded.accepted[*index])
+    {
+        person_of_row.insert(booking.row, cast.of_booking[index]);
+    }
+    let totals = expected::totals(csv, cast.people.len(), |row| person_of_row.get(&row).copied())?;
+    let guests = loaded.guests.iter().zip(totals);
+    Ok(guests
+        .filter_map(|(guest, totals)| Some((guest.clone()?, totals)))
+        .collect())
 }
 
 /// How often an event took effect.
@@ -252,61 +280,4 @@ fn wrong_totals(profiles: &[Claimed], expected: &HashMap<String, Totals>) -> u64
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn totals(stays: u64) -> Totals {
-        Totals {
-            stays,
-            nights: 2 * stays,
-            revenue_minor: 10_050 * i64::try_from(stays).unwrap(),
-        }
-    }
-
-    fn profile(guests: &[&str], totals: Totals) -> Claimed {
-        let amount = format!("{}.{:02}", totals.revenue_minor / 100, totals.revenue_minor % 100);
-        let records: Vec<_> = guests
-            .iter()
-            .map(|guest| json!({"source": "pms", "guest_id": guest}))
-            .collect();
-        let body = json!({"records": records, "metrics": {
-            "stays": totals.stays, "room_nights": totals.nights,
-            "revenue": [{"currency": "EUR", "total": amount}],
-        }});
-        claimed(&body.to_string()).unwrap()
-    }
-
-    #[test]
-    fn a_profile_says_the_sum_of_its_guests() {
-        let expected = HashMap::from([("a".to_owned(), totals(1)), ("b".to_owned(), totals(2))]);
-        let count = |profiles: &[Claimed]| wrong_totals(profiles, &expected);
-        assert_eq!(
-            count(&[profile(&["a"], totals(1)), profile(&["b"], totals(2))]),
-            0
-        );
-        assert_eq!(count(&[profile(&["a", "b"], totals(3))]), 0);
-        assert_eq!(
-            count(&[profile(&["a"], totals(1)), profile(&["b"], totals(1))]),
-            1
-        );
-        assert_eq!(count(&[profile(&["a"], totals(1))]), 1, "a guest in no profile");
-        let stranger = profile(&["c"], Totals::default());
-        assert_eq!(count(&[profile(&["a", "b"], totals(3)), stranger]), 1);
-        let twice = [
-            profile(&["a"], totals(1)),
-            profile(&["b"], totals(2)),
-            profile(&["a"], totals(1)),
-        ];
-        assert_eq!(count(&twice), 1);
-    }
-
-    #[test]
-    fn money_of_another_currency_is_wrong_and_none_is_none() {
-        let metrics = json!({"stays": 0, "room_nights": 0, "revenue": []});
-        assert_eq!(claimed_totals(&metrics), Some(Totals::default()));
-        let dollars =
-            json!({"stays": 0, "room_nights": 0, "revenue": [{"currency": "USD", "total": "0.00"}]});
-        assert_eq!(claimed_totals(&dollars), None);
-    }
-}
+mod tests;

@@ -2,6 +2,11 @@
 //!
 //! A case of the suite gets a fresh database of either engine (`engine`, `server`), moves its clock by hand (`clock`),
 //! and breaks the way to the database where it needs to (`fault_proxy`).
+//!
+//! ```text
+//! bookings + people -> plan -> loader -> (client) -> world: both services
+//! bookings -> expected -> ledger <- both databases; report
+//! ```
 
 pub mod bodies;
 pub mod bookings;
@@ -17,6 +22,9 @@ pub mod loader;
 pub mod names;
 pub mod people;
 pub mod plan;
+pub mod process;
 pub mod report;
 pub mod rooms;
 pub mod server;
+pub mod tour;
+pub mod world;

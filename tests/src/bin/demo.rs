@@ -1,0 +1,125 @@
+//! `cargo demo`: both services on fresh embedded databases, and 5,212 real bookings through the REST API.
+//!
+//! It ends when it is interrupted, or with `--once` when everything is applied; exit code 1 says that the books of the
+//! two services do not balance.
+
+use anyhow::Result;
+use clap::Parser;
+use e2e::bookings::{self, Booking, CSV};
+use e2e::client::Client;
+use e2e::dice::DEFAULT_SEED;
+use e2e::loader::{self, Loaded};
+use e2e::people::{self, Cast};
+use e2e::report::Report;
+use e2e::world::{Settings, World};
+use e2e::{ledger, plan, tour};
+use indicatif::{ProgressBar, ProgressStyle};
+use kit::config::{LogArgs, LogFormat};
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const EMITTER_PORT: u16 = 4001;
+const RECEIVER_PORT: u16 = 5001;
+/// After the last call, for the last events.
+const SETTLED_WITHIN: Duration = Duration::from_secs(120);
+
+/// Loads real hotel bookings through both services, and shows where to look
+#[derive(Parser, Debug)]
+#[command(name = "demo")]
+struct Options {
+    /// End when everything is applied, instead of staying up
+    #[arg(long)]
+    once: bool,
+    /// Print the result as one JSON object, as the last line
+    #[arg(long)]
+    json: bool,
+    /// Another seed invents other people
+    #[arg(long, default_value_t = DEFAULT_SEED)]
+    seed: u64,
+    /// What the services log
+    #[arg(long, default_value = "warn")]
+    log_level: String,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let options = Options::parse();
+    kit::telemetry::init(&LogArgs {
+        log_level: options.log_level.clone(),
+        log_format: LogFormat::Text,
+    })?;
+    let folder = tempfile::Builder::new().prefix("guestwire-demo-").tempdir()?;
+    let database = |name: &str| format!("sqlite://{}", folder.path().join(name).display()).parse();
+    let world = World::start(Settings {
+        emitter_database: database("pms.db")?,
+        receiver_database: database("crm.db")?,
+        emitter_port: free_or_any(EMITTER_PORT),
+        receiver_port: free_or_any(RECEIVER_PORT),
+    })
+    .await?;
+    eprintln!(
+        "emitter  {}\nreceiver {}\ndata     {}",
+        world.emitter_api(),
+        world.receiver_api(),
+        folder.path().display()
+    );
+    let bookings = bookings::read(CSV)?;
+    let cast = people::cast(&bookings, options.seed);
+    eprintln!(
+        "{} bookings by {} invented people, {} of them returning",
+        bookings.len(),
+        cast.people.len(),
+        cast.returning()
+    );
+    let started = Instant::now();
+    let loaded = load(&world, &bookings, &cast, options.seed).await?;
+    world.settled(SETTLED_WITHIN).await?;
+    let elapsed = started.elapsed();
+    let expected = ledger::expected_by_guest(CSV, &bookings, &cast, &loaded)?;
+    let books = world.books();
+    let ledger = ledger::balance(&books.emitter, &books.receiver, &expected).await?;
+    let report = Report::new(bookings.len(), &loaded, &ledger, elapsed);
+    eprint!("{report}");
+    eprintln!("steps of refused rows that were skipped: {}", loaded.skipped);
+    if options.json {
+        println!("{}", serde_json::to_string(&report)?);
+    }
+    if !options.once {
+        let (emitter, receiver) = (world.emitter_api(), world.receiver_api());
+        println!(
+            "{}",
+            tour::where_to_look(&emitter, &receiver, &cast, &loaded, &expected).await?
+        );
+        println!("Ctrl-C ends it, and removes the data.");
+        tokio::signal::ctrl_c().await?;
+    }
+    world.stop().await?;
+    Ok(if ledger.is_balanced() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The port if nobody has it, else 0, which takes any.
+fn free_or_any(port: u16) -> u16 {
+    if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        return port;
+    }
+    eprintln!("port {port} is taken: another one is used");
+    0
+}
+
+async fn load(world: &World, bookings: &[Booking], cast: &Cast, seed: u64) -> Result<Loaded> {
+    let plans = plan::plan(bookings, cast, seed);
+    let bar = ProgressBar::new(plan::calls(&plans) as u64);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:40} {pos}/{len} calls, {per_sec}, {eta} left",
+    )?);
+    let client = Client::new(world.emitter_api());
+    let loaded = loader::load(&client, bookings, cast, &plans, &|calls| bar.inc(calls)).await?;
+    bar.finish_and_clear();
+    Ok(loaded)
+}

@@ -1,0 +1,39 @@
+//! Where to look once the demo has loaded everything: three commands about a real profile, and the addresses.
+
+use crate::client::Client;
+use crate::expected::Totals;
+use crate::loader::Loaded;
+use crate::people::Cast;
+use anyhow::{Context, Result};
+use std::collections::HashMap;
+
+/// Commands about the guest with the most stays who has an e-mail address. `emitter` and `receiver` are the addresses
+/// of the APIs.
+///
+/// # Errors
+/// When the receiver does not know that guest.
+pub async fn where_to_look(
+    emitter: &str,
+    receiver: &str,
+    cast: &Cast,
+    loaded: &Loaded,
+    expected: &HashMap<String, Totals>,
+) -> Result<String> {
+    let guests = cast.people.iter().zip(&loaded.guests);
+    let with_mail = guests.filter_map(|(person, guest)| Some((person.email.as_ref()?, guest.as_ref()?)));
+    let regular = with_mail.max_by_key(|(_, guest)| expected.get(*guest).map(|totals| totals.stays));
+    let (email, guest) = regular.context("nobody has an e-mail address")?;
+    let found = Client::new(receiver)
+        .get(&format!("/guest-profiles?email={email}"))
+        .await?;
+    let profile = found.body["data"][0]["profile_id"]
+        .as_str()
+        .context("the guest has no profile")?;
+    Ok(format!(
+        "Look at the guest with the most stays, at what became of them, and change them:
+  curl {receiver}/guest-profiles/{profile}
+  curl '{receiver}/events?entity_id={guest}'
+  curl -X PUT {emitter}/guests/{guest} -H 'Content-Type: application/json' -d '{{\"vip_level\":1}}'
+Everything: {receiver}/guest-profiles  {receiver}/events  {emitter}/reservations  {emitter}/guests/webhook/status"
+    ))
+}

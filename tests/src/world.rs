@@ -1,0 +1,300 @@
+//! Both services in one process, talking over real sockets, on whatever databases they are given.
+//!
+//! [`World::start`] returns when both are listening, [`World::settled`] when every event has had its effect, and
+//! [`World::stop`] when both have finished what they held and closed their databases. A world that is dropped without
+//! that says so: what it left behind was never looked at.
+
+use anyhow::{Context, Result, bail, ensure};
+use contract::{Secret, SecretList};
+use crm_receiver::app as receiver;
+use crm_receiver::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
+use kit::config::{ByteSize, HttpArgs};
+use kit::db::{DatabaseUrl, Db, DbSettings};
+use kit::lifecycle::{Ended, Lifecycle};
+use kit::random::{Entropy, SystemEntropy};
+use pms_emitter::app as emitter;
+use pms_emitter::config::{DeliveryConfig, EndpointConfig};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+/// What every path begins with.
+pub const BASE_PATH: &str = "/api/v1";
+/// The services' own defaults, said here because no environment is read.
+const HTTP_CONNECTIONS: u32 = 10_000;
+const HTTP_BODY_BYTES: ByteSize = ByteSize(64 << 20);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
+const DELIVERY_CONCURRENCY: usize = 32;
+const BREAKER_FAILURES: u32 = 5;
+const BREAKER_OPEN: Duration = Duration::from_secs(1);
+const SKEW_SECONDS_MAX: u32 = 1_800;
+const INGEST_BATCH_ROWS: usize = 256;
+const INGEST_BATCH_BYTES: usize = 4 << 20;
+const INGEST_QUEUE: usize = 8_192;
+/// Two looks at the queues lie so far apart: there is no signal across two databases.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Where a world keeps its tables and listens.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The emitter's database.
+    pub emitter_database: DatabaseUrl,
+    /// The receiver's database.
+    pub receiver_database: DatabaseUrl,
+    /// The emitter's port; 0 takes a free one.
+    pub emitter_port: u16,
+    /// The receiver's port; 0 takes a free one.
+    pub receiver_port: u16,
+}
+
+/// Both services, running.
+pub struct World {
+    settings: Settings,
+    emitter: Option<Running>,
+    receiver: Option<Running>,
+    /// The ledger's own connections, which claim nothing.
+    books: Books,
+}
+
+/// Both databases, opened beside the services.
+#[derive(Clone, Debug)]
+pub struct Books {
+    /// The emitter's.
+    pub emitter: Db,
+    /// The receiver's.
+    pub receiver: Db,
+}
+
+struct Running {
+    address: SocketAddr,
+    lifecycle: Lifecycle,
+    task: JoinHandle<Ended>,
+}
+
+impl Settings {
+    /// Free ports.
+    pub fn on(emitter_database: DatabaseUrl, receiver_database: DatabaseUrl) -> Self {
+        Self {
+            emitter_database,
+            receiver_database,
+            emitter_port: 0,
+            receiver_port: 0,
+        }
+    }
+}
+
+impl World {
+    /// Starts the receiver and then the emitter, with a secret made for them.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub async fn start(settings: Settings) -> Result<Self> {
+        let secrets = fresh_secret();
+        let config = receiver_config(&settings, secrets.clone());
+        let app = receiver::App::build(config, receiver::Runtime::system()).await?;
+        let receiver = Running::start(app.address(), |lifecycle| app.run_until_stopped(lifecycle));
+        let url = format!("http://{}{BASE_PATH}/webhooks/pms", receiver.address);
+        let config = emitter_config(&settings, EndpointConfig { url, secrets });
+        let app = emitter::App::build(config, emitter::Runtime::system()).await?;
+        let emitter = Running::start(app.address(), |lifecycle| app.run_until_stopped(lifecycle));
+        let books = Books::open(&settings.emitter_database, &settings.receiver_database).await?;
+        Ok(Self {
+            settings,
+            emitter: Some(emitter),
+            receiver: Some(receiver),
+            books,
+        })
+    }
+
+    /// The address of the emitter's API.
+    pub fn emitter_api(&self) -> String {
+        api(self.emitter.as_ref())
+    }
+
+    /// The address of the receiver's API.
+    pub fn receiver_api(&self) -> String {
+        api(self.receiver.as_ref())
+    }
+
+    /// Where it keeps its tables.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Both databases, for reading.
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// Waits until no delivery and no event is waiting.
+    ///
+    /// # Errors
+    /// When something still waits after `within`.
+    pub async fn settled(&self, within: Duration) -> Result<()> {
+        self.books.settled(within).await
+    }
+
+    /// Stops both, the emitter first, and makes sure that they ended well and left nothing waiting.
+    ///
+    /// # Errors
+    /// When a service had to be aborted, or an event is left in between.
+    pub async fn stop(mut self) -> Result<()> {
+        for service in [self.emitter.take(), self.receiver.take()].into_iter().flatten() {
+            service.lifecycle.stop();
+            let ended = service.task.await.context("a service panicked")?;
+            ensure!(ended == Ended::Finished, "a service ended as {ended:?}");
+        }
+        let (deliveries, events) = self.books.waiting().await?;
+        self.books.clone().close().await;
+        ensure!(
+            (deliveries, events) == (0, 0),
+            "left: {deliveries} deliveries and {events} events"
+        );
+        Ok(())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if self.emitter.is_some() && !std::thread::panicking() {
+            tracing::error!("a world was dropped without being stopped");
+            debug_assert!(false, "a world was dropped without being stopped");
+        }
+    }
+}
+
+impl Running {
+    fn start<F>(address: SocketAddr, run: impl FnOnce(Lifecycle) -> F) -> Self
+    where
+        F: Future<Output = Ended> + Send + 'static,
+    {
+        let lifecycle = Lifecycle::new();
+        let task = tokio::spawn(run(lifecycle.clone()));
+        Self {
+            address,
+            lifecycle,
+            task,
+        }
+    }
+}
+
+impl Books {
+    /// Opens both databases without claiming their files.
+    ///
+    /// # Errors
+    /// When one cannot be opened.
+    pub async fn open(emitter: &DatabaseUrl, receiver: &DatabaseUrl) -> Result<Self> {
+        let settings = DbSettings {
+            exclusive: false,
+            connections: 2,
+            readers: 1,
+            ..DbSettings::default()
+        };
+        Ok(Self {
+            emitter: Db::open(emitter, &settings).await?,
+            receiver: Db::open(receiver, &settings).await?,
+        })
+    }
+
+    /// Waits until no delivery and no event is waiting.
+    ///
+    /// # Errors
+    /// When something still waits after `within`.
+    pub async fn settled(&self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        loop {
+            let (deliveries, events) = self.waiting().await?;
+            if (deliveries, events) == (0, 0) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("still waiting after {within:?}: {deliveries} deliveries and {events} events");
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// How many deliveries and how many events wait. The deliveries are counted first: a delivered event is in the
+    /// inbox before it stops being a waiting delivery.
+    async fn waiting(&self) -> Result<(i64, i64)> {
+        let deliveries = count(
+            &self.emitter,
+            "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'pending'",
+        )
+        .await?;
+        let events = count(
+            &self.receiver,
+            "SELECT COUNT(*) AS n FROM inbox WHERE status = 'accepted'",
+        )
+        .await?;
+        Ok((deliveries, events))
+    }
+
+    /// Closes both.
+    pub async fn close(self) {
+        self.emitter.close().await;
+        self.receiver.close().await;
+    }
+}
+
+async fn count(db: &Db, sql: &'static str) -> Result<i64> {
+    let rows = db
+        .read("count", move |tx| {
+            Box::pin(async move { tx.query(sql, vec![]).await })
+        })
+        .await?;
+    rows.first().map_or(Ok(0), |row| Ok(row.get("n")?))
+}
+
+fn api(service: Option<&Running>) -> String {
+    let address = service.expect("a world runs until it is stopped").address;
+    format!("http://{address}{BASE_PATH}")
+}
+
+/// A secret that nobody knows.
+pub fn fresh_secret() -> SecretList {
+    let mut bytes = [0; 32];
+    SystemEntropy.fill(&mut bytes);
+    Secret::encode(&bytes).parse().expect("32 bytes make a secret")
+}
+
+fn http(port: u16) -> HttpArgs {
+    HttpArgs {
+        app_host: "127.0.0.1".to_owned(),
+        app_port: port,
+        app_base_path: BASE_PATH.to_owned(),
+        http_connections: HTTP_CONNECTIONS,
+        http_body_bytes: HTTP_BODY_BYTES,
+    }
+}
+
+fn emitter_config(settings: &Settings, endpoint: EndpointConfig) -> pms_emitter::Config {
+    pms_emitter::Config {
+        http: http(settings.emitter_port),
+        database: settings.emitter_database.clone(),
+        endpoint: Some(endpoint),
+        delivery: DeliveryConfig {
+            schedule: pms_emitter::dispatch::Schedule::default(),
+            timeout: DELIVERY_TIMEOUT,
+            concurrency: DELIVERY_CONCURRENCY,
+            breaker_failures: BREAKER_FAILURES,
+            breaker_open: BREAKER_OPEN,
+        },
+    }
+}
+
+fn receiver_config(settings: &Settings, secrets: SecretList) -> crm_receiver::config::Config {
+    crm_receiver::config::Config {
+        http: http(settings.receiver_port),
+        database: settings.receiver_database.clone(),
+        secrets,
+        max_skew_seconds: SKEW_SECONDS_MAX,
+        ingest: IngestLimits {
+            batch_rows: INGEST_BATCH_ROWS,
+            batch_bytes: INGEST_BATCH_BYTES,
+            queue: INGEST_QUEUE,
+            seen_entries: SEEN_ENTRIES,
+        },
+    }
+}
