@@ -1,17 +1,32 @@
 //! The composition root: from a [`Config`] to a service that runs until it is stopped.
 
-use crate::config::Config;
+use crate::config::{Config, DeliveryConfig, EndpointConfig};
+use crate::digest_key;
+use crate::dispatch::attempt::AGENT;
+use crate::dispatch::{BreakerChanges, Dispatcher, DispatcherParts, Sender};
+use crate::domain::guest_document::DigestKey;
 use crate::http::{Api, router};
-use crate::store::{ENV_ENDPOINT, EndpointSettings, MIGRATIONS, Store};
+use crate::store::{BREAKER_HISTORY_MAX, ENV_ENDPOINT, EndpointSettings, MIGRATIONS, Store};
 use contract::{Clock, UnixMillis};
+use kit::breaker::{Breaker, BreakerSettings, OPEN_MAX, OnChange};
 use kit::config::ConfigError;
 use kit::db::{Db, DbError, DbSettings, MigrateError, migrate};
+use kit::egress::Egress;
 use kit::http::{Server, serve};
+use kit::idempotency::Idempotency;
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::random::{Entropy, Ids, SystemClock, SystemEntropy};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpListener;
+
+/// How often expired idempotency keys are looked for, and how many are removed at once.
+const PURGE_EVERY: Duration = Duration::from_secs(600);
+const PURGE_ROWS: u32 = 500;
+
+/// What a probe may take beyond its attempt's deadline: the end of an answer's body.
+const PROBE_SLACK: Duration = Duration::from_secs(2);
 
 /// What a service takes from outside beside its configuration: tests bring their own.
 #[derive(Clone)]
@@ -34,6 +49,9 @@ pub enum StartError {
     /// The tables cannot be brought up to date.
     #[error("DATABASE_URL: {0}")]
     Migrate(#[from] MigrateError),
+    /// The HTTP client cannot be built.
+    #[error("the HTTP client cannot be built: {0}")]
+    Egress(String),
 }
 
 /// An emitter that is bound to its port and whose tables are up to date.
@@ -43,6 +61,9 @@ pub struct App {
     address: SocketAddr,
     store: Store,
     server: Server,
+    idempotency: Arc<Idempotency>,
+    /// None without a URL.
+    dispatcher: Option<Dispatcher>,
 }
 
 impl Runtime {
@@ -100,7 +121,10 @@ impl App {
     pub async fn build(config: Config, runtime: Runtime) -> Result<Self, StartError> {
         let store = open_store(&config, &runtime, true).await?;
         let settings = EndpointSettings {
-            url: config.endpoint.as_ref().map(|endpoint| endpoint.url.clone()),
+            url: config
+                .endpoint
+                .as_ref()
+                .map(|endpoint| endpoint.url.as_str().to_owned()),
             retry_schedule: None,
             first_wait: config.delivery.schedule.first_wait(),
         };
@@ -111,19 +135,29 @@ impl App {
         let address = listener
             .local_addr()
             .map_err(|error| ConfigError::new("APP_PORT", error.to_string()))?;
+        let (db, clock) = (store.db().clone(), Arc::clone(&runtime.clock));
+        let idempotency = Arc::new(Idempotency::new(db, clock, Arc::clone(&runtime.entropy)));
         let api = Api {
             store: store.clone(),
             clock: Arc::clone(&runtime.clock),
             ids: runtime.ids(),
+            idempotency: Arc::clone(&idempotency),
+            digest_key: Arc::new(digest_key(&config, &runtime)?),
             base_path: config.http.app_base_path.as_str().into(),
         };
         let server = Server::new(router(&api), runtime.ids(), config.http.body_limits());
+        let dispatcher = match &config.endpoint {
+            Some(endpoint) => Some(dispatcher(endpoint, &config.delivery, &store, &runtime)?),
+            None => None,
+        };
         Ok(Self {
             config,
             listener,
             address,
             store,
             server,
+            idempotency,
+            dispatcher,
         })
     }
 
@@ -146,8 +180,103 @@ impl App {
             "http",
             serve(self.listener, self.server, settings, lifecycle.clone()),
         );
+        if let Some(dispatcher) = self.dispatcher {
+            lifecycle.spawn("dispatcher", dispatcher.run(lifecycle.clone()));
+        }
+        lifecycle.spawn("idempotency", purge(self.idempotency, lifecycle.clone()));
         let ended = lifecycle.run_until_stopped(STOP_GRACE).await;
         self.store.db.close().await;
         ended
     }
+}
+
+fn digest_key(config: &Config, runtime: &Runtime) -> Result<DigestKey, ConfigError> {
+    if let Some(key) = &config.document_digest_key {
+        return Ok(key.clone());
+    }
+    digest_key::read_or_make(&config.data_folder, runtime.entropy.as_ref()).map_err(|error| {
+        let folder = config.data_folder.display();
+        ConfigError::new(
+            "DOCUMENT_DIGEST_KEY",
+            format!("it is not set, and none can be kept in {folder}: {error}"),
+        )
+    })
+}
+
+/// Forgets idempotency keys that have expired, in small portions.
+async fn purge(idempotency: Arc<Idempotency>, lifecycle: Lifecycle) {
+    loop {
+        tokio::select! {
+            () = lifecycle.stopping() => return,
+            () = tokio::time::sleep(PURGE_EVERY) => {}
+        }
+        loop {
+            match idempotency.purge(PURGE_ROWS).await {
+                Ok(0) => break,
+                Ok(_) if lifecycle.is_stopping() => return,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(error = %error, "expired idempotency keys stay for now");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The dispatcher of the environment's endpoint, with its breaker.
+fn dispatcher(
+    endpoint: &EndpointConfig,
+    delivery: &DeliveryConfig,
+    store: &Store,
+    runtime: &Runtime,
+) -> Result<Dispatcher, StartError> {
+    let egress = Egress::new(AGENT).map_err(|error| StartError::Egress(error.to_string()))?;
+    let breaker_changes = BreakerChanges::default();
+    let settings = BreakerSettings {
+        failures: delivery.breaker_failures,
+        open_first: delivery.breaker_open,
+        open_max: OPEN_MAX,
+        probe_deadline: delivery.timeout + PROBE_SLACK,
+        ramp_limit: u32::try_from(delivery.concurrency).unwrap_or(u32::MAX),
+    };
+    let (clock, entropy) = (Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
+    let breaker = Breaker::new(settings, clock, entropy, on_change(&breaker_changes));
+    let sender = Sender {
+        egress,
+        clock: Arc::clone(&runtime.clock),
+        entropy: Arc::clone(&runtime.entropy),
+        secrets: endpoint.secrets.clone(),
+        schedule: delivery.schedule.clone(),
+        deadline: delivery.timeout,
+    };
+    Ok(Dispatcher::new(DispatcherParts {
+        store: store.clone(),
+        endpoint: ENV_ENDPOINT,
+        sender: Arc::new(sender),
+        breaker,
+        breaker_changes,
+        ids: runtime.ids(),
+        clock: Arc::clone(&runtime.clock),
+        concurrency: delivery.concurrency,
+    }))
+}
+
+/// Logs the breaker's changes, and keeps them for the dispatcher to write; the oldest go when nobody does.
+fn on_change(changes: &BreakerChanges) -> OnChange {
+    let changes = Arc::clone(changes);
+    Arc::new(move |change| {
+        tracing::warn!(
+            endpoint.id = ENV_ENDPOINT,
+            from = change.from.as_str(),
+            to = change.to.as_str(),
+            reason = %change.reason,
+            "breaker"
+        );
+        let mut changes = changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if changes.len() == BREAKER_HISTORY_MAX {
+            changes.pop_front();
+        }
+        changes.push_back(change.clone());
+    })
 }

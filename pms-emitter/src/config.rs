@@ -1,10 +1,13 @@
 //! What the environment and the flags say, as plain values. Nothing else of this service reads either.
 
 use crate::dispatch::Schedule;
+use crate::domain::guest_document::{DigestKey, InvalidDigestKey};
 use clap::{Args, Parser, Subcommand, value_parser};
 use contract::{SecretList, UnixMillis};
 use kit::config::{ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, parse_or_exit};
 use kit::db::DatabaseUrl;
+use kit::egress::TargetUrl;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What this service has when nothing is said.
@@ -12,6 +15,9 @@ pub const DEFAULTS: Defaults = Defaults {
     port: "4001",
     database_url: "sqlite://data/pms.db",
 };
+
+/// The data folder beside a MySQL database; beside a SQLite file it is that file's own.
+const DATA_FOLDER: &str = "data";
 
 /// Everything that a running emitter is told.
 #[derive(Clone, Debug)]
@@ -24,13 +30,17 @@ pub struct Config {
     pub endpoint: Option<EndpointConfig>,
     /// How deliveries are made.
     pub delivery: DeliveryConfig,
+    /// Keys the digests of documents; none: a key of its own is made in `data_folder`.
+    pub document_digest_key: Option<DigestKey>,
+    /// Where a key that is made here is kept.
+    pub data_folder: PathBuf,
 }
 
 /// The endpoint of `CRM_WEBHOOK_URL`. Its secrets are kept in memory alone.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
     /// The operator's word, so it may be a private address.
-    pub url: String,
+    pub url: TargetUrl,
     /// Every request is signed with all of them.
     pub secrets: SecretList,
 }
@@ -76,6 +86,10 @@ struct Cli {
     database: DatabaseArgs,
     #[command(flatten)]
     delivery: DeliveryArgs,
+    /// Keys the digests of guests' documents, the same for emitters whose guests shall match; made in the data folder
+    /// when not set
+    #[arg(long, env = "DOCUMENT_DIGEST_KEY", hide_env_values = true, value_parser = digest_key)]
+    document_digest_key: Option<DigestKey>,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -99,7 +113,7 @@ enum CommandArgs {
 struct DeliveryArgs {
     /// Where events are delivered; without it they are kept, and no delivery is made
     #[arg(long, env = "CRM_WEBHOOK_URL", hide_env_values = true)]
-    crm_webhook_url: Option<String>,
+    crm_webhook_url: Option<TargetUrl>,
     /// The secrets that sign, separated by spaces; required with CRM_WEBHOOK_URL
     #[arg(long, env = "CRM_WEBHOOK_SECRET", hide_env_values = true)]
     crm_webhook_secret: Option<SecretList>,
@@ -152,9 +166,13 @@ impl Cli {
                 ));
             }
         };
+        let database = self.database.url(DEFAULTS)?;
+        let folder = database.sqlite_path().and_then(Path::parent);
         Ok(Config {
             http: self.http.clone(),
-            database: self.database.url(DEFAULTS)?,
+            document_digest_key: self.document_digest_key.clone(),
+            data_folder: folder.unwrap_or(Path::new(DATA_FOLDER)).to_owned(),
+            database,
             endpoint,
             delivery: DeliveryConfig {
                 schedule: delivery.delivery_retry_schedule.clone(),
@@ -165,6 +183,10 @@ impl Cli {
             },
         })
     }
+}
+
+fn digest_key(text: &str) -> Result<DigestKey, InvalidDigestKey> {
+    text.parse()
 }
 
 fn instant(text: &str) -> Result<UnixMillis, &'static str> {

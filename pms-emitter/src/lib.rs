@@ -8,6 +8,7 @@
 
 pub mod app;
 pub mod config;
+mod digest_key;
 pub mod dispatch;
 pub mod domain;
 pub mod http;

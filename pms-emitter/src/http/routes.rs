@@ -1,9 +1,11 @@
 //! The route table: one line for each endpoint.
 
 use super::webhook_status;
+use crate::domain::guest_document::DigestKey;
 use crate::store::Store;
 use contract::Clock;
 use kit::http::{Endpoint, Router, get};
+use kit::idempotency::Idempotency;
 use kit::random::Ids;
 use std::sync::Arc;
 
@@ -16,6 +18,10 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     /// Makes ids.
     pub ids: Ids,
+    /// The answers of idempotency keys.
+    pub idempotency: Arc<Idempotency>,
+    /// Keys the digests of documents.
+    pub digest_key: Arc<DigestKey>,
     /// What every path begins with, as `Location` headers need it; empty for the root.
     pub base_path: Arc<str>,
 }

@@ -19,6 +19,9 @@ pub const BACKFILL_BATCH: usize = 500;
 /// Transitions of its breaker that an endpoint keeps.
 pub const BREAKER_HISTORY_MAX: usize = 100;
 
+/// The state of a breaker that lets everything through.
+const CLOSED: &str = "closed";
+
 /// What the environment says about its endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointSettings {
@@ -105,7 +108,10 @@ async fn configure(
     now: UnixMillis,
 ) -> Result<(), DbError> {
     let row = tx
-        .query_one("SELECT subscribed FROM endpoints WHERE id = ?", params![id])
+        .query_one(
+            "SELECT subscribed, breaker_state FROM endpoints WHERE id = ?",
+            params![id],
+        )
         .await?;
     let was_subscribed = match &row {
         Some(row) => row.get::<bool>("subscribed")?,
@@ -117,6 +123,19 @@ async fn configure(
             params![id, now, now, now],
         )
         .await?;
+    }
+    let state = row.map(|row| row.get::<String>("breaker_state")).transpose()?;
+    if let Some(from) = state.filter(|state| state != CLOSED) {
+        // A breaker lives in memory, and begins closed.
+        let (to, reason) = (CLOSED.to_owned(), "restarted".to_owned());
+        let change = BreakerChange {
+            id: format!("restarted_{}", now.0),
+            at: now,
+            from,
+            to,
+            reason,
+        };
+        keep_breaker_changes(tx, id, &[change]).await?;
     }
     let subscribed = settings.url.is_some();
     tx.execute(

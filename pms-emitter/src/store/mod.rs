@@ -13,6 +13,7 @@ pub(crate) mod listing;
 pub mod outbox;
 pub(crate) mod properties;
 pub mod reservation_guests;
+mod settlement_records;
 mod settlements;
 mod status;
 

@@ -5,18 +5,14 @@
 //! rows than that, the batch is rolled back and settled one by one, so that each row's own answer decides.
 
 use super::claims::{DeliveryRef, Subject, listed};
+use super::settlement_records::{disabled_entry, entry, keep_attempts, keep_news};
 use super::{BATCH_MAX, Store};
 use contract::UnixMillis;
 use kit::audit::{self, AuditEntry};
-use kit::db::{DbError, Params, Tx, placeholders};
+use kit::db::{DbError, Tx};
 use kit::params;
 use std::collections::BTreeMap;
-
-/// Columns of `delivery_attempts`.
-const ATTEMPT_COLUMNS: usize = 7;
-
-/// What the audit entries name as their actor.
-const ACTOR: &str = "dispatcher";
+use std::sync::Arc;
 
 /// One delivery after its attempt.
 #[derive(Clone, Debug)]
@@ -62,12 +58,20 @@ pub enum Verdict {
 }
 
 /// What a batch says about its endpoint beside its deliveries.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EndpointNews {
     /// Nothing is sent before this instant.
     pub paused_until: Option<UnixMillis>,
     /// Nothing is sent until it is enabled again, for this reason.
     pub disabled: Option<&'static str>,
+}
+
+impl EndpointNews {
+    /// Both: the longer pause, and the first reason.
+    pub fn merge(&mut self, other: Self) {
+        self.paused_until = self.paused_until.max(other.paused_until);
+        self.disabled = self.disabled.or(other.disabled);
+    }
 }
 
 /// What a batch really settled.
@@ -90,13 +94,13 @@ impl Store {
     pub async fn settle(
         &self,
         endpoint: &'static str,
-        batch: Vec<Settlement>,
+        batch: Arc<[Settlement]>,
         news: EndpointNews,
         now: UnixMillis,
     ) -> Result<Settled, DbError> {
         debug_assert!(batch.len() <= BATCH_MAX);
         let together = self
-            .settle_in(endpoint, batch.clone(), news.clone(), now, How::Together)
+            .settle_in(endpoint, Arc::clone(&batch), news, now, How::Together)
             .await?;
         match together {
             Some(settled) => Ok(settled),
@@ -110,7 +114,7 @@ impl Store {
     async fn settle_in(
         &self,
         endpoint: &'static str,
-        batch: Vec<Settlement>,
+        batch: Arc<[Settlement]>,
         news: EndpointNews,
         now: UnixMillis,
         how: How,
@@ -119,7 +123,7 @@ impl Store {
             .transaction_or_find(
                 "settle_deliveries",
                 move |tx| {
-                    let (batch, news) = (batch.clone(), news.clone());
+                    let batch = Arc::clone(&batch);
                     Box::pin(async move { settle(tx, endpoint, &batch, &news, now, how).await })
                 },
                 |_| Box::pin(async { Ok(None) }),
@@ -164,16 +168,7 @@ async fn settle(
         .iter()
         .filter_map(|settlement| entry(settlement, endpoint, now))
         .collect();
-    if let Some(reason) = news.disabled {
-        let outcome = Some(reason.into());
-        let (actor, source) = (Some(ACTOR.to_owned()), Some(endpoint.to_owned()));
-        entries.push(AuditEntry {
-            outcome,
-            actor,
-            source,
-            ..AuditEntry::new("endpoint_disabled", now)
-        });
-    }
+    entries.extend(news.disabled.map(|reason| disabled_entry(reason, endpoint, now)));
     audit::append(tx, &entries).await?;
     let settled = Settled {
         delivered: ours
@@ -282,105 +277,4 @@ async fn settle_one(
         )
         .await?;
     Ok(matched == 1)
-}
-
-async fn keep_attempts(tx: &mut Tx, endpoint: &str, settlements: &[&Settlement]) -> Result<(), DbError> {
-    let made: Vec<_> = settlements
-        .iter()
-        .filter_map(|settlement| {
-            Some((
-                settlement.delivery.event_id.as_str(),
-                settlement.attempt.as_ref()?,
-            ))
-        })
-        .collect();
-    let mut rest = made.as_slice();
-    for size in [64, 16, 4, 1] {
-        while rest.len() >= size {
-            let (rows, later) = rest.split_at(size);
-            let mut values = Params::with_capacity(size * ATTEMPT_COLUMNS);
-            for (event_id, attempt) in rows {
-                values.extend(params![
-                    endpoint,
-                    *event_id,
-                    attempt.number,
-                    attempt.at,
-                    attempt.duration_ms
-                ]);
-                values.extend(params![attempt.status, attempt.error.clone()]);
-            }
-            let sql = format!(
-                "INSERT INTO delivery_attempts (endpoint_id, event_id, number, at, duration_ms, status, error)
-                 VALUES {}",
-                placeholders(size, ATTEMPT_COLUMNS)
-            );
-            tx.execute(&sql, values).await?;
-            rest = later;
-        }
-    }
-    Ok(())
-}
-
-/// Retries are no effect: their record is the attempt.
-fn entry(settlement: &Settlement, endpoint: &str, now: UnixMillis) -> Option<AuditEntry> {
-    let (action, outcome) = match &settlement.verdict {
-        Verdict::Delivered => ("delivered", None),
-        Verdict::Dead(why) => ("dead", Some(why.clone().into())),
-        Verdict::Again(_) | Verdict::Kept | Verdict::Deferred => return None,
-    };
-    let subject = settlement.subject.clone();
-    Some(AuditEntry {
-        outcome,
-        actor: Some(ACTOR.to_owned()),
-        source: Some(endpoint.to_owned()),
-        event_id: Some(settlement.delivery.event_id.to_string()),
-        property_id: subject.property_id,
-        entity_kind: subject.entity_kind,
-        entity_id: subject.entity_id,
-        entity_version: subject.entity_version,
-        correlation_id: subject.correlation_id,
-        ..AuditEntry::new(action, now)
-    })
-}
-
-async fn keep_news(
-    tx: &mut Tx,
-    endpoint: &str,
-    settlements: &[&Settlement],
-    settled: Settled,
-    news: &EndpointNews,
-    now: UnixMillis,
-) -> Result<(), DbError> {
-    let failed =
-        settlements
-            .iter()
-            .rev()
-            .find_map(|settlement| match (&settlement.verdict, &settlement.attempt) {
-                (Verdict::Delivered, _) => None,
-                (Verdict::Dead(why), _) => Some(why.clone()),
-                (_, attempt) => attempt.as_ref()?.error.clone(),
-            });
-    if settled.delivered > 0 {
-        tx.execute(
-            "UPDATE endpoints SET delivered = delivered + ?, last_success_at = ? WHERE id = ?",
-            params![settled.delivered as u64, now, endpoint],
-        )
-        .await?;
-    }
-    if let Some(error) = failed {
-        tx.execute(
-            "UPDATE endpoints SET last_error = ?, last_error_at = ? WHERE id = ?",
-            params![error, now, endpoint],
-        )
-        .await?;
-    }
-    if news.paused_until.is_some() || news.disabled.is_some() {
-        tx.execute(
-            "UPDATE endpoints SET paused_until = COALESCE(?, paused_until),
-                 disabled_reason = COALESCE(?, disabled_reason), updated_at = ? WHERE id = ?",
-            params![news.paused_until, news.disabled, now, endpoint],
-        )
-        .await?;
-    }
-    Ok(())
 }

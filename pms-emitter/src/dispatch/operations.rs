@@ -1,0 +1,248 @@
+//! The database's side of a dispatcher: claims, settlements, the breaker's history, and catching up with the log.
+//!
+//! Each runs in a task of its own, at most one of a kind. A failure is told once, waited out and tried again; what was
+//! to be settled stays in hand meanwhile.
+
+use super::attempt::{Route, deferred};
+use super::schedule::AHEAD_MAX;
+use super::worker::{Dispatcher, InHand, LEASE_SLACK};
+use crate::store::{
+    BATCH_MAX, BreakerChange, ClaimRequest, Claimed, EndpointNews, Settled, Settlement, Target,
+};
+use kit::breaker::Change;
+use kit::db::DbError;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinError;
+use tokio::time::Instant;
+
+/// How long a failed operation waits before it is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long an endpoint whose row cannot be read is left alone.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(10);
+/// Characters of a reason that the history keeps.
+const REASON_LEN_MAX: usize = 255;
+
+/// An operation that has ended.
+pub(super) enum Done {
+    Claimed {
+        asked: usize,
+        since: Instant,
+        answer: Result<Claimed, DbError>,
+    },
+    Settled {
+        batch: Arc<[Settlement]>,
+        news: EndpointNews,
+        answer: Result<Settled, DbError>,
+    },
+    Kept(Result<(), DbError>),
+    Backfilled(Result<bool, DbError>),
+}
+
+impl Dispatcher {
+    pub(super) fn begin_operations(&mut self, now: Instant) {
+        self.begin_settling(now);
+        self.begin_keeping();
+        self.begin_claiming(now);
+        self.begin_backfilling(now);
+    }
+
+    fn begin_claiming(&mut self, now: Instant) {
+        if self.busy.claiming {
+            return;
+        }
+        let asked = self.wanted(now).min(BATCH_MAX);
+        if asked == 0 {
+            return;
+        }
+        let request = ClaimRequest {
+            endpoint: self.parts.endpoint,
+            token: self.parts.ids.new_id("clm"),
+            now: self.parts.clock.now(),
+            lease: self.parts.sender.deadline + LEASE_SLACK,
+            ahead_max: AHEAD_MAX,
+            limit: asked,
+        };
+        (self.look, self.claim_at, self.busy.claiming) = (false, None, true);
+        let store = self.parts.store.clone();
+        self.operations.spawn(async move {
+            let answer = store.claim(request).await;
+            Done::Claimed {
+                asked,
+                since: now,
+                answer,
+            }
+        });
+    }
+
+    fn begin_settling(&mut self, now: Instant) {
+        let nothing = self.finished.is_empty() && self.news == EndpointNews::default();
+        if self.busy.settling || nothing || self.settle_at.is_some_and(|at| at > now) {
+            return;
+        }
+        let batch: Arc<[Settlement]> = self
+            .finished
+            .drain(..self.finished.len().min(BATCH_MAX))
+            .collect();
+        let news = std::mem::take(&mut self.news);
+        (self.settle_at, self.busy.settling) = (None, true);
+        let (store, endpoint, at) = (
+            self.parts.store.clone(),
+            self.parts.endpoint,
+            self.parts.clock.now(),
+        );
+        self.operations.spawn(async move {
+            let answer = store.settle(endpoint, Arc::clone(&batch), news, at).await;
+            Done::Settled { batch, news, answer }
+        });
+    }
+
+    /// History is for people: what cannot be written now is not waited for.
+    fn begin_keeping(&mut self) {
+        if self.busy.keeping {
+            return;
+        }
+        let changes: Vec<BreakerChange> = self
+            .take_breaker_changes()
+            .into_iter()
+            .map(|change| kept(self.parts.ids.new_id("brk"), &change))
+            .collect();
+        if changes.is_empty() {
+            return;
+        }
+        self.busy.keeping = true;
+        let (store, endpoint) = (self.parts.store.clone(), self.parts.endpoint);
+        self.operations
+            .spawn(async move { Done::Kept(store.keep_breaker_changes(endpoint, changes).await) });
+    }
+
+    fn begin_backfilling(&mut self, now: Instant) {
+        if !self.behind || self.busy.backfilling || self.claim_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.busy.backfilling = true;
+        let (store, endpoint) = (self.parts.store.clone(), self.parts.endpoint);
+        self.operations
+            .spawn(async move { Done::Backfilled(store.backfill(endpoint).await) });
+    }
+
+    pub(super) fn done(&mut self, ended: Result<Done, JoinError>) {
+        match ended {
+            Ok(Done::Claimed { asked, since, answer }) => {
+                self.busy.claiming = false;
+                self.claimed(asked, since, answer);
+            }
+            Ok(Done::Settled { batch, news, answer }) => {
+                self.busy.settling = false;
+                self.settled(&batch, news, answer);
+            }
+            Ok(Done::Kept(answer)) => {
+                self.busy.keeping = false;
+                if let Err(error) = answer {
+                    self.failed(&error);
+                }
+            }
+            Ok(Done::Backfilled(answer)) => {
+                self.busy.backfilling = false;
+                match answer {
+                    Ok(more) => (self.behind, self.look) = (more, true),
+                    Err(error) => {
+                        self.failed(&error);
+                        self.claim_at = Some(Instant::now() + PAUSE);
+                    }
+                }
+            }
+            // The store answers its own panics, so this is none; what was claimed is taken over after its lease.
+            Err(error) => tracing::error!(error = %error, "an operation of the dispatcher failed"),
+        }
+    }
+
+    fn claimed(&mut self, asked: usize, since: Instant, answer: Result<Claimed, DbError>) {
+        match answer {
+            Ok(Claimed::Deliveries(target, claims)) => {
+                self.outage = false;
+                // As many as asked for: there may be more.
+                self.look |= claims.len() == asked;
+                let Some(route) = read(&target) else {
+                    tracing::error!(
+                        endpoint.id = self.parts.endpoint,
+                        "the endpoint's row cannot be read"
+                    );
+                    self.finished.extend(claims.into_iter().map(deferred));
+                    (self.look, self.claim_at) = (true, Some(Instant::now() + UNREADABLE_PAUSE));
+                    return;
+                };
+                let route = Arc::new(route);
+                let held = claims.into_iter().map(|claim| InHand {
+                    claim,
+                    route: Arc::clone(&route),
+                    since,
+                });
+                self.ready.extend(held);
+            }
+            Ok(Claimed::Paused(_) | Claimed::Inactive) => self.outage = false,
+            Err(error) => {
+                self.failed(&error);
+                (self.look, self.claim_at) = (true, Some(Instant::now() + PAUSE));
+            }
+        }
+    }
+
+    fn settled(&mut self, batch: &[Settlement], news: EndpointNews, answer: Result<Settled, DbError>) {
+        match answer {
+            Ok(settled) => {
+                self.outage = false;
+                self.holding = self.news != EndpointNews::default();
+                if settled.lost > 0 {
+                    tracing::warn!(
+                        lost = settled.lost,
+                        "deliveries had been taken over by another claim"
+                    );
+                }
+            }
+            Err(error) => {
+                self.failed(&error);
+                self.finished.splice(..0, batch.iter().cloned());
+                self.news.merge(news);
+                self.settle_at = Some(Instant::now() + PAUSE);
+            }
+        }
+    }
+
+    /// Told once for each outage.
+    fn failed(&mut self, error: &DbError) {
+        if !self.outage {
+            tracing::warn!(error = %error, "delivery waits for the database");
+        }
+        self.outage = true;
+    }
+}
+
+/// None when the row holds what was never checked: nothing is sent to a guess.
+fn read(target: &Target) -> Option<Route> {
+    let schedule = target
+        .retry_schedule
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .ok()?;
+    Some(Route {
+        url: target.url.parse().ok()?,
+        schedule,
+    })
+}
+
+fn kept(id: String, change: &Change) -> BreakerChange {
+    BreakerChange {
+        id,
+        at: change.at,
+        from: change.from.as_str().to_owned(),
+        to: change.to.as_str().to_owned(),
+        reason: change
+            .reason
+            .chars()
+            .filter(char::is_ascii)
+            .take(REASON_LEN_MAX)
+            .collect(),
+    }
+}

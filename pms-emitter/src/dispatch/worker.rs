@@ -1,0 +1,286 @@
+//! The dispatcher of one endpoint: one step and a thin loop.
+//!
+//! A pipeline, not a batch: attempts run on their own, up to a bound, while the next claim and the last settlement are
+//! under way, so a slow answer holds up nobody else. At most one claim and one settlement are in the database at a
+//! time; what waits meanwhile goes together, which is what makes it fast. `operations` holds the database's side.
+
+use super::attempt::{Attempted, Route, Sender, deferred};
+use super::operations::Done;
+use crate::store::{BATCH_MAX, Claim, EndpointNews, Settlement, Store};
+use contract::Clock;
+use kit::breaker::{Admit, Breaker, Change, State};
+use kit::lifecycle::Lifecycle;
+use kit::random::Ids;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+/// How long a claim may wait in hand for its attempt: its lease is this and the attempt's deadline.
+pub const LEASE_SLACK: Duration = Duration::from_secs(15);
+/// How often it looks for what is due without being woken: retries, and what other replicas committed.
+const TICK: Duration = Duration::from_millis(500);
+/// Settlements that wait for the database before attempts stop.
+const FINISHED_MAX: usize = 4 * BATCH_MAX;
+
+/// Changes of the breaker that are not written yet, oldest first.
+pub type BreakerChanges = Arc<Mutex<VecDeque<Change>>>;
+
+/// What a dispatcher is made of.
+pub struct DispatcherParts {
+    /// The tables.
+    pub store: Store,
+    /// Whose deliveries.
+    pub endpoint: &'static str,
+    /// Makes attempts.
+    pub sender: Arc<Sender>,
+    /// Guards the endpoint.
+    pub breaker: Breaker,
+    /// Filled by the breaker.
+    pub breaker_changes: BreakerChanges,
+    /// Makes tokens.
+    pub ids: Ids,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Attempts at once.
+    pub concurrency: usize,
+}
+
+/// Delivers what is due to one endpoint.
+///
+/// Invariant: what it holds is bounded: `ready` by a claim and the low-water mark, attempts by `concurrency`,
+/// `finished` by [`FINISHED_MAX`] and the attempts.
+pub struct Dispatcher {
+    pub(super) parts: DispatcherParts,
+    /// Claimed, and not begun.
+    pub(super) ready: VecDeque<InHand>,
+    attempts: JoinSet<Attempted>,
+    /// To be settled.
+    pub(super) finished: Vec<Settlement>,
+    pub(super) news: EndpointNews,
+    /// A pause or a 410 is not committed yet: nothing is claimed or sent until it is.
+    pub(super) holding: bool,
+    /// Operations of the database under way, at most one of each kind.
+    pub(super) operations: JoinSet<Done>,
+    pub(super) busy: Busy,
+    /// There may be something due.
+    pub(super) look: bool,
+    /// Events of the log may lack their delivery.
+    pub(super) behind: bool,
+    /// Not before this: the breaker is open, or the database is gone.
+    pub(super) claim_at: Option<Instant>,
+    pub(super) settle_at: Option<Instant>,
+    pub(super) outage: bool,
+    draining: bool,
+}
+
+/// Which operations are under way.
+#[derive(Default)]
+pub(super) struct Busy {
+    pub claiming: bool,
+    pub settling: bool,
+    pub keeping: bool,
+    pub backfilling: bool,
+}
+
+/// A claim that waits for its attempt.
+pub(super) struct InHand {
+    pub claim: Claim,
+    pub route: Arc<Route>,
+    pub since: Instant,
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Something ended, or something may be due.
+    Worked,
+    /// Nothing is under way, and nothing was due when it last looked.
+    Idle,
+}
+
+impl Dispatcher {
+    /// A dispatcher that looks as soon as it steps.
+    pub fn new(parts: DispatcherParts) -> Self {
+        Self {
+            parts,
+            ready: VecDeque::new(),
+            attempts: JoinSet::new(),
+            finished: Vec::new(),
+            news: EndpointNews::default(),
+            holding: false,
+            operations: JoinSet::new(),
+            busy: Busy::default(),
+            look: true,
+            behind: true,
+            claim_at: None,
+            settle_at: None,
+            outage: false,
+            draining: false,
+        }
+    }
+
+    /// Steps until a stop; then finishes the attempts in flight, settles them and gives the rest back.
+    pub async fn run(mut self, lifecycle: Lifecycle) {
+        loop {
+            // A step only begins things and waits: cutting its wait loses nothing.
+            tokio::select! {
+                biased;
+                () = lifecycle.stopping() => break,
+                step = self.step() => if step == Step::Worked { continue },
+            }
+            tokio::select! {
+                biased;
+                () = lifecycle.stopping() => break,
+                () = self.wake() => {}
+            }
+        }
+        self.draining = true;
+        loop {
+            self.begin();
+            let unsettled = !self.finished.is_empty() && self.settle_at.is_none();
+            if self.attempts.is_empty() && self.operations.is_empty() && !unsettled {
+                break;
+            }
+            self.wait_for_one().await;
+        }
+    }
+
+    /// Begins whatever can begin, then waits until one thing has ended.
+    pub async fn step(&mut self) -> Step {
+        self.begin();
+        if self.attempts.is_empty() && self.operations.is_empty() {
+            return Step::Idle;
+        }
+        self.wait_for_one().await;
+        Step::Worked
+    }
+
+    fn begin(&mut self) {
+        let now = Instant::now();
+        self.give_back_stale(now);
+        self.begin_attempts();
+        self.begin_operations(now);
+    }
+
+    /// A claim that waited too long would outlive its lease in its attempt.
+    fn give_back_stale(&mut self, now: Instant) {
+        while self
+            .ready
+            .front()
+            .is_some_and(|first| now.duration_since(first.since) > LEASE_SLACK)
+        {
+            self.finished
+                .extend(self.ready.pop_front().map(|stale| deferred(stale.claim)));
+        }
+    }
+
+    fn give_back_all(&mut self) {
+        self.finished
+            .extend(self.ready.drain(..).map(|held| deferred(held.claim)));
+    }
+
+    fn begin_attempts(&mut self) {
+        if self.draining || self.holding {
+            return self.give_back_all();
+        }
+        while !self.ready.is_empty()
+            && self.attempts.len() < self.parts.concurrency
+            && self.finished.len() < FINISHED_MAX
+        {
+            let permit = match self.parts.breaker.admit() {
+                Admit::Pass(permit) | Admit::Probe(permit) => permit,
+                Admit::Refused { until } => {
+                    // While a probe or a ramp is under way its end decides; else the open period does.
+                    let open = self.parts.breaker.snapshot().state == State::Open;
+                    if open || self.attempts.is_empty() {
+                        self.give_back_all();
+                        self.claim_at = Some(until);
+                        self.look = true;
+                    }
+                    return;
+                }
+            };
+            if let Some(InHand { claim, route, .. }) = self.ready.pop_front() {
+                let sender = Arc::clone(&self.parts.sender);
+                self.attempts
+                    .spawn(async move { sender.attempt(&route, claim, permit).await });
+            }
+        }
+    }
+
+    /// How many deliveries to claim now; none while enough are in hand, or while the breaker would refuse them.
+    pub(super) fn wanted(&mut self, now: Instant) -> usize {
+        if self.draining || self.holding || !self.look || self.claim_at.is_some_and(|at| at > now) {
+            return 0;
+        }
+        let snapshot = self.parts.breaker.snapshot();
+        let in_hand = self.ready.len() + self.attempts.len();
+        match (snapshot.state, snapshot.ramp) {
+            (State::Closed, None) if self.ready.len() < self.parts.concurrency => BATCH_MAX,
+            (State::Closed, Some(ramp)) => usize::try_from(ramp).unwrap_or(BATCH_MAX).saturating_sub(in_hand),
+            (State::Closed, None) => 0,
+            (State::Open, _) => {
+                let left = snapshot.probe_at.map_or(0, |at| at.0 - self.parts.clock.now().0);
+                if left > 0 {
+                    self.claim_at = Some(now + Duration::from_millis(left.unsigned_abs()));
+                    return 0;
+                }
+                usize::from(self.ready.is_empty())
+            }
+            (State::HalfOpen, _) => usize::from(self.ready.is_empty()),
+        }
+    }
+
+    async fn wait_for_one(&mut self) {
+        let timer = self.timer();
+        let db = self.parts.store.db().clone();
+        tokio::select! {
+            Some(ended) = self.attempts.join_next(), if !self.attempts.is_empty() => self.attempted(ended),
+            Some(ended) = self.operations.join_next(), if !self.operations.is_empty() => self.done(ended),
+            () = db.committed(), if !self.draining => self.look = true,
+            () = sleep_until(timer), if !self.draining => self.look = true,
+        }
+    }
+
+    async fn wake(&mut self) {
+        let timer = self.timer();
+        tokio::select! {
+            () = self.parts.store.db().committed() => {}
+            () = sleep_until(timer) => {}
+        }
+        self.look = true;
+    }
+
+    fn timer(&self) -> Instant {
+        let tick = Instant::now() + TICK;
+        [self.claim_at, self.settle_at]
+            .into_iter()
+            .flatten()
+            .fold(tick, Instant::min)
+    }
+
+    fn attempted(&mut self, ended: Result<Attempted, JoinError>) {
+        match ended {
+            Ok(Attempted { settlement, news }) => {
+                self.finished.push(settlement);
+                self.holding |= news != EndpointNews::default();
+                self.news.merge(news);
+            }
+            // Its lease ends by itself, and it is tried again.
+            Err(error) if error.is_panic() => tracing::error!("a delivery attempt panicked"),
+            Err(_) => {}
+        }
+    }
+
+    /// The breaker's changes that are to be written.
+    pub(super) fn take_breaker_changes(&self) -> Vec<Change> {
+        let mut changes = self
+            .parts
+            .breaker_changes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        changes.drain(..).collect()
+    }
+}
