@@ -3,7 +3,11 @@
 //! A handler parses, asks the domain, calls one store method and answers. Whatever fails becomes an
 //! [`problem::ApiError`], which one `match` maps to a problem.
 
+mod night_audit;
 pub mod problem;
+mod reservation_query;
+mod reservation_writes;
+mod reservations;
 pub mod routes;
 mod webhook_status;
 

@@ -1,10 +1,10 @@
 //! The route table: one line for each endpoint.
 
-use super::webhook_status;
+use super::{night_audit, reservations, webhook_status};
 use crate::domain::guest_document::DigestKey;
 use crate::store::Store;
 use contract::Clock;
-use kit::http::{Endpoint, Router, get};
+use kit::http::{Endpoint, Router, delete, get, patch, post, put};
 use kit::idempotency::Idempotency;
 use kit::random::Ids;
 use std::sync::Arc;
@@ -35,5 +35,13 @@ pub fn router(api: &Api) -> Router {
 fn table(api: &Api) -> Vec<Endpoint> {
     vec![
         get("/guests/webhook/status", api, webhook_status::show),
+        get("/reservations", api, reservations::list),
+        post("/reservations", api, reservations::create),
+        get("/reservations/{id}", api, reservations::show),
+        put("/reservations/{id}", api, reservations::merge),
+        patch("/reservations/{id}", api, reservations::merge),
+        delete("/reservations/{id}", api, reservations::delete),
+        post("/reservations/{id}/{transition}", api, reservations::transition),
+        post("/properties/{id}/night-audit", api, night_audit::run),
     ]
 }

@@ -1,0 +1,118 @@
+//! `/reservations`: list and make, show, change and delete one.
+
+use super::{
+    Api, ApiError,
+    reservation_query::{self, LIST},
+    reservation_writes as writes,
+};
+use crate::domain::{guest_command::take_property, refusal::Refusal, reservation_command::Command};
+use contract::ReservationId;
+use kit::{
+    http::{Request, Response, body::BODY_LEN_MAX, etag, etag::IfMatch, json_body, list::Position, reply},
+    idempotency::{Key, Slot},
+};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// Whom an idempotency key belongs to as long as there are no API keys.
+pub(super) const CALLER: &str = "anyone";
+
+/// `GET /reservations`
+pub async fn list(api: Api, request: Request) -> Result<Response, ApiError> {
+    let query = LIST.parse(request.query())?;
+    let rows = api
+        .store
+        .reservations(&reservation_query::filter(&query)?, &query)
+        .await?;
+    let sort = query.sort.field.name;
+    let page = query.page(
+        rows,
+        |(reservation, _)| match sort {
+            "check_in" => Position::text(reservation.booking.check_in.to_string(), reservation.id.as_str()),
+            "updated_at" => Position::int(reservation.updated_at, reservation.id.as_str()),
+            _ => Position::int(reservation.created_at, reservation.id.as_str()),
+        },
+        |(reservation, business_date)| reservation.view(business_date),
+    );
+    Ok(reply::ok(&page))
+}
+
+/// `POST /reservations`
+pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError> {
+    let key = Key::of(&request)?;
+    let (raw, mut body) = read_object(&mut request).await?;
+    let property_id = take_property(&mut body)?;
+    let context = Arc::clone(&request.context);
+    let (worker, told) = (api.clone(), Arc::clone(&context));
+    let work = |slot| async move { writes::make(&worker, &told, property_id, body, slot).await };
+    Ok(api.idempotency.run(CALLER, &context, key, &raw, work).await?)
+}
+
+/// `GET /reservations/{id}`
+pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
+    let id: ReservationId = request.id("id")?;
+    let found = api.store.reservation(id).await?;
+    let (reservation, property) = found.ok_or(Refusal::NotFound)?;
+    let response = reply::ok(&reservation.view(property.business_date));
+    Ok(etag::with_etag(response, reservation.version))
+}
+
+/// `PUT /reservations/{id}` and `PATCH /reservations/{id}`: both merge.
+pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError> {
+    let id = request.id("id")?;
+    let expected = IfMatch::from_headers(&request.headers)?;
+    let (_, body) = read_object(&mut request).await?;
+    let slot = Slot::without_key();
+    let answer = writes::change(&api, &request.context, id, Command::Merge(body), expected, slot).await?;
+    Ok(answer.into_response())
+}
+
+/// `DELETE /reservations/{id}`
+pub async fn delete(api: Api, request: Request) -> Result<Response, ApiError> {
+    let id = request.id("id")?;
+    let expected = IfMatch::from_headers(&request.headers)?;
+    let slot = Slot::without_key();
+    let answer = writes::change(&api, &request.context, id, Command::Delete, expected, slot).await?;
+    Ok(answer.into_response())
+}
+
+/// `POST /reservations/{id}/{transition}`, which may have no body.
+pub async fn transition(api: Api, mut request: Request) -> Result<Response, ApiError> {
+    let id: ReservationId = request.id("id")?;
+    let key = Key::of(&request)?;
+    let expected = IfMatch::from_headers(&request.headers)?;
+    let (raw, body) = read_optional_object(&mut request).await?;
+    let command = Command::named(request.param("transition"), body).ok_or(Refusal::NotFound)?;
+    let context = Arc::clone(&request.context);
+    let (worker, told) = (api.clone(), Arc::clone(&context));
+    let work = |slot| async move { writes::change(&worker, &told, id, command, expected, slot).await };
+    Ok(api.idempotency.run(CALLER, &context, key, &raw, work).await?)
+}
+
+/// The raw body and the JSON object that it is.
+async fn read_object(request: &mut Request) -> Result<(Vec<u8>, Map<String, Value>), ApiError> {
+    json_body::require_json(&request.headers)?;
+    let raw = request.read_body(BODY_LEN_MAX).await?.to_vec();
+    let object = object_of(&raw)?;
+    Ok((raw, object))
+}
+
+/// As [`read_object`]; no body at all is an empty object.
+pub(super) async fn read_optional_object(
+    request: &mut Request,
+) -> Result<(Vec<u8>, Map<String, Value>), ApiError> {
+    let raw = request.read_body(BODY_LEN_MAX).await?.to_vec();
+    if raw.is_empty() {
+        return Ok((raw, Map::new()));
+    }
+    json_body::require_json(&request.headers)?;
+    let object = object_of(&raw)?;
+    Ok((raw, object))
+}
+
+fn object_of(raw: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    match json_body::parse(raw)? {
+        Value::Object(object) => Ok(object),
+        _ => Err(Refusal::field("", "wrong_type", "the body is not an object").into()),
+    }
+}

@@ -1,0 +1,271 @@
+//! Reservations: read one, make one, change one; each write with its event in one transaction.
+//!
+//! A write is decided outside, on a state that was read before; here it is guarded. By the version that it was decided
+//! on; by the property's business date where a condition rested on it; and by the guests that have to be active, whose
+//! rows it writes, so that deleting one of them at the same time sees this reservation, or this sees the deletion.
+
+use super::{
+    Store,
+    outbox::{self, NewEvent},
+    properties,
+    reservation_guests::{hold_guests, list_guests},
+};
+use crate::domain::{change::Change, property::Property, reservation::Reservation};
+use contract::{FieldError, ReservationId};
+use kit::{
+    db::{DbError, Row, Tx},
+    idempotency::{Answer, Slot},
+    params,
+};
+use std::sync::Arc;
+
+/// A change of a reservation that is about to be committed.
+#[derive(Clone, Debug)]
+pub struct ReservationWrite {
+    /// The state that it was decided on; none when the reservation is new.
+    pub before: Option<Reservation>,
+    /// What it was decided to become.
+    pub change: Change<Reservation>,
+    /// The property that it was decided with.
+    pub property: Property,
+    /// The event of the change.
+    pub event: NewEvent,
+    /// Where a retry finds the answer.
+    pub slot: Slot,
+    /// What the client is answered.
+    pub answer: Answer,
+}
+
+/// What came of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is committed, with its event.
+    Committed,
+    /// What it was decided on is not so any more: decide again.
+    Overtaken,
+    /// Another reservation of the property has this value.
+    NotUnique {
+        /// The field, as a JSON pointer.
+        pointer: &'static str,
+    },
+    /// These guests are not there, not active, or of another property.
+    NoSuchGuests(Vec<FieldError>),
+}
+
+impl Store {
+    /// A reservation that is not deleted, with its property.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn reservation(&self, id: ReservationId) -> Result<Option<(Reservation, Property)>, DbError> {
+        self.db
+            .read("reservation", move |tx| Box::pin(find(tx, id.clone())))
+            .await
+    }
+
+    /// Keeps the answer to a request that changed nothing, for its retries.
+    ///
+    /// # Errors
+    /// `Duplicate` when the slot was taken meanwhile. Otherwise those of the database.
+    pub async fn keep_answer(&self, slot: Slot, answer: Answer) -> Result<(), DbError> {
+        let kept = Arc::new((slot, answer));
+        self.db
+            .transaction("keep_answer", move |tx| {
+                let kept = Arc::clone(&kept);
+                Box::pin(async move { kept.0.store(tx, &kept.1).await })
+            })
+            .await
+    }
+
+    /// Commits a change with its event, or says why not; then nothing is written.
+    ///
+    /// # Errors
+    /// `Duplicate` when the slot was taken meanwhile. Otherwise those of the database.
+    pub async fn write_reservation(&self, write: ReservationWrite) -> Result<Written, DbError> {
+        let event = write.event.id.clone();
+        let write = Arc::new(write);
+        self.db
+            .transaction_or_find(
+                "write_reservation",
+                move |tx| {
+                    let write = Arc::clone(&write);
+                    Box::pin(async move {
+                        let written = commit(tx, &write).await?;
+                        if written != Written::Committed {
+                            tx.abandon();
+                        }
+                        Ok(written)
+                    })
+                },
+                move |tx| {
+                    let event = event.clone();
+                    Box::pin(async move {
+                        let there = outbox::contains(tx, &event).await?;
+                        Ok(there.then_some(Written::Committed))
+                    })
+                },
+            )
+            .await
+    }
+}
+
+/// A row's whole state.
+pub(super) fn decode(row: &Row) -> Result<Reservation, DbError> {
+    let body: String = row.get("body")?;
+    serde_json::from_str(&body).map_err(|_| DbError::Decode {
+        column: "body".to_owned(),
+        expected: "reservation",
+    })
+}
+
+async fn find(tx: &mut Tx, id: ReservationId) -> Result<Option<(Reservation, Property)>, DbError> {
+    let row = tx
+        .query_one(
+            "SELECT body FROM reservations WHERE id = ? AND deleted_at IS NULL",
+            params![id.as_str()],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let reservation = decode(&row)?;
+    let property = properties::find(tx, &reservation.property_id).await?;
+    Ok(property.map(|property| (reservation, property)))
+}
+
+async fn commit(tx: &mut Tx, write: &ReservationWrite) -> Result<Written, DbError> {
+    write.slot.store(tx, &write.answer).await?;
+    if rests_on_business_date(write) && !hold_business_date(tx, &write.property).await? {
+        return Ok(Written::Overtaken);
+    }
+    let missing = hold_guests(
+        tx,
+        write.before.as_ref(),
+        &write.change.state,
+        write.property.business_date,
+    )
+    .await?;
+    if !missing.is_empty() {
+        return Ok(Written::NoSuchGuests(missing));
+    }
+    let saved = match &write.before {
+        None => insert(tx, &write.change.state).await,
+        Some(before) => update(tx, before.version, &write.change.state).await,
+    };
+    match saved {
+        Ok(true) => {}
+        Ok(false) => return Ok(Written::Overtaken),
+        Err(DbError::Duplicate) => return not_unique(tx, &write.change.state).await,
+        Err(error) => return Err(error),
+    }
+    list_guests(tx, write.before.as_ref(), &write.change.state).await?;
+    outbox::append(tx, &write.event).await?;
+    Ok(Written::Committed)
+}
+
+/// Every condition of a transition may rest on the business date, and so does a walk-in.
+fn rests_on_business_date(write: &ReservationWrite) -> bool {
+    let after = &write.change.state;
+    match &write.before {
+        None => after.status().has_arrived(),
+        Some(before) => before.status() != after.status(),
+    }
+}
+
+/// Holds a property's business date for this transaction; false when the night audit has moved it.
+async fn hold_business_date(tx: &mut Tx, property: &Property) -> Result<bool, DbError> {
+    let held = tx
+        .execute(
+            "UPDATE properties SET guard = guard + 1 WHERE id = ? AND business_date = ?",
+            params![property.id.as_str(), property.business_date.to_string()],
+        )
+        .await?;
+    Ok(held == 1)
+}
+
+async fn insert(tx: &mut Tx, state: &Reservation) -> Result<bool, DbError> {
+    let booking = &state.booking;
+    let (channel, number) = reference(state);
+    tx.execute(
+        "INSERT INTO reservations (id, property_id, version, status, confirmation_number, reference_channel,
+             reference_number, primary_guest_id, check_in, check_out, channel, body, created_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            state.id.as_str(),
+            state.property_id.as_str(),
+            state.version,
+            booking.status.as_str(),
+            &booking.confirmation_number,
+            channel,
+            number,
+            booking.primary_guest_id.as_str(),
+            booking.check_in.to_string(),
+            booking.check_out.to_string(),
+            &booking.channel,
+            body(state),
+            state.created_at,
+            state.updated_at,
+        ],
+    )
+    .await?;
+    Ok(true)
+}
+
+/// False when the row has another version than the one that was decided on.
+async fn update(tx: &mut Tx, version: u64, state: &Reservation) -> Result<bool, DbError> {
+    let booking = &state.booking;
+    let (channel, number) = reference(state);
+    let matched = tx
+        .execute(
+            "UPDATE reservations SET version = ?, status = ?, confirmation_number = ?, reference_channel = ?,
+                 reference_number = ?, primary_guest_id = ?, check_in = ?, check_out = ?, channel = ?, body = ?,
+                 updated_at = ?, deleted_at = ?
+             WHERE id = ? AND version = ?",
+            params![
+                state.version,
+                booking.status.as_str(),
+                &booking.confirmation_number,
+                channel,
+                number,
+                booking.primary_guest_id.as_str(),
+                booking.check_in.to_string(),
+                booking.check_out.to_string(),
+                &booking.channel,
+                body(state),
+                state.updated_at,
+                state.deleted_at,
+                state.id.as_str(),
+                version,
+            ],
+        )
+        .await?;
+    Ok(matched == 1)
+}
+
+/// Which of the two unique numbers is another reservation's.
+async fn not_unique(tx: &mut Tx, state: &Reservation) -> Result<Written, DbError> {
+    let taken = tx
+        .query_one(
+            "SELECT id FROM reservations WHERE property_id = ? AND confirmation_number = ? AND id <> ?",
+            params![
+                state.property_id.as_str(),
+                &state.booking.confirmation_number,
+                state.id.as_str()
+            ],
+        )
+        .await?;
+    let pointer = match taken {
+        Some(_) => "/confirmation_number",
+        None => "/channel_reference",
+    };
+    Ok(Written::NotUnique { pointer })
+}
+
+fn reference(state: &Reservation) -> (Option<String>, Option<String>) {
+    let reference = state.booking.channel_reference.clone();
+    reference
+        .map(|reference| (reference.channel, reference.number))
+        .unzip()
+}
+
+fn body(state: &Reservation) -> String {
+    serde_json::to_string(state).expect("a reservation is plain data with string keys")
+}
