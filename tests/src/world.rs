@@ -14,7 +14,9 @@ use kit::lifecycle::{Ended, Lifecycle};
 use kit::random::{Entropy, SystemEntropy};
 use pms_emitter::app as emitter;
 use pms_emitter::config::{DeliveryConfig, EndpointConfig};
+use pms_emitter::domain::guest_document::DigestKey;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -94,7 +96,7 @@ impl World {
         let config = receiver_config(&settings, secrets.clone());
         let app = receiver::App::build(config, receiver::Runtime::system()).await?;
         let receiver = Running::start(app.address(), |lifecycle| app.run_until_stopped(lifecycle));
-        let url = format!("http://{}{BASE_PATH}/webhooks/pms", receiver.address);
+        let url = format!("http://{}{BASE_PATH}/webhooks/pms", receiver.address).parse()?;
         let config = emitter_config(&settings, EndpointConfig { url, secrets });
         let app = emitter::App::build(config, emitter::Runtime::system()).await?;
         let emitter = Running::start(app.address(), |lifecycle| app.run_until_stopped(lifecycle));
@@ -259,6 +261,14 @@ pub fn fresh_secret() -> SecretList {
     Secret::encode(&bytes).parse().expect("32 bytes make a secret")
 }
 
+/// A key of document digests, so that no file is made for one.
+fn fresh_digest_key() -> DigestKey {
+    let mut bytes = [0; 32];
+    SystemEntropy.fill(&mut bytes);
+    let key = Secret::encode(&bytes);
+    key.parse().expect("a secret is long enough for a key")
+}
+
 fn http(port: u16) -> HttpArgs {
     HttpArgs {
         app_host: "127.0.0.1".to_owned(),
@@ -281,6 +291,8 @@ fn emitter_config(settings: &Settings, endpoint: EndpointConfig) -> pms_emitter:
             breaker_failures: BREAKER_FAILURES,
             breaker_open: BREAKER_OPEN,
         },
+        document_digest_key: Some(fresh_digest_key()),
+        data_folder: PathBuf::from("data"),
     }
 }
 
