@@ -3,7 +3,7 @@
 //! Properties make no events. The business date is set once, when the property is made, and moved only by the night
 //! audit, one day a call.
 
-use super::{body, refusal::Refusal};
+use super::{body, change::changed_fields, refusal::Refusal};
 use contract::{Currency, PropertyId, UnixMillis, parse_date};
 use jiff::{civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,11 @@ impl Property {
             updated_at: now,
             ..merged
         }))
+    }
+
+    /// The names of the fields in which another state of it differs; `business_date` is the night audit's.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        changed_fields!(self, other, [name, timezone, currency])
     }
 
     /// The calendar date at the property at an instant; the business date may lag behind it.

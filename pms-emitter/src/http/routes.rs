@@ -1,6 +1,6 @@
 //! The route table: one line for each endpoint.
 
-use super::{night_audit, reservations, webhook_status};
+use super::{guests, health, night_audit, properties, reservations, webhook_status};
 use crate::domain::guest_document::DigestKey;
 use crate::store::Store;
 use contract::Clock;
@@ -28,12 +28,36 @@ pub struct Api {
 
 /// Every endpoint of this service, under its base path; health also without it.
 pub fn router(api: &Api) -> Router {
-    Router::new().mount(&api.base_path, table(api))
+    let router = Router::new()
+        .mount(&api.base_path, table(api))
+        .mount(&api.base_path, health_table(api));
+    if api.base_path.is_empty() {
+        return router;
+    }
+    router.mount("", health_table(api))
+}
+
+/// What whoever keeps the process running asks, who knows no base path.
+fn health_table(api: &Api) -> Vec<Endpoint> {
+    vec![
+        get("/health", api, health::alive),
+        get("/health/ready", api, health::ready),
+    ]
 }
 
 #[rustfmt::skip]
 fn table(api: &Api) -> Vec<Endpoint> {
     vec![
+        get("/guests", api, guests::list),
+        post("/guests", api, guests::create),
+        get("/guests/{id}", api, guests::show),
+        put("/guests/{id}", api, guests::merge),
+        patch("/guests/{id}", api, guests::merge),
+        delete("/guests/{id}", api, guests::delete),
+        get("/properties", api, properties::list),
+        post("/properties", api, properties::create),
+        get("/properties/{id}", api, properties::show),
+        put("/properties/{id}", api, properties::merge),
         get("/guests/webhook/status", api, webhook_status::show),
         get("/reservations", api, reservations::list),
         post("/reservations", api, reservations::create),

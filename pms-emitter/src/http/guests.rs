@@ -1,0 +1,172 @@
+//! `/guests`: list and make, show, change and delete one.
+
+use super::{
+    Api, ApiError,
+    guest_query::{self, LIST},
+    write::{CALLER, DECISIONS_MAX, new_event, new_id, read_object},
+};
+use crate::{
+    domain::{
+        change::Outcome,
+        guest::{Guest, GuestStatus},
+        guest_command::{self, Applied, Situation, no_property, take_property},
+        property::Property,
+        refusal::Refusal,
+    },
+    store::GuestWritten,
+};
+use contract::{FieldError, GuestId, PropertyId};
+use kit::{
+    http::{IfMatch, Position, Request, RequestContext, Response, etag, reply},
+    idempotency::{Answer, Key, Slot},
+};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// `GET /guests`
+pub async fn list(api: Api, request: Request) -> Result<Response, ApiError> {
+    let query = LIST.parse(request.query())?;
+    let rows = api.store.guests(&guest_query::filter(&query)?, &query).await?;
+    let sort = query.sort.field.name;
+    let page = query.page(
+        rows,
+        |row| match sort {
+            "last_name" => Position::text(row.last_name_folded.as_str(), row.guest.id.as_str()),
+            "updated_at" => Position::int(row.guest.updated_at, row.guest.id.as_str()),
+            _ => Position::int(row.guest.created_at, row.guest.id.as_str()),
+        },
+        |row| row.guest.to_json(),
+    );
+    Ok(reply::ok(&page))
+}
+
+/// `POST /guests`
+pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError> {
+    let key = Key::of(&request)?;
+    let (raw, mut body) = read_object(&mut request).await?;
+    let property = take_property(&mut body)?;
+    let context = Arc::clone(&request.context);
+    let (worker, told) = (api.clone(), Arc::clone(&context));
+    let work = |slot| async move { make(&worker, &told, &property, body, slot).await };
+    Ok(api.idempotency.run(CALLER, &context, key, &raw, work).await?)
+}
+
+/// `GET /guests/{id}`
+pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
+    let (guest, _) = find(&api, &request.id("id")?).await?;
+    Ok(etag::with_etag(reply::ok(&guest.to_json()), guest.version))
+}
+
+/// `PUT /guests/{id}` and `PATCH /guests/{id}`: both merge.
+pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError> {
+    let id: GuestId = request.id("id")?;
+    let expected = IfMatch::from_headers(&request.headers)?;
+    let (_, patch) = read_object(&mut request).await?;
+    for _ in 0..DECISIONS_MAX {
+        let (before, property) = find(&api, &id).await?;
+        expected.check(before.version)?;
+        let now = api.clock.now();
+        let situation = Situation {
+            property: &property,
+            now,
+            digest_key: &api.digest_key,
+        };
+        let Applied { outcome, warnings } = guest_command::merge(&before, patch.clone(), situation)?;
+        let change = match outcome {
+            Outcome::Changed(change) => change,
+            Outcome::Unchanged => return Ok(shown(&before, &warnings).into_response()),
+        };
+        let answer = shown(&change.state, &warnings);
+        let event = new_event(&api, &request.context, &change, now);
+        match api.store.change_guest(change, event).await? {
+            GuestWritten::Committed => return Ok(answer.into_response()),
+            GuestWritten::Overtaken => {}
+            refused => return Err(refusal(&refused)),
+        }
+    }
+    Err(ApiError::Overtaken)
+}
+
+/// `DELETE /guests/{id}`
+pub async fn delete(api: Api, request: Request) -> Result<Response, ApiError> {
+    let id: GuestId = request.id("id")?;
+    let expected = IfMatch::from_headers(&request.headers)?;
+    for _ in 0..DECISIONS_MAX {
+        let (before, _) = find(&api, &id).await?;
+        expected.check(before.version)?;
+        let now = api.clock.now();
+        let change = guest_command::delete(&before, now)?;
+        let event = new_event(&api, &request.context, &change, now);
+        match api.store.delete_guest(change, event).await? {
+            GuestWritten::Committed => return Ok(reply::no_content()),
+            GuestWritten::Overtaken => {}
+            refused => return Err(refusal(&refused)),
+        }
+    }
+    Err(ApiError::Overtaken)
+}
+
+/// Makes a guest of a property; the answer is 201 with it.
+async fn make(
+    api: &Api,
+    context: &RequestContext,
+    property: &PropertyId,
+    body: Map<String, Value>,
+    slot: Slot,
+) -> Result<Answer, ApiError> {
+    let property = api.store.property(property).await?.ok_or_else(no_property)?;
+    let now = api.clock.now();
+    let situation = Situation {
+        property: &property,
+        now,
+        digest_key: &api.digest_key,
+    };
+    let applied = guest_command::create(new_id(api), body, situation)?;
+    let (change, warnings) = (applied.outcome, applied.warnings);
+    let guest = &change.state;
+    let location = format!("{}/guests/{}", api.base_path, guest.id);
+    let answer =
+        Answer::created(location, guest.version, &view(guest, &warnings)).about("guest", guest.id.as_str());
+    let event = new_event(api, context, &change, now);
+    match api
+        .store
+        .create_guest(change, event, answer.clone(), slot)
+        .await?
+    {
+        GuestWritten::Committed => Ok(answer),
+        refused => Err(refusal(&refused)),
+    }
+}
+
+/// An active guest and its property; a merged, deleted or erased one is not found.
+async fn find(api: &Api, id: &GuestId) -> Result<(Guest, Property), ApiError> {
+    let found = api.store.guest(id).await?;
+    let guest = found
+        .filter(|guest| guest.status == GuestStatus::Active)
+        .ok_or(Refusal::NotFound)?;
+    let property = api.store.property(&guest.property_id).await?;
+    Ok((guest, property.ok_or(Refusal::NotFound)?))
+}
+
+fn shown(guest: &Guest, warnings: &[FieldError]) -> Answer {
+    Answer::ok(guest.version, &view(guest, warnings))
+}
+
+/// The guest with the warnings of the write that the answer belongs to.
+fn view(guest: &Guest, warnings: &[FieldError]) -> Map<String, Value> {
+    let mut view = guest.to_json();
+    let warnings = serde_json::to_value(warnings).expect("warnings always serialise");
+    view.insert("warnings".to_owned(), warnings);
+    view
+}
+
+fn refusal(written: &GuestWritten) -> ApiError {
+    match written {
+        GuestWritten::Taken { index } => Refusal::NotUnique {
+            pointer: format!("/external_ids/{index}"),
+        }
+        .into(),
+        GuestWritten::InUse => Refusal::GuestInUse.into(),
+        GuestWritten::Committed | GuestWritten::Overtaken => ApiError::Overtaken,
+    }
+}

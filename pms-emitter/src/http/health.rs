@@ -1,0 +1,16 @@
+//! `GET /health` and `GET /health/ready`: for whoever keeps the process running.
+
+use super::{Api, ApiError};
+use kit::http::{Request, Response, reply};
+use serde_json::json;
+
+/// `GET /health`: the process is alive. It asks nothing else, so that a lost database does not get it killed.
+pub async fn alive(_api: Api, _request: Request) -> Result<Response, ApiError> {
+    Ok(reply::ok(&json!({"status": "ok"})))
+}
+
+/// `GET /health/ready`: it can serve, because its database answers; 503 otherwise.
+pub async fn ready(api: Api, _request: Request) -> Result<Response, ApiError> {
+    api.store.db().ping().await?;
+    Ok(reply::ok(&json!({"status": "ready"})))
+}

@@ -1,0 +1,52 @@
+//! What every write has in common: its body, its ids, its event, and how often it is decided.
+
+use super::{Api, ApiError};
+use crate::{
+    domain::{
+        change::Change,
+        event::{EventPayload, envelope},
+        refusal::Refusal,
+    },
+    store::NewEvent,
+};
+use contract::{EventId, TypedId, UnixMillis};
+use kit::http::{Request, RequestContext, body::BODY_LEN_MAX, json_body};
+use serde_json::{Map, Value};
+
+/// Whom an idempotency key belongs to as long as there are no API keys.
+pub const CALLER: &str = "anyone";
+
+/// How often a write that was overtaken is decided, in all.
+pub const DECISIONS_MAX: usize = 5;
+
+/// Reads the raw body and the JSON object that it is.
+pub async fn read_object(request: &mut Request) -> Result<(Vec<u8>, Map<String, Value>), ApiError> {
+    json_body::require_json(&request.headers)?;
+    let raw = request.read_body(BODY_LEN_MAX).await?.to_vec();
+    match json_body::parse(&raw)? {
+        Value::Object(object) => Ok((raw, object)),
+        _ => Err(Refusal::field("", "wrong_type", "the body is not an object").into()),
+    }
+}
+
+/// A new id of its type.
+pub fn new_id<T: TypedId>(api: &Api) -> T {
+    let id = api.ids.new_id(T::PREFIX).parse();
+    id.unwrap_or_else(|_| unreachable!("the ids we make are valid ids"))
+}
+
+/// The event that tells of a change which a request caused, committed at `now`.
+pub fn new_event<T: EventPayload>(
+    api: &Api,
+    context: &RequestContext,
+    change: &Change<T>,
+    now: UnixMillis,
+) -> NewEvent {
+    let id: EventId = new_id(api);
+    NewEvent {
+        envelope: envelope(&id, change, now, Some(context.correlation_id.to_string())),
+        id,
+        committed_at: now,
+        traceparent: context.traceparent.clone(),
+    }
+}
