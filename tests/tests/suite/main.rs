@@ -9,6 +9,7 @@
 
 mod case;
 mod db;
+mod idempotency;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    let cases = [db::cases()];
+    let cases = [db::cases(), idempotency::cases()];
     let trials: Vec<Trial> = cases
         .into_iter()
         .flatten()
