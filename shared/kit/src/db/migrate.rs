@@ -5,26 +5,29 @@
 //! commits a definition by itself, so the first step after a resume may find its own work done, and says so by errors
 //! that are then no errors.
 
-use std::pin::pin;
+mod error;
+mod statements;
+mod step;
+
 use std::time::Duration;
 
 use contract::clock::Clock;
 
-use super::{Db, DbError, Dialect, Tx};
+pub use self::error::MigrateError;
+
+use self::statements::statements;
+use self::step::{LEASE_LENGTH, Step};
+use super::{Db, DbError, Dialect};
 use crate::leases::{self, Lease};
 use crate::params;
 
-/// The lease's name and length; it is renewed at a third of it.
+/// The lease's name.
 const LEASE: &str = "migrate";
-const LEASE_LENGTH: Duration = Duration::from_secs(30);
-const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// One statement: an index over a large table may take this long.
 const STEP_WITHIN: Duration = Duration::from_secs(60 * 60);
 /// Looks at the lease while another process migrates: half an hour in all.
 const LOOKS: u32 = 18_000;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Exists already: table, column, index; does not exist any more.
-const DONE_ALREADY: [i64; 4] = [1050, 1060, 1061, 1091];
 
 /// One numbered change of the schema: the same change in the words of each engine, statements ended by `;`.
 #[derive(Clone, Copy, Debug)]
@@ -65,55 +68,6 @@ const BOOTSTRAP: Migration = Migration {
     sqlite: include_str!("../../migrations/sqlite/0000_bootstrap.sql"),
     mysql: include_str!("../../migrations/mysql/0000_bootstrap.sql"),
 };
-
-/// Why the schema is not as this program needs it.
-#[non_exhaustive]
-#[derive(Debug, thiserror::Error)]
-pub enum MigrateError {
-    /// The database refused.
-    #[error(transparent)]
-    Db(#[from] DbError),
-    /// A later version of this program was here.
-    #[error("the schema of {scope} is at {found}, this program knows only {known}: use the newer program")]
-    Newer {
-        /// Whose migrations.
-        scope: &'static str,
-        /// The highest number in the database.
-        found: u32,
-        /// The highest number in this program.
-        known: u32,
-    },
-    /// A number was applied under another name.
-    #[error("migration {number} of {scope} is {known} here, but was applied as {found}")]
-    Renamed {
-        /// Whose migrations.
-        scope: &'static str,
-        /// Which one.
-        number: u32,
-        /// Its name in the database.
-        found: String,
-        /// Its name in this program.
-        known: &'static str,
-    },
-    /// A statement of a migration failed.
-    #[error("migration {number} of {scope}, statement {step}: {error}")]
-    Step {
-        /// Whose migrations.
-        scope: &'static str,
-        /// Which one.
-        number: u32,
-        /// Which of its statements, from 1.
-        step: usize,
-        /// What the database said.
-        error: DbError,
-    },
-    /// Another process migrates, and did not end.
-    #[error("another process has been migrating this database for too long")]
-    Held,
-    /// Another process took the lease over.
-    #[error("another process took over migrating")]
-    Overtaken,
-}
 
 /// Brings the schema up to date: kit's own tables first, then the sets in their order. `owner` is unique to the
 /// process. Answers how many migrations were applied here.
@@ -300,65 +254,6 @@ async fn apply(
     end.run(db, clock, lease).await
 }
 
-/// One statement of a migration and the record that it is done.
-#[derive(Clone, Default)]
-struct Step {
-    statement: Option<String>,
-    record: &'static str,
-    params: super::Params,
-    /// An earlier run may have carried the statement out without recording it.
-    resumed: bool,
-}
-
-impl Step {
-    async fn run(self, db: &Db, clock: &dyn Clock, lease: &Lease) -> Result<(), MigrateError> {
-        let held = lease.clone();
-        let step = db.transaction("migration_step", move |tx| {
-            let (step, lease) = (self.clone(), held.clone());
-            Box::pin(async move { step.carry_out(tx, &lease).await })
-        });
-        let mut step = pin!(step);
-        loop {
-            match tokio::time::timeout(RENEW_EVERY, step.as_mut()).await {
-                Ok(outcome) => {
-                    return if outcome? {
-                        Ok(())
-                    } else {
-                        Err(MigrateError::Overtaken)
-                    };
-                }
-                Err(_) => keep(db, clock, lease).await,
-            }
-        }
-    }
-
-    async fn carry_out(self, tx: &mut Tx, lease: &Lease) -> Result<bool, DbError> {
-        if !leases::fence(tx, lease).await? {
-            return Ok(false);
-        }
-        if let Some(statement) = &self.statement {
-            match tx.define(statement).await {
-                Err(DbError::Statement { code, .. }) if self.resumed && DONE_ALREADY.contains(&code) => {}
-                other => other?,
-            }
-        }
-        tx.execute(self.record, self.params).await?;
-        Ok(true)
-    }
-}
-
-/// Renews the lease. A failure is met by the fence of the next step.
-async fn keep(db: &Db, clock: &dyn Clock, lease: &Lease) {
-    let (lease, now) = (lease.clone(), clock.now());
-    let renewed = db.transaction("renew_migrate", move |tx| {
-        let lease = lease.clone();
-        Box::pin(async move { leases::renew(tx, &lease, now, LEASE_LENGTH).await })
-    });
-    if let Err(error) = renewed.await {
-        tracing::warn!(%error, "the migration lease was not renewed");
-    }
-}
-
 impl Migration {
     fn of(&self, dialect: Dialect) -> &'static str {
         match dialect {
@@ -368,48 +263,9 @@ impl Migration {
     }
 }
 
-/// The statements of a file: ended by `;`, without comment lines. Quoted text may hold a `;`.
-fn statements(file: &str) -> Vec<String> {
-    let mut statements = vec![String::new()];
-    let mut quote = None;
-    for line in file.lines().filter(|line| !line.trim_start().starts_with("--")) {
-        for letter in line.chars() {
-            match (letter, quote) {
-                (';', None) => {
-                    statements.push(String::new());
-                    continue;
-                }
-                ('\'' | '"' | '`', None) => quote = Some(letter),
-                (_, Some(open)) if open == letter => quote = None,
-                _ => {}
-            }
-            statements.last_mut().expect("never empty").push(letter);
-        }
-        statements.last_mut().expect("never empty").push('\n');
-    }
-    statements
-        .into_iter()
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_falls_into_its_statements() {
-        let file =
-            "-- why; not\nCREATE TABLE a (x TEXT DEFAULT ';');\n\n  -- more\nCREATE INDEX b\n  ON a (x);\n";
-        assert_eq!(
-            statements(file),
-            [
-                "CREATE TABLE a (x TEXT DEFAULT ';')",
-                "CREATE INDEX b\n  ON a (x)"
-            ]
-        );
-    }
 
     #[test]
     fn both_engines_get_every_migration_of_kit() {

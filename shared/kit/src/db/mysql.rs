@@ -4,20 +4,18 @@
 //! a caller does reaches the connection: the caller waits for the task, up to its deadline; only the task's own
 //! deadline ends it, and then the connection is closed untouched.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use mysql_async::consts::ColumnType;
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, Value as MysqlValue};
+use mysql_async::{Conn, Opts};
 
-use super::fault::{self, Fate, Fault};
+use super::fault::{Fate, Fault};
 use super::mysql_pool::{Lease, Pool, Session};
+use super::mysql_statement::{query, text};
 use super::retry::Reruns;
 use super::tx::TxEngine;
-use super::value::{Params, Value};
-use super::{DbError, DbSettings, Row, Tx};
+use super::value::Value;
+use super::{DbError, DbSettings, Tx};
 
 pub(super) struct Mysql {
     pool: Pool,
@@ -215,104 +213,4 @@ async fn is_gone(conn: &mut Conn, number: u32) -> bool {
         }
     }
     false
-}
-
-async fn text(conn: &mut Conn, sql: &str) -> Result<(), Fault> {
-    conn.query_drop(sql)
-        .await
-        .map_err(|error| fault::of_mysql(&error))
-}
-
-pub(super) async fn execute(conn: &mut Conn, sql: &str, params: Params) -> Result<u64, Fault> {
-    let params = bind(params)?;
-    conn.exec_drop(sql, params)
-        .await
-        .map_err(|error| fault::of_mysql(&error))?;
-    Ok(conn.affected_rows())
-}
-
-pub(super) async fn query(conn: &mut Conn, sql: &str, params: Params) -> Result<Vec<Row>, Fault> {
-    let params = bind(params)?;
-    let rows: Vec<mysql_async::Row> = conn
-        .exec(sql, params)
-        .await
-        .map_err(|error| fault::of_mysql(&error))?;
-    let Some(first) = rows.first() else {
-        return Ok(Vec::new());
-    };
-    let columns: Arc<[String]> = first
-        .columns_ref()
-        .iter()
-        .map(|column| column.name_str().into_owned())
-        .collect();
-    rows.into_iter().map(|row| read(row, columns.clone())).collect()
-}
-
-/// Defines a table or an index: without the limit on a statement's time, and on a session that is not used again.
-pub(super) async fn define(lease: &mut Lease, sql: &str) -> Result<(), Fault> {
-    lease.taint();
-    text(
-        lease.conn(),
-        "SET SESSION innodb_lock_wait_timeout = 1 /*M!100100 , max_statement_time = 0 */",
-    )
-    .await?;
-    text(lease.conn(), sql).await
-}
-
-fn bind(params: Params) -> Result<mysql_async::Params, Fault> {
-    if params.is_empty() {
-        return Ok(mysql_async::Params::Empty);
-    }
-    let bound = params.into_iter().map(|value| match value {
-        Value::Null => Ok(MysqlValue::NULL),
-        Value::Int(number) => Ok(MysqlValue::Int(number)),
-        Value::Text(text) => Ok(MysqlValue::Bytes(text.into_bytes())),
-        Value::Bytes(bytes) => Ok(MysqlValue::Bytes(bytes)),
-        Value::TooLarge => Err(Fault::statement(0, "a number over i64::MAX")),
-    });
-    Ok(mysql_async::Params::Positional(bound.collect::<Result<_, _>>()?))
-}
-
-fn read(row: mysql_async::Row, columns: Arc<[String]>) -> Result<Row, Fault> {
-    let kinds: Vec<_> = row
-        .columns_ref()
-        .iter()
-        .map(mysql_async::Column::column_type)
-        .collect();
-    let values = row
-        .unwrap_raw()
-        .into_iter()
-        .zip(kinds)
-        .enumerate()
-        .map(|(place, (value, kind))| {
-            let unreadable = || {
-                let column = columns[place].clone();
-                Fault::new(
-                    DbError::Decode {
-                        column,
-                        expected: "integer, text or blob",
-                    },
-                    Fate::GoOn,
-                )
-            };
-            match value.unwrap_or(MysqlValue::NULL) {
-                MysqlValue::NULL => Ok(Value::Null),
-                MysqlValue::Int(number) => Ok(Value::Int(number)),
-                MysqlValue::UInt(number) => i64::try_from(number).map(Value::Int).map_err(|_| unreadable()),
-                // A sum of BIGINTs is a DECIMAL.
-                MysqlValue::Bytes(digits) if kind == ColumnType::MYSQL_TYPE_NEWDECIMAL => {
-                    let number = std::str::from_utf8(&digits)
-                        .ok()
-                        .and_then(|digits| digits.parse().ok());
-                    number.map(Value::Int).ok_or_else(unreadable)
-                }
-                MysqlValue::Bytes(bytes) => Ok(Value::Bytes(bytes)),
-                MysqlValue::Float(_)
-                | MysqlValue::Double(_)
-                | MysqlValue::Date(..)
-                | MysqlValue::Time(..) => Err(unreadable()),
-            }
-        });
-    let values = values.collect::<Result<_, _>>()?;
-    Ok(Row { columns, values })
 }

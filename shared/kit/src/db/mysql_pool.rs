@@ -35,6 +35,7 @@ pub(super) struct Pool {
     connect_within: Duration,
     /// One permit for each connection that may exist.
     permits: Arc<Semaphore>,
+    connections: usize,
     waiting: AtomicUsize,
     waiting_most: usize,
     home: Arc<Home>,
@@ -79,6 +80,7 @@ impl Pool {
             opts: opts.into(),
             connect_within: settings.connect_within,
             permits: Arc::new(Semaphore::new(settings.connections.max(1))),
+            connections: settings.connections.max(1),
             waiting: AtomicUsize::new(0),
             waiting_most: settings.queue,
             home: Arc::new(Home {
@@ -136,7 +138,7 @@ impl Pool {
 
     /// Waits until every connection is back, and says goodbye to them. Later leases are refused.
     pub async fn close(&self, within: Duration) {
-        let all = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
+        let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
         drop(timeout(within, self.permits.acquire_many(all)).await);
         self.permits.close();
         let idle = std::mem::take(&mut *self.home.lock());

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::fault::{Fate, Fault};
 use super::job::{Job, JobQueue, Verdict};
-use super::sqlite::{Connected, Opener};
+use super::sqlite_connection::{Connected, Opener};
 use super::tx::TxEngine;
 use super::{DbError, Tx};
 

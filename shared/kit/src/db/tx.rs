@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::fault::{Fate, Fault};
 use super::value::Params;
-use super::{DbError, Dialect, Row, mysql, mysql_pool, sqlite};
+use super::{DbError, Dialect, Row, mysql_pool, mysql_statement, sqlite_connection};
 
 /// The statements of one transaction.
 pub struct Tx {
@@ -23,7 +23,7 @@ pub struct Tx {
 }
 
 pub(super) enum TxEngine {
-    Sqlite(Box<sqlite::Connected>),
+    Sqlite(Box<sqlite_connection::Connected>),
     Mysql(mysql_pool::Lease),
 }
 
@@ -59,7 +59,7 @@ impl Tx {
         }
         let outcome = match &mut self.engine {
             TxEngine::Sqlite(connected) => connected.execute(sql, &params),
-            TxEngine::Mysql(lease) => mysql::execute(lease.conn(), sql, params).await,
+            TxEngine::Mysql(lease) => mysql_statement::execute(lease.conn(), sql, params).await,
         };
         outcome.map_err(|fault| self.fail(fault))
     }
@@ -72,7 +72,7 @@ impl Tx {
         self.ready()?;
         let outcome = match &mut self.engine {
             TxEngine::Sqlite(connected) => connected.query(sql, &params),
-            TxEngine::Mysql(lease) => mysql::query(lease.conn(), sql, params).await,
+            TxEngine::Mysql(lease) => mysql_statement::query(lease.conn(), sql, params).await,
         };
         outcome.map_err(|fault| self.fail(fault))
     }
@@ -101,7 +101,7 @@ impl Tx {
         self.ready()?;
         let outcome = match &mut self.engine {
             TxEngine::Sqlite(connected) => connected.define(sql),
-            TxEngine::Mysql(lease) => mysql::define(lease, sql).await,
+            TxEngine::Mysql(lease) => mysql_statement::define(lease, sql).await,
         };
         outcome.map_err(|fault| self.fail(fault))
     }

@@ -1,7 +1,13 @@
 //! The database port: what it promises about transactions, on each engine.
 
+mod audit;
+mod callers;
+mod door;
 mod faults;
-mod schema;
+mod groups;
+mod leases;
+mod locks;
+mod migrations;
 mod transactions;
 mod values;
 
@@ -11,15 +17,18 @@ use kit::db::{Db, DbError, Tx, params};
 use crate::case::Case;
 
 pub fn cases() -> Vec<Case> {
-    [
+    let modules = [
         transactions::cases(),
+        callers::cases(),
+        locks::cases(),
+        groups::cases(),
         values::cases(),
-        schema::cases(),
+        migrations::cases(),
+        leases::cases(),
+        audit::cases(),
         faults::cases(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ];
+    modules.into_iter().flatten().collect()
 }
 
 /// Makes the one table of these cases: notes with an id and a text.

@@ -1,0 +1,301 @@
+//! The database as its callers have it: transactions, queries, and who waits how long for them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tracing::Instrument;
+
+use super::mysql::{Failure, How, Mysql};
+use super::sqlite::Sqlite;
+use super::url::Target;
+use super::{Counts, DatabaseUrl, DbError, DbSettings, Dialect, Tx};
+
+/// How often a transaction runs again after an unknown commit that proved to have written nothing.
+const UNKNOWN_RERUNS: u32 = 2;
+
+/// A database. Clones share its connections.
+#[derive(Clone)]
+pub struct Db {
+    engine: Arc<Engine>,
+    answer_within: Duration,
+    abort_after: Duration,
+    surface_lock_timeouts: bool,
+}
+
+struct Engine {
+    kind: Kind,
+    counts: Counts,
+    committed: Notify,
+}
+
+enum Kind {
+    Sqlite(Sqlite),
+    Mysql(Mysql),
+}
+
+impl Db {
+    /// Opens the database; for SQLite also makes the folder and the file.
+    ///
+    /// # Errors
+    /// `Open` with a sentence for the operator: no server, no access, no strict mode, or a file that another process
+    /// serves.
+    pub async fn open(url: &DatabaseUrl, settings: &DbSettings) -> Result<Self, DbError> {
+        let kind = match &url.0 {
+            Target::Sqlite(path) => {
+                let (path, settings) = (path.clone(), settings.clone());
+                let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path, &settings)).await;
+                Kind::Sqlite(opened.unwrap_or(Err(DbError::Panicked))?)
+            }
+            Target::Mysql(opts) => Kind::Mysql(Mysql::open(opts, settings).await?),
+        };
+        Ok(Self {
+            engine: Arc::new(Engine {
+                kind,
+                counts: Counts::default(),
+                committed: Notify::new(),
+            }),
+            answer_within: settings.answer_within,
+            abort_after: settings.abort_after,
+            surface_lock_timeouts: false,
+        })
+    }
+
+    /// Which SQL it speaks.
+    pub fn dialect(&self) -> Dialect {
+        match self.engine.kind {
+            Kind::Sqlite(_) => Dialect::Sqlite,
+            Kind::Mysql(_) => Dialect::Mysql,
+        }
+    }
+
+    /// What it went through so far.
+    pub fn counts(&self) -> &Counts {
+        &self.engine.counts
+    }
+
+    /// Ends after a commit of a transaction that called [`Tx::signal`]. A commit while nobody waits is kept for the next
+    /// one who does, so none is missed; there is one such waiter to a database: its worker.
+    pub async fn committed(&self) {
+        self.engine.committed.notified().await;
+    }
+
+    /// The same database, answering [`DbError::LockTimeout`] at the first lock wait over 1 s instead of running the
+    /// transaction again: for a batch, which rather runs again in halves.
+    #[must_use]
+    pub fn surfacing_lock_timeouts(&self) -> Self {
+        Self {
+            surface_lock_timeouts: true,
+            ..self.clone()
+        }
+    }
+
+    /// The same database with one deadline for caller and operation: for what may take minutes, such as building an
+    /// index.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        self.with_deadlines(deadline, deadline)
+    }
+
+    /// The same database with other deadlines, for the caller and for the operation itself.
+    #[must_use]
+    pub fn with_deadlines(&self, answer_within: Duration, abort_after: Duration) -> Self {
+        Self {
+            answer_within,
+            abort_after,
+            ..self.clone()
+        }
+    }
+
+    /// Runs `f` in one transaction, again from its start where it lost a race, and answers after its COMMIT.
+    ///
+    /// `f` must be repeatable and await nothing but its `Tx`. An `Err` of `f`, or [`Tx::abandon`], rolls it back.
+    /// Dropping the returned future does not stop the transaction.
+    ///
+    /// # Errors
+    /// Those of `f`; `Timeout` when the caller's deadline passes first, while the transaction goes on;
+    /// `CommitUnknown` when nobody knows: use [`transaction_or_find`](Self::transaction_or_find) where that matters.
+    pub async fn transaction<T, F>(&self, name: &'static str, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+    {
+        self.operate(name, f, true).await
+    }
+
+    /// As [`transaction`](Self::transaction); after an unknown commit it asks `find`, on a new connection, for what
+    /// `f` would have written, and runs `f` again only when nothing was written.
+    ///
+    /// # Errors
+    /// As `transaction`; `CommitUnknown` only when the look-up fails too.
+    pub async fn transaction_or_find<T, F, G>(&self, name: &'static str, f: F, find: G) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+        G: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<Option<T>, DbError>> + Send + Sync + 'static,
+    {
+        let (db, f, find) = (self.clone(), Arc::new(f), Arc::new(find));
+        self.answer(async move {
+            for _ in 0..UNKNOWN_RERUNS {
+                let failure = match db.run(name, f.clone(), true).await {
+                    Err(failure) if failure.error == DbError::CommitUnknown => failure,
+                    other => return other.map_err(|failure| failure.error),
+                };
+                tracing::warn!(transaction = name, "unknown commit, looking it up");
+                if !db.bury(&failure).await {
+                    // It may still commit: what is not there now says nothing.
+                    let found = db.run(name, find.clone(), true).await.unwrap_or(None);
+                    return found.ok_or(DbError::CommitUnknown);
+                }
+                match db.run(name, find.clone(), true).await {
+                    Ok(Some(found)) => return Ok(found),
+                    Ok(None) => {}
+                    Err(_) => break,
+                }
+            }
+            Err(DbError::CommitUnknown)
+        })
+        .await
+    }
+
+    /// Runs queries, which write nothing. Each sees what was committed before it; there is no snapshot across them.
+    ///
+    /// # Errors
+    /// Those of `f`; `Timeout` when the caller's deadline passes first.
+    pub async fn read<T, F>(&self, name: &'static str, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+    {
+        self.operate(name, f, false).await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// An outage.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        self.read("ping", |tx| {
+            Box::pin(async move { tx.query("SELECT 1 AS one", vec![]).await.map(drop) })
+        })
+        .await
+    }
+
+    /// Finishes what is running, closes every connection of all clones, and lets the SQLite file go.
+    pub async fn close(self) {
+        match &self.engine.kind {
+            Kind::Sqlite(sqlite) => sqlite.close().await,
+            Kind::Mysql(mysql) => mysql.close(self.abort_after).await,
+        }
+    }
+
+    async fn operate<T, F>(&self, name: &'static str, f: F, writes: bool) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+    {
+        let (db, f) = (self.clone(), Arc::new(f));
+        let work = async move { db.run(name, f, writes).await.map_err(|failure| failure.error) };
+        if let Kind::Sqlite(_) = &self.engine.kind {
+            // Queued at once: what callers begin in an order runs in that order.
+            let mut work = Box::pin(work);
+            if let Poll::Ready(answer) = futures::poll!(work.as_mut()) {
+                return answer;
+            }
+            return self.answer(work).await;
+        }
+        self.answer(work).await
+    }
+
+    /// Runs the work in a task of its own and waits for it up to the caller's deadline.
+    async fn answer<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, DbError>> + Send + 'static,
+    ) -> Result<T, DbError> {
+        let task = tokio::spawn(work.in_current_span());
+        match timeout(self.answer_within, task).await {
+            Ok(answer) => answer.unwrap_or(Err(DbError::Panicked)),
+            Err(_) => {
+                self.engine.counts.timeouts.fetch_add(1, Ordering::Relaxed);
+                Err(DbError::Timeout)
+            }
+        }
+    }
+
+    /// Runs the operation to its end, or to its own deadline.
+    async fn run<T, F>(&self, name: &'static str, f: Arc<F>, writes: bool) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+    {
+        let counts = &self.engine.counts;
+        let signal = Arc::new(AtomicBool::new(false));
+        let f = Arc::new(signalling(f, signal.clone()));
+        let outcome = match &self.engine.kind {
+            Kind::Sqlite(sqlite) => sqlite
+                .run(name, self.abort_after, f, writes)
+                .await
+                .map_err(Failure::from),
+            Kind::Mysql(mysql) => {
+                let how = How {
+                    name,
+                    writes,
+                    wait_within: self.answer_within,
+                    surface_lock_timeouts: self.surface_lock_timeouts,
+                };
+                let on_rerun = || {
+                    counts.reruns.fetch_add(1, Ordering::Relaxed);
+                };
+                let run = timeout(self.abort_after, mysql.run(how, f.as_ref(), on_rerun)).await;
+                run.unwrap_or_else(|_| {
+                    tracing::error!(transaction = name, "transaction aborted at its deadline");
+                    Err(DbError::Timeout.into())
+                })
+            }
+        };
+        let unknown = outcome
+            .as_ref()
+            .is_err_and(|failure| failure.error == DbError::CommitUnknown);
+        if unknown {
+            counts.unknown_commits.fetch_add(1, Ordering::Relaxed);
+        }
+        if (outcome.is_ok() || unknown) && signal.load(Ordering::Acquire) {
+            self.engine.committed.notify_one();
+        }
+        outcome
+    }
+
+    /// Whether nothing of a failed operation can take effect any more.
+    async fn bury(&self, failure: &Failure) -> bool {
+        match (&self.engine.kind, &failure.session) {
+            // SQLite opened its file again, which decided it.
+            (Kind::Sqlite(_), _) => true,
+            (Kind::Mysql(mysql), Some(session)) => mysql.bury(session, self.answer_within).await,
+            (Kind::Mysql(_), None) => false,
+        }
+    }
+}
+
+/// The same closure, whose transaction knows where to leave its signal.
+fn signalling<T, F>(
+    f: Arc<F>,
+    signal: Arc<AtomicBool>,
+) -> impl for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static
+where
+    F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+{
+    move |tx| {
+        tx.signal = signal.clone();
+        f(tx)
+    }
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Db({:?})", self.dialect())
+    }
+}
