@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::http::{Api, router};
 use crate::ingest::{self, Lane, Origins, Sources, counts::Counts, guard::StoreGuard};
+use crate::project::Projector;
 use crate::store::{MIGRATIONS, Store, StoreError};
 use contract::{Clock, EventId, SourceId};
 use kit::config::ConfigError;
@@ -54,6 +55,7 @@ pub struct App {
     server: Server,
     guard: StoreGuard,
     lanes: Vec<Lane>,
+    projector: Projector,
     counts: Arc<Counts>,
 }
 
@@ -127,7 +129,9 @@ impl App {
         };
         let accepted = Arc::new(Notify::new());
         let guard = StoreGuard::new(Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
-        let (batcher, lanes) = ingest::open(&store, guard.clone(), config.ingest, origins, accepted);
+        let told = Arc::clone(&accepted);
+        let (batcher, lanes) = ingest::open(&store, guard.clone(), config.ingest, origins, told);
+        let projector = Projector::new(store.clone(), Arc::clone(&runtime.clock), accepted);
         let counts = Arc::new(Counts::default());
         let api = Api {
             store: store.clone(),
@@ -146,6 +150,7 @@ impl App {
             server,
             guard,
             lanes,
+            projector,
             counts,
         })
     }
@@ -177,6 +182,7 @@ impl App {
         for lane in self.lanes {
             lifecycle.spawn("ingest lane", lane.run(drained.clone()));
         }
+        lifecycle.spawn("projector", self.projector.run(drained.clone()));
         lifecycle.spawn("counts", keep_counts(self.store.clone(), self.counts, drained));
         let ended = lifecycle.run_until_stopped(STOP_GRACE).await;
         self.store.close().await;

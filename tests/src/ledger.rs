@@ -205,7 +205,9 @@ async fn profiles(receiver: &Db) -> Result<Vec<Claimed>, LedgerError> {
     let mut profiles = Vec::new();
     let mut after = String::new();
     loop {
-        let sql = format!("SELECT id, body FROM profiles WHERE id > ? ORDER BY id LIMIT {PAGE}");
+        let sql = format!(
+            "SELECT id, body FROM profiles WHERE id > ? AND body IS NOT NULL ORDER BY id LIMIT {PAGE}"
+        );
         let rows = page(receiver, "ledger_profiles", sql, after.clone()).await?;
         for row in &rows {
             after = row.get("id")?;

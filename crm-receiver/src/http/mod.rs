@@ -3,6 +3,7 @@
 //! A handler reads its request, asks `ingest` or the store, and shows the answer. Errors become problems in `problem`.
 
 mod events;
+mod guest_profiles;
 mod health;
 mod problem;
 mod routes;

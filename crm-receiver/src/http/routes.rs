@@ -1,6 +1,6 @@
 //! The table of routes.
 
-use super::{Api, events, health, webhooks};
+use super::{Api, events, guest_profiles, health, webhooks};
 use kit::http::{Endpoint, Router, get, post};
 
 /// Everything that the receiver answers. Health is also found without the base path, where orchestrators look for it.
@@ -20,6 +20,8 @@ fn api_endpoints(api: &Api) -> Vec<Endpoint> {
         post("/webhooks/{source}", api, webhooks::receive),
         get("/events", api, events::list),
         get("/events/{id}", api, events::show),
+        get("/guest-profiles", api, guest_profiles::list),
+        get("/guest-profiles/{id}", api, guest_profiles::show),
     ]
 }
 

@@ -12,7 +12,7 @@ use contract::{ProfileId, PropertyId, UnixMillis};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, str::FromStr};
 
 /// Why a record belongs to a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,6 +94,21 @@ impl ProfileStatus {
             Self::Merged => "merged",
             Self::Deleted => "deleted",
         }
+    }
+}
+
+/// The text names no status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a status of a profile")]
+pub struct UnknownStatus;
+
+impl FromStr for ProfileStatus {
+    type Err = UnknownStatus;
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        let all = [Self::Active, Self::Stub, Self::Merged, Self::Deleted];
+        all.into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or(UnknownStatus)
     }
 }
 

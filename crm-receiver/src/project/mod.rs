@@ -7,6 +7,9 @@
 pub mod event;
 pub mod fold;
 pub mod plan;
+pub mod worker;
+
+pub use worker::{Projector, Step};
 
 #[cfg(test)]
 pub mod permutations;

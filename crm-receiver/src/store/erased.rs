@@ -2,7 +2,7 @@
 
 use super::batch_rows::{by_source, padded};
 use crate::ingest::accepted::Entry;
-use contract::{EntityKind, SourceId};
+use contract::{EntityKind, EventType, SourceId};
 use kit::{
     db::{DbError, Tx, placeholders},
     params,
@@ -34,8 +34,11 @@ impl Erased {
         Ok(Self(erased))
     }
 
-    /// Whether the event is about one of them.
+    /// Whether the event is about one of them. A further erasure is left to the projector: it may list new aliases.
     pub(super) fn holds(&self, entry: &Entry) -> bool {
+        if entry.arrival.envelope.known_type() == Some(EventType::GuestErased) {
+            return false;
+        }
         let key = |id: &str| (entry.arrival.source.clone(), id.to_owned());
         !self.0.is_empty() && guest_id(entry).is_some_and(|id| self.0.contains(&key(id)))
     }

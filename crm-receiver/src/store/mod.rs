@@ -1,20 +1,31 @@
 //! The receiver's tables. A store method is one transaction; nobody outside of here sees one.
 //!
 //! `inbox` takes batches of arrivals in, `sources` says who may send, `counts` adds up what was not kept, `events` is
-//! the view of the inbox that the API shows.
+//! the view of the inbox that the API shows. `pending` is what waits to be projected,
+//! `projection` its transaction, `profiles` what came of it.
 
 mod batch_rows;
 mod counts;
 mod erased;
+mod erasure_rows;
+mod event_status;
 mod events;
 mod inbox;
 mod inbox_audit;
 mod inbox_rows;
+mod pending;
+mod profile_rows;
+mod profiles;
+mod projection;
+mod record_rows;
 mod requeue;
 mod sources;
+mod timeline_rows;
 
 pub use self::events::{EventFilter, EventPosition, EventRow};
 pub use self::inbox::{Batch, Verdict};
+pub use self::profiles::{ProfileFilter, ProfilePosition, ProfileRow, ProfileSort};
+pub use self::projection::Projection;
 pub use self::sources::StoreError;
 
 use kit::db::{Db, DbError, Migration, MigrationSet};
@@ -22,12 +33,20 @@ use kit::db::{Db, DbError, Migration, MigrationSet};
 /// The receiver's own tables, in the order in which they came to be.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     scope: "crm-receiver",
-    migrations: &[Migration {
-        number: 1,
-        name: "inbox",
-        sqlite: include_str!("../../migrations/sqlite/0001_inbox.sql"),
-        mysql: include_str!("../../migrations/mysql/0001_inbox.sql"),
-    }],
+    migrations: &[
+        Migration {
+            number: 1,
+            name: "inbox",
+            sqlite: include_str!("../../migrations/sqlite/0001_inbox.sql"),
+            mysql: include_str!("../../migrations/mysql/0001_inbox.sql"),
+        },
+        Migration {
+            number: 2,
+            name: "records_profiles",
+            sqlite: include_str!("../../migrations/sqlite/0002_records_profiles.sql"),
+            mysql: include_str!("../../migrations/mysql/0002_records_profiles.sql"),
+        },
+    ],
 };
 
 /// The receiver's database. Clones share its connections.

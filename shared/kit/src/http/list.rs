@@ -106,6 +106,17 @@ struct Pagination {
     has_more: bool,
 }
 
+/// Reads the raw query string of an endpoint that is no list: which of the `known` parameters are given, and as what.
+///
+/// # Errors
+/// 400 `invalid_query` when a parameter is unknown, repeated, empty or malformed.
+pub fn parse_parameters(
+    known: &'static [&'static str],
+    query: &str,
+) -> Result<Vec<(&'static str, String)>, Problem> {
+    query::parameters(known, query)
+}
+
 impl ListSpec {
     /// Reads a raw query string.
     ///

@@ -46,6 +46,30 @@ pub(super) fn parse(spec: &ListSpec, query: &str) -> Result<ListQuery, Problem> 
     })
 }
 
+/// The parameters of an endpoint that is no list.
+pub(super) fn parameters(
+    known: &'static [&'static str],
+    query: &str,
+) -> Result<Vec<(&'static str, String)>, Problem> {
+    let spec = ListSpec {
+        name: "",
+        filters: known,
+        sorts: &[],
+        descending_by_default: false,
+        updated_since: false,
+    };
+    let given = read(&spec, query)?;
+    let listed = [
+        ("limit", given.limit),
+        ("cursor", given.cursor),
+        ("sort", given.sort),
+    ];
+    match listed.into_iter().find(|(_, value)| value.is_some()) {
+        Some((name, _)) => Err(refused(format!("there is no parameter {}", shown(name)))),
+        None => Ok(given.filters),
+    }
+}
+
 fn read(spec: &ListSpec, query: &str) -> Result<Given, Problem> {
     let mut given = Given::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {

@@ -204,3 +204,22 @@ proptest! {
         let _ = GUESTS.parse(&query);
     }
 }
+
+#[test]
+fn an_endpoint_that_is_no_list_takes_its_own_parameters_alone() {
+    let given = parse_parameters(&["as_of"], "as_of=2026-05-01").unwrap();
+    assert_eq!(given, [("as_of", "2026-05-01".to_owned())]);
+    assert!(parse_parameters(&["as_of"], "").unwrap().is_empty());
+    for query in [
+        "limit=5",
+        "cursor=x",
+        "sort=a",
+        "updated_since=0",
+        "other=1",
+        "as_of=1&as_of=2",
+        "as_of=",
+    ] {
+        let refused = parse_parameters(&["as_of"], query).unwrap_err();
+        assert_eq!(refused.code, ProblemCode::InvalidQuery, "{query}");
+    }
+}

@@ -1,0 +1,122 @@
+//! `GET /guest-profiles` and `GET /guest-profiles/{id}`: who the guests are.
+//!
+//! The list finds people by name (the beginning of a first, last or whole name), e-mail, telephone number and country;
+//! it shows each without what only the whole profile has. A merged or deleted guest is listed only by its `status`.
+
+use super::Api;
+use crate::{
+    profile::{Profile, contents::ProfileStatus, terms::TermKind, view::on_day},
+    store::{ProfileFilter, ProfilePosition, ProfileSort},
+};
+use contract::{Problem, ProblemCode, UnixMillis, date::parse_date};
+use jiff::{civil::Date, tz::TimeZone};
+use kit::http::{
+    Request, Response,
+    list::{ListQuery, ListSpec, Position, SortField, SortKey, parse_parameters},
+    reply,
+};
+use serde_json::Value;
+
+const GUEST_PROFILES: ListSpec = ListSpec {
+    name: "guest_profiles",
+    filters: &["name", "email", "phone", "country", "property_id", "status"],
+    sorts: &[SortField::int("updated_at"), SortField::text("name")],
+    descending_by_default: true,
+    updated_since: true,
+};
+
+/// How many reservations of a profile are shown, the newest first; `metrics.reservations` counts them all.
+const RESERVATIONS_SHOWN: usize = 100;
+
+/// The filters that are looked up as terms.
+const TERMS: [(&str, TermKind); 4] = [
+    ("name", TermKind::Name),
+    ("email", TermKind::Email),
+    ("phone", TermKind::Phone),
+    ("country", TermKind::Country),
+];
+
+/// `GET /guest-profiles`
+pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
+    let query = GUEST_PROFILES.parse(request.query())?;
+    let filter = filter(&query)?;
+    let sort = match query.sort.field.name {
+        "name" => ProfileSort::Name,
+        _ => ProfileSort::UpdatedAt,
+    };
+    let after = query.after.as_ref().map(position).transpose()?;
+    let rows = api
+        .store
+        .profiles(filter, sort, query.sort.descending, after, query.rows_wanted())
+        .await?;
+    let page = query.page(
+        rows,
+        |row| match sort {
+            ProfileSort::Name => Position::text(&row.sort_name, &row.id),
+            ProfileSort::UpdatedAt => Position::int(row.updated_at, &row.id),
+        },
+        |row| row.summary,
+    );
+    Ok(reply::ok(&page))
+}
+
+/// `GET /guest-profiles/{id}`, with `as_of`: the day that `next_stay` and `in_house` are about, by default today in
+/// UTC.
+pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
+    let as_of = as_of(&request, api.clock.now())?;
+    let profile = api.store.profile(&request.id("id")?).await?;
+    let profile = profile.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
+    Ok(reply::ok(&shown(profile, as_of)))
+}
+
+/// The whole profile, its metrics with what depends on the day.
+fn shown(mut profile: Profile, as_of: Date) -> Value {
+    let on_day = on_day(&profile.reservations, as_of);
+    profile.reservations.truncate(RESERVATIONS_SHOWN);
+    let mut whole = serde_json::to_value(profile).expect("a profile always serialises");
+    let on_day = serde_json::to_value(on_day).expect("a day always serialises");
+    if let (Some(metrics), Value::Object(on_day)) = (whole["metrics"].as_object_mut(), on_day) {
+        metrics.extend(on_day);
+    }
+    whole
+}
+
+fn as_of(request: &Request, now: UnixMillis) -> Result<Date, Problem> {
+    match parse_parameters(&["as_of"], request.query())?.first() {
+        None => Ok(now.date_in(&TimeZone::UTC)),
+        Some((name, text)) => parse_date(text).ok_or_else(|| malformed(name)),
+    }
+}
+
+fn filter(query: &ListQuery) -> Result<ProfileFilter, Problem> {
+    let mut terms = Vec::new();
+    for (name, kind) in TERMS {
+        if let Some(text) = query.filter(name) {
+            terms.push((kind, kind.fold(text).ok_or_else(|| malformed(name))?));
+        }
+    }
+    let property_id = query.filter("property_id").map(str::parse).transpose();
+    let status = query
+        .filter("status")
+        .map(str::parse::<ProfileStatus>)
+        .transpose();
+    Ok(ProfileFilter {
+        terms,
+        property_id: property_id.map_err(|_| malformed("property_id"))?,
+        status: status.map_err(|_| malformed("status"))?,
+        updated_since: query.updated_since,
+    })
+}
+
+fn position(position: &Position) -> Result<ProfilePosition, Problem> {
+    let invalid = || Problem::new(ProblemCode::InvalidCursor);
+    let id = position.id.parse().map_err(|_| invalid())?;
+    Ok(match &position.key {
+        SortKey::Int(at) => ProfilePosition::UpdatedAt(UnixMillis(*at), id),
+        SortKey::Text(name) => ProfilePosition::Name(name.clone(), id),
+    })
+}
+
+fn malformed(name: &str) -> Problem {
+    Problem::new(ProblemCode::InvalidQuery).with_detail(format!("the parameter {name} is malformed"))
+}

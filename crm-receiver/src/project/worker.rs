@@ -1,0 +1,178 @@
+//! The projector: one step, and a thin loop around it.
+//!
+//! A step takes what is accepted, up to a batch, and projects it in one transaction. A batch that fails runs again in
+//! halves, down to the event at fault; that one is tried alone, each try counted before it is made and waiting longer
+//! than the one before, and after the last it is a dead letter. Nothing waits for it meanwhile.
+
+use super::event::Event;
+use crate::store::{Projection, Store};
+use contract::{Clock, EventId, UnixMillis};
+use kit::db::DbError;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How many events share a transaction.
+pub const BATCH_EVENTS_MAX: usize = 256;
+/// After how many failures an event is a dead letter.
+pub const TRIES_MAX: u32 = 8;
+/// How long the second try alone waits; each further one twice as long.
+const WAIT_FIRST_MS: i64 = 1_000;
+/// How long a try waits at most.
+pub const WAIT_MAX_MS: i64 = 60_000;
+/// How often the inbox is looked at without being told: another replica may have accepted, or a wait be over.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long the loop rests when the database fails.
+const REST: Duration = Duration::from_millis(250);
+
+/// What a step found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// So many events were looked at: there may be more.
+    Worked(usize),
+    /// Nothing is due.
+    Idle,
+}
+
+/// Projects accepted events. Several may run at once, in one process or many, over one database.
+pub struct Projector {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    accepted: Arc<Notify>,
+}
+
+impl Projector {
+    /// `accepted` is told after each commit that accepted events.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, accepted: Arc<Notify>) -> Self {
+        Self {
+            store,
+            clock,
+            accepted,
+        }
+    }
+
+    /// Projects until it is stopped; what it holds then is finished.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut failing = false;
+        while !stop.is_cancelled() {
+            // Registered before the look, so that no wake-up falls between the two.
+            let accepted = self.accepted.notified();
+            let step = self.step().await;
+            if let Err(error) = &step
+                && !failing
+            {
+                tracing::error!(error = %error, "projection fails, and is tried again");
+            }
+            failing = step.is_err();
+            match step {
+                Ok(Step::Worked(_)) => {}
+                Ok(Step::Idle) => tokio::select! {
+                    () = stop.cancelled() => {}
+                    _ = timeout(LOOK_EVERY, accepted) => {}
+                },
+                Err(_) => tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = sleep(REST) => {}
+                },
+            }
+        }
+    }
+
+    /// Projects what is due, up to a batch.
+    ///
+    /// # Errors
+    /// Those of the database as a whole, or of too many writers at once; an event at fault is no error here.
+    pub async fn step(&self) -> Result<Step, DbError> {
+        let now = self.clock.now();
+        let pending = self.store.pending(now, WAIT_MAX_MS, BATCH_EVENTS_MAX).await?;
+        if pending.is_empty() {
+            return Ok(Step::Idle);
+        }
+        let found = pending.len();
+        let (mut batch, mut alone) = (Vec::with_capacity(found), Vec::new());
+        for pending in pending {
+            match pending.read() {
+                Ok(event) if pending.attempts == 0 => batch.push(event),
+                _ => alone.push(pending),
+            }
+        }
+        for event in self.project_or_halve(batch).await? {
+            self.try_alone(&event.record.event_id, 0, Ok(&event)).await?;
+        }
+        for pending in alone {
+            let read = pending.read();
+            let event = read.as_ref().map_err(ToString::to_string);
+            self.try_alone(&pending.event_id, pending.attempts, event).await?;
+        }
+        Ok(Step::Worked(found))
+    }
+
+    /// Projects a batch, or what of it can be; answers the events at fault.
+    async fn project_or_halve(&self, batch: Vec<Event>) -> Result<Vec<Event>, DbError> {
+        let mut at_fault = Vec::new();
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            let outcome = self.store.project(part.clone().into(), self.clock.now()).await;
+            match outcome {
+                // What another projector left is found by the next look.
+                Ok(Projection::Done(_) | Projection::Overtaken) => {}
+                Err(error) if of_the_database(&error) => return Err(error),
+                Err(_) if part.len() == 1 => at_fault.append(&mut part),
+                Err(_) => {
+                    let second = part.split_off(part.len() / 2);
+                    parts.extend([second, part]);
+                }
+            }
+        }
+        Ok(at_fault)
+    }
+
+    /// One more try of one event, counted before it is made.
+    async fn try_alone(
+        &self,
+        id: &EventId,
+        tried: u32,
+        event: Result<&Event, String>,
+    ) -> Result<(), DbError> {
+        let now = self.clock.now();
+        let number = tried + 1;
+        if !self.store.count_try(id, tried, next_due(now, number)).await? {
+            return Ok(());
+        }
+        let reason = match event {
+            // Counted as often as it may be tried, and never heard of again: it ends the process.
+            _ if number > TRIES_MAX => "its tries ended the process".to_owned(),
+            Err(unreadable) => unreadable,
+            Ok(event) => match self.store.project(vec![event.clone()].into(), now).await {
+                Ok(_) => return Ok(()),
+                Err(error) if of_the_database(&error) => return Err(error),
+                Err(error) => error.to_string(),
+            },
+        };
+        if number < TRIES_MAX {
+            tracing::warn!(event.id = %id, tries = number, "event not projected, and tried again later");
+            return self.store.keep_failure(id, &reason).await;
+        }
+        if self.store.give_up(id, &reason, self.clock.now()).await? {
+            tracing::error!(event.id = %id, tries = number, reason, "event is a dead letter");
+        }
+        Ok(())
+    }
+}
+
+/// Whether an error is the database's or its other writers', rather than that of what was written.
+fn of_the_database(error: &DbError) -> bool {
+    error.is_outage() || matches!(error, DbError::Contended | DbError::LockTimeout)
+}
+
+/// When the try after this one is due.
+fn next_due(now: UnixMillis, number: u32) -> UnixMillis {
+    let doublings = number.saturating_sub(1).min(16);
+    now.plus_millis((WAIT_FIRST_MS << doublings).min(WAIT_MAX_MS))
+}

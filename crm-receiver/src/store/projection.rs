@@ -1,0 +1,183 @@
+//! Projecting a batch of accepted events: one transaction for records, history, profiles, the events' own status and
+//! the audit rows.
+//!
+//! The claim is `status = 'accepted'` in the update of the events themselves: whoever finds fewer of them than expected
+//! has been overtaken and undoes everything. Until then records, then profiles, are locked in the order of their keys,
+//! so that what is read of them is what stands; what a batch means is worked out by [`crate::project::plan`].
+
+use super::{Store, erasure_rows, event_status, profile_rows, record_rows, timeline_rows};
+use crate::{
+    profile::{
+        GuestKey, Linked, Profile, Record, RecordKey, Role, contents::LinkRule, derive, history::HistoryEntry,
+    },
+    project::{
+        event::Event,
+        plan::{Known, Plan, plan},
+    },
+};
+use contract::UnixMillis;
+use kit::db::{DbError, Tx};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Projection {
+    /// So many events took effect.
+    Done(usize),
+    /// Another projector was faster with some of them; nothing was written.
+    Overtaken,
+}
+
+impl Store {
+    /// Projects those of the events that are still accepted. `now` is when they take effect.
+    ///
+    /// After an unknown commit nothing needs to be looked up: the next look at the inbox says which are accepted.
+    ///
+    /// # Errors
+    /// An outage; or an error of a statement, for which at least one of the events is at fault.
+    pub async fn project(&self, events: Arc<[Event]>, now: UnixMillis) -> Result<Projection, DbError> {
+        self.db
+            .transaction("project", move |tx| {
+                let events = Arc::clone(&events);
+                Box::pin(async move { project(tx, &events, now).await })
+            })
+            .await
+    }
+}
+
+async fn project(tx: &mut Tx, events: &[Event], now: UnixMillis) -> Result<Projection, DbError> {
+    let events = event_status::still_accepted(tx, events).await?;
+    if events.is_empty() {
+        return Ok(Projection::Overtaken);
+    }
+    let known = lock_records(tx, &events).await?;
+    let plan = plan(&known, &events);
+    let guests = plan.guests(&known);
+    let profiles = guests.iter().map(GuestKey::profile_id).collect();
+    profile_rows::lock(tx, &profiles).await?;
+    erasure_rows::register(tx, &plan.erased, now).await?;
+    let erased = erasure_rows::among(tx, guests.iter()).await?;
+    write_records(tx, &known, &plan, &erased).await?;
+    if !event_status::settle(tx, &events, &plan, now).await? {
+        tx.abandon();
+        return Ok(Projection::Overtaken);
+    }
+    let wiped = plan.erased.keys().chain(&plan.suppressed).cloned().collect();
+    erasure_rows::wipe(tx, &wiped).await?;
+    let linked = Linkage::load(tx, &guests, &erased, &known, &plan).await?;
+    let profiles = guests
+        .iter()
+        .map(|guest| (guest.profile_id(), linked.derive(guest)))
+        .collect();
+    profile_rows::write(tx, profiles).await?;
+    Ok(Projection::Done(events.len()))
+}
+
+/// Locks what the events are about, and reads what stands of it.
+async fn lock_records(tx: &mut Tx, events: &[&Event]) -> Result<Known, DbError> {
+    let mut keys: BTreeSet<RecordKey> = events.iter().map(|event| event.record.key.clone()).collect();
+    keys.extend(
+        events
+            .iter()
+            .flat_map(|event| event.erases())
+            .map(|guest| guest.record()),
+    );
+    record_rows::lock(tx, &keys).await?;
+    let guests: BTreeSet<GuestKey> = keys.iter().filter_map(RecordKey::guest).collect();
+    Ok(Known {
+        erased: erasure_rows::among(tx, guests.iter()).await?,
+        records: record_rows::read(tx, &keys).await?,
+    })
+}
+
+async fn write_records(
+    tx: &mut Tx,
+    known: &Known,
+    plan: &Plan,
+    erased: &BTreeSet<GuestKey>,
+) -> Result<(), DbError> {
+    record_rows::write(tx, &plan.records).await?;
+    let mut refs = BTreeMap::new();
+    for (key, record) in &plan.records {
+        let named: BTreeSet<GuestKey> = record.guests().into_keys().collect();
+        let before: Option<BTreeSet<GuestKey>> = known
+            .records
+            .get(key)
+            .map(|record| record.guests().into_keys().collect());
+        if before.unwrap_or_default() != named {
+            refs.insert(key, named.difference(erased).cloned().collect());
+        }
+    }
+    record_rows::write_refs(tx, &refs).await?;
+    timeline_rows::add(tx, &plan.history).await
+}
+
+/// Everything that the touched profiles are derived from.
+struct Linkage {
+    reservations: BTreeMap<GuestKey, BTreeSet<RecordKey>>,
+    records: BTreeMap<RecordKey, Record>,
+    history: BTreeMap<RecordKey, Vec<HistoryEntry>>,
+}
+
+impl Linkage {
+    /// Reads it, but for the records that the batch has at hand.
+    async fn load(
+        tx: &mut Tx,
+        guests: &BTreeSet<GuestKey>,
+        erased: &BTreeSet<GuestKey>,
+        known: &Known,
+        plan: &Plan,
+    ) -> Result<Self, DbError> {
+        let guests: BTreeSet<GuestKey> = guests.difference(erased).cloned().collect();
+        let reservations = record_rows::reservations_of(tx, &guests).await?;
+        let keys: BTreeSet<RecordKey> = guests
+            .iter()
+            .map(GuestKey::record)
+            .chain(reservations.values().flatten().cloned())
+            .collect();
+        let at_hand = |key: &RecordKey| plan.records.get(key).or_else(|| known.records.get(key)).cloned();
+        let mut records: BTreeMap<RecordKey, Record> = keys
+            .iter()
+            .filter_map(|key| Some((key.clone(), at_hand(key)?)))
+            .collect();
+        let elsewhere = keys
+            .iter()
+            .filter(|key| !records.contains_key(key))
+            .cloned()
+            .collect();
+        records.extend(record_rows::read(tx, &elsewhere).await?);
+        Ok(Self {
+            reservations,
+            history: timeline_rows::read(tx, &keys).await?,
+            records,
+        })
+    }
+
+    /// The profile of a guest; None when there is nothing to show, as of one that is erased.
+    fn derive(&self, guest: &GuestKey) -> Option<Profile> {
+        let own = guest.record();
+        let linked: Vec<Linked<'_>> = self
+            .records
+            .get(&own)
+            .map(|record| Linked {
+                record,
+                rule: LinkRule::OwnRecord,
+            })
+            .into_iter()
+            .collect();
+        let none = BTreeSet::new();
+        let reservations = self.reservations.get(guest).unwrap_or(&none);
+        let stays: Vec<(&Record, Role)> = reservations
+            .iter()
+            .filter_map(|key| self.records.get(key))
+            .filter_map(|record| Some((record, *record.guests().get(guest)?)))
+            .collect();
+        let told = std::iter::once(&own)
+            .chain(reservations)
+            .filter_map(|key| self.history.get(key));
+        derive(guest, &linked, &stays, &told.flatten().cloned().collect())
+    }
+}

@@ -1,0 +1,111 @@
+//! The rows of the history: one for each event that told of a record.
+
+use super::{
+    batch_rows::{chunks, padded},
+    record_rows::{by_source_and_kind, parsed, unreadable},
+};
+use crate::profile::{GuestKey, RecordKey, RecordKind, history::HistoryEntry};
+use contract::{EventId, EventType, PropertyId, SourceId};
+use kit::{
+    db::{DbError, Params, Row, Tx, placeholders},
+    params,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+const COLUMNS: [&str; 10] = [
+    "event_id",
+    "source_id",
+    "kind",
+    "entity_id",
+    "version",
+    "occurred_at",
+    "type",
+    "property_id",
+    "changed",
+    "consents",
+];
+
+/// Adds what the events told. An event that is projected again, after a requeue, has its row already.
+pub(super) async fn add(tx: &mut Tx, history: &[(EventId, HistoryEntry)]) -> Result<(), DbError> {
+    let skip = tx.dialect().skip_existing("event_id");
+    for range in chunks(history.len()) {
+        let rows = placeholders(range.len(), COLUMNS.len());
+        let sql = format!(
+            "INSERT INTO timeline ({}) VALUES {rows}{skip}",
+            COLUMNS.join(", ")
+        );
+        let mut params = Params::with_capacity(range.len() * COLUMNS.len());
+        for (event_id, entry) in &history[range] {
+            params.extend(params![
+                event_id.as_str(),
+                entry.key.source.as_str(),
+                entry.key.kind.as_str(),
+                entry.key.id.as_str(),
+                entry.version,
+                entry.occurred_at,
+                entry.event_type.as_str(),
+                entry.property_id.as_ref().map(PropertyId::as_str),
+                serde_json::to_string(&entry.changed).expect("names always serialise"),
+                serde_json::to_string(&entry.consents).expect("consents always serialise"),
+            ]);
+        }
+        tx.execute(&sql, params).await?;
+    }
+    Ok(())
+}
+
+/// Everything that was told of the records.
+pub(super) async fn read(
+    tx: &mut Tx,
+    keys: &BTreeSet<RecordKey>,
+) -> Result<BTreeMap<RecordKey, Vec<HistoryEntry>>, DbError> {
+    let mut history: BTreeMap<RecordKey, Vec<HistoryEntry>> = BTreeMap::new();
+    for ((source, kind), ids) in by_source_and_kind(keys) {
+        for ids in padded(&ids) {
+            let places = placeholders(1, ids.len());
+            let columns = COLUMNS.join(", ");
+            let sql = format!(
+                "SELECT {columns} FROM timeline WHERE source_id = ? AND kind = ? AND entity_id IN {places}"
+            );
+            let mut params = params![source.as_str(), kind.as_str()];
+            params.extend(ids.iter().map(|id| (*id).into()));
+            for row in tx.query(&sql, params).await? {
+                let entry = entry(source, kind, &row)?;
+                history.entry(entry.key.clone()).or_default().push(entry);
+            }
+        }
+    }
+    Ok(history)
+}
+
+/// Forgets everything that was told of erased guests.
+pub(super) async fn forget(tx: &mut Tx, guests: &BTreeSet<GuestKey>) -> Result<(), DbError> {
+    for guest in guests {
+        let sql = "DELETE FROM timeline WHERE source_id = ? AND kind = ? AND entity_id = ?";
+        let kind = RecordKind::Guest.as_str();
+        tx.execute(sql, params![guest.source.as_str(), kind, guest.id.as_str()])
+            .await?;
+    }
+    Ok(())
+}
+
+fn entry(source: &SourceId, kind: RecordKind, row: &Row) -> Result<HistoryEntry, DbError> {
+    let property_id: Option<String> = row.get("property_id")?;
+    let event_type: String = row.get("type")?;
+    let (changed, consents): (String, String) = (row.get("changed")?, row.get("consents")?);
+    Ok(HistoryEntry {
+        occurred_at: row.get("occurred_at")?,
+        key: RecordKey {
+            source: source.clone(),
+            kind,
+            id: parsed(row, "entity_id")?,
+        },
+        version: row.get("version")?,
+        event_type: EventType::known(&event_type).ok_or_else(|| unreadable("type"))?,
+        property_id: property_id
+            .map(|id| id.parse().map_err(|_| unreadable("property_id")))
+            .transpose()?,
+        changed: serde_json::from_str(&changed).map_err(|_| unreadable("changed"))?,
+        consents: serde_json::from_str(&consents).map_err(|_| unreadable("consents"))?,
+    })
+}
