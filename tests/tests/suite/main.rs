@@ -10,6 +10,8 @@
 mod case;
 mod db;
 mod idempotency;
+mod projection;
+mod told;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    let cases = [db::cases(), idempotency::cases()];
+    let cases = [db::cases(), idempotency::cases(), projection::cases()];
     let trials: Vec<Trial> = cases
         .into_iter()
         .flatten()

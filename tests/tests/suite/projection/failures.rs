@@ -1,0 +1,158 @@
+//! What fails beside others: a body that cannot be read, a row that the database refuses, a try that ends the process.
+
+use std::time::Duration;
+
+use e2e::engine::Engine;
+use serde_json::json;
+
+use crate::case::{Case, Ctx, cases};
+use crate::told::{Inbox, guest, settle, stay, told};
+
+/// As the projector's own: what a test may rely on.
+const TRIES: i64 = 8;
+const LONGEST_WAIT: Duration = Duration::from_secs(61);
+
+pub fn cases() -> Vec<Case> {
+    cases![
+        poison_becomes_a_dead_letter_while_others_pass,
+        a_failing_row_in_the_middle_fails_alone,
+        a_try_that_ends_the_process_counts,
+        a_clock_set_back_keeps_nothing_waiting,
+    ]
+}
+
+async fn poison_becomes_a_dead_letter_while_others_pass(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let projector = inbox.projector().await;
+    inbox
+        .accept_body(
+            "evt_poison",
+            &guest("p", 1, 1, "Poison"),
+            b"{\"payload\": 7}".to_vec(),
+        )
+        .await;
+    inbox
+        .accept(0, &[guest("g", 1, 1, "Ana"), stay("r", 1, 2, "g")])
+        .await;
+    settle(&projector).await;
+    assert_eq!(inbox.status("evt_000001").await.0, "applied");
+    assert_eq!(
+        inbox.status("evt_poison").await,
+        ("accepted".to_owned(), Some("its body is no envelope".to_owned()))
+    );
+    for number in 2..=TRIES {
+        settle(&projector).await;
+        let tries = inbox
+            .rows("SELECT attempts FROM inbox WHERE event_id = 'evt_poison'")
+            .await;
+        assert_eq!(
+            tries[0].get::<i64>("attempts").unwrap(),
+            number - 1,
+            "it waits its turn"
+        );
+        inbox.clock.advance(LONGEST_WAIT);
+        settle(&projector).await;
+    }
+    assert_eq!(inbox.status("evt_poison").await.0, "dead_letter");
+    assert_eq!(inbox.actions("evt_poison").await, ["dead_lettered"]);
+
+    let now = contract::Clock::now(inbox.clock.as_ref());
+    assert!(
+        inbox
+            .store()
+            .await
+            .requeue_one(&"evt_poison".parse().unwrap(), now)
+            .await
+            .unwrap()
+    );
+    inbox
+        .write(|run| {
+            let body = json!({"payload": {"last_name": "Cured"}})
+                .to_string()
+                .into_bytes();
+            run.push((
+                "UPDATE inbox_bodies SET body = ? WHERE event_id = 'evt_poison'",
+                vec![body.into()],
+            ));
+        })
+        .await;
+    settle(&projector).await;
+    assert_eq!(inbox.status("evt_poison").await, ("applied".to_owned(), None));
+    assert_eq!(
+        inbox.actions("evt_poison").await,
+        ["dead_lettered", "requeued", "applied"]
+    );
+    assert_eq!(inbox.profile("p").await.unwrap()["last_name"], "Cured");
+}
+
+async fn a_failing_row_in_the_middle_fails_alone(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let refuse = match ctx.engine {
+        Engine::Sqlite => {
+            "CREATE TRIGGER refuse BEFORE INSERT ON timeline WHEN NEW.entity_id = 'bad' \
+             BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        }
+        Engine::Mysql => "ALTER TABLE timeline ADD CONSTRAINT refuse CHECK (entity_id <> 'bad')",
+    };
+    inbox.write(move |run| run.push((refuse, vec![]))).await;
+    let mut events: Vec<_> = (0..200)
+        .map(|n| guest(&format!("g{}", n % 40), 1 + n / 40, 1, "Ana"))
+        .collect();
+    events[100] = guest("bad", 1, 1, "Bad");
+    inbox.accept(0, &events).await;
+    let projector = inbox.projector().await;
+    settle(&projector).await;
+    assert_eq!(inbox.count("FROM inbox WHERE status = 'applied'").await, 199);
+    assert_eq!(
+        inbox.count("FROM audit_entries WHERE action = 'applied'").await,
+        199
+    );
+    assert_eq!(inbox.status("evt_000100").await.0, "accepted");
+    assert!(inbox.profile("bad").await.is_none());
+    // A higher version is applied and makes it stale; nothing ever waited for it.
+    let cure = match ctx.engine {
+        Engine::Sqlite => "DROP TRIGGER refuse",
+        Engine::Mysql => "ALTER TABLE timeline DROP CONSTRAINT refuse",
+    };
+    inbox.write(move |run| run.push((cure, vec![]))).await;
+    inbox.accept(500, &[guest("bad", 2, 2, "Better")]).await;
+    settle(&projector).await;
+    inbox.clock.advance(LONGEST_WAIT);
+    settle(&projector).await;
+    assert_eq!(inbox.status("evt_000100").await.0, "stale");
+    assert_eq!(inbox.profile("bad").await.unwrap()["last_name"], "Better");
+}
+
+async fn a_try_that_ends_the_process_counts(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    inbox.accept(0, &[guest("g", 1, 1, "Ana")]).await;
+    // Counted, and then the process was gone: eight times.
+    inbox
+        .write(|run| run.push(("UPDATE inbox SET attempts = 8", vec![])))
+        .await;
+    settle(&inbox.projector().await).await;
+    let (status, reason) = inbox.status("evt_000000").await;
+    assert_eq!(status, "dead_letter");
+    assert!(reason.unwrap().contains("ended the process"));
+    assert!(inbox.profile("g").await.is_none());
+}
+
+async fn a_clock_set_back_keeps_nothing_waiting(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let projector = inbox.projector().await;
+    inbox.accept(0, &[guest("g", 1, 1, "Ana")]).await;
+    let failed = told("guest.updated", "h", 1, 1, json!({"last_name": "Rui"}));
+    inbox.accept(1, &[failed]).await;
+    inbox
+        .write(|run| {
+            run.push((
+                "UPDATE inbox SET attempts = 3, due_at = due_at + 30000 WHERE entity_id = 'h'",
+                vec![],
+            ));
+        })
+        .await;
+    let day_before = contract::Clock::now(inbox.clock.as_ref()).plus_millis(-86_400_000);
+    inbox.clock.set(day_before);
+    settle(&projector).await;
+    assert_eq!(inbox.count("FROM inbox WHERE status = 'applied'").await, 2);
+}

@@ -1,0 +1,118 @@
+//! Any order, any batches, any number of projectors: the same profiles, and each effect once.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::case::{Case, Ctx, cases};
+use crate::told::{Inbox, Told, guest, settle, stay, told};
+
+pub fn cases() -> Vec<Case> {
+    cases![
+        any_order_of_arrival_ends_in_the_same_bytes,
+        projectors_at_once_apply_each_event_once
+    ]
+}
+
+/// Guests who change, reservations that move between them, tombstones, conflicts, and an erasure.
+fn stream() -> Vec<Told> {
+    let mut events = Vec::new();
+    for n in 0..12 {
+        let id = format!("g{}", n % 6);
+        for version in 1..=3 {
+            events.push(guest(&id, version, i64::from(n), &format!("Name{}", n % 4)));
+        }
+    }
+    for n in 0..24_u64 {
+        let id = format!("r{}", n % 8);
+        let at = i64::try_from(n).unwrap();
+        events.push(stay(&id, 1 + n / 8, at, &format!("g{}", (n * 5) % 8)));
+    }
+    events.push(told("guest.deleted", "g1", 4, 50, json!({"last_name": "Gone"})));
+    events.push(told(
+        "reservation.deleted",
+        "r1",
+        4,
+        51,
+        stay("r1", 4, 51, "g2").payload,
+    ));
+    events.push(told("guest.erased", "g3", 4, 52, json!({"aliases": ["g4"]})));
+    events.push(told(
+        "guest.merged",
+        "g5",
+        4,
+        53,
+        json!({"last_name": "Merged", "merged_into": "g0"}),
+    ));
+    events
+}
+
+/// A shuffle that is the same in every run: the n-th event goes to a place of its own by a multiplication modulo a
+/// prime.
+fn shuffled(events: &[Told], factor: usize) -> Vec<Told> {
+    const PRIME: usize = 10_007;
+    let mut places: Vec<(usize, &Told)> = events
+        .iter()
+        .enumerate()
+        .map(|(n, event)| ((n + 1) * factor % PRIME, event))
+        .collect();
+    places.sort_by_key(|(place, _)| *place);
+    places.into_iter().map(|(_, event)| event.clone()).collect()
+}
+
+async fn any_order_of_arrival_ends_in_the_same_bytes(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let projector = inbox.projector().await;
+    let mut outcomes = BTreeSet::new();
+    for (factor, batch) in [(1, 100), (4_001, 7), (7_919, 1), (5_003, 20)] {
+        inbox.empty().await;
+        for (number, part) in shuffled(&stream(), factor).chunks(batch).enumerate() {
+            inbox.accept(number * batch, part).await;
+            settle(&projector).await;
+        }
+        assert_eq!(inbox.count("FROM inbox WHERE status = 'accepted'").await, 0);
+        outcomes.insert(inbox.profiles().await);
+    }
+    assert_eq!(outcomes.len(), 1);
+    assert!(outcomes.first().unwrap().len() > 4);
+}
+
+async fn projectors_at_once_apply_each_event_once(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let events = shuffled(&stream(), 7_919);
+    for copy in 0..5 {
+        inbox.accept(copy * 1_000, &events).await;
+    }
+    let projectors = [
+        inbox.projector().await,
+        inbox.projector().await,
+        inbox.projector().await,
+    ];
+    let running = projectors.iter().map(|projector| async move {
+        // An overtaken one sees it as no work of its own; too many writers at once are an error that passes.
+        loop {
+            match projector.step().await {
+                Ok(crm_receiver::project::Step::Idle) => return,
+                Ok(crm_receiver::project::Step::Worked(_)) => {}
+                Err(error) => assert!(!error.is_outage(), "{error}"),
+            }
+        }
+    });
+    futures::future::join_all(running).await;
+
+    let accepted = inbox.count("FROM inbox").await;
+    assert_eq!(inbox.count("FROM inbox WHERE status = 'accepted'").await, 0);
+    let effects = "FROM audit_entries WHERE action IN ('applied', 'stale', 'suppressed')";
+    let without = "FROM inbox WHERE status <> 'dead_letter' AND NOT EXISTS \
+                   (SELECT 1 FROM audit_entries WHERE audit_entries.event_id = inbox.event_id)";
+    assert_eq!(inbox.count(without).await, 0, "lost");
+    let doubled =
+        format!("FROM (SELECT event_id {effects} GROUP BY event_id HAVING COUNT(*) > 1) AS doubled");
+    assert_eq!(inbox.count(&doubled).await, 0, "doubled");
+    let at_once = inbox.profiles().await;
+    inbox.empty().await;
+    inbox.accept(0, &stream()).await;
+    settle(&inbox.projector().await).await;
+    assert!(accepted > 300);
+    assert_eq!(at_once, inbox.profiles().await);
+}
