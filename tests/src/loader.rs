@@ -61,20 +61,23 @@ pub async fn load(
     plans: &[HotelPlan],
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Loaded, LoadError> {
-    let hotels = plans.iter().map(|plan| {
-        let hotel = HotelLoad {
-            client,
-            cast,
-            plan,
-            progress,
-            rows: bookings.iter().map(|booking| booking.row).collect(),
-            guests: BTreeMap::new(),
-            reservations: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            skipped: 0,
-        };
-        hotel.run()
-    });
+    let hotels: Vec<_> = plans
+        .iter()
+        .map(|plan| {
+            let hotel = HotelLoad {
+                client,
+                cast,
+                plan,
+                progress,
+                rows: bookings.iter().map(|booking| booking.row).collect(),
+                guests: BTreeMap::new(),
+                reservations: BTreeMap::new(),
+                refused: BTreeMap::new(),
+                skipped: 0,
+            };
+            hotel.run()
+        })
+        .collect();
     let mut loaded = Loaded {
         accepted: vec![false; bookings.len()],
         guests: vec![None; cast.people.len()],
@@ -132,12 +135,9 @@ impl<'a> HotelLoad<'a> {
                 self.audit_the_night(number).await?;
             }
             for (stage, tasks) in day {
-                let this = &self;
-                let outcomes: Vec<Outcome> = stream::iter(tasks)
-                    .map(|task| this.carry_out(*stage, task))
-                    .buffer_unordered(TASKS_AT_ONCE)
-                    .try_collect()
-                    .await?;
+                let tasks: Vec<_> = tasks.iter().map(|task| self.carry_out(*stage, task)).collect();
+                let outcomes = stream::iter(tasks).buffer_unordered(TASKS_AT_ONCE);
+                let outcomes: Vec<Outcome> = outcomes.try_collect().await?;
                 for outcome in outcomes {
                     self.remember(*stage, outcome);
                 }

@@ -4,36 +4,24 @@
 //! [`World::stop`] when both have finished what they held and closed their databases. A world that is dropped without
 //! that says so: what it left behind was never looked at.
 
+mod config;
+
+pub use config::fresh_secret;
+
 use anyhow::{Context, Result, bail, ensure};
-use contract::{Secret, SecretList};
+use contract::SecretList;
 use crm_receiver::app as receiver;
-use crm_receiver::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
-use kit::config::{ByteSize, HttpArgs};
 use kit::db::{DatabaseUrl, Db, DbSettings};
 use kit::lifecycle::{Ended, Lifecycle};
-use kit::random::{Entropy, SystemEntropy};
 use pms_emitter::app as emitter;
-use pms_emitter::config::{DeliveryConfig, EndpointConfig};
-use pms_emitter::domain::guest_document::DigestKey;
+use pms_emitter::config::EndpointConfig;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 /// What every path begins with.
 pub const BASE_PATH: &str = "/api/v1";
-/// The services' own defaults, said here because no environment is read.
-const HTTP_CONNECTIONS: u32 = 10_000;
-const HTTP_BODY_BYTES: ByteSize = ByteSize(64 << 20);
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
-const DELIVERY_CONCURRENCY: usize = 32;
-const BREAKER_FAILURES: u32 = 5;
-const BREAKER_OPEN: Duration = Duration::from_secs(1);
-const SKEW_SECONDS_MAX: u32 = 1_800;
-const INGEST_BATCH_ROWS: usize = 256;
-const INGEST_BATCH_BYTES: usize = 4 << 20;
-const INGEST_QUEUE: usize = 8_192;
 /// Two looks at the queues lie so far apart: there is no signal across two databases.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -92,12 +80,12 @@ impl World {
     /// # Errors
     /// When one of them does not start.
     pub async fn start(settings: Settings) -> Result<Self> {
-        let secrets = fresh_secret();
-        let config = receiver_config(&settings, secrets.clone());
+        let secrets: SecretList = fresh_secret().parse()?;
+        let config = config::receiver(&settings, secrets.clone());
         let app = receiver::App::build(config, receiver::Runtime::system()).await?;
         let receiver = Running::start(app.address(), |lifecycle| app.run_until_stopped(lifecycle));
         let url = format!("http://{}{BASE_PATH}/webhooks/pms", receiver.address).parse()?;
-        let config = emitter_config(&settings, EndpointConfig { url, secrets });
+        let config = config::emitter(&settings, EndpointConfig { url, secrets });
         let app = emitter::App::build(config, emitter::Runtime::system()).await?;
         let emitter = Running::start(app.address(), |lifecycle| app.run_until_stopped(lifecycle));
         let books = Books::open(&settings.emitter_database, &settings.receiver_database).await?;
@@ -252,61 +240,4 @@ async fn count(db: &Db, sql: &'static str) -> Result<i64> {
 fn api(service: Option<&Running>) -> String {
     let address = service.expect("a world runs until it is stopped").address;
     format!("http://{address}{BASE_PATH}")
-}
-
-/// A secret that nobody knows.
-pub fn fresh_secret() -> SecretList {
-    let mut bytes = [0; 32];
-    SystemEntropy.fill(&mut bytes);
-    Secret::encode(&bytes).parse().expect("32 bytes make a secret")
-}
-
-/// A key of document digests, so that no file is made for one.
-fn fresh_digest_key() -> DigestKey {
-    let mut bytes = [0; 32];
-    SystemEntropy.fill(&mut bytes);
-    let key = Secret::encode(&bytes);
-    key.parse().expect("a secret is long enough for a key")
-}
-
-fn http(port: u16) -> HttpArgs {
-    HttpArgs {
-        app_host: "127.0.0.1".to_owned(),
-        app_port: port,
-        app_base_path: BASE_PATH.to_owned(),
-        http_connections: HTTP_CONNECTIONS,
-        http_body_bytes: HTTP_BODY_BYTES,
-    }
-}
-
-fn emitter_config(settings: &Settings, endpoint: EndpointConfig) -> pms_emitter::Config {
-    pms_emitter::Config {
-        http: http(settings.emitter_port),
-        database: settings.emitter_database.clone(),
-        endpoint: Some(endpoint),
-        delivery: DeliveryConfig {
-            schedule: pms_emitter::dispatch::Schedule::default(),
-            timeout: DELIVERY_TIMEOUT,
-            concurrency: DELIVERY_CONCURRENCY,
-            breaker_failures: BREAKER_FAILURES,
-            breaker_open: BREAKER_OPEN,
-        },
-        document_digest_key: Some(fresh_digest_key()),
-        data_folder: PathBuf::from("data"),
-    }
-}
-
-fn receiver_config(settings: &Settings, secrets: SecretList) -> crm_receiver::config::Config {
-    crm_receiver::config::Config {
-        http: http(settings.receiver_port),
-        database: settings.receiver_database.clone(),
-        secrets,
-        max_skew_seconds: SKEW_SECONDS_MAX,
-        ingest: IngestLimits {
-            batch_rows: INGEST_BATCH_ROWS,
-            batch_bytes: INGEST_BATCH_BYTES,
-            queue: INGEST_QUEUE,
-            seen_entries: SEEN_ENTRIES,
-        },
-    }
 }

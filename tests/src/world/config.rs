@@ -1,0 +1,74 @@
+//! What both services of a world are told: their own defaults, said here because no environment is read.
+
+use super::{BASE_PATH, Settings};
+use contract::{Secret, SecretList};
+use crm_receiver::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
+use kit::config::{ByteSize, HttpArgs};
+use kit::random::{Entropy, SystemEntropy};
+use pms_emitter::config::{DeliveryConfig, EndpointConfig};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const HTTP_CONNECTIONS: u32 = 10_000;
+const HTTP_BODY_BYTES: ByteSize = ByteSize(64 << 20);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
+const DELIVERY_CONCURRENCY: usize = 32;
+const BREAKER_FAILURES: u32 = 5;
+const BREAKER_OPEN: Duration = Duration::from_secs(1);
+const SKEW_SECONDS_MAX: u32 = 1_800;
+const INGEST_BATCH_ROWS: usize = 256;
+const INGEST_BATCH_BYTES: usize = 4 << 20;
+const INGEST_QUEUE: usize = 8_192;
+
+/// A secret that nobody knows, as the environment takes it.
+pub fn fresh_secret() -> String {
+    let mut bytes = [0; 32];
+    SystemEntropy.fill(&mut bytes);
+    Secret::encode(&bytes)
+}
+
+fn http(port: u16) -> HttpArgs {
+    HttpArgs {
+        app_host: "127.0.0.1".to_owned(),
+        app_port: port,
+        app_base_path: BASE_PATH.to_owned(),
+        http_connections: HTTP_CONNECTIONS,
+        http_body_bytes: HTTP_BODY_BYTES,
+    }
+}
+
+/// An emitter that delivers to `endpoint`.
+pub(super) fn emitter(settings: &Settings, endpoint: EndpointConfig) -> pms_emitter::Config {
+    let digest_key = fresh_secret().parse().expect("a secret is long enough for a key");
+    pms_emitter::Config {
+        http: http(settings.emitter_port),
+        database: settings.emitter_database.clone(),
+        endpoint: Some(endpoint),
+        delivery: DeliveryConfig {
+            schedule: pms_emitter::dispatch::Schedule::default(),
+            timeout: DELIVERY_TIMEOUT,
+            concurrency: DELIVERY_CONCURRENCY,
+            breaker_failures: BREAKER_FAILURES,
+            breaker_open: BREAKER_OPEN,
+        },
+        document_digest_key: Some(digest_key),
+        // Nothing is kept in it, since the key is given.
+        data_folder: PathBuf::new(),
+    }
+}
+
+/// A receiver that knows these secrets.
+pub(super) fn receiver(settings: &Settings, secrets: SecretList) -> crm_receiver::config::Config {
+    crm_receiver::config::Config {
+        http: http(settings.receiver_port),
+        database: settings.receiver_database.clone(),
+        secrets,
+        max_skew_seconds: SKEW_SECONDS_MAX,
+        ingest: IngestLimits {
+            batch_rows: INGEST_BATCH_ROWS,
+            batch_bytes: INGEST_BATCH_BYTES,
+            queue: INGEST_QUEUE,
+            seen_entries: SEEN_ENTRIES,
+        },
+    }
+}
