@@ -37,7 +37,7 @@ enum Flavour {
 }
 
 impl Program {
-    /// The first `mariadbd` or `mysqld` on the PATH. They are told apart by their version, not by their name: Debian's
+    /// The `mariadbd` or `mysqld` that is first on the PATH. They are told apart by their version, not by their name: Debian's
     /// `mysqld` is a link to `mariadbd`.
     pub fn find() -> Option<Self> {
         #[expect(
@@ -48,9 +48,9 @@ impl Program {
         let folders: Vec<_> = std::env::split_paths(&path)
             .chain(SYSTEM_FOLDERS.map(PathBuf::from))
             .collect();
-        let candidates = ["mariadbd", "mysqld"]
-            .into_iter()
-            .flat_map(|name| folders.iter().map(move |at| at.join(name)));
+        let candidates = folders
+            .iter()
+            .flat_map(|at| ["mariadbd", "mysqld"].map(|name| at.join(name)));
         candidates.filter(|path| path.is_file()).find_map(|path| {
             let version = Command::new(&path).arg("--version").output().ok()?;
             let version = String::from_utf8_lossy(&version.stdout).into_owned();
@@ -138,7 +138,14 @@ impl Server {
         match self.program.flavour {
             Flavour::Mariadb => options.push("--innodb-log-file-size=32M".to_owned()),
             Flavour::Mysql => {
-                options.extend(["--mysqlx=OFF", "--innodb-redo-log-capacity=64M"].map(str::to_owned));
+                options.extend(
+                    [
+                        "--mysqlx=OFF",
+                        "--secure-file-priv=NULL",
+                        "--innodb-redo-log-capacity=64M",
+                    ]
+                    .map(str::to_owned),
+                );
             }
         }
         let mut shell = Command::new("sh")
