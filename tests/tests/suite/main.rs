@@ -9,8 +9,13 @@
 
 mod case;
 mod db;
+mod guest_lists;
+mod guest_requests;
+mod guests;
 mod idempotency;
+mod pms;
 mod projection;
+mod properties;
 mod told;
 
 use std::process::ExitCode;
@@ -34,7 +39,15 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    let cases = [db::cases(), idempotency::cases(), projection::cases()];
+    let cases = [
+        db::cases(),
+        idempotency::cases(),
+        projection::cases(),
+        guests::cases(),
+        guest_lists::cases(),
+        guest_requests::cases(),
+        properties::cases(),
+    ];
     let trials: Vec<Trial> = cases
         .into_iter()
         .flatten()
