@@ -1,11 +1,12 @@
 //! Flags and environment: the one place, with each service's own config module, where they are read.
 //!
 //! A service derives clap's `Parser` over groups of this module ([`HttpArgs`], [`DatabaseArgs`], [`LogArgs`]) and its
-//! own, and calls [`parse_or_exit`] first thing in `main`, before any thread runs. Every value has a flag and a
-//! variable; a `.env` file fills in what the environment lacks. Whatever is wrong ends in one sentence that names the
+//! own, and calls [`parse_or_exit`] first thing in `main`. Every value has a flag and a variable; a `.env` file fills in
+//! what the environment lacks. Whatever is wrong ends in one sentence that names the
 //! variable and never quotes a secret, and in exit code 2.
 
 mod args;
+mod dotenv;
 mod units;
 
 pub use args::{DatabaseArgs, HttpArgs, LogArgs, LogFormat};
@@ -16,6 +17,7 @@ use clap::{
     builder::Resettable,
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use dotenv::Variables;
 use std::process::exit;
 
 /// The exit code of a configuration that cannot work.
@@ -57,10 +59,11 @@ pub struct Defaults {
 /// Reads `.env`, the environment and the command line. Help and version are printed and end the process with 0, a
 /// mistake with [`EXIT_CONFIG`].
 pub fn parse_or_exit<C: Parser>(defaults: Defaults) -> C {
-    if let Err(error) = read_dotenv() {
-        error.exit();
-    }
-    match parse_from(defaults, std::env::args_os()) {
+    let variables = match dotenv::read() {
+        Ok(variables) => variables,
+        Err(error) => error.exit(),
+    };
+    match parse_from(defaults, &variables, std::env::args_os()) {
         Ok(config) => config,
         Err(Stop::Show(error)) => error.exit(),
         Err(Stop::Refuse(error)) => error.exit(),
@@ -75,36 +78,23 @@ enum Stop {
     Refuse(ConfigError),
 }
 
-/// Variables that are set keep their values.
-fn read_dotenv() -> Result<(), ConfigError> {
-    match dotenvy::dotenv() {
-        Ok(_) => Ok(()),
-        Err(error) if error.not_found() => Ok(()),
-        // The error quotes the line, which may hold a secret.
-        Err(dotenvy::Error::LineParse(_, column)) => Err(ConfigError::new(
-            ".env",
-            format!("a line cannot be read near its column {column}"),
-        )),
-        Err(_) => Err(ConfigError::new(".env", "the file cannot be read")),
-    }
-}
-
-fn parse_from<C, I, T>(defaults: Defaults, arguments: I) -> Result<C, Stop>
+/// `variables` are those of `.env`.
+fn parse_from<C, I, T>(defaults: Defaults, variables: &Variables, arguments: I) -> Result<C, Stop>
 where
     C: Parser,
     I: IntoIterator<Item = T>,
     T: Into<std::ffi::OsString> + Clone,
 {
-    let mut command = adapt(C::command(), defaults);
+    let mut command = adapt(C::command(), defaults, variables);
     command.build();
     let explain = |error| explain(&command, error);
     let matches = command.clone().try_get_matches_from(arguments).map_err(explain)?;
     C::from_arg_matches(&matches).map_err(explain)
 }
 
-/// Puts a service's defaults in, and takes a variable that is set to nothing as one that is not set: compose files
-/// and `.env` templates pass such.
-fn adapt(command: Command, defaults: Defaults) -> Command {
+/// Puts a service's defaults and the `.env` file's values in, and takes a variable that is set to nothing as one that
+/// is not set: compose files and templates pass such. Set to nothing, it still outranks the file's.
+fn adapt(command: Command, defaults: Defaults, variables: &Variables) -> Command {
     let adapted = command.mut_args(|arg| {
         let arg = match arg.get_id().as_str() {
             "app_port" => arg.default_value(defaults.port).required(false),
@@ -114,10 +104,16 @@ fn adapt(command: Command, defaults: Defaults) -> Command {
             }
             _ => arg,
         };
-        let empty = arg.get_env().is_some_and(|_| is_env_empty(&arg));
-        if empty { arg.env(Resettable::Reset) } else { arg }
+        let name = arg.get_env().and_then(|name| name.to_str()).map(str::to_owned);
+        let in_file = name.and_then(|name| variables.get(&name));
+        match in_file {
+            _ if is_env_empty(&arg) => arg.env(Resettable::Reset),
+            // Not shown in the help: it may be a secret.
+            Some(value) => arg.default_value(value).hide_default_value(true).required(false),
+            None => arg,
+        }
     });
-    adapted.mut_subcommands(|subcommand| adapt(subcommand, defaults))
+    adapted.mut_subcommands(|subcommand| adapt(subcommand, defaults, variables))
 }
 
 #[expect(

@@ -6,6 +6,7 @@ use crate::{
     http::{
         ServeSettings,
         body::{BODY_DEADLINE, BodyLimits, ByteBudget},
+        open_files,
     },
 };
 use clap::{Args, ValueEnum, value_parser};
@@ -34,11 +35,12 @@ pub struct HttpArgs {
 }
 
 impl HttpArgs {
-    /// Listens. Port 0 becomes a real one.
+    /// Listens, with room for the connections. Port 0 becomes a real one.
     ///
     /// # Errors
     /// When the address cannot be had: unknown, in use, or not permitted.
     pub async fn bind(&self) -> Result<TcpListener, ConfigError> {
+        open_files::allow_connections(self.http_connections);
         let address = (self.app_host.as_str(), self.app_port);
         TcpListener::bind(address).await.map_err(|error| {
             let problem = format!("cannot listen on {}:{}: {error}", self.app_host, self.app_port);

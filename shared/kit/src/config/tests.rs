@@ -7,7 +7,7 @@ const DEFAULTS: Defaults = Defaults {
     database_url: "sqlite://data/pms.db",
 };
 
-/// Variables of their own, so that what this machine's environment holds changes nothing.
+/// A service with every group.
 #[derive(Parser, Debug)]
 #[command(name = "service", version)]
 struct Cli {
@@ -23,7 +23,7 @@ struct Cli {
 
 fn parse(arguments: &[&str]) -> Result<Cli, Stop> {
     let fixed = ["service", "--secret", "0123456789abcdef"];
-    parse_from(DEFAULTS, fixed.iter().chain(arguments))
+    parse_from(DEFAULTS, &Variables::new(), fixed.iter().chain(arguments))
 }
 
 fn refused(arguments: &[&str]) -> String {
@@ -99,10 +99,11 @@ fn a_wrong_value_is_one_sentence_that_names_the_variable() {
 
 #[test]
 fn a_secret_is_named_and_never_quoted() {
-    let sentence = match parse_from::<Cli, _, _>(DEFAULTS, ["service", "--secret", "hunter2"]) {
-        Err(Stop::Refuse(error)) => error.to_string(),
-        _ => panic!("a short secret is refused"),
-    };
+    let sentence =
+        match parse_from::<Cli, _, _>(DEFAULTS, &Variables::new(), ["service", "--secret", "hunter2"]) {
+            Err(Stop::Refuse(error)) => error.to_string(),
+            _ => panic!("a short secret is refused"),
+        };
     assert_eq!(
         sentence,
         "KIT_TEST_SECRET: the value is refused: a plain secret must have 16 to 256 bytes"
@@ -113,7 +114,7 @@ fn a_secret_is_named_and_never_quoted() {
         "{sentence}"
     );
     assert!(!sentence.contains("hunter2"));
-    let missing = parse_from::<Cli, _, _>(DEFAULTS, ["service"]);
+    let missing = parse_from::<Cli, _, _>(DEFAULTS, &Variables::new(), ["service"]);
     let Err(Stop::Refuse(error)) = missing else {
         panic!("the secret is required")
     };
@@ -167,4 +168,65 @@ fn the_base_path_loses_its_last_slash() {
         let accepted = parse(&["--app-base-path", bad]).is_ok();
         assert_eq!(accepted, bad == "//", "{bad}");
     }
+}
+
+#[test]
+fn a_file_fills_in_what_the_environment_and_the_flags_lack() {
+    let file = [
+        ("APP_PORT", "7001"),
+        ("KIT_TEST_SECRET", "0123456789abcdef"),
+        ("APP_HOST", "10.0.0.1"),
+    ];
+    let file = file
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    let cli: Cli = parse_from(DEFAULTS, &file, ["service", "--app-host", "0.0.0.0"])
+        .ok()
+        .unwrap();
+    assert_eq!((cli.http.app_host.as_str(), cli.http.app_port), ("0.0.0.0", 7001));
+    let Err(Stop::Show(help)) = parse_from::<Cli, _, _>(DEFAULTS, &file, ["service", "--help"]) else {
+        panic!("help is shown")
+    };
+    assert!(!help.to_string().contains("0123456789abcdef"));
+    let wrong = [("KIT_TEST_SECRET".to_owned(), "hunter2".to_owned())].into();
+    let Err(Stop::Refuse(error)) = parse_from::<Cli, _, _>(DEFAULTS, &wrong, ["service"]) else {
+        panic!("a short secret is refused")
+    };
+    assert!(!error.to_string().contains("hunter2") && error.to_string().starts_with("KIT_TEST_SECRET"));
+}
+
+/// The environment of a process can only be set from outside it: [`in_an_environment`] runs as a child of this.
+#[test]
+fn an_empty_variable_is_one_that_is_not_set() {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "config::tests::in_an_environment", "--ignored"])
+        .envs([
+            ("APP_PORT", "7002"),
+            ("APP_HOST", ""),
+            ("DATABASE_URL", ""),
+            ("KIT_TEST_SECRET", "fedcba9876543210"),
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout).into_owned();
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "needs the environment that an_empty_variable_is_one_that_is_not_set gives it"]
+fn in_an_environment() {
+    let file = [
+        ("APP_PORT".to_owned(), "7001".to_owned()),
+        ("APP_HOST".to_owned(), "10.0.0.1".to_owned()),
+    ]
+    .into();
+    let cli: Cli = parse_from(DEFAULTS, &file, ["service"]).ok().unwrap();
+    assert_eq!(
+        (cli.http.app_host.as_str(), cli.http.app_port),
+        ("127.0.0.1", 7002)
+    );
+    assert_eq!(
+        cli.database.url(DEFAULTS).unwrap().to_string(),
+        "sqlite://data/pms.db"
+    );
 }

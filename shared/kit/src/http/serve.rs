@@ -63,6 +63,8 @@ pub async fn serve(listener: TcpListener, server: Server, settings: ServeSetting
         settings,
         lifecycle: lifecycle.clone(),
     });
+    // Told once, not every time: it lasts until files are closed.
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -70,9 +72,15 @@ pub async fn serve(listener: TcpListener, server: Server, settings: ServeSetting
             accepted = listener.accept() => accepted,
         };
         let (stream, remote) = match accepted {
-            Ok(accepted) => accepted,
+            Ok(accepted) => {
+                failing = false;
+                accepted
+            }
             Err(error) => {
-                tracing::warn!(error = %error, "accept failed");
+                if !failing {
+                    tracing::warn!(error = %error, "accept failed");
+                }
+                failing = true;
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
