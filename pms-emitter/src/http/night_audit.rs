@@ -2,7 +2,7 @@
 
 use super::{
     Api, ApiError,
-    reservations::{CALLER, read_optional_object},
+    write::{CALLER, read_optional_object},
 };
 use crate::{
     domain::refusal::Refusal,

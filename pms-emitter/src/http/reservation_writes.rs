@@ -1,27 +1,26 @@
 //! What every write to a reservation does: read, decide, commit; and again on fresh state when it was overtaken.
 
-use super::{Api, ApiError};
+use super::{
+    Api, ApiError,
+    write::{DECISIONS_MAX, new_event, new_id},
+};
 use crate::{
     domain::{
-        change::{Change, Outcome},
-        event::envelope,
+        change::Outcome,
         guest_command::no_property,
         property::Property,
         refusal::Refusal,
         reservation::Reservation,
         reservation_command::{self, Command},
     },
-    store::{NewEvent, ReservationWrite, Written},
+    store::{ReservationWrite, Written},
 };
-use contract::{EventId, PropertyId, ReservationId, TypedId, UnixMillis};
+use contract::{PropertyId, ReservationId};
 use kit::{
     http::{RequestContext, etag::IfMatch},
     idempotency::{Answer, Slot},
 };
 use serde_json::{Map, Value};
-
-/// How often a write that was overtaken is decided, in all.
-const DECISIONS_MAX: usize = 5;
 
 /// Makes a reservation of a property; the answer is 201 with it.
 pub async fn make(
@@ -42,7 +41,14 @@ pub async fn make(
         let view = change.state.view(property.business_date);
         let location = format!("{}/reservations/{id}", api.base_path);
         let answer = Answer::created(location, change.state.version, &view).about("reservation", id.as_str());
-        let write = write_of(api, context, None, change, property, now, &slot, &answer);
+        let write = ReservationWrite {
+            before: None,
+            event: new_event(api, context, &change, now),
+            change,
+            property,
+            slot: slot.clone(),
+            answer: answer.clone(),
+        };
         match api.store.write_reservation(write).await? {
             Written::Committed => return Ok(answer),
             Written::Overtaken => {}
@@ -80,7 +86,14 @@ pub async fn change(
             Command::Delete => Answer::no_content().about("reservation", id.as_str()),
             _ => shown(&change.state, &property),
         };
-        let write = write_of(api, context, Some(before), change, property, now, &slot, &answer);
+        let write = ReservationWrite {
+            before: Some(before),
+            event: new_event(api, context, &change, now),
+            change,
+            property,
+            slot: slot.clone(),
+            answer: answer.clone(),
+        };
         match api.store.write_reservation(write).await? {
             Written::Committed => return Ok(answer),
             Written::Overtaken => {}
@@ -94,38 +107,6 @@ fn shown(state: &Reservation, property: &Property) -> Answer {
     Answer::ok(state.version, &state.view(property.business_date)).about("reservation", state.id.as_str())
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is a part of the one record that is made here"
-)]
-fn write_of(
-    api: &Api,
-    context: &RequestContext,
-    before: Option<Reservation>,
-    change: Change<Reservation>,
-    property: Property,
-    now: UnixMillis,
-    slot: &Slot,
-    answer: &Answer,
-) -> ReservationWrite {
-    let id: EventId = new_id(api);
-    let correlation_id = Some(context.correlation_id.to_string());
-    let event = NewEvent {
-        envelope: envelope(&id, &change, now, correlation_id),
-        id,
-        committed_at: now,
-        traceparent: context.traceparent.clone(),
-    };
-    ReservationWrite {
-        before,
-        change,
-        property,
-        event,
-        slot: slot.clone(),
-        answer: answer.clone(),
-    }
-}
-
 fn refusal(written: Written) -> ApiError {
     match written {
         Written::NotUnique { pointer } => Refusal::NotUnique {
@@ -135,9 +116,4 @@ fn refusal(written: Written) -> ApiError {
         Written::NoSuchGuests(errors) => Refusal::Invalid(errors).into(),
         Written::Committed | Written::Overtaken => ApiError::Overtaken,
     }
-}
-
-fn new_id<T: TypedId>(api: &Api) -> T {
-    let id = api.ids.new_id(T::PREFIX).parse();
-    id.unwrap_or_else(|_| unreachable!("the ids we make are valid ids"))
 }

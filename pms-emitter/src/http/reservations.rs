@@ -4,18 +4,15 @@ use super::{
     Api, ApiError,
     reservation_query::{self, LIST},
     reservation_writes as writes,
+    write::{CALLER, read_object, read_optional_object},
 };
 use crate::domain::{guest_command::take_property, refusal::Refusal, reservation_command::Command};
 use contract::ReservationId;
 use kit::{
-    http::{Request, Response, body::BODY_LEN_MAX, etag, etag::IfMatch, json_body, list::Position, reply},
+    http::{Request, Response, etag, etag::IfMatch, list::Position, reply},
     idempotency::{Key, Slot},
 };
-use serde_json::{Map, Value};
 use std::sync::Arc;
-
-/// Whom an idempotency key belongs to as long as there are no API keys.
-pub(super) const CALLER: &str = "anyone";
 
 /// `GET /reservations`
 pub async fn list(api: Api, request: Request) -> Result<Response, ApiError> {
@@ -87,32 +84,4 @@ pub async fn transition(api: Api, mut request: Request) -> Result<Response, ApiE
     let (worker, told) = (api.clone(), Arc::clone(&context));
     let work = |slot| async move { writes::change(&worker, &told, id, command, expected, slot).await };
     Ok(api.idempotency.run(CALLER, &context, key, &raw, work).await?)
-}
-
-/// The raw body and the JSON object that it is.
-async fn read_object(request: &mut Request) -> Result<(Vec<u8>, Map<String, Value>), ApiError> {
-    json_body::require_json(&request.headers)?;
-    let raw = request.read_body(BODY_LEN_MAX).await?.to_vec();
-    let object = object_of(&raw)?;
-    Ok((raw, object))
-}
-
-/// As [`read_object`]; no body at all is an empty object.
-pub(super) async fn read_optional_object(
-    request: &mut Request,
-) -> Result<(Vec<u8>, Map<String, Value>), ApiError> {
-    let raw = request.read_body(BODY_LEN_MAX).await?.to_vec();
-    if raw.is_empty() {
-        return Ok((raw, Map::new()));
-    }
-    json_body::require_json(&request.headers)?;
-    let object = object_of(&raw)?;
-    Ok((raw, object))
-}
-
-fn object_of(raw: &[u8]) -> Result<Map<String, Value>, ApiError> {
-    match json_body::parse(raw)? {
-        Value::Object(object) => Ok(object),
-        _ => Err(Refusal::field("", "wrong_type", "the body is not an object").into()),
-    }
 }

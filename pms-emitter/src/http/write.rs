@@ -23,8 +23,24 @@ pub const DECISIONS_MAX: usize = 5;
 pub async fn read_object(request: &mut Request) -> Result<(Vec<u8>, Map<String, Value>), ApiError> {
     json_body::require_json(&request.headers)?;
     let raw = request.read_body(BODY_LEN_MAX).await?.to_vec();
-    match json_body::parse(&raw)? {
-        Value::Object(object) => Ok((raw, object)),
+    let object = object_of(&raw)?;
+    Ok((raw, object))
+}
+
+/// As [`read_object`]; no body at all is an empty object.
+pub async fn read_optional_object(request: &mut Request) -> Result<(Vec<u8>, Map<String, Value>), ApiError> {
+    let raw = request.read_body(BODY_LEN_MAX).await?.to_vec();
+    if raw.is_empty() {
+        return Ok((raw, Map::new()));
+    }
+    json_body::require_json(&request.headers)?;
+    let object = object_of(&raw)?;
+    Ok((raw, object))
+}
+
+fn object_of(raw: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    match json_body::parse(raw)? {
+        Value::Object(object) => Ok(object),
         _ => Err(Refusal::field("", "wrong_type", "the body is not an object").into()),
     }
 }

@@ -13,9 +13,13 @@ mod guest_lists;
 mod guest_requests;
 mod guests;
 mod idempotency;
+mod night_audit;
 mod pms;
 mod projection;
 mod properties;
+mod reservation_bounds;
+mod reservation_races;
+mod reservations;
 mod told;
 
 use std::process::ExitCode;
@@ -47,6 +51,10 @@ fn main() -> ExitCode {
         guest_lists::cases(),
         guest_requests::cases(),
         properties::cases(),
+        night_audit::cases(),
+        reservations::cases(),
+        reservation_bounds::cases(),
+        reservation_races::cases(),
     ];
     let trials: Vec<Trial> = cases
         .into_iter()

@@ -109,6 +109,11 @@ impl Pms {
         self.db.close().await;
     }
 
+    /// Where it listens, as `host:port`.
+    pub fn address(&self) -> &str {
+        self.origin.trim_start_matches("http://")
+    }
+
     /// One request to a path under the base path.
     pub async fn send(
         &self,
