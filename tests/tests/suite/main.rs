@@ -10,6 +10,7 @@
 mod case;
 mod db;
 mod guest_lists;
+mod guest_profiles;
 mod guest_requests;
 mod guests;
 mod idempotency;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         reservations::cases(),
         reservation_bounds::cases(),
         reservation_races::cases(),
+        guest_profiles::cases(),
     ];
     let trials: Vec<Trial> = cases
         .into_iter()
