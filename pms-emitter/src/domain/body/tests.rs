@@ -41,7 +41,7 @@ fn every_broken_rule_has_its_pointer_and_code() {
             "/items/0/x",
             "unknown_field",
         ),
-        (json!({"items": [{}]}), "/items/0", "required"),
+        (json!({"items": [{}]}), "/items/0/code", "required"),
         (json!({"items": {}}), "/items", "wrong_type"),
         (json!({"name": "a\u{7}b"}), "/name", "control_character"),
         (json!([]), "", "wrong_type"),

@@ -54,7 +54,7 @@ fn a_check_out_needs_a_paid_bill_or_a_reason() {
     );
     expect(
         check_out(json!({"balance_override": {}})),
-        "/balance_override",
+        "/balance_override/reason",
         "required",
     );
     let paid = changed(check_out(json!({"balance": "0"})));

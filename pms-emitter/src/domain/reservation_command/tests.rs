@@ -174,7 +174,7 @@ fn each_rule_of_the_content_is_named() {
         ),
         (
             json!({"channel_reference": {"channel": "X"}}),
-            "/channel_reference",
+            "/channel_reference/number",
             "required",
         ),
         (

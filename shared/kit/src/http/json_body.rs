@@ -8,9 +8,11 @@ use http::{
     HeaderMap, HeaderValue,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
+
+const WRONG_TYPE: &str = "it has the wrong type";
 
 /// Checks that the body is plain JSON: `application/json`, in UTF-8 if it says so, not encoded.
 ///
@@ -54,46 +56,49 @@ pub fn parse(body: &[u8]) -> Result<Value, Problem> {
     json::parse(body).map_err(|error| Problem::new(ProblemCode::InvalidJson).with_detail(error.to_string()))
 }
 
-/// Parses a body strictly into a type.
+/// A parsed value as a type, by its shape alone.
 ///
 /// # Errors
-/// 400 `invalid_json`, or 422 with the pointer of the first thing that does not fit the type.
-pub fn parse_as<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    shape(parse(body)?)
+/// The pointer and the kind of the first thing that does not fit.
+pub fn fit<T: DeserializeOwned + Serialize>(value: &Value) -> Result<T, FieldError> {
+    let typed: T = serde_path_to_error::deserialize(value)
+        .map_err(|error| misfit(pointer(error.path()), &error.inner().to_string()))?;
+    let read = serde_json::to_value(&typed).unwrap_or_default();
+    match array_for_object("", value, &read) {
+        Some(pointer) => Err(FieldError::new(pointer, "wrong_type", WRONG_TYPE)),
+        None => Ok(typed),
+    }
 }
 
-/// A parsed object as a type: for merged documents, where patch and state are joined first.
-///
-/// # Errors
-/// 422 with the pointer of the first thing that does not fit.
-pub fn shape<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
-    // serde would also read a struct from an array of its fields' values.
-    if !value.is_object() {
-        return Err(Problem::validation(vec![FieldError::new(
-            "",
-            "wrong_type",
-            "it must be an object",
-        )]));
+/// Where an array was read as an object: serde takes the items for the fields in their order.
+fn array_for_object(pointer: &str, sent: &Value, read: &Value) -> Option<String> {
+    match (sent, read) {
+        (Value::Array(_), Value::Object(_)) => Some(pointer.to_owned()),
+        (Value::Array(sent), Value::Array(read)) => {
+            let mut pairs = sent.iter().zip(read).enumerate();
+            pairs
+                .find_map(|(index, (sent, read))| array_for_object(&format!("{pointer}/{index}"), sent, read))
+        }
+        (Value::Object(sent), Value::Object(read)) => read
+            .iter()
+            .filter_map(|(name, read)| Some((name, sent.get(name)?, read)))
+            .find_map(|(name, sent, read)| array_for_object(&pointer_to(pointer, name), sent, read)),
+        _ => None,
     }
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let at = pointer(error.path());
-        Problem::validation(vec![misfit(at, &error.inner().to_string())])
-    })
+}
+
+/// A pointer one step further down (RFC 6901).
+pub fn pointer_to(parent: &str, name: &str) -> String {
+    format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 /// The JSON pointer (RFC 6901) of a path.
 fn pointer(path: &Path) -> String {
-    let mut pointer = String::new();
-    for segment in path {
-        let name = match segment {
-            Segment::Seq { index } => index.to_string(),
-            Segment::Map { key } => key.replace('~', "~0").replace('/', "~1"),
-            Segment::Enum { .. } | Segment::Unknown => continue,
-        };
-        pointer.push('/');
-        pointer.push_str(&name);
-    }
-    pointer
+    path.iter().fold(String::new(), |pointer, segment| match segment {
+        Segment::Seq { index } => format!("{pointer}/{index}"),
+        Segment::Map { key } => pointer_to(&pointer, key),
+        Segment::Enum { .. } | Segment::Unknown => pointer,
+    })
 }
 
 /// serde tells kinds of errors apart by their words alone; only what quotes our own field names is taken from them.
@@ -104,9 +109,11 @@ fn misfit(at: String, words: &str) -> FieldError {
     let (code, message) = if words.starts_with("unknown field") {
         ("unknown_field", "there is no such field")
     } else if words.starts_with("unknown variant") {
-        ("not_allowed", "it is not one of the allowed values")
+        ("unknown_value", "it is not one of the allowed values")
     } else if words.starts_with("invalid type") {
-        ("wrong_type", "it has the wrong type")
+        ("wrong_type", WRONG_TYPE)
+    } else if words.starts_with("not a date") {
+        ("not_a_date", "it is not a date (YYYY-MM-DD)")
     } else {
         ("invalid", "it is not valid")
     };
@@ -122,30 +129,27 @@ mod tests {
     use super::*;
     use serde::Deserialize;
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Deserialize, Serialize)]
     #[serde(deny_unknown_fields)]
     struct Guest {
-        #[expect(dead_code, reason = "only its shape counts")]
         last_name: String,
         #[serde(default)]
-        #[expect(dead_code, reason = "only its shape counts")]
         documents: Vec<Document>,
     }
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Deserialize, Serialize)]
     struct Document {
-        #[expect(dead_code, reason = "only its shape counts")]
         kind: Kind,
     }
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Deserialize, Serialize)]
     #[serde(rename_all = "snake_case")]
     enum Kind {
         Passport,
     }
 
-    fn refused(body: &str) -> Problem {
-        parse_as::<Guest>(body.as_bytes()).unwrap_err()
+    fn refused(body: &str) -> FieldError {
+        fit::<Guest>(&parse(body.as_bytes()).unwrap()).unwrap_err()
     }
 
     #[test]
@@ -163,7 +167,7 @@ mod tests {
                     r#"{{"last_name": "x", "documents": [{{"kind": "passport"}}, {{"kind": "{canary}"}}]}}"#
                 ),
                 "/documents/1/kind",
-                "not_allowed",
+                "unknown_value",
             ),
             (
                 format!(r#"{{"last_name": "x", "documents": "{canary}"}}"#),
@@ -181,21 +185,19 @@ mod tests {
                 "unknown_field",
             ),
             (format!(r#"["{canary}"]"#), "", "wrong_type"),
+            (
+                r#"{"last_name": "x", "documents": [{"kind": "passport"}, ["passport"]]}"#.to_owned(),
+                "/documents/1",
+                "wrong_type",
+            ),
         ] {
-            let problem = refused(&body);
-            assert_eq!(problem.code, ProblemCode::ValidationFailed, "{body}");
+            let error = refused(&body);
             assert_eq!(
-                (
-                    problem.errors[0].pointer.as_str(),
-                    problem.errors[0].code.as_str()
-                ),
+                (error.pointer.as_str(), error.code.as_str()),
                 (pointer, code),
                 "{body}"
             );
-            assert!(
-                !problem.to_json("/", "req").to_string().contains(canary),
-                "{body}"
-            );
+            assert!(!format!("{error:?}").contains(canary), "{body}");
         }
     }
 
@@ -208,7 +210,7 @@ mod tests {
             &"[".repeat(100_000),
             "\u{feff}{}",
         ] {
-            assert_eq!(refused(body).code, ProblemCode::InvalidJson);
+            assert_eq!(parse(body.as_bytes()).unwrap_err().code, ProblemCode::InvalidJson);
         }
     }
 
