@@ -259,6 +259,7 @@ fn dispatcher(
         ids: runtime.ids(),
         clock: Arc::clone(&runtime.clock),
         concurrency: delivery.concurrency,
+        look_every: delivery.look_every,
     }))
 }
 

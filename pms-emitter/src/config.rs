@@ -1,6 +1,7 @@
 //! What the environment and the flags say, as plain values. Nothing else of this service reads either.
 
 use crate::dispatch::Schedule;
+use crate::dispatch::worker::LOOK_EVERY;
 use crate::domain::guest_document::{DigestKey, InvalidDigestKey};
 use clap::{Args, Parser, Subcommand, value_parser};
 use contract::{SecretList, UnixMillis};
@@ -58,6 +59,8 @@ pub struct DeliveryConfig {
     pub breaker_failures: u32,
     /// For how long it opens first; each time it opens again this doubles, to a minute.
     pub breaker_open: Duration,
+    /// How often the dispatcher looks for what is due without being woken.
+    pub look_every: Duration,
 }
 
 /// What the process is asked to do.
@@ -180,6 +183,7 @@ impl Cli {
                 concurrency: usize::from(delivery.delivery_concurrency),
                 breaker_failures: delivery.breaker_failures,
                 breaker_open: Duration::from_secs(delivery.breaker_open_seconds),
+                look_every: LOOK_EVERY,
             },
         })
     }

@@ -23,6 +23,7 @@ pub mod names;
 pub mod people;
 pub mod plan;
 pub mod process;
+pub mod receiver_double;
 pub mod report;
 pub mod rooms;
 pub mod server;

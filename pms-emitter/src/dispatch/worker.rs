@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 /// How long a claim may wait in hand for its attempt: its lease is this and the attempt's deadline.
 pub const LEASE_SLACK: Duration = Duration::from_secs(15);
 /// How often it looks for what is due without being woken: retries, and what other replicas committed.
-const TICK: Duration = Duration::from_millis(500);
+pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Settlements that wait for the database before attempts stop.
 const FINISHED_MAX: usize = 4 * BATCH_MAX;
 
@@ -45,6 +45,8 @@ pub struct DispatcherParts {
     pub clock: Arc<dyn Clock>,
     /// Attempts at once.
     pub concurrency: usize,
+    /// How often it looks without being woken.
+    pub look_every: Duration,
 }
 
 /// Delivers what is due to one endpoint.
@@ -254,7 +256,7 @@ impl Dispatcher {
     }
 
     fn timer(&self) -> Instant {
-        let tick = Instant::now() + TICK;
+        let tick = Instant::now() + self.parts.look_every;
         [self.claim_at, self.settle_at]
             .into_iter()
             .flatten()

@@ -50,6 +50,7 @@ pub(super) fn emitter(settings: &Settings, endpoint: EndpointConfig) -> pms_emit
             concurrency: DELIVERY_CONCURRENCY,
             breaker_failures: BREAKER_FAILURES,
             breaker_open: BREAKER_OPEN,
+            look_every: pms_emitter::dispatch::worker::LOOK_EVERY,
         },
         document_digest_key: Some(digest_key),
         // Nothing is kept in it, since the key is given.

@@ -9,6 +9,7 @@
 
 mod case;
 mod db;
+mod dispatch;
 mod guest_lists;
 mod guest_profiles;
 mod guest_requests;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     }
     let cases = [
         db::cases(),
+        dispatch::cases(),
         idempotency::cases(),
         projection::cases(),
         guests::cases(),

@@ -225,6 +225,7 @@ fn config(ctx: &Ctx) -> Config {
             concurrency: 32,
             breaker_failures: 5,
             breaker_open: std::time::Duration::from_secs(1),
+            look_every: pms_emitter::dispatch::worker::LOOK_EVERY,
         },
     }
 }

@@ -1,0 +1,24 @@
+//! The dispatcher: what goes out, what an answer does to a delivery, and who may write about it.
+//!
+//! An emitter runs against a receiver that does as it is told; the clock is moved by hand, so that hours of retries
+//! pass in no time. Events enter through the outbox, as any change's do.
+
+mod breaker;
+mod claims;
+mod outcomes;
+mod rig;
+mod service;
+
+use crate::case::Case;
+
+pub fn cases() -> Vec<Case> {
+    [
+        outcomes::cases(),
+        breaker::cases(),
+        claims::cases(),
+        service::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
