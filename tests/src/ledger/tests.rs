@@ -55,3 +55,21 @@ fn money_of_another_currency_is_wrong_and_none_is_none() {
     let dollars = json!({"stays": 0, "room_nights": 0, "revenue": [{"currency": "USD", "total": "0.00"}]});
     assert_eq!(claimed_totals(&dollars), None);
 }
+
+#[test]
+fn each_of_the_three_faults_unbalances_the_books() {
+    assert!(Ledger::default().is_balanced());
+    let lost = Ledger {
+        lost: 1,
+        ..Ledger::default()
+    };
+    let doubled = Ledger {
+        doubled: 1,
+        ..Ledger::default()
+    };
+    let wrong = Ledger {
+        wrong_totals: 1,
+        ..Ledger::default()
+    };
+    assert!([lost, doubled, wrong].iter().all(|ledger| !ledger.is_balanced()));
+}

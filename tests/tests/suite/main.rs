@@ -7,6 +7,7 @@
     reason = "a case that cannot go on fails where it stands"
 )]
 
+mod bookings;
 mod case;
 mod db;
 mod dispatch;
@@ -15,6 +16,7 @@ mod guest_profiles;
 mod guest_requests;
 mod guests;
 mod idempotency;
+mod kills;
 mod night_audit;
 mod pms;
 mod projection;
@@ -23,6 +25,7 @@ mod reservation_bounds;
 mod reservation_races;
 mod reservations;
 mod told;
+mod whole;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -59,6 +62,8 @@ fn main() -> ExitCode {
         reservation_bounds::cases(),
         reservation_races::cases(),
         guest_profiles::cases(),
+        kills::cases(),
+        whole::cases(),
     ];
     let trials: Vec<Trial> = cases
         .into_iter()
