@@ -27,5 +27,6 @@ pub mod receiver_double;
 pub mod report;
 pub mod rooms;
 pub mod server;
+pub mod signer;
 pub mod tour;
 pub mod world;

@@ -16,6 +16,7 @@ mod guest_profiles;
 mod guest_requests;
 mod guests;
 mod idempotency;
+mod ingest;
 mod kills;
 mod night_audit;
 mod pms;
@@ -50,12 +51,18 @@ fn main() -> ExitCode {
     }
     let cases = [
         db::cases(),
+    let cases = [
         dispatch::cases(),
+        guests::cases(),
         idempotency::cases(),
         projection::cases(),
-        guests::cases(),
+    ];
         guest_lists::cases(),
         guest_requests::cases(),
+        guests::cases(),
+        idempotency::cases(),
+        ingest::cases(),
+        projection::cases(),
         properties::cases(),
         night_audit::cases(),
         reservations::cases(),

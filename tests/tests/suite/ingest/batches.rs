@@ -1,0 +1,308 @@
+//! The group commit: one row at fault fails alone, a locked one holds up nobody, and every queue has its end.
+
+use super::{LIMITS, NOW, Receiver, SECRET, audited, guest_event, number};
+use crate::case::{Case, Ctx, cases};
+use bytes::Bytes;
+use contract::{UnixSeconds, signature};
+use crm_receiver::{
+    app::{Runtime, open_store},
+    ingest::{
+        self, Accepted, Arrival, Batcher, Brought, IngestError, IngestLimits, Lane, OnInvalid, Origins,
+        Source, Sources, delivery::RawDelivery, guard::StoreGuard,
+    },
+};
+use e2e::engine::Engine;
+use futures::future::join_all;
+use kit::{params, random::SystemEntropy};
+use mysql_async::{Conn, Opts, prelude::Queryable};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+pub fn cases() -> Vec<Case> {
+    let mut all = cases![
+        a_failing_row_fails_alone_among_two_hundred,
+        a_full_queue_refuses_at_once,
+        a_batch_is_bounded_by_its_bytes,
+        what_is_queued_is_committed_although_its_caller_left,
+        what_a_lane_leaves_behind_is_told,
+    ];
+    all.extend(cases![only Engine::Mysql; a_locked_key_holds_up_nobody_else]);
+    all
+}
+
+/// A group commit whose lanes do not run yet, so that a test decides what meets in a batch.
+struct Bench {
+    batcher: Batcher,
+    lanes: Vec<Lane>,
+    sources: Sources,
+    accepted: Arc<Notify>,
+}
+
+impl Bench {
+    async fn on(ctx: &Ctx, limits: IngestLimits) -> Self {
+        let runtime = Runtime::system();
+        let store = open_store(&ctx.url(), &runtime, false).await.unwrap();
+        let guard = StoreGuard::new(Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
+        let accepted = Arc::new(Notify::new());
+        let origins = Origins {
+            clock: runtime.clock.clone(),
+            ids: runtime.ids(),
+            entropy: runtime.entropy.clone(),
+        };
+        let (batcher, lanes) = ingest::open(&store, guard, limits, origins, Arc::clone(&accepted));
+        let source = Source {
+            id: "pms".parse().unwrap(),
+            max_skew_seconds: 0,
+            on_invalid: OnInvalid::Reject,
+            enabled: true,
+        };
+        let sources = Sources::new(vec![source], &SECRET.parse().unwrap(), &SystemEntropy);
+        Self {
+            batcher,
+            lanes,
+            sources,
+            accepted,
+        }
+    }
+
+    /// An arrival as the endpoint makes it, the signature included.
+    fn arrival(&self, key: &str) -> Arrival {
+        let (body, at) = (guest_event(key), UnixSeconds(NOW.seconds().0));
+        let secrets: contract::SecretList = SECRET.parse().unwrap();
+        let signed = signature::sign(secrets.as_slice(), &key.parse().unwrap(), at, &body);
+        let at = at.0.to_string();
+        let lines = [
+            ("webhook-id", key.as_bytes()),
+            ("webhook-timestamp", at.as_bytes()),
+            ("webhook-signature", signed.as_str().as_bytes()),
+        ];
+        let raw = RawDelivery::read(self.sources.named("pms"), lines, NOW).unwrap();
+        raw.verify(Bytes::from(body)).unwrap().parse().unwrap()
+    }
+
+    fn accept(&self, key: &str) -> tokio::task::JoinHandle<Result<Accepted, IngestError>> {
+        let (batcher, arrival) = (self.batcher.clone(), self.arrival(key));
+        tokio::spawn(async move { batcher.accept(arrival, brought()).await })
+    }
+
+    fn run(self) -> CancellationToken {
+        let drained = CancellationToken::new();
+        for lane in self.lanes {
+            tokio::spawn(lane.run(drained.clone()));
+        }
+        drained
+    }
+}
+
+fn brought() -> Brought {
+    Brought {
+        request_id: "req_1".parse().unwrap(),
+        correlation_id: "req_1".parse().unwrap(),
+        held: None,
+    }
+}
+
+/// Waits until everything that was spawned on this runtime has gone as far as it can: into the queue.
+async fn until_queued() {
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn a_failing_row_fails_alone_among_two_hundred(ctx: Ctx) {
+    let bench = Bench::on(&ctx, LIMITS).await;
+    refuse_key(&ctx, "evt_117").await;
+    let waiting: Vec<_> = (0..200)
+        .map(|number| bench.accept(&format!("evt_{number}")))
+        .collect();
+    until_queued().await;
+    let accepted = Arc::clone(&bench.accepted);
+    let drained = bench.run();
+    let outcomes: Vec<_> = join_all(waiting).await.into_iter().map(Result::unwrap).collect();
+    for (number, outcome) in outcomes.iter().enumerate() {
+        match outcome {
+            Ok(Accepted::New(_)) => assert_ne!(number, 117),
+            Err(IngestError::Failed) => assert_eq!(number, 117),
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    tokio::time::timeout(Duration::from_secs(5), accepted.notified())
+        .await
+        .expect("the projector is woken");
+    drained.cancel();
+    let db = ctx.open().await;
+    assert_eq!(
+        number(&db, "SELECT COUNT(*) AS n FROM inbox", params![]).await,
+        199
+    );
+    assert_eq!(
+        number(&db, "SELECT COUNT(*) AS n FROM inbox_bodies", params![]).await,
+        199
+    );
+}
+
+/// The database refuses a row of this key, as a broken page or a bug would.
+async fn refuse_key(ctx: &Ctx, key: &str) {
+    match ctx.engine {
+        Engine::Sqlite => {
+            let file = rusqlite::Connection::open(ctx.database.file().unwrap()).unwrap();
+            let trigger = format!(
+                "CREATE TRIGGER refuse BEFORE INSERT ON inbox WHEN NEW.idempotency_key = '{key}' \
+                 BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            );
+            file.execute_batch(&trigger).unwrap();
+        }
+        Engine::Mysql => {
+            let mut conn = connect(ctx).await;
+            let trigger = format!(
+                "CREATE TRIGGER refuse BEFORE INSERT ON inbox FOR EACH ROW IF NEW.idempotency_key = '{key}' \
+                 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'refused'; END IF"
+            );
+            conn.query_drop(trigger).await.unwrap();
+            conn.disconnect().await.unwrap();
+        }
+    }
+}
+
+async fn connect(ctx: &Ctx) -> Conn {
+    Conn::new(Opts::from_url(ctx.database.url()).unwrap())
+        .await
+        .unwrap()
+}
+
+async fn a_full_queue_refuses_at_once(ctx: Ctx) {
+    let lanes = if ctx.engine == Engine::Sqlite { 1 } else { 4 };
+    let bench = Bench::on(
+        &ctx,
+        IngestLimits {
+            queue: 2 * lanes,
+            ..LIMITS
+        },
+    )
+    .await;
+    let mut waiting = Vec::new();
+    let mut refused = 0;
+    for number in 0..40 {
+        let mut outcome = bench.accept(&format!("evt_{number}"));
+        until_queued().await;
+        match futures::poll!(&mut outcome) {
+            std::task::Poll::Ready(outcome) => {
+                assert_eq!(outcome.unwrap(), Err(IngestError::Overloaded));
+                refused += 1;
+            }
+            std::task::Poll::Pending => waiting.push(outcome),
+        }
+    }
+    assert_eq!((waiting.len(), refused), (2 * lanes, 40 - 2 * lanes));
+    let again = bench.arrival("evt_again");
+    let batcher = bench.batcher.clone();
+    let drained = bench.run();
+    for outcome in join_all(waiting).await {
+        assert!(matches!(outcome.unwrap(), Ok(Accepted::New(_))));
+    }
+    assert!(
+        matches!(batcher.accept(again, brought()).await, Ok(Accepted::New(_))),
+        "there is room again"
+    );
+    drained.cancel();
+}
+
+async fn a_batch_is_bounded_by_its_bytes(ctx: Ctx) {
+    let bench = Bench::on(
+        &ctx,
+        IngestLimits {
+            batch_bytes: 500,
+            ..LIMITS
+        },
+    )
+    .await;
+    let waiting: Vec<_> = (0..20)
+        .map(|number| bench.accept(&format!("evt_{number}")))
+        .collect();
+    until_queued().await;
+    let drained = bench.run();
+    for outcome in join_all(waiting).await {
+        assert!(matches!(outcome.unwrap(), Ok(Accepted::New(_))));
+    }
+    drained.cancel();
+}
+
+async fn what_is_queued_is_committed_although_its_caller_left(ctx: Ctx) {
+    let bench = Bench::on(&ctx, LIMITS).await;
+    let left = bench.accept("evt_1");
+    until_queued().await;
+    left.abort();
+    let stays = bench.accept("evt_1");
+    until_queued().await;
+    let drained = bench.run();
+    // Whoever comes after joins what the one who left had begun.
+    let outcome = stays.await.unwrap();
+    assert!(matches!(outcome, Ok(Accepted::Duplicate(_))), "{outcome:?}");
+    drained.cancel();
+    assert_eq!(
+        number(&ctx.open().await, "SELECT COUNT(*) AS n FROM inbox", params![]).await,
+        1
+    );
+}
+
+async fn what_a_lane_leaves_behind_is_told(ctx: Ctx) {
+    let bench = Bench::on(&ctx, LIMITS).await;
+    let waiting = bench.accept("evt_1");
+    until_queued().await;
+    let Bench {
+        batcher,
+        lanes,
+        sources,
+        accepted,
+    } = bench;
+    drop(lanes);
+    assert_eq!(waiting.await.unwrap(), Err(IngestError::Unavailable));
+    let bench = Bench {
+        batcher,
+        lanes: Vec::new(),
+        sources,
+        accepted,
+    };
+    assert_eq!(
+        bench.accept("evt_1").await.unwrap(),
+        Err(IngestError::Unavailable)
+    );
+}
+
+async fn a_locked_key_holds_up_nobody_else(ctx: Ctx) {
+    let receiver = Receiver::start(&ctx).await;
+    let mut neighbour = connect(&ctx).await;
+    neighbour.query_drop("BEGIN").await.unwrap();
+    let insert = "INSERT INTO inbox (event_id, source_id, idempotency_key, status, type, schema_version, \
+                  correlation_id, occurred_at, received_at, attempts, due_at) \
+                  VALUES ('evt_theirs', 'pms', 'evt_locked', 'ignored', 'ping', 1, 'req_1', 0, 0, 0, 0)";
+    neighbour.query_drop(insert).await.unwrap();
+    let begun = Instant::now();
+    let body = guest_event("evt_locked");
+    let locked = receiver.take("evt_locked", &body);
+    let others = join_all((0..50).map(|number| {
+        let key = format!("evt_{number}");
+        let receiver = &receiver;
+        async move {
+            let answer = receiver.take(&key, &guest_event(&key)).await;
+            (answer.status, begun.elapsed())
+        }
+    }));
+    let (locked, others) = tokio::join!(locked, others);
+    assert_eq!(
+        (locked.status, locked.header("retry-after")),
+        (409, Some("1")),
+        "{}",
+        locked.json()
+    );
+    for (status, elapsed) in others {
+        assert_eq!(status, 202);
+        assert!(elapsed < Duration::from_secs(2), "held up for {elapsed:?}");
+    }
+    neighbour.query_drop("ROLLBACK").await.unwrap();
+    neighbour.disconnect().await.unwrap();
+    assert_eq!(receiver.take("evt_locked", &body).await.status, 202);
+    receiver.stop().await;
+    assert_eq!(audited(&ctx.open().await, "id_reuse").await, 0);
+}

@@ -1,0 +1,202 @@
+//! Taking webhooks in, over real sockets: each answer of the contract, whatever is done to the sender, to the way to
+//! the database, and to the receiver itself.
+
+mod answers;
+mod batches;
+mod events;
+mod outages;
+mod verification;
+
+use crate::case::{Case, Ctx};
+use contract::{SecretList, UnixMillis, UnixSeconds};
+use crm_receiver::{
+    app::{App, Runtime},
+    config::Config,
+    ingest::IngestLimits,
+};
+use e2e::{
+    clock::HandClock,
+    signer::{Answer, Delivery},
+    world::BASE_PATH,
+};
+use kit::{
+    config::{ByteSize, HttpArgs},
+    db::{DatabaseUrl, Db, Params},
+    lifecycle::{Ended, Lifecycle},
+    random::SystemEntropy,
+};
+use serde_json::{Value, json};
+use std::{net::SocketAddr, sync::Arc};
+use tokio::task::JoinHandle;
+
+pub fn cases() -> Vec<Case> {
+    let modules = [
+        answers::cases(),
+        batches::cases(),
+        events::cases(),
+        outages::cases(),
+        verification::cases(),
+    ];
+    modules.into_iter().flatten().collect()
+}
+
+/// Where the hand-moved clocks begin.
+const NOW: UnixMillis = UnixMillis(1_763_769_600_000);
+/// The secret of the source `pms`.
+const SECRET: &str = "the-secret-of-these-tests";
+/// The configuration's defaults.
+const LIMITS: IngestLimits = IngestLimits {
+    batch_rows: 256,
+    batch_bytes: 4 << 20,
+    queue: 8192,
+    seen_entries: 100_000,
+};
+
+/// A receiver that serves, with a clock that moves by hand.
+struct Receiver {
+    address: SocketAddr,
+    clock: Arc<HandClock>,
+    secrets: SecretList,
+    lifecycle: Lifecycle,
+    task: JoinHandle<Ended>,
+}
+
+fn config(database: DatabaseUrl) -> Config {
+    Config {
+        http: HttpArgs {
+            app_host: "127.0.0.1".to_owned(),
+            app_port: 0,
+            app_base_path: BASE_PATH.to_owned(),
+            http_connections: 1_000,
+            http_body_bytes: ByteSize(64 << 20),
+        },
+        database,
+        secrets: SECRET.parse().unwrap(),
+        max_skew_seconds: 1_800,
+        ingest: LIMITS,
+    }
+}
+
+impl Receiver {
+    async fn start(ctx: &Ctx) -> Self {
+        Self::start_with(config(ctx.url())).await
+    }
+
+    /// Without the cache: every answer is the database's.
+    async fn start_uncached(ctx: &Ctx) -> Self {
+        let ingest = IngestLimits {
+            seen_entries: 0,
+            ..LIMITS
+        };
+        Self::start_with(Config {
+            ingest,
+            ..config(ctx.url())
+        })
+        .await
+    }
+
+    async fn start_with(config: Config) -> Self {
+        let clock = Arc::new(HandClock::at(NOW));
+        let secrets = config.secrets.clone();
+        let runtime = Runtime {
+            clock: clock.clone(),
+            entropy: Arc::new(SystemEntropy),
+        };
+        let app = App::build(config, runtime).await.unwrap();
+        let (address, lifecycle) = (app.address(), Lifecycle::new());
+        let task = tokio::spawn(app.run_until_stopped(lifecycle.clone()));
+        Self {
+            address,
+            clock,
+            secrets,
+            lifecycle,
+            task,
+        }
+    }
+
+    /// Stops it; it must have finished everything.
+    async fn stop(self) {
+        self.lifecycle.stop();
+        assert_eq!(self.task.await.unwrap(), Ended::Finished);
+    }
+
+    /// A delivery to `pms` as it should be.
+    fn delivery(&self, id: &str, body: &[u8]) -> Delivery {
+        Delivery::signed("pms", id, body, &self.secrets, self.seconds())
+    }
+
+    async fn send(&self, delivery: &Delivery) -> Answer {
+        delivery.send(self.address).await.unwrap()
+    }
+
+    /// Sends one delivery as it should be.
+    async fn take(&self, id: &str, body: &[u8]) -> Answer {
+        self.send(&self.delivery(id, body)).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        let request = Delivery {
+            method: "GET".to_owned(),
+            path: format!("{BASE_PATH}{path}"),
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
+        self.send(&request).await
+    }
+
+    /// The one event under a key of the sender.
+    async fn event(&self, key: &str) -> Value {
+        let list = self.get(&format!("/events?idempotency_key={key}")).await.json();
+        assert_eq!(list["data"].as_array().map(Vec::len), Some(1), "{list}");
+        let id = list["data"][0]["event_id"].as_str().unwrap();
+        self.get(&format!("/events/{id}")).await.json()
+    }
+
+    fn seconds(&self) -> UnixSeconds {
+        use contract::Clock;
+        self.clock.now().seconds()
+    }
+}
+
+/// The event of a guest's creation, under a key.
+fn guest_event(key: &str) -> Vec<u8> {
+    event(key, "guest.created", json!({"last_name": "Silva"}))
+}
+
+/// An event of an entity of its own, `x_` and the key.
+fn event(key: &str, event_type: &str, payload: Value) -> Vec<u8> {
+    let kind = event_type.split('.').next().unwrap();
+    let envelope = json!({
+        "type": event_type, "idempotency_key": key, "timestamp": "2025-11-21T12:00:00.000Z",
+        "schema_version": 1, "property_id": "LIS01", "correlation_id": "req_of_the_change",
+        "entity": {"kind": kind, "id": format!("x_{key}"), "version": 1}, "payload": payload,
+    });
+    envelope.to_string().into_bytes()
+}
+
+/// The one number that a query answers under `n`.
+async fn number(db: &Db, sql: &'static str, params: Params) -> i64 {
+    let rows = db
+        .read("number", move |tx| {
+            let params = params.clone();
+            Box::pin(async move { tx.query(sql, params).await })
+        })
+        .await
+        .unwrap();
+    rows[0].get("n").unwrap()
+}
+
+/// Carries one statement out.
+async fn execute(db: &Db, sql: &'static str, params: Params) -> u64 {
+    let run = db.transaction("execute", move |tx| {
+        let params = params.clone();
+        Box::pin(async move { tx.execute(sql, params).await })
+    });
+    run.await.unwrap()
+}
+
+/// The audit entries of an action.
+async fn audited(db: &Db, action: &str) -> i64 {
+    let sql = "SELECT COUNT(*) AS n FROM audit_entries WHERE action = ?";
+    number(db, sql, kit::params![action]).await
+}

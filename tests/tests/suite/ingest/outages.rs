@@ -1,0 +1,121 @@
+//! The way to the database fails, or the database itself. MySQL only: SQLite has no way to fail.
+
+use super::{Receiver, config, guest_event, number};
+use crate::case::{Case, Ctx, cases};
+use e2e::{
+    engine::Engine,
+    fault_proxy::{FaultProxy, Mode},
+};
+use futures::future::join_all;
+use kit::{db::DatabaseUrl, params};
+use mysql_async::Opts;
+use std::{net::SocketAddr, time::Duration};
+use tokio::time::{Instant, sleep};
+
+pub fn cases() -> Vec<Case> {
+    cases![only Engine::Mysql;
+        an_unknown_commit_is_looked_up_not_repeated,
+        a_database_that_is_gone_is_told_at_once_and_soon_after_its_return,
+    ]
+}
+
+/// How long the return of the database may go unnoticed.
+const NOTICED_WITHIN: Duration = Duration::from_secs(1);
+
+fn proxied(ctx: &Ctx, proxy: &FaultProxy) -> DatabaseUrl {
+    let opts = Opts::from_url(ctx.database.url()).unwrap();
+    let (user, password) = (opts.user().unwrap_or_default(), opts.pass().unwrap_or_default());
+    DatabaseUrl::mysql(
+        "127.0.0.1",
+        proxy.address().port(),
+        user,
+        password,
+        opts.db_name().unwrap(),
+    )
+}
+
+async fn an_unknown_commit_is_looked_up_not_repeated(ctx: Ctx) {
+    let opts = Opts::from_url(ctx.database.url()).unwrap();
+    let upstream: SocketAddr = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port())
+        .parse()
+        .unwrap();
+    let proxy = FaultProxy::start(upstream).await.unwrap();
+    let receiver = Receiver::start_with(config(proxied(&ctx, &proxy))).await;
+    for (key, mode) in [("evt_1", Mode::CutAfterCommit), ("evt_2", Mode::CutBeforeCommit)] {
+        proxy.set(mode);
+        let body = guest_event(key);
+        assert_eq!(receiver.take(key, &body).await.status, 202, "{mode:?}");
+        assert_eq!(receiver.take(key, &body).await.status, 200, "{mode:?}");
+    }
+    // A batch of many in which one commit is lost: all are told the truth.
+    proxy.set(Mode::CutAfterCommit);
+    let bodies: Vec<_> = (10..60).map(|number| format!("evt_{number}")).collect();
+    let answers = join_all(
+        bodies
+            .iter()
+            .map(|key| async { receiver.take(key, &guest_event(key)).await }),
+    )
+    .await;
+    assert!(answers.iter().all(|answer| answer.status == 202));
+    receiver.stop().await;
+    let db = ctx.open().await;
+    assert_eq!(
+        number(&db, "SELECT COUNT(*) AS n FROM inbox", params![]).await,
+        52
+    );
+    assert_eq!(
+        number(&db, "SELECT COUNT(*) AS n FROM inbox_bodies", params![]).await,
+        52
+    );
+}
+
+async fn a_database_that_is_gone_is_told_at_once_and_soon_after_its_return(ctx: Ctx) {
+    let Some(mut server) = ctx.servers.own_server().unwrap() else {
+        return;
+    };
+    let admin = Opts::from_url(&server.url("mysql")).unwrap();
+    let mut conn = mysql_async::Conn::new(admin).await.unwrap();
+    mysql_async::prelude::Queryable::query_drop(&mut conn, "CREATE DATABASE crm")
+        .await
+        .unwrap();
+    conn.disconnect().await.unwrap();
+    let receiver = Receiver::start_with(config(server.url("crm").parse().unwrap())).await;
+    let body = guest_event("evt_1");
+    assert_eq!(receiver.take("evt_1", &body).await.status, 202);
+
+    server.kill().unwrap();
+    // The first ones find out; from then on nobody waits for the database.
+    for number in 0..4 {
+        let key = format!("evt_lost_{number}");
+        assert_eq!(receiver.take(&key, &guest_event(&key)).await.status, 503);
+    }
+    let begun = Instant::now();
+    let refused = receiver.take("evt_2", &guest_event("evt_2")).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert!(
+        begun.elapsed() < Duration::from_millis(250),
+        "{:?}",
+        begun.elapsed()
+    );
+    // What is remembered as committed needs no database.
+    assert_eq!(receiver.take("evt_1", &body).await.status, 200);
+
+    let server = tokio::task::spawn_blocking(move || {
+        server.run().unwrap();
+        server
+    });
+    let server = server.await.unwrap();
+    let back = Instant::now();
+    while receiver.take("evt_2", &guest_event("evt_2")).await.status == 503 {
+        assert!(
+            back.elapsed() < NOTICED_WITHIN,
+            "still 503 after {:?}",
+            back.elapsed()
+        );
+        // A sender's pause between two attempts.
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(receiver.take("evt_2", &guest_event("evt_2")).await.status, 200);
+    receiver.stop().await;
+    drop(server);
+}
