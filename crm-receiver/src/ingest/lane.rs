@@ -1,17 +1,18 @@
 //! One lane of the group commit: it takes what is waiting, commits it in one transaction, and tells everyone.
 //!
 //! It never waits for a batch to be full. What goes wrong is narrowed down by halves, so that only the row at fault
-//! fails; a row that is locked elsewhere leaves the lane and waits by itself. The lane ends when it is told that nobody
-//! brings anything more, after it has committed what is left.
+//! fails. A batch in which a row is locked elsewhere leaves the lane and goes on row by row: halving it would cost its
+//! neighbours a lock wait at every step. The lane ends when it is told that nobody brings anything more, after it has
+//! committed what is left.
 
 use super::{
-    accepted::{Accepted, IngestError},
+    accepted::{Accepted, IngestError, Key},
     batcher::{Batcher, JOIN_WITHIN, Origins, Waiting},
-    flights::Outcome,
     guard::{self, StoreGuard},
     seen_cache::SeenCache,
 };
 use crate::store::{Store, Verdict};
+use futures::{StreamExt, stream};
 use kit::db::{DbError, Dialect};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -22,10 +23,12 @@ use tokio_util::sync::CancellationToken;
 
 /// Batches in flight at once on MySQL; SQLite has one writer.
 const LANES_MYSQL: usize = 4;
-/// Rows that wait by themselves for a lock held elsewhere; further ones are answered at once.
-const STRAGGLERS_MAX: usize = 32;
+/// Batches at once that go on row by row; a further one is answered at once.
+const SCATTERED_MAX: usize = 8;
+/// Rows of such a batch that are tried at once.
+const SCATTERED_WIDTH: usize = 4;
 /// Between two tries of a row that is locked elsewhere.
-const STRAGGLER_PAUSE: Duration = Duration::from_millis(50);
+const LOCKED_PAUSE: Duration = Duration::from_millis(50);
 
 /// The bounds of taking in.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +58,7 @@ struct Committer {
     guard: StoreGuard,
     seen: SeenCache,
     accepted: Arc<Notify>,
-    stragglers: Arc<Semaphore>,
+    scattered: Arc<Semaphore>,
 }
 
 /// The front and its lanes, which do nothing until they run. `accepted` is notified after every commit of something
@@ -73,13 +76,13 @@ pub fn open(
     };
     let seen = SeenCache::new(limits.seen_entries);
     let (batcher, queues) = Batcher::new(lanes, limits.queue, seen.clone(), guard.clone(), origins);
-    let stragglers = Arc::new(Semaphore::new(STRAGGLERS_MAX));
+    let scattered = Arc::new(Semaphore::new(SCATTERED_MAX));
     let committer = Arc::new(Committer {
         store: store.clone(),
         guard,
         seen,
         accepted,
-        stragglers,
+        scattered,
     });
     let lane = |queue| Lane {
         queue,
@@ -145,17 +148,14 @@ impl Committer {
             guard::settle(permit, outcome.as_ref().err());
             match outcome {
                 Ok(verdicts) => self.settle(part, verdicts),
-                Err(error) if error.is_outage() || error == DbError::Contended => {
-                    tracing::warn!(error = %error, rows = part.len(), "batch failed");
-                    fail(part, IngestError::Unavailable);
+                Err(DbError::LockTimeout) => Arc::clone(&self).scatter(part),
+                Err(error) if part.len() == 1 || is_about_all(&error) => {
+                    let why = told(&error, part[0].leading.key(), part.len());
+                    fail(part, why);
                 }
-                Err(_) if part.len() > 1 => {
+                Err(_) => {
                     let second = part.split_off(part.len() / 2);
                     parts.extend([second, part]);
-                }
-                Err(error) => {
-                    part.into_iter()
-                        .for_each(|waiting| Arc::clone(&self).set_aside(waiting, &error));
                 }
             }
         }
@@ -170,64 +170,67 @@ impl Committer {
     /// After the commit: the cache first, so that whoever comes after the key is free finds it there.
     fn settle(&self, part: Vec<Waiting>, verdicts: Vec<Verdict>) {
         let mut any_new = false;
-        for (
-            waiting,
-            Verdict {
-                accepted,
-                fingerprint,
-            },
-        ) in part.into_iter().zip(verdicts)
-        {
-            any_new |= matches!(accepted, Accepted::New(_));
+        for (waiting, verdict) in part.into_iter().zip(verdicts) {
             let (Accepted::New(event_id) | Accepted::Duplicate(event_id) | Accepted::IdReuse(event_id)) =
-                &accepted;
-            if let Some(fingerprint) = fingerprint {
-                self.seen
-                    .committed(waiting.leading.key().clone(), event_id.clone(), fingerprint);
+                &verdict.accepted;
+            if let Some(fingerprint) = verdict.fingerprint {
+                let key = waiting.leading.key().clone();
+                self.seen.committed(key, event_id.clone(), fingerprint);
             }
-            waiting.leading.land(Ok(accepted));
+            any_new |= matches!(verdict.accepted, Accepted::New(_));
+            waiting.leading.land(Ok(verdict.accepted));
         }
         if any_new {
             self.accepted.notify_one();
         }
     }
 
-    /// A single row that the database does not take: locked elsewhere, or at fault itself.
-    fn set_aside(self: Arc<Self>, waiting: Waiting, error: &DbError) {
-        if *error != DbError::LockTimeout {
-            let event_id = waiting.leading.key().id.as_str();
-            tracing::error!(event.id = event_id, error = %error, "event could not be kept");
-            waiting.leading.land(Err(IngestError::Failed));
-            return;
-        }
-        match Arc::clone(&self.stragglers).try_acquire_owned() {
+    /// Goes on with each row by itself, off the lane, so that only the locked ones wait.
+    fn scatter(self: Arc<Self>, part: Vec<Waiting>) {
+        match Arc::clone(&self.scattered).try_acquire_owned() {
             Ok(place) => {
                 tokio::spawn(async move {
-                    self.straggle(waiting).await;
+                    let rows = stream::iter(part);
+                    rows.for_each_concurrent(SCATTERED_WIDTH, |waiting| self.commit_alone(waiting))
+                        .await;
                     drop(place);
                 });
             }
-            Err(_) => waiting.leading.land(Err(IngestError::InFlight)),
+            Err(_) => fail(part, IngestError::InFlight),
         }
     }
 
-    /// Tries a locked row by itself for as long as a caller waits for it.
-    async fn straggle(&self, waiting: Waiting) {
+    /// Tries one row for as long as a caller waits for a lock.
+    async fn commit_alone(&self, waiting: Waiting) {
         let until = waiting.since + JOIN_WITHIN;
-        let part = [waiting];
-        let outcome: Outcome = loop {
+        let part = vec![waiting];
+        while Instant::now() < until {
             match self.try_commit(&part).await {
-                Ok(verdicts) => {
-                    self.settle(part.into(), verdicts);
-                    return;
+                Ok(verdicts) => return self.settle(part, verdicts),
+                Err(DbError::LockTimeout) => sleep(LOCKED_PAUSE).await,
+                Err(error) => {
+                    let why = told(&error, part[0].leading.key(), 1);
+                    return fail(part, why);
                 }
-                Err(DbError::LockTimeout) if Instant::now() < until => sleep(STRAGGLER_PAUSE).await,
-                Err(DbError::LockTimeout) => break Err(IngestError::InFlight),
-                Err(_) => break Err(IngestError::Unavailable),
             }
-        };
-        let [waiting] = part;
-        waiting.leading.land(outcome);
+        }
+        fail(part, IngestError::InFlight);
+    }
+}
+
+/// Whether no part of the batch would fare better.
+fn is_about_all(error: &DbError) -> bool {
+    error.is_outage() || *error == DbError::Contended
+}
+
+/// Logs what nothing more is tried against, and says what the callers hear.
+fn told(error: &DbError, first: &Key, rows: usize) -> IngestError {
+    if is_about_all(error) {
+        tracing::warn!(error = %error, rows, "batch failed");
+        IngestError::Unavailable
+    } else {
+        tracing::error!(event.id = first.id.as_str(), error = %error, "event could not be kept");
+        IngestError::Failed
     }
 }
 

@@ -19,7 +19,7 @@ pub fn cases() -> Vec<Case> {
 
 async fn an_event_is_shown_with_every_field(ctx: Ctx) {
     let receiver = Receiver::start(&ctx).await;
-    let body = event("evt_1", "ping", json!({}));
+    let body = event("evt_1", "ping", &json!({}));
     assert_eq!(receiver.take("evt_1", &body).await.status, 202);
     let mut shown = receiver.event("evt_1").await;
     let id = shown["event_id"].take();
@@ -56,7 +56,7 @@ async fn filters_find_what_they_name(ctx: Ctx) {
         } else {
             "message.received"
         };
-        let text = String::from_utf8(event(key, event_type, json!({}))).unwrap();
+        let text = String::from_utf8(event(key, event_type, &json!({}))).unwrap();
         let text = text.replace("req_of_the_change", &format!("req_{key}"));
         let body = if key == "evt_2" {
             text.replace("LIS01", "OPO01")
@@ -100,7 +100,7 @@ async fn pages_follow_each_other_without_gaps(ctx: Ctx) {
     let all: Vec<_> = (0..25).map(|number| format!("evt_{number:02}")).collect();
     for (number, key) in all.iter().enumerate() {
         assert_eq!(
-            receiver.take(key, &event(key, "ping", json!({}))).await.status,
+            receiver.take(key, &event(key, "ping", &json!({}))).await.status,
             202
         );
         // Several share an instant: the order is total all the same.
@@ -161,7 +161,7 @@ async fn dead_letters_go_back_once(ctx: Ctx) {
     for key in &keys {
         // Ignored ones: no projector touches them before they are dead letters.
         assert_eq!(
-            receiver.take(key, &event(key, "ping", json!({}))).await.status,
+            receiver.take(key, &event(key, "ping", &json!({}))).await.status,
             202
         );
     }

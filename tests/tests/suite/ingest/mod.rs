@@ -160,11 +160,11 @@ impl Receiver {
 
 /// The event of a guest's creation, under a key.
 fn guest_event(key: &str) -> Vec<u8> {
-    event(key, "guest.created", json!({"last_name": "Silva"}))
+    event(key, "guest.created", &json!({"last_name": "Silva"}))
 }
 
 /// An event of an entity of its own, `x_` and the key.
-fn event(key: &str, event_type: &str, payload: Value) -> Vec<u8> {
+fn event(key: &str, event_type: &str, payload: &Value) -> Vec<u8> {
     let kind = event_type.split('.').next().unwrap();
     let envelope = json!({
         "type": event_type, "idempotency_key": key, "timestamp": "2025-11-21T12:00:00.000Z",

@@ -88,7 +88,7 @@ fn forgeries(receiver: &Receiver) -> Vec<(&'static str, Delivery)> {
     }
     forged.push((
         "too_many_signatures",
-        signed_by(&vec![signature.as_str(); 9].join(" ")),
+        signed_by(&[signature.as_str(); 9].join(" ")),
     ));
     let other = Delivery::signed(
         "pms",
