@@ -51,18 +51,13 @@ fn main() -> ExitCode {
     }
     let cases = [
         db::cases(),
-    let cases = [
         dispatch::cases(),
         guests::cases(),
         idempotency::cases(),
         projection::cases(),
-    ];
         guest_lists::cases(),
         guest_requests::cases(),
-        guests::cases(),
-        idempotency::cases(),
         ingest::cases(),
-        projection::cases(),
         properties::cases(),
         night_audit::cases(),
         reservations::cases(),
