@@ -1,0 +1,180 @@
+//! The invariants of ARCHITECTURE.md that can be read off the source: what must not be found where.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The longest file, in lines; 300 is the aim.
+const FILE_LINES_MAX: usize = 400;
+
+struct Source {
+    /// From the workspace's root, with forward slashes.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn is_below(&self, folders: &[&str]) -> bool {
+        folders.iter().any(|folder| self.path.starts_with(folder))
+    }
+
+    /// Lines of code with their numbers: comments and documentation may name what the code must not.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate();
+        lines
+            .map(|(index, line)| (index + 1, line))
+            .filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+
+    fn lines_with(&self, words: &[&str]) -> Vec<String> {
+        let hits = self
+            .code()
+            .filter(|(_, line)| words.iter().any(|word| line.contains(word)));
+        hits.map(|(number, line)| format!("{}:{number}: {}", self.path, line.trim()))
+            .collect()
+    }
+}
+
+/// Every Rust file of the four crates that make the product.
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package lies in the workspace");
+    let mut found = Vec::new();
+    for part in [
+        "shared/contract/src",
+        "shared/kit/src",
+        "pms-emitter/src",
+        "crm-receiver/src",
+    ] {
+        collect(root, &root.join(part), &mut found);
+    }
+    assert!(
+        found.len() > 50,
+        "only {} files found: does this test look in the right place?",
+        found.len()
+    );
+    found
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            collect(root, &path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path
+                .strip_prefix(root)
+                .unwrap()
+                .to_string_lossy()
+                .replace('\\', "/");
+            found.push(Source {
+                path: name,
+                text: fs::read_to_string(&path).unwrap(),
+            });
+        }
+    }
+}
+
+/// No line of code with any of the words, except below these folders or files.
+fn assert_only_below(allowed: &[&str], words: &[&str]) {
+    let elsewhere = sources().into_iter().filter(|source| !source.is_below(allowed));
+    let hits: Vec<String> = elsewhere.flat_map(|source| source.lines_with(words)).collect();
+    assert!(
+        hits.is_empty(),
+        "{words:?} found outside of {allowed:?}:\n{}",
+        hits.join("\n")
+    );
+}
+
+/// No line of code with any of the words below these folders.
+fn assert_never_below(folders: &[&str], words: &[&str]) {
+    let inside = sources().into_iter().filter(|source| source.is_below(folders));
+    let hits: Vec<String> = inside.flat_map(|source| source.lines_with(words)).collect();
+    assert!(
+        hits.is_empty(),
+        "{words:?} found below {folders:?}:\n{}",
+        hits.join("\n")
+    );
+}
+
+#[test]
+fn sql_stands_in_stores_and_in_kits_own_tables_alone() {
+    assert_only_below(
+        &[
+            "pms-emitter/src/store/",
+            "crm-receiver/src/store/",
+            "shared/kit/src/db/",
+            "shared/kit/src/audit",
+            "shared/kit/src/idempotency",
+            "shared/kit/src/leases",
+        ],
+        &[
+            "SELECT ",
+            "INSERT INTO",
+            "UPDATE ",
+            "DELETE FROM",
+            "tx.query",
+            "tx.execute",
+        ],
+    );
+}
+
+#[test]
+fn warp_and_the_http_client_stay_in_their_places() {
+    assert_only_below(&["shared/kit/src/http/"], &["warp::"]);
+    assert_only_below(&["shared/kit/src/egress"], &["reqwest::"]);
+}
+
+#[test]
+fn rules_and_folds_know_neither_store_nor_http_nor_tokio() {
+    assert_never_below(
+        &[
+            "pms-emitter/src/domain/",
+            "crm-receiver/src/profile/",
+            "crm-receiver/src/project/fold",
+        ],
+        &["crate::store", "crate::http", "kit::http", "kit::db", "tokio::"],
+    );
+}
+
+#[test]
+fn the_contract_does_no_io() {
+    assert_never_below(
+        &["shared/contract/src/"],
+        &[
+            "std::fs",
+            "std::net",
+            "std::io",
+            "std::process",
+            "std::thread",
+            "tokio",
+            "async fn",
+            "println!",
+        ],
+    );
+}
+
+#[test]
+fn the_services_do_not_import_each_other() {
+    assert_never_below(&["pms-emitter/src/"], &["crm_receiver"]);
+    assert_never_below(&["crm-receiver/src/"], &["pms_emitter"]);
+    assert_never_below(&["shared/"], &["crm_receiver", "pms_emitter"]);
+}
+
+#[test]
+fn files_stay_short_enough_to_be_read() {
+    let long: Vec<String> = sources()
+        .iter()
+        .filter(|source| source.text.lines().count() > FILE_LINES_MAX)
+        .map(|source| format!("{}: {} lines", source.path, source.text.lines().count()))
+        .collect();
+    assert!(
+        long.is_empty(),
+        "over {FILE_LINES_MAX} lines:\n{}",
+        long.join("\n")
+    );
+}
