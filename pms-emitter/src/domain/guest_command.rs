@@ -172,4 +172,6 @@ fn decide(
 }
 
 #[cfg(test)]
+mod largest;
+#[cfg(test)]
 mod tests;

@@ -79,9 +79,14 @@ impl Reply {
 }
 
 impl Pms {
-    /// Starts one on the case's database.
+    /// Starts one on the case's database, at [`BEGIN`].
     pub async fn start(ctx: &Ctx) -> Self {
-        let clock = Arc::new(HandClock::at(BEGIN));
+        Self::start_at(ctx, BEGIN).await
+    }
+
+    /// As [`Pms::start`], at any instant.
+    pub async fn start_at(ctx: &Ctx, now: UnixMillis) -> Self {
+        let clock = Arc::new(HandClock::at(now));
         let runtime = Runtime {
             clock: clock.clone(),
             entropy: Arc::new(SystemEntropy),

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::case::{Case, Ctx, cases};
-use crate::pms::Pms;
+use crate::pms::{BEGIN, Pms};
 
 pub fn cases() -> Vec<Case> {
     cases![
@@ -31,8 +31,7 @@ async fn a_fresh_database_has_the_default_property(ctx: Ctx) {
     assert_eq!(main.header("etag"), "\"1\"");
     pms.stop().await;
     // A second start, days later, moves nothing.
-    let again = Pms::start(&ctx).await;
-    again.clock.advance(std::time::Duration::from_secs(86_400));
+    let again = Pms::start_at(&ctx, BEGIN.plus_millis(86_400_000)).await;
     assert_eq!(again.get("/properties/MAIN").await.expect(200).body, expected);
     again.stop().await;
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 const NOW: UnixMillis = UnixMillis(1_773_480_413_589); // 2026-03-14T09:26:53.589Z
 const LATER: UnixMillis = UnixMillis(1_773_480_500_000);
 
-fn object(value: &Value) -> Map<String, Value> {
+pub(super) fn object(value: &Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
@@ -24,7 +24,7 @@ fn at<T>(now: UnixMillis, run: impl FnOnce(Situation<'_>) -> T) -> T {
     })
 }
 
-fn created(body: &Value) -> Result<Applied<Change<Guest>>, Refusal> {
+pub(super) fn created(body: &Value) -> Result<Applied<Change<Guest>>, Refusal> {
     at(NOW, |situation| {
         create("gst_1".parse().unwrap(), object(body), situation)
     })
