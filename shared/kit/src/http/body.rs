@@ -22,8 +22,8 @@ pub const BYTES_IN_ALL: usize = 64 * 1024 * 1024;
 pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// The largest body of an API request; an endpoint may name a limit of its own.
 pub const BODY_LEN_MAX: usize = 256 * 1024;
-/// What a body's buffer is made for at first, whatever length is declared: a declaration costs nothing.
-const FIRST_CAPACITY: usize = 8 * 1024;
+/// What a body's buffer is made for at first, whatever more is declared: a declaration costs little.
+const FIRST_CAPACITY: usize = 16 * 1024;
 /// What a client is asked to wait when the budget is used up.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
@@ -173,41 +173,38 @@ where
     if declared.is_some_and(|len| usize::try_from(len).map_or(true, |len| len > limit)) {
         return Err(BodyError::TooLarge);
     }
-    let reading = collect(chunks, limit, limits.budget.reservation());
+    let expected = declared.and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
+    let reading = collect(chunks, expected, limit, limits.budget.reservation());
     tokio::time::timeout(limits.deadline, reading)
         .await
         .unwrap_or(Err(BodyError::TooSlow))
 }
 
-async fn collect<S>(mut chunks: S, limit: usize, mut reservation: Reservation) -> Result<Body, BodyError>
+async fn collect<S>(
+    mut chunks: S,
+    expected: usize,
+    limit: usize,
+    mut reservation: Reservation,
+) -> Result<Body, BodyError>
 where
     S: Stream<Item = Result<Bytes, Broken>> + Unpin,
 {
-    // Most bodies are one chunk, which is kept as it is.
-    let mut first: Option<Bytes> = None;
-    let mut rest: Option<BytesMut> = None;
-    let mut len = 0;
+    let mut body = BytesMut::new();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|Broken| BodyError::Broken)?;
-        len += chunk.len();
-        if len > limit {
+        if body.len() + chunk.len() > limit {
             return Err(BodyError::TooLarge);
         }
         if !reservation.grow(chunk.len()) {
             return Err(BodyError::NoRoom);
         }
-        match (&mut rest, first.take()) {
-            (Some(all), _) => all.extend_from_slice(&chunk),
-            (None, None) => first = Some(chunk),
-            (None, Some(before)) => {
-                let mut all = BytesMut::with_capacity(FIRST_CAPACITY.max(len));
-                all.extend_from_slice(&before);
-                all.extend_from_slice(&chunk);
-                rest = Some(all);
-            }
+        if body.is_empty() {
+            body.reserve(expected.min(FIRST_CAPACITY).max(chunk.len()));
         }
+        // A chunk is a part of the connection's read buffer: kept, it would keep all of that, outside the budget.
+        body.extend_from_slice(&chunk);
     }
-    let bytes = rest.map(BytesMut::freeze).or(first).unwrap_or_default();
+    let bytes = body.freeze();
     Ok(Body { bytes, reservation })
 }
 

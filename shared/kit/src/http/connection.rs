@@ -20,7 +20,9 @@ use tokio::{
 
 /// How long a closing connection waits for the peer to stop sending.
 const LINGER_TIME: Duration = Duration::from_secs(1);
-/// How many bytes it takes in meanwhile.
+/// How many bytes it takes in at a time meanwhile.
+const LINGER_BUFFER: usize = 4096;
+/// How many bytes it takes in meanwhile, in all.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// The answer to a connection beyond the cap, whatever it would have asked.
 const NO_ROOM: &[u8] =
@@ -94,7 +96,8 @@ pub(super) async fn refuse(mut stream: TcpStream, lifecycle: Lifecycle) {
 async fn close(mut stream: TcpStream) {
     let draining = async {
         stream.shutdown().await?;
-        let mut dropped = [0; 4096];
+        // On the heap and only now: inside the future it would be part of every open connection.
+        let mut dropped = vec![0; LINGER_BUFFER];
         let mut taken = 0;
         while taken < LINGER_BYTES_MAX {
             match stream.read(&mut dropped).await? {

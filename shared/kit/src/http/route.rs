@@ -199,7 +199,7 @@ fn chunks() -> impl Filter<Extract = (BodyStream,), Error = Rejection> + Clone {
     })
 }
 
-/// The chunk's bytes: handed over, not copied, since hyper's chunks are `Bytes`.
+/// The chunk's bytes, not copied here, since hyper's chunks are `Bytes`.
 fn take<B: Buf>(buffer: &mut B) -> bytes::Bytes {
     buffer.copy_to_bytes(buffer.remaining())
 }

@@ -20,7 +20,7 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Headers of one request by default; one more is 431.
 pub const HEADERS_MAX: usize = 100;
 /// Bytes that a connection buffers, which also bounds the head of a request: beyond it 431.
-pub const BUFFER_BYTES_MAX: usize = 64 * 1024;
+pub const BUFFER_BYTES_MAX: usize = 16 * 1024;
 /// Connections beyond the cap that are being told so at once; further ones are just closed.
 const REFUSALS_MAX: usize = 256;
 /// The pause after a failed accept, as when file descriptors run out.
