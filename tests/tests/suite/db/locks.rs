@@ -45,7 +45,7 @@ async fn counters(db: &Db) -> Vec<i64> {
 }
 
 async fn writers_in_opposite_order_all_take_effect_once(ctx: Ctx) {
-    const WRITERS: usize = 40;
+    const WRITERS: usize = 16;
     let db = ctx.open().await;
     make_counters(&db).await;
     let writers = (0..WRITERS).map(|writer| {
