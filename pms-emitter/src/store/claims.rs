@@ -194,7 +194,7 @@ async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Vec<String>, DbError
     let now = request.now;
     let mut ids = candidates(tx, request, "due_at > 0 AND due_at <= ?", params![now], limit).await?;
     let retries = ids.split_off(ids.len().min(limit.div_ceil(RETRY_SHARE)));
-    ids.extend(candidates(tx, request, "due_at = 0", Vec::new(), limit - ids.len()).await?);
+    ids.extend(candidates(tx, request, "due_at <= 0", Vec::new(), limit - ids.len()).await?);
     ids.extend(retries.into_iter().take(limit - ids.len()));
     if ids.len() < limit {
         let ahead = now.plus_millis(millis(request.ahead_max));
@@ -204,6 +204,8 @@ async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Vec<String>, DbError
     Ok(ids)
 }
 
+/// `when` is a range over `due_at`, never an equality: SQLite would then walk the primary key for the order, over every
+/// delivery that ever was.
 async fn candidates(
     tx: &mut Tx,
     request: &ClaimRequest,

@@ -3,7 +3,7 @@
 use super::{BATCH_MAX, Store};
 use contract::UnixMillis;
 use kit::audit::{self, AuditEntry};
-use kit::db::{DbError, Tx};
+use kit::db::{DbError, Row, Tx};
 use kit::params;
 
 /// What one batch made due again.
@@ -34,41 +34,58 @@ impl Store {
 }
 
 async fn revive_dead(tx: &mut Tx, since: UnixMillis, now: UnixMillis) -> Result<Revived, DbError> {
-    let rows = tx
-        .query(
-            &format!(
-                "SELECT d.endpoint_id, d.event_id, e.property_id, e.correlation_id
-                 FROM endpoints n JOIN deliveries d ON d.endpoint_id = n.id JOIN events e ON e.id = d.event_id
-                 WHERE d.status = 'dead' AND d.due_at >= ? ORDER BY d.due_at, d.event_id LIMIT {BATCH_MAX}"
-            ),
-            params![since],
-        )
+    let endpoints = tx
+        .query("SELECT id FROM endpoints ORDER BY id", Vec::new())
         .await?;
-    let mut entries = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let (endpoint, event): (String, String) = (row.get("endpoint_id")?, row.get("event_id")?);
-        let matched = tx
-            .execute(
-                "UPDATE deliveries SET status = 'pending', owner = NULL, lease_until = 0, due_at = ?,
-                     attempts_before = attempts, settled_at = NULL
-                 WHERE endpoint_id = ? AND event_id = ? AND status = 'dead'",
-                params![now, &endpoint, &event],
+    let (mut entries, mut found) = (Vec::new(), 0);
+    for endpoint in &endpoints {
+        let endpoint: String = endpoint.get("id")?;
+        let rows = tx
+            .query(
+                "SELECT d.event_id, e.property_id, e.correlation_id
+                 FROM deliveries d JOIN events e ON e.id = d.event_id
+                 WHERE d.endpoint_id = ? AND d.status = 'dead' AND d.due_at >= ?
+                 ORDER BY d.due_at, d.event_id LIMIT ?",
+                params![&endpoint, since, BATCH_MAX - found],
             )
             .await?;
-        if matched == 1 {
-            entries.push(AuditEntry {
-                actor: Some("operator".to_owned()),
-                source: Some(endpoint),
-                event_id: Some(event),
-                property_id: row.get("property_id")?,
-                correlation_id: row.get("correlation_id")?,
-                ..AuditEntry::new("dead_retried", now)
-            });
+        found += rows.len();
+        for row in &rows {
+            entries.extend(revive(tx, &endpoint, row, now).await?);
         }
     }
     audit::append(tx, &entries).await?;
     Ok(Revived {
         count: entries.len(),
-        more: rows.len() == BATCH_MAX,
+        more: found == BATCH_MAX,
     })
+}
+
+/// One of them, unless another retry was quicker.
+async fn revive(
+    tx: &mut Tx,
+    endpoint: &str,
+    row: &Row,
+    now: UnixMillis,
+) -> Result<Option<AuditEntry>, DbError> {
+    let event: String = row.get("event_id")?;
+    let matched = tx
+        .execute(
+            "UPDATE deliveries SET status = 'pending', owner = NULL, lease_until = 0, due_at = ?,
+                 attempts_before = attempts, settled_at = NULL
+             WHERE endpoint_id = ? AND event_id = ? AND status = 'dead'",
+            params![now, endpoint, &event],
+        )
+        .await?;
+    if matched == 0 {
+        return Ok(None);
+    }
+    Ok(Some(AuditEntry {
+        actor: Some("operator".to_owned()),
+        source: Some(endpoint.to_owned()),
+        event_id: Some(event),
+        property_id: row.get("property_id")?,
+        correlation_id: row.get("correlation_id")?,
+        ..AuditEntry::new("dead_retried", now)
+    }))
 }
