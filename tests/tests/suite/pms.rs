@@ -13,7 +13,7 @@ use kit::config::{ByteSize, HttpArgs};
 use kit::db::{Db, params};
 use kit::lifecycle::{Ended, Lifecycle};
 use kit::random::SystemEntropy;
-use pms_emitter::config::{Config, DeliveryConfig};
+use pms_emitter::config::{Config, DeliveryConfig, EndpointConfig};
 use pms_emitter::dispatch::Schedule;
 use pms_emitter::{App, Runtime};
 use serde_json::Value;
@@ -26,7 +26,7 @@ const BASE_PATH: &str = "/api/v1";
 /// When a case begins: 2026-03-14T09:26:53.589Z.
 pub const BEGIN: UnixMillis = UnixMillis(1_773_480_413_589);
 
-/// A running emitter without an endpoint. A case ends it with [`Pms::stop`].
+/// A running emitter. A case ends it with [`Pms::stop`].
 pub struct Pms {
     pub clock: Arc<HandClock>,
     /// Connections of the case's own.
@@ -81,19 +81,26 @@ impl Reply {
 impl Pms {
     /// Starts one on the case's database, at [`BEGIN`].
     pub async fn start(ctx: &Ctx) -> Self {
-        Self::start_at(ctx, BEGIN).await
+        Self::start_with(ctx, BEGIN, None).await
     }
 
     /// As [`Pms::start`], at any instant.
     pub async fn start_at(ctx: &Ctx, now: UnixMillis) -> Self {
+        Self::start_with(ctx, now, None).await
+    }
+
+    /// As [`Pms::start_at`], delivering to an endpoint.
+    pub async fn start_with(ctx: &Ctx, now: UnixMillis, endpoint: Option<EndpointConfig>) -> Self {
         let clock = Arc::new(HandClock::at(now));
         let runtime = Runtime {
             clock: clock.clone(),
             entropy: Arc::new(SystemEntropy),
         };
-        let app = App::build(config(ctx), runtime)
-            .await
-            .expect("the emitter starts");
+        let config = Config {
+            endpoint,
+            ..config(ctx)
+        };
+        let app = App::build(config, runtime).await.expect("the emitter starts");
         let origin = format!("http://{}", app.address());
         let lifecycle = Lifecycle::new();
         let task = tokio::spawn(app.run_until_stopped(lifecycle.clone()));

@@ -1,13 +1,16 @@
 //! Reservations under others' hands: guests deleted while they are booked for, writes that overtake each other, days
 //! that end in mid-decision, clients that hang up.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use contract::{EventId, ReservationId, UnixMillis};
+use e2e::receiver_double::ReceiverDouble;
 use futures::{StreamExt, future::join_all, stream};
 use http::Method;
 use kit::db::{Db, Dialect, params};
 use kit::idempotency::{Answer, Slot};
+use pms_emitter::config::EndpointConfig;
 use pms_emitter::domain::change::Outcome;
 use pms_emitter::domain::event::envelope;
 use pms_emitter::domain::reservation_command::{Command, apply};
@@ -39,6 +42,8 @@ const RACES_AT_ONCE: usize = 16;
 const WRITERS: usize = 5;
 /// Clients that hang up.
 const HANG_UPS: usize = 20;
+/// Signs what is delivered.
+const SECRET: &str = "secret-of-the-hang-up-case";
 
 async fn a_guest_is_deleted_or_booked_for_but_never_both(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
@@ -202,7 +207,12 @@ impl Hold {
 }
 
 async fn a_client_that_hangs_up_leaves_a_whole_write_or_none(ctx: Ctx) {
-    let pms = Pms::start(&ctx).await;
+    let double = ReceiverDouble::start().await.unwrap();
+    let endpoint = EndpointConfig {
+        url: double.url().parse().unwrap(),
+        secrets: SECRET.parse().unwrap(),
+    };
+    let pms = Pms::start_with(&ctx, BEGIN, Some(endpoint)).await;
     let mut written_unanswered = 0;
     for number in 0..HANG_UPS {
         let guest = guest(&pms).await;
@@ -254,5 +264,9 @@ async fn a_client_that_hangs_up_leaves_a_whole_write_or_none(ctx: Ctx) {
     );
     let log = "SELECT COUNT(*) AS n FROM events WHERE entity_kind = 'reservation'";
     assert_eq!(pms.count(log).await, i64::try_from(HANG_UPS).unwrap());
+    // And every one of them is delivered, the guests' as well.
+    let delivered = double.wait_for(2 * HANG_UPS).await;
+    let ids: HashSet<_> = delivered.iter().map(|request| request.id().to_owned()).collect();
+    assert_eq!(ids.len(), 2 * HANG_UPS);
     pms.stop().await;
 }
