@@ -4,8 +4,8 @@
 //! value.
 
 use contract::FieldError;
-pub use kit::http::json_body::pointer_to;
-use kit::http::{json_body, validation::field_errors};
+pub use kit::shape::pointer_to;
+use kit::shape::{field_errors, fit};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
@@ -15,7 +15,7 @@ const CONTROL_CHARACTER: (&str, &str) = ("control_character", "it has a control 
 
 /// Reads a value of a request body and checks its validation rules.
 pub fn read<T: DeserializeOwned + Serialize + Validate>(value: &Value) -> Result<T, Vec<FieldError>> {
-    let typed: T = json_body::fit(value).map_err(|misfit| vec![misfit])?;
+    let typed: T = fit(value).map_err(|misfit| vec![misfit])?;
     match typed.validate() {
         Ok(()) => Ok(typed),
         Err(broken) => Err(field_errors(&broken)),

@@ -16,4 +16,5 @@ pub mod idempotency;
 pub mod leases;
 pub mod lifecycle;
 pub mod random;
+pub mod shape;
 pub mod telemetry;

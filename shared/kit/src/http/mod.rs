@@ -17,7 +17,6 @@ pub mod route;
 pub mod router;
 mod serve;
 mod server;
-pub mod validation;
 mod write_deadline;
 
 pub use body::Body;
