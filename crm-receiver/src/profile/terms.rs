@@ -104,6 +104,7 @@ mod tests {
             assert_eq!(kind.fold(text).as_deref(), Some(term), "{text}");
         }
         assert_eq!(TermKind::Name.fold(" \u{301} "), None);
+        assert_eq!(TermKind::Phone.fold("none"), None);
         let long = TermKind::Name.fold(&"ß".repeat(500)).unwrap();
         assert_eq!(long.chars().count(), TERM_CHARS_MAX);
     }

@@ -63,6 +63,7 @@ pub enum Unreadable {
     NotFoldable,
 }
 
+/// What projection reads of a body. Ingest has parsed it strictly: no key stands twice, no number is inexact.
 #[derive(Deserialize)]
 struct Body {
     #[serde(default)]

@@ -176,3 +176,28 @@ fn next_due(now: UnixMillis, number: u32) -> UnixMillis {
     let doublings = number.saturating_sub(1).min(16);
     now.plus_millis((WAIT_FIRST_MS << doublings).min(WAIT_MAX_MS))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_try_waits_twice_as_long_up_to_a_bound() {
+        let waits: Vec<i64> = (1..=TRIES_MAX)
+            .map(|number| next_due(UnixMillis(0), number).0)
+            .collect();
+        assert_eq!(
+            waits,
+            [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]
+        );
+        assert_eq!(next_due(UnixMillis(0), u32::MAX).0, WAIT_MAX_MS);
+    }
+
+    #[test]
+    fn only_the_batchs_own_errors_send_it_in_halves() {
+        assert!(of_the_database(&DbError::Unavailable));
+        assert!(of_the_database(&DbError::Contended));
+        assert!(!of_the_database(&DbError::Duplicate));
+        assert!(!of_the_database(&DbError::Panicked));
+    }
+}
