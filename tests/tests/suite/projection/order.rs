@@ -1,16 +1,18 @@
 //! Any order, any batches, any number of projectors: the same profiles, and each effect once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::case::{Case, Ctx, cases};
-use crate::told::{Inbox, Told, guest, settle, stay, told};
+use crate::told::{Inbox, START, Told, guest, settle, stay, told};
 
 pub fn cases() -> Vec<Case> {
     cases![
         any_order_of_arrival_ends_in_the_same_bytes,
-        projectors_at_once_apply_each_event_once
+        projectors_at_once_apply_each_event_once,
+        neighbours_at_once_lose_nothing_of_each_other,
     ]
 }
 
@@ -115,4 +117,42 @@ async fn projectors_at_once_apply_each_event_once(ctx: Ctx) {
     settle(&inbox.projector().await).await;
     assert!(accepted > 300);
     assert_eq!(at_once, inbox.profiles().await);
+}
+
+/// Several stores project different events of one guest at the same moment: two versions of the record, and stays that
+/// share nothing but the guest.
+async fn neighbours_at_once_lose_nothing_of_each_other(ctx: Ctx) {
+    const ROUNDS: usize = 40;
+    let inbox = Inbox::open(&ctx).await;
+    let stores = futures::future::join_all((0..4).map(|_| inbox.store())).await;
+    for round in 0..ROUNDS {
+        let guest_id = format!("g{round}");
+        let events = [
+            guest(&guest_id, 1, 1, "Old"),
+            guest(&guest_id, 2, 2, "New"),
+            stay(&format!("a{round}"), 1, 3, &guest_id),
+            stay(&format!("b{round}"), 1, 4, &guest_id),
+        ];
+        inbox.accept(round * 10, &events).await;
+        let pending = stores[0].pending(START, 0, events.len()).await.unwrap();
+        let together = Arc::new(tokio::sync::Barrier::new(events.len()));
+        let projecting = stores.iter().zip(&pending).map(|(store, pending)| {
+            let (store, event, together) = (store.clone(), pending.read().unwrap(), together.clone());
+            tokio::spawn(async move {
+                together.wait().await;
+                while store.project([event.clone()].into(), START).await.is_err() {}
+            })
+        });
+        for projected in projecting.collect::<Vec<_>>() {
+            projected.await.unwrap();
+        }
+        let profile = inbox.profile(&guest_id).await.unwrap();
+        assert_eq!(profile["last_name"], "New", "round {round}");
+        assert_eq!(profile["metrics"]["stays"], 2, "round {round}");
+        assert_eq!(profile["timeline_count"], 4, "round {round}");
+    }
+    let done = inbox
+        .count("FROM audit_entries WHERE action IN ('applied', 'stale')")
+        .await;
+    assert_eq!(done, 4 * i64::try_from(ROUNDS).unwrap());
 }
