@@ -4,7 +4,7 @@
 //! `primary_guest_id`. The rest may be absent, unknown fields are kept. `id`, `version` and `property_id`, where they
 //! are present, equal the envelope's. Pure: no clock, no store.
 
-use contract::{EntityId, EntityKind, EntityRef, Envelope, EventType, FieldError};
+use contract::{EntityId, EntityKind, EntityRef, Envelope, EventType, FieldError, date::parse_date};
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 
@@ -92,10 +92,7 @@ fn check_reservation(errors: &mut Vec<FieldError>, payload: &Map<String, Value>)
 /// A calendar date, `YYYY-MM-DD` and nothing else.
 fn date(errors: &mut Vec<FieldError>, payload: &Map<String, Value>, field: &str) -> Option<Date> {
     let value = required(errors, payload, field)?;
-    let date = value
-        .as_str()
-        .filter(|text| text.len() == 10)
-        .and_then(|text| text.parse().ok());
+    let date = value.as_str().and_then(parse_date);
     if date.is_none() {
         refuse(
             errors,

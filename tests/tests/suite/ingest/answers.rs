@@ -15,6 +15,7 @@ pub fn cases() -> Vec<Case> {
         fifty_copies_at_once_are_one_event,
         another_body_under_the_same_key_is_refused_and_recorded,
         two_bodies_racing_for_one_key_leave_one,
+        keys_that_differ_in_case_alone_are_two,
         what_cannot_be_read_is_refused_with_its_reasons,
         an_invalid_payload_is_refused_or_quarantined,
         what_is_not_known_is_kept_and_ignored,
@@ -187,6 +188,14 @@ async fn two_bodies_racing_for_one_key_leave_one(ctx: Ctx) {
     // Copies of the loser that are in flight together are one attempt.
     let recorded = audited(&ctx.open().await, "id_reuse").await;
     assert!((1..=20).contains(&recorded), "{recorded}");
+}
+
+async fn keys_that_differ_in_case_alone_are_two(ctx: Ctx) {
+    let receiver = Receiver::start_uncached(&ctx).await;
+    for key in ["evt_a", "evt_A", "EVT_a", "evt-a"] {
+        assert_eq!(receiver.take(key, &guest_event(key)).await.status, 202, "{key}");
+    }
+    receiver.stop().await;
 }
 
 /// Codes and pointers of a 422.

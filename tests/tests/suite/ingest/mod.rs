@@ -5,6 +5,7 @@ mod answers;
 mod batches;
 mod events;
 mod outages;
+mod starts;
 mod verification;
 
 use crate::case::{Case, Ctx};
@@ -35,6 +36,7 @@ pub fn cases() -> Vec<Case> {
         batches::cases(),
         events::cases(),
         outages::cases(),
+        starts::cases(),
         verification::cases(),
     ];
     modules.into_iter().flatten().collect()
