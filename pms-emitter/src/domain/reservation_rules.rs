@@ -45,7 +45,7 @@ fn people(booking: &Booking, guarded: bool, errors: &mut Vec<FieldError>) {
         let earlier = &booking.accompanying_guest_ids[..place];
         if *guest == booking.primary_guest_id || earlier.contains(guest) {
             let pointer = format!("/accompanying_guest_ids/{place}");
-            errors.push(FieldError::new(pointer, "repeated", "is named already"));
+            errors.push(FieldError::new(pointer, "duplicate", "is named already"));
         }
     }
 }
@@ -55,7 +55,7 @@ fn instants(before: Option<&Reservation>, booking: &Booking, now: UnixMillis, er
     let known = before.map(|before| &before.booking);
     let mut never_later = |pointer: &str, at: UnixMillis, known: Option<UnixMillis>| {
         if at > now && known != Some(at) {
-            errors.push(FieldError::new(pointer, "in_the_future", "lies in the future"));
+            errors.push(FieldError::new(pointer, "in_future", "lies in the future"));
         }
     };
     never_later(

@@ -128,7 +128,7 @@ fn a_cancellation_says_why() {
     expect(
         cancel(json!({"reason": "ill", "at": "2016-07-02T00:00:00Z"})),
         "/at",
-        "in_the_future",
+        "in_future",
     );
     expect(
         cancel(json!({"reason": "ill", "room_id": "1"})),

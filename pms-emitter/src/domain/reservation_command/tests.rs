@@ -140,7 +140,7 @@ fn each_rule_of_the_content_is_named() {
         (
             json!({"booked_at": "2016-07-01T12:00:00.001Z"}),
             "/booked_at",
-            "in_the_future",
+            "in_future",
         ),
         (
             json!({"guarantee": "4111111111111111"}),
@@ -165,12 +165,12 @@ fn each_rule_of_the_content_is_named() {
         (
             json!({"accompanying_guest_ids": ["gst_1"]}),
             "/accompanying_guest_ids/0",
-            "repeated",
+            "duplicate",
         ),
         (
             json!({"accompanying_guest_ids": ["gst_2", "gst_2"]}),
             "/accompanying_guest_ids/1",
-            "repeated",
+            "duplicate",
         ),
         (
             json!({"channel_reference": {"channel": "X"}}),
