@@ -44,10 +44,10 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The database cannot be used.
-    #[error("DATABASE_URL: {0}")]
+    #[error("DATABASE_URL or DB_HOST: {0}")]
     Database(#[from] DbError),
     /// The tables cannot be brought up to date.
-    #[error("DATABASE_URL: {0}")]
+    #[error("DATABASE_URL or DB_HOST: {0}")]
     Migrate(#[from] MigrateError),
     /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be built: {0}")]

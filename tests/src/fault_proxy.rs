@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use kit::db::DatabaseUrl;
+use mysql_async::Opts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -63,6 +65,20 @@ impl FaultProxy {
             state,
             listening,
         })
+    }
+
+    /// Stands before the server of a MySQL address; answers that address by way of the proxy.
+    ///
+    /// # Errors
+    /// When the address is none, or no port can be had.
+    pub async fn before(database: &str) -> Result<(Self, DatabaseUrl)> {
+        let opts = Opts::from_url(database)?;
+        let upstream = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port()).parse()?;
+        let proxy = Self::start(upstream).await?;
+        let (user, password) = (opts.user().unwrap_or_default(), opts.pass().unwrap_or_default());
+        let name = opts.db_name().context("the address names a database")?;
+        let url = DatabaseUrl::mysql("127.0.0.1", proxy.address.port(), user, password, name);
+        Ok((proxy, url))
     }
 
     /// Where to connect to.

@@ -173,7 +173,6 @@ impl Sender {
         let verdict = match outcome {
             Outcome::Delivered => Verdict::Delivered,
             Outcome::Dead { why } => Verdict::Dead((*why).to_owned()),
-            Outcome::Deferred => Verdict::Deferred,
             Outcome::Disable => {
                 news.disabled = Some(GONE);
                 Verdict::Kept
@@ -228,36 +227,23 @@ fn log(claim: &Claim, record: &AttemptRecord, verdict: &Verdict) {
         claim.subject.correlation_id.as_deref(),
     );
     let (status, attempt, duration_ms) = (record.status, record.number, record.duration_ms);
+    let no_answer = record.error.as_deref().filter(|_| status.is_none());
+    macro_rules! line {
+        ($level:ident, $message:literal) => {
+            tracing::$level!(
+                event.id = event,
+                correlation.id = correlation,
+                status,
+                error = no_answer,
+                attempt,
+                duration_ms,
+                $message
+            )
+        };
+    }
     match verdict {
-        Verdict::Delivered => {
-            tracing::info!(
-                event.id = event,
-                correlation.id = correlation,
-                status,
-                attempt,
-                duration_ms,
-                "delivered"
-            );
-        }
-        Verdict::Dead(_) => {
-            tracing::warn!(
-                event.id = event,
-                correlation.id = correlation,
-                status,
-                attempt,
-                duration_ms,
-                "delivery dead"
-            );
-        }
-        Verdict::Again(_) | Verdict::Kept | Verdict::Deferred => {
-            tracing::warn!(
-                event.id = event,
-                correlation.id = correlation,
-                status,
-                attempt,
-                duration_ms,
-                "delivery failed"
-            );
-        }
+        Verdict::Delivered => line!(info, "delivered"),
+        Verdict::Dead(_) => line!(warn, "delivery dead"),
+        Verdict::Again(_) | Verdict::Kept | Verdict::Deferred => line!(warn, "delivery failed"),
     }
 }

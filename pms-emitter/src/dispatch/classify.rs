@@ -10,7 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 /// The longest wait that an endpoint may ask for with `Retry-After`.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// What becomes of a delivery after an attempt, or instead of one.
+/// What becomes of a delivery after an attempt. A breaker that is open is none: no attempt is made then, and the
+/// delivery is given back at no cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// 2xx: done.
@@ -27,8 +28,6 @@ pub enum Outcome {
         /// The reason, for people.
         why: &'static str,
     },
-    /// No attempt was made: the delivery is given back, at no cost.
-    Deferred,
     /// 410: the endpoint is gone. It is disabled and keeps its queue, this delivery included.
     Disable,
 }

@@ -152,8 +152,12 @@ impl Dispatcher {
                     }
                 }
             }
-            // The store answers its own panics, so this is none; what was claimed is taken over after its lease.
-            Err(error) => tracing::error!(error = %error, "an operation of the dispatcher failed"),
+            // A mistake here: the process stops, and what it held is taken over after its lease.
+            Err(error) => {
+                if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
         }
     }
 

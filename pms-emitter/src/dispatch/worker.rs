@@ -17,8 +17,10 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-/// How long a claim may wait in hand for its attempt: its lease is this and the attempt's deadline.
+/// What a claim's lease has beyond an attempt's deadline.
 pub const LEASE_SLACK: Duration = Duration::from_secs(15);
+/// How long a claim may wait in hand for its attempt, so that the attempt is settled within the lease.
+const IN_HAND_MAX: Duration = Duration::from_secs(10);
 /// How often it looks for what is due without being woken: retries, and what other replicas committed.
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Settlements that wait for the database before attempts stop.
@@ -171,7 +173,7 @@ impl Dispatcher {
         while self
             .ready
             .front()
-            .is_some_and(|first| now.duration_since(first.since) > LEASE_SLACK)
+            .is_some_and(|first| now.duration_since(first.since) > IN_HAND_MAX)
         {
             self.finished
                 .extend(self.ready.pop_front().map(|stale| deferred(stale.claim)));
@@ -255,12 +257,14 @@ impl Dispatcher {
         self.look = true;
     }
 
+    /// When to look next. An instant that has passed says nothing more: what it held back could begin since.
     fn timer(&self) -> Instant {
-        let tick = Instant::now() + self.parts.look_every;
-        [self.claim_at, self.settle_at]
+        let now = Instant::now();
+        let ahead = [self.claim_at, self.settle_at]
             .into_iter()
             .flatten()
-            .fold(tick, Instant::min)
+            .filter(|at| *at > now);
+        ahead.fold(now + self.parts.look_every, Instant::min)
     }
 
     fn attempted(&mut self, ended: Result<Attempted, JoinError>) {

@@ -1,13 +1,11 @@
 //! The way to the server fails: at COMMIT, in the middle, altogether. MySQL only: SQLite has no way to fail.
 
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use e2e::engine::Engine;
 use e2e::fault_proxy::{FaultProxy, Mode};
 use kit::db::{DatabaseUrl, Db, DbError, DbSettings, params};
-use mysql_async::Opts;
 use tokio::time::Instant;
 
 use super::{add, add_note, make_notes, notes};
@@ -30,14 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A database behind a proxy, with one table.
 async fn behind_a_proxy(ctx: &Ctx, settings: DbSettings) -> (FaultProxy, Db) {
-    let opts = Opts::from_url(ctx.database.url()).unwrap();
-    let upstream: SocketAddr = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port())
-        .parse()
-        .unwrap();
-    let proxy = FaultProxy::start(upstream).await.unwrap();
-    let (user, password) = (opts.user().unwrap_or_default(), opts.pass().unwrap_or_default());
-    let name = opts.db_name().unwrap();
-    let url = DatabaseUrl::mysql("127.0.0.1", proxy.address().port(), user, password, name);
+    let (proxy, url) = FaultProxy::before(ctx.database.url()).await.unwrap();
     let db = Db::open(&url, &settings).await.expect("the proxy forwards");
     make_notes(&db.with_deadline(PATIENCE)).await;
     (proxy, db)

@@ -5,6 +5,7 @@
 
 mod breaker;
 mod claims;
+mod faults;
 mod outcomes;
 mod rig;
 mod service;
@@ -16,6 +17,7 @@ pub fn cases() -> Vec<Case> {
         outcomes::cases(),
         breaker::cases(),
         claims::cases(),
+        faults::cases(),
         service::cases(),
     ]
     .into_iter()

@@ -10,7 +10,7 @@ use e2e::receiver_double::ReceiverDouble;
 use futures::future::BoxFuture;
 use kit::audit::{self, AuditEntry};
 use kit::config::{ByteSize, HttpArgs};
-use kit::db::{DbError, Row, Tx, params};
+use kit::db::{DatabaseUrl, DbError, Row, Tx, params};
 use kit::lifecycle::{Ended, Lifecycle};
 use kit::random::SeededEntropy;
 use pms_emitter::config::{Config, DeliveryConfig, EndpointConfig};
@@ -39,6 +39,8 @@ pub struct Setup {
     pub breaker_open: Duration,
     pub look_every: Duration,
     pub has_url: bool,
+    /// Another way to the case's database.
+    pub database: Option<DatabaseUrl>,
 }
 
 impl Default for Setup {
@@ -50,6 +52,7 @@ impl Default for Setup {
             breaker_open: Duration::from_millis(50),
             look_every: LOOK_EVERY,
             has_url: true,
+            database: None,
         }
     }
 }
@@ -250,7 +253,7 @@ fn config(ctx: &Ctx, setup: &Setup, double: &ReceiverDouble) -> Config {
             http_connections: 100,
             http_body_bytes: ByteSize(1 << 20),
         },
-        database: ctx.url(),
+        database: setup.database.clone().unwrap_or_else(|| ctx.url()),
         endpoint: setup.has_url.then_some(endpoint),
         delivery: DeliveryConfig {
             schedule: setup.schedule.parse().unwrap(),
