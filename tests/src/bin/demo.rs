@@ -59,48 +59,52 @@ async fn main() -> Result<ExitCode> {
         receiver_port: free_or_any(RECEIVER_PORT),
     })
     .await?;
-    eprintln!(
-        "emitter  {}\nreceiver {}\ndata     {}",
-        world.emitter_api(),
-        world.receiver_api(),
-        folder.path().display()
-    );
+    eprintln!("data     {}", folder.path().display());
+    let shown = show(&world, &options).await;
+    let stopped = world.stop().await;
+    let balanced = shown?;
+    stopped?;
+    Ok(if balanced {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Loads everything, reports, and stays up if that is wanted; the answer is whether the books balance.
+async fn show(world: &World, options: &Options) -> Result<bool> {
+    let (emitter, receiver) = (world.emitter_api(), world.receiver_api());
+    eprintln!("emitter  {emitter}\nreceiver {receiver}");
     let bookings = bookings::read(CSV)?;
     let cast = people::cast(&bookings, options.seed);
+    let (people, returning) = (cast.people.len(), cast.returning());
     eprintln!(
-        "{} bookings by {} invented people, {} of them returning",
-        bookings.len(),
-        cast.people.len(),
-        cast.returning()
+        "{} bookings by {people} invented people, {returning} of them returning",
+        bookings.len()
     );
     let started = Instant::now();
-    let loaded = load(&world, &bookings, &cast, options.seed).await?;
+    let loaded = load(world, &bookings, &cast, options.seed).await?;
     world.settled(SETTLED_WITHIN).await?;
     let elapsed = started.elapsed();
     let expected = ledger::expected_by_guest(CSV, &bookings, &cast, &loaded)?;
     let books = world.books();
     let ledger = ledger::balance(&books.emitter, &books.receiver, &expected).await?;
     let report = Report::new(bookings.len(), &loaded, &ledger, elapsed);
-    eprint!("{report}");
-    eprintln!("steps of refused rows that were skipped: {}", loaded.skipped);
+    eprintln!(
+        "{report}steps of refused rows that were skipped: {}",
+        loaded.skipped
+    );
+    if !options.once {
+        let commands = tour::where_to_look(&emitter, &receiver, &cast, &loaded, &expected).await?;
+        println!("{commands}\nCtrl-C ends it, and removes the data.");
+    }
     if options.json {
         println!("{}", serde_json::to_string(&report)?);
     }
     if !options.once {
-        let (emitter, receiver) = (world.emitter_api(), world.receiver_api());
-        println!(
-            "{}",
-            tour::where_to_look(&emitter, &receiver, &cast, &loaded, &expected).await?
-        );
-        println!("Ctrl-C ends it, and removes the data.");
         tokio::signal::ctrl_c().await?;
     }
-    world.stop().await?;
-    Ok(if ledger.is_balanced() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(ledger.is_balanced())
 }
 
 /// The port if nobody has it, else 0, which takes any.
