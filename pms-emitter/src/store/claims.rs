@@ -147,6 +147,14 @@ async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Claimed, DbError> 
              AND (due_at <= ? OR due_at > ?) AND event_id IN {places}"
     );
     tx.execute(&sql, values).await?;
+    // Once more, after the rows were chosen: what was committed after a pause is never sent during it.
+    let target = match self::target(tx, request).await? {
+        Ok(target) => target,
+        Err(refused) => {
+            tx.abandon();
+            return Ok(refused);
+        }
+    };
     let claims = owned_by(tx, request, &format!("AND d.event_id IN {places}"), listed).await?;
     Ok(Claimed::Deliveries(target, claims))
 }
