@@ -2,7 +2,7 @@
 //!
 //! An independent reader: plain SQL on both databases, none of the services' code. An effect is an `applied` or
 //! `stale` audit entry of the receiver; every event of the emitter's log must have exactly one. Profiles are compared
-//! with [`expected`](crate::expected). Its own tests plant each kind of fault in copies of real books.
+//! with [`crate::expected`]. Its own tests plant each kind of fault in copies of real books.
 
 use crate::bodies::CURRENCY;
 use crate::bookings::Booking;

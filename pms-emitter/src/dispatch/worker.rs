@@ -54,7 +54,7 @@ pub struct DispatcherParts {
 /// Delivers what is due to one endpoint.
 ///
 /// Invariant: what it holds is bounded: `ready` by a claim and the low-water mark, attempts by `concurrency`,
-/// `finished` by [`FINISHED_MAX`] and the attempts.
+/// `finished` by `FINISHED_MAX` and the attempts.
 pub struct Dispatcher {
     pub(super) parts: DispatcherParts,
     /// Claimed, and not begun.

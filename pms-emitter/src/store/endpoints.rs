@@ -70,7 +70,7 @@ impl Store {
             .await
     }
 
-    /// Queues up to [`BACKFILL_BATCH`] events of the log that an endpoint has no delivery for, oldest first.
+    /// Queues up to `BACKFILL_BATCH` events of the log that an endpoint has no delivery for, oldest first.
     /// Returns whether there may be more.
     pub async fn backfill(&self, id: &'static str) -> Result<bool, DbError> {
         self.db

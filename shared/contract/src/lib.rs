@@ -2,7 +2,8 @@
 //!
 //! Everything here is a value or a pure function: no I/O, no async, no database, no HTTP server. The emitter builds
 //! an [`Envelope`] and signs its bytes with [`signature::sign`]; the receiver checks them with
-//! [`signature::verify`], and only a [`signature::Verified`] delivery can be parsed back into an envelope.
+//! [`signature::TimelyHeaders::verify`], and only a [`signature::Verified`] delivery can be parsed back into an
+//! envelope.
 
 #![warn(missing_docs)]
 
