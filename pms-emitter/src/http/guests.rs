@@ -46,8 +46,11 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError
     let (raw, mut body) = read_object(&mut request).await?;
     let property = take_property(&mut body)?;
     let context = Arc::clone(&request.context);
-    let (worker, told) = (api.clone(), Arc::clone(&context));
-    let work = |slot| async move { make(&worker, &told, &property, body, slot).await };
+    let (worker, told, held) = (api.clone(), Arc::clone(&context), Arc::clone(&raw));
+    let work = |slot| async move {
+        let _held = held;
+        make(&worker, &told, &property, body, slot).await
+    };
     Ok(api.idempotency.run(CALLER, &context, key, &raw, work).await?)
 }
 
@@ -61,7 +64,7 @@ pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
 pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError> {
     let id: GuestId = request.id("id")?;
     let expected = IfMatch::from_headers(&request.headers)?;
-    let (_, patch) = read_object(&mut request).await?;
+    let (_held, patch) = read_object(&mut request).await?;
     for _ in 0..DECISIONS_MAX {
         let (before, property) = find(&api, &id).await?;
         expected.check(before.version)?;

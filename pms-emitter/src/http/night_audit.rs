@@ -28,9 +28,10 @@ pub async fn run(api: Api, mut request: Request) -> Result<Response, ApiError> {
         .into());
     }
     let context = Arc::clone(&request.context);
-    let (worker, now) = (api.clone(), api.clock.now());
+    let (worker, now, held) = (api.clone(), api.clock.now(), Arc::clone(&raw));
     let (request_id, correlation_id) = (context.request_id.to_string(), context.correlation_id.to_string());
     let work = |slot| async move {
+        let _held = held;
         let asked = NightAuditRequest {
             property_id,
             now,

@@ -43,8 +43,11 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError
     let key = Key::of(&request)?;
     let (raw, body) = read_object(&mut request).await?;
     let context = Arc::clone(&request.context);
-    let (worker, told) = (api.clone(), Arc::clone(&context));
-    let work = |slot| async move { make(&worker, &told, body, slot).await };
+    let (worker, told, held) = (api.clone(), Arc::clone(&context), Arc::clone(&raw));
+    let work = |slot| async move {
+        let _held = held;
+        make(&worker, &told, body, slot).await
+    };
     Ok(api.idempotency.run(CALLER, &context, key, &raw, work).await?)
 }
 
@@ -58,7 +61,7 @@ pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
 pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError> {
     let id: PropertyId = request.id("id")?;
     let expected = IfMatch::from_headers(&request.headers)?;
-    let (_, patch) = read_object(&mut request).await?;
+    let (_held, patch) = read_object(&mut request).await?;
     for _ in 0..DECISIONS_MAX {
         let before = find(&api, &id).await?;
         expected.check(before.version)?;

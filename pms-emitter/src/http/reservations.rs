@@ -40,8 +40,11 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError
     let (raw, mut body) = read_object(&mut request).await?;
     let property_id = take_property(&mut body)?;
     let context = Arc::clone(&request.context);
-    let (worker, told) = (api.clone(), Arc::clone(&context));
-    let work = |slot| async move { writes::make(&worker, &told, property_id, body, slot).await };
+    let (worker, told, held) = (api.clone(), Arc::clone(&context), Arc::clone(&raw));
+    let work = |slot| async move {
+        let _held = held;
+        writes::make(&worker, &told, property_id, body, slot).await
+    };
     Ok(api.idempotency.run(CALLER, &context, key, &raw, work).await?)
 }
 
@@ -58,7 +61,7 @@ pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
 pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError> {
     let id = request.id("id")?;
     let expected = IfMatch::from_headers(&request.headers)?;
-    let (_, body) = read_object(&mut request).await?;
+    let (_held, body) = read_object(&mut request).await?;
     let slot = Slot::without_key();
     let answer = writes::change(&api, &request.context, id, Command::Merge(body), expected, slot).await?;
     Ok(answer.into_response())
@@ -81,7 +84,10 @@ pub async fn transition(api: Api, mut request: Request) -> Result<Response, ApiE
     let (raw, body) = read_optional_object(&mut request).await?;
     let command = Command::named(request.param("transition"), body).ok_or(Refusal::NotFound)?;
     let context = Arc::clone(&request.context);
-    let (worker, told) = (api.clone(), Arc::clone(&context));
-    let work = |slot| async move { writes::change(&worker, &told, id, command, expected, slot).await };
+    let (worker, told, held) = (api.clone(), Arc::clone(&context), Arc::clone(&raw));
+    let work = |slot| async move {
+        let _held = held;
+        writes::change(&worker, &told, id, command, expected, slot).await
+    };
     Ok(api.idempotency.run(CALLER, &context, key, &raw, work).await?)
 }

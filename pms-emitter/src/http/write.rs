@@ -10,8 +10,9 @@ use crate::{
     store::NewEvent,
 };
 use contract::{EventId, TypedId, UnixMillis};
-use kit::http::{Request, RequestContext, body::BODY_LEN_MAX, json_body};
+use kit::http::{Body, Request, RequestContext, body::BODY_LEN_MAX, json_body};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// Whom an idempotency key belongs to as long as there are no API keys.
 pub const CALLER: &str = "anyone";
@@ -20,16 +21,21 @@ pub const CALLER: &str = "anyone";
 pub const DECISIONS_MAX: usize = 5;
 
 /// Reads the raw body and the JSON object that it is.
-pub async fn read_object(request: &mut Request) -> Result<(Vec<u8>, Map<String, Value>), ApiError> {
+///
+/// The body has its place in the byte budget until its last clone is dropped: whoever decides and writes keeps one to
+/// the end, since what was read of it lives as long. Work that outlives the request keeps its own.
+pub async fn read_object(request: &mut Request) -> Result<(Arc<Body>, Map<String, Value>), ApiError> {
     json_body::require_json(&request.headers)?;
-    let raw = request.read_body(BODY_LEN_MAX).await?.to_vec();
+    let raw = Arc::new(request.read_body(BODY_LEN_MAX).await?);
     let object = object_of(&raw)?;
     Ok((raw, object))
 }
 
 /// As [`read_object`]; no body at all is an empty object.
-pub async fn read_optional_object(request: &mut Request) -> Result<(Vec<u8>, Map<String, Value>), ApiError> {
-    let raw = request.read_body(BODY_LEN_MAX).await?.to_vec();
+pub async fn read_optional_object(
+    request: &mut Request,
+) -> Result<(Arc<Body>, Map<String, Value>), ApiError> {
+    let raw = Arc::new(request.read_body(BODY_LEN_MAX).await?);
     if raw.is_empty() {
         return Ok((raw, Map::new()));
     }

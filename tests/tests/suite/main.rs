@@ -7,6 +7,7 @@
     reason = "a case that cannot go on fails where it stands"
 )]
 
+mod body_budget;
 mod bookings;
 mod case;
 mod db;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         }
     }
     let cases = [
+        body_budget::cases(),
         db::cases(),
         dispatch::cases(),
         guests::cases(),
