@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// How many names of changed fields an entry keeps.
 pub const CHANGED_NAMES_MAX: usize = 64;
+/// The longest name of a field that is kept, in bytes.
+const FIELD_NAME_LEN_MAX: usize = 64;
 
 /// One commit, as an event told of it. The order is that of a timeline: by time, then by what is shown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +37,11 @@ pub struct HistoryEntry {
 impl HistoryEntry {
     /// The entry of the commit that `record` is the state of.
     pub fn of(record: &Record, changed: &[String]) -> Self {
-        let mut changed = changed.to_vec();
+        let mut changed: Vec<String> = changed
+            .iter()
+            .filter(|name| names_a_field(name))
+            .cloned()
+            .collect();
         changed.sort();
         changed.dedup();
         changed.truncate(CHANGED_NAMES_MAX);
@@ -52,6 +58,15 @@ impl HistoryEntry {
             consents,
         }
     }
+}
+
+/// Whether a name that a sender gave is shaped as one of a field: `^[a-z][a-z0-9_.]{0,63}$`. Anything else might be
+/// text about the person, and would outlive an erasure in the audit log.
+fn names_a_field(name: &str) -> bool {
+    let follows = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.');
+    name.len() <= FIELD_NAME_LEN_MAX
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(follows)
 }
 
 /// A history entry as the profile shows it.
@@ -87,6 +102,29 @@ impl From<&HistoryEntry> for TimelineEntry {
             version: entry.version,
             property_id: entry.property_id.clone(),
             changed: entry.changed.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_shaped_as_a_fields_name_is_kept() {
+        for name in ["email", "address.line_1", &"a".repeat(64)] {
+            assert!(names_a_field(name), "{name}");
+        }
+        for name in [
+            "",
+            "Ana Silva",
+            "ana@example.com",
+            "1st",
+            "_x",
+            "né",
+            &"a".repeat(65),
+        ] {
+            assert!(!names_a_field(name), "{name}");
         }
     }
 }
