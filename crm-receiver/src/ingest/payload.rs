@@ -4,7 +4,9 @@
 //! `primary_guest_id`. The rest may be absent, unknown fields are kept. `id`, `version` and `property_id`, where they
 //! are present, equal the envelope's. Pure: no clock, no store.
 
-use contract::{EntityId, EntityKind, EntityRef, Envelope, EventType, FieldError, date::parse_date};
+use contract::{
+    EntityId, EntityKind, EntityRef, Envelope, EventType, FieldError, PropertyId, date::parse_date,
+};
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 
@@ -20,30 +22,50 @@ const RESERVATION_STATUSES: [&str; 8] = [
     "no_show",
 ];
 
+/// How many accompanying guests a reservation may name. The emitter ends at 100; five times as many leave room for
+/// other senders, while each named guest is a profile that is derived again in one transaction.
+pub const ACCOMPANYING_GUESTS_MAX: usize = 500;
+
 /// Everything that is wrong with the payload of an event of a known type; empty when nothing is. Values are never
 /// quoted.
 pub fn check(event_type: EventType, envelope: &Envelope) -> Vec<FieldError> {
+    let property = envelope.property_id.as_ref();
+    check_parts(event_type, envelope.entity.as_ref(), property, &envelope.payload)
+}
+
+/// As [`check`], where only these parts of the envelope are at hand.
+pub fn check_parts(
+    event_type: EventType,
+    entity: Option<&EntityRef>,
+    property: Option<&PropertyId>,
+    payload: &Map<String, Value>,
+) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    if let Some(entity) = &envelope.entity {
-        check_identity(&mut errors, entity, envelope);
+    if let Some(entity) = entity {
+        check_identity(&mut errors, entity, property, payload);
     }
     match event_type.entity_kind() {
-        Some(EntityKind::Guest) => check_guest(&mut errors, event_type, &envelope.payload),
-        Some(EntityKind::Reservation) => check_reservation(&mut errors, &envelope.payload),
+        Some(EntityKind::Guest) => check_guest(&mut errors, event_type, payload),
+        Some(EntityKind::Reservation) => check_reservation(&mut errors, payload),
         Some(EntityKind::Other(_)) | None => {}
     }
     errors
 }
 
-fn check_identity(errors: &mut Vec<FieldError>, entity: &EntityRef, envelope: &Envelope) {
-    let property = envelope.property_id.as_ref().map(|id| Value::from(id.as_str()));
+fn check_identity(
+    errors: &mut Vec<FieldError>,
+    entity: &EntityRef,
+    property: Option<&PropertyId>,
+    payload: &Map<String, Value>,
+) {
+    let property = property.map(|id| Value::from(id.as_str()));
     let expected = [
         ("id", Some(Value::from(entity.id.as_str()))),
         ("version", Some(Value::from(entity.version))),
         ("property_id", property),
     ];
     for (field, expected) in expected {
-        let given = present(&envelope.payload, field);
+        let given = present(payload, field);
         if given.is_some() && given != expected.as_ref() {
             refuse(errors, field, "differs", "differs from the envelope's");
         }
@@ -86,6 +108,15 @@ fn check_reservation(errors: &mut Vec<FieldError>, payload: &Map<String, Value>)
     let guest = required(errors, payload, "primary_guest_id");
     if guest.is_some_and(|guest| guest.as_str().is_none_or(|id| id.parse::<EntityId>().is_err())) {
         refuse(errors, "primary_guest_id", "invalid", "is no id");
+    }
+    let accompanying = present(payload, "accompanying_guest_ids").and_then(Value::as_array);
+    if accompanying.is_some_and(|ids| ids.len() > ACCOMPANYING_GUESTS_MAX) {
+        refuse(
+            errors,
+            "accompanying_guest_ids",
+            "too_many",
+            "names too many guests",
+        );
     }
 }
 
@@ -215,6 +246,23 @@ mod tests {
             let broken = broken(EventType::ReservationUpdated, with(stay(), field, value));
             assert_eq!(broken, [(format!("/payload/{field}"), code.to_owned())]);
         }
+    }
+
+    #[test]
+    fn a_reservation_names_only_so_many_guests() {
+        let party = |guests: usize| {
+            let ids: Vec<String> = (0..guests).map(|n| format!("g{n}")).collect();
+            broken(
+                EventType::ReservationCreated,
+                with(stay(), "accompanying_guest_ids", json!(ids)),
+            )
+        };
+        assert_eq!(party(ACCOMPANYING_GUESTS_MAX), []);
+        let refused = (
+            "/payload/accompanying_guest_ids".to_owned(),
+            "too_many".to_owned(),
+        );
+        assert_eq!(party(ACCOMPANYING_GUESTS_MAX + 1), [refused]);
     }
 
     #[test]

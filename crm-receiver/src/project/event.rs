@@ -1,11 +1,14 @@
 //! An accepted event, read back for projection.
 
+use crate::ingest::payload;
 use crate::profile::{
     GuestKey, RecordKey, RecordKind,
     history::HistoryEntry,
     record::{Record, digested},
 };
-use contract::{EntityId, EventId, EventType, PropertyId, SourceId, UnixMillis, event_type::SCHEMA_VERSION};
+use contract::{
+    EntityId, EntityRef, EventId, EventType, PropertyId, SourceId, UnixMillis, event_type::SCHEMA_VERSION,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -58,6 +61,9 @@ pub enum Unreadable {
     /// The body is no envelope with a payload.
     #[error("its body is no envelope")]
     BadBody,
+    /// Its payload is one that ingest refuses: it was quarantined, and then requeued.
+    #[error("its payload is invalid")]
+    Invalid,
     /// It is about nothing that is folded.
     #[error("it is about no guest and no reservation")]
     NotFoldable,
@@ -72,8 +78,25 @@ struct Body {
 }
 
 impl Pending {
-    /// Reads the event, once, outside of any transaction.
+    /// Reads the event, once, outside of any transaction, and asks of its payload what ingest does: a quarantined one
+    /// that was requeued is still refused.
     pub fn read(&self) -> Result<Event, Unreadable> {
+        let event = self.proposed()?;
+        let record = &event.record;
+        let entity = EntityRef {
+            kind: record.event_type.entity_kind().ok_or(Unreadable::NotFoldable)?,
+            id: record.key.id.clone(),
+            version: record.version,
+        };
+        let property = record.property_id.as_ref();
+        if !payload::check_parts(record.event_type, Some(&entity), property, &record.state).is_empty() {
+            return Err(Unreadable::Invalid);
+        }
+        Ok(event)
+    }
+
+    /// The event that its body proposes, whatever its payload lacks.
+    pub(super) fn proposed(&self) -> Result<Event, Unreadable> {
         let key = self.key().ok_or(Unreadable::NotFoldable)?;
         let version = self.entity_version.ok_or(Unreadable::NotFoldable)?;
         let known = EventType::known(&self.event_type).filter(|_| self.schema_version == SCHEMA_VERSION);

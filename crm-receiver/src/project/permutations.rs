@@ -35,7 +35,7 @@ pub fn sent(event_type: &str, id: &str, version: u64, at: i64, payload: impl Int
         attempts: 0,
         body: Some(body.to_string().into_bytes()),
     };
-    pending.read().unwrap()
+    pending.proposed().unwrap()
 }
 
 /// The tables, as maps: what the store does to rows this does to entries.
