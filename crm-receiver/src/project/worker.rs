@@ -110,7 +110,8 @@ impl Projector {
         Ok(Step::Worked(found))
     }
 
-    /// Projects a batch, or what of it can be; answers the events at fault.
+    /// Projects a batch, or what of it can be; answers the events at fault. One that runs out of time alone is tried and
+    /// counted at once: the count is a write too, so that a database which has stopped answering ends the step there.
     async fn project_or_halve(&self, batch: Vec<Event>) -> Result<Vec<Event>, DbError> {
         let mut at_fault = Vec::new();
         let mut parts = vec![batch];
@@ -123,6 +124,10 @@ impl Projector {
                 // What another projector left is found by the next look.
                 Ok(Projection::Done(_) | Projection::Overtaken) => {}
                 Err(error) if of_the_database(&error) => return Err(error),
+                Err(DbError::Timeout) if part.len() == 1 => {
+                    let event = &part[0];
+                    self.try_alone(&event.record.event_id, 0, Ok(event)).await?;
+                }
                 Err(_) if part.len() == 1 => at_fault.append(&mut part),
                 Err(_) => {
                     let second = part.split_off(part.len() / 2);
@@ -166,9 +171,11 @@ impl Projector {
     }
 }
 
-/// Whether an error is the database's or its other writers', rather than that of what was written.
+/// Whether an error is the database's or its other writers', rather than that of what was written. A deadline passes
+/// also for want of a smaller batch, so it counts as the events' own.
 fn of_the_database(error: &DbError) -> bool {
-    error.is_outage() || matches!(error, DbError::Contended | DbError::LockTimeout)
+    (error.is_outage() && *error != DbError::Timeout)
+        || matches!(error, DbError::Contended | DbError::LockTimeout)
 }
 
 /// When the try after this one is due.
@@ -197,6 +204,7 @@ mod tests {
     fn only_the_batchs_own_errors_send_it_in_halves() {
         assert!(of_the_database(&DbError::Unavailable));
         assert!(of_the_database(&DbError::Contended));
+        assert!(!of_the_database(&DbError::Timeout));
         assert!(!of_the_database(&DbError::Duplicate));
         assert!(!of_the_database(&DbError::Panicked));
     }

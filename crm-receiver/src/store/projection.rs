@@ -40,6 +40,7 @@ impl Store {
     /// An outage; or an error of a statement, for which at least one of the events is at fault.
     pub async fn project(&self, events: Arc<[Event]>, now: UnixMillis) -> Result<Projection, DbError> {
         self.db
+            .answering_at_the_end()
             .transaction("project", move |tx| {
                 let events = Arc::clone(&events);
                 Box::pin(async move { project(tx, &events, now).await })
@@ -119,6 +120,8 @@ async fn write_records(
 struct Linkage {
     reservations: BTreeMap<GuestKey, BTreeSet<RecordKey>>,
     records: BTreeMap<RecordKey, Record>,
+    /// Whom each record names, worked out once and not once for each of them.
+    roles: BTreeMap<RecordKey, BTreeMap<GuestKey, Role>>,
     history: BTreeMap<RecordKey, Vec<HistoryEntry>>,
 }
 
@@ -149,7 +152,9 @@ impl Linkage {
             .cloned()
             .collect();
         records.extend(record_rows::read(tx, &elsewhere).await?);
+        let named = |(key, record): (&RecordKey, &Record)| (key.clone(), record.guests());
         Ok(Self {
+            roles: records.iter().map(named).collect(),
             reservations,
             history: timeline_rows::read(tx, &keys).await?,
             records,
@@ -172,8 +177,7 @@ impl Linkage {
         let reservations = self.reservations.get(guest).unwrap_or(&none);
         let stays: Vec<(&Record, Role)> = reservations
             .iter()
-            .filter_map(|key| self.records.get(key))
-            .filter_map(|record| Some((record, *record.guests().get(guest)?)))
+            .filter_map(|key| Some((self.records.get(key)?, *self.roles.get(key)?.get(guest)?)))
             .collect();
         let told = std::iter::once(&own)
             .chain(reservations)

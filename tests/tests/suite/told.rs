@@ -10,7 +10,7 @@ use e2e::clock::HandClock;
 use kit::db::{Db, Row, params};
 use kit::random::SeededEntropy;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::case::Ctx;
 
@@ -89,6 +89,12 @@ impl Inbox {
 
     pub async fn projector(&self) -> Projector {
         Projector::new(self.store().await, self.runtime.clock.clone(), Arc::default())
+    }
+
+    /// One whose transactions are aborted after so long.
+    pub async fn projector_within(&self, deadline: Duration) -> Projector {
+        let store = Store::new(self.ctx.open().await.with_deadline(deadline));
+        Projector::new(store, self.runtime.clock.clone(), Arc::default())
     }
 
     /// Accepts the events in this order, under ids `evt_<n>` counted from `first`.

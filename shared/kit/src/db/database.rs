@@ -18,6 +18,9 @@ use super::{Counts, DatabaseUrl, DbError, DbSettings, Dialect, Tx};
 /// How often a transaction runs again after an unknown commit that proved to have written nothing.
 const UNKNOWN_RERUNS: u32 = 2;
 
+/// How long an aborted operation may take to be undone before its caller is answered all the same.
+const ABORT_GRACE: Duration = Duration::from_secs(1);
+
 /// A database. Clones share its connections.
 #[derive(Clone)]
 pub struct Db {
@@ -109,6 +112,13 @@ impl Db {
             abort_after,
             ..self.clone()
         }
+    }
+
+    /// The same database, whose caller waits for the operation's own deadline and a moment more: `Timeout` then mostly
+    /// means that the operation was aborted. For a worker, which else would meet its own transaction still running.
+    #[must_use]
+    pub fn answering_at_the_end(&self) -> Self {
+        self.with_deadlines(self.abort_after + ABORT_GRACE, self.abort_after)
     }
 
     /// Runs `f` in one transaction, again from its start where it lost a race, and answers after its COMMIT.

@@ -10,6 +10,8 @@ use crate::told::{Inbox, guest, settle, stay, told};
 
 /// As the projector's own: what a test may rely on.
 const TRIES: i64 = 8;
+/// Long for a projection of four guests, short for one that stalls.
+const DEADLINE: Duration = Duration::from_millis(400);
 const LONGEST_WAIT: Duration = Duration::from_secs(61);
 
 pub fn cases() -> Vec<Case> {
@@ -18,6 +20,8 @@ pub fn cases() -> Vec<Case> {
         a_failing_row_in_the_middle_fails_alone,
         a_try_that_ends_the_process_counts,
         a_clock_set_back_keeps_nothing_waiting,
+        what_outlasts_its_deadline_becomes_a_dead_letter_while_others_pass,
+        a_refused_payload_is_refused_again_when_requeued,
     ]
 }
 
@@ -155,4 +159,52 @@ async fn a_clock_set_back_keeps_nothing_waiting(ctx: Ctx) {
     inbox.clock.set(day_before);
     settle(&projector).await;
     assert_eq!(inbox.count("FROM inbox WHERE status = 'applied'").await, 2);
+}
+
+async fn what_outlasts_its_deadline_becomes_a_dead_letter_while_others_pass(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let stall = match ctx.engine {
+        Engine::Sqlite => {
+            "CREATE TRIGGER stall BEFORE INSERT ON timeline WHEN NEW.entity_id = 'slow' \
+             BEGIN SELECT count(*) FROM (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+             WHERE i < 2000000000) SELECT i FROM n); END"
+        }
+        Engine::Mysql => {
+            "CREATE TRIGGER stall BEFORE INSERT ON timeline FOR EACH ROW \
+             SET NEW.version = IF(NEW.entity_id = 'slow', NEW.version + SLEEP(2), NEW.version)"
+        }
+    };
+    inbox.write(move |run| run.push((stall, vec![]))).await;
+    let neighbours = ["a", "slow", "b", "c"].map(|id| guest(id, 1, 1, "Ana"));
+    inbox.accept(0, &neighbours).await;
+    let projector = inbox.projector_within(DEADLINE).await;
+    for _ in 0..=TRIES {
+        settle(&projector).await;
+        inbox.clock.advance(LONGEST_WAIT);
+    }
+    assert_eq!(inbox.status("evt_000001").await.0, "dead_letter");
+    assert_eq!(inbox.count("FROM inbox WHERE status = 'applied'").await, 3);
+}
+
+async fn a_refused_payload_is_refused_again_when_requeued(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let nameless = told("guest.updated", "g", 1, 1, json!({"first_name": "Ana"}));
+    inbox.accept(0, &[nameless]).await;
+    inbox
+        .write(|run| run.push(("UPDATE inbox SET status = 'dead_letter'", vec![])))
+        .await;
+    let id = "evt_000000".parse().unwrap();
+    let now = contract::Clock::now(inbox.clock.as_ref());
+    assert!(inbox.store().await.requeue_one(&id, now).await.unwrap());
+    let projector = inbox.projector().await;
+    for _ in 0..TRIES {
+        settle(&projector).await;
+        inbox.clock.advance(LONGEST_WAIT);
+    }
+    let refused = Some("its payload is invalid".to_owned());
+    assert_eq!(
+        inbox.status("evt_000000").await,
+        ("dead_letter".to_owned(), refused)
+    );
+    assert!(inbox.profile("g").await.is_none());
 }
