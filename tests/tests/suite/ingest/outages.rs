@@ -124,6 +124,7 @@ async fn until_back(receiver: &Receiver, key: &str) {
 
 async fn a_database_that_is_gone_is_told_at_once_and_soon_after_its_return(ctx: Ctx) {
     let Some(mut server) = ctx.servers.own_server().unwrap() else {
+        eprintln!("skipped: a given server is not killed");
         return;
     };
     let admin = Opts::from_url(&server.url("mysql")).unwrap();
