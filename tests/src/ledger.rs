@@ -1,8 +1,8 @@
 //! Balances the books of both services: was anything lost or doubled, and do the profiles say what the file says?
 //!
 //! An independent reader: plain SQL on both databases, none of the services' code. An effect is an `applied` or
-//! `stale` audit entry of the receiver; every event of the emitter's log must have exactly one. Profiles are compared
-//! with [`crate::expected`]. Its own tests plant each kind of fault in copies of real books.
+//! `stale` audit entry of the receiver; every event of the emitter's log must have exactly one, and nothing else may
+//! have any. Profiles are compared with [`crate::expected`]. The suite plants each kind of fault in real books.
 
 use crate::bodies::CURRENCY;
 use crate::bookings::Booking;
@@ -37,7 +37,7 @@ pub struct Ledger {
     pub stale: u64,
     /// The emitter's events without an effect.
     pub lost: u64,
-    /// The emitter's events with more than one effect.
+    /// The emitter's events with more than one effect, and effects that no event of the emitter's asked for.
     pub doubled: u64,
     /// Profiles.
     pub profiles: u64,
@@ -100,9 +100,12 @@ pub async fn balance(
             _ => ledger.doubled += 1,
         }
     }
-    for effect in effects.values() {
+    for (event, effect) in &effects {
         ledger.applied += effect.applied;
         ledger.stale += effect.stale;
+        if !log.contains_key(event) {
+            ledger.doubled += effect.applied + effect.stale;
+        }
     }
     Ok(ledger)
 }
@@ -175,15 +178,17 @@ async fn delivered(emitter: &Db) -> Result<u64, LedgerError> {
     Ok(rows.first().map_or(Ok(0), |row| row.get("n"))?)
 }
 
-/// The receiver's effects by the emitter's event id, which is the idempotency key.
+/// The receiver's effects by the emitter's event id, which is the idempotency key; those of no event in the inbox under
+/// the empty one, which no event has.
 async fn effects(receiver: &Db) -> Result<HashMap<String, Effects>, LedgerError> {
     let mut effects: HashMap<String, Effects> = HashMap::new();
     let mut after = 0_i64;
     loop {
         let sql = format!(
-            "SELECT entry.id, entry.action, inbox.idempotency_key
-             FROM audit_entries AS entry JOIN inbox ON inbox.event_id = entry.event_id
-             WHERE entry.id > ? AND inbox.source_id = '{SOURCE}' AND entry.action IN ('applied', 'stale')
+            "SELECT entry.id, entry.action, COALESCE(inbox.idempotency_key, '') AS idempotency_key
+             FROM audit_entries AS entry LEFT JOIN inbox ON inbox.event_id = entry.event_id
+             WHERE entry.id > ? AND COALESCE(inbox.source_id, '{SOURCE}') = '{SOURCE}'
+               AND entry.action IN ('applied', 'stale')
              ORDER BY entry.id LIMIT {PAGE}"
         );
         let rows = page(receiver, "ledger_effects", sql, after).await?;

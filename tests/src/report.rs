@@ -26,7 +26,7 @@ pub struct Report {
     pub applied: u64,
     /// Events without an effect.
     pub lost: u64,
-    /// Events with more than one effect.
+    /// Events with more than one effect, and effects without an event.
     pub doubled: u64,
     /// Effects that came too late to change a record.
     pub stale: u64,
