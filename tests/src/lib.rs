@@ -5,13 +5,14 @@
 //!
 //! ```text
 //! bookings + people -> plan -> loader -> (client) -> world: both services
-//! bookings -> expected -> ledger <- both databases; report
+//! bookings -> expected -> ledger <- both databases; report; demo: how a run ends
 //! ```
 
 pub mod bodies;
 pub mod bookings;
 pub mod client;
 pub mod clock;
+pub mod demo;
 pub mod dice;
 pub mod draft;
 pub mod engine;

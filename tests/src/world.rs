@@ -1,8 +1,8 @@
 //! Both services in one process, talking over real sockets, on whatever databases they are given.
 //!
 //! [`World::start`] returns when both are listening, [`World::settled`] when every event has had its effect, and
-//! [`World::stop`] when both have finished what they held and closed their databases. A world that is dropped without
-//! that says so: what it left behind was never looked at.
+//! [`World::stop`] when both have finished what they held and closed their databases. [`World::abandon`] stops them in
+//! the middle of their work. A world that is dropped without either says so: what it left behind was never looked at.
 
 mod config;
 
@@ -130,17 +130,32 @@ impl World {
     /// # Errors
     /// When a service had to be aborted, or an event is left in between.
     pub async fn stop(mut self) -> Result<()> {
-        for service in [self.emitter.take(), self.receiver.take()].into_iter().flatten() {
-            service.lifecycle.stop();
-            let ended = service.task.await.context("a service panicked")?;
-            ensure!(ended == Ended::Finished, "a service ended as {ended:?}");
-        }
+        self.end_services().await?;
         let (deliveries, events) = self.books.waiting().await?;
         self.books.clone().close().await;
         ensure!(
             (deliveries, events) == (0, 0),
             "left: {deliveries} deliveries and {events} events"
         );
+        Ok(())
+    }
+
+    /// Stops both, the emitter first, whatever still waits.
+    ///
+    /// # Errors
+    /// When a service had to be aborted.
+    pub async fn abandon(mut self) -> Result<()> {
+        let ended = self.end_services().await;
+        self.books.clone().close().await;
+        ended
+    }
+
+    async fn end_services(&mut self) -> Result<()> {
+        for service in [self.emitter.take(), self.receiver.take()].into_iter().flatten() {
+            service.lifecycle.stop();
+            let ended = service.task.await.context("a service panicked")?;
+            ensure!(ended == Ended::Finished, "a service ended as {ended:?}");
+        }
         Ok(())
     }
 }

@@ -1,18 +1,18 @@
 //! `cargo demo`: both services on fresh embedded databases, and 5,212 real bookings through the REST API.
 //!
 //! It ends when it is interrupted, or with `--once` when everything is applied; exit code 1 says that the books of the
-//! two services do not balance.
+//! two services do not balance, 130 or 143 that a signal ended the load. The data is removed on every way out.
 
 use anyhow::Result;
 use clap::Parser;
 use e2e::bookings::{self, Booking, CSV};
 use e2e::client::Client;
+use e2e::demo::{Conclusion, End, Signals};
 use e2e::dice::DEFAULT_SEED;
 use e2e::loader::{self, Loaded};
 use e2e::people::{self, Cast};
-use e2e::report::Report;
 use e2e::world::{Settings, World};
-use e2e::{ledger, plan, tour};
+use e2e::{plan, tour};
 use indicatif::{ProgressBar, ProgressStyle};
 use kit::config::{LogArgs, LogFormat};
 use std::net::TcpListener;
@@ -50,6 +50,8 @@ async fn main() -> Result<ExitCode> {
         log_level: options.log_level.clone(),
         log_format: LogFormat::Text,
     })?;
+    // Before there is anything to remove.
+    let mut signals = Signals::listen()?;
     let folder = tempfile::Builder::new().prefix("guestwire-demo-").tempdir()?;
     let database = |name: &str| format!("sqlite://{}", folder.path().join(name).display()).parse();
     let world = World::start(Settings {
@@ -60,19 +62,34 @@ async fn main() -> Result<ExitCode> {
     })
     .await?;
     eprintln!("data     {}", folder.path().display());
-    let shown = show(&world, &options).await;
-    let stopped = world.stop().await;
-    let balanced = shown?;
-    stopped?;
-    Ok(if balanced {
-        ExitCode::SUCCESS
+    let end = run(&world, &options, &mut signals).await;
+    let stopped = if end.as_ref().is_ok_and(|end| end.is_early()) {
+        world.abandon().await
     } else {
-        ExitCode::FAILURE
-    })
+        world.stop().await
+    };
+    let removed = folder.close();
+    let end = end?;
+    stopped?;
+    removed?;
+    Ok(end.into())
 }
 
-/// Loads everything, reports, and stays up if that is wanted; the answer is whether the books balance.
-async fn show(world: &World, options: &Options) -> Result<bool> {
+/// Shows everything, unless a signal comes before its end, and stays up for one if that is wanted.
+async fn run(world: &World, options: &Options, signals: &mut Signals) -> Result<End> {
+    let end = tokio::select! {
+        biased;
+        early = signals.next() => return Ok(early),
+        shown = show(world, options) => shown?,
+    };
+    if !options.once {
+        signals.next().await;
+    }
+    Ok(end)
+}
+
+/// Loads everything, and reports; the answer is what the books say.
+async fn show(world: &World, options: &Options) -> Result<End> {
     let (emitter, receiver) = (world.emitter_api(), world.receiver_api());
     eprintln!("emitter  {emitter}\nreceiver {receiver}");
     let bookings = bookings::read(CSV)?;
@@ -86,25 +103,20 @@ async fn show(world: &World, options: &Options) -> Result<bool> {
     let loaded = load(world, &bookings, &cast, options.seed).await?;
     world.settled(SETTLED_WITHIN).await?;
     let elapsed = started.elapsed();
-    let expected = ledger::expected_by_guest(CSV, &bookings, &cast, &loaded)?;
-    let books = world.books();
-    let ledger = ledger::balance(&books.emitter, &books.receiver, &expected).await?;
-    let report = Report::new(bookings.len(), &loaded, &ledger, elapsed);
+    let conclusion = Conclusion::of(world.books(), &bookings, &cast, &loaded, elapsed).await?;
     eprintln!(
-        "{report}steps of refused rows that were skipped: {}",
-        loaded.skipped
+        "{}steps of refused rows that were skipped: {}",
+        conclusion.report, loaded.skipped
     );
     if !options.once {
-        let commands = tour::where_to_look(&emitter, &receiver, &cast, &loaded, &expected).await?;
+        let expected = &conclusion.expected;
+        let commands = tour::where_to_look(&emitter, &receiver, &cast, &loaded, expected).await?;
         println!("{commands}\nCtrl-C ends it, and removes the data.");
     }
     if options.json {
-        println!("{}", serde_json::to_string(&report)?);
+        println!("{}", conclusion.last_line()?);
     }
-    if !options.once {
-        tokio::signal::ctrl_c().await?;
-    }
-    Ok(ledger.is_balanced())
+    Ok(conclusion.end)
 }
 
 /// The port if nobody has it, else 0, which takes any.

@@ -26,6 +26,7 @@ mod properties;
 mod reservation_bounds;
 mod reservation_races;
 mod reservations;
+mod signals;
 mod told;
 mod whole;
 
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         reservation_races::cases(),
         guest_profiles::cases(),
         kills::cases(),
+        signals::cases(),
         whole::cases(),
     ];
     let trials: Vec<Trial> = cases

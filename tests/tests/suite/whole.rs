@@ -1,10 +1,12 @@
-//! The whole way on real bookings: what the file says is what the profiles say; and the ledger sees every fault.
+//! The whole way on real bookings: what the file says is what the profiles say; and the ledger sees every fault,
+//! which is how the demo ends.
 
 use std::time::Duration;
 
 use e2e::client::Client;
-use e2e::ledger::{self, Ledger};
-use e2e::loader;
+use e2e::demo::Conclusion;
+use e2e::ledger;
+use e2e::loader::{self, Loaded};
 use e2e::world::{Books, Settings, World};
 use kit::db::Db;
 use serde_json::Value;
@@ -31,13 +33,9 @@ async fn real_bookings_end_as_the_file_says_and_planted_faults_are_seen(ctx: Ctx
     world.settled(SETTLED_WITHIN).await.unwrap();
     let expected = weeks.expected(&loaded);
     let books = world.books().clone();
-    let balance = async || {
-        ledger::balance(&books.emitter, &books.receiver, &expected)
-            .await
-            .unwrap()
-    };
-
-    let honest = balance().await;
+    let honest = ledger::balance(&books.emitter, &books.receiver, &expected)
+        .await
+        .unwrap();
     assert_eq!(loaded.refused, Weeks::refused());
     assert!(honest.is_balanced(), "{honest:?}");
     assert_eq!(honest.guest_events, weeks.cast.people.len() as u64);
@@ -47,22 +45,69 @@ async fn real_bookings_end_as_the_file_says_and_planted_faults_are_seen(ctx: Ctx
         (honest.events(), honest.events())
     );
 
-    let faults = |ledger: &Ledger| (ledger.lost, ledger.doubled, ledger.wrong_totals);
+    let end = async || end(&books, &weeks, &loaded).await;
+    assert_eq!(end().await, (0, [0, 0, 0]));
+    let receiver = &books.receiver;
+    let (first, second) = (nth_effect(&books, 0).await, nth_effect(&books, 1).await);
     write(
-        &books.receiver,
-        "DELETE FROM audit_entries WHERE id = ?",
-        nth_effect(&books, 0).await,
+        receiver,
+        "UPDATE audit_entries SET action = 'hidden' WHERE id = ?",
+        first,
     )
     .await;
-    assert_eq!(faults(&balance().await), (1, 0, 0));
-    let twice = "INSERT INTO audit_entries (at, action, event_id) SELECT at, action, event_id FROM audit_entries WHERE id = ?";
-    write(&books.receiver, twice, nth_effect(&books, 1).await).await;
-    assert_eq!(faults(&balance().await), (1, 1, 0));
-    forge_a_stay(&books.receiver).await;
-    assert_eq!(faults(&balance().await), (1, 1, 1));
+    assert_eq!(end().await, (1, [1, 0, 0]));
+    write(
+        receiver,
+        "UPDATE audit_entries SET action = 'applied' WHERE id = ?",
+        first,
+    )
+    .await;
+    assert_eq!(end().await, (0, [0, 0, 0]));
+    write(receiver, TWICE, second).await;
+    assert_eq!(end().await, (1, [0, 1, 0]));
+    write(receiver, PHANTOM_EVENT, second).await;
+    assert_eq!(end().await, (1, [0, 1, 0]), "an event without an effect yet");
+    write(receiver, PHANTOM_EFFECT, second).await;
+    assert_eq!(end().await, (1, [0, 2, 0]), "of an event that nobody sent");
+    write(receiver, EFFECT_OF_NOTHING, second).await;
+    assert_eq!(end().await, (1, [0, 3, 0]), "of no event");
+    let planted = "DELETE FROM audit_entries WHERE id > ? AND actor = 'planted'";
+    let cleared = receiver.transaction("clear", move |tx| {
+        Box::pin(tx.execute(planted, vec![second.into()]))
+    });
+    assert_eq!(cleared.await.unwrap(), 3);
+    forge_a_stay(receiver).await;
+    assert_eq!(end().await, (1, [0, 0, 1]));
 
     world.stop().await.unwrap();
     other.remove().await.unwrap();
+}
+
+/// The effect of an event, once more.
+const TWICE: &str = "INSERT INTO audit_entries (at, action, event_id, actor)
+    SELECT at, action, event_id, 'planted' FROM audit_entries WHERE id = ?";
+/// An event that the emitter never sent, like that of an effect.
+const PHANTOM_EVENT: &str =
+    "INSERT INTO inbox (event_id, source_id, idempotency_key, status, type, schema_version,
+        correlation_id, occurred_at, received_at, attempts, due_at)
+    SELECT 'phantom', source_id, 'phantom', status, type, schema_version,
+        correlation_id, occurred_at, received_at, attempts, due_at
+    FROM inbox WHERE event_id = (SELECT event_id FROM audit_entries WHERE id = ?)";
+/// Its effect.
+const PHANTOM_EFFECT: &str = "INSERT INTO audit_entries (at, action, event_id, actor)
+    SELECT at, action, 'phantom', 'planted' FROM audit_entries WHERE id = ?";
+/// An effect of no event.
+const EFFECT_OF_NOTHING: &str = "INSERT INTO audit_entries (at, action, actor)
+    SELECT at, action, 'planted' FROM audit_entries WHERE id = ?";
+
+/// The demo's end over these books: its exit code, and what its last line says of lost, doubled and wrong.
+async fn end(books: &Books, weeks: &Weeks, loaded: &Loaded) -> (u8, [u64; 3]) {
+    let took = Duration::from_secs(1);
+    let conclusion = Conclusion::of(books, &weeks.bookings, &weeks.cast, loaded, took).await;
+    let conclusion = conclusion.unwrap();
+    let line: Value = serde_json::from_str(&conclusion.last_line().unwrap()).unwrap();
+    let faults = ["lost", "doubled", "wrong_totals"].map(|fault| line[fault].as_u64().unwrap());
+    (conclusion.end.code(), faults)
 }
 
 /// What the plans offer of reservations.
