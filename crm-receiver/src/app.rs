@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::http::{Api, router};
-use crate::ingest::{self, Lane, Origins, Sources, counts::Counts, guard::StoreGuard};
+use crate::ingest::{self, Lane, Origins, PMS, Sources, counts::Counts, guard::StoreGuard};
 use crate::project::Projector;
 use crate::store::{MIGRATIONS, Store, StoreError};
 use contract::{Clock, EventId, SourceId};
@@ -15,8 +15,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-/// The source whose secrets and skew the environment gives.
-const PMS: &str = "pms";
 /// How often counters go from memory to the audit's counts.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
 

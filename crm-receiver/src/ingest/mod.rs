@@ -22,4 +22,4 @@ pub use accepted::{Accepted, IngestError};
 pub use batcher::{Batcher, Brought, Origins};
 pub use delivery::Arrival;
 pub use lane::{IngestLimits, Lane, open};
-pub use source::{OnInvalid, Source, Sources};
+pub use source::{OnInvalid, PMS, Source, Sources};

@@ -7,6 +7,9 @@ use contract::{Secret, SecretList, SourceId};
 use kit::random::Entropy;
 use std::{collections::HashMap, str::FromStr, sync::Arc};
 
+/// The source whose keys and skew the environment gives. Only it has keys so far.
+pub const PMS: &str = "pms";
+
 /// What becomes of a delivery that is authentic and readable, but whose payload is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnInvalid {
@@ -46,7 +49,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// The enabled ones among `rows`, each with the same `keys`, and a decoy with as many.
+    /// The enabled ones among `rows`, of which [`PMS`] alone has the `keys`, and a decoy with as many. Another source
+    /// has keys that no sender holds: what was signed for one path must never be taken at a second.
     pub fn new(rows: Vec<Source>, keys: &SecretList, entropy: &dyn Entropy) -> Self {
         let widest = rows
             .iter()
@@ -54,11 +58,16 @@ impl Sources {
             .max()
             .unwrap_or_default();
         let known = rows.into_iter().filter(|row| row.enabled).map(|row| {
+            let keys = if row.id.as_str() == PMS {
+                keys.clone()
+            } else {
+                decoy_keys(keys.as_slice().len(), entropy)
+            };
             let sender = Sender {
                 id: Some(row.id.clone()),
                 max_skew_seconds: row.max_skew_seconds,
                 on_invalid: row.on_invalid,
-                keys: keys.clone(),
+                keys,
             };
             (row.id, Arc::new(sender))
         });

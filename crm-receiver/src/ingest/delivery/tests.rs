@@ -7,13 +7,14 @@ const NOW: UnixMillis = UnixMillis(1_763_769_600_000);
 const SECRET: &str = "a secret of the source";
 
 fn sources(on_invalid: OnInvalid, enabled: bool) -> Sources {
-    let source = Source {
-        id: "pms".parse().unwrap(),
+    let source = |id: &str| Source {
+        id: id.parse().unwrap(),
         max_skew_seconds: 1800,
         on_invalid,
         enabled,
     };
-    Sources::new(vec![source], &secrets(), &SeededEntropy::new(1))
+    let rows = vec![source("loyalty"), source("pms")];
+    Sources::new(rows, &secrets(), &SeededEntropy::new(1))
 }
 
 fn secrets() -> SecretList {
@@ -61,6 +62,16 @@ impl Sent {
     fn intake(&self) -> Result<Intake, Vec<FieldError>> {
         self.verify().unwrap().parse().map(|arrival| arrival.intake)
     }
+}
+
+#[test]
+fn what_one_source_signed_is_not_taken_at_another() {
+    let elsewhere = Sent {
+        source: "loyalty",
+        ..Sent::default()
+    };
+    assert!(Sent::default().verify().is_ok());
+    assert_eq!(elsewhere.verify().unwrap_err().cause, "signature_mismatch");
 }
 
 #[test]
