@@ -200,21 +200,22 @@ impl Committer {
         }
     }
 
-    /// Tries one row for as long as a caller waits for a lock.
+    /// Tries one row for as long as a caller waits for a lock, and once however late its turn comes: what went before it
+    /// in the batch says nothing of it.
     async fn commit_alone(&self, waiting: Waiting) {
         let until = waiting.since + JOIN_WITHIN;
         let part = vec![waiting];
-        while Instant::now() < until {
+        loop {
             match self.try_commit(&part).await {
                 Ok(verdicts) => return self.settle(part, verdicts),
-                Err(DbError::LockTimeout) => sleep(LOCKED_PAUSE).await,
+                Err(DbError::LockTimeout) if Instant::now() < until => sleep(LOCKED_PAUSE).await,
+                Err(DbError::LockTimeout) => return fail(part, IngestError::InFlight),
                 Err(error) => {
                     let why = told(&error, part[0].leading.key(), 1);
                     return fail(part, why);
                 }
             }
         }
-        fail(part, IngestError::InFlight);
     }
 }
 
