@@ -9,7 +9,7 @@ CREATE TABLE audit_entries (
     source VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
     event_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
     property_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
-    entity_kind VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NULL,
+    entity_kind VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
     entity_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
     entity_version BIGINT NULL,
     -- A JSON list of the names of changed fields; never their values.
