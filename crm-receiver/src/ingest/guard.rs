@@ -1,14 +1,15 @@
 //! What stands before the database: when it is gone, callers hear so at once, and soon after its return they don't.
 //!
 //! A breaker opens after two batches in a row that failed by an outage. From then on nothing waits for the database but
-//! one ping at a time, in the background, so that it closes again without any traffic.
+//! one probe at a time, in the background, so that it closes again without any traffic. The probe writes: a database
+//! that still answers, but takes no writes, is as good as gone.
 
 use crate::store::Store;
 use contract::Clock;
 use kit::{
     breaker::{Admit, Breaker, BreakerSettings, Change, Permit, State},
     db::DbError,
-    random::Entropy,
+    random::{Entropy, Ids},
 };
 use std::{
     sync::{
@@ -17,24 +18,22 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{
-    sync::Notify,
-    time::{sleep_until, timeout},
-};
+use tokio::{sync::Notify, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// Batches in a row that an outage fails. One alone may be a single lost connection.
 const FAILURES: u32 = 2;
-/// The open periods: short, since a ping is cheap, and the service is to be back within a second of its database.
+/// The open periods: short, since a probe is cheap, and the service is to be back within a second of its database.
 const OPEN_FIRST: Duration = Duration::from_millis(100);
 const OPEN_MAX: Duration = Duration::from_millis(250);
-/// A ping that takes longer is no answer.
+/// A probe that takes longer is no answer.
 const PROBE_DEADLINE: Duration = Duration::from_millis(500);
 
 /// The breaker of one database. Clones are the same one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StoreGuard {
     breaker: Breaker,
+    ids: Ids,
     signals: Arc<Signals>,
 }
 
@@ -60,6 +59,7 @@ impl StoreGuard {
         let noted = Arc::clone(&signals);
         let on_change = Arc::new(move |change: &Change| noted.note(change));
         Self {
+            ids: Ids::new(Arc::clone(&clock), Arc::clone(&entropy)),
             breaker: Breaker::new(settings, clock, entropy, on_change),
             signals,
         }
@@ -78,7 +78,7 @@ impl StoreGuard {
         }
     }
 
-    /// Pings a database that is gone until it answers, and again whenever it goes; ends with `drained`.
+    /// Probes a database that is gone until it takes a write, and again whenever it goes; ends with `drained`.
     pub async fn keep(self, store: Store, drained: CancellationToken) {
         loop {
             tokio::select! {
@@ -89,19 +89,19 @@ impl StoreGuard {
             tokio::select! {
                 biased;
                 () = drained.cancelled() => return,
-                () = self.ping_until_closed(&store) => {}
+                () = self.probe_until_closed(&store) => {}
             }
         }
     }
 
-    async fn ping_until_closed(&self, store: &Store) {
+    async fn probe_until_closed(&self, store: &Store) {
         while self.is_shut() {
             match self.breaker.admit() {
                 Admit::Refused { until } => sleep_until(until).await,
                 Admit::Pass(permit) => permit.neutral(),
-                Admit::Probe(permit) => match timeout(PROBE_DEADLINE, store.ping()).await {
-                    Ok(Ok(())) => permit.succeed(),
-                    Ok(Err(_)) | Err(_) => permit.fail("the database does not answer"),
+                Admit::Probe(permit) => match store.probe(&self.ids.new_id("probe"), PROBE_DEADLINE).await {
+                    Ok(()) => permit.succeed(),
+                    Err(_) => permit.fail("the database takes no writes"),
                 },
             }
         }

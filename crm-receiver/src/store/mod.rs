@@ -28,7 +28,11 @@ pub use self::profiles::{ProfileFilter, ProfilePosition, ProfileRow, ProfileSort
 pub use self::projection::Projection;
 pub use self::sources::StoreError;
 
-use kit::db::{Db, DbError, Migration, MigrationSet};
+use kit::{
+    db::{Db, DbError, Migration, MigrationSet},
+    params,
+};
+use std::time::Duration;
 
 /// The receiver's own tables, in the order in which they came to be.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
@@ -64,6 +68,27 @@ impl Store {
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), DbError> {
         self.db.ping().await
+    }
+
+    /// Whether the database takes writes: commits a row of the table of bodies that is gone again before the COMMIT.
+    /// `id` must be fresh each time, so that what is left of a probe that was cut off is in nobody's way.
+    ///
+    /// # Errors
+    /// An outage, which here includes a read-only and a full database; `Timeout` after `within`.
+    pub async fn probe(&self, id: &str, within: Duration) -> Result<(), DbError> {
+        let id = id.to_owned();
+        self.db
+            .with_deadline(within)
+            .transaction("probe", move |tx| {
+                let id = id.clone();
+                Box::pin(async move {
+                    let insert = "INSERT INTO inbox_bodies (event_id, body) VALUES (?, ?)";
+                    tx.execute(insert, params![&id, b"probe".as_slice()]).await?;
+                    let delete = "DELETE FROM inbox_bodies WHERE event_id = ?";
+                    tx.execute(delete, params![&id]).await.map(drop)
+                })
+            })
+            .await
     }
 
     /// Finishes what is running and closes every connection, of all clones.
