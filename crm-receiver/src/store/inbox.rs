@@ -68,8 +68,9 @@ impl Store {
 }
 
 async fn accept(tx: &mut Tx, batch: &[Arc<Entry>]) -> Result<Vec<Verdict>, DbError> {
-    let erased = Erased::among(tx, batch).await?;
+    let mut erased = Erased::among(tx, batch).await?;
     insert_events(tx, batch, &erased).await?;
+    erased.suppress_overtaken(tx, batch).await?;
     let standings = find_standing(tx, batch).await?;
     let verdicts = decide(batch, &standings)?;
     insert_bodies(tx, batch, &verdicts, &erased).await?;
