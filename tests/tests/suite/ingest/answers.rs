@@ -1,12 +1,15 @@
 //! The table of answers: new, repeated, in flight, reused, unreadable, invalid, unknown.
 
-use super::{LIMITS, Receiver, audited, config, event, execute, guest_event, number};
+use super::{LIMITS, Receiver, audited, batches::connect, config, event, execute, guest_event, number};
 use crate::case::{Case, Ctx, cases};
 use crm_receiver::config::Config;
 use e2e::{engine::Engine, signer::Answer};
 use futures::future::join_all;
 use kit::params;
+use mysql_async::prelude::Queryable;
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::timeout;
 
 pub fn cases() -> Vec<Case> {
     let mut all = cases![
@@ -14,6 +17,7 @@ pub fn cases() -> Vec<Case> {
         the_answers_do_not_rest_on_the_cache,
         fifty_copies_at_once_are_one_event,
         another_body_under_the_same_key_is_refused_and_recorded,
+        a_reused_id_is_recorded_however_long_its_names_are,
         two_bodies_racing_for_one_key_leave_one,
         keys_that_differ_in_case_alone_are_two,
         what_cannot_be_read_is_refused_with_its_reasons,
@@ -21,7 +25,10 @@ pub fn cases() -> Vec<Case> {
         what_is_not_known_is_kept_and_ignored,
         an_erased_guest_leaves_nothing_but_the_key,
     ];
-    all.extend(cases![only Engine::Mysql; two_receivers_keep_one_of_fifty_copies]);
+    all.extend(cases![only Engine::Mysql;
+        two_receivers_keep_one_of_fifty_copies,
+        what_arrives_during_an_erasure_leaves_nothing,
+    ]);
     all
 }
 
@@ -166,6 +173,26 @@ async fn another_body_under_the_same_key_is_refused_and_recorded(ctx: Ctx) {
     }
     assert_repeat(&receiver.take("evt_1", &body).await, &first);
     receiver.stop().await;
+}
+
+async fn a_reused_id_is_recorded_however_long_its_names_are(ctx: Ctx) {
+    let receiver = Receiver::start(&ctx).await;
+    let longest = |c: &str| c.repeat(64);
+    let key = longest("e");
+    let body = |amount: i64| {
+        let envelope = json!({
+            "type": format!("{}.paid", "k".repeat(40)), "idempotency_key": key, "timestamp": "2025-11-21T12:00:00.000Z",
+            "schema_version": 1, "property_id": "P".repeat(16), "correlation_id": longest("c"),
+            "entity": {"kind": longest("k"), "id": longest("i"), "version": 1}, "payload": {"amount": amount},
+        });
+        envelope.to_string().into_bytes()
+    };
+    let first = receiver.take(&key, &body(1)).await;
+    assert_eq!(first.status, 202, "{}", first.json());
+    let reused = receiver.take(&key, &body(2)).await;
+    assert_eq!(reused.json()["code"], "idempotency_key_reused");
+    receiver.stop().await;
+    assert_eq!(audited(&ctx.open().await, "id_reuse").await, 1);
 }
 
 async fn two_bodies_racing_for_one_key_leave_one(ctx: Ctx) {
@@ -348,4 +375,22 @@ async fn an_erased_guest_leaves_nothing_but_the_key(ctx: Ctx) {
     assert_eq!(number(&db, kept, params![id_of(&first)]).await, 0);
     let bodies = "SELECT COUNT(*) AS n FROM inbox_bodies WHERE event_id = ?";
     assert_eq!(number(&db, bodies, params![id_of(&first)]).await, 0);
+}
+
+async fn what_arrives_during_an_erasure_leaves_nothing(ctx: Ctx) {
+    let receiver = Receiver::start(&ctx).await;
+    let mut erasing = connect(&ctx).await;
+    erasing.query_drop("BEGIN").await.unwrap();
+    let register = "INSERT INTO erasures (source_id, entity_id, event_id, erased_at) VALUES ('pms', 'x_evt_1', 'evt_0', 0)";
+    erasing.query_drop(register).await.unwrap();
+    let body = event("evt_1", "guest.unheard_of", &json!({"last_name": "Silva"}));
+    let mut taking = Box::pin(receiver.take("evt_1", &body));
+    let early = timeout(Duration::from_millis(300), &mut taking).await;
+    assert!(early.is_err(), "it does not wait for the erasure");
+    erasing.query_drop("COMMIT").await.unwrap();
+    assert_eq!(taking.await.status, 202);
+    assert_eq!(receiver.event("evt_1").await["status"], "suppressed");
+    receiver.stop().await;
+    let bodies = "SELECT COUNT(*) AS n FROM inbox_bodies";
+    assert_eq!(number(&ctx.open().await, bodies, params![]).await, 0);
 }

@@ -30,7 +30,10 @@ pub fn cases() -> Vec<Case> {
         what_is_queued_is_committed_although_its_caller_left,
         what_a_lane_leaves_behind_is_told,
     ];
-    all.extend(cases![only Engine::Mysql; a_locked_key_holds_up_nobody_else]);
+    all.extend(cases![only Engine::Mysql;
+        a_locked_key_holds_up_nobody_else,
+        many_locked_keys_turn_nobody_else_away,
+    ]);
     all
 }
 
@@ -149,28 +152,35 @@ async fn a_failing_row_fails_alone_among_two_hundred(ctx: Ctx) {
 
 /// The database refuses a row of this key, as a broken page or a bug would.
 async fn refuse_key(ctx: &Ctx, key: &str) {
+    let trigger = match ctx.engine {
+        Engine::Sqlite => format!(
+            "CREATE TRIGGER refuse BEFORE INSERT ON inbox WHEN NEW.idempotency_key = '{key}' \
+             BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        ),
+        Engine::Mysql => format!(
+            "CREATE TRIGGER refuse BEFORE INSERT ON inbox FOR EACH ROW IF NEW.idempotency_key = '{key}' \
+             THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'refused'; END IF"
+        ),
+    };
+    carry_out(ctx, &trigger).await;
+}
+
+/// Carries one statement out as it stands, outside of the store.
+pub(super) async fn carry_out(ctx: &Ctx, statement: &str) {
     match ctx.engine {
         Engine::Sqlite => {
             let file = rusqlite::Connection::open(ctx.database.file().unwrap()).unwrap();
-            let trigger = format!(
-                "CREATE TRIGGER refuse BEFORE INSERT ON inbox WHEN NEW.idempotency_key = '{key}' \
-                 BEGIN SELECT RAISE(ABORT, 'refused'); END"
-            );
-            file.execute_batch(&trigger).unwrap();
+            file.execute_batch(statement).unwrap();
         }
         Engine::Mysql => {
             let mut conn = connect(ctx).await;
-            let trigger = format!(
-                "CREATE TRIGGER refuse BEFORE INSERT ON inbox FOR EACH ROW IF NEW.idempotency_key = '{key}' \
-                 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'refused'; END IF"
-            );
-            conn.query_drop(trigger).await.unwrap();
+            conn.query_drop(statement).await.unwrap();
             conn.disconnect().await.unwrap();
         }
     }
 }
 
-async fn connect(ctx: &Ctx) -> Conn {
+pub(super) async fn connect(ctx: &Ctx) -> Conn {
     Conn::new(Opts::from_url(ctx.database.url()).unwrap())
         .await
         .unwrap()
@@ -212,15 +222,14 @@ async fn a_full_queue_refuses_at_once(ctx: Ctx) {
 }
 
 async fn a_batch_is_bounded_by_its_bytes(ctx: Ctx) {
-    let bench = Bench::on(
-        &ctx,
-        IngestLimits {
-            batch_bytes: 500,
-            ..LIMITS
-        },
-    )
-    .await;
-    let waiting: Vec<_> = (0..20)
+    let body_len = guest_event("evt_10").len();
+    let limits = IngestLimits {
+        batch_bytes: 3 * body_len,
+        ..LIMITS
+    };
+    let bench = Bench::on(&ctx, limits).await;
+    watch_widths(&ctx).await;
+    let waiting: Vec<_> = (10..50)
         .map(|number| bench.accept(&format!("evt_{number}")))
         .collect();
     let drained = bench.run();
@@ -228,6 +237,20 @@ async fn a_batch_is_bounded_by_its_bytes(ctx: Ctx) {
         assert!(matches!(outcome, Ok(Accepted::New(_))));
     }
     drained.cancel();
+    let widest = "SELECT MAX(n) AS n FROM widths";
+    assert_eq!(number(&ctx.open().await, widest, params![]).await, 3);
+}
+
+/// Notes how many rows a transaction has inserted whose bodies are still to come: before the first, all of its batch.
+async fn watch_widths(ctx: &Ctx) {
+    let note = "INSERT INTO widths \
+                SELECT (SELECT COUNT(*) FROM inbox) - (SELECT COUNT(*) FROM inbox_bodies)";
+    let trigger = match ctx.engine {
+        Engine::Sqlite => format!("CREATE TRIGGER watch BEFORE INSERT ON inbox_bodies BEGIN {note}; END"),
+        Engine::Mysql => format!("CREATE TRIGGER watch BEFORE INSERT ON inbox_bodies FOR EACH ROW {note}"),
+    };
+    carry_out(ctx, "CREATE TABLE widths (n BIGINT NOT NULL)").await;
+    carry_out(ctx, &trigger).await;
 }
 
 async fn what_is_queued_is_committed_although_its_caller_left(ctx: Ctx) {
@@ -266,14 +289,47 @@ async fn what_a_lane_leaves_behind_is_told(ctx: Ctx) {
     assert_eq!(bench.accept("evt_1").await, Err(IngestError::Unavailable));
 }
 
+/// Another transaction inserts this key and does not come to an end.
+async fn lock(neighbour: &mut Conn, key: &str) {
+    let insert = format!(
+        "INSERT INTO inbox (event_id, source_id, idempotency_key, status, type, schema_version, correlation_id, \
+         occurred_at, received_at, attempts, due_at) \
+         VALUES ('theirs_{key}', 'pms', '{key}', 'ignored', 'ping', 1, 'req_1', 0, 0, 0, 0)"
+    );
+    neighbour.query_drop(insert).await.unwrap();
+}
+
+async fn many_locked_keys_turn_nobody_else_away(ctx: Ctx) {
+    let bench = Bench::on(&ctx, LIMITS).await;
+    let mut neighbour = connect(&ctx).await;
+    neighbour.query_drop("BEGIN").await.unwrap();
+    // Their turn comes first, and takes longer than a caller waits for a lock.
+    let locked: Vec<_> = (10..50).map(|number| format!("evt_a_{number}")).collect();
+    for key in &locked {
+        lock(&mut neighbour, key).await;
+    }
+    let locked: Vec<_> = locked.iter().map(|key| bench.accept(key)).collect();
+    let others: Vec<_> = (10..50)
+        .map(|number| bench.accept(&format!("evt_b_{number}")))
+        .collect();
+    let drained = bench.run();
+    let (locked, others) = tokio::join!(join_all(locked), join_all(others));
+    for outcome in others {
+        assert!(matches!(outcome, Ok(Accepted::New(_))), "{outcome:?}");
+    }
+    for outcome in locked {
+        assert_eq!(outcome, Err(IngestError::InFlight));
+    }
+    drained.cancel();
+    neighbour.query_drop("ROLLBACK").await.unwrap();
+    neighbour.disconnect().await.unwrap();
+}
+
 async fn a_locked_key_holds_up_nobody_else(ctx: Ctx) {
     let receiver = Receiver::start(&ctx).await;
     let mut neighbour = connect(&ctx).await;
     neighbour.query_drop("BEGIN").await.unwrap();
-    let insert = "INSERT INTO inbox (event_id, source_id, idempotency_key, status, type, schema_version, \
-                  correlation_id, occurred_at, received_at, attempts, due_at) \
-                  VALUES ('evt_theirs', 'pms', 'evt_locked', 'ignored', 'ping', 1, 'req_1', 0, 0, 0, 0)";
-    neighbour.query_drop(insert).await.unwrap();
+    lock(&mut neighbour, "evt_locked").await;
     let begun = Instant::now();
     let body = guest_event("evt_locked");
     let locked = async { (receiver.take("evt_locked", &body).await, begun.elapsed()) };

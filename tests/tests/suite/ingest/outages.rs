@@ -1,7 +1,8 @@
-//! The way to the database fails, or the database itself. MySQL only: SQLite has no way to fail.
+//! The way to the database fails, or the database itself. MySQL only where it is the way: SQLite has none.
 
-use super::{Receiver, config, guest_event, number};
+use super::{Receiver, batches::carry_out, config, guest_event, number};
 use crate::case::{Case, Ctx, cases};
+use crm_receiver::app::{Runtime, open_store};
 use e2e::{
     engine::Engine,
     fault_proxy::{FaultProxy, Mode},
@@ -13,17 +14,42 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::time::{Instant, sleep};
 
 pub fn cases() -> Vec<Case> {
-    cases![only Engine::Mysql;
+    let mut all = cases![a_probe_is_a_write_that_leaves_nothing];
+    all.extend(cases![only Engine::Mysql;
         an_unknown_commit_is_looked_up_not_repeated,
         a_silent_database_is_not_waited_for,
         a_database_that_is_gone_is_told_at_once_and_soon_after_its_return,
-    ]
+    ]);
+    all
 }
 
 /// What `at once` means on a machine that is busy with other tests.
 const AT_ONCE: Duration = Duration::from_millis(500);
 /// How long the return of the database may go unnoticed.
 const NOTICED_WITHIN: Duration = Duration::from_secs(1);
+
+async fn a_probe_is_a_write_that_leaves_nothing(ctx: Ctx) {
+    const WITHIN: Duration = Duration::from_secs(10);
+    let store = open_store(&ctx.url(), &Runtime::system(), false).await.unwrap();
+    store.probe("probe_1", WITHIN).await.unwrap();
+    store.probe("probe_1", WITHIN).await.unwrap();
+    let db = ctx.open().await;
+    let bodies = "SELECT COUNT(*) AS n FROM inbox_bodies";
+    assert_eq!(number(&db, bodies, params![]).await, 0);
+    // A database that still answers, but takes no rows.
+    let refused = match ctx.engine {
+        Engine::Sqlite => {
+            "CREATE TRIGGER refuse BEFORE INSERT ON inbox_bodies BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        }
+        Engine::Mysql => {
+            "CREATE TRIGGER refuse BEFORE INSERT ON inbox_bodies FOR EACH ROW \
+             SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'refused'"
+        }
+    };
+    carry_out(&ctx, refused).await;
+    store.ping().await.unwrap();
+    assert!(store.probe("probe_2", WITHIN).await.is_err());
+}
 
 fn proxied(ctx: &Ctx, proxy: &FaultProxy) -> DatabaseUrl {
     let opts = Opts::from_url(ctx.database.url()).unwrap();
