@@ -5,6 +5,7 @@ use contract::UnixMillis;
 use kit::audit::{self, AuditEntry};
 use kit::db::{DbError, Row, Tx};
 use kit::params;
+use std::ops::RangeInclusive;
 
 /// What one batch made due again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,24 +17,33 @@ pub struct Revived {
 }
 
 impl Store {
-    /// Makes up to [`BATCH_MAX`] dead deliveries due again, those that died at `since` or later, with the whole retry
+    /// Makes up to [`BATCH_MAX`] dead deliveries due again, those that `died` in that span, with the whole retry
     /// schedule before them. Attempts go on being counted.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn revive_dead(&self, since: UnixMillis, now: UnixMillis) -> Result<Revived, DbError> {
+    pub async fn revive_dead(
+        &self,
+        died: RangeInclusive<UnixMillis>,
+        now: UnixMillis,
+    ) -> Result<Revived, DbError> {
+        let (since, until) = died.into_inner();
         // What an unknown commit revived is dead no more: running it again takes the next batch.
         self.db
             .transaction_or_find(
                 "revive_dead",
-                move |tx| Box::pin(async move { revive_dead(tx, since, now).await }),
+                move |tx| Box::pin(async move { revive_dead(tx, (since, until), now).await }),
                 |_| Box::pin(async { Ok(None) }),
             )
             .await
     }
 }
 
-async fn revive_dead(tx: &mut Tx, since: UnixMillis, now: UnixMillis) -> Result<Revived, DbError> {
+async fn revive_dead(
+    tx: &mut Tx,
+    (since, until): (UnixMillis, UnixMillis),
+    now: UnixMillis,
+) -> Result<Revived, DbError> {
     let endpoints = tx
         .query("SELECT id FROM endpoints ORDER BY id", Vec::new())
         .await?;
@@ -44,9 +54,9 @@ async fn revive_dead(tx: &mut Tx, since: UnixMillis, now: UnixMillis) -> Result<
             .query(
                 "SELECT d.event_id, e.property_id, e.correlation_id
                  FROM deliveries d JOIN events e ON e.id = d.event_id
-                 WHERE d.endpoint_id = ? AND d.status = 'dead' AND d.due_at >= ?
+                 WHERE d.endpoint_id = ? AND d.status = 'dead' AND d.due_at >= ? AND d.due_at <= ?
                  ORDER BY d.due_at, d.event_id LIMIT ?",
-                params![&endpoint, since, BATCH_MAX - found],
+                params![&endpoint, since, until, BATCH_MAX - found],
             )
             .await?;
         found += rows.len();
