@@ -7,7 +7,8 @@ use super::attempt::{Route, deferred};
 use super::schedule::AHEAD_MAX;
 use super::worker::{Dispatcher, InHand, LEASE_SLACK};
 use crate::store::{
-    BATCH_MAX, BreakerChange, ClaimRequest, Claimed, EndpointNews, Settled, Settlement, Target,
+    BATCH_MAX, BREAKER_HISTORY_MAX, BreakerChange, ClaimRequest, Claimed, EndpointNews, Settled, Settlement,
+    Target,
 };
 use kit::breaker::Change;
 use kit::db::DbError;
@@ -35,14 +36,17 @@ pub(super) enum Done {
         news: EndpointNews,
         answer: Result<Settled, DbError>,
     },
-    Kept(Result<(), DbError>),
+    Kept {
+        changes: Vec<BreakerChange>,
+        answer: Result<(), DbError>,
+    },
     Backfilled(Result<bool, DbError>),
 }
 
 impl Dispatcher {
     pub(super) fn begin_operations(&mut self, now: Instant) {
         self.begin_settling(now);
-        self.begin_keeping();
+        self.begin_keeping(now);
         self.begin_claiming(now);
         self.begin_backfilling(now);
     }
@@ -97,23 +101,26 @@ impl Dispatcher {
         });
     }
 
-    /// History is for people: what cannot be written now is not waited for.
-    fn begin_keeping(&mut self) {
-        if self.busy.keeping {
-            return;
-        }
-        let changes: Vec<BreakerChange> = self
-            .take_breaker_changes()
+    /// History is for people: no delivery waits for it, but the last state must be written in the end.
+    fn begin_keeping(&mut self, now: Instant) {
+        let fresh = self.take_breaker_changes();
+        let fresh = fresh
             .into_iter()
-            .map(|change| kept(self.parts.ids.new_id("brk"), &change))
-            .collect();
-        if changes.is_empty() {
+            .map(|change| kept(self.parts.ids.new_id("brk"), &change));
+        self.unkept.extend(fresh);
+        // The history keeps no more: the oldest go.
+        let beyond = self.unkept.len().saturating_sub(BREAKER_HISTORY_MAX);
+        self.unkept.drain(..beyond);
+        if self.busy.keeping || self.unkept.is_empty() || self.keep_at.is_some_and(|at| at > now) {
             return;
         }
-        self.busy.keeping = true;
+        let changes = std::mem::take(&mut self.unkept);
+        (self.keep_at, self.busy.keeping) = (None, true);
         let (store, endpoint) = (self.parts.store.clone(), self.parts.endpoint);
-        self.operations
-            .spawn(async move { Done::Kept(store.keep_breaker_changes(endpoint, changes).await) });
+        self.operations.spawn(async move {
+            let answer = store.keep_breaker_changes(endpoint, changes.clone()).await;
+            Done::Kept { changes, answer }
+        });
     }
 
     fn begin_backfilling(&mut self, now: Instant) {
@@ -136,10 +143,12 @@ impl Dispatcher {
                 self.busy.settling = false;
                 self.settled(&batch, news, answer);
             }
-            Ok(Done::Kept(answer)) => {
+            Ok(Done::Kept { changes, answer }) => {
                 self.busy.keeping = false;
                 if let Err(error) = answer {
                     self.failed(&error);
+                    self.unkept.splice(..0, changes);
+                    self.keep_at = Some(Instant::now() + PAUSE);
                 }
             }
             Ok(Done::Backfilled(answer)) => {

@@ -6,7 +6,7 @@
 
 use super::attempt::{Attempted, Route, Sender, deferred};
 use super::operations::Done;
-use crate::store::{BATCH_MAX, Claim, EndpointNews, Settlement, Store};
+use crate::store::{BATCH_MAX, BreakerChange, Claim, EndpointNews, Settlement, Store};
 use contract::Clock;
 use kit::breaker::{Admit, Breaker, Change, State};
 use kit::lifecycle::Lifecycle;
@@ -63,6 +63,8 @@ pub struct Dispatcher {
     /// To be settled.
     pub(super) finished: Vec<Settlement>,
     pub(super) news: EndpointNews,
+    /// Changes of the breaker to be written, at most those that its history keeps.
+    pub(super) unkept: Vec<BreakerChange>,
     /// A pause or a 410 is not committed yet: nothing is claimed or sent until it is.
     pub(super) holding: bool,
     /// Operations of the database under way, at most one of each kind.
@@ -75,6 +77,7 @@ pub struct Dispatcher {
     /// Not before this: the breaker is open, or the database is gone.
     pub(super) claim_at: Option<Instant>,
     pub(super) settle_at: Option<Instant>,
+    pub(super) keep_at: Option<Instant>,
     pub(super) outage: bool,
     draining: bool,
 }
@@ -113,6 +116,7 @@ impl Dispatcher {
             attempts: JoinSet::new(),
             finished: Vec::new(),
             news: EndpointNews::default(),
+            unkept: Vec::new(),
             holding: false,
             operations: JoinSet::new(),
             busy: Busy::default(),
@@ -120,6 +124,7 @@ impl Dispatcher {
             behind: true,
             claim_at: None,
             settle_at: None,
+            keep_at: None,
             outage: false,
             draining: false,
         }
@@ -260,7 +265,7 @@ impl Dispatcher {
     /// When to look next. An instant that has passed says nothing more: what it held back could begin since.
     fn timer(&self) -> Instant {
         let now = Instant::now();
-        let ahead = [self.claim_at, self.settle_at]
+        let ahead = [self.claim_at, self.settle_at, self.keep_at]
             .into_iter()
             .flatten()
             .filter(|at| *at > now);

@@ -6,7 +6,10 @@ use super::rig::{Rig, Setup};
 use crate::case::{Case, Ctx, cases};
 
 pub fn cases() -> Vec<Case> {
-    cases![opens_lets_one_probe_out_closes_and_ramps_up]
+    cases![
+        opens_lets_one_probe_out_closes_and_ramps_up,
+        what_could_not_be_written_of_it_is_written_later,
+    ]
 }
 
 async fn opens_lets_one_probe_out_closes_and_ramps_up(ctx: Ctx) {
@@ -61,4 +64,45 @@ async fn opens_lets_one_probe_out_closes_and_ramps_up(ctx: Ctx) {
     let made: i64 = rig.rows(sql, "env".to_owned()).await[0].get("made").unwrap();
     let (double, _) = rig.stop().await;
     assert_eq!(usize::try_from(made).unwrap(), double.received().len());
+}
+
+async fn what_could_not_be_written_of_it_is_written_later(ctx: Ctx) {
+    let rig = Rig::start(
+        &ctx,
+        Setup {
+            concurrency: 1,
+            breaker_failures: 1,
+            ..Setup::default()
+        },
+    )
+    .await;
+    rename(&rig, "ALTER TABLE breaker_history RENAME TO out_of_reach").await;
+    let gate = Gate::closed();
+    rig.double.otherwise(Answer::status(200).behind(&gate));
+    rig.double.then([Answer::status(503)]);
+    rig.emit(0..2).await;
+    // The first failure opened it; its probe comes after that could not be written.
+    rig.double.wait_for(2).await;
+    rig.double.wait_for_held(1).await;
+    rename(&rig, "ALTER TABLE out_of_reach RENAME TO breaker_history").await;
+    let status = rig
+        .until("half open", |status| status.breaker.0 == "half_open")
+        .await;
+    let states: Vec<&str> = status
+        .breaker_history
+        .iter()
+        .rev()
+        .map(|change| change.to.as_str())
+        .collect();
+    assert_eq!(states, ["open", "half_open"], "nothing of it is lost");
+    gate.open(2);
+    rig.until("closed", |status| status.breaker.0 == "closed").await;
+    rig.stop().await;
+}
+
+async fn rename(rig: &Rig, sql: &'static str) {
+    let renamed = rig.store.db().transaction("rename", move |tx| {
+        Box::pin(async move { tx.execute(sql, Vec::new()).await })
+    });
+    renamed.await.unwrap();
 }
