@@ -23,7 +23,8 @@ CREATE TABLE event_bodies (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- Whom events are delivered to. subscribed: new events get a delivery; disabled_reason: nothing is sent for now, the
--- queue is kept. backfill_after: events up to this id have their delivery; NULL when all have. Secrets are not here.
+-- queue is kept. paused_at is when paused_until was set: one that lies ahead tells that the clock was set back.
+-- backfill_after: events up to this id have their delivery; NULL when all have. Secrets are not here.
 CREATE TABLE endpoints (
     id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
     url VARCHAR(2048) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
@@ -32,6 +33,7 @@ CREATE TABLE endpoints (
     retry_schedule VARCHAR(1024) CHARACTER SET ascii COLLATE ascii_bin,
     first_delay_ms BIGINT NOT NULL DEFAULT 0,
     paused_until BIGINT NOT NULL DEFAULT 0,
+    paused_at BIGINT NOT NULL DEFAULT 0,
     backfill_after VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin,
     breaker_state VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT 'closed',
     breaker_since BIGINT NOT NULL,
@@ -54,6 +56,7 @@ CREATE TABLE breaker_history (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- One event on its way to one endpoint: pending, delivered or dead. due_at 0 is "at once", whatever the clock says.
+-- due_set_at is when due_at was set: one that lies ahead tells that the clock was set back.
 -- owner, lease_until and epoch are the claim of a dispatcher; a settled row keeps the owner that settled it.
 -- attempts_before: attempts made before it was last made due again by hand; the schedule counts from there.
 CREATE TABLE deliveries (
@@ -61,6 +64,7 @@ CREATE TABLE deliveries (
     event_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     status VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT 'pending',
     due_at BIGINT NOT NULL,
+    due_set_at BIGINT NOT NULL DEFAULT 0,
     owner VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin,
     lease_until BIGINT NOT NULL DEFAULT 0,
     epoch BIGINT NOT NULL DEFAULT 0,
@@ -73,6 +77,8 @@ CREATE TABLE deliveries (
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, status, due_at, event_id);
+
+CREATE INDEX deliveries_due_set ON deliveries (endpoint_id, status, due_set_at, event_id);
 
 CREATE TABLE delivery_attempts (
     endpoint_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,

@@ -23,7 +23,8 @@ CREATE TABLE event_bodies (
 ) STRICT;
 
 -- Whom events are delivered to. subscribed: new events get a delivery; disabled_reason: nothing is sent for now, the
--- queue is kept. backfill_after: events up to this id have their delivery; NULL when all have. Secrets are not here.
+-- queue is kept. paused_at is when paused_until was set: one that lies ahead tells that the clock was set back.
+-- backfill_after: events up to this id have their delivery; NULL when all have. Secrets are not here.
 CREATE TABLE endpoints (
     id TEXT NOT NULL PRIMARY KEY,
     url TEXT,
@@ -32,6 +33,7 @@ CREATE TABLE endpoints (
     retry_schedule TEXT,
     first_delay_ms INTEGER NOT NULL DEFAULT 0,
     paused_until INTEGER NOT NULL DEFAULT 0,
+    paused_at INTEGER NOT NULL DEFAULT 0,
     backfill_after TEXT,
     breaker_state TEXT NOT NULL DEFAULT 'closed',
     breaker_since INTEGER NOT NULL,
@@ -54,6 +56,7 @@ CREATE TABLE breaker_history (
 ) STRICT, WITHOUT ROWID;
 
 -- One event on its way to one endpoint: pending, delivered or dead. due_at 0 is "at once", whatever the clock says.
+-- due_set_at is when due_at was set: one that lies ahead tells that the clock was set back.
 -- owner, lease_until and epoch are the claim of a dispatcher; a settled row keeps the owner that settled it.
 -- attempts_before: attempts made before it was last made due again by hand; the schedule counts from there.
 CREATE TABLE deliveries (
@@ -61,6 +64,7 @@ CREATE TABLE deliveries (
     event_id TEXT NOT NULL,
     status TEXT NOT NULL DEFAULT 'pending',
     due_at INTEGER NOT NULL,
+    due_set_at INTEGER NOT NULL DEFAULT 0,
     owner TEXT,
     lease_until INTEGER NOT NULL DEFAULT 0,
     epoch INTEGER NOT NULL DEFAULT 0,
@@ -73,6 +77,8 @@ CREATE TABLE deliveries (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, status, due_at, event_id);
+
+CREATE INDEX deliveries_due_set ON deliveries (endpoint_id, status, due_set_at, event_id);
 
 CREATE TABLE delivery_attempts (
     endpoint_id TEXT NOT NULL,

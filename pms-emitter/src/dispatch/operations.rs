@@ -4,7 +4,6 @@
 //! to be settled stays in hand meanwhile.
 
 use super::attempt::{Route, deferred};
-use super::schedule::AHEAD_MAX;
 use super::worker::{Dispatcher, InHand, LEASE_SLACK};
 use crate::store::{
     BATCH_MAX, BREAKER_HISTORY_MAX, BreakerChange, ClaimRequest, Claimed, EndpointNews, Settled, Settlement,
@@ -64,7 +63,6 @@ impl Dispatcher {
             token: self.parts.ids.new_id("clm"),
             now: self.parts.clock.now(),
             lease: self.parts.sender.deadline + LEASE_SLACK,
-            ahead_max: AHEAD_MAX,
             limit: asked,
         };
         (self.look, self.claim_at, self.busy.claiming) = (false, None, true);

@@ -80,7 +80,7 @@ pub async fn show(api: Api, _request: Request) -> Result<Response, ApiError> {
 
 impl Endpoint {
     fn of(status: EndpointStatus, now: UnixMillis) -> Self {
-        let paused_until = Some(status.paused_until).filter(|until| *until > now);
+        let paused_until = status.is_paused(now).then_some(status.paused_until);
         let (last_error_at, last_error) = status.last_error.unzip();
         let (state, since) = status.breaker;
         Self {

@@ -18,6 +18,10 @@ const LIST_SIZES: [usize; 5] = [1, 4, 16, 48, BATCH_MAX];
 /// Of a claim, the share that retries may take before first attempts: one in so many.
 const RETRY_SHARE: usize = 4;
 
+/// How far the clocks of replicas may lie apart. What was set further ahead than this was set before the clock went
+/// back: it is due, or over.
+const SKEW_MAX: Duration = Duration::from_secs(60);
+
 /// What a dispatcher asks for.
 #[derive(Clone, Debug)]
 pub struct ClaimRequest {
@@ -29,8 +33,6 @@ pub struct ClaimRequest {
     pub now: UnixMillis,
     /// How long the claim holds.
     pub lease: Duration,
-    /// The furthest ahead that a retry can be due; one that lies further ahead is due, for the clock was set back.
-    pub ahead_max: Duration,
     /// How many, at most [`BATCH_MAX`].
     pub limit: usize,
 }
@@ -132,19 +134,18 @@ async fn claim(tx: &mut Tx, request: &ClaimRequest) -> Result<Claimed, DbError> 
         return Ok(Claimed::Deliveries(target, Vec::new()));
     }
     let now = request.now;
-    let ahead = now.plus_millis(millis(request.ahead_max));
     let (places, listed) = listed(&ids);
     let mut values = params![
         &request.token,
         now.plus_millis(millis(request.lease)),
         request.endpoint
     ];
-    values.extend(params![now, lease_bound(request), now, ahead]);
+    values.extend(params![now, lease_bound(request), now, set_at_most(now)]);
     values.extend(listed.clone());
     let sql = format!(
         "UPDATE deliveries SET owner = ?, lease_until = ?, epoch = epoch + 1
          WHERE endpoint_id = ? AND status = 'pending' AND (owner IS NULL OR lease_until < ? OR lease_until > ?)
-             AND (due_at <= ? OR due_at > ?) AND event_id IN {places}"
+             AND (due_at <= ? OR due_set_at > ?) AND event_id IN {places}"
     );
     tx.execute(&sql, values).await?;
     // Once more, after the rows were chosen: what was committed after a pause is never sent during it.
@@ -172,7 +173,7 @@ async fn find_claimed(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Clai
 async fn target(tx: &mut Tx, request: &ClaimRequest) -> Result<Result<Target, Claimed>, DbError> {
     let row = tx
         .query_one(
-            "SELECT url, subscribed, disabled_reason, paused_until, retry_schedule FROM endpoints WHERE id = ?",
+            "SELECT url, disabled_reason, paused_until, paused_at, retry_schedule FROM endpoints WHERE id = ?",
             params![request.endpoint],
         )
         .await?;
@@ -185,9 +186,7 @@ async fn target(tx: &mut Tx, request: &ClaimRequest) -> Result<Result<Target, Cl
         return Ok(Err(Claimed::Inactive));
     };
     let paused_until: UnixMillis = row.get("paused_until")?;
-    // A pause that lies further ahead than one can was written before the clock was set back.
-    let ahead = request.now.plus_millis(millis(request.ahead_max));
-    if paused_until > request.now && paused_until <= ahead {
+    if is_paused(paused_until, row.get("paused_at")?, request.now) {
         return Ok(Err(Claimed::Paused(paused_until)));
     }
     Ok(Ok(Target {
@@ -205,14 +204,15 @@ async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Vec<String>, DbError
     ids.extend(candidates(tx, request, "due_at <= 0", Vec::new(), limit - ids.len()).await?);
     ids.extend(retries.into_iter().take(limit - ids.len()));
     if ids.len() < limit {
-        let ahead = now.plus_millis(millis(request.ahead_max));
-        ids.extend(candidates(tx, request, "due_at > ?", params![ahead], limit - ids.len()).await?);
+        let set_back = candidates(tx, request, "due_set_at > ?", params![set_at_most(now)], limit).await?;
+        let unlisted: Vec<String> = set_back.into_iter().filter(|id| !ids.contains(id)).collect();
+        ids.extend(unlisted.into_iter().take(limit - ids.len()));
     }
     ids.sort_unstable();
     Ok(ids)
 }
 
-/// `when` is a range over `due_at`, never an equality: SQLite would then walk the primary key for the order, over every
+/// `when` begins with the column that its index goes by, and is a range over it, never an equality: SQLite would then walk the primary key for the order, over every
 /// delivery that ever was.
 async fn candidates(
     tx: &mut Tx,
@@ -227,10 +227,11 @@ async fn candidates(
     let mut values = params![request.endpoint];
     values.extend(bounds);
     values.extend(params![request.now, lease_bound(request), limit]);
+    let order = when.split_once(' ').map_or(when, |(column, _)| column);
     let sql = format!(
         "SELECT event_id FROM deliveries WHERE endpoint_id = ? AND status = 'pending' AND {when}
              AND (owner IS NULL OR lease_until < ? OR lease_until > ?)
-         ORDER BY due_at, event_id LIMIT ?"
+         ORDER BY {order}, event_id LIMIT ?"
     );
     tx.query(&sql, values)
         .await?
@@ -287,6 +288,16 @@ fn read_claim(row: &Row, owner: &str) -> Result<Claim, DbError> {
 /// before the clock was set back.
 fn lease_bound(request: &ClaimRequest) -> UnixMillis {
     request.now.plus_millis(2 * millis(request.lease))
+}
+
+/// Whether a pause until `until`, set at `set_at`, still holds.
+pub(super) fn is_paused(until: UnixMillis, set_at: UnixMillis, now: UnixMillis) -> bool {
+    until > now && set_at <= set_at_most(now)
+}
+
+/// The latest instant at which anything can have been set, unless the clock was set back since.
+fn set_at_most(now: UnixMillis) -> UnixMillis {
+    now.plus_millis(millis(SKEW_MAX))
 }
 
 /// The `(?, ...)` of an IN over ids, and its parameters: in few sizes, filled up by repeating the last id, so that

@@ -81,10 +81,10 @@ async fn revive(
     let event: String = row.get("event_id")?;
     let matched = tx
         .execute(
-            "UPDATE deliveries SET status = 'pending', owner = NULL, lease_until = 0, due_at = ?,
+            "UPDATE deliveries SET status = 'pending', owner = NULL, lease_until = 0, due_at = ?, due_set_at = ?,
                  attempts_before = attempts, settled_at = NULL
              WHERE endpoint_id = ? AND event_id = ? AND status = 'dead'",
-            params![now, endpoint, &event],
+            params![now, now, endpoint, &event],
         )
         .await?;
     if matched == 0 {

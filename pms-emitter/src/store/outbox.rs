@@ -55,10 +55,11 @@ pub async fn append(tx: &mut Tx, event: &NewEvent) -> Result<(), DbError> {
     .await?;
     // A first attempt that is not delayed is due at 0: at once, whatever the clock says by then.
     tx.execute(
-        "INSERT INTO deliveries (endpoint_id, event_id, due_at)
-         SELECT id, ?, CASE WHEN first_delay_ms = 0 THEN 0 ELSE first_delay_ms + ? END
+        "INSERT INTO deliveries (endpoint_id, event_id, due_at, due_set_at)
+         SELECT id, ?, CASE WHEN first_delay_ms = 0 THEN 0 ELSE first_delay_ms + ? END,
+             CASE WHEN first_delay_ms = 0 THEN 0 ELSE ? END
          FROM endpoints WHERE subscribed = 1",
-        params![event.id.as_str(), event.committed_at],
+        params![event.id.as_str(), event.committed_at, event.committed_at],
     )
     .await?;
     tx.signal();

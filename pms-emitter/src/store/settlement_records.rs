@@ -111,9 +111,15 @@ pub(super) async fn keep_news(
     }
     if news.paused_until.is_some() || news.disabled.is_some() {
         tx.execute(
-            "UPDATE endpoints SET paused_until = COALESCE(?, paused_until),
+            "UPDATE endpoints SET paused_until = COALESCE(?, paused_until), paused_at = COALESCE(?, paused_at),
                  disabled_reason = COALESCE(?, disabled_reason), updated_at = ? WHERE id = ?",
-            params![news.paused_until, news.disabled, now, endpoint],
+            params![
+                news.paused_until,
+                news.paused_until.map(|_| now),
+                news.disabled,
+                now,
+                endpoint
+            ],
         )
         .await?;
     }

@@ -257,13 +257,14 @@ async fn settle_one(
     };
     let matched = tx
         .execute(
-            "UPDATE deliveries SET status = ?, owner = ?, lease_until = 0, due_at = ?, attempts = attempts + ?,
+            "UPDATE deliveries SET status = ?, owner = ?, lease_until = 0, due_at = ?, due_set_at = ?, attempts = attempts + ?,
                  attempts_before = attempts_before + ?, last_status = ?, last_error = ?, settled_at = ?
              WHERE endpoint_id = ? AND event_id = ? AND owner = ? AND epoch = ? AND status = 'pending'",
             params![
                 status,
                 owner_after,
                 due_at,
+                now,
                 made,
                 not_counted,
                 attempt.and_then(|attempt| attempt.status),

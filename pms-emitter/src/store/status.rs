@@ -1,5 +1,6 @@
 //! What an operator sees of an endpoint: its queue, its breaker, how it went last.
 
+use super::claims::is_paused;
 use super::{BREAKER_HISTORY_MAX, BreakerChange, Store};
 use contract::UnixMillis;
 use kit::db::{DbError, Row, Tx};
@@ -18,6 +19,8 @@ pub struct EndpointStatus {
     pub disabled_reason: Option<String>,
     /// The instant before which nothing is sent; 0 when it never asked for a pause.
     pub paused_until: UnixMillis,
+    /// When that was said.
+    pub paused_at: UnixMillis,
     /// Deliveries that are waiting, those in flight included.
     pub pending: u64,
     /// Deliveries that are done.
@@ -32,6 +35,13 @@ pub struct EndpointStatus {
     pub breaker: (String, UnixMillis),
     /// The newest changes of the breaker, newest first.
     pub breaker_history: Vec<BreakerChange>,
+}
+
+impl EndpointStatus {
+    /// Whether nothing is sent for now because the endpoint asked for it.
+    pub fn is_paused(&self, now: UnixMillis) -> bool {
+        is_paused(self.paused_until, self.paused_at, now)
+    }
 }
 
 impl Store {
@@ -49,8 +59,8 @@ impl Store {
 async fn statuses(tx: &mut Tx) -> Result<Vec<EndpointStatus>, DbError> {
     let rows = tx
         .query(
-            "SELECT id, url, subscribed, disabled_reason, paused_until, delivered, last_success_at, last_error,
-                 last_error_at, breaker_state, breaker_since FROM endpoints ORDER BY id",
+            "SELECT id, url, subscribed, disabled_reason, paused_until, paused_at, delivered, last_success_at,
+                 last_error, last_error_at, breaker_state, breaker_since FROM endpoints ORDER BY id",
             Vec::new(),
         )
         .await?;
@@ -79,6 +89,7 @@ fn read_status(
         subscribed: row.get("subscribed")?,
         disabled_reason: row.get("disabled_reason")?,
         paused_until: row.get("paused_until")?,
+        paused_at: row.get("paused_at")?,
         pending,
         delivered: row.get("delivered")?,
         dead,

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use contract::UnixMillis;
 use e2e::receiver_double::Answer;
-use pms_emitter::dispatch::schedule::AHEAD_MAX;
 use pms_emitter::store::{
     AttemptRecord, Claim, ClaimRequest, Claimed, ENV_ENDPOINT, EndpointNews, Settled, Settlement, Store,
     Verdict,
@@ -23,6 +22,7 @@ pub fn cases() -> Vec<Case> {
         two_claims_share_nothing,
         retries_and_first_attempts_do_not_starve_each_other,
         a_clock_set_back_holds_nothing_up,
+        a_clock_set_back_by_minutes_ends_waits_and_pauses,
     ]
 }
 
@@ -33,7 +33,6 @@ async fn claim(store: &Store, token: &str, now: UnixMillis, limit: usize) -> Vec
         token: token.to_owned(),
         now,
         lease: LEASE,
-        ahead_max: AHEAD_MAX,
         limit,
     };
     match store.claim(request).await.unwrap() {
@@ -250,5 +249,36 @@ async fn a_clock_set_back_holds_nothing_up(ctx: Ctx) {
     rig.clock.set(BEGIN.plus_millis(-3_600_000));
     rig.until_delivered(3).await;
     assert_eq!(held.len(), 1);
+    rig.stop().await;
+}
+
+async fn a_clock_set_back_by_minutes_ends_waits_and_pauses(ctx: Ctx) {
+    const MINUTE: i64 = 60_000;
+    let mut rig = waiting(&ctx, 1).await;
+    let mut now = BEGIN;
+    for (back, token) in [(10 * MINUTE, "minutes"), (24 * 60 * MINUTE, "day")] {
+        let held = claim(&rig.store, token, now, 1).await;
+        assert_eq!(held.len(), 1, "what was set before the clock went back is due");
+        let until = now.plus_millis(5 * MINUTE);
+        let again = Settlement {
+            verdict: Verdict::Again(until),
+            ..delivered(&held[0], now)
+        };
+        let news = EndpointNews {
+            paused_until: Some(until),
+            disabled: None,
+        };
+        let settled = rig.store.settle(ENV_ENDPOINT, vec![again].into(), news, now);
+        settled.await.unwrap();
+        assert!(rig.status().await.is_paused(now));
+        // Another replica's clock is a little behind: that is no reason.
+        assert!(rig.status().await.is_paused(now.plus_millis(-MINUTE)));
+        now = now.plus_millis(-back);
+        assert!(!rig.status().await.is_paused(now));
+    }
+    let (double, clock) = rig.stop().await;
+    clock.set(now);
+    rig = Rig::start_with(&ctx, Setup::default(), double, clock).await;
+    rig.until_delivered(1).await;
     rig.stop().await;
 }
