@@ -12,6 +12,7 @@ use crate::{
 use clap::{Args, ValueEnum, value_parser};
 use std::fmt;
 use tokio::net::TcpListener;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Where and how much to serve.
 #[derive(Args, Clone, Debug)]
@@ -169,9 +170,12 @@ pub enum LogFormat {
     Json,
 }
 
+/// A bare word that is no level would be taken as a target, and all others be silent.
 fn directives(text: &str) -> Result<String, &'static str> {
+    let is_level = |word: &str| !word.trim().is_empty() && word.trim().parse::<LevelFilter>().is_ok();
+    let meant = text.split(',').all(|item| item.contains('=') || is_level(item));
     match tracing_subscriber::EnvFilter::try_new(text) {
-        Ok(_) if !text.trim().is_empty() => Ok(text.to_owned()),
+        Ok(_) if meant => Ok(text.to_owned()),
         _ => Err("it must be a level, or a list of target=level"),
     }
 }

@@ -87,6 +87,9 @@ fn a_wrong_value_is_one_sentence_that_names_the_variable() {
         (["--app-base-path", "api"], "APP_BASE_PATH"),
         (["--log-format", "xml"], "LOG_FORMAT"),
         (["--log-level", "kit=loud"], "LOG_LEVEL"),
+        (["--log-level", "warning"], "LOG_LEVEL"),
+        (["--log-level", "info,bogus"], "LOG_LEVEL"),
+        (["--log-level", "info,"], "LOG_LEVEL"),
     ] {
         let sentence = refused(&arguments);
         assert!(

@@ -39,6 +39,7 @@ async fn a_wrong_setting_is_named(ctx: Ctx) {
             "DATABASE_URL",
         ),
         (vec![secret, ("APP_PORT", "70000")], "APP_PORT"),
+        (vec![secret, ("LOG_LEVEL", "warning")], "LOG_LEVEL"),
     ] {
         let ended = Command::new(env!("CARGO_BIN_EXE_e2e-receiver"))
             .env_clear()
