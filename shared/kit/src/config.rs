@@ -85,7 +85,11 @@ where
     I: IntoIterator<Item = T>,
     T: Into<std::ffi::OsString> + Clone,
 {
-    let mut command = adapt(C::command(), defaults, variables);
+    // A flag means the same before and after a subcommand. What is still required cannot be global: clap forbids it.
+    let mut command = adapt(C::command(), defaults, variables).mut_args(|arg| {
+        let global = !arg.is_required_set();
+        arg.global(global)
+    });
     command.build();
     let explain = |error| explain(&command, error);
     let matches = command.clone().try_get_matches_from(arguments).map_err(explain)?;

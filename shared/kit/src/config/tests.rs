@@ -19,6 +19,13 @@ struct Cli {
     log: LogArgs,
     #[arg(long, env = "KIT_TEST_SECRET", hide_env_values = true)]
     secret: SecretList,
+    #[command(subcommand)]
+    command: Option<Task>,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Task {
+    Serve,
 }
 
 fn parse(arguments: &[&str]) -> Result<Cli, Stop> {
@@ -98,6 +105,25 @@ fn a_wrong_value_is_one_sentence_that_names_the_variable() {
         );
         assert_eq!(sentence.lines().count(), 1);
     }
+}
+
+#[test]
+fn a_flag_means_the_same_before_and_after_a_subcommand() {
+    let flags = ["--app-port", "1", "--db-port", "2", "--log-level", "warn"];
+    for arguments in [
+        [&["serve"], &flags[..]].concat(),
+        [&flags[..], &["serve"]].concat(),
+    ] {
+        let cli = parse(&arguments).ok().unwrap();
+        assert!(matches!(cli.command, Some(Task::Serve)));
+        assert_eq!(
+            (cli.http.app_port, cli.log.log_level.as_str()),
+            (1, "warn"),
+            "{arguments:?}"
+        );
+    }
+    assert!(refused(&["serve", "--app-port", "70000"]).starts_with("APP_PORT: "));
+    assert_eq!(parse(&["serve"]).ok().unwrap().http.app_port, 4001);
 }
 
 #[test]
