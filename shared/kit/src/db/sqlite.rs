@@ -3,7 +3,9 @@
 //! A flush at every commit, shared by what is waiting (`sqlite_writer`); readers see the last commit without waiting
 //! for the writer (WAL). One process at a time claims the file, with a lock file beside it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -15,6 +17,10 @@ use super::fault::Fault;
 use super::job::{JobQueue, Work};
 use super::sqlite_connection::Opener;
 use super::{DbError, DbSettings, Tx, sqlite_writer};
+
+/// The file holds personal data: what is made here is its owner's alone. What is there already keeps its mode.
+const FILE_MODE: u32 = 0o600;
+const FOLDER_MODE: u32 = 0o700;
 
 pub(super) struct Sqlite {
     writes: Arc<JobQueue>,
@@ -28,7 +34,10 @@ impl Sqlite {
     pub fn open(path: &Path, settings: &DbSettings) -> Result<Self, DbError> {
         let refused = |reason: String| DbError::Open { reason };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)
+            DirBuilder::new()
+                .recursive(true)
+                .mode(FOLDER_MODE)
+                .create(folder)
                 .map_err(|error| refused(format!("folder {}: {error}", folder.display())))?;
         }
         let lock = if settings.exclusive {
@@ -36,6 +45,7 @@ impl Sqlite {
         } else {
             None
         };
+        make(path).map_err(|error| refused(format!("{}: {error}", path.display())))?;
         let opener = Opener {
             path: path.to_owned(),
         };
@@ -112,6 +122,20 @@ impl Drop for Sqlite {
     }
 }
 
+/// Makes the file before SQLite does, which gives the files beside it the same mode. One that is there is not opened:
+/// closing it would release the locks that other connections of this process hold on it.
+fn make(path: &Path) -> io::Result<()> {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(path);
+    match made {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Claims the file with a lock that the system releases when the process ends, however it ends.
 fn claim(path: &Path) -> Result<File, DbError> {
     let mut name = path.as_os_str().to_owned();
@@ -121,6 +145,7 @@ fn claim(path: &Path) -> Result<File, DbError> {
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(FILE_MODE)
         .open(&name);
     let lock = lock.map_err(|error| refused(format!("{}: {error}", PathBuf::from(&name).display())))?;
     match lock.try_lock() {
@@ -152,5 +177,24 @@ fn read_jobs(queue: &JobQueue, opener: &Opener) {
             tx = None;
         }
         job.answer(doom.map_or(Ok(()), |doom| Err(doom.error)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_is_made_is_its_owners_alone() {
+        let outer = std::env::temp_dir().join(format!("kit-sqlite-mode-{}", std::process::id()));
+        let folder = outer.join("data");
+        let file = folder.join("pms.db");
+        let engine = Sqlite::open(&file, &DbSettings::default()).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&outer), mode(&folder), mode(&file)), (0o700, 0o700, 0o600));
+        assert_eq!(mode(&folder.join("pms.db.lock")), 0o600);
+        drop(engine);
+        std::fs::remove_dir_all(&outer).unwrap();
     }
 }
