@@ -95,7 +95,7 @@ impl Idempotency {
                 debug_assert!(slot.is_stored(), "the work did not store its answer");
                 Ok(answer.into_response())
             }
-            Ok(Err(error)) => self.after_failure(&scope, &slot, error.into(), body).await,
+            Ok(Err(error)) => self.after_failure(&scope, &slot, error, body).await,
             // As if it had run here: the server answers it, and logs it once.
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         }
@@ -136,19 +136,20 @@ impl Idempotency {
             .await
     }
 
-    /// The work may have failed because another replica did it: then that answer stands.
-    async fn after_failure(
+    /// The work may have failed because another replica did it: then that answer stands, and the error, which becomes
+    /// a problem and is logged only where it is the answer, was none.
+    async fn after_failure<E: Into<Problem>>(
         &self,
         scope: &Scope,
         slot: &Slot,
-        problem: Problem,
+        error: E,
         body: &[u8],
     ) -> Result<Response, Problem> {
         match self.look_up(scope).await {
             Ok(Some(stored)) if !stored.is_expired(self.clock.now()) => replay(stored, body),
             // Its key is taken, and yet there is no answer to be seen: it is being written.
             Ok(_) if slot.is_taken() => Err(still_in_flight()),
-            Ok(_) | Err(_) => Err(problem),
+            Ok(_) | Err(_) => Err(error.into()),
         }
     }
 }
@@ -173,4 +174,60 @@ fn replay(stored: Stored, body: &[u8]) -> Result<Response, Problem> {
 
 fn still_in_flight() -> Problem {
     Problem::new(ProblemCode::InFlight).with_retry_after(RETRY_AFTER_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        db::{DbSettings, migrate},
+        random::{SeededEntropy, SystemClock},
+    };
+    use http::{HeaderMap, Method};
+
+    /// An error that is nobody's answer.
+    struct Unseen;
+
+    impl From<Unseen> for Problem {
+        fn from(_: Unseen) -> Self {
+            panic!("it was converted, and so logged")
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_that_another_replicas_answer_covers_is_never_made_a_problem() {
+        let folder = std::env::temp_dir().join(format!("kit-idempotency-{}", std::process::id()));
+        let url = format!("sqlite://{}/race.db", folder.display()).parse().unwrap();
+        let db = Db::open(&url, &DbSettings::default()).await.unwrap();
+        migrate(&db, &[], &SystemClock, "test").await.unwrap();
+        let idempotency =
+            Idempotency::new(db.clone(), Arc::new(SystemClock), Arc::new(SeededEntropy::new(1)));
+        let mut headers = HeaderMap::new();
+        headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_static("k-1"));
+        let id: contract::RequestId = "req_1".parse().unwrap();
+        let context = RequestContext {
+            request_id: id.clone(),
+            correlation_id: id,
+            traceparent: None,
+            method: Method::POST,
+            path: "/guests".to_owned(),
+            remote: None,
+        };
+        let overtaken = |slot: Slot| {
+            let db = db.clone();
+            async move {
+                let stored = db.transaction("other_replica", move |tx| {
+                    let slot = slot.clone();
+                    Box::pin(async move { slot.store(tx, &Answer::no_content()).await })
+                });
+                stored.await.unwrap();
+                Err(Unseen)
+            }
+        };
+        let key = Key::from_headers(&headers).unwrap();
+        let answer = idempotency.run("anyone", &context, key, b"{}", overtaken).await;
+        assert_eq!(answer.unwrap().headers()[REPLAYED], "true");
+        db.close().await;
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }
