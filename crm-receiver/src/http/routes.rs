@@ -17,17 +17,17 @@ pub fn router(api: &Api, base_path: &str) -> Router {
 
 fn api_endpoints(api: &Api) -> Vec<Endpoint> {
     vec![
-        post("/webhooks/{source}", api, webhooks::receive),
-        get("/events", api, events::list),
+        post("/webhooks/{source}", api, webhooks::receive).with_query(),
+        get("/events", api, events::list).with_query(),
         get("/events/{id}", api, events::show),
-        get("/guest-profiles", api, guest_profiles::list),
-        get("/guest-profiles/{id}", api, guest_profiles::show),
+        get("/guest-profiles", api, guest_profiles::list).with_query(),
+        get("/guest-profiles/{id}", api, guest_profiles::show).with_query(),
     ]
 }
 
 fn health_endpoints(api: &Api) -> Vec<Endpoint> {
     vec![
-        get("/health", api, health::alive),
-        get("/health/ready", api, health::ready),
+        get("/health", api, health::alive).with_query(),
+        get("/health/ready", api, health::ready).with_query(),
     ]
 }

@@ -40,26 +40,26 @@ pub fn router(api: &Api) -> Router {
 /// What whoever keeps the process running asks, who knows no base path.
 fn health_table(api: &Api) -> Vec<Endpoint> {
     vec![
-        get("/health", api, health::alive),
-        get("/health/ready", api, health::ready),
+        get("/health", api, health::alive).with_query(),
+        get("/health/ready", api, health::ready).with_query(),
     ]
 }
 
 #[rustfmt::skip]
 fn table(api: &Api) -> Vec<Endpoint> {
     vec![
-        get("/guests", api, guests::list),
+        get("/guests", api, guests::list).with_query(),
         post("/guests", api, guests::create),
         get("/guests/{id}", api, guests::show),
         put("/guests/{id}", api, guests::merge),
         patch("/guests/{id}", api, guests::merge),
         delete("/guests/{id}", api, guests::delete),
-        get("/properties", api, properties::list),
+        get("/properties", api, properties::list).with_query(),
         post("/properties", api, properties::create),
         get("/properties/{id}", api, properties::show),
         put("/properties/{id}", api, properties::merge),
         get("/guests/webhook/status", api, webhook_status::show),
-        get("/reservations", api, reservations::list),
+        get("/reservations", api, reservations::list).with_query(),
         post("/reservations", api, reservations::create),
         get("/reservations/{id}", api, reservations::show),
         put("/reservations/{id}", api, reservations::merge),

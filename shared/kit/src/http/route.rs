@@ -10,6 +10,7 @@ use super::{
     Response, Route,
     body::{BodyLimits, BodyStream, Broken},
     context::RequestContext,
+    list::parse_parameters,
     reply,
     request::{PathParams, Request},
 };
@@ -42,6 +43,7 @@ pub struct Endpoint {
     pub(super) method: Method,
     path: &'static str,
     call: Call,
+    takes_query: bool,
 }
 
 /// A path of literal segments and `{parameters}`.
@@ -133,6 +135,17 @@ impl Endpoint {
             method,
             path: pattern,
             call,
+            takes_query: false,
+        }
+    }
+
+    /// Leaves the query string to the handler. Without it any parameter is unknown, and answered 400 before the
+    /// handler is asked.
+    #[must_use]
+    pub fn with_query(self) -> Self {
+        Self {
+            takes_query: true,
+            ..self
         }
     }
 
@@ -144,7 +157,10 @@ impl Endpoint {
     /// As warp sees it: it passes on whatever does not match, and answers everything that does.
     pub(super) fn into_route(self, pattern: Arc<Pattern>) -> Route {
         let Self {
-            method: wanted, call, ..
+            method: wanted,
+            call,
+            takes_query,
+            ..
         } = self;
         let matched = Arc::clone(&pattern);
         // Method and path are the context's: warp's own path filter panics on a target without a path.
@@ -168,17 +184,21 @@ impl Endpoint {
             .and(warp::query::raw().or(warp::any().map(String::new)).unify())
             .and(chunks())
             .then(
-                move |inbound: Inbound, params, headers: HeaderMap, query, chunks| {
+                move |inbound: Inbound, params, headers: HeaderMap, query: String, chunks| {
                     let matched = MatchedRoute(Arc::clone(&matched));
                     let Inbound { context, limits } = inbound;
-                    let answering = call(Request {
-                        context,
-                        headers,
-                        params,
-                        query,
-                        chunks,
-                        limits,
-                    });
+                    let refused = parse_parameters(&[], &query).err().filter(|_| !takes_query);
+                    let answering = match refused {
+                        Some(problem) => ready(reply::problem(&problem, &context)).boxed(),
+                        None => call(Request {
+                            context,
+                            headers,
+                            params,
+                            query,
+                            chunks,
+                            limits,
+                        }),
+                    };
                     answering.map(move |mut response| {
                         response.extensions_mut().insert(matched);
                         response

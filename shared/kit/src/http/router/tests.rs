@@ -33,7 +33,7 @@ async fn typed((): (), request: Request) -> Result<Response, Problem> {
 
 fn server() -> Server {
     let api = vec![
-        get("/guests/{id}", &(), echo),
+        get("/guests/{id}", &(), echo).with_query(),
         put("/guests/{id}", &(), nothing),
         delete("/guests/{id}", &(), typed),
         post("/guests", &(), refuse),
@@ -84,6 +84,24 @@ async fn a_route_answers_under_its_base_with_decoded_parameters() {
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(ask("GET", "/health", &[]).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_parameter_is_refused_before_a_handler_that_takes_none() {
+    for (method, path) in [
+        ("PUT", "/api/v1/guests/g?dry_run=true"),
+        ("DELETE", "/api/v1/guests/no%20id?x"),
+        ("POST", "/api/v1/guests?a=1"),
+        ("GET", "/api/v1/panic?limit=1"),
+    ] {
+        let answer = ask(method, path, &[]).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body["code"]),
+            (400, &json!("invalid_query")),
+            "{path}"
+        );
+    }
+    assert_eq!(ask("PUT", "/api/v1/guests/g?", &[]).await.status, 204);
 }
 
 #[tokio::test]
