@@ -166,7 +166,7 @@ async fn refuse_key(ctx: &Ctx, key: &str) {
 }
 
 /// Carries one statement out as it stands, outside of the store.
-pub(super) async fn carry_out(ctx: &Ctx, statement: &str) {
+pub(crate) async fn carry_out(ctx: &Ctx, statement: &str) {
     match ctx.engine {
         Engine::Sqlite => {
             let file = rusqlite::Connection::open(ctx.database.file().unwrap()).unwrap();

@@ -8,6 +8,8 @@ mod outages;
 mod starts;
 mod verification;
 
+pub(crate) use batches::carry_out;
+
 use crate::case::{Case, Ctx};
 use contract::{SecretList, UnixMillis, UnixSeconds};
 use crm_receiver::{

@@ -6,6 +6,7 @@ use e2e::engine::Engine;
 use serde_json::json;
 
 use crate::case::{Case, Ctx, cases};
+use crate::ingest::carry_out;
 use crate::told::{Inbox, guest, settle, stay, told};
 
 /// As the projector's own: what a test may rely on.
@@ -174,7 +175,7 @@ async fn what_outlasts_its_deadline_becomes_a_dead_letter_while_others_pass(ctx:
              SET NEW.version = IF(NEW.entity_id = 'slow', NEW.version + SLEEP(2), NEW.version)"
         }
     };
-    inbox.write(move |run| run.push((stall, vec![]))).await;
+    carry_out(&ctx, stall).await;
     let neighbours = ["a", "slow", "b", "c"].map(|id| guest(id, 1, 1, "Ana"));
     inbox.accept(0, &neighbours).await;
     let projector = inbox.projector_within(DEADLINE).await;
