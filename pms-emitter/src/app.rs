@@ -261,6 +261,7 @@ fn dispatcher(
         clock: Arc::clone(&runtime.clock),
         concurrency: delivery.concurrency,
         look_every: delivery.look_every,
+        lease_slack: delivery.lease_slack,
     }))
 }
 

@@ -1,7 +1,7 @@
 //! What the environment and the flags say, as plain values. Nothing else of this service reads either.
 
 use crate::dispatch::Schedule;
-use crate::dispatch::worker::LOOK_EVERY;
+use crate::dispatch::worker::{LEASE_SLACK, LOOK_EVERY};
 use crate::domain::guest_document::{DigestKey, InvalidDigestKey};
 use clap::{Args, Parser, Subcommand, value_parser};
 use contract::{SecretList, UnixMillis};
@@ -61,6 +61,8 @@ pub struct DeliveryConfig {
     pub breaker_open: Duration,
     /// How often the dispatcher looks for what is due without being woken.
     pub look_every: Duration,
+    /// What a claim's lease has beyond `timeout`.
+    pub lease_slack: Duration,
 }
 
 /// What the process is asked to do.
@@ -184,6 +186,7 @@ impl Cli {
                 breaker_failures: delivery.breaker_failures,
                 breaker_open: Duration::from_secs(delivery.breaker_open_seconds),
                 look_every: LOOK_EVERY,
+                lease_slack: LEASE_SLACK,
             },
         })
     }

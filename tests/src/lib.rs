@@ -10,6 +10,7 @@
 
 pub mod bodies;
 pub mod bookings;
+pub mod chaos;
 pub mod client;
 pub mod clock;
 pub mod demo;

@@ -4,8 +4,11 @@
     reason = "a test that cannot read the source fails where it stands"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use e2e::chaos::steps;
 
 /// The longest file, in lines; 300 is the aim.
 const FILE_LINES_MAX: usize = 400;
@@ -167,6 +170,44 @@ fn the_services_do_not_import_each_other() {
     assert_never_below(&["pms-emitter/src/"], &["crm_receiver"]);
     assert_never_below(&["crm-receiver/src/"], &["pms_emitter"]);
     assert_never_below(&["shared/"], &["crm_receiver", "pms_emitter"]);
+}
+
+#[test]
+fn the_features_of_the_tests_are_nobodys_default() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for part in [
+        ".",
+        "shared/contract",
+        "shared/kit",
+        "pms-emitter",
+        "crm-receiver",
+    ] {
+        let manifest = fs::read_to_string(root.join(part).join("Cargo.toml")).unwrap();
+        for feature in ["failpoints", "planted-bugs"] {
+            let declared = format!("{feature} = []");
+            let named = manifest.lines().filter(|line| line.contains(feature));
+            let wrong: Vec<&str> = named
+                .filter(|line| part != "shared/kit" || *line != declared)
+                .collect();
+            assert!(wrong.is_empty(), "{part}/Cargo.toml: {wrong:?}");
+        }
+    }
+}
+
+#[test]
+fn every_failpoint_is_a_step_of_the_chaos_run() {
+    for (service, steps) in [
+        ("pms-emitter/src/", &steps::EMITTER[..]),
+        ("crm-receiver/src/", &steps::RECEIVER[..]),
+    ] {
+        let inside = sources().into_iter().filter(|source| source.is_below(&[service]));
+        let named: BTreeSet<String> = inside
+            .flat_map(|source| source.lines_with(&["failpoint::reached(\""]))
+            .filter_map(|line| line.split('"').nth(1).map(str::to_owned))
+            .collect();
+        let listed: BTreeSet<String> = steps.iter().map(|(step, _)| (*step).to_owned()).collect();
+        assert_eq!(named, listed, "{service}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::ingest::{
 };
 use contract::{EventId, Problem, ProblemCode, UnixMillis};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGTH};
+use kit::failpoint;
 use kit::http::{Request, Response, json_body::require_json, reply};
 use serde_json::json;
 
@@ -84,6 +85,7 @@ async fn take_in(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Ac
     let sender = api.sources.named(request.param("source"));
     let raw = RawDelivery::read(sender, lines, now)?;
     let (body, held) = request.read_body(BODY_LEN_MAX).await?.into_parts();
+    failpoint::reached("delivery.unverified");
     let verified = raw.verify(body)?;
     let arrival = verified.parse().map_err(Problem::validation)?;
     let key = arrival.key.clone();

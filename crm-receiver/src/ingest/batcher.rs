@@ -14,6 +14,7 @@ use super::{
 use contract::{Clock, EventId, RequestId, TypedId};
 use kit::{
     http::body::Reservation,
+    planted::{Bug, is_planted},
     random::{Entropy, Ids},
 };
 use std::{
@@ -118,7 +119,10 @@ impl Batcher {
             }
             let mut flight = match self.0.flights.enter(key.clone(), &arrival.body) {
                 Entered::Lead(leading, mut flight) => {
-                    self.queue(arrival, brought, leading);
+                    let event_id = self.queue(arrival, brought, leading);
+                    if is_planted(Bug::AckBeforeCommit) {
+                        return Ok(Accepted::New(event_id));
+                    }
                     let landed = timeout_at(Instant::now() + ANSWER_WITHIN, flight.landed()).await;
                     return landed.unwrap_or(Err(IngestError::Unavailable));
                 }
@@ -136,10 +140,19 @@ impl Batcher {
     }
 
     /// Puts it into the lane of its key, so that equal keys never meet in two transactions of this process.
-    fn queue(&self, arrival: Arrival, brought: Brought, leading: Leading) {
+    /// Answers the id that it gets if it is new.
+    fn queue(&self, arrival: Arrival, brought: Brought, leading: Leading) -> EventId {
         let lane = lane_of(leading.key(), self.0.lanes.len());
+        let entry = Arc::new(self.entry(arrival, &brought));
+        let event_id = entry.event_id.clone();
+        if is_planted(Bug::CacheAsTruth) {
+            let fingerprint = entry.fingerprint;
+            self.0
+                .seen
+                .committed(leading.key().clone(), event_id.clone(), fingerprint);
+        }
         let waiting = Waiting {
-            entry: Arc::new(self.entry(arrival, &brought)),
+            entry,
             leading,
             since: Instant::now(),
             _held: brought.held,
@@ -149,6 +162,7 @@ impl Batcher {
             Err(TrySendError::Full(waiting)) => waiting.leading.land(Err(IngestError::Overloaded)),
             Err(TrySendError::Closed(waiting)) => waiting.leading.land(Err(IngestError::Unavailable)),
         }
+        event_id
     }
 
     fn entry(&self, arrival: Arrival, brought: &Brought) -> Entry {

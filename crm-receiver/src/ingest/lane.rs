@@ -13,7 +13,10 @@ use super::{
 };
 use crate::store::{Store, Verdict};
 use futures::{StreamExt, stream};
-use kit::db::{DbError, Dialect};
+use kit::{
+    db::{DbError, Dialect},
+    failpoint,
+};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, Semaphore, mpsc},
@@ -162,6 +165,7 @@ impl Committer {
     }
 
     async fn try_commit(&self, part: &[Waiting]) -> Result<Vec<Verdict>, DbError> {
+        failpoint::reached("accept.begin");
         self.store
             .accept_batch(part.iter().map(|waiting| Arc::clone(&waiting.entry)).collect())
             .await
@@ -169,6 +173,7 @@ impl Committer {
 
     /// After the commit: the cache first, so that whoever comes after the key is free finds it there.
     fn settle(&self, part: Vec<Waiting>, verdicts: Vec<Verdict>) {
+        failpoint::reached("accept.committed");
         let mut any_new = false;
         for (waiting, verdict) in part.into_iter().zip(verdicts) {
             let (Accepted::New(event_id) | Accepted::Duplicate(event_id) | Accepted::IdReuse(event_id)) =

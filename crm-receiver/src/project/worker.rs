@@ -7,7 +7,7 @@
 use super::event::Event;
 use crate::store::{Projection, Store};
 use contract::{Clock, EventId, UnixMillis};
-use kit::db::DbError;
+use kit::{db::DbError, failpoint};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::Notify,
@@ -68,7 +68,7 @@ impl Projector {
             }
             failing = step.is_err();
             match step {
-                Ok(Step::Worked(_)) => {}
+                Ok(Step::Worked(_)) => failpoint::reached("project.between"),
                 Ok(Step::Idle) => tokio::select! {
                     () = stop.cancelled() => {}
                     _ = timeout(LOOK_EVERY, accepted) => {}

@@ -16,7 +16,7 @@ use contract::{EventId, SourceId};
 use kit::{
     audit,
     db::{DbError, Row, Tx, placeholders},
-    params,
+    failpoint, params,
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -70,6 +70,7 @@ impl Store {
 async fn accept(tx: &mut Tx, batch: &[Arc<Entry>]) -> Result<Vec<Verdict>, DbError> {
     let mut erased = Erased::among(tx, batch).await?;
     insert_events(tx, batch, &erased).await?;
+    failpoint::reached("accept.inside");
     erased.suppress_overtaken(tx, batch).await?;
     let standings = find_standing(tx, batch).await?;
     let verdicts = decide(batch, &standings)?;

@@ -14,6 +14,7 @@ mod inbox;
 mod inbox_audit;
 mod inbox_rows;
 mod pending;
+mod premature_mark;
 mod profile_rows;
 mod profiles;
 mod projection;

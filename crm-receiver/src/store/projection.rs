@@ -5,7 +5,7 @@
 //! has been overtaken and undoes everything. Until then records, then profiles, are locked in the order of their keys,
 //! so that what is read of them is what stands; what a batch means is worked out by [`crate::project::plan`].
 
-use super::{Store, erasure_rows, event_status, profile_rows, record_rows, timeline_rows};
+use super::{Store, erasure_rows, event_status, premature_mark, profile_rows, record_rows, timeline_rows};
 use crate::{
     profile::{
         GuestKey, Linked, Profile, Record, RecordKey, Role, contents::LinkRule, derive, history::HistoryEntry,
@@ -16,7 +16,11 @@ use crate::{
     },
 };
 use contract::UnixMillis;
-use kit::db::{DbError, Tx};
+use kit::{
+    db::{DbError, Tx},
+    failpoint,
+    planted::{Bug, is_planted},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -39,6 +43,9 @@ impl Store {
     /// # Errors
     /// An outage; or an error of a statement, for which at least one of the events is at fault.
     pub async fn project(&self, events: Arc<[Event]>, now: UnixMillis) -> Result<Projection, DbError> {
+        if is_planted(Bug::MarkBeforeProcessing) {
+            self.mark(Arc::clone(&events)).await?;
+        }
         self.db
             .answering_at_the_end()
             .transaction("project", move |tx| {
@@ -50,6 +57,9 @@ impl Store {
 }
 
 async fn project(tx: &mut Tx, events: &[Event], now: UnixMillis) -> Result<Projection, DbError> {
+    if is_planted(Bug::MarkBeforeProcessing) {
+        premature_mark::set(tx, events, "applied", "accepted").await?;
+    }
     let events = event_status::still_accepted(tx, events).await?;
     if events.is_empty() {
         return Ok(Projection::Overtaken);
@@ -62,6 +72,7 @@ async fn project(tx: &mut Tx, events: &[Event], now: UnixMillis) -> Result<Proje
     erasure_rows::register(tx, &plan.erased, now).await?;
     let erased = erasure_rows::among(tx, guests.iter()).await?;
     write_records(tx, &known, &plan, &erased).await?;
+    failpoint::reached("project.inside");
     if !event_status::settle(tx, &events, &plan, now).await? {
         tx.abandon();
         return Ok(Projection::Overtaken);

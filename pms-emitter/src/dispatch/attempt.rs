@@ -13,6 +13,7 @@ use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use kit::breaker::Permit;
 use kit::egress::{Answered, Egress, EgressError, TargetUrl};
+use kit::failpoint;
 use kit::http::context::TRACEPARENT;
 use kit::random::Entropy;
 use std::sync::Arc;
@@ -97,6 +98,9 @@ impl Sender {
             status: judged.status,
             error: judged.error,
         };
+        if judged.outcome == Outcome::Delivered {
+            failpoint::reached("attempt.answered");
+        }
         let (verdict, news) = self.decide(&judged.outcome, route, &claim);
         log(&claim, &record, &verdict);
         Attempted {

@@ -4,13 +4,14 @@
 //! to be settled stays in hand meanwhile.
 
 use super::attempt::{Route, deferred};
-use super::worker::{Dispatcher, InHand, LEASE_SLACK};
+use super::worker::{Dispatcher, InHand};
 use crate::store::{
     BATCH_MAX, BREAKER_HISTORY_MAX, BreakerChange, ClaimRequest, Claimed, EndpointNews, Settled, Settlement,
     Target,
 };
 use kit::breaker::Change;
 use kit::db::DbError;
+use kit::failpoint;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinError;
@@ -62,7 +63,7 @@ impl Dispatcher {
             endpoint: self.parts.endpoint,
             token: self.parts.ids.new_id("clm"),
             now: self.parts.clock.now(),
-            lease: self.parts.sender.deadline + LEASE_SLACK,
+            lease: self.parts.sender.deadline + self.parts.lease_slack,
             limit: asked,
         };
         (self.look, self.claim_at, self.busy.claiming) = (false, None, true);
@@ -183,6 +184,9 @@ impl Dispatcher {
                     (self.look, self.claim_at) = (true, Some(Instant::now() + UNREADABLE_PAUSE));
                     return;
                 };
+                if !claims.is_empty() {
+                    failpoint::reached("claim.committed");
+                }
                 let route = Arc::new(route);
                 let held = claims.into_iter().map(|claim| InHand {
                     claim,
@@ -202,6 +206,7 @@ impl Dispatcher {
     fn settled(&mut self, batch: &[Settlement], news: EndpointNews, answer: Result<Settled, DbError>) {
         match answer {
             Ok(settled) => {
+                failpoint::reached("settle.committed");
                 self.outage = false;
                 self.holding = self.news != EndpointNews::default();
                 if settled.lost > 0 {

@@ -17,10 +17,11 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-/// What a claim's lease has beyond an attempt's deadline.
+/// What a claim's lease has beyond an attempt's deadline by default.
 pub const LEASE_SLACK: Duration = Duration::from_secs(15);
-/// How long a claim may wait in hand for its attempt, so that the attempt is settled within the lease.
-const IN_HAND_MAX: Duration = Duration::from_secs(10);
+/// How much of that slack a claim may wait in hand for its attempt, so that the attempt is settled within the lease: two
+/// parts in three.
+const IN_HAND_PARTS: (u32, u32) = (2, 3);
 /// How often it looks for what is due without being woken: retries, and what other replicas committed.
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Settlements that wait for the database before attempts stop.
@@ -49,6 +50,8 @@ pub struct DispatcherParts {
     pub concurrency: usize,
     /// How often it looks without being woken.
     pub look_every: Duration,
+    /// What a claim's lease has beyond an attempt's deadline.
+    pub lease_slack: Duration,
 }
 
 /// Delivers what is due to one endpoint.
@@ -175,10 +178,11 @@ impl Dispatcher {
 
     /// A claim that waited too long would outlive its lease in its attempt.
     fn give_back_stale(&mut self, now: Instant) {
+        let in_hand_max = self.parts.lease_slack * IN_HAND_PARTS.0 / IN_HAND_PARTS.1;
         while self
             .ready
             .front()
-            .is_some_and(|first| now.duration_since(first.since) > IN_HAND_MAX)
+            .is_some_and(|first| now.duration_since(first.since) > in_hand_max)
         {
             self.finished
                 .extend(self.ready.pop_front().map(|stale| deferred(stale.claim)));

@@ -7,6 +7,7 @@ use crate::domain::phone::Phone;
 use contract::{EventId, GuestId};
 use futures::future::BoxFuture;
 use kit::db::{DbError, Params, Row, Tx};
+use kit::failpoint;
 use kit::fold::fold_for_search;
 use kit::idempotency::{Answer, Slot};
 use kit::params;
@@ -154,15 +155,17 @@ impl Store {
     where
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<GuestWritten, DbError>> + Send + Sync + 'static,
     {
-        self.db
-            .transaction_or_find(name, write, move |tx| {
-                let event_id = event_id.clone();
-                Box::pin(async move {
-                    let there = outbox::contains(tx, &event_id).await?;
-                    Ok(there.then_some(GuestWritten::Committed))
-                })
+        failpoint::reached("write.begin");
+        let written = self.db.transaction_or_find(name, write, move |tx| {
+            let event_id = event_id.clone();
+            Box::pin(async move {
+                let there = outbox::contains(tx, &event_id).await?;
+                Ok(there.then_some(GuestWritten::Committed))
             })
-            .await
+        });
+        let written = written.await;
+        failpoint::reached("write.committed");
+        written
     }
 }
 

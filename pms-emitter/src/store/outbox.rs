@@ -5,7 +5,7 @@
 
 use contract::{Envelope, EventId, UnixMillis};
 use kit::db::{DbError, Tx};
-use kit::params;
+use kit::{failpoint, params};
 
 /// An event that is about to be committed with its change.
 ///
@@ -53,6 +53,7 @@ pub async fn append(tx: &mut Tx, event: &NewEvent) -> Result<(), DbError> {
         params![event.id.as_str(), envelope.to_bytes()],
     )
     .await?;
+    failpoint::reached("write.inside");
     // A first attempt that is not delayed is due at 0: at once, whatever the clock says by then.
     tx.execute(
         "INSERT INTO deliveries (endpoint_id, event_id, due_at, due_set_at)

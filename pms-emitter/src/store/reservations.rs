@@ -14,6 +14,7 @@ use crate::domain::{change::Change, property::Property, reservation::Reservation
 use contract::{FieldError, ReservationId};
 use kit::{
     db::{DbError, Row, Tx},
+    failpoint,
     idempotency::{Answer, Slot},
     params,
 };
@@ -84,28 +85,30 @@ impl Store {
     pub async fn write_reservation(&self, write: ReservationWrite) -> Result<Written, DbError> {
         let event = write.event.id.clone();
         let write = Arc::new(write);
-        self.db
-            .transaction_or_find(
-                "write_reservation",
-                move |tx| {
-                    let write = Arc::clone(&write);
-                    Box::pin(async move {
-                        let written = commit(tx, &write).await?;
-                        if written != Written::Committed {
-                            tx.abandon();
-                        }
-                        Ok(written)
-                    })
-                },
-                move |tx| {
-                    let event = event.clone();
-                    Box::pin(async move {
-                        let there = outbox::contains(tx, &event).await?;
-                        Ok(there.then_some(Written::Committed))
-                    })
-                },
-            )
-            .await
+        failpoint::reached("write.begin");
+        let written = self.db.transaction_or_find(
+            "write_reservation",
+            move |tx| {
+                let write = Arc::clone(&write);
+                Box::pin(async move {
+                    let written = commit(tx, &write).await?;
+                    if written != Written::Committed {
+                        tx.abandon();
+                    }
+                    Ok(written)
+                })
+            },
+            move |tx| {
+                let event = event.clone();
+                Box::pin(async move {
+                    let there = outbox::contains(tx, &event).await?;
+                    Ok(there.then_some(Written::Committed))
+                })
+            },
+        );
+        let written = written.await;
+        failpoint::reached("write.committed");
+        written
     }
 }
 

@@ -10,7 +10,8 @@ use super::{BATCH_MAX, Store};
 use contract::UnixMillis;
 use kit::audit::{self, AuditEntry};
 use kit::db::{DbError, Tx};
-use kit::params;
+use kit::planted::{Bug, is_planted};
+use kit::{failpoint, params};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -164,6 +165,7 @@ async fn settle(
         }
     }
     keep_attempts(tx, endpoint, &ours).await?;
+    failpoint::reached("settle.inside");
     let mut entries: Vec<AuditEntry> = ours
         .iter()
         .filter_map(|settlement| entry(settlement, endpoint, now))
@@ -209,9 +211,7 @@ async fn settle_together<'b>(
     }
     for ((done, owner, epoch, status), ids) in claims {
         let (places, ids_listed) = listed(&ids);
-        let fence = format!(
-            "WHERE endpoint_id = ? AND owner = ? AND epoch = ? AND status = 'pending' AND event_id IN {places}"
-        );
+        let fence = format!("WHERE endpoint_id = ? AND {} AND event_id IN {places}", fence());
         let (change, mut values) = if done {
             let change = "status = 'delivered', attempts = attempts + 1, last_status = ?, last_error = NULL,
                  settled_at = ?";
@@ -255,11 +255,15 @@ async fn settle_one(
         Verdict::Dead(why) => Some(why.clone()),
         _ => attempt.and_then(|attempt| attempt.error.clone()),
     };
+    let sql = format!(
+        "UPDATE deliveries SET status = ?, owner = ?, lease_until = 0, due_at = ?, due_set_at = ?, attempts = attempts + ?,
+             attempts_before = attempts_before + ?, last_status = ?, last_error = ?, settled_at = ?
+         WHERE endpoint_id = ? AND event_id = ? AND {}",
+        fence()
+    );
     let matched = tx
         .execute(
-            "UPDATE deliveries SET status = ?, owner = ?, lease_until = 0, due_at = ?, due_set_at = ?, attempts = attempts + ?,
-                 attempts_before = attempts_before + ?, last_status = ?, last_error = ?, settled_at = ?
-             WHERE endpoint_id = ? AND event_id = ? AND owner = ? AND epoch = ? AND status = 'pending'",
+            &sql,
             params![
                 status,
                 owner_after,
@@ -278,4 +282,12 @@ async fn settle_one(
         )
         .await?;
     Ok(matched == 1)
+}
+
+/// Whose a delivery must be for anything to be written about it: the owner, the epoch.
+fn fence() -> &'static str {
+    if is_planted(Bug::MissingFence) {
+        return "(owner = ? OR epoch = ? OR 1 = 1)";
+    }
+    "owner = ? AND epoch = ? AND status = 'pending'"
 }

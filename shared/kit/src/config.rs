@@ -7,6 +7,8 @@
 
 mod args;
 mod dotenv;
+#[cfg(all(feature = "failpoints", feature = "planted-bugs"))]
+mod faults;
 mod units;
 
 pub use args::{DatabaseArgs, HttpArgs, LogArgs, LogFormat};
@@ -63,6 +65,10 @@ pub fn parse_or_exit<C: Parser>(defaults: Defaults) -> C {
         Ok(variables) => variables,
         Err(error) => error.exit(),
     };
+    #[cfg(all(feature = "failpoints", feature = "planted-bugs"))]
+    if let Err(error) = faults::arm() {
+        error.exit();
+    }
     match parse_from(defaults, &variables, std::env::args_os()) {
         Ok(config) => config,
         Err(Stop::Show(error)) => error.exit(),

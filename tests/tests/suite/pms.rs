@@ -238,6 +238,7 @@ fn config(ctx: &Ctx) -> Config {
             breaker_failures: 5,
             breaker_open: std::time::Duration::from_secs(1),
             look_every: pms_emitter::dispatch::worker::LOOK_EVERY,
+            lease_slack: pms_emitter::dispatch::worker::LEASE_SLACK,
         },
     }
 }

@@ -14,7 +14,7 @@ use kit::db::{DatabaseUrl, DbError, Row, Tx, params};
 use kit::lifecycle::{Ended, Lifecycle};
 use kit::random::SeededEntropy;
 use pms_emitter::config::{Config, DeliveryConfig, EndpointConfig};
-use pms_emitter::dispatch::worker::LOOK_EVERY;
+use pms_emitter::dispatch::worker::{LEASE_SLACK, LOOK_EVERY};
 use pms_emitter::store::outbox;
 use pms_emitter::store::{EndpointStatus, NewEvent, Store};
 use pms_emitter::{App, Runtime};
@@ -262,6 +262,7 @@ fn config(ctx: &Ctx, setup: &Setup, double: &ReceiverDouble) -> Config {
             breaker_failures: setup.breaker_failures,
             breaker_open: setup.breaker_open,
             look_every: setup.look_every,
+            lease_slack: LEASE_SLACK,
         },
         document_digest_key: Some("a key for no document".parse().unwrap()),
         data_folder: PathBuf::new(),

@@ -1,0 +1,30 @@
+//! What a process of the tests is told to do wrong. Only the test-only features read it.
+
+use super::ConfigError;
+use crate::{failpoint, planted};
+
+/// Arms the failpoint of `FAILPOINT` and plants the bug of `PLANTED_BUG`.
+///
+/// # Errors
+/// When one of them is not understood.
+pub(super) fn arm() -> Result<(), ConfigError> {
+    if let Some(text) = variable("FAILPOINT") {
+        let armed = text.parse();
+        failpoint::arm(armed.map_err(|error: failpoint::InvalidFailpoint| {
+            ConfigError::new("FAILPOINT", error.to_string())
+        })?);
+    }
+    if let Some(name) = variable("PLANTED_BUG") {
+        let unknown = || ConfigError::new("PLANTED_BUG", "no such bug");
+        planted::plant(planted::Bug::named(&name).ok_or_else(unknown)?);
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the config module reads the environment"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,119 @@
+//! Named steps at which a test has this process die, or stand still, as a power cut or a paused machine would have it.
+//!
+//! A service names a step by calling [`reached`]. That is nothing without the feature `failpoints`, which no crate turns
+//! on by default; with it, a process that was started with `FAILPOINT=step:passage` aborts at that passage of that
+//! step, without unwinding, flushing or answering anything, and with `FAILPOINT=step:passage:stop` it stops there until
+//! somebody continues it.
+
+#[cfg(feature = "failpoints")]
+pub use armed::{Failpoint, InvalidFailpoint, arm};
+
+/// The process has come to this step.
+#[cfg(not(feature = "failpoints"))]
+pub const fn reached(_step: &str) {}
+
+/// The process has come to this step, which is its last if it was armed with it.
+#[cfg(feature = "failpoints")]
+pub fn reached(step: &str) {
+    armed::reached(step);
+}
+
+#[cfg(feature = "failpoints")]
+mod armed {
+    use rustix::process::{Signal, getpid, kill_process};
+    use std::str::FromStr;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static ARMED: OnceLock<(Failpoint, AtomicU64)> = OnceLock::new();
+
+    /// What happens at which passage of which step.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Failpoint {
+        step: String,
+        /// From 1.
+        passage: u64,
+        stops: bool,
+    }
+
+    /// Not `step:passage` or `step:passage:stop`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+    #[error("it must be step:passage or step:passage:stop")]
+    pub struct InvalidFailpoint;
+
+    impl FromStr for Failpoint {
+        type Err = InvalidFailpoint;
+
+        fn from_str(text: &str) -> Result<Self, InvalidFailpoint> {
+            let parts: Vec<&str> = text.split(':').collect();
+            let (step, passage, stops) = match parts.as_slice() {
+                [step, passage] => (*step, *passage, false),
+                [step, passage, "stop"] => (*step, *passage, true),
+                _ => return Err(InvalidFailpoint),
+            };
+            let passage = passage.parse().map_err(|_| InvalidFailpoint)?;
+            if step.is_empty() || passage == 0 {
+                return Err(InvalidFailpoint);
+            }
+            Ok(Self {
+                step: step.to_owned(),
+                passage,
+                stops,
+            })
+        }
+    }
+
+    /// Arms this process. The first call counts.
+    pub fn arm(failpoint: Failpoint) {
+        let _ = ARMED.set((failpoint, AtomicU64::new(0)));
+    }
+
+    pub(super) fn reached(step: &str) {
+        let Some((failpoint, passages)) = ARMED.get() else {
+            return;
+        };
+        if failpoint.step != step || passages.fetch_add(1, Ordering::SeqCst) + 1 != failpoint.passage {
+            return;
+        }
+        if failpoint.stops {
+            kill_process(getpid(), Signal::STOP).expect("a process may stop itself");
+        } else {
+            std::process::abort();
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn reads_a_step_its_passage_and_what_happens_there() {
+            let failpoint = |step: &str, passage, stops| {
+                Ok(Failpoint {
+                    step: step.to_owned(),
+                    passage,
+                    stops,
+                })
+            };
+            assert_eq!(
+                "claim.committed:3".parse(),
+                failpoint("claim.committed", 3, false)
+            );
+            assert_eq!(
+                "claim.committed:1:stop".parse(),
+                failpoint("claim.committed", 1, true)
+            );
+            for wrong in [
+                "",
+                "claim",
+                "claim:",
+                "claim:0",
+                ":1",
+                "claim:1:wait",
+                "claim:1:stop:2",
+            ] {
+                assert_eq!(wrong.parse::<Failpoint>(), Err(InvalidFailpoint), "{wrong:?}");
+            }
+        }
+    }
+}

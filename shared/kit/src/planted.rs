@@ -1,0 +1,65 @@
+//! Mistakes that are made on purpose, one at a time, to see that whoever checks the books finds them.
+//!
+//! Without the feature `planted-bugs`, which no crate turns on by default, nothing is ever planted, and the compiler
+//! drops the wrong ways; with it, a process that was started with `PLANTED_BUG=name` goes the wrong way where the
+//! service asks [`is_planted`].
+
+/// The classical mistakes of a system that delivers once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// The answer is given before the commit that it speaks of.
+    AckBeforeCommit,
+    /// A result is written whoever holds the claim by now.
+    MissingFence,
+    /// A cache that is filled before the commit decides what was seen.
+    CacheAsTruth,
+    /// Something is marked as done in a commit of its own, and then done.
+    MarkBeforeProcessing,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::AckBeforeCommit,
+        Self::MissingFence,
+        Self::CacheAsTruth,
+        Self::MarkBeforeProcessing,
+    ];
+
+    /// As the environment names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AckBeforeCommit => "ack-before-commit",
+            Self::MissingFence => "missing-fence",
+            Self::CacheAsTruth => "cache-as-truth",
+            Self::MarkBeforeProcessing => "mark-before-processing",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|bug| bug.name() == name)
+    }
+}
+
+/// Whether this process makes that mistake.
+#[cfg(not(feature = "planted-bugs"))]
+#[inline]
+pub const fn is_planted(_bug: Bug) -> bool {
+    false
+}
+
+/// Whether this process makes that mistake.
+#[cfg(feature = "planted-bugs")]
+pub fn is_planted(bug: Bug) -> bool {
+    PLANTED.get() == Some(&bug)
+}
+
+/// Has this process make that mistake. The first call counts.
+#[cfg(feature = "planted-bugs")]
+pub fn plant(bug: Bug) {
+    let _ = PLANTED.set(bug);
+}
+
+#[cfg(feature = "planted-bugs")]
+static PLANTED: std::sync::OnceLock<Bug> = std::sync::OnceLock::new();
