@@ -1,7 +1,8 @@
 //! A TCP proxy between a program and its server, which fails on command.
 //!
-//! It forwards bytes, or loses them, or cuts every connection, or cuts the one that sends a COMMIT: before the server
-//! sees it, or after the server has answered it, so that the client cannot know.
+//! It forwards bytes, or loses them, both ways or one way, or cuts every connection, or cuts one after so many bytes, or
+//! the one that sends a COMMIT: before the server sees it, or after the server has answered it, so that the client
+//! cannot know.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +25,12 @@ pub enum Mode {
     Forward,
     /// They vanish, both ways, while the connections stay open. A connection that lost bytes stays lost.
     BlackHole,
+    /// Requests pass, their answers vanish, while the connections stay open, and stay lost.
+    LoseAnswers,
+    /// So many bytes more reach the server, then their connection is cut; then as `Forward`.
+    CutRequestAfter(usize),
+    /// So many bytes more reach the client, then their connection is cut; then as `Forward`.
+    CutAnswerAfter(usize),
     /// The next COMMIT never reaches the server, and its connection is cut; then as `Forward`.
     CutBeforeCommit,
     /// The server carries the next COMMIT out, its answer is lost, and the connection is cut; then as `Forward`.
@@ -96,9 +103,26 @@ impl FaultProxy {
         self.state.mode.send_replace(mode);
     }
 
+    /// What happens now: a fault that is met once is over when this says `Forward`.
+    pub fn mode(&self) -> Mode {
+        *self.state.mode.borrow()
+    }
+
     /// Cuts every open connection.
     pub fn cut_now(&self) {
         self.state.generation.send_modify(|generation| *generation += 1);
+    }
+}
+
+impl State {
+    /// Takes these bytes off what may still pass: the last of them when the cut is here, None when all of them pass.
+    fn spend<'b>(&self, left: usize, bytes: &'b [u8], again: fn(usize) -> Mode) -> Option<&'b [u8]> {
+        let (mode, last) = match left.checked_sub(bytes.len()) {
+            Some(left) => (again(left), None),
+            None => (Mode::Forward, Some(&bytes[..left])),
+        };
+        self.mode.send_replace(mode);
+        last
     }
 }
 
@@ -157,6 +181,13 @@ async fn requests(
             }
             losing.send_replace(true);
         }
+        if let Mode::CutRequestAfter(left) = mode
+            && let Some(last) = state.spend(left, bytes, Mode::CutRequestAfter)
+        {
+            // Whether they arrive no longer matters to anyone.
+            drop(to.write_all(last).await);
+            return;
+        }
         if to.write_all(bytes).await.is_err() {
             return;
         }
@@ -174,8 +205,19 @@ async fn answers(
         if *losing.borrow() {
             return;
         }
-        lost |= *state.mode.borrow() == Mode::BlackHole;
-        if !lost && to.write_all(&buffer[..read]).await.is_err() {
+        let bytes = &buffer[..read];
+        let mode = *state.mode.borrow();
+        lost |= matches!(mode, Mode::BlackHole | Mode::LoseAnswers);
+        if lost {
+            continue;
+        }
+        if let Mode::CutAnswerAfter(left) = mode
+            && let Some(last) = state.spend(left, bytes, Mode::CutAnswerAfter)
+        {
+            drop(to.write_all(last).await);
+            return;
+        }
+        if to.write_all(bytes).await.is_err() {
             return;
         }
     }

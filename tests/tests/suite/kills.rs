@@ -16,7 +16,7 @@ use crate::bookings::Weeks;
 use crate::case::{Case, Ctx, cases};
 
 pub fn cases() -> Vec<Case> {
-    cases![both_killed_in_mid_load_lose_and_double_nothing]
+    cases![f1_f3_f4_f6_f7_both_killed_in_mid_load_lose_and_double_nothing]
 }
 
 /// A claim of a killed emitter is taken over after this and 15 s, so an attempt may not take long here.
@@ -93,7 +93,7 @@ fn with_port(variables: &[(&'static str, String)], port: u16) -> Vec<(&'static s
     variables
 }
 
-async fn both_killed_in_mid_load_lose_and_double_nothing(ctx: Ctx) {
+async fn f1_f3_f4_f6_f7_both_killed_in_mid_load_lose_and_double_nothing(ctx: Ctx) {
     let other = ctx.servers.fresh(ctx.engine, "kills_receiver").await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let secret = fresh_secret();

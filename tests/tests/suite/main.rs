@@ -12,6 +12,7 @@ mod bookings;
 mod case;
 mod db;
 mod dispatch;
+mod faults;
 mod guest_lists;
 mod guest_profiles;
 mod guest_requests;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         body_budget::cases(),
         db::cases(),
         dispatch::cases(),
+        faults::cases(),
         guests::cases(),
         idempotency::cases(),
         projection::cases(),

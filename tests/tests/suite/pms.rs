@@ -10,11 +10,12 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use kit::config::{ByteSize, HttpArgs};
-use kit::db::{Db, params};
+use kit::db::{DatabaseUrl, Db, params};
 use kit::lifecycle::{Ended, Lifecycle};
 use kit::random::SystemEntropy;
 use pms_emitter::config::{Config, DeliveryConfig, EndpointConfig};
 use pms_emitter::dispatch::Schedule;
+use pms_emitter::store::Store;
 use pms_emitter::{App, Runtime};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -31,6 +32,8 @@ pub struct Pms {
     pub clock: Arc<HandClock>,
     /// Connections of the case's own.
     pub db: Db,
+    /// The emitter's own.
+    pub store: Store,
     origin: String,
     client: Client<HttpConnector, Full<Bytes>>,
     lifecycle: Lifecycle,
@@ -91,22 +94,33 @@ impl Pms {
 
     /// As [`Pms::start_at`], delivering to an endpoint.
     pub async fn start_with(ctx: &Ctx, now: UnixMillis, endpoint: Option<EndpointConfig>) -> Self {
+        let config = Config {
+            endpoint,
+            ..config(ctx.url())
+        };
+        Self::start_as(ctx, now, config).await
+    }
+
+    /// As [`Pms::start`], on another way to the case's database, or another database altogether.
+    pub async fn start_through(ctx: &Ctx, database: DatabaseUrl) -> Self {
+        Self::start_as(ctx, BEGIN, config(database)).await
+    }
+
+    async fn start_as(ctx: &Ctx, now: UnixMillis, config: Config) -> Self {
         let clock = Arc::new(HandClock::at(now));
         let runtime = Runtime {
             clock: clock.clone(),
             entropy: Arc::new(SystemEntropy),
         };
-        let config = Config {
-            endpoint,
-            ..config(ctx)
-        };
         let app = App::build(config, runtime).await.expect("the emitter starts");
+        let store = app.store().clone();
         let origin = format!("http://{}", app.address());
         let lifecycle = Lifecycle::new();
         let task = tokio::spawn(app.run_until_stopped(lifecycle.clone()));
         Self {
             clock,
             db: ctx.open().await,
+            store,
             origin,
             client: Client::builder(TokioExecutor::new()).build_http(),
             lifecycle,
@@ -217,8 +231,7 @@ impl Pms {
     }
 }
 
-fn config(ctx: &Ctx) -> Config {
-    let database = ctx.url();
+fn config(database: DatabaseUrl) -> Config {
     Config {
         http: HttpArgs {
             app_host: "127.0.0.1".to_owned(),

@@ -30,7 +30,7 @@ pub fn cases() -> Vec<Case> {
         writes_at_once_all_land_one_after_the_other,
         a_decision_of_yesterday_is_not_committed_today,
         a_state_that_was_overtaken_is_not_written,
-        a_client_that_hangs_up_leaves_a_whole_write_or_none,
+        f52_a_client_that_hangs_up_leaves_a_whole_write_or_none,
     ]
 }
 
@@ -206,7 +206,7 @@ impl Hold {
     }
 }
 
-async fn a_client_that_hangs_up_leaves_a_whole_write_or_none(ctx: Ctx) {
+async fn f52_a_client_that_hangs_up_leaves_a_whole_write_or_none(ctx: Ctx) {
     let double = ReceiverDouble::start().await.unwrap();
     let endpoint = EndpointConfig {
         url: double.url().parse().unwrap(),

@@ -13,13 +13,13 @@ use crate::case::{Case, Ctx, cases};
 
 pub fn cases() -> Vec<Case> {
     cases![only Engine::Mysql;
-        a_commit_whose_answer_is_lost_is_looked_up,
-        a_commit_that_never_arrived_runs_again,
-        a_commit_that_nobody_looks_up_is_unknown,
-        a_failed_look_up_stays_unknown,
+        f11_a_commit_whose_answer_is_lost_is_looked_up,
+        f11_a_commit_that_never_arrived_runs_again,
+        f11_a_commit_that_nobody_looks_up_is_unknown,
+        f11_a_failed_look_up_stays_unknown,
         cut_connections_are_replaced_unseen,
-        a_silent_server_does_not_starve_the_pool,
-        a_killed_server_is_told_at_once_and_heals_when_it_is_back,
+        f12_a_silent_server_does_not_starve_the_pool,
+        f10_a_killed_server_is_told_at_once_and_heals_when_it_is_back,
     ]
 }
 
@@ -55,7 +55,7 @@ async fn add_or_find(db: &Db, id: &'static str) -> Result<&'static str, DbError>
     run.await
 }
 
-async fn a_commit_whose_answer_is_lost_is_looked_up(ctx: Ctx) {
+async fn f11_a_commit_whose_answer_is_lost_is_looked_up(ctx: Ctx) {
     let (proxy, db) = behind_a_proxy(&ctx, DbSettings::default()).await;
     proxy.set(Mode::CutAfterCommit);
     assert_eq!(add_or_find(&db, "a").await, Ok("found"));
@@ -63,7 +63,7 @@ async fn a_commit_whose_answer_is_lost_is_looked_up(ctx: Ctx) {
     assert_eq!(notes(&db).await, ["a"]);
 }
 
-async fn a_commit_that_never_arrived_runs_again(ctx: Ctx) {
+async fn f11_a_commit_that_never_arrived_runs_again(ctx: Ctx) {
     let (proxy, db) = behind_a_proxy(&ctx, DbSettings::default()).await;
     proxy.set(Mode::CutBeforeCommit);
     assert_eq!(add_or_find(&db, "a").await, Ok("added"));
@@ -71,7 +71,7 @@ async fn a_commit_that_never_arrived_runs_again(ctx: Ctx) {
     assert_eq!(notes(&db).await, ["a"]);
 }
 
-async fn a_commit_that_nobody_looks_up_is_unknown(ctx: Ctx) {
+async fn f11_a_commit_that_nobody_looks_up_is_unknown(ctx: Ctx) {
     let (proxy, db) = behind_a_proxy(&ctx, DbSettings::default()).await;
     proxy.set(Mode::CutAfterCommit);
     assert_eq!(add_note(&db, "a").await, Err(DbError::CommitUnknown));
@@ -80,7 +80,7 @@ async fn a_commit_that_nobody_looks_up_is_unknown(ctx: Ctx) {
     assert_eq!(notes(&db).await, ["a"]);
 }
 
-async fn a_failed_look_up_stays_unknown(ctx: Ctx) {
+async fn f11_a_failed_look_up_stays_unknown(ctx: Ctx) {
     let (proxy, db) = behind_a_proxy(&ctx, DbSettings::default()).await;
     proxy.set(Mode::CutAfterCommit);
     let run = db.transaction_or_find(
@@ -102,7 +102,7 @@ async fn cut_connections_are_replaced_unseen(ctx: Ctx) {
     assert!(db.counts().reruns.load(Ordering::Relaxed) >= 1);
 }
 
-async fn a_silent_server_does_not_starve_the_pool(ctx: Ctx) {
+async fn f12_a_silent_server_does_not_starve_the_pool(ctx: Ctx) {
     let settings = DbSettings {
         connections: 1,
         connect_within: Duration::from_secs(1),
@@ -130,7 +130,7 @@ async fn a_silent_server_does_not_starve_the_pool(ctx: Ctx) {
     assert!(notes(&db).await.contains(&"b".to_owned()));
 }
 
-async fn a_killed_server_is_told_at_once_and_heals_when_it_is_back(ctx: Ctx) {
+async fn f10_a_killed_server_is_told_at_once_and_heals_when_it_is_back(ctx: Ctx) {
     let Some(mut server) = ctx.servers.own_server().expect("the server starts") else {
         eprintln!("skipped: a given server is not killed");
         return;

@@ -14,7 +14,7 @@ use crate::case::{Case, Ctx, cases};
 pub fn cases() -> Vec<Case> {
     let mut cases = cases![writers_in_opposite_order_all_take_effect_once];
     cases.extend(
-        cases![only Engine::Mysql; a_deadlock_victim_runs_again_whole, a_lock_wait_is_surfaced_on_request],
+        cases![only Engine::Mysql; f13_a_deadlock_victim_runs_again_whole, f13_a_lock_wait_is_surfaced_on_request],
     );
     cases
 }
@@ -64,7 +64,7 @@ async fn writers_in_opposite_order_all_take_effect_once(ctx: Ctx) {
     assert_eq!(counters(&db).await, [WRITERS as i64; 2]);
 }
 
-async fn a_deadlock_victim_runs_again_whole(ctx: Ctx) {
+async fn f13_a_deadlock_victim_runs_again_whole(ctx: Ctx) {
     let db = ctx.open().await;
     make_counters(&db).await;
     let (barrier, runs) = (Arc::new(Barrier::new(2)), Arc::new(AtomicU32::new(0)));
@@ -91,7 +91,7 @@ async fn a_deadlock_victim_runs_again_whole(ctx: Ctx) {
     assert_eq!(db.counts().reruns.load(Ordering::Relaxed), 1);
 }
 
-async fn a_lock_wait_is_surfaced_on_request(ctx: Ctx) {
+async fn f13_a_lock_wait_is_surfaced_on_request(ctx: Ctx) {
     let db = ctx.open().await;
     make_counters(&db).await;
     let (door, keeper) = door();

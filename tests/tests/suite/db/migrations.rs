@@ -10,11 +10,11 @@ use crate::case::{Case, Ctx, cases};
 
 pub fn cases() -> Vec<Case> {
     cases![
-        two_runners_at_once_apply_each_migration_once,
+        f9_two_runners_at_once_apply_each_migration_once,
         a_newer_schema_is_refused,
         a_renamed_migration_is_refused,
-        a_failed_migration_is_resumed_at_its_step,
-        a_step_that_was_done_but_not_recorded_is_passed,
+        f9_a_failed_migration_is_resumed_at_its_step,
+        f9_a_step_that_was_done_but_not_recorded_is_passed,
     ]
 }
 
@@ -43,7 +43,7 @@ async fn run(db: &Db, set: MigrationSet, owner: &str) -> Result<usize, MigrateEr
     migrate(db, &[set], &SystemClock, owner).await
 }
 
-async fn two_runners_at_once_apply_each_migration_once(ctx: Ctx) {
+async fn f9_two_runners_at_once_apply_each_migration_once(ctx: Ctx) {
     let runners = join_all((0..4).map(|_| ctx.open())).await;
     let owners = ["r0", "r1", "r2", "r3"];
     let applied = join_all(runners.iter().zip(owners).map(|(db, owner)| run(db, BOTH, owner))).await;
@@ -88,7 +88,7 @@ async fn a_renamed_migration_is_refused(ctx: Ctx) {
     );
 }
 
-async fn a_failed_migration_is_resumed_at_its_step(ctx: Ctx) {
+async fn f9_a_failed_migration_is_resumed_at_its_step(ctx: Ctx) {
     static BROKEN: MigrationSet = MigrationSet {
         scope: "suite",
         migrations: &[
@@ -115,7 +115,7 @@ async fn a_failed_migration_is_resumed_at_its_step(ctx: Ctx) {
     assert_eq!(notes(&db).await, ["a", "b"]);
 }
 
-async fn a_step_that_was_done_but_not_recorded_is_passed(ctx: Ctx) {
+async fn f9_a_step_that_was_done_but_not_recorded_is_passed(ctx: Ctx) {
     let db = ctx.open().await;
     let none = MigrationSet {
         scope: "suite",

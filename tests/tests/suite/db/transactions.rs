@@ -13,7 +13,7 @@ pub fn cases() -> Vec<Case> {
         a_duplicate_is_told_and_the_transaction_goes_on,
         a_read_refuses_to_write,
         a_panic_rolls_back_and_harms_no_neighbour,
-        a_read_only_database_is_told,
+        f14_a_read_only_database_is_told,
     ]
 }
 
@@ -94,7 +94,7 @@ async fn a_panic_rolls_back_and_harms_no_neighbour(ctx: Ctx) {
     assert_eq!(notes(&db).await, ["b"]);
 }
 
-async fn a_read_only_database_is_told(ctx: Ctx) {
+async fn f14_a_read_only_database_is_told(ctx: Ctx) {
     let settings = DbSettings {
         connections: 1,
         exclusive: false,

@@ -7,12 +7,12 @@ use crate::case::{Case, Ctx, cases};
 
 pub fn cases() -> Vec<Case> {
     cases![
-        opens_lets_one_probe_out_closes_and_ramps_up,
+        f36_opens_lets_one_probe_out_closes_and_ramps_up,
         what_could_not_be_written_of_it_is_written_later,
     ]
 }
 
-async fn opens_lets_one_probe_out_closes_and_ramps_up(ctx: Ctx) {
+async fn f36_opens_lets_one_probe_out_closes_and_ramps_up(ctx: Ctx) {
     const EVENTS: u32 = 60;
     let schedule = "0s,0s,0s,0s,0s,0s,0s,0s,0s,0s,0s,0s,0s,0s,0s,0s,0s,0s,0s,0s";
     let rig = Rig::start(

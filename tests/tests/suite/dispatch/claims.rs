@@ -17,12 +17,12 @@ const LEASE: Duration = Duration::from_secs(30);
 
 pub fn cases() -> Vec<Case> {
     cases![
-        what_a_dead_dispatcher_held_is_taken_over_after_its_lease,
-        a_late_settlement_of_an_old_owner_changes_nothing,
+        f2_what_a_dead_dispatcher_held_is_taken_over_after_its_lease,
+        f40_a_late_settlement_of_an_old_owner_changes_nothing,
         two_claims_share_nothing,
         retries_and_first_attempts_do_not_starve_each_other,
-        a_clock_set_back_holds_nothing_up,
-        a_clock_set_back_by_minutes_ends_waits_and_pauses,
+        f43_a_clock_set_back_holds_nothing_up,
+        f43_a_clock_set_back_by_minutes_ends_waits_and_pauses,
     ]
 }
 
@@ -63,7 +63,7 @@ async fn waiting(ctx: &Ctx, events: u32) -> Rig {
     rig
 }
 
-async fn what_a_dead_dispatcher_held_is_taken_over_after_its_lease(ctx: Ctx) {
+async fn f2_what_a_dead_dispatcher_held_is_taken_over_after_its_lease(ctx: Ctx) {
     let rig = waiting(&ctx, 1).await;
     assert_eq!(claim(&rig.store, "dead", BEGIN, 10).await.len(), 1);
     let (double, clock) = rig.stop().await;
@@ -79,7 +79,7 @@ async fn what_a_dead_dispatcher_held_is_taken_over_after_its_lease(ctx: Ctx) {
     rig.stop().await;
 }
 
-async fn a_late_settlement_of_an_old_owner_changes_nothing(ctx: Ctx) {
+async fn f40_a_late_settlement_of_an_old_owner_changes_nothing(ctx: Ctx) {
     let rig = waiting(&ctx, 3).await;
     let old = claim(&rig.store, "old", BEGIN, 10).await;
     assert_eq!(old.len(), 3);
@@ -224,7 +224,7 @@ async fn retries_and_first_attempts_do_not_starve_each_other(ctx: Ctx) {
     rig.stop().await;
 }
 
-async fn a_clock_set_back_holds_nothing_up(ctx: Ctx) {
+async fn f43_a_clock_set_back_holds_nothing_up(ctx: Ctx) {
     let rig = waiting(&ctx, 2).await;
     let held = claim(&rig.store, "before", BEGIN, 1).await;
     let retried = claim(&rig.store, "retried", BEGIN, 1).await;
@@ -252,7 +252,7 @@ async fn a_clock_set_back_holds_nothing_up(ctx: Ctx) {
     rig.stop().await;
 }
 
-async fn a_clock_set_back_by_minutes_ends_waits_and_pauses(ctx: Ctx) {
+async fn f43_a_clock_set_back_by_minutes_ends_waits_and_pauses(ctx: Ctx) {
     const MINUTE: i64 = 60_000;
     let mut rig = waiting(&ctx, 1).await;
     let mut now = BEGIN;

@@ -10,10 +10,10 @@ use super::rig::{Rig, Setup, event_id};
 use crate::case::{Case, Ctx, cases};
 
 pub fn cases() -> Vec<Case> {
-    cases![only Engine::Mysql; a_settlement_whose_commit_is_lost_or_unknown_is_made_once]
+    cases![only Engine::Mysql; f11_a_settlement_whose_commit_is_lost_or_unknown_is_made_once]
 }
 
-async fn a_settlement_whose_commit_is_lost_or_unknown_is_made_once(ctx: Ctx) {
+async fn f11_a_settlement_whose_commit_is_lost_or_unknown_is_made_once(ctx: Ctx) {
     let (proxy, database) = FaultProxy::before(ctx.database.url()).await.unwrap();
     // It never looks by itself: after the gate the next commit is the settlement's.
     let look_every = Duration::from_secs(3_600);

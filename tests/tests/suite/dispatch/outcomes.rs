@@ -14,10 +14,10 @@ use crate::case::{Case, Ctx, cases};
 pub fn cases() -> Vec<Case> {
     cases![
         is_delivered_once_and_signed_with_every_secret,
-        every_answer_has_its_outcome,
-        retry_after_pauses_the_whole_endpoint,
-        a_410_disables_the_endpoint_and_keeps_its_queue,
-        is_dead_after_its_schedule_and_can_be_retried_by_hand,
+        f27_f28_every_answer_has_its_outcome,
+        f25_retry_after_pauses_the_whole_endpoint,
+        f26_a_410_disables_the_endpoint_and_keeps_its_queue,
+        f24_is_dead_after_its_schedule_and_can_be_retried_by_hand,
     ]
 }
 
@@ -63,7 +63,7 @@ async fn is_delivered_once_and_signed_with_every_secret(ctx: Ctx) {
     assert_eq!(double.received().len(), 2, "nothing is sent twice");
 }
 
-async fn every_answer_has_its_outcome(ctx: Ctx) {
+async fn f27_f28_every_answer_has_its_outcome(ctx: Ctx) {
     const RETRIED: [u16; 14] = [
         301, 302, 304, 401, 403, 404, 408, 409, 425, 429, 500, 502, 503, 504,
     ];
@@ -130,7 +130,7 @@ async fn every_answer_has_its_outcome(ctx: Ctx) {
     rig.stop().await;
 }
 
-async fn retry_after_pauses_the_whole_endpoint(ctx: Ctx) {
+async fn f25_retry_after_pauses_the_whole_endpoint(ctx: Ctx) {
     let rig = Rig::start(&ctx, Setup::default()).await;
     rig.double
         .then([Answer::status(429).with_header("retry-after", "3600")]);
@@ -165,7 +165,7 @@ async fn retry_after_pauses_the_whole_endpoint(ctx: Ctx) {
     rig.stop().await;
 }
 
-async fn a_410_disables_the_endpoint_and_keeps_its_queue(ctx: Ctx) {
+async fn f26_a_410_disables_the_endpoint_and_keeps_its_queue(ctx: Ctx) {
     let rig = Rig::start(&ctx, Setup::default()).await;
     rig.double.then([Answer::status(410)]);
     rig.emit(0..1).await;
@@ -197,7 +197,7 @@ async fn a_410_disables_the_endpoint_and_keeps_its_queue(ctx: Ctx) {
     rig.stop().await;
 }
 
-async fn is_dead_after_its_schedule_and_can_be_retried_by_hand(ctx: Ctx) {
+async fn f24_is_dead_after_its_schedule_and_can_be_retried_by_hand(ctx: Ctx) {
     let rig = Rig::start(&ctx, Setup::default()).await;
     rig.double.otherwise(Answer::status(500).with_body("no room"));
     rig.emit(0..1).await;

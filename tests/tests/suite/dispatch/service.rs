@@ -16,7 +16,7 @@ pub fn cases() -> Vec<Case> {
         is_woken_at_once_by_a_commit,
         a_slow_answer_holds_up_nobody_else,
         without_a_url_events_are_kept_and_delivered_once_there_is_one,
-        a_stop_finishes_what_is_in_flight_and_gives_the_rest_back,
+        f8_a_stop_finishes_what_is_in_flight_and_gives_the_rest_back,
     ]
 }
 
@@ -138,7 +138,7 @@ async fn without_a_url_events_are_kept_and_delivered_once_there_is_one(ctx: Ctx)
     assert_eq!(double.received().len(), received + 1);
 }
 
-async fn a_stop_finishes_what_is_in_flight_and_gives_the_rest_back(ctx: Ctx) {
+async fn f8_a_stop_finishes_what_is_in_flight_and_gives_the_rest_back(ctx: Ctx) {
     let rig = Rig::start(
         &ctx,
         Setup {

@@ -19,7 +19,7 @@ pub fn cases() -> Vec<Case> {
         fifty_at_once_make_one_effect,
         two_replicas_at_once_make_one_effect,
         one_in_flight_is_waited_for_and_then_told_of,
-        a_client_that_hangs_up_leaves_nothing_half_known,
+        f52_a_client_that_hangs_up_leaves_nothing_half_known,
     ]
 }
 
@@ -109,7 +109,7 @@ async fn one_in_flight_is_waited_for_and_then_told_of(ctx: Ctx) {
     assert_eq!(replica.effects().await, 1);
 }
 
-async fn a_client_that_hangs_up_leaves_nothing_half_known(ctx: Ctx) {
+async fn f52_a_client_that_hangs_up_leaves_nothing_half_known(ctx: Ctx) {
     let (replica, barrier) = (Replica::on(&ctx).await, Barrier::default());
     let client = held(&replica, &barrier);
     barrier.reached.notified().await;

@@ -14,11 +14,11 @@ use tokio::time::timeout;
 pub fn cases() -> Vec<Case> {
     let mut all = cases![
         a_repeat_hears_of_the_first,
-        the_answers_do_not_rest_on_the_cache,
-        fifty_copies_at_once_are_one_event,
-        another_body_under_the_same_key_is_refused_and_recorded,
+        f44_the_answers_do_not_rest_on_the_cache,
+        f30_fifty_copies_at_once_are_one_event,
+        f31_another_body_under_the_same_key_is_refused_and_recorded,
         a_reused_id_is_recorded_however_long_its_names_are,
-        two_bodies_racing_for_one_key_leave_one,
+        f31_two_bodies_racing_for_one_key_leave_one,
         keys_that_differ_in_case_alone_are_two,
         what_cannot_be_read_is_refused_with_its_reasons,
         an_invalid_payload_is_refused_or_quarantined,
@@ -26,7 +26,7 @@ pub fn cases() -> Vec<Case> {
         an_erased_guest_leaves_nothing_but_the_key,
     ];
     all.extend(cases![only Engine::Mysql;
-        two_receivers_keep_one_of_fifty_copies,
+        f30_two_receivers_keep_one_of_fifty_copies,
         what_arrives_during_an_erasure_leaves_nothing,
     ]);
     all
@@ -68,7 +68,7 @@ async fn a_repeat_hears_of_the_first(ctx: Ctx) {
     assert_eq!(number(&db, sql, params![]).await, 3);
 }
 
-async fn the_answers_do_not_rest_on_the_cache(ctx: Ctx) {
+async fn f44_the_answers_do_not_rest_on_the_cache(ctx: Ctx) {
     let body = guest_event("evt_1");
     let receiver = Receiver::start(&ctx).await;
     let first = receiver.take("evt_1", &body).await;
@@ -114,7 +114,7 @@ fn assert_one_of(answers: &[Answer]) -> String {
     id_of(first)
 }
 
-async fn fifty_copies_at_once_are_one_event(ctx: Ctx) {
+async fn f30_fifty_copies_at_once_are_one_event(ctx: Ctx) {
     for receiver in [Receiver::start(&ctx).await] {
         let body = guest_event("evt_1");
         let answers = join_all((0..50).map(|_| receiver.take("evt_1", &body))).await;
@@ -133,7 +133,7 @@ async fn fifty_copies_at_once_are_one_event(ctx: Ctx) {
     );
 }
 
-async fn two_receivers_keep_one_of_fifty_copies(ctx: Ctx) {
+async fn f30_two_receivers_keep_one_of_fifty_copies(ctx: Ctx) {
     let (one, other) = (Receiver::start_uncached(&ctx).await, Receiver::start(&ctx).await);
     for round in 0..20 {
         let key = format!("evt_{round}");
@@ -151,7 +151,7 @@ async fn two_receivers_keep_one_of_fifty_copies(ctx: Ctx) {
     );
 }
 
-async fn another_body_under_the_same_key_is_refused_and_recorded(ctx: Ctx) {
+async fn f31_another_body_under_the_same_key_is_refused_and_recorded(ctx: Ctx) {
     let receiver = Receiver::start(&ctx).await;
     let body = guest_event("evt_1");
     let first = receiver.take("evt_1", &body).await;
@@ -195,7 +195,7 @@ async fn a_reused_id_is_recorded_however_long_its_names_are(ctx: Ctx) {
     assert_eq!(audited(&ctx.open().await, "id_reuse").await, 1);
 }
 
-async fn two_bodies_racing_for_one_key_leave_one(ctx: Ctx) {
+async fn f31_two_bodies_racing_for_one_key_leave_one(ctx: Ctx) {
     let receiver = Receiver::start(&ctx).await;
     let bodies = [guest_event_of("evt_1", "Silva"), guest_event_of("evt_1", "Costa")];
     let copies = (0..40).map(|copy| receiver.take("evt_1", &bodies[copy % 2]));

@@ -25,13 +25,13 @@ use tokio_util::sync::CancellationToken;
 pub fn cases() -> Vec<Case> {
     let mut all = cases![
         a_failing_row_fails_alone_among_two_hundred,
-        a_full_queue_refuses_at_once,
+        f34_a_full_queue_refuses_at_once,
         a_batch_is_bounded_by_its_bytes,
-        what_is_queued_is_committed_although_its_caller_left,
+        f52_what_is_queued_is_committed_although_its_caller_left,
         what_a_lane_leaves_behind_is_told,
     ];
     all.extend(cases![only Engine::Mysql;
-        a_locked_key_holds_up_nobody_else,
+        f13_a_locked_key_holds_up_nobody_else,
         many_locked_keys_turn_nobody_else_away,
     ]);
     all
@@ -186,7 +186,7 @@ pub(super) async fn connect(ctx: &Ctx) -> Conn {
         .unwrap()
 }
 
-async fn a_full_queue_refuses_at_once(ctx: Ctx) {
+async fn f34_a_full_queue_refuses_at_once(ctx: Ctx) {
     let lanes = if ctx.engine == Engine::Sqlite { 1 } else { 4 };
     let bench = Bench::on(
         &ctx,
@@ -253,7 +253,7 @@ async fn watch_widths(ctx: &Ctx) {
     carry_out(ctx, &trigger).await;
 }
 
-async fn what_is_queued_is_committed_although_its_caller_left(ctx: Ctx) {
+async fn f52_what_is_queued_is_committed_although_its_caller_left(ctx: Ctx) {
     let bench = Bench::on(&ctx, LIMITS).await;
     let left = bench.accept("evt_1");
     drop(left);
@@ -325,7 +325,7 @@ async fn many_locked_keys_turn_nobody_else_away(ctx: Ctx) {
     neighbour.disconnect().await.unwrap();
 }
 
-async fn a_locked_key_holds_up_nobody_else(ctx: Ctx) {
+async fn f13_a_locked_key_holds_up_nobody_else(ctx: Ctx) {
     let receiver = Receiver::start(&ctx).await;
     let mut neighbour = connect(&ctx).await;
     neighbour.query_drop("BEGIN").await.unwrap();

@@ -45,11 +45,11 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Where the hand-moved clocks begin.
-const NOW: UnixMillis = UnixMillis(1_763_769_600_000);
+pub(crate) const NOW: UnixMillis = UnixMillis(1_763_769_600_000);
 /// The secret of the source `pms`.
-const SECRET: &str = "the-secret-of-these-tests";
+pub(crate) const SECRET: &str = "the-secret-of-these-tests";
 /// The configuration's defaults.
-const LIMITS: IngestLimits = IngestLimits {
+pub(crate) const LIMITS: IngestLimits = IngestLimits {
     batch_rows: 256,
     batch_bytes: 4 << 20,
     queue: 8192,
@@ -57,15 +57,15 @@ const LIMITS: IngestLimits = IngestLimits {
 };
 
 /// A receiver that serves, with a clock that moves by hand.
-struct Receiver {
-    address: SocketAddr,
-    clock: Arc<HandClock>,
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
+    pub(crate) clock: Arc<HandClock>,
     secrets: SecretList,
     lifecycle: Lifecycle,
     task: JoinHandle<Ended>,
 }
 
-fn config(database: DatabaseUrl) -> Config {
+pub(crate) fn config(database: DatabaseUrl) -> Config {
     Config {
         http: HttpArgs {
             app_host: "127.0.0.1".to_owned(),
@@ -82,12 +82,12 @@ fn config(database: DatabaseUrl) -> Config {
 }
 
 impl Receiver {
-    async fn start(ctx: &Ctx) -> Self {
+    pub(crate) async fn start(ctx: &Ctx) -> Self {
         Self::start_with(config(ctx.url())).await
     }
 
     /// Without the cache: every answer is the database's.
-    async fn start_uncached(ctx: &Ctx) -> Self {
+    pub(crate) async fn start_uncached(ctx: &Ctx) -> Self {
         let ingest = IngestLimits {
             seen_entries: 0,
             ..LIMITS
@@ -99,7 +99,7 @@ impl Receiver {
         .await
     }
 
-    async fn start_with(config: Config) -> Self {
+    pub(crate) async fn start_with(config: Config) -> Self {
         let clock = Arc::new(HandClock::at(NOW));
         let secrets = config.secrets.clone();
         let runtime = Runtime {
@@ -119,26 +119,26 @@ impl Receiver {
     }
 
     /// Stops it; it must have finished everything.
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.lifecycle.stop();
         assert_eq!(self.task.await.unwrap(), Ended::Finished);
     }
 
     /// A delivery to `pms` as it should be.
-    fn delivery(&self, id: &str, body: &[u8]) -> Delivery {
+    pub(crate) fn delivery(&self, id: &str, body: &[u8]) -> Delivery {
         Delivery::signed("pms", id, body, &self.secrets, self.seconds())
     }
 
-    async fn send(&self, delivery: &Delivery) -> Answer {
+    pub(crate) async fn send(&self, delivery: &Delivery) -> Answer {
         delivery.send(self.address).await.unwrap()
     }
 
     /// Sends one delivery as it should be.
-    async fn take(&self, id: &str, body: &[u8]) -> Answer {
+    pub(crate) async fn take(&self, id: &str, body: &[u8]) -> Answer {
         self.send(&self.delivery(id, body)).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         let request = Delivery {
             method: "GET".to_owned(),
             path: format!("{BASE_PATH}{path}"),
@@ -149,7 +149,7 @@ impl Receiver {
     }
 
     /// The one event under a key of the sender.
-    async fn event(&self, key: &str) -> Value {
+    pub(crate) async fn event(&self, key: &str) -> Value {
         let list = self.get(&format!("/events?idempotency_key={key}")).await.json();
         assert_eq!(list["data"].as_array().map(Vec::len), Some(1), "{list}");
         let id = list["data"][0]["event_id"].as_str().unwrap();
@@ -163,7 +163,7 @@ impl Receiver {
 }
 
 /// The event of a guest's creation, under a key.
-fn guest_event(key: &str) -> Vec<u8> {
+pub(crate) fn guest_event(key: &str) -> Vec<u8> {
     event(key, "guest.created", &json!({"last_name": "Silva"}))
 }
 
@@ -179,7 +179,7 @@ fn event(key: &str, event_type: &str, payload: &Value) -> Vec<u8> {
 }
 
 /// The one number that a query answers under `n`.
-async fn number(db: &Db, sql: &'static str, params: Params) -> i64 {
+pub(crate) async fn number(db: &Db, sql: &'static str, params: Params) -> i64 {
     let rows = db
         .read("number", move |tx| {
             let params = params.clone();

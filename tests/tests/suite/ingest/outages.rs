@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep};
 pub fn cases() -> Vec<Case> {
     let mut all = cases![a_probe_is_a_write_that_leaves_nothing];
     all.extend(cases![only Engine::Mysql;
-        an_unknown_commit_is_looked_up_not_repeated,
-        a_silent_database_is_not_waited_for,
-        a_database_that_is_gone_is_told_at_once_and_soon_after_its_return,
+        f11_an_unknown_commit_is_looked_up_not_repeated,
+        f12_a_silent_database_is_not_waited_for,
+        f10_a_database_that_is_gone_is_told_at_once_and_soon_after_its_return,
     ]);
     all
 }
@@ -71,7 +71,7 @@ async fn proxy_before(ctx: &Ctx) -> FaultProxy {
     FaultProxy::start(upstream).await.unwrap()
 }
 
-async fn an_unknown_commit_is_looked_up_not_repeated(ctx: Ctx) {
+async fn f11_an_unknown_commit_is_looked_up_not_repeated(ctx: Ctx) {
     let proxy = proxy_before(&ctx).await;
     let receiver = Receiver::start_with(config(proxied(&ctx, &proxy))).await;
     for (key, mode) in [("evt_1", Mode::CutAfterCommit), ("evt_2", Mode::CutBeforeCommit)] {
@@ -102,7 +102,7 @@ async fn an_unknown_commit_is_looked_up_not_repeated(ctx: Ctx) {
     );
 }
 
-async fn a_silent_database_is_not_waited_for(ctx: Ctx) {
+async fn f12_a_silent_database_is_not_waited_for(ctx: Ctx) {
     let proxy = proxy_before(&ctx).await;
     let receiver = Receiver::start_with(config(proxied(&ctx, &proxy))).await;
     proxy.set(Mode::BlackHole);
@@ -148,7 +148,7 @@ async fn until_back(receiver: &Receiver, key: &str) {
     assert_eq!(receiver.take(key, &guest_event(key)).await.status, 200);
 }
 
-async fn a_database_that_is_gone_is_told_at_once_and_soon_after_its_return(ctx: Ctx) {
+async fn f10_a_database_that_is_gone_is_told_at_once_and_soon_after_its_return(ctx: Ctx) {
     let Some(mut server) = ctx.servers.own_server().unwrap() else {
         eprintln!("skipped: a given server is not killed");
         return;

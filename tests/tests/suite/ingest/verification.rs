@@ -11,7 +11,7 @@ use serde_json::Value;
 pub fn cases() -> Vec<Case> {
     cases![
         whatever_is_not_authentic_gets_one_answer_and_is_only_counted,
-        the_clock_may_be_off_by_the_limit_and_no_more,
+        f43_the_clock_may_be_off_by_the_limit_and_no_more,
         one_right_signature_is_enough_at_any_place,
         any_secret_of_the_list_may_have_signed,
         a_disabled_source_is_as_good_as_unknown,
@@ -161,7 +161,7 @@ async fn whatever_is_not_authentic_gets_one_answer_and_is_only_counted(ctx: Ctx)
     }
 }
 
-async fn the_clock_may_be_off_by_the_limit_and_no_more(ctx: Ctx) {
+async fn f43_the_clock_may_be_off_by_the_limit_and_no_more(ctx: Ctx) {
     let receiver = Receiver::start(&ctx).await;
     for (key, off, status) in [
         ("evt_1", -1_800, 202),

@@ -17,16 +17,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(61);
 
 pub fn cases() -> Vec<Case> {
     cases![
-        poison_becomes_a_dead_letter_while_others_pass,
+        f33_poison_becomes_a_dead_letter_while_others_pass,
         a_failing_row_in_the_middle_fails_alone,
         a_try_that_ends_the_process_counts,
-        a_clock_set_back_keeps_nothing_waiting,
-        what_outlasts_its_deadline_becomes_a_dead_letter_while_others_pass,
+        f43_a_clock_set_back_keeps_nothing_waiting,
+        f33_what_outlasts_its_deadline_becomes_a_dead_letter_while_others_pass,
         a_refused_payload_is_refused_again_when_requeued,
     ]
 }
 
-async fn poison_becomes_a_dead_letter_while_others_pass(ctx: Ctx) {
+async fn f33_poison_becomes_a_dead_letter_while_others_pass(ctx: Ctx) {
     let inbox = Inbox::open(&ctx).await;
     let projector = inbox.projector().await;
     inbox
@@ -142,7 +142,7 @@ async fn a_try_that_ends_the_process_counts(ctx: Ctx) {
     assert!(inbox.profile("g").await.is_none());
 }
 
-async fn a_clock_set_back_keeps_nothing_waiting(ctx: Ctx) {
+async fn f43_a_clock_set_back_keeps_nothing_waiting(ctx: Ctx) {
     let inbox = Inbox::open(&ctx).await;
     let projector = inbox.projector().await;
     inbox.accept(0, &[guest("g", 1, 1, "Ana")]).await;
@@ -162,7 +162,7 @@ async fn a_clock_set_back_keeps_nothing_waiting(ctx: Ctx) {
     assert_eq!(inbox.count("FROM inbox WHERE status = 'applied'").await, 2);
 }
 
-async fn what_outlasts_its_deadline_becomes_a_dead_letter_while_others_pass(ctx: Ctx) {
+async fn f33_what_outlasts_its_deadline_becomes_a_dead_letter_while_others_pass(ctx: Ctx) {
     let inbox = Inbox::open(&ctx).await;
     let stall = match ctx.engine {
         Engine::Sqlite => {

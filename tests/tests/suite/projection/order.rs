@@ -10,7 +10,7 @@ use crate::told::{Inbox, START, Told, guest, settle, stay, told};
 
 pub fn cases() -> Vec<Case> {
     cases![
-        any_order_of_arrival_ends_in_the_same_bytes,
+        f32_any_order_of_arrival_ends_in_the_same_bytes,
         projectors_at_once_apply_each_event_once,
         neighbours_at_once_lose_nothing_of_each_other,
     ]
@@ -62,7 +62,7 @@ fn shuffled(events: &[Told], factor: usize) -> Vec<Told> {
     places.into_iter().map(|(_, event)| event.clone()).collect()
 }
 
-async fn any_order_of_arrival_ends_in_the_same_bytes(ctx: Ctx) {
+async fn f32_any_order_of_arrival_ends_in_the_same_bytes(ctx: Ctx) {
     let inbox = Inbox::open(&ctx).await;
     let projector = inbox.projector().await;
     let mut outcomes = BTreeSet::new();

@@ -1,0 +1,50 @@
+//! The faults that must be survived, row by row: a case's name begins with the rows that it proves.
+//!
+//! Here stand the cases that go through a whole service. What concerns one part alone stands with that part's cases,
+//! under its rows' names; `docs/faults.md` lists both, and `architecture.rs` holds it to the names.
+
+mod commits;
+mod outages;
+
+use e2e::server::Server;
+use kit::db::{Db, DbSettings};
+use mysql_async::{Conn, Opts, prelude::Queryable};
+
+use crate::case::{Case, Ctx};
+
+pub fn cases() -> Vec<Case> {
+    [commits::cases(), outages::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// A database server of the case's own after these statements, to be killed or set as the case needs it. None, and said
+/// so, where there is only a given one.
+async fn own_server(ctx: &Ctx, statements: &[&str]) -> Option<Server> {
+    let Some(server) = ctx.servers.own_server().unwrap() else {
+        eprintln!("skipped: a given server is left as it is");
+        return None;
+    };
+    admin(&server, statements).await;
+    Some(server)
+}
+
+/// Carries statements out as the user who may do anything.
+async fn admin(server: &Server, statements: &[&str]) {
+    let opts = Opts::from_url(&server.url("mysql")).unwrap();
+    let mut conn = Conn::new(opts).await.unwrap();
+    for statement in statements {
+        conn.query_drop(*statement).await.unwrap();
+    }
+    conn.disconnect().await.unwrap();
+}
+
+/// A second look at a service's database.
+async fn open(url: &str) -> Db {
+    let settings = DbSettings {
+        exclusive: false,
+        ..DbSettings::default()
+    };
+    Db::open(&url.parse().unwrap(), &settings).await.unwrap()
+}
