@@ -211,6 +211,45 @@ fn every_failpoint_is_a_step_of_the_chaos_run() {
 }
 
 #[test]
+fn every_case_of_a_fault_stands_under_its_row() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut suite = Vec::new();
+    collect(root, &root.join("tests/suite"), &mut suite);
+    let cases: BTreeSet<(String, String)> = suite
+        .iter()
+        .flat_map(|source| {
+            source
+                .text
+                .lines()
+                .filter_map(|line| line.strip_prefix("async fn f"))
+        })
+        .filter(|name| name.starts_with(|first: char| first.is_ascii_digit()))
+        .filter_map(|name| Some(format!("f{}", name.split_once('(')?.0)))
+        .flat_map(|case| rows_of(&case).map(|row| (row, case.clone())).collect::<Vec<_>>())
+        .collect();
+    let page = fs::read_to_string(root.join("../docs/faults.md")).unwrap();
+    let named: BTreeSet<(String, String)> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| F")?.split_once(" |"))
+        .flat_map(|(row, rest)| rest.split('`').map(move |word| (row.to_owned(), word)))
+        .filter_map(|(row, word)| Some((row, word.rsplit_once("::")?.1.to_owned())))
+        .collect();
+    let different: Vec<_> = cases.symmetric_difference(&named).collect();
+    assert!(
+        different.is_empty(),
+        "docs/faults.md and the suite differ: {different:#?}"
+    );
+}
+
+/// The rows that a case's name begins with: 1 and 3 for `f1_f3_a_name`.
+fn rows_of(case: &str) -> impl Iterator<Item = String> {
+    let parts = case.split('_').map_while(|part| part.strip_prefix('f'));
+    parts
+        .take_while(|row| !row.is_empty() && row.bytes().all(|byte| byte.is_ascii_digit()))
+        .map(str::to_owned)
+}
+
+#[test]
 fn files_stay_short_enough_to_be_read() {
     let long: Vec<String> = sources()
         .iter()
