@@ -2,14 +2,16 @@
 
 use crate::config::Config;
 use crate::http::{Api, router};
-use crate::ingest::{self, Lane, Origins, PMS, Sources, counts::Counts, guard::StoreGuard};
-use crate::project::Projector;
+use crate::ingest::{self, Lane, Origins, PMS, Sources, Told, counts::Counts, guard::StoreGuard};
+use crate::meters::{self, IngestMeters, ProjectionMeters};
+use crate::project::{Projector, lag::Lag};
 use crate::store::{MIGRATIONS, Store, StoreError};
 use contract::{Clock, EventId, SourceId};
 use kit::config::ConfigError;
 use kit::db::{DatabaseUrl, Db, DbError, DbSettings, MigrateError, migrate};
 use kit::http::{Server, serve};
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
+use kit::metrics::{Metrics, page::MetricsPage};
 use kit::random::{Entropy, Ids, SystemClock, SystemEntropy};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
@@ -55,6 +57,8 @@ pub struct App {
     lanes: Vec<Lane>,
     projector: Projector,
     counts: Arc<Counts>,
+    /// None without METRICS_ADDR.
+    metrics: Option<MetricsPage>,
 }
 
 impl Runtime {
@@ -127,19 +131,32 @@ impl App {
         };
         let accepted = Arc::new(Notify::new());
         let guard = StoreGuard::new(Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
-        let told = Arc::clone(&accepted);
+        let metrics = Metrics::new(meters::PREFIX, env!("CARGO_PKG_VERSION"));
+        let (lag, meters) = (Lag::default(), IngestMeters::new(&metrics));
+        let told = Told {
+            accepted: Arc::clone(&accepted),
+            lag: lag.clone(),
+            meters: meters.clone(),
+        };
         let (batcher, lanes) = ingest::open(&store, guard.clone(), config.ingest, origins, told);
-        let projector = Projector::new(store.clone(), Arc::clone(&runtime.clock), accepted);
+        meters::expose(&metrics, &batcher, &guard, &lag, &runtime.clock);
+        let projected = ProjectionMeters::new(&metrics);
+        let clock = Arc::clone(&runtime.clock);
+        let projector = Projector::new(store.clone(), clock, accepted, lag, projected);
         let counts = Arc::new(Counts::default());
         let api = Api {
             store: store.clone(),
             batcher,
             sources: Arc::new(sources),
             counts: Arc::clone(&counts),
+            meters,
             clock: Arc::clone(&runtime.clock),
         };
         let router = router(&api, &config.http.app_base_path);
         let server = Server::new(router, runtime.ids(), config.http.body_limits());
+        server.traffic().expose(&metrics);
+        store.db.expose(&metrics);
+        let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
         Ok(Self {
             config,
             listener,
@@ -150,12 +167,18 @@ impl App {
             lanes,
             projector,
             counts,
+            metrics,
         })
     }
 
     /// Where it listens; the real port when it was asked for port 0.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it shows its metrics, if it does.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(MetricsPage::address)
     }
 
     /// The tables, as this service sees them.
@@ -175,6 +198,9 @@ impl App {
             serving.await;
             drop(no_more);
         });
+        if let Some(page) = self.metrics {
+            lifecycle.spawn("metrics", page.serve(lifecycle.clone()));
+        }
         let keeping = self.guard.keep(self.store.clone(), drained.clone());
         lifecycle.spawn("store guard", keeping);
         for lane in self.lanes {

@@ -8,6 +8,7 @@ pub mod app;
 pub mod config;
 pub mod http;
 pub mod ingest;
+pub mod meters;
 pub mod profile;
 pub mod project;
 pub mod store;

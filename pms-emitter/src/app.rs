@@ -6,6 +6,7 @@ use crate::dispatch::attempt::AGENT;
 use crate::dispatch::{BreakerChanges, Dispatcher, DispatcherParts, Sender};
 use crate::domain::guest_document::DigestKey;
 use crate::http::{Api, router};
+use crate::meters::{self, DispatchMeters};
 use crate::store::{BREAKER_HISTORY_MAX, ENV_ENDPOINT, EndpointSettings, MIGRATIONS, Store};
 use contract::{Clock, UnixMillis};
 use kit::breaker::{Breaker, BreakerSettings, OPEN_MAX, OnChange};
@@ -15,6 +16,7 @@ use kit::egress::Egress;
 use kit::http::{Server, serve};
 use kit::idempotency::Idempotency;
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
+use kit::metrics::{Metrics, page::MetricsPage};
 use kit::random::{Entropy, Ids, SystemClock, SystemEntropy};
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
@@ -64,6 +66,8 @@ pub struct App {
     idempotency: Arc<Idempotency>,
     /// None without a URL.
     dispatcher: Option<Dispatcher>,
+    /// None without METRICS_ADDR.
+    metrics: Option<MetricsPage>,
 }
 
 impl Runtime {
@@ -147,10 +151,21 @@ impl App {
             base_path: config.http.app_base_path.as_str().into(),
         };
         let server = Server::new(router(&api), runtime.ids(), config.http.body_limits());
+        let mut metrics = Metrics::new(meters::PREFIX, env!("CARGO_PKG_VERSION"));
+        server.traffic().expose(&metrics);
+        store.db.expose(&metrics);
+        meters::expose_pending(&mut metrics, ENV_ENDPOINT, &store);
         let dispatcher = match &config.endpoint {
-            Some(endpoint) => Some(dispatcher(endpoint, &config.delivery, &store, &runtime)?),
+            Some(endpoint) => Some(dispatcher(
+                endpoint,
+                &config.delivery,
+                &store,
+                &runtime,
+                &metrics,
+            )?),
             None => None,
         };
+        let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
         Ok(Self {
             config,
             listener,
@@ -159,12 +174,18 @@ impl App {
             server,
             idempotency,
             dispatcher,
+            metrics,
         })
     }
 
     /// Where it listens; the real port when it was asked for port 0.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it shows its metrics, if it does.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(MetricsPage::address)
     }
 
     /// The tables, as this service sees them.
@@ -181,6 +202,9 @@ impl App {
             "http",
             serve(self.listener, self.server, settings, lifecycle.clone()),
         );
+        if let Some(page) = self.metrics {
+            lifecycle.spawn("metrics", page.serve(lifecycle.clone()));
+        }
         if let Some(dispatcher) = self.dispatcher {
             lifecycle.spawn("dispatcher", dispatcher.run(lifecycle.clone()));
         }
@@ -231,6 +255,7 @@ fn dispatcher(
     delivery: &DeliveryConfig,
     store: &Store,
     runtime: &Runtime,
+    metrics: &Metrics,
 ) -> Result<Dispatcher, StartError> {
     let egress = Egress::new(AGENT).map_err(|error| StartError::Egress(error.to_string()))?;
     let breaker_changes = BreakerChanges::default();
@@ -243,6 +268,7 @@ fn dispatcher(
     };
     let (clock, entropy) = (Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
     let breaker = Breaker::new(settings, clock, entropy, on_change(&breaker_changes));
+    meters::expose_breaker(metrics, ENV_ENDPOINT, &breaker);
     let sender = Sender {
         egress,
         clock: Arc::clone(&runtime.clock),
@@ -262,6 +288,7 @@ fn dispatcher(
         concurrency: delivery.concurrency,
         look_every: delivery.look_every,
         lease_slack: delivery.lease_slack,
+        meters: DispatchMeters::new(metrics),
     }))
 }
 

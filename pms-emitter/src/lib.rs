@@ -12,6 +12,7 @@ mod digest_key;
 pub mod dispatch;
 pub mod domain;
 pub mod http;
+pub mod meters;
 pub mod store;
 
 pub use app::{App, Runtime, StartError};

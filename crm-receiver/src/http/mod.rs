@@ -13,6 +13,7 @@ pub use routes::router;
 
 use crate::{
     ingest::{Batcher, Sources, counts::Counts},
+    meters::IngestMeters,
     store::Store,
 };
 use contract::Clock;
@@ -29,6 +30,8 @@ pub struct Api {
     pub sources: Arc<Sources>,
     /// What was not kept.
     pub counts: Arc<Counts>,
+    /// What metrics show of it.
+    pub meters: IngestMeters,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }

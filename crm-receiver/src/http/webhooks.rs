@@ -24,18 +24,30 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 pub async fn receive(api: Api, mut request: Request) -> Result<Response, Problem> {
     let now = api.clock.now();
     let accepted = take_in(&api, &mut request, now).await;
-    match &accepted {
-        Ok(Accepted::Duplicate(_)) => api.counts.add(Kind::Duplicate, "same_body", now),
-        Ok(Accepted::New(_) | Accepted::IdReuse(_)) => {}
+    count(&api, &accepted, now);
+    answer(accepted?)
+}
+
+fn count(api: &Api, accepted: &Result<Accepted, Refused>, now: UnixMillis) {
+    match accepted {
+        Ok(accepted) => {
+            api.meters.accepted(accepted);
+            if let Accepted::Duplicate(_) = accepted {
+                api.counts.add(Kind::Duplicate, "same_body", now);
+            }
+        }
         Err(Refused::Unauthentic(rejection)) => {
+            api.meters.unauthentic(rejection);
             api.counts.add(Kind::Rejected, rejection.cause, now);
             if let Some(skew) = rejection.skew_seconds {
                 api.counts.add_skew(skew, now);
             }
         }
-        Err(Refused::Problem(problem)) => api.counts.add(Kind::Rejected, problem.code.as_str(), now),
+        Err(Refused::Problem(problem)) => {
+            api.meters.refused(problem.code);
+            api.counts.add(Kind::Rejected, problem.code.as_str(), now);
+        }
     }
-    answer(accepted?)
 }
 
 /// Why nothing was taken in.

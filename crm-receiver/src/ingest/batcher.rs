@@ -103,6 +103,12 @@ impl Batcher {
         (Self(Arc::new(shared)), receivers)
     }
 
+    /// How many entries wait in the lanes.
+    pub fn waiting(&self) -> usize {
+        let waiting = |lane: &mpsc::Sender<Waiting>| lane.max_capacity() - lane.capacity();
+        self.0.lanes.iter().map(waiting).sum()
+    }
+
     /// Brings one arrival to its commit, or to the row that stands under its key, and says which.
     ///
     /// # Errors

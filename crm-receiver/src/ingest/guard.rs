@@ -70,6 +70,11 @@ impl StoreGuard {
         self.signals.shut.load(Ordering::Acquire)
     }
 
+    /// The breaker's state, without moving it.
+    pub fn state(&self) -> State {
+        self.breaker.snapshot().state
+    }
+
     /// A permit for one batch, or None while the database is taken to be gone.
     pub(super) fn admit(&self) -> Option<Permit> {
         match self.breaker.admit() {

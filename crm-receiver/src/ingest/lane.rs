@@ -11,7 +11,12 @@ use super::{
     guard::{self, StoreGuard},
     seen_cache::SeenCache,
 };
-use crate::store::{Store, Verdict};
+use crate::{
+    meters::IngestMeters,
+    project::lag::Lag,
+    store::{Store, Verdict},
+};
+use contract::UnixMillis;
 use futures::{StreamExt, stream};
 use kit::{
     db::{DbError, Dialect},
@@ -60,18 +65,27 @@ struct Committer {
     store: Store,
     guard: StoreGuard,
     seen: SeenCache,
-    accepted: Arc<Notify>,
+    told: Told,
     scattered: Arc<Semaphore>,
 }
 
-/// The front and its lanes, which do nothing until they run. `accepted` is notified after every commit of something
-/// new.
+/// Who is told of every commit.
+pub struct Told {
+    /// The projector, of something new.
+    pub accepted: Arc<Notify>,
+    /// How far it is behind.
+    pub lag: Lag,
+    /// Rows and times.
+    pub meters: IngestMeters,
+}
+
+/// The front and its lanes, which do nothing until they run.
 pub fn open(
     store: &Store,
     guard: StoreGuard,
     limits: IngestLimits,
     origins: Origins,
-    accepted: Arc<Notify>,
+    told: Told,
 ) -> (Batcher, Vec<Lane>) {
     let lanes = match store.db.dialect() {
         Dialect::Sqlite => 1,
@@ -84,7 +98,7 @@ pub fn open(
         store: store.clone(),
         guard,
         seen,
-        accepted,
+        told,
         scattered,
     });
     let lane = |queue| Lane {
@@ -166,15 +180,19 @@ impl Committer {
 
     async fn try_commit(&self, part: &[Waiting]) -> Result<Vec<Verdict>, DbError> {
         failpoint::reached("accept.begin");
-        self.store
+        let begun = Instant::now();
+        let verdicts = self
+            .store
             .accept_batch(part.iter().map(|waiting| Arc::clone(&waiting.entry)).collect())
-            .await
+            .await?;
+        self.told.meters.committed(part.len(), begun.elapsed());
+        Ok(verdicts)
     }
 
     /// After the commit: the cache first, so that whoever comes after the key is free finds it there.
     fn settle(&self, part: Vec<Waiting>, verdicts: Vec<Verdict>) {
         failpoint::reached("accept.committed");
-        let mut any_new = false;
+        let mut oldest_new: Option<UnixMillis> = None;
         for (waiting, verdict) in part.into_iter().zip(verdicts) {
             let (Accepted::New(event_id) | Accepted::Duplicate(event_id) | Accepted::IdReuse(event_id)) =
                 &verdict.accepted;
@@ -182,11 +200,15 @@ impl Committer {
                 let key = waiting.leading.key().clone();
                 self.seen.committed(key, event_id.clone(), fingerprint);
             }
-            any_new |= matches!(verdict.accepted, Accepted::New(_));
+            if matches!(verdict.accepted, Accepted::New(_)) {
+                let received_at = waiting.entry.received_at;
+                oldest_new = Some(oldest_new.map_or(received_at, |oldest| oldest.min(received_at)));
+            }
             waiting.leading.land(Ok(verdict.accepted));
         }
-        if any_new {
-            self.accepted.notify_one();
+        if let Some(oldest) = oldest_new {
+            self.told.lag.accepted(oldest);
+            self.told.accepted.notify_one();
         }
     }
 

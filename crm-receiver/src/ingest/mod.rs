@@ -21,5 +21,5 @@ pub mod source;
 pub use accepted::{Accepted, IngestError};
 pub use batcher::{Batcher, Brought, Origins};
 pub use delivery::Arrival;
-pub use lane::{IngestLimits, Lane, open};
+pub use lane::{IngestLimits, Lane, Told, open};
 pub use source::{OnInvalid, PMS, Source, Sources};

@@ -35,6 +35,8 @@ pub struct Pending {
     pub correlation_id: Option<String>,
     /// When the change was committed at the sender.
     pub occurred_at: UnixMillis,
+    /// When it was taken in.
+    pub received_at: UnixMillis,
     /// How often it was tried.
     pub attempts: u32,
     /// The raw body; None once it is purged.

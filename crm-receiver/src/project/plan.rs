@@ -117,6 +117,16 @@ impl Plan {
         guests
     }
 
+    /// How often each outcome occurs, those of earlier events that it changes included.
+    pub fn tally(&self) -> BTreeMap<Outcome, u64> {
+        let overruled = self.overruled.iter().map(|_| Outcome::VersionConflict);
+        let mut tally = BTreeMap::new();
+        for outcome in self.outcomes.values().copied().chain(overruled) {
+            *tally.entry(outcome).or_default() += 1;
+        }
+        tally
+    }
+
     /// An event of this batch has its outcome changed; one applied before it is named.
     fn overrule(&mut self, loser: EventId) {
         match self.outcomes.get_mut(&loser) {

@@ -4,11 +4,25 @@
 //! halves, down to the event at fault; that one is tried alone, each try counted before it is made and waiting longer
 //! than the one before, and after the last it is a dead letter. Nothing waits for it meanwhile.
 
-use super::event::Event;
-use crate::store::{Projection, Store};
+use super::{
+    event::{Event, Pending},
+    lag::Lag,
+    plan::Outcome,
+};
+use crate::{
+    meters::ProjectionMeters,
+    store::{Projection, Store},
+};
 use contract::{Clock, EventId, UnixMillis};
 use kit::{db::DbError, failpoint};
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
@@ -42,15 +56,28 @@ pub struct Projector {
     store: Store,
     clock: Arc<dyn Clock>,
     accepted: Arc<Notify>,
+    lag: Lag,
+    meters: ProjectionMeters,
+    /// Some events may wait for their next try, which a look for what is due does not find.
+    put_off: AtomicBool,
 }
 
 impl Projector {
-    /// `accepted` is told after each commit that accepted events.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, accepted: Arc<Notify>) -> Self {
+    /// `accepted` and `lag` are told after each commit that accepted events.
+    pub fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        accepted: Arc<Notify>,
+        lag: Lag,
+        meters: ProjectionMeters,
+    ) -> Self {
         Self {
             store,
             clock,
             accepted,
+            lag,
+            meters,
+            put_off: AtomicBool::new(true),
         }
     }
 
@@ -87,7 +114,9 @@ impl Projector {
     /// Those of the database as a whole, or of too many writers at once; an event at fault is no error here.
     pub async fn step(&self) -> Result<Step, DbError> {
         let now = self.clock.now();
+        self.lag.looking();
         let pending = self.store.pending(now, WAIT_MAX_MS, BATCH_EVENTS_MAX).await?;
+        self.lag.found(self.oldest(&pending).await?);
         if pending.is_empty() {
             return Ok(Step::Idle);
         }
@@ -110,6 +139,22 @@ impl Projector {
         Ok(Step::Worked(found))
     }
 
+    /// When the oldest event was received that waits.
+    async fn oldest(&self, pending: &[Pending]) -> Result<Option<UnixMillis>, DbError> {
+        if self.put_off.load(Ordering::Relaxed) {
+            let oldest = self.store.oldest_waiting(BATCH_EVENTS_MAX).await?;
+            self.put_off.store(oldest.is_some(), Ordering::Relaxed);
+            return Ok(oldest);
+        }
+        Ok(pending.iter().map(|pending| pending.received_at).min())
+    }
+
+    fn count(&self, tally: &BTreeMap<Outcome, u64>) {
+        for (outcome, events) in tally {
+            self.meters.projected(*outcome, *events);
+        }
+    }
+
     /// Projects a batch, or what of it can be; answers the events at fault. One that runs out of time alone is tried and
     /// counted at once: the count is a write too, so that a database which has stopped answering ends the step there.
     async fn project_or_halve(&self, batch: Vec<Event>) -> Result<Vec<Event>, DbError> {
@@ -122,7 +167,8 @@ impl Projector {
             let outcome = self.store.project(part.clone().into(), self.clock.now()).await;
             match outcome {
                 // What another projector left is found by the next look.
-                Ok(Projection::Done(_) | Projection::Overtaken) => {}
+                Ok(Projection::Overtaken) => {}
+                Ok(Projection::Done(tally)) => self.count(&tally),
                 Err(error) if of_the_database(&error) => return Err(error),
                 Err(DbError::Timeout) if part.len() == 1 => {
                     let event = &part[0];
@@ -145,6 +191,7 @@ impl Projector {
         tried: u32,
         event: Result<&Event, String>,
     ) -> Result<(), DbError> {
+        self.put_off.store(true, Ordering::Relaxed);
         let now = self.clock.now();
         let number = tried + 1;
         if !self.store.count_try(id, tried, next_due(now, number)).await? {
@@ -155,7 +202,11 @@ impl Projector {
             _ if number > TRIES_MAX => "its tries ended the process".to_owned(),
             Err(unreadable) => unreadable,
             Ok(event) => match self.store.project(vec![event.clone()].into(), now).await {
-                Ok(_) => return Ok(()),
+                Ok(Projection::Overtaken) => return Ok(()),
+                Ok(Projection::Done(tally)) => {
+                    self.count(&tally);
+                    return Ok(());
+                }
                 Err(error) if of_the_database(&error) => return Err(error),
                 Err(error) => error.to_string(),
             },
@@ -166,6 +217,7 @@ impl Projector {
         }
         if self.store.give_up(id, &reason, self.clock.now()).await? {
             tracing::error!(event.id = %id, tries = number, reason, "event is a dead letter");
+            self.meters.gave_up();
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<Pending>, DbError> {
         let sql = "SELECT inbox.event_id, source_id, type, schema_version, property_id, entity_kind, entity_id, \
-                          entity_version, correlation_id, occurred_at, attempts, body \
+                          entity_version, correlation_id, occurred_at, received_at, attempts, body \
                    FROM inbox LEFT JOIN inbox_bodies ON inbox_bodies.event_id = inbox.event_id \
                    WHERE status = 'accepted' AND (attempts = 0 OR due_at <= ? OR due_at > ?) \
                    ORDER BY due_at, inbox.event_id LIMIT ?";
@@ -29,6 +29,22 @@ impl Store {
             .read("pending", move |tx| {
                 let params = params![now, now.plus_millis(wait_max_ms), limit];
                 Box::pin(async move { tx.query(sql, params).await?.iter().map(pending).collect() })
+            })
+            .await
+    }
+
+    /// When the oldest event was received that waits, also one whose next try is not due yet: the oldest of the `among`
+    /// that are due first.
+    pub async fn oldest_waiting(&self, among: usize) -> Result<Option<UnixMillis>, DbError> {
+        self.db
+            .read("oldest_waiting", move |tx| {
+                Box::pin(async move {
+                    let sql = "SELECT MIN(received_at) AS oldest FROM \
+                               (SELECT received_at FROM inbox WHERE status = 'accepted' ORDER BY due_at, event_id LIMIT ?) \
+                               AS waiting";
+                    let row = tx.query_one(sql, params![among]).await?;
+                    row.map_or(Ok(None), |row| row.get("oldest"))
+                })
             })
             .await
     }
@@ -105,6 +121,7 @@ fn pending(row: &Row) -> Result<Pending, DbError> {
         entity_version: row.get("entity_version")?,
         correlation_id: row.get("correlation_id")?,
         occurred_at: row.get("occurred_at")?,
+        received_at: row.get("received_at")?,
         attempts: row.get("attempts")?,
         body: row.get("body")?,
     })

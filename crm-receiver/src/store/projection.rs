@@ -12,7 +12,7 @@ use crate::{
     },
     project::{
         event::Event,
-        plan::{Known, Plan, plan},
+        plan::{Known, Outcome, Plan, plan},
     },
 };
 use contract::UnixMillis;
@@ -27,10 +27,10 @@ use std::{
 };
 
 /// What became of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Projection {
-    /// So many events took effect.
-    Done(usize),
+    /// What became of each event, and how often.
+    Done(BTreeMap<Outcome, u64>),
     /// Another projector was faster with some of them; nothing was written.
     Overtaken,
 }
@@ -85,7 +85,7 @@ async fn project(tx: &mut Tx, events: &[Event], now: UnixMillis) -> Result<Proje
         .map(|guest| (guest.profile_id(), linked.derive(guest)))
         .collect();
     profile_rows::write(tx, profiles).await?;
-    Ok(Projection::Done(events.len()))
+    Ok(Projection::Done(plan.tally()))
 }
 
 /// Locks what the events are about, and reads what stands of it.

@@ -207,6 +207,7 @@ impl Dispatcher {
         match answer {
             Ok(settled) => {
                 failpoint::reached("settle.committed");
+                self.parts.meters.settled(batch, settled);
                 self.outage = false;
                 self.holding = self.news != EndpointNews::default();
                 if settled.lost > 0 {

@@ -6,6 +6,7 @@
 
 use super::attempt::{Attempted, Route, Sender, deferred};
 use super::operations::Done;
+use crate::meters::DispatchMeters;
 use crate::store::{BATCH_MAX, BreakerChange, Claim, EndpointNews, Settlement, Store};
 use contract::Clock;
 use kit::breaker::{Admit, Breaker, Change, State};
@@ -52,6 +53,8 @@ pub struct DispatcherParts {
     pub look_every: Duration,
     /// What a claim's lease has beyond an attempt's deadline.
     pub lease_slack: Duration,
+    /// Counts attempts and what was settled.
+    pub meters: DispatchMeters,
 }
 
 /// Delivers what is due to one endpoint.
@@ -279,6 +282,7 @@ impl Dispatcher {
     fn attempted(&mut self, ended: Result<Attempted, JoinError>) {
         match ended {
             Ok(Attempted { settlement, news }) => {
+                self.parts.meters.attempted(&settlement);
                 self.finished.push(settlement);
                 self.holding |= news != EndpointNews::default();
                 self.news.merge(news);

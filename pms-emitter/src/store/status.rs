@@ -5,6 +5,7 @@ use super::{BREAKER_HISTORY_MAX, BreakerChange, Store};
 use contract::UnixMillis;
 use kit::db::{DbError, Row, Tx};
 use kit::params;
+use std::time::Duration;
 
 /// One endpoint as it stands. Delivered ones are counted as they are settled; the others are counted now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,29 @@ impl Store {
     pub async fn endpoint_statuses(&self) -> Result<Vec<EndpointStatus>, DbError> {
         self.db
             .read("endpoint_statuses", |tx| Box::pin(statuses(tx)))
+            .await
+    }
+
+    /// How many deliveries of an endpoint are waiting, counted up to `most`.
+    ///
+    /// # Errors
+    /// Those of the database; `Timeout` after `within`.
+    pub async fn pending_deliveries(
+        &self,
+        endpoint: &'static str,
+        most: u32,
+        within: Duration,
+    ) -> Result<u64, DbError> {
+        let sql = "SELECT COUNT(*) AS deliveries FROM
+             (SELECT 1 AS one FROM deliveries WHERE endpoint_id = ? AND status = 'pending' LIMIT ?) AS pending";
+        self.db
+            .with_deadline(within)
+            .read("pending_deliveries", move |tx| {
+                Box::pin(async move {
+                    let row = tx.query_one(sql, params![endpoint, most]).await?;
+                    row.map_or(Ok(0), |row| row.get("deliveries"))
+                })
+            })
             .await
     }
 }

@@ -66,6 +66,15 @@ impl State {
             Self::HalfOpen => "half_open",
         }
     }
+
+    /// As metrics show it: 0 closed, 1 half-open, 2 open.
+    pub fn as_number(self) -> f64 {
+        match self {
+            Self::Closed => 0.0,
+            Self::HalfOpen => 1.0,
+            Self::Open => 2.0,
+        }
+    }
 }
 
 /// A transition, for the history.

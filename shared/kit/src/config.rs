@@ -11,7 +11,7 @@ mod dotenv;
 mod faults;
 mod units;
 
-pub use args::{DatabaseArgs, HttpArgs, LogArgs, LogFormat};
+pub use args::{DatabaseArgs, HttpArgs, LogArgs, LogFormat, MetricsAddr};
 pub use units::{ByteSize, DurationList, InvalidUnit};
 
 use clap::{

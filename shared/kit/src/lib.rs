@@ -16,6 +16,7 @@ pub mod http;
 pub mod idempotency;
 pub mod leases;
 pub mod lifecycle;
+pub mod metrics;
 pub mod planted;
 pub mod random;
 pub mod shape;

@@ -34,6 +34,7 @@ fn http(port: u16) -> HttpArgs {
         app_base_path: BASE_PATH.to_owned(),
         http_connections: HTTP_CONNECTIONS,
         http_body_bytes: HTTP_BODY_BYTES,
+        metrics_addr: None,
     }
 }
 

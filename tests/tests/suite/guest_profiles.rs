@@ -51,6 +51,7 @@ impl Receiver {
                 app_base_path: BASE_PATH.to_owned(),
                 http_connections: 100,
                 http_body_bytes: ByteSize(1 << 20),
+                metrics_addr: None,
             },
             database: ctx.url(),
             secrets: "the-secret-of-these-cases".parse().unwrap(),

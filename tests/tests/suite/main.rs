@@ -20,6 +20,7 @@ mod guests;
 mod idempotency;
 mod ingest;
 mod kills;
+mod metrics;
 mod night_audit;
 mod pms;
 mod projection;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         reservation_races::cases(),
         guest_profiles::cases(),
         kills::cases(),
+        metrics::cases(),
         signals::cases(),
         whole::cases(),
     ];

@@ -239,6 +239,7 @@ fn config(database: DatabaseUrl) -> Config {
             app_base_path: BASE_PATH.to_owned(),
             http_connections: 1000,
             http_body_bytes: ByteSize(64 << 20),
+            metrics_addr: None,
         },
         database,
         endpoint: None,

@@ -3,11 +3,13 @@
 use contract::UnixMillis;
 use crm_receiver::{
     app::{Runtime, open_store},
-    project::{Projector, Step},
+    meters::ProjectionMeters,
+    project::{Projector, Step, lag::Lag},
     store::Store,
 };
 use e2e::clock::HandClock;
 use kit::db::{Db, Row, params};
+use kit::metrics::Metrics;
 use kit::random::SeededEntropy;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -88,13 +90,21 @@ impl Inbox {
     }
 
     pub async fn projector(&self) -> Projector {
-        Projector::new(self.store().await, self.runtime.clock.clone(), Arc::default())
+        self.projector_on(self.store().await)
     }
 
     /// One whose transactions are aborted after so long.
     pub async fn projector_within(&self, deadline: Duration) -> Projector {
         let store = Store::new(self.ctx.open().await.with_deadline(deadline));
-        Projector::new(store, self.runtime.clock.clone(), Arc::default())
+        self.projector_on(store)
+    }
+
+    fn projector_on(&self, store: Store) -> Projector {
+        let (clock, meters) = (
+            self.runtime.clock.clone(),
+            ProjectionMeters::new(&Metrics::new("inbox", "0")),
+        );
+        Projector::new(store, clock, Arc::default(), Lag::default(), meters)
     }
 
     /// Accepts the events in this order, under ids `evt_<n>` counted from `first`.

@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use clap::{Args, ValueEnum, value_parser};
-use std::fmt;
+use std::{fmt, str::FromStr};
 use tokio::net::TcpListener;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -33,6 +33,25 @@ pub struct HttpArgs {
     /// Bytes of request bodies in memory at once, in all; beyond them 503
     #[arg(long, env = "HTTP_BODY_BYTES", default_value = "64MiB")]
     pub http_body_bytes: ByteSize,
+    /// The host:port of GET /metrics, on a listener of its own; without it there is none
+    #[arg(long, env = "METRICS_ADDR")]
+    pub metrics_addr: Option<MetricsAddr>,
+}
+
+/// Where metrics are shown: `host:port`, an IPv6 address in brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsAddr(String);
+
+impl FromStr for MetricsAddr {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err("it must be host:port, such as 127.0.0.1:9101"),
+        }
+    }
 }
 
 impl HttpArgs {
@@ -47,6 +66,19 @@ impl HttpArgs {
             let problem = format!("cannot listen on {}:{}: {error}", self.app_host, self.app_port);
             ConfigError::new("APP_HOST, APP_PORT", problem)
         })
+    }
+
+    /// Listens for those who ask for metrics, if that is wanted.
+    ///
+    /// # Errors
+    /// As [`HttpArgs::bind`].
+    pub async fn bind_metrics(&self) -> Result<Option<TcpListener>, ConfigError> {
+        let Some(MetricsAddr(address)) = &self.metrics_addr else {
+            return Ok(None);
+        };
+        let refused =
+            |error| ConfigError::new("METRICS_ADDR", format!("cannot listen on {address}: {error}"));
+        TcpListener::bind(address).await.map(Some).map_err(refused)
     }
 
     /// The limits of the accept loop.

@@ -53,6 +53,7 @@ fn every_default_is_what_the_documents_say() {
         ("127.0.0.1", 4001)
     );
     assert_eq!(cli.http.app_base_path, "/api/v1");
+    assert_eq!(cli.http.metrics_addr, None, "off");
     assert_eq!(cli.http.serve_settings().connections_max, 10_000);
     assert_eq!(cli.http.body_limits().budget.left(), 64 << 20);
     assert_eq!(
@@ -92,6 +93,9 @@ fn a_wrong_value_is_one_sentence_that_names_the_variable() {
         (["--http-body-bytes", "64 MB"], "HTTP_BODY_BYTES"),
         (["--http-connections", "0"], "HTTP_CONNECTIONS"),
         (["--app-base-path", "api"], "APP_BASE_PATH"),
+        (["--metrics-addr", "9101"], "METRICS_ADDR"),
+        (["--metrics-addr", ":9101"], "METRICS_ADDR"),
+        (["--metrics-addr", "localhost:http"], "METRICS_ADDR"),
         (["--log-format", "xml"], "LOG_FORMAT"),
         (["--log-level", "kit=loud"], "LOG_LEVEL"),
         (["--log-level", "warning"], "LOG_LEVEL"),

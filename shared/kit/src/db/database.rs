@@ -270,6 +270,9 @@ impl Db {
         let unknown = outcome
             .as_ref()
             .is_err_and(|failure| failure.error == DbError::CommitUnknown);
+        if let Err(failure) = &outcome {
+            counts.errors[failure.error.kind()].fetch_add(1, Ordering::Relaxed);
+        }
         if unknown {
             counts.unknown_commits.fetch_add(1, Ordering::Relaxed);
         }

@@ -75,6 +75,40 @@ impl DbError {
         }
     }
 
+    /// The names of all kinds, as metrics show them.
+    pub(super) const KINDS: [&'static str; 12] = [
+        "open",
+        "unavailable",
+        "timeout",
+        "commit_unknown",
+        "duplicate",
+        "lock_timeout",
+        "contended",
+        "read_only",
+        "full",
+        "statement",
+        "decode",
+        "panicked",
+    ];
+
+    /// Its place in [`Self::KINDS`].
+    pub(super) fn kind(&self) -> usize {
+        match self {
+            Self::Open { .. } => 0,
+            Self::Unavailable => 1,
+            Self::Timeout => 2,
+            Self::CommitUnknown => 3,
+            Self::Duplicate => 4,
+            Self::LockTimeout => 5,
+            Self::Contended => 6,
+            Self::ReadOnly => 7,
+            Self::Full => 8,
+            Self::Statement { .. } => 9,
+            Self::Decode { .. } => 10,
+            Self::Panicked => 11,
+        }
+    }
+
     pub(super) fn misuse(message: &str) -> Self {
         Self::Statement {
             code: 0,

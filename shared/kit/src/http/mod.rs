@@ -17,6 +17,7 @@ pub mod route;
 pub mod router;
 mod serve;
 mod server;
+mod traffic;
 mod write_deadline;
 
 pub use body::Body;
@@ -28,6 +29,7 @@ pub use route::{Endpoint, delete, get, patch, post, put};
 pub use router::Router;
 pub use serve::{ServeSettings, serve};
 pub use server::Server;
+pub use traffic::Traffic;
 
 /// An answer on its way out.
 pub type Response = warp::reply::Response;

@@ -13,6 +13,7 @@ use super::{
     list::parse_parameters,
     reply,
     request::{PathParams, Request},
+    traffic::Answers,
 };
 use bytes::Buf;
 use contract::Problem;
@@ -51,6 +52,8 @@ pub struct Endpoint {
 pub(super) struct Pattern {
     pub(super) text: String,
     segments: Vec<Segment>,
+    /// Counted here, so that an answer finds its counter without looking for it.
+    pub(super) answers: Answers,
 }
 
 #[derive(Debug)]
@@ -239,6 +242,7 @@ impl Pattern {
         Self {
             text: format!("{base}{pattern}"),
             segments: literals.chain(own).collect(),
+            answers: Answers::default(),
         }
     }
 

@@ -58,13 +58,17 @@ impl Router {
             .map(|(endpoint, pattern)| (&endpoint.method, pattern.text.as_str()))
     }
 
-    /// One route. It is boxed after every step: unboxed chains of `or` take minutes to compile.
-    pub(super) fn into_route(self) -> Route {
-        let table: Arc<[_]> = self
-            .entries
+    /// Every endpoint's method and pattern, shared.
+    pub(super) fn patterns(&self) -> Vec<(Method, Arc<Pattern>)> {
+        self.entries
             .iter()
             .map(|(endpoint, pattern)| (endpoint.method.clone(), Arc::clone(pattern)))
-            .collect();
+            .collect()
+    }
+
+    /// One route. It is boxed after every step: unboxed chains of `or` take minutes to compile.
+    pub(super) fn into_route(self) -> Route {
+        let table: Table = self.patterns().into();
         let nothing = warp::any()
             .and_then(|| async { Err::<Response, _>(warp::reject::not_found()) })
             .boxed();

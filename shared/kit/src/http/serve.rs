@@ -87,16 +87,21 @@ pub async fn serve(listener: TcpListener, server: Server, settings: ServeSetting
         };
         if let Ok(permit) = Arc::clone(&connections).try_acquire_owned() {
             let shared = Arc::clone(&shared);
+            let counted = shared.server.traffic().accept();
             open.spawn(async move {
                 connection::run(stream, remote, shared).await;
+                drop(counted);
                 drop(permit);
             });
-        } else if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
-            let lifecycle = lifecycle.clone();
-            open.spawn(async move {
-                connection::refuse(stream, lifecycle).await;
-                drop(permit);
-            });
+        } else {
+            shared.server.traffic().refuse();
+            if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+                let lifecycle = lifecycle.clone();
+                open.spawn(async move {
+                    connection::refuse(stream, lifecycle).await;
+                    drop(permit);
+                });
+            }
         }
     }
     // The port is free as soon as nothing more is accepted.

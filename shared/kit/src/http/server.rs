@@ -7,19 +7,24 @@ use super::{
     reply,
     route::{Inbound, MatchedRoute},
     router::Unanswered,
+    traffic::Traffic,
 };
 use crate::random::Ids;
 use bytes::Bytes;
 use contract::{Problem, ProblemCode};
 use futures::{FutureExt, future::BoxFuture};
 use http::{
-    HeaderValue,
+    HeaderValue, StatusCode,
     header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS},
 };
 use http_body_util::{BodyExt, combinators::BoxBody};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
-use std::{net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::Ordering},
+};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -33,11 +38,13 @@ pub struct Server {
     answering: Answering,
     ids: Ids,
     limits: BodyLimits,
+    traffic: Arc<Traffic>,
 }
 
 impl Server {
     /// Takes the route table, the source of request ids and the bounds of bodies.
     pub fn new(router: Router, ids: Ids, limits: BodyLimits) -> Self {
+        let traffic = Traffic::of(router.patterns());
         let service = TowerToHyperService::new(warp::service(router.into_route()));
         let answering: Answering = Box::new(move |request| {
             service
@@ -49,7 +56,13 @@ impl Server {
             answering,
             ids,
             limits,
+            traffic,
         }
+    }
+
+    /// What it goes through.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// Answers one request. A panic in a handler is logged once and answered with a 500.
@@ -74,6 +87,7 @@ impl Server {
             context: Arc::clone(&context),
             begun: Instant::now(),
             answer: None,
+            traffic: &self.traffic,
         };
         request.extensions_mut().insert(Inbound {
             context: Arc::clone(&context),
@@ -91,7 +105,7 @@ impl Server {
         };
         let response = with_common_headers(response, &context);
         let route = response.extensions().get::<MatchedRoute>().cloned();
-        line.answer = Some((response.status().as_u16(), route));
+        line.answer = Some((response.status(), route));
         response
     }
 }
@@ -108,19 +122,21 @@ fn with_common_headers(mut response: Response, context: &RequestContext) -> Resp
     response
 }
 
-/// One line per request, written when its answer is ready or when the client has gone before.
-struct AccessLine {
+/// One line per request, and its place in the traffic, written when its answer is ready or when the client has gone before.
+struct AccessLine<'s> {
     context: Arc<RequestContext>,
     begun: Instant,
-    answer: Option<(u16, Option<MatchedRoute>)>,
+    answer: Option<(StatusCode, Option<MatchedRoute>)>,
+    traffic: &'s Traffic,
 }
 
-impl Drop for AccessLine {
+impl Drop for AccessLine<'_> {
     fn drop(&mut self) {
         let context = &self.context;
         let duration_ms = self.begun.elapsed().as_secs_f64() * 1000.0;
         let (request_id, correlation_id) = (context.request_id.as_str(), context.correlation_id.as_str());
         let Some((status, route)) = &self.answer else {
+            self.traffic.gone.fetch_add(1, Ordering::Relaxed);
             tracing::info!(
                 method = context.method.as_str(),
                 duration_ms,
@@ -130,10 +146,12 @@ impl Drop for AccessLine {
             );
             return;
         };
+        let route = route.as_ref().map(|MatchedRoute(pattern)| &**pattern);
+        self.traffic.answered(route, *status);
         tracing::info!(
             method = context.method.as_str(),
-            route = route.as_ref().map_or("", |MatchedRoute(pattern)| &pattern.text),
-            status,
+            route = route.map_or("", |pattern| &pattern.text),
+            status = status.as_u16(),
             duration_ms,
             request.id = request_id,
             correlation.id = correlation_id,

@@ -6,9 +6,12 @@
 mod breaker;
 mod claims;
 mod faults;
+mod metrics;
 mod outcomes;
 mod rig;
 mod service;
+
+pub(crate) use rig::Rig;
 
 use crate::case::Case;
 
@@ -18,6 +21,7 @@ pub fn cases() -> Vec<Case> {
         breaker::cases(),
         claims::cases(),
         faults::cases(),
+        metrics::cases(),
         service::cases(),
     ]
     .into_iter()

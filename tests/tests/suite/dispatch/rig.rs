@@ -1,5 +1,6 @@
 //! An emitter, a receiver double, and a look into the tables beside them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::case::Ctx;
+use crate::metrics::{ANY_PORT, Page};
 
 /// When every case begins.
 pub const BEGIN: UnixMillis = UnixMillis(1_763_769_600_000);
@@ -64,6 +66,7 @@ pub struct Rig {
     pub store: Store,
     pub lifecycle: Lifecycle,
     pub base: String,
+    metrics: Option<SocketAddr>,
     /// None when there is no emitter, only its tables.
     task: Option<JoinHandle<Ended>>,
 }
@@ -88,7 +91,7 @@ impl Rig {
         };
         let app = App::build(config(ctx, &setup, &double), runtime).await.unwrap();
         let (store, base) = (app.store().clone(), format!("http://{}/api/v1", app.address()));
-        let lifecycle = Lifecycle::new();
+        let (lifecycle, metrics) = (Lifecycle::new(), app.metrics_address());
         let task = Some(tokio::spawn(app.run_until_stopped(lifecycle.clone())));
         Self {
             double,
@@ -96,6 +99,7 @@ impl Rig {
             store,
             lifecycle,
             base,
+            metrics,
             task,
         }
     }
@@ -110,6 +114,7 @@ impl Rig {
             store,
             lifecycle: Lifecycle::new(),
             base: String::new(),
+            metrics: None,
             task: None,
         }
     }
@@ -138,6 +143,16 @@ impl Rig {
 
     pub fn now(&self) -> UnixMillis {
         contract::Clock::now(self.clock.as_ref())
+    }
+
+    /// Where it shows its metrics.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.metrics.expect("an emitter runs")
+    }
+
+    /// What its metrics say now.
+    pub async fn metrics(&self) -> Page {
+        Page::of(self.metrics_address()).await
     }
 
     pub async fn status(&self) -> EndpointStatus {
@@ -252,6 +267,7 @@ fn config(ctx: &Ctx, setup: &Setup, double: &ReceiverDouble) -> Config {
             app_base_path: "/api/v1".to_owned(),
             http_connections: 100,
             http_body_bytes: ByteSize(1 << 20),
+            metrics_addr: Some(ANY_PORT.parse().unwrap()),
         },
         database: setup.database.clone().unwrap_or_else(|| ctx.url()),
         endpoint: setup.has_url.then_some(endpoint),

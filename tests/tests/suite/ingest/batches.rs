@@ -8,15 +8,17 @@ use crm_receiver::{
     app::{Runtime, open_store},
     ingest::{
         self, Accepted, Arrival, Batcher, Brought, IngestError, IngestLimits, Lane, OnInvalid, Origins,
-        Source, Sources, delivery::RawDelivery, guard::StoreGuard,
+        Source, Sources, Told, delivery::RawDelivery, guard::StoreGuard,
     },
+    meters::IngestMeters,
+    project::lag::Lag,
 };
 use e2e::engine::Engine;
 use futures::{
     FutureExt,
     future::{BoxFuture, join_all, ready},
 };
-use kit::{params, random::SystemEntropy};
+use kit::{metrics::Metrics, params, random::SystemEntropy};
 use mysql_async::{Conn, Opts, prelude::Queryable};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::Instant};
@@ -61,7 +63,12 @@ impl Bench {
             ids: runtime.ids(),
             entropy: runtime.entropy.clone(),
         };
-        let (batcher, lanes) = ingest::open(&store, guard, limits, origins, Arc::clone(&accepted));
+        let told = Told {
+            accepted: Arc::clone(&accepted),
+            lag: Lag::default(),
+            meters: IngestMeters::new(&Metrics::new("bench", "0")),
+        };
+        let (batcher, lanes) = ingest::open(&store, guard, limits, origins, told);
         let source = Source {
             id: "pms".parse().unwrap(),
             max_skew_seconds: 0,

@@ -4,13 +4,17 @@
 mod answers;
 mod batches;
 mod events;
+mod metrics;
 mod outages;
 mod starts;
 mod verification;
 
 pub(crate) use batches::carry_out;
 
-use crate::case::{Case, Ctx};
+use crate::{
+    case::{Case, Ctx},
+    metrics::{ANY_PORT, Page},
+};
 use contract::{SecretList, UnixMillis, UnixSeconds};
 use crm_receiver::{
     app::{App, Runtime},
@@ -37,6 +41,7 @@ pub fn cases() -> Vec<Case> {
         answers::cases(),
         batches::cases(),
         events::cases(),
+        metrics::cases(),
         outages::cases(),
         starts::cases(),
         verification::cases(),
@@ -59,6 +64,7 @@ pub(crate) const LIMITS: IngestLimits = IngestLimits {
 /// A receiver that serves, with a clock that moves by hand.
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
+    metrics: Option<SocketAddr>,
     pub(crate) clock: Arc<HandClock>,
     secrets: SecretList,
     lifecycle: Lifecycle,
@@ -73,6 +79,7 @@ pub(crate) fn config(database: DatabaseUrl) -> Config {
             app_base_path: BASE_PATH.to_owned(),
             http_connections: 1_000,
             http_body_bytes: ByteSize(64 << 20),
+            metrics_addr: Some(ANY_PORT.parse().unwrap()),
         },
         database,
         secrets: SECRET.parse().unwrap(),
@@ -107,10 +114,11 @@ impl Receiver {
             entropy: Arc::new(SystemEntropy),
         };
         let app = App::build(config, runtime).await.unwrap();
-        let (address, lifecycle) = (app.address(), Lifecycle::new());
+        let (address, metrics, lifecycle) = (app.address(), app.metrics_address(), Lifecycle::new());
         let task = tokio::spawn(app.run_until_stopped(lifecycle.clone()));
         Self {
             address,
+            metrics,
             clock,
             secrets,
             lifecycle,
@@ -146,6 +154,11 @@ impl Receiver {
             body: Vec::new(),
         };
         self.send(&request).await
+    }
+
+    /// What its metrics say now.
+    pub(crate) async fn metrics(&self) -> Page {
+        Page::of(self.metrics.unwrap()).await
     }
 
     /// The one event under a key of the sender.

@@ -35,7 +35,7 @@ fn shape(answer: &Answer) -> (u16, Value, Vec<String>) {
 }
 
 /// Deliveries that are not authentic, each for one reason, with the cause that is counted.
-fn forgeries(receiver: &Receiver) -> Vec<(&'static str, Delivery)> {
+pub(super) fn forgeries(receiver: &Receiver) -> Vec<(&'static str, Delivery)> {
     let body = guest_event("evt_1");
     let whole = receiver.delivery("evt_1", &body);
     let signature = whole.header("webhook-signature");

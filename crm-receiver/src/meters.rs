@@ -1,0 +1,195 @@
+//! What this service counts as it works, and under which names metrics show it.
+//!
+//! Built once for each running service and handed to who counts: the webhook's handler, the lanes, the projector. None of
+//! it is about anyone: labels are names from lists of our own.
+
+use crate::{
+    ingest::{Accepted, Batcher, delivery::Rejection, guard::StoreGuard},
+    project::{lag::Lag, plan::Outcome},
+};
+use contract::{Clock, ProblemCode, signature::Cause};
+use kit::metrics::{Counter, Histogram, Metrics, SECONDS};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// What every name begins with.
+pub const PREFIX: &str = "crm_receiver";
+
+/// Why a delivery was refused: what is not authentic by its cause, the rest by the code of its answer.
+const REFUSALS: [&str; 20] = [
+    Cause::MissingHeader.as_str(),
+    Cause::RepeatedHeader.as_str(),
+    Cause::MalformedId.as_str(),
+    Cause::MalformedTimestamp.as_str(),
+    Cause::Skew.as_str(),
+    Cause::TooManySignatures.as_str(),
+    Cause::MalformedSignature.as_str(),
+    Cause::SignatureMismatch.as_str(),
+    "unknown_source",
+    ProblemCode::InvalidRequest.as_str(),
+    ProblemCode::InvalidJson.as_str(),
+    ProblemCode::RequestTimeout.as_str(),
+    ProblemCode::PayloadTooLarge.as_str(),
+    ProblemCode::UnsupportedMediaType.as_str(),
+    ProblemCode::ValidationFailed.as_str(),
+    ProblemCode::InFlight.as_str(),
+    ProblemCode::Unavailable.as_str(),
+    ProblemCode::Overloaded.as_str(),
+    ProblemCode::Internal.as_str(),
+    OTHER,
+];
+/// A refusal that the list above lacks.
+const OTHER: &str = "other";
+/// Upper ends of the buckets for clocks that are off, in seconds.
+const SKEW_SECONDS: &[f64] = &[
+    10.0, 60.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 21_600.0, 43_200.0, 86_400.0, 172_800.0, 604_800.0,
+];
+/// Upper ends of the buckets for rows of a batch.
+const ROWS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
+
+/// What taking in counts. Clones count together.
+#[derive(Clone)]
+pub struct IngestMeters(Arc<Ingest>);
+
+struct Ingest {
+    new: Counter,
+    duplicate: Counter,
+    id_reuse: Counter,
+    refused: BTreeMap<&'static str, Counter>,
+    ahead: Histogram,
+    behind: Histogram,
+    rows: Histogram,
+    commit: Histogram,
+}
+
+/// What projection counts.
+pub struct ProjectionMeters {
+    outcomes: BTreeMap<Outcome, Counter>,
+    poisoned: Counter,
+}
+
+impl IngestMeters {
+    /// Shows them as `ingest_*`.
+    pub fn new(metrics: &Metrics) -> Self {
+        let answer = |answer| {
+            let help = "Webhooks answered as authentic and readable, by answer.";
+            metrics.counter("ingest_accepts_total", help, &[("answer", answer)])
+        };
+        let refusal = |cause| {
+            let help = "Webhooks refused, by cause.";
+            (
+                cause,
+                metrics.counter("ingest_rejects_total", help, &[("cause", cause)]),
+            )
+        };
+        let skew = |direction| {
+            let help = "How far the sender's clock was from ours, of webhooks refused for it.";
+            let labels = [("direction", direction)];
+            metrics.histogram("ingest_rejected_skew_seconds", help, &labels, SKEW_SECONDS)
+        };
+        let (rows, commit) = ("Rows of a committed batch.", "Time of a committed batch.");
+        Self(Arc::new(Ingest {
+            new: answer("new"),
+            duplicate: answer("duplicate"),
+            id_reuse: answer("id_reuse"),
+            refused: REFUSALS.map(refusal).into(),
+            ahead: skew("ahead"),
+            behind: skew("behind"),
+            rows: metrics.histogram("ingest_batch_rows", rows, &[], ROWS),
+            commit: metrics.histogram("ingest_commit_seconds", commit, &[], SECONDS),
+        }))
+    }
+
+    /// One answer.
+    pub fn accepted(&self, accepted: &Accepted) {
+        match accepted {
+            Accepted::New(_) => self.0.new.inc(),
+            Accepted::Duplicate(_) => self.0.duplicate.inc(),
+            Accepted::IdReuse(_) => self.0.id_reuse.inc(),
+        }
+    }
+
+    /// One refusal, by the code of its answer.
+    pub fn refused(&self, code: ProblemCode) {
+        self.count_refusal(code.as_str());
+    }
+
+    /// One refusal of what is not authentic, with how far the clocks were apart if that was the cause.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "ten digits of seconds are far below 2^52"
+    )]
+    pub fn unauthentic(&self, rejection: &Rejection) {
+        self.count_refusal(rejection.cause);
+        match rejection.skew_seconds {
+            Some(ahead @ 1..) => self.0.ahead.observe(ahead as f64),
+            Some(behind) => self.0.behind.observe(behind.unsigned_abs() as f64),
+            None => {}
+        }
+    }
+
+    /// One batch.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a batch has at most a few thousand rows"
+    )]
+    pub fn committed(&self, rows: usize, took: Duration) {
+        self.0.rows.observe(rows as f64);
+        self.0.commit.observe(took.as_secs_f64());
+    }
+
+    fn count_refusal(&self, cause: &str) {
+        let counter = self.0.refused.get(cause).or_else(|| self.0.refused.get(OTHER));
+        counter.expect("the list has another").inc();
+    }
+}
+
+impl ProjectionMeters {
+    /// Shows them as `projection_events_total`.
+    pub fn new(metrics: &Metrics) -> Self {
+        let counter = |outcome| {
+            let help = "Events projected, by what became of them.";
+            metrics.counter("projection_events_total", help, &[("outcome", outcome)])
+        };
+        let outcomes = [
+            (Outcome::Applied, "applied"),
+            (Outcome::Stale, "stale"),
+            (Outcome::VersionConflict, "version_conflict"),
+            (Outcome::Suppressed, "suppressed"),
+        ];
+        Self {
+            outcomes: outcomes.map(|(outcome, name)| (outcome, counter(name))).into(),
+            poisoned: counter("dead_letter"),
+        }
+    }
+
+    /// So many events with one outcome.
+    pub fn projected(&self, outcome: Outcome, events: u64) {
+        if let Some(counter) = self.outcomes.get(&outcome) {
+            counter.add(events);
+        }
+    }
+
+    /// One event that was given up.
+    pub fn gave_up(&self) {
+        self.poisoned.inc();
+    }
+}
+
+/// Shows what is read when it is asked for: the queue, the store's breaker, how far projection is behind.
+pub fn expose(metrics: &Metrics, batcher: &Batcher, guard: &StoreGuard, lag: &Lag, clock: &Arc<dyn Clock>) {
+    let batcher = batcher.clone();
+    let help = "Events that wait for a batch.";
+    #[expect(clippy::cast_precision_loss, reason = "a queue has at most a million places")]
+    let waiting = move || batcher.waiting() as f64;
+    metrics.read_gauge("ingest_queue_entries", help, &[], waiting);
+    let guard = guard.clone();
+    let help = "The breaker before the database: 0 closed, 1 half-open, 2 open.";
+    metrics.read_gauge("store_breaker_state", help, &[], move || {
+        guard.state().as_number()
+    });
+    let (lag, clock) = (lag.clone(), Arc::clone(clock));
+    let help = "Age of the oldest accepted event that is not projected; 0 when none waits.";
+    metrics.read_gauge("projection_lag_seconds", help, &[], move || {
+        lag.behind(clock.now()).as_secs_f64()
+    });
+}

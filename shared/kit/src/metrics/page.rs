@@ -1,0 +1,66 @@
+//! `GET /metrics`, on a listener of its own: nothing of it is on the API's port.
+
+use super::Metrics;
+use crate::{
+    config::{ConfigError, HttpArgs},
+    http::{Request, Response, Router, ServeSettings, Server, body::BodyLimits, get, reply, serve},
+    lifecycle::Lifecycle,
+    random::Ids,
+};
+use contract::Problem;
+use http::StatusCode;
+use std::{net::SocketAddr, sync::Arc};
+use tokio::net::TcpListener;
+
+/// Connections at once: a few scrapers and a person.
+const CONNECTIONS_MAX: usize = 16;
+/// The text format's media type.
+const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A page that is bound to its port.
+pub struct MetricsPage {
+    listener: TcpListener,
+    address: SocketAddr,
+    server: Server,
+}
+
+impl MetricsPage {
+    /// Listens on METRICS_ADDR; None without it.
+    ///
+    /// # Errors
+    /// When the address cannot be had, as a sentence for the operator.
+    pub async fn open(args: &HttpArgs, metrics: Metrics, ids: Ids) -> Result<Option<Self>, ConfigError> {
+        let Some(listener) = args.bind_metrics().await? else {
+            return Ok(None);
+        };
+        let address = listener
+            .local_addr()
+            .map_err(|error| ConfigError::new("METRICS_ADDR", error.to_string()))?;
+        let router = Router::new().mount("", vec![get("/metrics", &Arc::new(metrics), show)]);
+        Ok(Some(Self {
+            listener,
+            address,
+            server: Server::new(router, ids, BodyLimits::default()),
+        }))
+    }
+
+    /// Where it listens; the real port when it was asked for port 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until a stop.
+    pub async fn serve(self, lifecycle: Lifecycle) {
+        let settings = ServeSettings {
+            connections_max: CONNECTIONS_MAX,
+            ..ServeSettings::default()
+        };
+        serve(self.listener, self.server, settings, lifecycle).await;
+    }
+}
+
+/// `GET /metrics`
+async fn show(metrics: Arc<Metrics>, _: Request) -> Result<Response, Problem> {
+    let text = metrics.scrape().await;
+    Ok(reply::bytes_of(StatusCode::OK, MEDIA_TYPE, text.into_bytes()))
+}
