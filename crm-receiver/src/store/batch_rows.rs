@@ -1,20 +1,10 @@
-//! Statements of many rows in a few fixed sizes, so that each engine keeps them prepared.
+//! Lists of keys in a few fixed sizes, so that each engine keeps the statements prepared.
 
 use contract::SourceId;
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
 
-/// Rows of one INSERT, and keys of one IN list, largest first.
+/// Keys of one IN list, largest first.
 const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
-
-/// Cuts `len` rows into ranges whose lengths are among the fixed sizes.
-pub(super) fn chunks(len: usize) -> impl Iterator<Item = Range<usize>> {
-    let mut from = 0;
-    std::iter::from_fn(move || {
-        let size = SIZES.into_iter().find(|size| *size <= len - from)?;
-        from += size;
-        Some(from - size..from)
-    })
-}
 
 /// Cuts `items` into lists of a fixed size, the last one filled up with its last item: for an IN list, where a
 /// repetition means nothing.
@@ -49,18 +39,6 @@ pub(super) fn by_source<'b>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn chunks_cover_everything_once_in_fixed_sizes() {
-        for len in [0, 1, 3, 100, 256, 1000] {
-            let ranges: Vec<_> = chunks(len).collect();
-            assert!(ranges.iter().all(|range| SIZES.contains(&range.len())));
-            assert_eq!(
-                ranges.into_iter().flatten().collect::<Vec<_>>(),
-                (0..len).collect::<Vec<_>>()
-            );
-        }
-    }
 
     #[test]
     fn padding_repeats_the_last_item() {

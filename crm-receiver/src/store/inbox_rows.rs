@@ -1,14 +1,13 @@
 //! The rows of new events and of their bodies.
 
 use super::{
-    batch_rows::chunks,
     erased::Erased,
     inbox::{Verdict, new_entries},
 };
 use crate::ingest::{accepted::Entry, fingerprint::Fingerprint};
 use contract::PropertyId;
 use kit::{
-    db::{DbError, Params, Tx, placeholders},
+    db::{DbError, Params, Tx},
     params,
 };
 use std::sync::Arc;
@@ -37,16 +36,11 @@ const COLUMNS: [&str; 18] = [
 /// Inserts the keys that are not there yet, and leaves the others alone.
 pub(super) async fn insert_events(tx: &mut Tx, batch: &[Arc<Entry>], erased: &Erased) -> Result<(), DbError> {
     let skip = tx.dialect().skip_existing("event_id");
-    for range in chunks(batch.len()) {
-        let mut params = Params::with_capacity(range.len() * COLUMNS.len());
-        let rows = placeholders(range.len(), COLUMNS.len());
-        batch[range]
-            .iter()
-            .for_each(|entry| bind(&mut params, entry, erased.holds(entry)));
-        let sql = format!("INSERT INTO inbox ({}) VALUES {rows}{skip}", COLUMNS.join(", "));
-        tx.execute(&sql, params).await?;
+    let mut params = Params::with_capacity(batch.len() * COLUMNS.len());
+    for entry in batch {
+        bind(&mut params, entry, erased.holds(entry));
     }
-    Ok(())
+    tx.insert("inbox", &COLUMNS, &skip, params).await
 }
 
 fn bind(params: &mut Params, entry: &Entry, erased: bool) {
@@ -87,18 +81,11 @@ pub(super) async fn insert_bodies(
     verdicts: &[Verdict],
     erased: &Erased,
 ) -> Result<(), DbError> {
-    let kept: Vec<_> = new_entries(batch, verdicts)
-        .filter(|entry| !erased.holds(entry))
-        .collect();
+    let kept = new_entries(batch, verdicts).filter(|entry| !erased.holds(entry));
     let skip = tx.dialect().skip_existing("event_id");
-    for range in chunks(kept.len()) {
-        let mut params = Params::with_capacity(range.len() * 2);
-        let rows = placeholders(range.len(), 2);
-        for entry in &kept[range] {
-            params.extend(params![entry.event_id.as_str(), entry.arrival.body.as_ref()]);
-        }
-        let sql = format!("INSERT INTO inbox_bodies (event_id, body) VALUES {rows}{skip}");
-        tx.execute(&sql, params).await?;
-    }
-    Ok(())
+    let params = kept
+        .flat_map(|entry| params![entry.event_id.as_str(), entry.arrival.body.as_ref()])
+        .collect();
+    tx.insert("inbox_bodies", &["event_id", "body"], &skip, params)
+        .await
 }

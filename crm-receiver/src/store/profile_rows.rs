@@ -1,6 +1,6 @@
 //! The rows of profiles, and of the terms and properties under which they are found.
 
-use super::batch_rows::{chunks, padded};
+use super::batch_rows::padded;
 use crate::profile::{
     Profile,
     contents::ProfileStatus,
@@ -8,10 +8,10 @@ use crate::profile::{
 };
 use contract::{ProfileId, UnixMillis};
 use kit::{
-    db::{DbError, Params, Tx, placeholders},
+    db::{DbError, Dialect, Params, Tx, placeholders},
     params,
 };
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,23 +44,21 @@ struct ProfileRows {
     body: Option<String>,
     terms: BTreeSet<(TermKind, String)>,
     properties: BTreeSet<String>,
+    /// Of everything that it is found under; no two different sets share one.
+    index_digest: Vec<u8>,
 }
 
 /// Makes sure that there is a row for each profile, and holds them all until the transaction ends, in the order of
 /// their ids.
 pub(super) async fn lock(tx: &mut Tx, ids: &BTreeSet<ProfileId>) -> Result<(), DbError> {
-    let raise = tx.dialect().on_conflict_add(&["id"], &["revision"]);
-    let ids: Vec<&ProfileId> = ids.iter().collect();
-    for range in chunks(ids.len()) {
-        let rows = placeholders(range.len(), 4);
-        let sql = format!("INSERT INTO profiles (id, revision, updated_at, sort_name) VALUES {rows}{raise}");
-        let mut params = Params::with_capacity(range.len() * 4);
-        for id in &ids[range] {
-            params.extend(params![id.as_str(), 1, 0, ""]);
-        }
-        tx.execute(&sql, params).await?;
+    // One writer: nobody else is there to be kept out.
+    if tx.dialect() == Dialect::Sqlite {
+        return Ok(());
     }
-    Ok(())
+    let raise = tx.dialect().on_conflict_add(&["id"], &["revision"]);
+    let columns = ["id", "revision", "updated_at", "sort_name"];
+    let params = ids.iter().flat_map(|id| params![id.as_str(), 1, 0, ""]).collect();
+    tx.insert("profiles", &columns, &raise, params).await
 }
 
 /// Writes what the profiles are now; None is one with nothing left to show. Their rows are locked.
@@ -71,26 +69,22 @@ pub(super) async fn write(tx: &mut Tx, profiles: Vec<(ProfileId, Option<Profile>
         .collect();
     let indexed = index_digests(tx, &profiles).await?;
     let update = tx.dialect().on_conflict_update(&["id"], &CONTENTS);
-    for range in chunks(profiles.len()) {
-        let rows = placeholders(range.len(), 2 + CONTENTS.len());
-        let columns = CONTENTS.join(", ");
-        let sql = format!("INSERT INTO profiles (id, revision, {columns}) VALUES {rows}{update}");
-        let mut params = Params::with_capacity(range.len() * (2 + CONTENTS.len()));
-        for profile in &profiles[range] {
-            params.extend(params![
-                profile.id.as_str(),
-                1,
-                profile.status.map(ProfileStatus::as_str),
-                profile.updated_at,
-                &profile.sort_name,
-                profile.index_digest(),
-                &profile.summary,
-                &profile.body,
-            ]);
-        }
-        tx.execute(&sql, params).await?;
+    let columns = [["id", "revision"].as_slice(), &CONTENTS].concat();
+    let mut params = Params::with_capacity(profiles.len() * columns.len());
+    for profile in &profiles {
+        params.extend(params![
+            profile.id.as_str(),
+            1,
+            profile.status.map(ProfileStatus::as_str),
+            profile.updated_at,
+            &profile.sort_name,
+            &profile.index_digest,
+            &profile.summary,
+            &profile.body,
+        ]);
     }
-    let stands = |profile: &&ProfileRows| indexed.get(&profile.id) == Some(&profile.index_digest());
+    tx.insert("profiles", &columns, &update, params).await?;
+    let stands = |profile: &&ProfileRows| indexed.get(&profile.id) == Some(&profile.index_digest);
     let found_otherwise: Vec<&ProfileRows> = profiles.iter().filter(|profile| !stands(profile)).collect();
     write_index(tx, &found_otherwise).await
 }
@@ -118,28 +112,22 @@ async fn write_index(tx: &mut Tx, profiles: &[&ProfileRows]) -> Result<(), DbErr
         );
         properties.extend(profile.properties.iter().map(|property| (id, property.as_str())));
     }
-    for range in chunks(terms.len()) {
-        let rows = placeholders(range.len(), 3);
-        let sql = format!("INSERT INTO profile_terms (kind, term, profile_id) VALUES {rows}");
-        let rows = terms[range].iter();
-        tx.execute(
-            &sql,
-            rows.flat_map(|(kind, term, id)| params![*kind, *term, *id])
-                .collect(),
-        )
-        .await?;
-    }
-    for range in chunks(properties.len()) {
-        let rows = placeholders(range.len(), 2);
-        let sql = format!("INSERT INTO profile_properties (profile_id, property_id) VALUES {rows}");
-        let rows = properties[range].iter();
-        tx.execute(
-            &sql,
-            rows.flat_map(|(id, property)| params![*id, *property]).collect(),
-        )
-        .await?;
-    }
-    Ok(())
+    let terms = terms
+        .into_iter()
+        .flat_map(|(kind, term, id)| params![kind, term, id]);
+    tx.insert(
+        "profile_terms",
+        &["kind", "term", "profile_id"],
+        "",
+        terms.collect(),
+    )
+    .await?;
+    let columns = ["profile_id", "property_id"];
+    let properties = properties
+        .into_iter()
+        .flat_map(|(id, property)| params![id, property]);
+    tx.insert("profile_properties", &columns, "", properties.collect())
+        .await
 }
 
 /// Under which terms and properties the profiles are found so far.
@@ -166,52 +154,51 @@ async fn index_digests(
 
 impl ProfileRows {
     fn of(id: ProfileId, profile: Option<Profile>) -> Self {
-        let Some(profile) = profile else {
-            return Self {
-                id,
-                status: None,
-                updated_at: UnixMillis(0),
-                sort_name: String::new(),
-                summary: None,
-                body: None,
-                terms: BTreeSet::new(),
-                properties: BTreeSet::new(),
-            };
+        let (terms, properties) = match &profile {
+            Some(profile) => (
+                terms::of(profile),
+                profile.property_ids.iter().map(ToString::to_string).collect(),
+            ),
+            None => (BTreeSet::new(), BTreeSet::new()),
         };
-        let mut whole = serde_json::to_value(&profile).expect("a profile always serialises");
-        let body = whole.to_string();
-        if let Value::Object(members) = &mut whole {
-            members.retain(|name, _| !NOT_IN_LISTS.contains(&name.as_str()));
-        }
+        let body = profile.as_ref().map(whole);
         Self {
             id,
-            status: Some(profile.status),
-            updated_at: profile.updated_at,
-            sort_name: terms::sort_name(&profile),
-            summary: Some(whole.to_string()),
-            body: Some(body),
-            terms: terms::of(&profile),
-            properties: profile.property_ids.iter().map(ToString::to_string).collect(),
+            status: profile.as_ref().map(|profile| profile.status),
+            updated_at: profile
+                .as_ref()
+                .map_or(UnixMillis(0), |profile| profile.updated_at),
+            sort_name: profile.as_ref().map(terms::sort_name).unwrap_or_default(),
+            summary: body.as_deref().map(summary),
+            body,
+            index_digest: index_digest(&terms, &properties),
+            terms,
+            properties,
         }
     }
+}
 
-    /// Of everything that the profile is found under; no two different sets share one.
-    fn index_digest(&self) -> Vec<u8> {
-        let mut digest = Sha256::new();
-        let terms = self
-            .terms
-            .iter()
-            .map(|(kind, term)| (kind.as_str(), term.as_str()));
-        let properties = self
-            .properties
-            .iter()
-            .map(|property| ("property", property.as_str()));
-        for (kind, term) in terms.chain(properties) {
-            digest.update(kind);
-            digest.update([0]);
-            digest.update(term);
-            digest.update([0]);
-        }
-        digest.finalize().to_vec()
+fn whole(profile: &Profile) -> String {
+    serde_json::to_string(profile).expect("a profile always serialises")
+}
+
+/// What lists show of a whole, its members as they stand there.
+fn summary(whole: &str) -> String {
+    let mut members: BTreeMap<&str, &RawValue> =
+        serde_json::from_str(whole).expect("a profile's text is an object with plain names");
+    members.retain(|name, _| !NOT_IN_LISTS.contains(name));
+    serde_json::to_string(&members).expect("an object always serialises")
+}
+
+fn index_digest(terms: &BTreeSet<(TermKind, String)>, properties: &BTreeSet<String>) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    let terms = terms.iter().map(|(kind, term)| (kind.as_str(), term.as_str()));
+    let properties = properties.iter().map(|property| ("property", property.as_str()));
+    for (kind, term) in terms.chain(properties) {
+        digest.update(kind);
+        digest.update([0]);
+        digest.update(term);
+        digest.update([0]);
     }
+    digest.finalize().to_vec()
 }

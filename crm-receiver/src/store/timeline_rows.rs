@@ -1,7 +1,7 @@
 //! The rows of the history: one for each event that told of a record.
 
 use super::{
-    batch_rows::{chunks, padded},
+    batch_rows::padded,
     record_rows::{by_source_and_kind, parsed, unreadable},
 };
 use crate::profile::{GuestKey, RecordKey, RecordKind, history::HistoryEntry};
@@ -28,30 +28,22 @@ const COLUMNS: [&str; 10] = [
 /// Adds what the events told. An event that is projected again, after a requeue, has its row already.
 pub(super) async fn add(tx: &mut Tx, history: &[(EventId, HistoryEntry)]) -> Result<(), DbError> {
     let skip = tx.dialect().skip_existing("event_id");
-    for range in chunks(history.len()) {
-        let rows = placeholders(range.len(), COLUMNS.len());
-        let sql = format!(
-            "INSERT INTO timeline ({}) VALUES {rows}{skip}",
-            COLUMNS.join(", ")
-        );
-        let mut params = Params::with_capacity(range.len() * COLUMNS.len());
-        for (event_id, entry) in &history[range] {
-            params.extend(params![
-                event_id.as_str(),
-                entry.key.source.as_str(),
-                entry.key.kind.as_str(),
-                entry.key.id.as_str(),
-                entry.version,
-                entry.occurred_at,
-                entry.event_type.as_str(),
-                entry.property_id.as_ref().map(PropertyId::as_str),
-                serde_json::to_string(&entry.changed).expect("names always serialise"),
-                serde_json::to_string(&entry.consents).expect("consents always serialise"),
-            ]);
-        }
-        tx.execute(&sql, params).await?;
+    let mut params = Params::with_capacity(history.len() * COLUMNS.len());
+    for (event_id, entry) in history {
+        params.extend(params![
+            event_id.as_str(),
+            entry.key.source.as_str(),
+            entry.key.kind.as_str(),
+            entry.key.id.as_str(),
+            entry.version,
+            entry.occurred_at,
+            entry.event_type.as_str(),
+            entry.property_id.as_ref().map(PropertyId::as_str),
+            serde_json::to_string(&entry.changed).expect("names always serialise"),
+            serde_json::to_string(&entry.consents).expect("consents always serialise"),
+        ]);
     }
-    Ok(())
+    tx.insert("timeline", &COLUMNS, &skip, params).await
 }
 
 /// Everything that was told of the records.

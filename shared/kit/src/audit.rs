@@ -7,11 +7,9 @@ use std::borrow::Cow;
 
 use contract::clock::UnixMillis;
 
-use crate::db::{DbError, Params, Row, Tx, placeholders};
+use crate::db::{DbError, Params, Row, Tx};
 use crate::params;
 
-/// Rows of one INSERT, largest first: a few fixed sizes, so that each engine keeps them prepared.
-const CHUNKS: [usize; 4] = [64, 16, 4, 1];
 /// Entries that [`find_by_event`] answers at most.
 const FOUND_MOST: i64 = 1_000;
 /// A minute in milliseconds.
@@ -136,19 +134,9 @@ impl AuditEntry {
 /// # Errors
 /// Those of the database.
 pub async fn append(tx: &mut Tx, entries: &[AuditEntry]) -> Result<(), DbError> {
-    let mut rest = entries;
-    for size in CHUNKS {
-        while rest.len() >= size {
-            let (chunk, later) = rest.split_at(size);
-            let mut params = Params::with_capacity(size * COLUMNS.len());
-            chunk.iter().for_each(|entry| entry.bind(&mut params));
-            let rows = placeholders(size, COLUMNS.len());
-            let sql = format!("INSERT INTO audit_entries ({}) VALUES {rows}", COLUMNS.join(", "));
-            tx.execute(&sql, params).await?;
-            rest = later;
-        }
-    }
-    Ok(())
+    let mut params = Params::with_capacity(entries.len() * COLUMNS.len());
+    entries.iter().for_each(|entry| entry.bind(&mut params));
+    tx.insert("audit_entries", &COLUMNS, "", params).await
 }
 
 /// The entries of one event in the order of their writing, at most 1,000.
