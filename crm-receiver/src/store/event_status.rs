@@ -13,6 +13,9 @@ use kit::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The claim of an event by its id. An index on the bare column would be taken for the better one, and every waiting
+/// event be read for each batch of them.
+const ACCEPTED: &str = "COALESCE(status, '') = 'accepted'";
 /// Why an event is a dead letter although nothing failed.
 const VERSION_CONFLICT: &str = "version_conflict: another state of this version stands";
 
@@ -25,7 +28,7 @@ pub(super) async fn still_accepted<'e>(tx: &mut Tx, events: &'e [Event]) -> Resu
     let mut accepted = BTreeSet::new();
     for ids in padded(&ids) {
         let places = placeholders(1, ids.len());
-        let sql = format!("SELECT event_id FROM inbox WHERE status = 'accepted' AND event_id IN {places}");
+        let sql = format!("SELECT event_id FROM inbox WHERE {ACCEPTED} AND event_id IN {places}");
         for row in tx
             .query(&sql, ids.iter().map(|id| (*id).into()).collect())
             .await?
@@ -55,7 +58,7 @@ pub(super) async fn settle(
             let places = placeholders(1, list.len());
             let sql = format!(
                 "UPDATE inbox SET status = ?, applied_at = ?, last_error = ? \
-                 WHERE status = 'accepted' AND event_id IN {places}"
+                 WHERE {ACCEPTED} AND event_id IN {places}"
             );
             let mut params: Params = params![status(outcome), now, reason(outcome)];
             params.extend(list.iter().map(|id| (*id).into()));
