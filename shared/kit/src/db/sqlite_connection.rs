@@ -17,8 +17,10 @@ use super::{Row, Tx};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Prepared statements kept by each connection.
 const STATEMENTS: usize = 256;
-/// Pages in the WAL at which a commit moves them into the file: 4 MiB.
-const WAL_PAGES: u32 = 1_000;
+/// Pages in the WAL at which a commit moves them into the file: 64 MiB. A page that is written often is moved once.
+const WAL_PAGES: u32 = 16_000;
+/// KiB of pages that the writer keeps in memory.
+const WRITER_CACHE_KIB: i64 = 24 * 1024;
 /// Bytes to which the WAL file is cut back after that.
 const WAL_BYTES: u32 = 64 * 1024 * 1024;
 /// Steps of SQLite's machine between two looks at the deadline.
@@ -52,6 +54,10 @@ impl Opener {
         connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
         connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
         connection.pragma_update(None, "query_only", !writes)?;
+        if writes {
+            // Negative: KiB, not pages.
+            connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+        }
         let deadline = Arc::new(Mutex::new(None::<Instant>));
         let seen = deadline.clone();
         let overdue = move || {
