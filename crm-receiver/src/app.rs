@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::http::{Api, router};
 use crate::ingest::{self, Lane, Origins, PMS, Sources, Told, counts::Counts, guard::StoreGuard};
 use crate::meters::{self, IngestMeters, ProjectionMeters};
-use crate::project::{Projector, lag::Lag};
+use crate::project::{Arrivals, Projector, lag::Lag};
 use crate::store::{MIGRATIONS, Store, StoreError};
 use contract::{Clock, EventId, SourceId};
 use kit::config::ConfigError;
@@ -141,8 +141,12 @@ impl App {
         let (batcher, lanes) = ingest::open(&store, guard.clone(), config.ingest, origins, told);
         meters::expose(&metrics, &batcher, &guard, &lag, &runtime.clock);
         let projected = ProjectionMeters::new(&metrics);
-        let clock = Arc::clone(&runtime.clock);
-        let projector = Projector::new(store.clone(), clock, accepted, lag, projected);
+        let arrivals = Arrivals {
+            accepted,
+            lag,
+            underway: batcher.underway(),
+        };
+        let projector = Projector::new(store.clone(), Arc::clone(&runtime.clock), arrivals, projected);
         let counts = Arc::new(Counts::default());
         let api = Api {
             store: store.clone(),

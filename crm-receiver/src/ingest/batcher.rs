@@ -10,6 +10,7 @@ use super::{
     flights::{Entered, Flights, Leading, Outcome},
     guard::StoreGuard,
     seen_cache::SeenCache,
+    underway::{Place, Underway},
 };
 use contract::{Clock, EventId, RequestId, TypedId};
 use kit::{
@@ -41,6 +42,7 @@ struct Shared {
     flights: Flights,
     seen: SeenCache,
     guard: StoreGuard,
+    underway: Underway,
     origins: Origins,
 }
 
@@ -71,6 +73,7 @@ pub(super) struct Waiting {
     pub(super) entry: Arc<Entry>,
     pub(super) leading: Leading,
     pub(super) since: Instant,
+    _place: Place,
     _held: Option<Reservation>,
 }
 
@@ -98,6 +101,7 @@ impl Batcher {
             flights: Flights::default(),
             seen,
             guard,
+            underway: Underway::default(),
             origins,
         };
         (Self(Arc::new(shared)), receivers)
@@ -107,6 +111,11 @@ impl Batcher {
     pub fn waiting(&self) -> usize {
         let waiting = |lane: &mpsc::Sender<Waiting>| lane.max_capacity() - lane.capacity();
         self.0.lanes.iter().map(waiting).sum()
+    }
+
+    /// What is waiting, or being committed.
+    pub fn underway(&self) -> Underway {
+        self.0.underway.clone()
     }
 
     /// Brings one arrival to its commit, or to the row that stands under its key, and says which.
@@ -161,6 +170,7 @@ impl Batcher {
             entry,
             leading,
             since: Instant::now(),
+            _place: self.0.underway.enter(),
             _held: brought.held,
         };
         match self.0.lanes[lane].try_send(waiting) {

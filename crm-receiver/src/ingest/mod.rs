@@ -17,9 +17,11 @@ pub mod lane;
 pub mod payload;
 pub mod seen_cache;
 pub mod source;
+pub mod underway;
 
 pub use accepted::{Accepted, IngestError};
 pub use batcher::{Batcher, Brought, Origins};
 pub use delivery::Arrival;
 pub use lane::{IngestLimits, Lane, Told, open};
 pub use source::{OnInvalid, PMS, Source, Sources};
+pub use underway::Underway;

@@ -10,7 +10,7 @@ pub mod lag;
 pub mod plan;
 pub mod worker;
 
-pub use worker::{Projector, Step};
+pub use worker::{Arrivals, Projector, Step};
 
 #[cfg(test)]
 pub mod permutations;

@@ -10,6 +10,7 @@ use super::{
     plan::Outcome,
 };
 use crate::{
+    ingest::Underway,
     meters::ProjectionMeters,
     store::{Projection, Store},
 };
@@ -39,6 +40,8 @@ const WAIT_FIRST_MS: i64 = 1_000;
 pub const WAIT_MAX_MS: i64 = 60_000;
 /// How often the inbox is looked at without being told: another replica may have accepted, or a wait be over.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a step waits for arrivals that are being taken in; under a load without pauses one step is made in so long.
+const YIELD_MAX: Duration = Duration::from_millis(500);
 /// How long the loop rests when the database fails.
 const REST: Duration = Duration::from_millis(250);
 
@@ -55,27 +58,30 @@ pub enum Step {
 pub struct Projector {
     store: Store,
     clock: Arc<dyn Clock>,
-    accepted: Arc<Notify>,
-    lag: Lag,
+    arrivals: Arrivals,
     meters: ProjectionMeters,
     /// Some events may wait for their next try, which a look for what is due does not find.
     put_off: AtomicBool,
 }
 
+/// What taking in tells a projector.
+#[derive(Clone, Debug, Default)]
+pub struct Arrivals {
+    /// Told after each commit that accepted events.
+    pub accepted: Arc<Notify>,
+    /// Told of the same, for the age of what waits.
+    pub lag: Lag,
+    /// What goes first.
+    pub underway: Underway,
+}
+
 impl Projector {
-    /// `accepted` and `lag` are told after each commit that accepted events.
-    pub fn new(
-        store: Store,
-        clock: Arc<dyn Clock>,
-        accepted: Arc<Notify>,
-        lag: Lag,
-        meters: ProjectionMeters,
-    ) -> Self {
+    /// A projector that does nothing until it runs, or is stepped.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, arrivals: Arrivals, meters: ProjectionMeters) -> Self {
         Self {
             store,
             clock,
-            accepted,
-            lag,
+            arrivals,
             meters,
             put_off: AtomicBool::new(true),
         }
@@ -86,7 +92,8 @@ impl Projector {
         let mut failing = false;
         while !stop.is_cancelled() {
             // Registered before the look, so that no wake-up falls between the two.
-            let accepted = self.accepted.notified();
+            let accepted = self.arrivals.accepted.notified();
+            self.arrivals.underway.pause(YIELD_MAX).await;
             let step = self.step().await;
             if let Err(error) = &step
                 && !failing
@@ -114,9 +121,9 @@ impl Projector {
     /// Those of the database as a whole, or of too many writers at once; an event at fault is no error here.
     pub async fn step(&self) -> Result<Step, DbError> {
         let now = self.clock.now();
-        self.lag.looking();
+        self.arrivals.lag.looking();
         let pending = self.store.pending(now, WAIT_MAX_MS, BATCH_EVENTS_MAX).await?;
-        self.lag.found(self.oldest(&pending).await?);
+        self.arrivals.lag.found(self.oldest(&pending).await?);
         if pending.is_empty() {
             return Ok(Step::Idle);
         }

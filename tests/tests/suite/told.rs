@@ -4,7 +4,7 @@ use contract::UnixMillis;
 use crm_receiver::{
     app::{Runtime, open_store},
     meters::ProjectionMeters,
-    project::{Projector, Step, lag::Lag},
+    project::{Arrivals, Projector, Step},
     store::Store,
 };
 use e2e::clock::HandClock;
@@ -104,7 +104,7 @@ impl Inbox {
             self.runtime.clock.clone(),
             ProjectionMeters::new(&Metrics::new("inbox", "0")),
         );
-        Projector::new(store, clock, Arc::default(), Lag::default(), meters)
+        Projector::new(store, clock, Arrivals::default(), meters)
     }
 
     /// Accepts the events in this order, under ids `evt_<n>` counted from `first`.
