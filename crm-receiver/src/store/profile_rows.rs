@@ -65,7 +65,7 @@ pub(super) async fn lock(tx: &mut Tx, ids: &BTreeSet<ProfileId>) -> Result<(), D
 pub(super) async fn write(tx: &mut Tx, profiles: Vec<(ProfileId, Option<Profile>)>) -> Result<(), DbError> {
     let profiles: Vec<ProfileRows> = profiles
         .into_iter()
-        .map(|(id, profile)| ProfileRows::of(id, profile))
+        .map(|(id, profile)| ProfileRows::of(id, profile.as_ref()))
         .collect();
     let indexed = index_digests(tx, &profiles).await?;
     let update = tx.dialect().on_conflict_update(&["id"], &CONTENTS);
@@ -153,22 +153,22 @@ async fn index_digests(
 }
 
 impl ProfileRows {
-    fn of(id: ProfileId, profile: Option<Profile>) -> Self {
-        let (terms, properties) = match &profile {
+    fn of(id: ProfileId, profile: Option<&Profile>) -> Self {
+        let (terms, properties) = match profile {
             Some(profile) => (
                 terms::of(profile),
                 profile.property_ids.iter().map(ToString::to_string).collect(),
             ),
             None => (BTreeSet::new(), BTreeSet::new()),
         };
-        let body = profile.as_ref().map(whole);
+        let body = profile.map(whole);
         Self {
             id,
-            status: profile.as_ref().map(|profile| profile.status),
+            status: profile.map(|profile| profile.status),
             updated_at: profile
                 .as_ref()
                 .map_or(UnixMillis(0), |profile| profile.updated_at),
-            sort_name: profile.as_ref().map(terms::sort_name).unwrap_or_default(),
+            sort_name: profile.map(terms::sort_name).unwrap_or_default(),
             summary: body.as_deref().map(summary),
             body,
             index_digest: index_digest(&terms, &properties),
