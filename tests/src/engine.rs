@@ -13,7 +13,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 use tempfile::TempDir;
 
-use crate::server::{Program, Server};
+use crate::server::{Program, Room, Server};
 
 /// The two engines that every case with a database runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,11 +53,16 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Looks for a server; starts none yet.
+    /// Looks for a server for cases; starts none yet.
     pub fn find() -> Self {
+        Self::with(Room::CASES)
+    }
+
+    /// Looks for a server that takes so much when it is a private one; starts none yet.
+    pub fn with(room: Room) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the harness's own configuration")]
         let given = std::env::var("TEST_MYSQL_URL").ok().filter(|url| !url.is_empty());
-        let source = match (given, Program::find()) {
+        let source = match (given, Program::find(room)) {
             (Some(url), _) => Source::Given(url.trim_end_matches('/').to_owned()),
             (None, Some(program)) => Source::Private(program),
             (None, None) => Source::Nowhere,

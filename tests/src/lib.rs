@@ -6,6 +6,7 @@
 //! ```text
 //! bookings + people -> plan -> loader -> (client) -> world: both services
 //! bookings -> expected -> ledger <- both databases; report; demo: how a run ends
+//! load: how fast it is, measured on processes that are the services (serve, process)
 //! ```
 
 pub mod bodies;
@@ -20,6 +21,7 @@ pub mod engine;
 pub mod expected;
 pub mod fault_proxy;
 pub mod ledger;
+pub mod load;
 pub mod loader;
 pub mod names;
 pub mod people;
@@ -28,6 +30,7 @@ pub mod process;
 pub mod receiver_double;
 pub mod report;
 pub mod rooms;
+pub mod serve;
 pub mod server;
 pub mod signer;
 pub mod tour;

@@ -30,7 +30,31 @@ impl Process {
     /// # Errors
     /// When it ends, or is silent for too long, before it listens.
     pub async fn start(program: &Path, folder: &Path, variables: &[(&str, String)]) -> Result<Self> {
-        let mut child = Command::new(program)
+        Self::begin(Command::new(program), program, folder, variables).await
+    }
+
+    /// The same for a program that is several, by the name that it is called by.
+    ///
+    /// # Errors
+    /// When it ends, or is silent for too long, before it listens.
+    pub async fn start_as(
+        name: &str,
+        program: &Path,
+        folder: &Path,
+        variables: &[(&str, String)],
+    ) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.arg0(name);
+        Self::begin(command, program, folder, variables).await
+    }
+
+    async fn begin(
+        mut command: Command,
+        program: &Path,
+        folder: &Path,
+        variables: &[(&str, String)],
+    ) -> Result<Self> {
+        let mut child = command
             .env_clear()
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .current_dir(folder)
@@ -55,6 +79,14 @@ impl Process {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its process id.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn id(&self) -> Result<u32> {
+        self.child.id().context("the process has ended")
     }
 
     /// Kills it with SIGKILL and waits for its end.

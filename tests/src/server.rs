@@ -28,6 +28,27 @@ pub const USER: &str = "guestwire";
 pub struct Program {
     path: PathBuf,
     flavour: Flavour,
+    room: Room,
+}
+
+/// How much a server takes, in MiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    buffer_pool: u32,
+    redo_log: u32,
+}
+
+impl Room {
+    /// For cases, which hold little: it starts soon.
+    pub const CASES: Self = Self {
+        buffer_pool: 128,
+        redo_log: 32,
+    };
+    /// For load, as in production: a small log would stop all writes whenever it is full.
+    pub const LOAD: Self = Self {
+        buffer_pool: 1_024,
+        redo_log: 512,
+    };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +60,7 @@ enum Flavour {
 impl Program {
     /// The `mariadbd` or `mysqld` that is first on the PATH. They are told apart by their version, not by their name: Debian's
     /// `mysqld` is a link to `mariadbd`.
-    pub fn find() -> Option<Self> {
+    pub fn find(room: Room) -> Option<Self> {
         #[expect(
             clippy::disallowed_methods,
             reason = "the harness looks for programs where a shell does"
@@ -59,7 +80,7 @@ impl Program {
             } else {
                 Flavour::Mysql
             };
-            Some(Self { path, flavour })
+            Some(Self { path, flavour, room })
         })
     }
 }
@@ -129,23 +150,22 @@ impl Server {
             "--skip-name-resolve",
             "--skip-log-bin",
             "--performance-schema=OFF",
-            "--innodb-buffer-pool-size=128M",
             "--innodb-flush-log-at-trx-commit=1",
             "--max-connections=600",
         ];
         options.extend(fixed.map(str::to_owned));
         options.extend(self.user_option());
+        let Room {
+            buffer_pool,
+            redo_log,
+        } = self.program.room;
+        options.push(format!("--innodb-buffer-pool-size={buffer_pool}M"));
         match self.program.flavour {
-            Flavour::Mariadb => options.push("--innodb-log-file-size=32M".to_owned()),
+            Flavour::Mariadb => options.push(format!("--innodb-log-file-size={redo_log}M")),
             Flavour::Mysql => {
-                options.extend(
-                    [
-                        "--mysqlx=OFF",
-                        "--secure-file-priv=NULL",
-                        "--innodb-redo-log-capacity=64M",
-                    ]
-                    .map(str::to_owned),
-                );
+                options.extend(["--mysqlx=OFF", "--secure-file-priv=NULL"].map(str::to_owned));
+                // All its files together.
+                options.push(format!("--innodb-redo-log-capacity={}M", 2 * redo_log));
             }
         }
         let mut shell = Command::new("sh")
@@ -181,7 +201,7 @@ impl Server {
                     "--auth-root-authentication-method=normal",
                     "--skip-test-db",
                 ]);
-                installer.arg("--innodb-log-file-size=32M");
+                installer.arg(format!("--innodb-log-file-size={}M", self.program.room.redo_log));
                 installer
             }
             Flavour::Mysql => {

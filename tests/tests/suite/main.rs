@@ -20,6 +20,7 @@ mod guests;
 mod idempotency;
 mod ingest;
 mod kills;
+mod load;
 mod metrics;
 mod night_audit;
 mod pms;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         reservation_races::cases(),
         guest_profiles::cases(),
         kills::cases(),
+        load::cases(),
         metrics::cases(),
         signals::cases(),
         whole::cases(),

@@ -1,0 +1,29 @@
+//! The load generator: how fast the services are, beside what the machine and a bare endpoint can do in the same run.
+//!
+//! ```text
+//! mix -> lives -> template -> pool (signed before the clock starts) -> generator -> tally -> report
+//!                                          bare | receiver, each a process of its own  <- watch
+//! desk (REST writes) -> generator -> emitter -> sink | receiver
+//! ```
+//! `docs/performance.md` says how to use it and what was measured.
+
+pub mod bare;
+pub mod desk;
+pub mod figures;
+pub mod generator;
+pub mod limits;
+pub mod lives;
+pub mod mix;
+pub mod options;
+pub mod pool;
+pub mod receiver;
+pub mod replay;
+pub mod report;
+pub mod service;
+pub mod session;
+pub mod sink;
+pub mod tally;
+pub mod template;
+pub mod watch;
+pub mod wire;
+pub mod writes;

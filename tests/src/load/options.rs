@@ -1,0 +1,211 @@
+//! What `cargo load` is asked for, and which questions make no sense.
+
+use super::generator::Pace;
+use super::lives::BodyStyle;
+use super::pool::POOL_EVENTS_MAX;
+use crate::engine::Engine;
+use anyhow::{Result, ensure};
+use clap::{Parser, ValueEnum, value_parser};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Duration;
+use url::Url;
+
+/// Events signed ahead for each second of a closed loop: more than a receiver takes on such a machine.
+const CLOSED_EVENTS_PER_SECOND: u64 = 45_000;
+
+/// Measures the services under load, beside a bare endpoint in the same run
+#[derive(Parser, Clone, Debug)]
+#[command(name = "load")]
+pub struct Options {
+    /// What is put under load
+    #[arg(long, value_enum, default_value = "receiver")]
+    pub target: Target,
+    /// The database of every service
+    #[arg(long, value_enum, default_value = "sqlite")]
+    engine: EngineName,
+    /// Connections of the generator
+    #[arg(long, default_value_t = 256, value_parser = value_parser!(u16).range(1..=8192))]
+    connections: u16,
+    /// Threads of the generator
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=64))]
+    threads: u16,
+    /// Seconds of each load
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u16).range(1..=600))]
+    seconds: u16,
+    /// Requests a second, sent when they are due (open loop); without it each connection sends one after the other
+    #[arg(long)]
+    rate: Option<f64>,
+    /// The same load against a bare endpoint before each one against the receiver
+    #[arg(long)]
+    pub baseline: bool,
+    /// How often all of it is done
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=100))]
+    pub repeat: u16,
+    /// Afterwards half of the rate that was reached, as an open loop
+    #[arg(long)]
+    pub half: bool,
+    /// Events that are signed before the clock starts; by default enough for the time
+    #[arg(long)]
+    pool: Option<u64>,
+    /// How much of a body is written
+    #[arg(long, value_enum, default_value = "compact")]
+    pub bodies: BodyStyle,
+    /// What the services log; each line costs them time
+    #[arg(long, default_value = "warn")]
+    pub log_level: String,
+    /// What this machine can do at most, and nothing else
+    #[arg(long)]
+    pub limits: bool,
+    /// The secret that signs and verifies; a fresh one by default
+    #[arg(long, env = "WEBHOOK_SHARED_SECRET", hide_env_values = true)]
+    pub secret: Option<String>,
+    /// Sign so many events, write them to --out, and measure nothing
+    #[arg(long, requires = "out", requires = "secret", conflicts_with = "replay")]
+    pub prepare: Option<u64>,
+    /// The file to write
+    #[arg(long, requires = "prepare")]
+    pub out: Option<PathBuf>,
+    /// Send the requests of this file to --url, and start nothing
+    #[arg(long, requires = "url")]
+    pub replay: Option<PathBuf>,
+    /// Where they go
+    #[arg(long, requires = "replay")]
+    pub url: Option<Url>,
+    /// The result as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Signed webhooks to the receiver
+    Receiver,
+    /// Writes at the emitter's API, delivered to a sink
+    Emitter,
+    /// Writes at the emitter's API, applied in the receiver
+    E2e,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum EngineName {
+    Sqlite,
+    Mysql,
+}
+
+impl Options {
+    /// Refuses what cannot be done.
+    ///
+    /// # Errors
+    /// In a sentence.
+    pub fn check(&self) -> Result<()> {
+        if let Some(rate) = self.rate {
+            ensure!(rate.is_finite() && rate >= 1.0, "--rate is at least 1 a second");
+            ensure!(
+                !self.half,
+                "--half looks for the top rate first: leave --rate out"
+            );
+        }
+        ensure!(
+            self.target == Target::Receiver || !(self.baseline || self.half || self.repeat > 1),
+            "--baseline, --half and --repeat are of the receiver alone"
+        );
+        let events = self.pool_events();
+        ensure!(
+            (1..=POOL_EVENTS_MAX).contains(&events),
+            "{events} events to sign beforehand: {POOL_EVENTS_MAX} at most"
+        );
+        Ok(())
+    }
+
+    /// The engine of every service.
+    pub fn engine(&self) -> Engine {
+        match self.engine {
+            EngineName::Sqlite => Engine::Sqlite,
+            EngineName::Mysql => Engine::Mysql,
+        }
+    }
+
+    /// Requests a second, if they are to be sent when they are due.
+    pub fn rate(&self) -> Option<f64> {
+        self.rate
+    }
+
+    /// When requests are sent.
+    pub fn pace(&self) -> Pace {
+        self.rate.map_or(Pace::Closed, Pace::Open)
+    }
+
+    /// The length of a load.
+    pub fn time(&self) -> Duration {
+        Duration::from_secs(u64::from(self.seconds))
+    }
+
+    /// Connections of the generator.
+    pub fn connections(&self) -> usize {
+        usize::from(self.connections)
+    }
+
+    /// Threads of the generator.
+    pub fn threads(&self) -> usize {
+        usize::from(self.threads)
+    }
+
+    /// Events to be signed beforehand.
+    pub fn pool_events(&self) -> u64 {
+        let needed = match self.rate {
+            Some(rate) => (rate * f64::from(self.seconds)).ceil() as u64,
+            None => (CLOSED_EVENTS_PER_SECOND * u64::from(self.seconds)).min(POOL_EVENTS_MAX),
+        };
+        self.pool.unwrap_or(needed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(line: &str) -> Result<Options> {
+        let options = Options::try_parse_from(line.split(' '))?;
+        options.check()?;
+        Ok(options)
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "load --rate 0.5",
+            "load --rate NaN",
+            "load --rate 100 --half",
+            "load --connections 0",
+            "load --seconds 0",
+            "load --seconds 601",
+            "load --pool 0",
+            "load --pool 1000001",
+            "load --rate 100000 --seconds 60",
+            "load --engine oracle",
+            "load --target emitter --baseline",
+            "load --target e2e --half",
+            "load --prepare 10 --secret sixteen-bytes-is",
+            "load --prepare 10 --out requests.tsv",
+            "load --replay requests.tsv",
+            "load --url http://127.0.0.1:1/",
+        ] {
+            assert!(options(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_rate_makes_an_open_loop_with_a_pool_for_its_time() {
+        let open = options("load --rate 1000 --seconds 7").unwrap();
+        assert_eq!((open.pace(), open.pool_events()), (Pace::Open(1000.0), 7_000));
+        let closed = options("load --engine mysql --seconds 600").unwrap();
+        assert_eq!(
+            (closed.pace(), closed.pool_events()),
+            (Pace::Closed, POOL_EVENTS_MAX)
+        );
+        assert_eq!(closed.engine(), Engine::Mysql);
+    }
+}

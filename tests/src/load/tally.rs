@@ -1,0 +1,189 @@
+//! What was answered, and how long it took: one tally for each thread, added up at the end.
+//!
+//! Open loop: a latency counts from the instant at which the request was due, whether or not a connection was free
+//! then. Closed loop: a connection that waits sends nothing meanwhile, so the requests that it would have sent are
+//! filled in afterwards ([`Tally::corrected`]); without that a stall of a second would count once.
+
+use anyhow::Result;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The longest latency that is told apart, in microseconds; longer ones count as this.
+const LONGEST_MICROS: u64 = 120_000_000;
+/// Decimal digits that the histogram keeps.
+const DIGITS: u8 = 3;
+
+/// Answers by status, and their latencies in microseconds.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// Requests that were begun.
+    sent: u64,
+    statuses: BTreeMap<u16, u64>,
+    latencies: Histogram<u64>,
+}
+
+/// Percentiles in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Percentiles {
+    /// The median.
+    pub p50: f64,
+    /// Of ten, nine are not slower.
+    pub p90: f64,
+    /// Of a hundred, ninety-nine are not slower.
+    pub p99: f64,
+    /// Of a thousand, one is slower.
+    pub p999: f64,
+    /// The slowest.
+    pub max: f64,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self {
+            sent: 0,
+            statuses: BTreeMap::new(),
+            latencies: Histogram::new_with_bounds(1, LONGEST_MICROS, DIGITS)
+                .expect("the bounds are in order"),
+        }
+    }
+
+    /// Counts a request that goes out.
+    pub fn sends(&mut self) {
+        self.sent += 1;
+    }
+
+    /// Counts one answer.
+    pub fn answered(&mut self, status: u16, latency: Duration) {
+        *self.statuses.entry(status).or_default() += 1;
+        self.took(latency);
+    }
+
+    /// Counts a latency alone.
+    pub fn took(&mut self, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(LONGEST_MICROS);
+        self.latencies.saturating_record(micros.max(1));
+    }
+
+    /// Adds another one.
+    ///
+    /// # Errors
+    /// Never: all have the same bounds.
+    pub fn add(&mut self, other: &Self) -> Result<()> {
+        for (status, count) in &other.statuses {
+            *self.statuses.entry(*status).or_default() += count;
+        }
+        self.sent += other.sent;
+        self.latencies.add(&other.latencies)?;
+        Ok(())
+    }
+
+    /// Answers by status.
+    pub fn statuses(&self) -> &BTreeMap<u16, u64> {
+        &self.statuses
+    }
+
+    /// Answers of a status.
+    pub fn of(&self, status: u16) -> u64 {
+        self.statuses.get(&status).copied().unwrap_or(0)
+    }
+
+    /// Answers of 200 to 299.
+    pub fn good(&self) -> u64 {
+        self.statuses.range(200..300).map(|(_, count)| count).sum()
+    }
+
+    /// Answers that a sender must not get from a service that is well: neither 2xx nor 503.
+    pub fn wrong(&self) -> u64 {
+        self.answers() - self.good() - self.of(503)
+    }
+
+    /// Requests that were begun.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Requests to which no answer came.
+    pub fn unanswered(&self) -> u64 {
+        self.sent - self.answers()
+    }
+
+    /// All answers.
+    pub fn answers(&self) -> u64 {
+        self.statuses.values().sum()
+    }
+
+    /// The latencies as they were measured.
+    pub fn percentiles(&self) -> Percentiles {
+        Percentiles::of(&self.latencies)
+    }
+
+    /// The latencies with those filled in that a closed loop left out, when a connection sends every `interval`.
+    pub fn corrected(&self, interval: Duration) -> Percentiles {
+        let micros = u64::try_from(interval.as_micros()).unwrap_or(LONGEST_MICROS);
+        Percentiles::of(&self.latencies.clone_correct(micros.max(1)))
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Percentiles {
+    fn of(latencies: &Histogram<u64>) -> Self {
+        let millis = |quantile| latencies.value_at_quantile(quantile) as f64 / 1000.0;
+        Self {
+            p50: millis(0.5),
+            p90: millis(0.9),
+            p99: millis(0.99),
+            p999: millis(0.999),
+            max: latencies.max() as f64 / 1000.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn tallies_add_up() {
+        let (mut one, mut other) = (Tally::new(), Tally::new());
+        for status in [202, 202, 503, 500] {
+            one.sends();
+            one.answered(status, MILLI);
+        }
+        other.sends();
+        other.sends();
+        other.answered(202, 9 * MILLI);
+        one.add(&other).unwrap();
+        assert_eq!(
+            (one.good(), one.wrong(), one.answers(), one.unanswered()),
+            (3, 1, 5, 1)
+        );
+        let shown = one.percentiles();
+        assert!(
+            (shown.p50 - 1.0).abs() < 0.01 && (shown.max - 9.0).abs() < 0.01,
+            "{shown:?}"
+        );
+    }
+
+    #[test]
+    fn a_stall_counts_as_often_as_it_kept_others_from_being_sent() {
+        let mut tally = Tally::new();
+        for _ in 0..900 {
+            tally.answered(202, MILLI);
+        }
+        tally.answered(202, 100 * MILLI);
+        assert!(tally.percentiles().p99 < 2.0);
+        // 99 more, of 99, 98, ... 1 ms.
+        let corrected = tally.corrected(MILLI);
+        assert!((85.0..95.0).contains(&corrected.p99), "{corrected:?}");
+    }
+}
