@@ -32,7 +32,7 @@ pub async fn serve() -> Result<()> {
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
-        let (service, limits) = (service.clone(), limits.clone());
+        let limits = limits.clone();
         tokio::spawn(async move {
             // As kit's accept loop does. A connection that fails is the generator's to count.
             let _ = stream.set_nodelay(true);

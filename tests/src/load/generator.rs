@@ -10,8 +10,8 @@ use anyhow::{Context, Result, anyhow};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -108,7 +108,10 @@ impl Measured {
 struct Shared {
     load: Load,
     next: AtomicU64,
-    start: Instant,
+    /// Set when every connection is open, so that no time is spent on connecting.
+    start: OnceLock<Instant>,
+    /// Met by every thread when its connections are open.
+    ready: Barrier,
 }
 
 /// Runs one load to its end. It blocks the thread that it is called on.
@@ -121,7 +124,8 @@ pub fn run<S: Speakers>(load: Load, speakers: &Arc<S>) -> Result<Measured> {
     let shared = Arc::new(Shared {
         load,
         next: AtomicU64::new(0),
-        start: Instant::now(),
+        start: OnceLock::new(),
+        ready: Barrier::new(threads),
     });
     let running: Vec<_> = (0..threads)
         .map(|thread| {
@@ -138,7 +142,7 @@ pub fn run<S: Speakers>(load: Load, speakers: &Arc<S>) -> Result<Measured> {
             .map_err(|_| anyhow!("a thread of the generator panicked"))??;
         tally.add(&part)?;
     }
-    let elapsed = shared.start.elapsed();
+    let elapsed = shared.start().elapsed();
     let taken = shared.next.load(Ordering::Relaxed);
     Ok(Measured {
         ran_dry: shared.load.requests_max.is_some_and(|max| taken > max) && elapsed < shared.load.time,
@@ -152,15 +156,15 @@ fn drive<S: Speakers>(shared: &Arc<Shared>, speakers: &S, connections: usize) ->
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let tally = Rc::new(RefCell::new(Tally::new()));
     let local = LocalSet::new();
-    let open: Vec<_> = (0..connections)
-        .map(|_| {
-            local.spawn_local(converse(
-                Arc::clone(shared),
-                speakers.speaker(),
-                Rc::clone(&tally),
-            ))
-        })
-        .collect();
+    let connecting = (0..connections).map(|_| connect(shared.load.target));
+    let streams = runtime.block_on(futures::future::join_all(connecting));
+    // Before any error may end this thread: the others wait here for it.
+    shared.ready.wait();
+    let mut open = Vec::with_capacity(connections);
+    for stream in streams {
+        let talk = converse(Arc::clone(shared), stream?, speakers.speaker(), Rc::clone(&tally));
+        open.push(local.spawn_local(talk));
+    }
     let all = futures::future::join_all(open);
     let within = shared.load.time + LAST_ANSWERS_WITHIN;
     let ended = local.block_on(&runtime, async { timeout(within, all).await });
@@ -178,8 +182,13 @@ fn drive<S: Speakers>(shared: &Arc<Shared>, speakers: &S, connections: usize) ->
 }
 
 /// One connection: takes requests until there are no more, and connects again when it is cut.
-async fn converse<S: Speaker>(shared: Arc<Shared>, mut speaker: S, tally: Rc<RefCell<Tally>>) -> Result<()> {
-    let mut stream = None;
+async fn converse<S: Speaker>(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    mut speaker: S,
+    tally: Rc<RefCell<Tally>>,
+) -> Result<()> {
+    let mut stream = Some(stream);
     let mut answer = Vec::with_capacity(READ_BYTES);
     let mut failures = 0;
     while let Some((n, due)) = shared.take().await {
@@ -210,9 +219,14 @@ async fn converse<S: Speaker>(shared: Arc<Shared>, mut speaker: S, tally: Rc<Ref
 }
 
 impl Shared {
+    /// When the first request was, or is, due.
+    fn start(&self) -> Instant {
+        *self.start.get_or_init(Instant::now)
+    }
+
     /// The next request and, in an open loop, the instant at which it is due, which has come when this returns.
     async fn take(&self) -> Option<(u64, Option<Instant>)> {
-        if self.start.elapsed() >= self.load.time {
+        if self.start().elapsed() >= self.load.time {
             return None;
         }
         let n = self.next.fetch_add(1, Ordering::Relaxed);
@@ -226,7 +240,7 @@ impl Shared {
         if after >= self.load.time {
             return None;
         }
-        let due = self.start + after;
+        let due = self.start() + after;
         if Instant::now() < due {
             sleep_until(due).await;
         }
