@@ -19,6 +19,8 @@ use tokio::time::Instant;
 const LIVES: usize = 64;
 /// Stands in for a guest's id, which the service gives.
 const GUEST_ID: &str = "gst_gggggggggggggggggggggggggg";
+/// Stands in for what a hotel has only once: a guest's number elsewhere, a booking's at its channel.
+const UNIQUE: &str = "uuuuuuuu";
 
 /// A commit: the entity's id and its version.
 pub type Commit = (String, u64);
@@ -77,8 +79,10 @@ impl Desk {
         ensure!(step > 1, "there are more bookings than lives");
         let life = |at: usize| -> Result<Life> {
             let (one, other) = (&bookings[usable[at]], &bookings[usable[at + 1]]);
+            let mut guest = bodies::guest(&cast.people[cast.of_booking[usable[at]]], one.row);
+            guest["external_ids"][0]["value"] = UNIQUE.into();
             Ok(Life {
-                guest: bodies::guest(&cast.people[cast.of_booking[usable[at]]], one.row).to_string(),
+                guest: guest.to_string(),
                 reservations: [reservation(one, one.hotel)?, reservation(other, one.hotel)?],
                 change: r#"{"vip_level":2,"language":"en-GB"}"#.to_owned(),
             })
@@ -119,6 +123,9 @@ fn reservation(booking: &Booking, hotel: Hotel) -> Result<String> {
     body.insert("primary_guest_id".to_owned(), GUEST_ID.into());
     // The service makes one: this one would be given out again and again.
     body.remove("confirmation_number");
+    if let Some(reference) = body.get_mut("channel_reference") {
+        reference["number"] = UNIQUE.into();
+    }
     Ok(serde_json::to_string(&body)?)
 }
 
@@ -150,8 +157,10 @@ impl Speaker for Clerk {
             }
             Step::Change => ("PATCH", format!("/guests/{}", self.guest), life.change.clone()),
         };
+        let unique = format!("{}-{number}", self.desk.run);
+        let body = body.replace(UNIQUE, &unique);
         let key = match method {
-            "POST" => format!("idempotency-key: {}-{number}\r\n", self.desk.run),
+            "POST" => format!("idempotency-key: {unique}\r\n"),
             _ => String::new(),
         };
         self.request.clear();

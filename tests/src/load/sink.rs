@@ -45,10 +45,11 @@ impl Sink {
     /// # Errors
     /// When no port can be had.
     pub fn start() -> Result<Self> {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+        listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
         let sink = Self {
             address: listener.local_addr()?,
             arrivals: Arc::default(),
@@ -57,6 +58,7 @@ impl Sink {
         let (arrivals, ending) = (Arc::clone(&sink.arrivals), sink.ending.clone());
         std::thread::spawn(move || {
             runtime.block_on(async {
+                let listener = TcpListener::from_std(listener).expect("it was made non-blocking");
                 tokio::select! {
                     () = ending.cancelled() => {}
                     () = accept(listener, arrivals) => {}

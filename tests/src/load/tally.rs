@@ -4,16 +4,10 @@
 //! then. Closed loop: a connection that waits sends nothing meanwhile, so the requests that it would have sent are
 //! filled in afterwards ([`Tally::corrected`]); without that a stall of a second would count once.
 
-use anyhow::Result;
-use hdrhistogram::Histogram;
+use super::histogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// The longest latency that is told apart, in microseconds; longer ones count as this.
-const LONGEST_MICROS: u64 = 120_000_000;
-/// Decimal digits that the histogram keeps.
-const DIGITS: u8 = 3;
 
 /// Answers by status, and their latencies in microseconds.
 #[derive(Clone, Debug)]
@@ -21,7 +15,7 @@ pub struct Tally {
     /// Requests that were begun.
     sent: u64,
     statuses: BTreeMap<u16, u64>,
-    latencies: Histogram<u64>,
+    latencies: Histogram,
 }
 
 /// Percentiles in milliseconds.
@@ -45,8 +39,7 @@ impl Tally {
         Self {
             sent: 0,
             statuses: BTreeMap::new(),
-            latencies: Histogram::new_with_bounds(1, LONGEST_MICROS, DIGITS)
-                .expect("the bounds are in order"),
+            latencies: Histogram::new(),
         }
     }
 
@@ -63,21 +56,16 @@ impl Tally {
 
     /// Counts a latency alone.
     pub fn took(&mut self, latency: Duration) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(LONGEST_MICROS);
-        self.latencies.saturating_record(micros.max(1));
+        self.latencies.record(micros(latency));
     }
 
     /// Adds another one.
-    ///
-    /// # Errors
-    /// Never: all have the same bounds.
-    pub fn add(&mut self, other: &Self) -> Result<()> {
+    pub fn add(&mut self, other: &Self) {
         for (status, count) in &other.statuses {
             *self.statuses.entry(*status).or_default() += count;
         }
         self.sent += other.sent;
-        self.latencies.add(&other.latencies)?;
-        Ok(())
+        self.latencies.add(&other.latencies);
     }
 
     /// Answers by status.
@@ -122,9 +110,12 @@ impl Tally {
 
     /// The latencies with those filled in that a closed loop left out, when a connection sends every `interval`.
     pub fn corrected(&self, interval: Duration) -> Percentiles {
-        let micros = u64::try_from(interval.as_micros()).unwrap_or(LONGEST_MICROS);
-        Percentiles::of(&self.latencies.clone_correct(micros.max(1)))
+        Percentiles::of(&self.latencies.corrected(micros(interval)))
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Default for Tally {
@@ -134,8 +125,8 @@ impl Default for Tally {
 }
 
 impl Percentiles {
-    fn of(latencies: &Histogram<u64>) -> Self {
-        let millis = |quantile| latencies.value_at_quantile(quantile) as f64 / 1000.0;
+    fn of(latencies: &Histogram) -> Self {
+        let millis = |quantile| latencies.at(quantile) as f64 / 1000.0;
         Self {
             p50: millis(0.5),
             p90: millis(0.9),
@@ -162,7 +153,7 @@ mod tests {
         other.sends();
         other.sends();
         other.answered(202, 9 * MILLI);
-        one.add(&other).unwrap();
+        one.add(&other);
         assert_eq!(
             (one.good(), one.wrong(), one.answers(), one.unanswered()),
             (3, 1, 5, 1)
