@@ -224,9 +224,10 @@ impl Shared {
         *self.start.get_or_init(Instant::now)
     }
 
-    /// The next request and, in an open loop, the instant at which it is due, which has come when this returns.
+    /// The next request and, in an open loop, the instant at which it is due, which has come when this returns. What is
+    /// due within the time is sent, however late.
     async fn take(&self) -> Option<(u64, Option<Instant>)> {
-        if self.start().elapsed() >= self.load.time {
+        if self.load.pace == Pace::Closed && self.start().elapsed() >= self.load.time {
             return None;
         }
         let n = self.next.fetch_add(1, Ordering::Relaxed);

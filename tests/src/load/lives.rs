@@ -193,8 +193,8 @@ mod tests {
                 .map(Vec::len)
                 .collect();
             let allowed = match style {
-                BodyStyle::Compact => 400..=1_200,
-                BodyStyle::Full => 900..=2_200,
+                BodyStyle::Compact => 400..=1_600,
+                BodyStyle::Full => 800..=2_600,
             };
             assert!(sizes.iter().all(|size| allowed.contains(size)), "{sizes:?}");
         }
