@@ -44,28 +44,9 @@ pub struct Envelope {
     pub payload: Map<String, Value>,
 }
 
-/// The members of an envelope as they came, each still to be checked.
-#[derive(Deserialize)]
-struct RawEnvelope {
-    #[serde(default, rename = "type")]
-    event_type: Value,
-    #[serde(default)]
-    idempotency_key: Value,
-    #[serde(default)]
-    timestamp: Value,
-    #[serde(default)]
-    schema_version: Value,
-    #[serde(default)]
-    property_id: Value,
-    #[serde(default)]
-    entity: Value,
-    #[serde(default)]
-    correlation_id: Value,
-    #[serde(default)]
-    changed: Value,
-    #[serde(default)]
-    payload: Value,
-}
+/// The members of an envelope as they came, each still to be checked. They are taken out one by one: reading them by way
+/// of another type would build the whole payload again.
+struct RawEnvelope(Map<String, Value>);
 
 impl Envelope {
     /// The type, if it is in the catalogue and its payload has a shape that this version knows.
@@ -82,32 +63,45 @@ impl Envelope {
     pub fn parse(delivery: &Verified) -> Result<Self, Vec<FieldError>> {
         let whole = |code: &str, message: String| vec![FieldError::new("", code, message)];
         let value = json::parse(delivery.body()).map_err(|why| whole("invalid_json", why.to_string()))?;
-        if !value.is_object() {
+        let Value::Object(members) = value else {
             return Err(whole("not_an_object", "the body is not a JSON object".to_owned()));
-        }
-        let raw: RawEnvelope = serde_json::from_value(value)
-            .map_err(|_| whole("not_an_object", "the body is no envelope".to_owned()))?;
-        raw.check(delivery.id())
+        };
+        RawEnvelope(members).check(delivery.id())
     }
 }
 
 impl RawEnvelope {
-    fn check(self, webhook_id: &IdempotencyKey) -> Result<Envelope, Vec<FieldError>> {
+    /// The member, or null where it is absent: absent and null mean the same.
+    fn take(&mut self, name: &str) -> Value {
+        self.0.remove(name).unwrap_or_default()
+    }
+
+    fn check(mut self, webhook_id: &IdempotencyKey) -> Result<Envelope, Vec<FieldError>> {
         let mut errors = Vec::new();
-        let event_type = take(&mut errors, "/type", self.event_type, event_type_of);
-        let idempotency_key = take(&mut errors, "/idempotency_key", self.idempotency_key, typed);
-        let timestamp = take(&mut errors, "/timestamp", self.timestamp, typed);
-        let schema_version = take(&mut errors, "/schema_version", self.schema_version, typed::<u32>);
-        let property_id = take_optional(&mut errors, "/property_id", self.property_id, typed);
-        let entity = take_optional(&mut errors, "/entity", self.entity, entity_of);
+        let event_type = take(&mut errors, "/type", self.take("type"), event_type_of);
+        let idempotency_key = take(
+            &mut errors,
+            "/idempotency_key",
+            self.take("idempotency_key"),
+            typed,
+        );
+        let timestamp = take(&mut errors, "/timestamp", self.take("timestamp"), typed);
+        let schema_version = take(
+            &mut errors,
+            "/schema_version",
+            self.take("schema_version"),
+            typed::<u32>,
+        );
+        let property_id = take_optional(&mut errors, "/property_id", self.take("property_id"), typed);
+        let entity = take_optional(&mut errors, "/entity", self.take("entity"), entity_of);
         let correlation_id = take_optional(
             &mut errors,
             "/correlation_id",
-            self.correlation_id,
+            self.take("correlation_id"),
             correlation_of,
         );
-        let changed = take_optional(&mut errors, "/changed", self.changed, typed);
-        let payload = take_optional(&mut errors, "/payload", self.payload, typed);
+        let changed = take_optional(&mut errors, "/changed", self.take("changed"), typed);
+        let payload = take_optional(&mut errors, "/payload", self.take("payload"), object_of);
         if idempotency_key.as_ref().is_some_and(|key| key != webhook_id) {
             errors.push(FieldError::new(
                 "/idempotency_key",
@@ -207,6 +201,13 @@ fn take_optional<T>(
 
 fn typed<T: for<'de> Deserialize<'de>>(value: Value) -> Option<T> {
     serde_json::from_value(value).ok()
+}
+
+fn object_of(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(members) => Some(members),
+        _ => None,
+    }
 }
 
 fn event_type_of(value: Value) -> Option<String> {
