@@ -30,7 +30,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// Batches in flight at once on MySQL; SQLite has one writer.
-const LANES_MYSQL: usize = 4;
+const LANES_MYSQL: usize = 2;
 /// Batches at once that go on row by row; a further one is answered at once.
 const SCATTERED_MAX: usize = 8;
 /// Rows of such a batch that are tried at once.

@@ -66,18 +66,15 @@ impl Router {
             .collect()
     }
 
-    /// One route. It is boxed after every step: unboxed chains of `or` take minutes to compile.
+    /// One route. It is boxed after every step: unboxed chains of `or` take minutes to compile. The first endpoint is
+    /// the outermost, so that a request passes only those that stand before its own.
     pub(super) fn into_route(self) -> Route {
         let table: Table = self.patterns().into();
-        let nothing = warp::any()
-            .and_then(|| async { Err::<Response, _>(warp::reject::not_found()) })
-            .boxed();
         self.entries
             .into_iter()
+            .rev()
             .map(|(endpoint, pattern)| endpoint.into_route(pattern))
-            .fold(nothing, |routes, route| routes.or(route).unify().boxed())
-            .or(elsewhere(table))
-            .unify()
+            .fold(elsewhere(table), |later, route| route.or(later).unify().boxed())
             .recover(unanswered)
             .unify()
             .boxed()
