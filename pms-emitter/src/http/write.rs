@@ -35,11 +35,12 @@ pub async fn read_object(request: &mut Request) -> Result<(Arc<Body>, Map<String
 pub async fn read_optional_object(
     request: &mut Request,
 ) -> Result<(Arc<Body>, Map<String, Value>), ApiError> {
+    let typed = json_body::require_json(&request.headers);
     let raw = Arc::new(request.read_body(BODY_LEN_MAX).await?);
     if raw.is_empty() {
         return Ok((raw, Map::new()));
     }
-    json_body::require_json(&request.headers)?;
+    typed?;
     let object = object_of(&raw)?;
     Ok((raw, object))
 }

@@ -6,7 +6,7 @@ use crate::{
     http::{
         ServeSettings,
         body::{BODY_DEADLINE, BodyLimits, ByteBudget},
-        open_files,
+        listen, open_files,
     },
 };
 use clap::{Args, ValueEnum, value_parser};
@@ -61,8 +61,7 @@ impl HttpArgs {
     /// When the address cannot be had: unknown, in use, or not permitted.
     pub async fn bind(&self) -> Result<TcpListener, ConfigError> {
         open_files::allow_connections(self.http_connections);
-        let address = (self.app_host.as_str(), self.app_port);
-        TcpListener::bind(address).await.map_err(|error| {
+        listen(&self.app_host, self.app_port).await.map_err(|error| {
             let problem = format!("cannot listen on {}:{}: {error}", self.app_host, self.app_port);
             ConfigError::new("APP_HOST, APP_PORT", problem)
         })

@@ -22,8 +22,12 @@ pub const BYTES_IN_ALL: usize = 64 * 1024 * 1024;
 pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// The largest body of an API request; an endpoint may name a limit of its own.
 pub const BODY_LEN_MAX: usize = 256 * 1024;
-/// What a body's buffer is made for at first, whatever more is declared: a declaration costs little.
-const FIRST_CAPACITY: usize = 16 * 1024;
+/// What a body on its way costs beside its bytes: its connection's buffers, and all that waits with its request. It counts
+/// against the budget until the body is there, so that thousands of bodies that never come cost no more than it.
+pub const READING_BYTES: usize = 16 * 1024;
+/// A body's buffer is made for at most so many times what came of it first, whatever more is declared: a declaration
+/// costs little.
+const FIRST_CAPACITY_FACTOR: usize = 4;
 /// What a client is asked to wait when the budget is used up.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
@@ -73,6 +77,12 @@ impl Reservation {
             self.bytes += bytes;
         }
         taken
+    }
+
+    /// Gives back a part of what was taken.
+    fn shrink(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.budget.0.fetch_add(bytes, Ordering::AcqRel);
     }
 }
 
@@ -189,6 +199,9 @@ async fn collect<S>(
 where
     S: Stream<Item = Result<Bytes, Broken>> + Unpin,
 {
+    if !reservation.grow(READING_BYTES) {
+        return Err(BodyError::NoRoom);
+    }
     let mut body = BytesMut::new();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|Broken| BodyError::Broken)?;
@@ -199,11 +212,12 @@ where
             return Err(BodyError::NoRoom);
         }
         if body.is_empty() {
-            body.reserve(expected.min(FIRST_CAPACITY).max(chunk.len()));
+            body.reserve(expected.min(FIRST_CAPACITY_FACTOR * chunk.len()).max(chunk.len()));
         }
         // A chunk is a part of the connection's read buffer: kept, it would keep all of that, outside the budget.
         body.extend_from_slice(&chunk);
     }
+    reservation.shrink(READING_BYTES);
     let bytes = body.freeze();
     Ok(Body { bytes, reservation })
 }

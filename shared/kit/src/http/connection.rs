@@ -7,15 +7,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    net::SocketAddr,
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
     time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{Sleep, sleep, timeout},
 };
 
 /// How long a closing connection waits for the peer to stop sending.
@@ -41,17 +46,35 @@ pub(super) async fn run(stream: TcpStream, remote: SocketAddr, shared: Arc<Share
     tokio::select! {
         biased;
         () = lifecycle.aborting() => {}
-        () = talk(stream, remote, shared) => {}
+        () = listen(stream, remote, shared) => {}
     }
 }
 
-async fn talk(stream: TcpStream, remote: SocketAddr, shared: Arc<Shared>) {
+/// Until it says something a connection is its socket and no more: ten thousand silent ones must not cost a buffer each.
+async fn listen(stream: TcpStream, remote: SocketAddr, shared: Arc<Shared>) {
+    let mut deadline = pin!(sleep(shared.settings.header_read_timeout));
+    let speaks = tokio::select! {
+        biased;
+        () = shared.lifecycle.stopping() => false,
+        readable = stream.readable() => readable.is_ok(),
+        () = deadline.as_mut() => false,
+    };
+    if speaks {
+        Box::pin(talk(stream, remote, shared, deadline)).await;
+    }
+}
+
+/// `first_head` is when the head of the first request must be there; hyper watches the later ones.
+async fn talk(stream: TcpStream, remote: SocketAddr, shared: Arc<Shared>, mut first_head: Pin<&mut Sleep>) {
     // Answers are written whole, so waiting to fill a packet only delays them. A socket that refuses works as well.
     let _ = stream.set_nodelay(true);
     let settings = &shared.settings;
     let io = TokioIo::new(WriteDeadline::new(stream, settings.write_timeout));
     let answering = Arc::clone(&shared);
+    let asked = Arc::new(AtomicBool::new(false));
+    let asking = Arc::clone(&asked);
     let service = service_fn(move |request: Request<Incoming>| {
+        asking.store(true, Ordering::Relaxed);
         let shared = Arc::clone(&answering);
         Box::pin(async move { Ok::<_, Infallible>(shared.server.answer(request, Some(remote)).await) })
     });
@@ -67,6 +90,9 @@ async fn talk(stream: TcpStream, remote: SocketAddr, shared: Arc<Shared>) {
         if !draining && stopping.as_mut().poll(context).is_ready() {
             draining = true;
             Pin::new(&mut connection).graceful_shutdown();
+        }
+        if !asked.load(Ordering::Relaxed) && first_head.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
         }
         connection.poll_without_shutdown(context)
     })
@@ -88,6 +114,18 @@ pub(super) async fn refuse(mut stream: TcpStream, lifecycle: Lifecycle) {
                 close(stream).await;
             }
         } => {}
+    }
+}
+
+/// As [`refuse`], without waiting: a peer that has said something meanwhile may be reset before it reads why.
+pub(super) fn refuse_at_once(stream: TcpStream) {
+    let Ok(mut stream) = stream.into_std() else {
+        return;
+    };
+    // It blocks nobody: the socket was made not to, and a fresh one has room for a line.
+    if stream.write(NO_ROOM).is_ok() && stream.shutdown(Shutdown::Write).is_ok() {
+        // What is unread when it closes would be answered by that reset. Nothing, or an error, is as good.
+        let _ = stream.read(&mut [0; LINGER_BUFFER]);
     }
 }
 

@@ -27,7 +27,7 @@ pub use list::{ListQuery, ListSpec, Page, Position, SortField};
 pub use request::Request;
 pub use route::{Endpoint, delete, get, patch, post, put};
 pub use router::Router;
-pub use serve::{ServeSettings, serve};
+pub use serve::{ServeSettings, listen, serve};
 pub use server::Server;
 pub use traffic::Traffic;
 

@@ -16,7 +16,7 @@ pub(super) struct PathParams(pub(super) Vec<(&'static str, String)>);
 pub struct Request {
     /// Who asked what.
     pub context: Arc<RequestContext>,
-    /// All headers.
+    /// All headers, until [`Request::read_body`].
     pub headers: HeaderMap,
     pub(super) params: PathParams,
     pub(super) query: String,
@@ -80,14 +80,14 @@ impl Request {
             .transpose()
     }
 
-    /// Reads the raw body, at most `limit` bytes. A second call reads nothing more.
+    /// Reads the raw body, at most `limit` bytes. A second call reads nothing more. The headers are gone after it: they
+    /// would keep the connection's read buffer while the body is on its way, and thousands may be.
     ///
     /// # Errors
     /// 413 as soon as the declared or the real length is over the limit, 408 at the deadline, 503 when too many bytes
     /// of bodies are in memory, 400 when it breaks off.
     pub async fn read_body(&mut self, limit: usize) -> Result<Body, Problem> {
-        let declared = self
-            .headers
+        let declared = std::mem::take(&mut self.headers)
             .get(CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok())
             .and_then(|text| text.parse::<u64>().ok());

@@ -18,19 +18,46 @@ use super::{
 use bytes::Buf;
 use contract::Problem;
 use futures::{FutureExt, StreamExt, future::BoxFuture};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, request::Parts};
 use percent_encoding::percent_decode_str;
 use std::{
     future::{Future, ready},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 use warp::{Filter, Rejection};
 
-/// What the server adds to a request before it is routed.
-#[derive(Clone, Debug)]
+/// What the server gives to a route in place of a request's head. warp would keep the head until the answer, and with
+/// it the connection's read buffer; here it is taken out by the endpoint that matches.
+#[derive(Clone)]
 pub(super) struct Inbound {
     pub(super) context: Arc<RequestContext>,
-    pub(super) limits: BodyLimits,
+    limits: BodyLimits,
+    head: Arc<Mutex<Head>>,
+}
+
+#[derive(Default)]
+struct Head {
+    headers: HeaderMap,
+    query: String,
+}
+
+impl Inbound {
+    pub(super) fn new(context: Arc<RequestContext>, limits: BodyLimits, parts: Parts) -> Self {
+        let head = Head {
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            headers: parts.headers,
+        };
+        Self {
+            context,
+            limits,
+            head: Arc::new(Mutex::new(head)),
+        }
+    }
+
+    /// Once: whoever asks again finds it empty.
+    fn take_head(&self) -> Head {
+        std::mem::take(&mut *self.head.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// The pattern that a request matched, on its answer: the access log names it instead of the path.
@@ -183,31 +210,28 @@ impl Endpoint {
                 )
             })
             .untuple_one()
-            .and(warp::header::headers_cloned())
-            .and(warp::query::raw().or(warp::any().map(String::new)).unify())
             .and(chunks())
-            .then(
-                move |inbound: Inbound, params, headers: HeaderMap, query: String, chunks| {
-                    let matched = MatchedRoute(Arc::clone(&matched));
-                    let Inbound { context, limits } = inbound;
-                    let refused = parse_parameters(&[], &query).err().filter(|_| !takes_query);
-                    let answering = match refused {
-                        Some(problem) => ready(reply::problem(&problem, &context)).boxed(),
-                        None => call(Request {
-                            context,
-                            headers,
-                            params,
-                            query,
-                            chunks,
-                            limits,
-                        }),
-                    };
-                    answering.map(move |mut response| {
-                        response.extensions_mut().insert(matched);
-                        response
-                    })
-                },
-            )
+            .then(move |inbound: Inbound, params, chunks| {
+                let matched = MatchedRoute(Arc::clone(&matched));
+                let Head { headers, query } = inbound.take_head();
+                let Inbound { context, limits, .. } = inbound;
+                let refused = parse_parameters(&[], &query).err().filter(|_| !takes_query);
+                let answering = match refused {
+                    Some(problem) => ready(reply::problem(&problem, &context)).boxed(),
+                    None => call(Request {
+                        context,
+                        headers,
+                        params,
+                        query,
+                        chunks,
+                        limits,
+                    }),
+                };
+                answering.map(move |mut response| {
+                    response.extensions_mut().insert(matched);
+                    response
+                })
+            })
             .boxed()
     }
 }

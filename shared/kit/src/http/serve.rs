@@ -7,8 +7,11 @@ use super::{
     connection::{self, Shared},
 };
 use crate::lifecycle::Lifecycle;
-use std::{sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Semaphore};
+use std::{io, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpSocket, lookup_host},
+    sync::Semaphore,
+};
 use tokio_util::task::TaskTracker;
 
 /// Connections at once by default.
@@ -20,9 +23,12 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Headers of one request by default; one more is 431.
 pub const HEADERS_MAX: usize = 100;
 /// Bytes that a connection buffers, which also bounds the head of a request: beyond it 431.
-pub const BUFFER_BYTES_MAX: usize = 16 * 1024;
-/// Connections beyond the cap that are being told so at once; further ones are just closed.
+pub const BUFFER_BYTES_MAX: usize = 8 * 1024;
+/// Connections beyond the cap that are told so with care; further ones are told and closed at once.
 const REFUSALS_MAX: usize = 256;
+/// Connections that may wait for their accept; the system's own cap (`net.core.somaxconn`) applies too. Beyond it a peer
+/// tries again after a second, so a burst of senders must fit in.
+const BACKLOG: u32 = 4096;
 /// The pause after a failed accept, as when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -51,6 +57,32 @@ impl Default for ServeSettings {
             buffer_bytes_max: BUFFER_BYTES_MAX,
         }
     }
+}
+
+/// Listens on the first address of `host` that can be had. Port 0 becomes a real one.
+///
+/// # Errors
+/// When the host is unknown, or its port in use or not permitted.
+pub async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut refused = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in lookup_host((host, port)).await? {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        };
+        let listening = socket.and_then(|socket| {
+            // A restart must not wait for the connections of the process before it.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        });
+        match listening {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
 }
 
 /// Serves until a stop, then lets the connections finish what they are answering, until a hard stop.
@@ -101,6 +133,8 @@ pub async fn serve(listener: TcpListener, server: Server, settings: ServeSetting
                     connection::refuse(stream, lifecycle).await;
                     drop(permit);
                 });
+            } else {
+                connection::refuse_at_once(stream);
             }
         }
     }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use contract::{Problem, ProblemCode};
 use futures::{FutureExt, future::BoxFuture};
 use http::{
-    HeaderValue, StatusCode,
+    HeaderValue, Method, StatusCode,
     header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS},
 };
 use http_body_util::{BodyExt, combinators::BoxBody};
@@ -66,15 +66,16 @@ impl Server {
     }
 
     /// Answers one request. A panic in a handler is logged once and answered with a 500.
-    pub async fn answer<B>(&self, mut request: http::Request<B>, remote: Option<SocketAddr>) -> Response
+    pub async fn answer<B>(&self, request: http::Request<B>, remote: Option<SocketAddr>) -> Response
     where
         B: http_body::Body<Data = Bytes> + Send + Sync + 'static,
         B::Error: Into<BodyFault>,
     {
+        let (head, body) = request.into_parts();
         let context = Arc::new(RequestContext::new(
-            request.method(),
-            request.uri().path(),
-            request.headers(),
+            &head.method,
+            head.uri.path(),
+            &head.headers,
             remote,
             &self.ids,
         ));
@@ -89,11 +90,9 @@ impl Server {
             answer: None,
             traffic: &self.traffic,
         };
-        request.extensions_mut().insert(Inbound {
-            context: Arc::clone(&context),
-            limits: self.limits.clone(),
-        });
-        let request = request.map(|body| body.map_err(Into::into).boxed());
+        let inbound = Inbound::new(Arc::clone(&context), self.limits.clone(), head);
+        let mut request = http::Request::new(body.map_err(Into::into).boxed());
+        request.extensions_mut().insert(inbound);
         let answering = AssertUnwindSafe((self.answering)(request)).catch_unwind();
         let response = match answering.instrument(span.clone()).await {
             Ok(response) if response.extensions().get::<Unanswered>().is_none() => response,
@@ -122,6 +121,22 @@ fn with_common_headers(mut response: Response, context: &RequestContext) -> Resp
     response
 }
 
+/// A method as logs name it. One that is not known is whatever the client chose to write, so it is not repeated.
+fn logged(method: &Method) -> &str {
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::OPTIONS
+        | Method::TRACE
+        | Method::CONNECT => method.as_str(),
+        _ => "other",
+    }
+}
+
 /// One line per request, and its place in the traffic, written when its answer is ready or when the client has gone before.
 struct AccessLine<'s> {
     context: Arc<RequestContext>,
@@ -138,7 +153,7 @@ impl Drop for AccessLine<'_> {
         let Some((status, route)) = &self.answer else {
             self.traffic.gone.fetch_add(1, Ordering::Relaxed);
             tracing::info!(
-                method = context.method.as_str(),
+                method = logged(&context.method),
                 duration_ms,
                 request.id = request_id,
                 correlation.id = correlation_id,
@@ -149,7 +164,7 @@ impl Drop for AccessLine<'_> {
         let route = route.as_ref().map(|MatchedRoute(pattern)| &**pattern);
         self.traffic.answered(route, *status);
         tracing::info!(
-            method = context.method.as_str(),
+            method = logged(&context.method),
             route = route.map_or("", |pattern| &pattern.text),
             status = status.as_u16(),
             duration_ms,

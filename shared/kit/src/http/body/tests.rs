@@ -9,9 +9,10 @@ fn chunks(sizes: &[usize]) -> BodyStream {
     stream::iter(chunks).boxed()
 }
 
+/// Room for so many bytes of one body at a time.
 fn limits(bytes: usize) -> BodyLimits {
     BodyLimits {
-        budget: ByteBudget::new(bytes),
+        budget: ByteBudget::new(READING_BYTES + bytes),
         deadline: BODY_DEADLINE,
     }
 }
@@ -32,7 +33,7 @@ async fn exactly_the_limit_is_read_and_one_more_is_not() {
             BodyError::TooLarge
         );
     }
-    assert_eq!(limits.budget.left(), 1000);
+    assert_eq!(limits.budget.left(), READING_BYTES + 1000);
 }
 
 #[tokio::test]
@@ -60,7 +61,7 @@ async fn an_endless_trickle_ends_at_the_deadline() {
     assert_eq!((error, begun.elapsed()), (BodyError::TooSlow, BODY_DEADLINE));
     assert_eq!(
         limits.budget.left(),
-        1000,
+        READING_BYTES + 1000,
         "a body that failed gives its bytes back"
     );
 }
@@ -73,12 +74,28 @@ async fn bodies_share_one_budget_and_give_it_back() {
         read(chunks(&[3, 3]), None, 100, &limits).await.unwrap_err(),
         BodyError::NoRoom
     );
-    assert_eq!(limits.budget.left(), 5);
+    assert_eq!(limits.budget.left(), READING_BYTES + 5);
     let (bytes, reservation) = held.into_parts();
     drop(bytes);
-    assert_eq!(limits.budget.left(), 5, "the reservation outlives the bytes");
+    assert_eq!(
+        limits.budget.left(),
+        READING_BYTES + 5,
+        "the reservation outlives the bytes"
+    );
     drop(reservation);
     assert_eq!(read(chunks(&[15]), None, 100, &limits).await.unwrap().len(), 15);
+}
+
+#[tokio::test]
+async fn r29_a_body_on_its_way_costs_more_than_its_bytes() {
+    let limits = limits(READING_BYTES);
+    let waiting = || read(stream::pending().boxed(), None, 100, &limits);
+    let (first, second) = (waiting(), waiting());
+    futures::pin_mut!(first, second);
+    assert!(futures::poll!(&mut first).is_pending());
+    assert!(futures::poll!(&mut second).is_pending());
+    assert_eq!(limits.budget.left(), 0);
+    assert_eq!(waiting().await.unwrap_err(), BodyError::NoRoom);
 }
 
 #[tokio::test]

@@ -2,11 +2,7 @@
 
 use super::*;
 use crate::{
-    http::{
-        Request, Response, Router,
-        body::{BodyLimits, ByteBudget},
-        get, post, reply,
-    },
+    http::{Request, Response, Router, body::BodyLimits, get, post, reply},
     lifecycle::{Ended, STOP_GRACE},
     random::{Ids, SeededEntropy, SystemClock},
 };
@@ -50,6 +46,8 @@ async fn held(hold: Hold, _: Request) -> Result<Response, Problem> {
     Ok(reply::ok("held"))
 }
 
+mod limits;
+
 struct World {
     address: SocketAddr,
     lifecycle: Lifecycle,
@@ -58,7 +56,7 @@ struct World {
 
 impl World {
     async fn start(settings: ServeSettings, limits: BodyLimits) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = listen("127.0.0.1", 0).await.unwrap();
         let address = listener.local_addr().unwrap();
         let hold = Hold::default();
         let endpoints = vec![
@@ -130,160 +128,6 @@ fn head(path: &str, headers: usize) -> String {
         .map(|number| format!("x-{number}: {number}\r\n"))
         .collect();
     format!("POST {path} HTTP/1.1\r\nhost: test\r\n{more}\r\n")
-}
-
-#[tokio::test]
-async fn connections_that_say_nothing_or_half_of_it_are_closed() {
-    let world = World::with(short_reads()).await;
-    for begun in ["", "G", "GET /big HTTP/1.1\r\nhost: te"] {
-        assert!(!world.exchange(begun).await.contains("200 OK"), "{begun}");
-    }
-    world.ends().await;
-}
-
-#[tokio::test]
-async fn a_kept_connection_answers_again_and_is_closed_when_it_falls_silent() {
-    let world = World::with(short_reads()).await;
-    let mut stream = world
-        .open("POST /read HTTP/1.1\r\ncontent-length: 2\r\n\r\nab")
-        .await;
-    assert!(
-        answer_of(&mut stream)
-            .await
-            .contains(r#"{"len":2,"remote":"127.0.0.1"}"#)
-    );
-    stream
-        .write_all(b"POST /read HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc")
-        .await
-        .unwrap();
-    assert!(rest_of(stream).await.contains(r#""len":3"#));
-    world.ends().await;
-}
-
-#[tokio::test]
-async fn too_many_headers_and_too_long_ones_are_431_and_closed() {
-    let world = World::with(ServeSettings::default()).await;
-    let mut full = world.open(&head("/read", HEADERS_MAX)).await;
-    assert!(answer_of(&mut full).await.starts_with("HTTP/1.1 200"));
-    drop(full);
-    assert!(
-        world
-            .exchange(&head("/read", HEADERS_MAX + 1))
-            .await
-            .starts_with("HTTP/1.1 431")
-    );
-    let long = format!("GET / HTTP/1.1\r\nx-long: {}\r\n\r\n", "x".repeat(500_000));
-    assert!(world.exchange(&long).await.starts_with("HTTP/1.1 431"));
-    world.ends().await;
-}
-
-#[tokio::test]
-async fn a_body_over_the_limit_is_413_as_soon_as_that_is_known() {
-    let world = World::with(ServeSettings {
-        header_read_timeout: LONG,
-        ..ServeSettings::default()
-    })
-    .await;
-    let declared = format!(
-        "POST /read HTTP/1.1\r\ncontent-length: {}\r\n\r\n",
-        BODY_LIMIT + 1
-    );
-    assert!(world.exchange(&declared).await.starts_with("HTTP/1.1 413"));
-    let chunks = "1000\r\n".to_owned() + &"x".repeat(0x1000) + "\r\n";
-    let endless = "POST /read HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n".to_owned() + &chunks.repeat(17);
-    assert!(world.exchange(&endless).await.starts_with("HTTP/1.1 413"));
-    world.ends().await;
-}
-
-#[tokio::test]
-async fn a_body_that_stalls_is_408_at_its_deadline() {
-    let limits = BodyLimits {
-        deadline: SHORT,
-        ..BodyLimits::default()
-    };
-    let world = World::start(ServeSettings::default(), limits).await;
-    for stalled in [
-        "POST /read HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf",
-        "POST /read HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
-    ] {
-        assert!(world.exchange(stalled).await.starts_with("HTTP/1.1 408"));
-    }
-    world.ends().await;
-}
-
-#[tokio::test]
-async fn bodies_beyond_the_budget_are_503() {
-    let limits = BodyLimits {
-        budget: ByteBudget::new(10),
-        ..BodyLimits::default()
-    };
-    let world = World::start(ServeSettings::default(), limits).await;
-    let answer = world
-        .exchange("POST /read HTTP/1.1\r\nconnection: close\r\ncontent-length: 11\r\n\r\n01234567890")
-        .await;
-    assert!(
-        answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1"),
-        "{answer}"
-    );
-    let answer = world
-        .exchange("POST /read HTTP/1.1\r\nconnection: close\r\ncontent-length: 10\r\n\r\n0123456789")
-        .await;
-    assert!(
-        answer.starts_with("HTTP/1.1 200"),
-        "what was refused took nothing: {answer}"
-    );
-    world.ends().await;
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_read_its_answer_is_cut() {
-    let world = World::with(ServeSettings {
-        write_timeout: SHORT,
-        ..ServeSettings::default()
-    })
-    .await;
-    let unread = world.open("GET /big HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    // Draining waits for every answer, so it ends only because this connection was cut.
-    unread.readable().await.unwrap();
-    world.ends().await;
-    drop(unread);
-}
-
-#[tokio::test]
-async fn connections_beyond_the_cap_are_told_to_come_back() {
-    let world = World::with(ServeSettings {
-        connections_max: 1,
-        ..ServeSettings::default()
-    })
-    .await;
-    let first = world.open("GET /held HTTP/1.1\r\n\r\n").await;
-    world.hold.entered.notified().await;
-    let refused = world.exchange("").await;
-    assert!(
-        refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1"),
-        "{refused}"
-    );
-    world.hold.release.notify_one();
-    first.readable().await.unwrap();
-    drop(first);
-    // The place is free again as soon as the server has seen the close.
-    while !world
-        .exchange("POST /read HTTP/1.1\r\nconnection: close\r\n\r\n")
-        .await
-        .starts_with("HTTP/1.1 200")
-    {}
-    world.ends().await;
-}
-
-#[tokio::test]
-async fn http_2_is_not_spoken() {
-    let world = World::with(short_reads()).await;
-    let answer = world.exchange("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-    assert!(
-        !answer.contains("HTTP/2") && !answer.contains(" 200 "),
-        "{answer}"
-    );
-    world.ends().await;
 }
 
 #[tokio::test]
