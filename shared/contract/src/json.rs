@@ -222,6 +222,20 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_the_same_when_it_is_read_again() {
+        for number in [
+            "-10995116277760.4623",
+            "0.1",
+            "1e-320",
+            "5e-324",
+            "123456.78901234567890123",
+        ] {
+            let value = parse(number.as_bytes()).unwrap();
+            assert_eq!(parse(&canonical(&value)), Ok(value), "{number}");
+        }
+    }
+
+    #[test]
     fn depth_is_bounded() {
         let nested = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
         assert!(parse(&nested(DEPTH_MAX)).is_ok());
