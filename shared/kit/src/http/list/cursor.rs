@@ -2,7 +2,8 @@
 //!
 //! A cursor is base64url of a digest and the position as JSON. The digest covers the binding and the position, so a
 //! cursor that was altered, or that comes from another list, filter or order, is refused. It is no secret: whoever
-//! computes one reaches rows of the same list, which the filters and the caller's scope bound anyway.
+//! computes one reaches rows of the same list, which the filters and the caller's scope bound anyway. A place has one
+//! cursor: another spelling of the same JSON is refused too.
 
 use super::{ListSpec, Sort, SortKind};
 use contract::{Problem, ProblemCode, UnixMillis, id::is_valid_id};
@@ -87,7 +88,12 @@ impl Binding {
 
 pub(super) fn encode(position: &Position, binding: &Binding) -> String {
     let position = serde_json::to_vec(position).expect("a position is plain data");
-    BASE64URL_NOPAD.encode(&[&binding.digest(&position)[..], &position].concat())
+    seal(&position, binding)
+}
+
+/// A cursor of these bytes, whatever they say.
+pub(super) fn seal(position: &[u8], binding: &Binding) -> String {
+    BASE64URL_NOPAD.encode(&[&binding.digest(position)[..], position].concat())
 }
 
 /// # Errors
@@ -107,7 +113,7 @@ pub(super) fn decode(text: &str, sort: Sort, binding: &Binding) -> Result<Positi
         SortKey::Int(_) => sort.field.kind == SortKind::Int,
         SortKey::Text(_) => sort.field.kind == SortKind::Text,
     };
-    if fits && is_valid_id(&position.id) {
+    if fits && is_valid_id(&position.id) && encode(&position, binding) == text {
         Ok(position)
     } else {
         Err(refused())

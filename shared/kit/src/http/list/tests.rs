@@ -179,6 +179,26 @@ fn a_cursor_whose_key_is_of_the_wrong_kind_is_a_400() {
     }
 }
 
+#[test]
+fn a_place_that_is_spelled_otherwise_is_a_400() {
+    let sort = Sort {
+        field: GUESTS.sorts[0],
+        descending: true,
+    };
+    let binding = cursor::Binding::new(&GUESTS, sort, &[], None);
+    let sealed = |place: &str| code(&format!("cursor={}", cursor::seal(place.as_bytes(), &binding)));
+    for place in [
+        r#"{ "k":1,"i":"gst_1"}"#,
+        r#"{"i":"gst_1","k":1}"#,
+        r#"{"k":1,"i":"gst_1","z":1}"#,
+        r#"{"k":1,"i":"\u0067st_1"}"#,
+    ] {
+        assert_eq!(sealed(place), ProblemCode::InvalidCursor, "{place}");
+    }
+    let ours = cursor::seal(br#"{"k":1,"i":"gst_1"}"#, &binding);
+    assert!(GUESTS.parse(&format!("cursor={ours}")).is_ok());
+}
+
 proptest! {
     #[test]
     fn a_cursor_reads_back_for_every_order(by_text: bool, descending: bool) {
