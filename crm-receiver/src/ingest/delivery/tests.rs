@@ -18,7 +18,8 @@ fn sources(on_invalid: OnInvalid, enabled: bool) -> Sources {
 }
 
 fn secrets() -> SecretList {
-    SECRET.replace(' ', "-").parse().unwrap()
+    let secret = SECRET.replace(' ', "-");
+    format!("{secret} {secret}-before").parse().unwrap()
 }
 
 struct Sent {
@@ -75,7 +76,7 @@ fn what_one_source_signed_is_not_taken_at_another() {
 }
 
 #[test]
-fn an_unknown_or_disabled_source_is_refused_after_the_same_work() {
+fn r17_an_unknown_or_disabled_source_is_refused_after_the_same_work() {
     let unknown = Sent {
         source: "pmsx",
         ..Sent::default()
@@ -89,6 +90,9 @@ fn an_unknown_or_disabled_source_is_refused_after_the_same_work() {
         ..Sent::default()
     };
     for sent in [unknown, disabled, malformed] {
+        // One HMAC is computed for each key, and the body is the same: so is the work.
+        let stand_in = sent.sources.named(sent.source);
+        assert_eq!(stand_in.keys.as_slice().len(), secrets().as_slice().len());
         assert_eq!(sent.verify().unwrap_err().cause, "unknown_source");
     }
 }

