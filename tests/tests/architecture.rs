@@ -262,3 +262,65 @@ fn files_stay_short_enough_to_be_read() {
         long.join("\n")
     );
 }
+
+/// The rows of docs/security.md, each with the tests that it names in its last column.
+fn attack_rows() -> Vec<(String, Vec<String>)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| R"));
+    rows.map(|line| {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+        let (row, tests) = (cells[0].trim(), cells[cells.len() - 1]);
+        let named = tests.split('`').skip(1).step_by(2);
+        (row.to_owned(), named.map(str::to_owned).collect())
+    })
+    .collect()
+}
+
+#[test]
+fn every_attack_that_is_listed_has_its_test_and_every_test_its_row() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut cases = Vec::new();
+    collect(root, &root.join("tests/tests/suite/attacks"), &mut cases);
+    let sources = sources();
+    let rows = attack_rows();
+    assert!(rows.len() > 30, "only {} rows found", rows.len());
+    let mut named = Vec::new();
+    for (row, tests) in &rows {
+        assert!(!tests.is_empty(), "{row} names no test");
+        for test in tests {
+            let name = test.rsplit([':', ' ']).next().unwrap();
+            assert!(
+                name.starts_with('r') && name.contains(&format!("{:0>2}", &row[1..])),
+                "{row}: {test}"
+            );
+            let declared = format!("fn {name}(");
+            let found = match test.strip_prefix("attacks::") {
+                Some(case) => {
+                    let file = format!("attacks/{}.rs", case.split("::").next().unwrap());
+                    // It is declared, and registered.
+                    cases.iter().any(|source| {
+                        source.path.ends_with(&file)
+                            && source.text.contains(&declared)
+                            && source.text.matches(name).count() > 1
+                    })
+                }
+                None => sources.iter().any(|source| source.text.contains(&declared)),
+            };
+            assert!(found, "{row}: there is no {test}");
+            named.push(name.to_owned());
+        }
+    }
+    for source in &cases {
+        let functions = source
+            .text
+            .lines()
+            .filter_map(|line| line.strip_prefix("async fn r"));
+        for function in
+            functions.filter(|function| function.starts_with(|first: char| first.is_ascii_digit()))
+        {
+            let name = format!("r{}", function.split('(').next().unwrap());
+            assert!(named.contains(&name), "{}: {name} stands in no row", source.path);
+        }
+    }
+}

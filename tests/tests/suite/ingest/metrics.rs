@@ -1,6 +1,7 @@
 //! What a receiver shows of itself: numbers that move with what was done, nothing about anyone, and only if asked.
 
-use super::{Receiver, SECRET, config, event, execute, guest_event, verification::forgeries};
+use super::{Receiver, SECRET, config, event, execute, guest_event};
+use crate::attacks::forgeries::one_for_each_cause;
 use crate::case::{Case, Ctx, cases};
 use crate::metrics::{ask, until};
 use crm_receiver::app::{App, Runtime};
@@ -60,7 +61,7 @@ async fn every_answer_and_every_cause_of_a_refusal_is_counted(ctx: Ctx) {
         ("payload_too_large", whole.clone().with_body(long)),
         ("validation_failed", receiver.delivery("evt_3", b"{}")),
     ];
-    for (cause, refused) in forgeries(&receiver).into_iter().chain(broken) {
+    for (cause, refused) in one_for_each_cause().into_iter().chain(broken) {
         assert!(receiver.send(&refused).await.status >= 400, "{cause}");
         *expected.entry(cause).or_default() += 1.0;
     }

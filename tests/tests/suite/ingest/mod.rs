@@ -7,7 +7,6 @@ mod events;
 mod metrics;
 mod outages;
 mod starts;
-mod verification;
 
 pub(crate) use batches::carry_out;
 
@@ -33,7 +32,7 @@ use kit::{
     random::SystemEntropy,
 };
 use serde_json::{Value, json};
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 
 pub fn cases() -> Vec<Case> {
@@ -44,7 +43,6 @@ pub fn cases() -> Vec<Case> {
         metrics::cases(),
         outages::cases(),
         starts::cases(),
-        verification::cases(),
     ];
     modules.into_iter().flatten().collect()
 }
@@ -61,12 +59,17 @@ pub(crate) const LIMITS: IngestLimits = IngestLimits {
     seen_entries: 100_000,
 };
 
+/// Between two looks at what waits for the projector.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// A projector that takes longer is stuck.
+const SETTLED_WITHIN: Duration = Duration::from_secs(20);
+
 /// A receiver that serves, with a clock that moves by hand.
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     metrics: Option<SocketAddr>,
     pub(crate) clock: Arc<HandClock>,
-    secrets: SecretList,
+    pub(crate) secrets: SecretList,
     lifecycle: Lifecycle,
     task: JoinHandle<Ended>,
 }
@@ -169,7 +172,23 @@ impl Receiver {
         self.get(&format!("/events/{id}")).await.json()
     }
 
-    fn seconds(&self) -> UnixSeconds {
+    /// Waits until the projector has looked at everything that was accepted.
+    pub(crate) async fn settle(&self, ctx: &Ctx) {
+        let db = ctx.open().await;
+        let waiting = "SELECT COUNT(*) AS n FROM inbox WHERE status = 'accepted'";
+        let settled = async {
+            // There is no signal across processes: the table is looked at.
+            while number(&db, waiting, kit::params![]).await > 0 {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::time::timeout(SETTLED_WITHIN, settled)
+            .await
+            .expect("the projector keeps up");
+        db.close().await;
+    }
+
+    pub(crate) fn seconds(&self) -> UnixSeconds {
         use contract::Clock;
         self.clock.now().seconds()
     }
@@ -181,7 +200,7 @@ pub(crate) fn guest_event(key: &str) -> Vec<u8> {
 }
 
 /// An event of an entity of its own, `x_` and the key.
-fn event(key: &str, event_type: &str, payload: &Value) -> Vec<u8> {
+pub(crate) fn event(key: &str, event_type: &str, payload: &Value) -> Vec<u8> {
     let kind = event_type.split('.').next().unwrap();
     let envelope = json!({
         "type": event_type, "idempotency_key": key, "timestamp": "2025-11-21T12:00:00.000Z",
@@ -204,7 +223,7 @@ pub(crate) async fn number(db: &Db, sql: &'static str, params: Params) -> i64 {
 }
 
 /// Carries one statement out.
-async fn execute(db: &Db, sql: &'static str, params: Params) -> u64 {
+pub(crate) async fn execute(db: &Db, sql: &'static str, params: Params) -> u64 {
     let run = db.transaction("execute", move |tx| {
         let params = params.clone();
         Box::pin(async move { tx.execute(sql, params).await })
@@ -213,7 +232,7 @@ async fn execute(db: &Db, sql: &'static str, params: Params) -> u64 {
 }
 
 /// The audit entries of an action.
-async fn audited(db: &Db, action: &str) -> i64 {
+pub(crate) async fn audited(db: &Db, action: &str) -> i64 {
     let sql = "SELECT COUNT(*) AS n FROM audit_entries WHERE action = ?";
     number(db, sql, kit::params![action]).await
 }
