@@ -228,4 +228,6 @@ fn correlation_of(value: Value) -> Option<String> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 const NOW: UnixSeconds = UnixSeconds(1_763_769_600);
 
-fn verified(body: Vec<u8>) -> Verified {
+pub(super) fn verified(body: Vec<u8>) -> Verified {
     let secret: Secret = "a-secret-for-this-test".parse().unwrap();
     let signature = sign(
         std::slice::from_ref(&secret),
@@ -35,7 +35,7 @@ fn parse(body: &Value) -> Result<Envelope, Vec<FieldError>> {
     Envelope::parse(&verified(body.to_string().into_bytes()))
 }
 
-fn example() -> Value {
+pub(super) fn example() -> Value {
     json!({
         "type": "reservation.checked_in",
         "idempotency_key": "evt_1",

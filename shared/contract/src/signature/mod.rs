@@ -97,4 +97,6 @@ fn tag(key: &Secret, id: &[u8], timestamp: &[u8], body: &[u8]) -> CtOutput<Hmac<
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -167,4 +167,6 @@ impl ListQuery {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
