@@ -39,6 +39,8 @@ pub enum Command {
     Serve(Config),
     /// Bring the tables up to date.
     Migrate(DatabaseUrl),
+    /// Ask the one that serves whether it can.
+    Healthcheck(HttpArgs),
     /// Give dead letters back to the projector: one, or all.
     Requeue {
         /// Where the tables are.
@@ -70,6 +72,8 @@ enum CommandArgs {
     Serve,
     /// Bring the tables up to date, and end
     Migrate,
+    /// Ask the receiver that listens on APP_HOST and APP_PORT whether it can serve, and end with 0 if so, else 1
+    Healthcheck,
     /// Give dead letters back to the projector, and end
     Requeue {
         /// Only this one, by the receiver's own event id
@@ -113,6 +117,7 @@ impl Cli {
         Ok(match &self.command {
             None | Some(CommandArgs::Serve) => Command::Serve(self.serving(database)?),
             Some(CommandArgs::Migrate) => Command::Migrate(database),
+            Some(CommandArgs::Healthcheck) => Command::Healthcheck(self.http.clone()),
             Some(CommandArgs::Requeue { event }) => Command::Requeue {
                 database,
                 event: event.clone(),

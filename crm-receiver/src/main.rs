@@ -6,6 +6,7 @@ use crm_receiver::{
 };
 use kit::{
     config::EXIT_CONFIG,
+    healthcheck::healthcheck,
     lifecycle::{Ended, Lifecycle},
 };
 use std::process::exit;
@@ -13,7 +14,10 @@ use std::process::exit;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let (command, log) = read_or_exit();
-    if let Err(error) = kit::telemetry::init(&log) {
+    // A question has nothing to log: its answer is all that is wanted.
+    if !matches!(command, Command::Healthcheck(_))
+        && let Err(error) = kit::telemetry::init(&log)
+    {
         error.exit();
     }
     match run(command).await {
@@ -45,6 +49,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             open_store(&database, &runtime, false).await?.close().await;
             Ok(())
         }
+        Command::Healthcheck(http) => Ok(healthcheck(&http).await?),
         Command::Requeue { database, event } => {
             let store = open_store(&database, &runtime, false).await?;
             let one = event.is_some();

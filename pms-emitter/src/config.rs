@@ -72,6 +72,8 @@ pub enum Command {
     Serve,
     /// Bring the tables up to date.
     Migrate,
+    /// Ask the one that serves whether it can.
+    Healthcheck,
     /// Make dead deliveries due again, those that died at this instant or later.
     RetryDead {
         /// The beginning of time when not said.
@@ -105,6 +107,8 @@ enum CommandArgs {
     Serve,
     /// Bring the tables up to date, and end
     Migrate,
+    /// Ask the emitter that listens on APP_HOST and APP_PORT whether it can serve, and end with 0 if so, else 1
+    Healthcheck,
     /// Make dead deliveries due again, and end
     RetryDead {
         /// Only those that died at this time or later (RFC 3339)
@@ -145,6 +149,7 @@ pub fn read_or_exit() -> (Command, Config, LogArgs) {
     let command = match cli.command {
         None | Some(CommandArgs::Serve) => Command::Serve,
         Some(CommandArgs::Migrate) => Command::Migrate,
+        Some(CommandArgs::Healthcheck) => Command::Healthcheck,
         Some(CommandArgs::RetryDead { since }) => Command::RetryDead {
             since: since.unwrap_or_default(),
         },

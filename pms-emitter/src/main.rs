@@ -1,6 +1,7 @@
 //! `pms-emitter`: parses, sets logging up, and does what it is asked.
 
 use kit::config::EXIT_CONFIG;
+use kit::healthcheck::healthcheck;
 use kit::lifecycle::{Ended, Lifecycle};
 use pms_emitter::app::{App, Runtime, StartError, open_store, retry_dead};
 use pms_emitter::config::{Command, Config, read_or_exit};
@@ -9,7 +10,10 @@ use std::process::ExitCode;
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let (command, config, log) = read_or_exit();
-    if let Err(error) = kit::telemetry::init(&log) {
+    // A question has nothing to log: its answer is all that is wanted.
+    if command != Command::Healthcheck
+        && let Err(error) = kit::telemetry::init(&log)
+    {
         error.exit();
     }
     match run(command, config).await {
@@ -43,6 +47,10 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
                 .clone()
                 .close()
                 .await;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Healthcheck => {
+            healthcheck(&config.http).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::RetryDead { since } => {

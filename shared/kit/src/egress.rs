@@ -15,7 +15,7 @@ use bytes::Bytes;
 use error::ResolveFailed;
 use http::{HeaderMap, StatusCode};
 use reqwest::{
-    Client, Response,
+    Client, RequestBuilder, Response,
     dns::{Name, Resolve, Resolving},
     redirect,
 };
@@ -93,15 +93,21 @@ impl Egress {
         body: Bytes,
         total: Duration,
     ) -> Result<Answered, EgressError> {
+        let request = self.client.post(target.url().clone());
+        self.call(request.headers(headers).body(body), total).await
+    }
+
+    /// Sends a GET and waits for its answer, at most `total` in all.
+    ///
+    /// # Errors
+    /// When no status line came: see [`EgressErrorKind`].
+    pub async fn get(&self, target: &TargetUrl, total: Duration) -> Result<Answered, EgressError> {
+        self.call(self.client.get(target.url().clone()), total).await
+    }
+
+    async fn call(&self, request: RequestBuilder, total: Duration) -> Result<Answered, EgressError> {
         let begun = Instant::now();
-        let sending = self
-            .client
-            .post(target.url().clone())
-            .headers(headers)
-            .body(body)
-            .timeout(total)
-            .send();
-        let mut response = match sending.await {
+        let mut response = match request.timeout(total).send().await {
             Ok(response) => response,
             Err(error) => return Err(EgressError::new(&error, begun.elapsed())),
         };

@@ -12,6 +12,7 @@ pub mod db;
 pub mod egress;
 pub mod failpoint;
 pub mod fold;
+pub mod healthcheck;
 pub mod http;
 pub mod idempotency;
 pub mod leases;

@@ -18,6 +18,7 @@ mod guest_lists;
 mod guest_profiles;
 mod guest_requests;
 mod guests;
+mod healthcheck;
 mod idempotency;
 mod ingest;
 mod kills;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         reservation_bounds::cases(),
         reservation_races::cases(),
         guest_profiles::cases(),
+        healthcheck::cases(),
         kills::cases(),
         load::cases(),
         metrics::cases(),
