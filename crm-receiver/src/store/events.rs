@@ -83,7 +83,7 @@ impl Store {
         descending: bool,
         limit: i64,
     ) -> Result<Vec<EventRow>, DbError> {
-        self.db
+        self.queries
             .read("events", move |tx| {
                 let (sql, params) = list_sql(&filter, after.as_ref(), descending, limit);
                 Box::pin(async move { tx.query(&sql, params).await?.iter().map(event_row).collect() })
@@ -94,7 +94,7 @@ impl Store {
     /// One event with what the audit log says of it, oldest first.
     pub async fn event(&self, event_id: &EventId) -> Result<Option<(EventRow, Vec<AuditEntry>)>, DbError> {
         let id = event_id.to_string();
-        self.db
+        self.queries
             .read("event", move |tx| {
                 let id = id.clone();
                 Box::pin(async move {

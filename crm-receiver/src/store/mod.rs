@@ -58,12 +58,15 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) db: Db,
+    /// For the queries of the API, which may be slow: taking in and projecting go on beside them.
+    queries: Db,
 }
 
 impl Store {
     /// The tables in a database whose migrations are applied.
     pub fn new(db: Db) -> Self {
-        Self { db }
+        let queries = db.for_queries();
+        Self { db, queries }
     }
 
     /// Whether the database answers.

@@ -67,7 +67,7 @@ impl Store {
         after: Option<ProfilePosition>,
         limit: i64,
     ) -> Result<Vec<ProfileRow>, DbError> {
-        self.db
+        self.queries
             .read("profiles", move |tx| {
                 let (sql, params) = list_sql(&filter, sort, descending, after.as_ref(), limit);
                 Box::pin(async move {
@@ -92,7 +92,7 @@ impl Store {
     /// Those of the database.
     pub async fn profile(&self, id: &ProfileId) -> Result<Option<Profile>, DbError> {
         let id = id.to_string();
-        self.db
+        self.queries
             .read("profile", move |tx| {
                 let params = params![&id];
                 Box::pin(async move {

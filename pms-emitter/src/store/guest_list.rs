@@ -53,7 +53,7 @@ impl Store {
             _ => "created_at",
         };
         let (sql, params) = filter.listing().page(SELECT, column, query);
-        self.db
+        self.queries
             .read("list_guests", move |tx| {
                 let (sql, params) = (sql.clone(), params.clone());
                 Box::pin(async move { tx.query(&sql, params).await?.iter().map(read_listed).collect() })

@@ -64,12 +64,15 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) db: Db,
+    /// For lists and statuses, which may be slow: writing and delivering go on beside them.
+    queries: Db,
 }
 
 impl Store {
     /// A store on an open database that has the tables of [`MIGRATIONS`].
     pub fn new(db: Db) -> Self {
-        Self { db }
+        let queries = db.for_queries();
+        Self { db, queries }
     }
 
     /// The database itself, to see whether it answers and to close it.

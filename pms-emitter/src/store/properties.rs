@@ -56,7 +56,7 @@ impl Store {
     /// The database's.
     pub async fn properties(&self, query: &ListQuery) -> Result<Vec<Property>, DbError> {
         let (sql, params) = Listing::default().page(SELECT, "created_at", query);
-        self.db
+        self.queries
             .read("list_properties", move |tx| {
                 let (sql, params) = (sql.clone(), params.clone());
                 Box::pin(async move { tx.query(&sql, params).await?.iter().map(read).collect() })

@@ -106,7 +106,7 @@ impl Store {
         };
         let select = format!("SELECT body, {BUSINESS_DATE} AS business_date FROM reservations");
         let (sql, params) = filter.listing().page(&select, column, query);
-        self.db
+        self.queries
             .read("list_reservations", move |tx| {
                 let (sql, params) = (sql.clone(), params.clone());
                 Box::pin(async move { tx.query(&sql, params).await?.iter().map(listed).collect() })

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::mysql::{Failure, How, Mysql};
+use super::share::Share;
 use super::sqlite::Sqlite;
 use super::url::Target;
 use super::{Counts, DatabaseUrl, DbError, DbSettings, Dialect, Tx};
@@ -21,6 +22,10 @@ const UNKNOWN_RERUNS: u32 = 2;
 /// How long an aborted operation may take to be undone before its caller is answered all the same.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
+/// Queries that may be slow have one of so many SQLite readers, and one of so many MySQL connections.
+const QUERIES_OF_READERS: usize = 2;
+const QUERIES_OF_CONNECTIONS: usize = 4;
+
 /// A database. Clones share its connections.
 #[derive(Clone)]
 pub struct Db {
@@ -28,6 +33,7 @@ pub struct Db {
     answer_within: Duration,
     abort_after: Duration,
     surface_lock_timeouts: bool,
+    share: Option<Arc<Share>>,
 }
 
 struct Engine {
@@ -65,6 +71,7 @@ impl Db {
             answer_within: settings.answer_within,
             abort_after: settings.abort_after,
             surface_lock_timeouts: false,
+            share: None,
         })
     }
 
@@ -93,6 +100,20 @@ impl Db {
     pub fn surfacing_lock_timeouts(&self) -> Self {
         Self {
             surface_lock_timeouts: true,
+            ..self.clone()
+        }
+    }
+
+    /// The same database for queries that may be slow, such as lists: they share a part of its connections, and leave the
+    /// rest to what must go on beside them. To be made once: each call makes another share.
+    #[must_use]
+    pub fn for_queries(&self) -> Self {
+        let at_once = match &self.engine.kind {
+            Kind::Sqlite(sqlite) => sqlite.readers().div_ceil(QUERIES_OF_READERS),
+            Kind::Mysql(mysql) => mysql.connections().div_ceil(QUERIES_OF_CONNECTIONS),
+        };
+        Self {
+            share: Some(Arc::new(Share::new(at_once))),
             ..self.clone()
         }
     }
@@ -243,6 +264,11 @@ impl Db {
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
     {
         let counts = &self.engine.counts;
+        // Held to the operation's own end, which may be long after its caller's.
+        let _place = match &self.share {
+            Some(share) => Some(share.enter().await?),
+            None => None,
+        };
         let signal = Arc::new(AtomicBool::new(false));
         let f = Arc::new(signalling(f, signal.clone()));
         let outcome = match &self.engine.kind {

@@ -18,6 +18,7 @@ mod mysql_statement;
 mod retry;
 mod row;
 mod settings;
+mod share;
 mod sqlite;
 mod sqlite_connection;
 mod sqlite_writer;

@@ -91,6 +91,11 @@ impl Pool {
         }
     }
 
+    /// How many there may be.
+    pub fn connections(&self) -> usize {
+        self.connections
+    }
+
     /// A connection that is idle, or a new one. Waits for one of the fixed number for at most `within`.
     pub async fn lease(&self, within: Duration) -> Result<Lease, Fault> {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.waiting_most {

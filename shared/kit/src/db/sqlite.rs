@@ -25,6 +25,7 @@ const FOLDER_MODE: u32 = 0o700;
 pub(super) struct Sqlite {
     writes: Arc<JobQueue>,
     reads: Arc<JobQueue>,
+    readers: usize,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held while this engine lives: only one process writes to the file.
     _lock: Option<File>,
@@ -64,16 +65,23 @@ impl Sqlite {
             "sqlite-writer",
             Box::new(move || sqlite_writer::run(&queue, &files, writer)),
         )?;
-        for _ in 0..settings.readers.max(1) {
+        let readers = settings.readers.max(1);
+        for _ in 0..readers {
             let (queue, files) = (reads.clone(), opener.clone());
             start("sqlite-reader", Box::new(move || read_jobs(&queue, &files)))?;
         }
         Ok(Self {
             writes,
             reads,
+            readers,
             threads: Mutex::new(threads),
             _lock: lock,
         })
+    }
+
+    /// How many operations can read at once.
+    pub fn readers(&self) -> usize {
+        self.readers
     }
 
     /// Queues the operation and waits for its fate. Dropping this future changes nothing for the operation.
