@@ -77,6 +77,11 @@ impl Mysql {
         Ok(mysql)
     }
 
+    /// How many operations can run at once.
+    pub fn connections(&self) -> usize {
+        self.pool.connections()
+    }
+
     /// Runs the operation to its end, again where it lost a race. Not to be cut: its caller is a task of its own.
     pub async fn run<T, F>(&self, how: How, f: &F, on_rerun: impl Fn()) -> Result<T, Failure>
     where
@@ -198,8 +203,9 @@ async fn end(mut lease: Lease, fault: Option<&Fault>, roll_back: bool) {
 }
 
 async fn is_gone(conn: &mut Conn, number: u32) -> bool {
-    /// Looks at the server's list of sessions before giving up.
-    const LOOKS: u32 = 100;
+    /// Looks at the server's list of sessions before giving up: three seconds in all, since a busy server takes its time to
+    /// roll a session back, and whoever waits for the commit waits for five.
+    const LOOKS: u32 = 300;
     /// Between two looks.
     const PAUSE: Duration = Duration::from_millis(10);
     // It fails when the session has ended by itself, which the list below tells.
