@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -87,6 +87,14 @@ impl Process {
     /// When it has ended.
     pub fn id(&self) -> Result<u32> {
         self.child.id().context("the process has ended")
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        self.child.wait().await.context("wait")
     }
 
     /// Kills it with SIGKILL and waits for its end.

@@ -3,6 +3,11 @@
 //! It records every request as it came, headers and raw body, in the order of arrival. A test waits for requests by
 //! their number, never by time.
 
+mod answer;
+
+pub use answer::{Answer, Gate};
+
+use crate::signer::Delivery;
 use anyhow::Result;
 use bytes::Bytes;
 use contract::signature::{SignedHeaders, Unauthentic, Verified};
@@ -17,26 +22,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
+/// Where a real receiver takes the emitter's webhooks.
+const FORWARDED_TO: &str = "/api/v1/webhooks/pms";
 /// A request that has not come by then does not come.
 const COMES_WITHIN: Duration = Duration::from_secs(20);
-
-/// What the double does with one request.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: &'static str,
-    gate: Option<Gate>,
-    reset: bool,
-}
-
-/// Holds answers back until it is opened; each opening lets so many through.
-#[derive(Clone, Debug)]
-pub struct Gate(Arc<Semaphore>);
 
 /// One request as it came.
 #[derive(Clone, Debug)]
@@ -59,6 +52,7 @@ pub struct ReceiverDouble {
 struct State {
     script: Mutex<Script>,
     received: Mutex<Vec<Received>>,
+    relayed: Mutex<Vec<u16>>,
     count: watch::Sender<usize>,
     held: watch::Sender<usize>,
 }
@@ -66,60 +60,6 @@ struct State {
 struct Script {
     next: VecDeque<Answer>,
     otherwise: Answer,
-}
-
-impl Answer {
-    /// An answer of this status, at once.
-    pub fn status(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: "",
-            gate: None,
-            reset: false,
-        }
-    }
-
-    /// The connection is closed without an answer.
-    pub fn reset() -> Self {
-        Self {
-            reset: true,
-            ..Self::status(200)
-        }
-    }
-
-    /// Adds a header.
-    #[must_use]
-    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    /// Adds a body.
-    #[must_use]
-    pub fn with_body(mut self, body: &'static str) -> Self {
-        self.body = body;
-        self
-    }
-
-    /// Holds it back until the gate lets it through.
-    #[must_use]
-    pub fn behind(mut self, gate: &Gate) -> Self {
-        self.gate = Some(gate.clone());
-        self
-    }
-}
-
-impl Gate {
-    /// A closed gate.
-    pub fn closed() -> Self {
-        Self(Arc::new(Semaphore::new(0)))
-    }
-
-    /// Lets so many answers through, those that wait and those to come.
-    pub fn open(&self, answers: usize) {
-        self.0.add_permits(answers);
-    }
 }
 
 impl Received {
@@ -134,6 +74,21 @@ impl Received {
     /// The event's id.
     pub fn id(&self) -> &str {
         self.header("webhook-id")
+    }
+
+    /// Sends it on as it came, and answers the status.
+    async fn forward(&self, receiver: SocketAddr) -> Result<u16> {
+        let ours = |name: &str| ["host", "content-length", "connection"].contains(&name);
+        let lines = self.headers.iter().filter(|(name, _)| !ours(name.as_str()));
+        let sent = Delivery {
+            method: "POST".to_owned(),
+            path: FORWARDED_TO.to_owned(),
+            headers: lines
+                .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+                .collect(),
+            body: self.body.to_vec(),
+        };
+        Ok(sent.send(receiver).await?.status)
     }
 
     /// Checks the signature as the receiver does.
@@ -166,6 +121,7 @@ impl ReceiverDouble {
         let state = Arc::new(State {
             script: Mutex::new(script),
             received: Mutex::new(Vec::new()),
+            relayed: Mutex::new(Vec::new()),
             count: watch::Sender::new(0),
             held: watch::Sender::new(0),
         });
@@ -195,6 +151,11 @@ impl ReceiverDouble {
     /// Everything that came so far.
     pub fn received(&self) -> Vec<Received> {
         locked(&self.state.received).clone()
+    }
+
+    /// The statuses that a real receiver gave to what was forwarded to it.
+    pub fn relayed(&self) -> Vec<u16> {
+        locked(&self.state.relayed).clone()
     }
 
     /// Waits until so many requests have come, and answers all of them.
@@ -259,15 +220,15 @@ struct Reset;
 async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Full<Bytes>>, Reset> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
-    let answer = {
+    let came = Received {
+        path: parts.uri.path().to_owned(),
+        headers: parts.headers,
+        body,
+    };
+    let mut answer = {
         // Both under the script's lock, so that the order of the record is the order of the script.
         let mut script = locked(&state.script);
-        let path = parts.uri.path().to_owned();
-        locked(&state.received).push(Received {
-            path,
-            headers: parts.headers,
-            body,
-        });
+        locked(&state.received).push(came.clone());
         state.count.send_modify(|count| *count += 1);
         script
             .next
@@ -278,6 +239,10 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
         state.held.send_modify(|held| *held += 1);
         gate.acquire().await.map_err(|_| Reset)?.forget();
         state.held.send_modify(|held| *held -= 1);
+    }
+    if let Some(receiver) = answer.forward_to {
+        answer.status = came.forward(receiver).await.map_err(|_| Reset)?;
+        locked(&state.relayed).push(answer.status);
     }
     if answer.reset {
         return Err(Reset);

@@ -158,7 +158,23 @@ impl Delivery {
             .await
     }
 
+    /// The whole request as it goes over the wire, the body's length declared.
+    pub fn bytes(&self, address: SocketAddr) -> Vec<u8> {
+        self.framed(
+            address,
+            &format!("content-length: {}\r\n", self.body.len()),
+            &self.body,
+        )
+    }
+
     async fn exchange(&self, address: SocketAddr, framing: &str, body: &[u8]) -> Result<Answer> {
+        let request = self.framed(address, framing, body);
+        timeout(ANSWER_WITHIN, talk(address, &request))
+            .await
+            .context("no answer in time")?
+    }
+
+    fn framed(&self, address: SocketAddr, framing: &str, body: &[u8]) -> Vec<u8> {
         let mut request = format!(
             "{} {} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n",
             self.method, self.path
@@ -173,9 +189,7 @@ impl Delivery {
         }
         request.extend_from_slice(b"\r\n");
         request.extend_from_slice(body);
-        timeout(ANSWER_WITHIN, talk(address, &request))
-            .await
-            .context("no answer in time")?
+        request
     }
 }
 

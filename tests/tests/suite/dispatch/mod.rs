@@ -8,7 +8,7 @@ mod claims;
 mod faults;
 mod metrics;
 mod outcomes;
-mod rig;
+pub(crate) mod rig;
 mod service;
 
 pub(crate) use rig::Rig;

@@ -41,6 +41,8 @@ pub struct Setup {
     pub breaker_open: Duration,
     pub look_every: Duration,
     pub has_url: bool,
+    /// Another way to the double, or another receiver.
+    pub url: Option<String>,
     /// Another way to the case's database.
     pub database: Option<DatabaseUrl>,
 }
@@ -54,6 +56,7 @@ impl Default for Setup {
             breaker_open: Duration::from_millis(50),
             look_every: LOOK_EVERY,
             has_url: true,
+            url: None,
             database: None,
         }
     }
@@ -257,7 +260,7 @@ pub const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba90
 fn config(ctx: &Ctx, setup: &Setup, double: &ReceiverDouble) -> Config {
     let secrets: SecretList = SECRETS.parse().unwrap();
     let endpoint = EndpointConfig {
-        url: double.url().parse().unwrap(),
+        url: setup.url.clone().unwrap_or_else(|| double.url()).parse().unwrap(),
         secrets,
     };
     Config {

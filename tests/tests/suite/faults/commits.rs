@@ -1,6 +1,8 @@
 //! COMMIT is cut off on its way to the database, or its answer on the way back: each write of the emitter is one
 //! change with one event all the same, and its retry hears so. MySQL only: SQLite has no way to lose.
 
+use std::sync::atomic::Ordering;
+
 use e2e::{
     engine::Engine,
     fault_proxy::{FaultProxy, Mode},
@@ -9,6 +11,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::case::{Case, Ctx, cases};
+use crate::ingest::carry_out;
 use crate::pms::{Pms, Reply};
 use crate::reservations::request;
 
@@ -17,6 +20,7 @@ pub fn cases() -> Vec<Case> {
         f11_a_post_whose_commit_is_lost_or_unknown_makes_one_event,
         f11_a_night_audit_whose_commit_is_lost_or_unknown_moves_one_day,
         f11_a_change_whose_commit_is_lost_or_unknown_is_made_once,
+        f13_a_lost_race_runs_the_whole_write_again_and_not_for_ever,
     ]
 }
 
@@ -98,6 +102,44 @@ async fn f11_a_change_whose_commit_is_lost_or_unknown_is_made_once(ctx: Ctx) {
             .map(|event| event["entity"]["version"].as_u64())
             .collect();
         assert_eq!(versions, [Some(1), Some(2), Some(3)], "{mode:?}");
+    }
+    pms.stop().await;
+}
+
+/// Lost races, in the server's words: a deadlock, a lock wait, a record that changed since it was read, a node that takes
+/// no work now.
+const RACES: [u32; 4] = [1213, 1205, 1020, 1047];
+
+async fn f13_a_lost_race_runs_the_whole_write_again_and_not_for_ever(ctx: Ctx) {
+    let pms = Pms::start(&ctx).await;
+    // No rollback reaches what counts the races that are still to be lost.
+    carry_out(&ctx, "CREATE TABLE races (code INT, still INT) ENGINE = MyISAM").await;
+    carry_out(&ctx, "INSERT INTO races VALUES (0, 0)").await;
+    carry_out(
+        &ctx,
+        "CREATE TRIGGER race BEFORE INSERT ON events FOR EACH ROW BEGIN
+             DECLARE lost INT DEFAULT (SELECT code FROM races WHERE still > 0);
+             IF lost IS NOT NULL THEN
+                 UPDATE races SET still = still - 1;
+                 SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = lost;
+             END IF;
+         END",
+    )
+    .await;
+    let reruns = || pms.store.db().counts().reruns.load(Ordering::Relaxed);
+    for (nth, code) in (1..).zip(RACES) {
+        let key = format!("race-{code}");
+        let headers = [("idempotency-key", key.as_str())];
+        let guest = json!({"last_name": key});
+        let post = || pms.send(Method::POST, "/guests", &headers, Some(&guest));
+        carry_out(&ctx, &format!("UPDATE races SET code = {code}, still = 1000")).await;
+        assert_eq!(post().await.expect(503).header("retry-after"), "1", "{code}");
+        carry_out(&ctx, "UPDATE races SET still = 1").await;
+        let before = reruns();
+        let made = post().await.expect(201);
+        assert_eq!(reruns() - before, 1, "{code}");
+        assert_eq!(pms.events(made.id()).await.len(), 1, "{code}");
+        assert_eq!(pms.count("SELECT COUNT(*) AS n FROM guests").await, nth, "{code}");
     }
     pms.stop().await;
 }

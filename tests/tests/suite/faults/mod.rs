@@ -3,8 +3,17 @@
 //! Here stand the cases that go through a whole service. What concerns one part alone stands with that part's cases,
 //! under its rows' names; `docs/faults.md` lists both, and `architecture.rs` holds it to the names.
 
+mod clients;
+mod clocks;
 mod commits;
+mod disk;
+mod endpoints;
+mod hold;
 mod outages;
+mod overload;
+mod processes;
+mod queries;
+mod steps;
 
 use e2e::server::Server;
 use kit::db::{Db, DbSettings};
@@ -13,10 +22,18 @@ use mysql_async::{Conn, Opts, prelude::Queryable};
 use crate::case::{Case, Ctx};
 
 pub fn cases() -> Vec<Case> {
-    [commits::cases(), outages::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let modules = [
+        clients::cases(),
+        clocks::cases(),
+        commits::cases(),
+        disk::cases(),
+        endpoints::cases(),
+        outages::cases(),
+        overload::cases(),
+        queries::cases(),
+        steps::cases(),
+    ];
+    modules.into_iter().flatten().collect()
 }
 
 /// A database server of the case's own after these statements, to be killed or set as the case needs it. None, and said
