@@ -163,7 +163,7 @@ async fn f27_f50_a_connection_cut_at_any_byte_costs_a_repeat_and_nothing_else(ct
     };
     let rig = Rig::start(&ctx, setup).await;
     // In the request's line, its headers and its body; before the answer's first byte, and within its status line.
-    let requests = [0, 10, 200, 700].map(Mode::CutRequestAfter);
+    let requests = [0, 10, 200, 600].map(Mode::CutRequestAfter);
     let answers = [0, 1, 12].map(Mode::CutAnswerAfter);
     let cuts: Vec<Mode> = requests.into_iter().chain(answers).collect();
     let events = u32::try_from(cuts.len()).unwrap();
