@@ -4,6 +4,7 @@
 //! and a key still in flight are not. That is safe, since a POST carries its `Idempotency-Key` and a PUT repeats
 //! nothing.
 
+use anyhow::Context;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -48,13 +49,19 @@ pub struct Unanswered {
     what: String,
 }
 
-/// One request; `key` makes a POST repeatable.
+/// One request; `key` makes a POST repeatable, and `expected`, the version that is to be changed, any other.
 #[derive(Clone, Copy, Debug)]
-struct Call<'a> {
-    method: &'a Method,
-    path: &'a str,
-    body: Option<&'a Value>,
-    key: Option<&'a str>,
+pub struct Call<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// Below the client's base.
+    pub path: &'a str,
+    /// The JSON that is sent.
+    pub body: Option<&'a Value>,
+    /// The `Idempotency-Key`.
+    pub key: Option<&'a str>,
+    /// The `If-Match`.
+    pub expected: Option<u64>,
 }
 
 impl Client {
@@ -78,6 +85,7 @@ impl Client {
             path,
             body: None,
             key: None,
+            expected: None,
         })
         .await
     }
@@ -89,6 +97,7 @@ impl Client {
             path,
             body: Some(body),
             key: Some(key),
+            expected: None,
         })
         .await
     }
@@ -100,6 +109,7 @@ impl Client {
             path,
             body: Some(body),
             key: None,
+            expected: None,
         })
         .await
     }
@@ -108,11 +118,10 @@ impl Client {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = PAUSE_FIRST;
         loop {
-            let what = match timeout(ATTEMPT_WITHIN, self.attempt(call)).await {
-                Ok(Ok(answer)) if !answer.is_to_be_repeated() => return Ok(answer),
-                Ok(Ok(answer)) => format!("answered {}", answer.status),
-                Ok(Err(error)) => format!("{error:#}"),
-                Err(_) => "no answer in time".to_owned(),
+            let what = match self.once(call, ATTEMPT_WITHIN).await {
+                Ok(answer) if !answer.is_to_be_repeated() => return Ok(answer),
+                Ok(answer) => format!("answered {}", answer.status),
+                Err(error) => format!("{error:#}"),
             };
             if Instant::now() + pause > deadline {
                 return Err(Unanswered {
@@ -126,6 +135,16 @@ impl Client {
         }
     }
 
+    /// Makes one attempt.
+    ///
+    /// # Errors
+    /// When no whole answer comes `within`; the call may have been carried out all the same.
+    pub async fn once(&self, call: Call<'_>, within: Duration) -> anyhow::Result<Answer> {
+        timeout(within, self.attempt(call))
+            .await
+            .context("no answer in time")?
+    }
+
     async fn attempt(&self, call: Call<'_>) -> anyhow::Result<Answer> {
         let mut request = Request::builder()
             .method(call.method)
@@ -133,6 +152,9 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(key) = call.key {
             request = request.header("idempotency-key", key);
+        }
+        if let Some(version) = call.expected {
+            request = request.header(header::IF_MATCH, format!("\"{version}\""));
         }
         let body = call.body.map_or_else(Bytes::new, |body| body.to_string().into());
         let answer = self.pool.request(request.body(Full::new(body))?).await?;
@@ -152,7 +174,7 @@ impl Client {
 
 impl Answer {
     /// Whether asking again makes sense: the service is busy, or the same key is still being worked on.
-    fn is_to_be_repeated(&self) -> bool {
+    pub fn is_to_be_repeated(&self) -> bool {
         matches!(
             self.status,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE

@@ -7,6 +7,19 @@
 use crate::process::READY;
 use anyhow::{Result, bail};
 use kit::{healthcheck::healthcheck, lifecycle::Lifecycle};
+use std::time::Duration;
+
+/// The name under which a program that is several is the emitter.
+pub const EMITTER: &str = "e2e-emitter";
+/// The name under which it is the receiver.
+pub const RECEIVER: &str = "e2e-receiver";
+
+/// Set, the emitter's leases and its breaker's open periods are short: for runs in which it dies every second.
+pub const SHORT_WAITS: &str = "SHORT_WAITS";
+/// What a lease then has beyond an attempt's deadline.
+pub const SHORT_LEASE_SLACK: Duration = Duration::from_secs(1);
+const SHORT_OPEN: Duration = Duration::from_millis(50);
+const SHORT_LOOK: Duration = Duration::from_millis(100);
 
 /// The emitter, configured by the environment.
 ///
@@ -17,11 +30,17 @@ pub async fn emitter() -> Result<()> {
         app::{App, Runtime},
         config::Command,
     };
-    let (command, config, log) = pms_emitter::config::read_or_exit();
+    let (command, mut config, log) = pms_emitter::config::read_or_exit();
     if command == Command::Healthcheck {
         return Ok(healthcheck(&config.http).await?);
     }
     kit::telemetry::init(&log)?;
+    #[expect(clippy::disallowed_methods, reason = "the harness's own configuration")]
+    if std::env::var_os(SHORT_WAITS).is_some() {
+        config.delivery.lease_slack = SHORT_LEASE_SLACK;
+        config.delivery.breaker_open = SHORT_OPEN;
+        config.delivery.look_every = SHORT_LOOK;
+    }
     let app = App::build(config, Runtime::system()).await?;
     println!("{READY}{}", app.address());
     let lifecycle = Lifecycle::new();

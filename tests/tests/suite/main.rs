@@ -11,6 +11,7 @@ mod attacks;
 mod body_budget;
 mod bookings;
 mod case;
+mod chaos;
 mod db;
 mod dispatch;
 mod faults;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
     let cases = [
         attacks::cases(),
         body_budget::cases(),
+        chaos::cases(),
         db::cases(),
         dispatch::cases(),
         faults::cases(),

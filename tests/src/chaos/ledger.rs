@@ -1,0 +1,224 @@
+//! The ledger: was anything lost or doubled, is anything stuck, did anything go backwards?
+//!
+//! It compares four witnesses: what the clients were told, what went over the wire, and what each database holds. An
+//! event is one write that a client made; its effect is one `applied` or `stale` entry of the receiver's audit log.
+
+use super::books::{Books, Event};
+use super::history::{Entity, History};
+use super::wire_tap::WireLog;
+use serde::Serialize;
+use std::collections::{HashMap, HashSet};
+
+/// Findings that are told one by one; the rest is counted.
+const TOLD_MAX: usize = 20;
+
+/// What the witnesses say together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ledger {
+    /// Writes that a client was told of as done.
+    pub confirmed: u64,
+    /// Of these, the ones that took more than one attempt.
+    pub repeated: u64,
+    /// Writes that were refused for good.
+    pub refused: u64,
+    /// Writes that got no answer for as long as a client waits.
+    pub unknown: u64,
+    /// Events of the emitter's log.
+    pub events: u64,
+    /// Deliveries that went over the wire, repeats included.
+    pub requests: u64,
+    /// Events that ended as dead deliveries or dead letters.
+    pub dead: u64,
+    /// Effects that changed a record.
+    pub applied: u64,
+    /// Effects that came too late to change one.
+    pub stale: u64,
+    /// Confirmed writes without an event, and events without an effect that are neither dead nor waiting; deliveries
+    /// said to be done that nobody answered with a 2xx, or that have no entry.
+    pub lost: u64,
+    /// Events with more than one effect, `delivered` entry or 202; effects of no event; events of no write.
+    pub doubled: u64,
+    /// Events whose delivery or effect still waits.
+    pub stuck: u64,
+    /// Records that went back to a lower version, or do not stand at their entity's last one.
+    pub out_of_order: u64,
+    /// The first findings, in words.
+    #[serde(skip)]
+    pub told: Vec<String>,
+}
+
+/// Which of the four a finding is.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Lost,
+    Doubled,
+    Stuck,
+    OutOfOrder,
+}
+
+impl Ledger {
+    /// Nothing lost, doubled, stuck or out of order.
+    pub fn is_zero(&self) -> bool {
+        (self.lost, self.doubled, self.stuck, self.out_of_order) == (0, 0, 0, 0)
+    }
+
+    /// Balances the books.
+    pub fn balance(history: &History, wire: &WireLog, books: &Books) -> Self {
+        let mut ledger = Self {
+            confirmed: history.writes(),
+            repeated: history.repeated,
+            refused: history.refused.values().sum(),
+            unknown: history.unknown,
+            events: books.events.len() as u64,
+            requests: wire.requests,
+            ..Self::default()
+        };
+        let effects = ledger.effects(books);
+        let by_key: HashMap<&str, (&str, &str)> = books
+            .inbox
+            .iter()
+            .map(|(event, received)| (received.key.as_str(), (event.as_str(), received.status.as_str())))
+            .collect();
+        for id in books.events.keys() {
+            let received = by_key.get(id.as_str()).copied();
+            let effects = received.map_or(0, |(event, _)| effects.get(event).copied().unwrap_or(0));
+            ledger.delivery(id, books, wire);
+            ledger.effect(id, books, received.map(|(_, status)| status), effects);
+        }
+        ledger.writes(history, books);
+        ledger.order(books);
+        ledger
+    }
+
+    /// Counts each event's effects, by the receiver's id; those of no event are too many.
+    fn effects<'b>(&mut self, books: &'b Books) -> HashMap<&'b str, u64> {
+        let mut counts = HashMap::new();
+        for effect in &books.effects {
+            match effect.action.as_str() {
+                "applied" => self.applied += 1,
+                _ => self.stale += 1,
+            }
+            let known = books.inbox.get(&effect.event_id);
+            if known.is_none_or(|received| !books.events.contains_key(&received.key)) {
+                self.find(Fault::Doubled, || {
+                    format!("{}: an effect of no event", effect.event_id)
+                });
+            }
+            *counts.entry(effect.event_id.as_str()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// A delivery that is done was answered with a 2xx, and says so once; the receiver said 202 once at most.
+    fn delivery(&mut self, id: &str, books: &Books, wire: &WireLog) {
+        let none = Vec::new();
+        let answers = wire.answers.get(id).unwrap_or(&none);
+        if answers.iter().filter(|status| **status == 202).count() > 1 {
+            self.find(Fault::Doubled, || format!("{id}: accepted as new more than once"));
+        }
+        let entries = books.delivered_entries.get(id).copied().unwrap_or(0);
+        if entries > 1 {
+            self.find(Fault::Doubled, || format!("{id}: {entries} delivered entries"));
+        }
+        let done = books
+            .deliveries
+            .get(id)
+            .is_some_and(|status| status == "delivered");
+        if done && !answers.iter().any(|status| (200..300).contains(status)) {
+            self.find(Fault::Lost, || {
+                format!("{id}: delivered, and never answered with a 2xx")
+            });
+        }
+        if done != (entries > 0) {
+            self.find(Fault::Lost, || {
+                format!("{id}: delivered is {done}, with {entries} entries")
+            });
+        }
+    }
+
+    /// An event waits, or is dead, or took effect once.
+    fn effect(&mut self, id: &str, books: &Books, received: Option<&str>, effects: u64) {
+        let delivery = books.deliveries.get(id).map(String::as_str);
+        match (delivery, received) {
+            (Some("dead"), _) | (_, Some("dead_letter")) => self.dead += 1,
+            (Some("pending"), _) => self.find(Fault::Stuck, || format!("{id}: not delivered")),
+            (_, Some("accepted")) => self.find(Fault::Stuck, || format!("{id}: not applied")),
+            _ if effects == 0 => self.find(Fault::Lost, || {
+                format!("{id}: no effect; delivery {delivery:?}, inbox {received:?}")
+            }),
+            _ => {}
+        }
+        if effects > 1 {
+            self.find(Fault::Doubled, || format!("{id}: {effects} effects"));
+        }
+    }
+
+    /// Every confirmed write has its one event, and every other event is of a write of which nobody knows.
+    fn writes(&mut self, history: &History, books: &Books) {
+        // The emitter's log has a unique key on both.
+        let mut events: HashSet<(&Entity, u64)> = books
+            .events
+            .values()
+            .map(|event| (&event.entity, event.version))
+            .collect();
+        for (entity, versions) in &history.confirmed {
+            for version in versions {
+                if !events.remove(&(entity, *version)) {
+                    self.find(Fault::Lost, || {
+                        format!("{entity:?} {version}: confirmed, and no event")
+                    });
+                }
+            }
+        }
+        // A write of which nobody knows may have made its event.
+        let unasked: Vec<(&Entity, u64)> = events.into_iter().collect();
+        let excused = usize::try_from(history.unknown).unwrap_or(usize::MAX);
+        for (entity, version) in unasked.into_iter().skip(excused) {
+            self.find(Fault::Doubled, || {
+                format!("{entity:?} {version}: an event of no write")
+            });
+        }
+    }
+
+    /// Each record only went up, and stands at the last version.
+    fn order(&mut self, books: &Books) {
+        let mut standing: HashMap<&Entity, u64> = HashMap::new();
+        for effect in books.effects.iter().filter(|effect| effect.action == "applied") {
+            let (entity, version) = (&effect.entity, effect.version);
+            let before = standing.insert(entity, version).unwrap_or(0);
+            if version <= before {
+                self.find(Fault::OutOfOrder, || {
+                    format!("{entity:?}: {version} applied after {before}")
+                });
+            }
+        }
+        let mut last: HashMap<&Entity, u64> = HashMap::new();
+        for Event { entity, version } in books.events.values() {
+            let highest = last.entry(entity).or_default();
+            *highest = (*highest).max(*version);
+        }
+        for (entity, version) in last {
+            let stands = books.records.get(entity).copied();
+            if stands != Some(version) {
+                self.find(Fault::OutOfOrder, || {
+                    format!("{entity:?}: stands at {stands:?}, not {version}")
+                });
+            }
+        }
+    }
+
+    fn find(&mut self, fault: Fault, words: impl FnOnce() -> String) {
+        *match fault {
+            Fault::Lost => &mut self.lost,
+            Fault::Doubled => &mut self.doubled,
+            Fault::Stuck => &mut self.stuck,
+            Fault::OutOfOrder => &mut self.out_of_order,
+        } += 1;
+        if self.told.len() < TOLD_MAX {
+            self.told.push(format!("{fault:?}: {}", words()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

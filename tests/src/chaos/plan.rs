@@ -1,0 +1,275 @@
+//! Who dies when, and how: drawn by the seed, before anything runs.
+//!
+//! A tenth of the kills is the database server's, where there is one. Of the others at least half end at named steps, each
+//! step in turn, and the rest come at random. A planted bug gets the strikes that bring it to light.
+
+use super::steps;
+use kit::planted::Bug;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Of so many kills one is the database server's.
+const DATABASE_SHARE: u64 = 10;
+/// Of so many kills one emitter is paused past its lease.
+const PAUSE_SHARE: u64 = 50;
+/// Of so many kills one database file is locked.
+const LOCK_SHARE: u64 = 100;
+/// Batches that a process sees before it ends at a step of a batch, at most.
+const BATCHES_MAX: u64 = 6;
+/// Steps that are passed once for each batch, not for each event.
+const BATCH_STEPS: [&str; 8] = [
+    "claim.committed",
+    "settle.inside",
+    "settle.committed",
+    "accept.begin",
+    "accept.inside",
+    "accept.committed",
+    "project.inside",
+    "project.between",
+];
+
+/// What there is to be struck, and how much.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Deaths in all.
+    pub kills: u64,
+    /// Writes in all.
+    pub events: u64,
+    /// Of everything that is drawn.
+    pub seed: u64,
+    /// Processes of each service.
+    pub replicas: usize,
+    /// Whether the database is a server that can be killed; otherwise it is files that can be locked.
+    pub has_server: bool,
+    /// A bug that is to be found.
+    pub bug: Option<Bug>,
+}
+
+/// How a life ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Killed from outside.
+    Killed,
+    /// Killed while answers are on their way to it (F3).
+    Unanswered,
+    /// By itself, at a passage of a step.
+    AtStep {
+        /// Which.
+        step: &'static str,
+        /// From 1, counted from the start of the process.
+        passage: u64,
+    },
+}
+
+/// One life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// The number of writes told by which it ends.
+    pub until: u64,
+    /// How.
+    pub end: End,
+    /// It stands still first, at this many deliveries answered and not settled, for longer than its lease (F40).
+    pub pause: Option<u64>,
+}
+
+/// The lives of every process but the last of each, which goes on to the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Of each emitter.
+    pub emitters: Vec<Vec<Life>>,
+    /// Of each receiver.
+    pub receivers: Vec<Vec<Life>>,
+    /// When the database server is killed, in writes told.
+    pub database: Vec<u64>,
+    /// When the receiver's database file is locked for a while.
+    pub locks: Vec<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strike {
+    Database,
+    Emitter(End),
+    Receiver(End),
+    /// An emitter that is paused before it is killed.
+    Paused,
+}
+
+impl Plan {
+    /// Draws it.
+    pub fn draw(scenario: Scenario) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed);
+        let strikes = match scenario.bug {
+            Some(bug) => decisive(bug, scenario, &mut rng),
+            None => strikes(scenario, &mut rng),
+        };
+        let mut plan = Self {
+            emitters: vec![Vec::new(); scenario.replicas],
+            receivers: vec![Vec::new(); scenario.replicas],
+            ..Self::default()
+        };
+        let gap = scenario.gap();
+        for (number, strike) in (1..).zip(strikes) {
+            let until = number * gap + rng.random_range(0..=gap / 2);
+            let life = |end| Life {
+                until,
+                end,
+                pause: None,
+            };
+            let replica = rng.random_range(0..scenario.replicas);
+            match strike {
+                Strike::Database => plan.database.push(until),
+                Strike::Emitter(end) => plan.emitters[replica].push(life(end)),
+                Strike::Receiver(end) => plan.receivers[replica].push(life(end)),
+                Strike::Paused => plan.emitters[replica].push(Life {
+                    pause: Some(rng.random_range(1..=gap.max(1))),
+                    ..life(End::Killed)
+                }),
+            }
+        }
+        if !scenario.has_server {
+            let locks = scenario.kills.div_ceil(LOCK_SHARE);
+            let wanted = matches!(scenario.bug, None | Some(Bug::CacheAsTruth));
+            let every = scenario.events / (locks + 1);
+            plan.locks
+                .extend((1..=locks).filter(|_| wanted).map(|number| number * every));
+        }
+        plan
+    }
+}
+
+impl Scenario {
+    /// Writes between two strikes.
+    fn gap(self) -> u64 {
+        self.events / (self.kills + 1)
+    }
+
+    fn passage(self, step: &str, rng: &mut ChaCha8Rng) -> u64 {
+        let most = if BATCH_STEPS.contains(&step) {
+            BATCHES_MAX
+        } else {
+            self.gap().max(1)
+        };
+        rng.random_range(1..=most)
+    }
+
+    fn at(self, step: &'static str, rng: &mut ChaCha8Rng) -> End {
+        let passage = self.passage(step, rng);
+        End::AtStep { step, passage }
+    }
+}
+
+fn strikes(scenario: Scenario, rng: &mut ChaCha8Rng) -> Vec<Strike> {
+    let database = if scenario.has_server {
+        scenario.kills / DATABASE_SHARE
+    } else {
+        0
+    };
+    let services = scenario.kills - database;
+    let pauses = if scenario.replicas > 1 {
+        services.div_ceil(PAUSE_SHARE)
+    } else {
+        0
+    };
+    let every_step = (steps::EMITTER.len() + steps::RECEIVER.len() + 1) as u64;
+    let at_steps = (services / 2).max(every_step).min(services - pauses);
+    let mut strikes =
+        vec![Strike::Database; usize::try_from(database).expect("kills are counted in thousands")];
+    while (strikes.len() as u64) < database + at_steps {
+        let emitter = steps::EMITTER
+            .iter()
+            .map(|(step, _)| Strike::Emitter(scenario.at(step, rng)));
+        let mut round: Vec<Strike> = emitter.collect();
+        let receiver = steps::RECEIVER
+            .iter()
+            .map(|(step, _)| Strike::Receiver(scenario.at(step, rng)));
+        round.extend(receiver);
+        round.push(Strike::Emitter(End::Unanswered));
+        round.shuffle(rng);
+        let room = usize::try_from(database + at_steps).unwrap_or(usize::MAX) - strikes.len();
+        strikes.extend(round.into_iter().take(room));
+    }
+    for number in 0..services - at_steps {
+        strikes.push(match rng.random_bool(0.5) {
+            _ if number < pauses => Strike::Paused,
+            true => Strike::Emitter(End::Killed),
+            false => Strike::Receiver(End::Killed),
+        });
+    }
+    strikes.shuffle(rng);
+    strikes
+}
+
+/// What brings a bug to light.
+fn decisive(bug: Bug, scenario: Scenario, rng: &mut ChaCha8Rng) -> Vec<Strike> {
+    let strike = |_| match bug {
+        Bug::AckBeforeCommit => Strike::Receiver(scenario.at("accept.begin", rng)),
+        Bug::MarkBeforeProcessing => Strike::Receiver(scenario.at("project.inside", rng)),
+        Bug::CacheAsTruth => Strike::Database,
+        Bug::MissingFence => Strike::Paused,
+    };
+    let strikes = (0..scenario.kills).map(strike);
+    // Without a server its files are locked instead, and without a second emitter there is nobody to take over.
+    let possible = |strike: &Strike| match strike {
+        Strike::Database => scenario.has_server,
+        Strike::Paused => scenario.replicas > 1,
+        Strike::Emitter(_) | Strike::Receiver(_) => true,
+    };
+    strikes.filter(possible).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenario(kills: u64, replicas: usize, has_server: bool) -> Scenario {
+        Scenario {
+            kills,
+            events: kills * 500,
+            seed: 7,
+            replicas,
+            has_server,
+            bug: None,
+        }
+    }
+
+    fn ends(lives: &[Vec<Life>]) -> Vec<End> {
+        lives.iter().flatten().map(|life| life.end).collect()
+    }
+
+    #[test]
+    fn every_step_is_struck_and_every_kill_is_made() {
+        for (kills, replicas, has_server) in [(20, 1, false), (20, 2, true), (1_000, 2, true)] {
+            let scenario = scenario(kills, replicas, has_server);
+            let plan = Plan::draw(scenario);
+            let (emitter, receiver) = (ends(&plan.emitters), ends(&plan.receivers));
+            let made = emitter.len() + receiver.len() + plan.database.len();
+            assert_eq!(made as u64, kills);
+            for (steps, ends) in [(&steps::EMITTER[..], &emitter), (&steps::RECEIVER[..], &receiver)] {
+                for (step, _) in steps {
+                    let struck = |end: &End| matches!(end, End::AtStep { step: at, .. } if at == step);
+                    assert!(ends.iter().any(struck), "{step}, {kills} kills");
+                }
+            }
+            assert!(emitter.contains(&End::Unanswered));
+            let paused = plan.emitters.iter().flatten().any(|life| life.pause.is_some());
+            assert_eq!((paused, plan.locks.is_empty()), (replicas > 1, has_server));
+            let lives = plan.emitters.iter().chain(&plan.receivers);
+            for lives in lives {
+                assert!(lives.is_sorted_by_key(|life| life.until));
+                assert!(lives.iter().all(|life| life.until < scenario.events));
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_plan() {
+        let drawn = Plan::draw(scenario(100, 2, true));
+        assert_eq!(drawn, Plan::draw(scenario(100, 2, true)));
+        let other = Scenario {
+            seed: 8,
+            ..scenario(100, 2, true)
+        };
+        assert_ne!(drawn, Plan::draw(other));
+    }
+}

@@ -1,0 +1,68 @@
+//! How far the load is: how many writes have their last word, and the longest time in which none got it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Counts writes that have their last word, and wakes whoever waits for so many.
+pub struct Progress {
+    count: AtomicU64,
+    moved: Notify,
+    gap: Mutex<Gap>,
+}
+
+struct Gap {
+    last: Instant,
+    longest: Duration,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            count: AtomicU64::new(0),
+            moved: Notify::new(),
+            gap: Mutex::new(Gap {
+                last: Instant::now(),
+                longest: Duration::ZERO,
+            }),
+        }
+    }
+}
+
+impl Progress {
+    /// One more, confirmed or refused.
+    pub fn told(&self) {
+        let now = Instant::now();
+        {
+            let mut gap = self.gap.lock().unwrap_or_else(PoisonError::into_inner);
+            gap.longest = gap.longest.max(now - gap.last);
+            gap.last = now;
+        }
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.moved.notify_waiters();
+    }
+
+    /// How many so far.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// The longest time between two of them.
+    pub fn longest_gap(&self) -> Duration {
+        self.gap.lock().unwrap_or_else(PoisonError::into_inner).longest
+    }
+
+    /// Waits for so many.
+    pub async fn reaches(&self, writes: u64) {
+        loop {
+            let mut moved = std::pin::pin!(self.moved.notified());
+            moved.as_mut().enable();
+            if self.count() >= writes {
+                return;
+            }
+            moved.await;
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What a run says at its end: a table for people, and one line of JSON.
+
+use super::ledger::Ledger;
+use super::toll::Counts;
+use serde_json::{Value, json};
+use std::fmt;
+use std::time::Duration;
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Report {
+    /// The balance.
+    pub ledger: Ledger,
+    /// What was done.
+    pub toll: Counts,
+    /// From the first write to the last one told.
+    pub loaded_in: Duration,
+    /// From then until nothing waited any more.
+    pub settled_in: Duration,
+    /// The longest time in which no client was told anything.
+    pub longest_gap: Duration,
+}
+
+impl Report {
+    /// Confirmed writes, each with its event, in a second of the load.
+    pub fn events_per_second(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+        let confirmed = self.ledger.confirmed as f64;
+        confirmed / self.loaded_in.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// Everything as one object.
+    pub fn json(&self) -> Value {
+        let deaths = self.toll.deaths.iter();
+        let deaths: serde_json::Map<String, Value> = deaths
+            .map(|((who, how), count)| (format!("{who} {how}"), json!(count)))
+            .collect();
+        let recoveries = self.toll.recoveries.iter();
+        let recoveries: serde_json::Map<String, Value> = recoveries
+            .map(|(who, longest)| ((*who).to_owned(), json!(millis(*longest))))
+            .collect();
+        json!({
+            "ledger": self.ledger,
+            "kills": self.toll.kills(),
+            "deaths": deaths,
+            "pauses": self.toll.pauses,
+            "locks": self.toll.locks,
+            "longest_recovery_ms": recoveries,
+            "longest_gap_ms": millis(self.longest_gap),
+            "loaded_ms": millis(self.loaded_in),
+            "settled_ms": millis(self.settled_in),
+            "events_per_second": self.events_per_second().round(),
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ledger {
+            confirmed,
+            repeated,
+            refused,
+            unknown,
+            events,
+            requests,
+            dead,
+            applied,
+            stale,
+            lost,
+            doubled,
+            stuck,
+            out_of_order,
+            told,
+        } = &self.ledger;
+        for ((who, how), count) in &self.toll.deaths {
+            writeln!(out, "{count:>9}  {who}: {how}")?;
+        }
+        writeln!(
+            out,
+            "{:>9}  kills, {} pauses past the lease, {} locked files",
+            self.toll.kills(),
+            self.toll.pauses,
+            self.toll.locks
+        )?;
+        for (who, longest) in &self.toll.recoveries {
+            writeln!(out, "{:>9}  ms: longest recovery of {who}", millis(*longest))?;
+        }
+        writeln!(
+            out,
+            "{:>9}  ms: longest time without an answer",
+            millis(self.longest_gap)
+        )?;
+        writeln!(
+            out,
+            "{confirmed:>9}  writes confirmed in {:.1} s, {:.0} a second; {repeated} of them took more than one attempt",
+            self.loaded_in.as_secs_f64(),
+            self.events_per_second()
+        )?;
+        writeln!(out, "{refused:>9}  refused, {unknown} never answered")?;
+        writeln!(
+            out,
+            "{events:>9}  events, {requests} deliveries on the wire; settled {:.1} s after the last write",
+            self.settled_in.as_secs_f64()
+        )?;
+        writeln!(out, "{applied:>9}  applied, {stale} stale, {dead} dead")?;
+        for finding in told {
+            writeln!(out, "           {finding}")?;
+        }
+        writeln!(out, "{lost:>9}  lost")?;
+        writeln!(out, "{doubled:>9}  doubled")?;
+        writeln!(out, "{stuck:>9}  stuck")?;
+        writeln!(out, "{out_of_order:>9}  out of order")
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

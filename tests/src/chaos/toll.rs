@@ -1,0 +1,62 @@
+//! What was done to the system in a run, and how long it took to come back.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Counted by everyone who strikes.
+#[derive(Debug, Default)]
+pub struct Toll(Mutex<Counts>);
+
+/// The counts.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Deaths, by who died and how.
+    pub deaths: BTreeMap<(&'static str, &'static str), u64>,
+    /// The longest time from a death to being ready again, by who died.
+    pub recoveries: BTreeMap<&'static str, Duration>,
+    /// Emitters that were paused past their lease.
+    pub pauses: u64,
+    /// Database files that were locked.
+    pub locks: u64,
+}
+
+impl Toll {
+    /// Somebody died.
+    pub fn death(&self, who: &'static str, how: &'static str) {
+        *self.counts().deaths.entry((who, how)).or_default() += 1;
+    }
+
+    /// They are ready again.
+    pub fn recovered(&self, who: &'static str, after: Duration) {
+        let mut counts = self.counts();
+        let longest = counts.recoveries.entry(who).or_default();
+        *longest = (*longest).max(after);
+    }
+
+    /// An emitter was paused, and goes on.
+    pub fn paused(&self) {
+        self.counts().pauses += 1;
+    }
+
+    /// A database file was locked, and is free again.
+    pub fn locked(&self) {
+        self.counts().locks += 1;
+    }
+
+    /// What was counted so far.
+    pub fn read(&self) -> Counts {
+        self.counts().clone()
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// Deaths in all.
+    pub fn kills(&self) -> u64 {
+        self.deaths.values().sum()
+    }
+}

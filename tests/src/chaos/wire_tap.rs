@@ -1,0 +1,167 @@
+//! The wire between emitter and receiver, with a record: each delivery's `webhook-id` and every status that answered it.
+//!
+//! It stands where the endpoint's address points and hands each connection on to one of the receivers. What it does not
+//! hear from a receiver it does not invent: a connection that breaks behind it breaks before it too. It can hold every
+//! answer back for a while, so that an emitter dies after its request went out and before the answer (F3).
+
+use super::http_message::{Head, read_message};
+use anyhow::{Context, Result};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What passed.
+#[derive(Clone, Debug, Default)]
+pub struct WireLog {
+    /// The statuses that answered each `webhook-id`, in the order in which they came.
+    pub answers: HashMap<String, Vec<u16>>,
+    /// Requests, answered or not.
+    pub requests: u64,
+}
+
+/// A tap that listens for as long as it lives.
+pub struct WireTap {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    listening: JoinHandle<()>,
+}
+
+struct Shared {
+    upstreams: Vec<SocketAddr>,
+    turn: AtomicUsize,
+    requests: AtomicU64,
+    /// Deliveries that were ever answered with a 2xx.
+    taken: AtomicU64,
+    answers: Mutex<HashMap<String, Vec<u16>>>,
+    holding: watch::Sender<bool>,
+    held: watch::Sender<usize>,
+}
+
+impl WireTap {
+    /// Listens on a free port of 127.0.0.1, before these receivers.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn start(upstreams: Vec<SocketAddr>) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            upstreams,
+            turn: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            answers: Mutex::default(),
+            holding: watch::Sender::new(false),
+            held: watch::Sender::new(0),
+        });
+        let listening = tokio::spawn(listen(listener, Arc::clone(&shared)));
+        Ok(Self {
+            address,
+            shared,
+            listening,
+        })
+    }
+
+    /// Where the emitters connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Holds every answer back from now on, or lets them go.
+    pub fn hold(&self, holding: bool) {
+        self.shared.holding.send_replace(holding);
+    }
+
+    /// Waits until so many answers are held.
+    pub async fn holds(&self, answers: usize) {
+        let mut held = self.shared.held.subscribe();
+        // The sender lives as long as this does.
+        let _ = held.wait_for(|held| *held >= answers).await;
+    }
+
+    /// How many deliveries a receiver has taken, each counted once.
+    pub fn taken(&self) -> u64 {
+        self.shared.taken.load(Ordering::SeqCst)
+    }
+
+    /// What passed so far.
+    pub fn log(&self) -> WireLog {
+        let answers = self.shared.answers.lock();
+        WireLog {
+            answers: answers.unwrap_or_else(PoisonError::into_inner).clone(),
+            requests: self.shared.requests.load(Ordering::SeqCst),
+        }
+    }
+}
+
+impl Drop for WireTap {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+    while let Ok((client, _)) = listener.accept().await {
+        let shared = Arc::clone(&shared);
+        // However it ends, both its sides are closed.
+        tokio::spawn(async move { drop(serve(client, &shared).await) });
+    }
+}
+
+/// One connection: request and answer by turns, as HTTP/1.1 without pipelining has them.
+async fn serve(mut client: TcpStream, shared: &Shared) -> Result<()> {
+    client.set_nodelay(true)?;
+    let turn = shared.turn.fetch_add(1, Ordering::SeqCst);
+    let mut receiver = connect(&shared.upstreams, turn).await?;
+    receiver.set_nodelay(true)?;
+    let mut holding = shared.holding.subscribe();
+    let (mut unread_request, mut unread_answer) = (Vec::new(), Vec::new());
+    while let Some(request) = read_message(&mut client, &mut unread_request).await? {
+        let id = Head::of(&request)?
+            .header("webhook-id")
+            .unwrap_or_default()
+            .to_owned();
+        shared.requests.fetch_add(1, Ordering::SeqCst);
+        receiver.write_all(&request).await?;
+        let answer = read_message(&mut receiver, &mut unread_answer).await?;
+        let answer = answer.context("the receiver hung up")?;
+        let status = Head::of(&answer)?.status().context("no status line")?;
+        // Before the emitter can know it.
+        shared.note(id, status);
+        if *holding.borrow_and_update() {
+            shared.held.send_modify(|held| *held += 1);
+            let _ = holding.wait_for(|holding| !holding).await;
+            shared.held.send_modify(|held| *held -= 1);
+        }
+        client.write_all(&answer).await?;
+    }
+    Ok(())
+}
+
+/// The receiver whose turn it is, or the next one that takes connections.
+async fn connect(upstreams: &[SocketAddr], turn: usize) -> Result<TcpStream> {
+    for offset in 0..upstreams.len() {
+        let upstream = upstreams[(turn + offset) % upstreams.len()];
+        if let Ok(stream) = TcpStream::connect(upstream).await {
+            return Ok(stream);
+        }
+    }
+    anyhow::bail!("no receiver takes connections")
+}
+
+impl Shared {
+    fn note(&self, id: String, status: u16) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = answers.entry(id).or_default();
+        let is_taken = |status: &u16| (200..300).contains(status);
+        if is_taken(&status) && !answers.iter().any(is_taken) {
+            self.taken.fetch_add(1, Ordering::SeqCst);
+        }
+        answers.push(status);
+    }
+}

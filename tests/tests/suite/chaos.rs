@@ -1,0 +1,144 @@
+//! `cargo chaos` in small: twenty deaths under load balance, each planted bug is found, and so is each fault in real books.
+
+use std::path::PathBuf;
+
+use e2e::chaos::books::{Books, Database};
+use e2e::chaos::ground::Ground;
+use e2e::chaos::ledger::Ledger;
+use e2e::chaos::run::{Options, Outcome, clerks_for, run};
+use e2e::engine::Engine;
+use kit::planted::Bug;
+
+use crate::case::{Case, Ctx, cases};
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = cases![
+        twenty_deaths_lose_double_strand_and_reorder_nothing,
+        each_fault_in_real_books_is_found,
+    ];
+    cases.extend(cases![only Engine::Sqlite;
+        an_answer_before_the_commit_is_found,
+        a_mark_before_the_processing_is_found,
+        a_cache_taken_for_the_truth_is_found,
+    ]);
+    cases.extend(cases![only Engine::Mysql; a_missing_fence_is_found]);
+    cases
+}
+
+const KILLS: u64 = 20;
+const EVENTS: u64 = 10_000;
+/// Enough to be struck in the middle of.
+const EVENTS_FEW: u64 = 400;
+
+fn options(kills: u64, events: u64, bug: Option<Bug>) -> Options {
+    Options {
+        program: PathBuf::from(env!("CARGO_BIN_EXE_chaos")),
+        kills,
+        events,
+        seed: 1,
+        clerks: clerks_for(bug),
+        bug,
+        log_level: "off".to_owned(),
+    }
+}
+
+async fn twenty_deaths_lose_double_strand_and_reorder_nothing(ctx: Ctx) {
+    let ground = Ground::fresh(ctx.engine, &ctx.servers).await.unwrap();
+    let Outcome { report, .. } = run(&options(KILLS, EVENTS, None), &ground).await.unwrap();
+    ground.clear().await.unwrap();
+    let (ledger, toll) = (&report.ledger, &report.toll);
+    assert!(ledger.is_zero(), "{report}");
+    assert_eq!((ledger.confirmed, ledger.events), (EVENTS, EVENTS), "{report}");
+    assert_eq!(
+        (ledger.refused, ledger.unknown, ledger.dead),
+        (0, 0, 0),
+        "{report}"
+    );
+    assert_eq!(ledger.applied + ledger.stale, EVENTS, "{report}");
+    assert_eq!(toll.kills(), KILLS, "{report}");
+    match ctx.engine {
+        Engine::Sqlite => assert_eq!(toll.locks, 1, "{report}"),
+        Engine::Mysql => assert_eq!(toll.pauses, 1, "{report}"),
+    }
+}
+
+/// The ledger of a run with a bug, which must not be zero.
+async fn planted(ctx: Ctx, kills: u64, bug: Bug) -> Ledger {
+    let ground = Ground::lasting(ctx.engine, &ctx.servers).await.unwrap();
+    let outcome = run(&options(kills, EVENTS_FEW, Some(bug)), &ground)
+        .await
+        .unwrap();
+    ground.clear().await.unwrap();
+    assert!(!outcome.report.ledger.is_zero(), "{}", outcome.report);
+    outcome.report.ledger
+}
+
+async fn an_answer_before_the_commit_is_found(ctx: Ctx) {
+    let ledger = planted(ctx, 1, Bug::AckBeforeCommit).await;
+    assert!(ledger.lost > 0, "{ledger:?}");
+}
+
+async fn a_mark_before_the_processing_is_found(ctx: Ctx) {
+    let ledger = planted(ctx, 1, Bug::MarkBeforeProcessing).await;
+    assert!(ledger.lost > 0, "{ledger:?}");
+}
+
+async fn a_cache_taken_for_the_truth_is_found(ctx: Ctx) {
+    let ledger = planted(ctx, 1, Bug::CacheAsTruth).await;
+    assert!(ledger.lost > 0, "{ledger:?}");
+}
+
+async fn a_missing_fence_is_found(ctx: Ctx) {
+    let ledger = planted(ctx, 2, Bug::MissingFence).await;
+    assert!(ledger.doubled > 0, "{ledger:?}");
+}
+
+/// Damages sound books, one fault after the other, and hears the witnesses again.
+async fn each_fault_in_real_books_is_found(ctx: Ctx) {
+    let ground = Ground::lasting(ctx.engine, &ctx.servers).await.unwrap();
+    let outcome = run(&options(0, 100, None), &ground).await.unwrap();
+    assert!(outcome.report.ledger.is_zero(), "{}", outcome.report);
+    let mut emitter = Database::open(&ground.emitter).await.unwrap();
+    let mut receiver = Database::open(&ground.receiver).await.unwrap();
+    let applied = "SELECT MIN(id) FROM audit_entries WHERE action = 'applied'";
+    let first = receiver.count(applied).await.unwrap();
+    let entity = outcome.history.confirmed.keys().min().unwrap();
+    let damages = [
+        (
+            false,
+            format!("DELETE FROM audit_entries WHERE id = {first}"),
+            (1, 0, 0, 0),
+        ),
+        (
+            true,
+            "INSERT INTO audit_entries (at, action, event_id) SELECT MIN(at), MIN(action), MIN(event_id) \
+             FROM audit_entries WHERE action = 'delivered'"
+                .to_owned(),
+            (1, 1, 0, 0),
+        ),
+        (
+            true,
+            "UPDATE deliveries SET status = 'pending' WHERE event_id = (SELECT MAX(id) FROM events)"
+                .to_owned(),
+            // Its entry says that it was delivered.
+            (2, 1, 1, 0),
+        ),
+        (
+            false,
+            format!(
+                "UPDATE records SET version = version - 1 WHERE entity_id = '{}'",
+                entity.id
+            ),
+            (2, 1, 1, 1),
+        ),
+    ];
+    for (of_emitter, damage, expected) in damages {
+        let database = if of_emitter { &mut emitter } else { &mut receiver };
+        database.execute(&damage).await.unwrap();
+        let books = Books::read(&mut emitter, &mut receiver).await.unwrap();
+        let ledger = Ledger::balance(&outcome.history, &outcome.wire, &books);
+        let found = (ledger.lost, ledger.doubled, ledger.stuck, ledger.out_of_order);
+        assert_eq!(found, expected, "{damage}: {:?}", ledger.told);
+    }
+    ground.clear().await.unwrap();
+}
