@@ -81,14 +81,6 @@ impl Process {
         self.address
     }
 
-    /// Waits until it ends by itself.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub async fn ended(&mut self) -> Result<ExitStatus> {
-        self.child.wait().await.context("wait")
-    }
-
     /// Its process id.
     ///
     /// # Errors

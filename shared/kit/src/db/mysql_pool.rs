@@ -57,12 +57,16 @@ struct Held {
 impl Pool {
     pub fn new(opts: &Opts, settings: &DbSettings) -> Self {
         // Milliseconds for MySQL and seconds for MariaDB: each reads only its own of the two marked comments.
+        // A process that stands still in the middle of a transaction loses it, so that its locks hold nobody up: only
+        // MariaDB can. One that runs has dropped the connection before.
         let limit = settings.abort_after;
         let session = format!(
             "SET SESSION innodb_lock_wait_timeout = 1 \
-             /*!80000 , max_execution_time = {} */ /*M!100100 , max_statement_time = {} */",
+             /*!80000 , max_execution_time = {} */ \
+             /*M!100300 , max_statement_time = {}, idle_transaction_timeout = {} */",
             limit.as_millis(),
-            limit.as_secs_f64()
+            limit.as_secs_f64(),
+            limit.as_secs() + 1
         );
         let setup = vec![
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),

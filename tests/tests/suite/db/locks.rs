@@ -1,11 +1,13 @@
 //! Writers that meet: each takes effect once, and whoever loses runs again whole.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use e2e::engine::Engine;
 use futures::future::join_all;
-use kit::db::{Db, DbError, params};
+use kit::db::{Db, DbError, DbSettings, params};
 use tokio::sync::Barrier;
 
 use super::door::door;
@@ -13,9 +15,11 @@ use crate::case::{Case, Ctx, cases};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = cases![writers_in_opposite_order_all_take_effect_once];
-    cases.extend(
-        cases![only Engine::Mysql; f13_a_deadlock_victim_runs_again_whole, f13_a_lock_wait_is_surfaced_on_request],
-    );
+    cases.extend(cases![only Engine::Mysql;
+        f13_a_deadlock_victim_runs_again_whole,
+        f13_a_lock_wait_is_surfaced_on_request,
+        f40_what_a_stopped_process_has_locked_is_free_again,
+    ]);
     cases
 }
 
@@ -126,4 +130,73 @@ async fn f13_a_lock_wait_is_surfaced_on_request(ctx: Ctx) {
     keeper.open();
     assert_eq!(holder.await.unwrap(), Ok(()));
     assert_eq!(counters(&db).await, [1, 0]);
+}
+
+/// MariaDB ends a transaction whose client stands still; MySQL has nothing of the kind.
+async fn f40_what_a_stopped_process_has_locked_is_free_again(ctx: Ctx) {
+    let settings = DbSettings {
+        answer_within: Duration::from_millis(500),
+        abort_after: Duration::from_secs(1),
+        ..DbSettings::default()
+    };
+    let (db, stopped) = (ctx.open().await, ctx.open_with(settings).await);
+    make_counters(&db).await;
+    if !is_mariadb(&db).await {
+        return;
+    }
+    let (holding, held) = tokio::sync::oneshot::channel();
+    let (go_on, waiting) = mpsc::channel::<()>();
+    let (holding, waiting) = (Mutex::new(Some(holding)), Arc::new(Mutex::new(waiting)));
+    let holding = Arc::new(holding);
+    let standing = stopped.transaction("stopped", move |tx| {
+        let (holding, waiting) = (Arc::clone(&holding), Arc::clone(&waiting));
+        Box::pin(async move {
+            tx.execute("UPDATE counters SET n = n + 10 WHERE id = 'a'", vec![])
+                .await?;
+            if let Some(holding) = holding.lock().unwrap().take() {
+                holding.send(()).unwrap();
+                // The thread stands still, and so does every deadline of this task.
+                let _ = waiting.lock().unwrap().recv();
+            }
+            tx.execute("UPDATE counters SET n = n + 10 WHERE id = 'b'", vec![])
+                .await
+        })
+    });
+    let others = async {
+        held.await.unwrap();
+        // A lock wait ends after a second, and runs again once.
+        let tries = (0..5).map(|_| {
+            db.transaction("other", |tx| {
+                Box::pin(async move {
+                    tx.execute("UPDATE counters SET n = n + 1 WHERE id = 'a'", vec![])
+                        .await
+                })
+            })
+        });
+        let mut written = Err(DbError::LockTimeout);
+        for attempt in tries {
+            written = attempt.await;
+            if written.is_ok() {
+                break;
+            }
+        }
+        drop(go_on);
+        written
+    };
+    let (standing, written) = tokio::join!(standing, others);
+    written.expect("the lock is free again");
+    assert!(standing.is_err(), "what it had begun is gone");
+    assert_eq!(counters(&db).await, [1, 0]);
+    db.close().await;
+    stopped.close().await;
+}
+
+async fn is_mariadb(db: &Db) -> bool {
+    let read = db.read("version", |tx| {
+        Box::pin(async move {
+            let row = tx.query_one("SELECT VERSION() AS version", vec![]).await?;
+            row.map_or(Ok(String::new()), |row| row.get("version"))
+        })
+    });
+    read.await.unwrap().contains("MariaDB")
 }
