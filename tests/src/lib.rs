@@ -8,6 +8,8 @@
 //! bookings -> expected -> ledger <- both databases; report; demo: how a run ends
 //! load: how fast it is, measured on processes that are the services (serve, process)
 //! ```
+//!
+//! `chaos` is a run of its own: both services as processes, killed under load, and the books after it.
 
 pub mod bodies;
 pub mod bookings;

@@ -48,6 +48,21 @@ impl Process {
         Self::begin(command, program, folder, variables).await
     }
 
+    /// As [`start_as`](Self::start_as), and nobody hears what it says but its address.
+    ///
+    /// # Errors
+    /// As `start_as`.
+    pub async fn start_silent(
+        name: &str,
+        program: &Path,
+        folder: &Path,
+        variables: &[(&str, String)],
+    ) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.arg0(name).stderr(Stdio::null());
+        Self::begin(command, program, folder, variables).await
+    }
+
     async fn begin(
         mut command: Command,
         program: &Path,

@@ -6,7 +6,7 @@
 use anyhow::Result;
 use clap::{Parser, builder::PossibleValuesParser};
 use e2e::chaos::ground::Ground;
-use e2e::chaos::run::{Options, clerks_for, run};
+use e2e::chaos::run::{Options, SILENT, clerks_for, run};
 use e2e::engine::{Engine, Servers};
 use e2e::serve;
 use kit::planted::Bug;
@@ -35,7 +35,7 @@ struct Arguments {
     #[arg(long, value_parser = PossibleValuesParser::new(Bug::ALL.map(Bug::name)))]
     plant: Option<String>,
     /// What the services log
-    #[arg(long, default_value = "off")]
+    #[arg(long, default_value = SILENT)]
     log_level: String,
 }
 

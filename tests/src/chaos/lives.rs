@@ -39,6 +39,8 @@ pub struct Service {
     pub folder: PathBuf,
     /// With what.
     pub variables: Vec<(&'static str, String)>,
+    /// Whether nobody hears what it says: while its database is down, it says each time why it cannot start.
+    pub silent: bool,
     /// How long a pause lasts: longer than a lease, and the time to take over.
     pub pause: Duration,
     /// Of the whole run.
@@ -77,7 +79,13 @@ impl Service {
         variables.extend(armed.map(|failpoint| ("FAILPOINT", failpoint)));
         let deadline = Instant::now() + STARTED_WITHIN;
         loop {
-            match Process::start_as(self.name, &self.program, &self.folder, &variables).await {
+            let (program, folder) = (self.program.as_path(), self.folder.as_path());
+            let started = if self.silent {
+                Process::start_silent(self.name, program, folder, &variables).await
+            } else {
+                Process::start_as(self.name, program, folder, &variables).await
+            };
+            match started {
                 Ok(process) => {
                     if let Some(died) = died {
                         self.toll.recovered(self.name, died.elapsed());

@@ -52,6 +52,9 @@ const PORTS: Range<u16> = 20_000..32_000;
 /// Where the next run of this process begins to look.
 const PORTS_OF_RUN: u16 = 16;
 
+/// The log level at which the services say nothing at all.
+pub const SILENT: &str = "off";
+
 /// What a run is told.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -237,6 +240,7 @@ impl Cast<'_> {
             program: self.options.program.clone(),
             folder: self.ground.folder.path().to_owned(),
             variables,
+            silent: self.options.log_level == SILENT,
             // The lease, and the second within which it is taken over.
             pause: DELIVERY_TIMEOUT + SHORT_LEASE_SLACK + Duration::from_secs(1),
             progress: Arc::clone(&self.progress),

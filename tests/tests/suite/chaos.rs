@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use e2e::chaos::books::{Books, Database};
 use e2e::chaos::ground::Ground;
 use e2e::chaos::ledger::Ledger;
-use e2e::chaos::run::{Options, Outcome, clerks_for, run};
+use e2e::chaos::run::{Options, Outcome, SILENT, clerks_for, run};
 use e2e::engine::Engine;
 use kit::planted::Bug;
 
@@ -38,7 +38,7 @@ fn options(kills: u64, events: u64, bug: Option<Bug>) -> Options {
         seed: 1,
         clerks: clerks_for(bug),
         bug,
-        log_level: "off".to_owned(),
+        log_level: SILENT.to_owned(),
     }
 }
 
