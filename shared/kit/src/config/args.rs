@@ -14,6 +14,9 @@ use std::{fmt, str::FromStr};
 use tokio::net::TcpListener;
 use tracing_subscriber::filter::LevelFilter;
 
+/// Where MySQL and MariaDB listen.
+const MYSQL_PORT: u16 = 3306;
+
 /// Where and how much to serve.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
@@ -122,9 +125,9 @@ pub struct DatabaseArgs {
     /// The host of a MySQL or MariaDB server
     #[arg(long, env = "DB_HOST")]
     db_host: Option<String>,
-    /// Its port
-    #[arg(long, env = "DB_PORT", default_value_t = 3306)]
-    db_port: u16,
+    /// Its port; 3306 when not set
+    #[arg(long, env = "DB_PORT")]
+    db_port: Option<u16>,
     /// The user
     #[arg(long, env = "DB_USER")]
     db_user: Option<String>,
@@ -165,7 +168,8 @@ impl DatabaseArgs {
             )
         };
         let Some(host) = &self.db_host else {
-            if self.db_user.is_some() || self.db_pass.is_some() || self.db_name.is_some() {
+            let others = [&self.db_user, &self.db_pass, &self.db_name];
+            if self.db_port.is_some() || others.into_iter().any(Option::is_some) {
                 return Err(missing("DB_HOST"));
             }
             return Ok(defaults
@@ -176,7 +180,8 @@ impl DatabaseArgs {
         let user = self.db_user.as_ref().ok_or_else(|| missing("DB_USER"))?;
         let name = self.db_name.as_ref().ok_or_else(|| missing("DB_NAME"))?;
         let password = self.db_pass.as_deref().unwrap_or_default();
-        Ok(DatabaseUrl::mysql(host, self.db_port, user, password, name))
+        let port = self.db_port.unwrap_or(MYSQL_PORT);
+        Ok(DatabaseUrl::mysql(host, port, user, password, name))
     }
 }
 

@@ -176,6 +176,7 @@ fn the_parts_of_an_address_make_mysql() {
         (&parts[..2], "DB_USER"),
         (&parts[..4], "DB_NAME"),
         (&parts[2..4], "DB_HOST"),
+        (&["--db-port", "3307"], "DB_HOST"),
     ] {
         assert!(
             database(given).unwrap_err().to_string().starts_with(named),
