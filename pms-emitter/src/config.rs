@@ -5,6 +5,7 @@ use crate::dispatch::worker::{LEASE_SLACK, LOOK_EVERY};
 use crate::domain::guest_document::{DigestKey, InvalidDigestKey};
 use clap::{Args, Parser, Subcommand, value_parser};
 use contract::{SecretList, UnixMillis};
+use kit::breaker::FAILURES_MAX;
 use kit::config::{ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, parse_or_exit};
 use kit::db::DatabaseUrl;
 use kit::egress::TargetUrl;
@@ -135,8 +136,8 @@ struct DeliveryArgs {
     /// Attempts at one endpoint at once
     #[arg(long, env = "DELIVERY_CONCURRENCY", default_value_t = 32, value_parser = value_parser!(u16).range(1..=1024))]
     delivery_concurrency: u16,
-    /// Consecutive failures that open the circuit breaker
-    #[arg(long, env = "BREAKER_FAILURES", default_value_t = 5, value_parser = value_parser!(u32).range(1..=1000))]
+    /// Consecutive failures that open the circuit breaker; 10 of the last 20 attempts open it too
+    #[arg(long, env = "BREAKER_FAILURES", default_value_t = 5, value_parser = value_parser!(u32).range(1..=i64::from(FAILURES_MAX)))]
     breaker_failures: u32,
     /// For how long it opens first
     #[arg(long, env = "BREAKER_OPEN_SECONDS", default_value_t = 1, value_parser = value_parser!(u64).range(1..=60))]
@@ -203,4 +204,24 @@ fn digest_key(text: &str) -> Result<DigestKey, InvalidDigestKey> {
 
 fn instant(text: &str) -> Result<UnixMillis, &'static str> {
     UnixMillis::parse_rfc3339(text).ok_or("it must be an RFC 3339 time, such as 2026-03-14T09:26:53Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_beyond_what_opens_the_breaker_anyway_are_refused() {
+        let parse = |failures: u32| {
+            Cli::try_parse_from([
+                "pms-emitter",
+                "--app-port",
+                "0",
+                "--breaker-failures",
+                &failures.to_string(),
+            ])
+        };
+        assert_eq!(parse(FAILURES_MAX).unwrap().delivery.breaker_failures, 10);
+        assert!(parse(FAILURES_MAX + 1).is_err());
+    }
 }

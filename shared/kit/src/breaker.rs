@@ -22,6 +22,8 @@ use tokio::time::Instant;
 pub const FAILURES: u32 = 5;
 /// Results that are looked back on: it opens when half of them are failures.
 pub const WINDOW: u32 = 20;
+/// The most failures in a row that make sense: so many of the last results open it anyway.
+pub const FAILURES_MAX: u32 = WINDOW / 2;
 /// The first open period by default.
 pub const OPEN_FIRST: Duration = Duration::from_secs(1);
 /// The longest open period by default.
@@ -34,7 +36,7 @@ const RAMP_PAUSE: Duration = Duration::from_millis(50);
 /// How sensitive it is.
 #[derive(Clone, Copy, Debug)]
 pub struct BreakerSettings {
-    /// Failures in a row that open it.
+    /// Failures in a row that open it; beyond [`FAILURES_MAX`] they say nothing more.
     pub failures: u32,
     /// The first open period; each further one without a close in between doubles.
     pub open_first: Duration,
