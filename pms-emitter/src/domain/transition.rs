@@ -2,7 +2,7 @@
 //!
 //! One row per transition: where from, where to, which event, and under which name the API offers it. Whatever is not
 //! in the table is forbidden. The conditions that a permitted transition still has to meet stand in
-//! `reservation_guards`.
+//! `reservation_rules`.
 
 use contract::EventType;
 use serde::{Deserialize, Serialize};
