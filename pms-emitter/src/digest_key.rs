@@ -3,7 +3,7 @@
 use crate::domain::guest_document::DigestKey;
 use data_encoding::HEXLOWER;
 use kit::random::Entropy;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -47,8 +47,18 @@ fn make(folder: &Path, path: &Path, entropy: &dyn Entropy) -> io::Result<()> {
     fs::remove_file(&draft)?;
     match linked {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        // Its name has to outlast a power failure too: digests that were stored are of no use without it.
+        _ => sync_names(folder),
     }
+}
+
+/// Flushes the names in a folder, and the folder's own name.
+fn sync_names(folder: &Path) -> io::Result<()> {
+    let above = folder.canonicalize()?;
+    for folder in [Some(folder), above.parent()].into_iter().flatten() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
