@@ -10,6 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// time zone, and the end of what the calendar library counts.
 const LAST_MILLIS: i64 = 253_402_207_199_999;
 
+/// The date and the time of an instant, up to its seconds.
+const SECONDS_SHAPE: &str = "0000-00-00T00:00:00";
+/// What may follow them, and a fraction.
+const ZONE_SHAPES: [&str; 3] = ["Z", "+00:00", "-00:00"];
+
 /// An instant in Unix milliseconds, from 1970 to the end of the year 9999.
 ///
 /// JSON shows it as RFC 3339 in UTC; integer Unix milliseconds are read too.
@@ -27,8 +32,12 @@ pub trait Clock: Send + Sync + 'static {
 }
 
 impl UnixMillis {
-    /// Reads RFC 3339 with any offset; the answer is in UTC, cut to milliseconds. None outside 1970 to 9999.
+    /// Reads RFC 3339 with any offset; the answer is in UTC, cut to milliseconds. None outside 1970 to 9999, and for the
+    /// other shapes of ISO 8601.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        if !is_rfc3339(text) {
+            return None;
+        }
         let timestamp: Timestamp = text.parse().ok()?;
         Self::in_range(timestamp.as_millisecond())
     }
@@ -63,6 +72,30 @@ impl UnixMillis {
         let millis = self.0.clamp(0, LAST_MILLIS);
         Timestamp::from_millisecond(millis).expect("the range of UnixMillis lies within jiff's")
     }
+}
+
+/// Whether a text has the shape of `date-time` (RFC 3339, section 5.6), which the calendar library reads more widely.
+fn is_rfc3339(text: &str) -> bool {
+    let Some((to_seconds, rest)) = text.split_at_checked(SECONDS_SHAPE.len()) else {
+        return false;
+    };
+    let digits = rest.strip_prefix('.').map_or(0, |fraction| {
+        fraction.bytes().take_while(u8::is_ascii_digit).count()
+    });
+    let has_fraction = rest.starts_with('.');
+    let zone = if has_fraction { &rest[1 + digits..] } else { rest };
+    has_shape(to_seconds, SECONDS_SHAPE)
+        && has_fraction == (digits > 0)
+        && ZONE_SHAPES.iter().any(|shape| has_shape(zone, shape))
+}
+
+/// Whether a text is the shape with a digit for each `0`; letters may be small (RFC 3339, section 5.6).
+fn has_shape(text: &str, shape: &str) -> bool {
+    let fits = |(byte, shape): (u8, u8)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        other => byte.eq_ignore_ascii_case(&other),
+    };
+    text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(fits)
 }
 
 impl From<UnixMillis> for i64 {
@@ -128,6 +161,42 @@ mod tests {
     fn refuses_what_is_not_an_instant() {
         for text in ["\"2026-03-14\"", "\"\"", "-1", "253402207200000", "1.5", "true"] {
             assert!(serde_json::from_str::<UnixMillis>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_rfc3339_and_no_other_shape_of_iso_8601() {
+        for text in [
+            "2026-03-14T09:26:53Z",
+            "2026-03-14t09:26:53z",
+            "2026-03-14T09:26:53.5Z",
+            "2026-03-14T09:26:53.123456789012-00:00",
+            "2026-03-14T23:59:60+14:00",
+        ] {
+            assert!(UnixMillis::parse_rfc3339(text).is_some(), "{text}");
+        }
+        for text in [
+            "2026-03-14 09:26:53Z",
+            "20260314T092653Z",
+            "2026-03-14T09:26Z",
+            "2026-03-14T09Z",
+            "2026-03-14T09:26:53,5Z",
+            "2026-03-14T09:26:53.Z",
+            "2026-03-14T09:26:53+01",
+            "2026-03-14T09:26:53+0100",
+            "2026-03-14T09:26:53+01:00:00",
+            "2026-03-14T09:26:53+01:00[Europe/Lisbon]",
+            "2026-03-14T09:26:53Z[UTC]",
+            "+002026-03-14T09:26:53Z",
+            "2026-03-14T09:26:53",
+            "2026-W11-6T09:26:53Z",
+            " 2026-03-14T09:26:53Z",
+            "2026-03-14T09:26:53Zä",
+            "2026-03-14T09:26:5äZ",
+            "2026-13-14T09:26:53Z",
+            "2026-03-14T25:26:53Z",
+        ] {
+            assert_eq!(UnixMillis::parse_rfc3339(text), None, "{text}");
         }
     }
 
