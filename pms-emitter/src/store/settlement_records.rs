@@ -1,6 +1,6 @@
 //! What a settlement leaves beside its deliveries: the attempts, the audit entries, the endpoint's own row.
 
-use super::settlements::{EndpointNews, Settled, Settlement, Verdict};
+use super::settlements::{AttemptRecord, EndpointNews, Settled, Settlement, Verdict};
 use contract::UnixMillis;
 use kit::audit::AuditEntry;
 use kit::db::{DbError, Params, Tx, placeholders};
@@ -100,6 +100,13 @@ pub(super) async fn keep_news(
             .find_map(|settlement| match (&settlement.verdict, &settlement.attempt) {
                 (Verdict::Delivered, _) => None,
                 (Verdict::Dead(why), _) => Some(why.clone()),
+                // Whoever asks for the status sees this: no word of an answer, which may quote what it was sent.
+                (
+                    _,
+                    Some(AttemptRecord {
+                        status: Some(status), ..
+                    }),
+                ) => Some(format!("status {status}")),
                 (_, attempt) => attempt.as_ref()?.error.clone(),
             });
     if settled.delivered > 0 {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use contract::{SecretList, UnixMillis};
+use e2e::client::Client;
 use e2e::receiver_double::Answer;
 use pms_emitter::Runtime;
 use pms_emitter::app::retry_dead;
@@ -16,6 +17,7 @@ pub fn cases() -> Vec<Case> {
         is_delivered_once_and_signed_with_every_secret,
         f27_f28_every_answer_has_its_outcome,
         f25_retry_after_pauses_the_whole_endpoint,
+        what_a_receiver_answered_is_kept_and_not_shown,
         f26_a_410_disables_the_endpoint_and_keeps_its_queue,
         f24_is_dead_after_its_schedule_and_can_be_retried_by_hand,
     ]
@@ -127,6 +129,24 @@ async fn f27_f28_every_answer_has_its_outcome(ctx: Ctx) {
             }
         }
     }
+    rig.stop().await;
+}
+
+async fn what_a_receiver_answered_is_kept_and_not_shown(ctx: Ctx) {
+    let rig = Rig::start(&ctx, Setup::default()).await;
+    let quoting = Answer::status(500).with_body("no guest <b>Canaria</b> canary@example.com");
+    rig.double.then([quoting]);
+    rig.emit(0..1).await;
+    rig.until_attempts(0, 1).await;
+    let kept: String = rig.delivery(0).await.get("last_error").unwrap();
+    assert!(
+        kept.contains("canary@example.com") && !kept.contains('<'),
+        "{kept}"
+    );
+    let client = Client::new(rig.base.as_str());
+    let shown = client.get("/guests/webhook/status").await.unwrap().body;
+    assert_eq!(shown["endpoints"][0]["last_error"], "status 500");
+    assert!(!shown.to_string().to_lowercase().contains("canar"), "{shown}");
     rig.stop().await;
 }
 
