@@ -4,7 +4,7 @@ use contract::UnixMillis;
 use crm_receiver::{
     app::{Runtime, open_store},
     meters::ProjectionMeters,
-    project::{Arrivals, Projector, Step},
+    project::{Arrivals, Projector, Step, lag::Lag},
     store::Store,
 };
 use e2e::clock::HandClock;
@@ -90,21 +90,30 @@ impl Inbox {
     }
 
     pub async fn projector(&self) -> Projector {
-        self.projector_on(self.store().await)
+        self.projector_on(self.store().await, Lag::default())
+    }
+
+    /// One that tells how far it is behind.
+    pub async fn projector_telling(&self, lag: &Lag) -> Projector {
+        self.projector_on(self.store().await, lag.clone())
     }
 
     /// One whose transactions are aborted after so long.
     pub async fn projector_within(&self, deadline: Duration) -> Projector {
         let store = Store::new(self.ctx.open().await.with_deadline(deadline));
-        self.projector_on(store)
+        self.projector_on(store, Lag::default())
     }
 
-    fn projector_on(&self, store: Store) -> Projector {
+    fn projector_on(&self, store: Store, lag: Lag) -> Projector {
         let (clock, meters) = (
             self.runtime.clock.clone(),
             ProjectionMeters::new(&Metrics::new("inbox", "0")),
         );
-        Projector::new(store, clock, Arrivals::default(), meters)
+        let arrivals = Arrivals {
+            lag,
+            ..Arrivals::default()
+        };
+        Projector::new(store, clock, arrivals, meters)
     }
 
     /// Accepts the events in this order, under ids `evt_<n>` counted from `first`.

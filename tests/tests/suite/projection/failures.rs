@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crm_receiver::project::{Step, lag::Lag};
 use e2e::engine::Engine;
 use serde_json::json;
 
@@ -18,6 +19,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(61);
 pub fn cases() -> Vec<Case> {
     cases![
         f33_poison_becomes_a_dead_letter_while_others_pass,
+        what_waits_for_its_next_try_is_behind_all_the_while,
         a_failing_row_in_the_middle_fails_alone,
         a_try_that_ends_the_process_counts,
         f43_a_clock_set_back_keeps_nothing_waiting,
@@ -88,6 +90,36 @@ async fn f33_poison_becomes_a_dead_letter_while_others_pass(ctx: Ctx) {
         ["dead_lettered", "requeued", "applied"]
     );
     assert_eq!(inbox.profile("p").await.unwrap()["last_name"], "Cured");
+}
+
+async fn what_waits_for_its_next_try_is_behind_all_the_while(ctx: Ctx) {
+    let (inbox, lag) = (Inbox::open(&ctx).await, Lag::default());
+    let projector = inbox.projector_telling(&lag).await;
+    let behind = || lag.behind(contract::Clock::now(inbox.clock.as_ref()));
+    inbox
+        .accept_body(
+            "evt_poison",
+            &guest("p", 1, 1, "Poison"),
+            b"{\"payload\": 7}".to_vec(),
+        )
+        .await;
+    inbox.accept(0, &[guest("g", 1, 1, "Ana")]).await;
+    settle(&projector).await;
+    for tries in 1..=TRIES {
+        inbox.clock.advance(Duration::from_millis(500));
+        // Not due yet: this look finds nothing.
+        assert_eq!(projector.step().await.unwrap(), Step::Idle);
+        let waited = LONGEST_WAIT * u32::try_from(tries - 1).unwrap() + Duration::from_millis(500);
+        assert!(
+            tries == TRIES || behind() >= waited,
+            "{:?} after {tries} tries",
+            behind()
+        );
+        inbox.clock.advance(LONGEST_WAIT - Duration::from_millis(500));
+        settle(&projector).await;
+    }
+    assert_eq!(inbox.status("evt_poison").await.0, "dead_letter");
+    assert_eq!(behind(), Duration::ZERO, "it waits no longer");
 }
 
 async fn a_failing_row_in_the_middle_fails_alone(ctx: Ctx) {
