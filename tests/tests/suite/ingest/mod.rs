@@ -6,6 +6,7 @@ mod batches;
 mod events;
 mod metrics;
 mod outages;
+mod sender;
 mod starts;
 
 pub(crate) use batches::carry_out;
@@ -42,6 +43,7 @@ pub fn cases() -> Vec<Case> {
         events::cases(),
         metrics::cases(),
         outages::cases(),
+        sender::cases(),
         starts::cases(),
     ];
     modules.into_iter().flatten().collect()
