@@ -89,59 +89,34 @@ enum Segment {
     Param(&'static str),
 }
 
-/// GET, which answers HEAD too.
-pub fn get<S, H, F, E>(pattern: &'static str, state: &S, handler: H) -> Endpoint
-where
-    S: Clone + Send + Sync + 'static,
-    H: Fn(S, Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Response, E>> + Send + 'static,
-    E: Into<Problem>,
-{
-    Endpoint::new(Method::GET, pattern, state, handler)
+macro_rules! methods {
+    ($($(#[$doc:meta])* $name:ident = $method:ident;)*) => {
+        $(
+            $(#[$doc])*
+            pub fn $name<S, H, F, E>(pattern: &'static str, state: &S, handler: H) -> Endpoint
+            where
+                S: Clone + Send + Sync + 'static,
+                H: Fn(S, Request) -> F + Send + Sync + 'static,
+                F: Future<Output = Result<Response, E>> + Send + 'static,
+                E: Into<Problem>,
+            {
+                Endpoint::new(Method::$method, pattern, state, handler)
+            }
+        )*
+    };
 }
 
-/// POST.
-pub fn post<S, H, F, E>(pattern: &'static str, state: &S, handler: H) -> Endpoint
-where
-    S: Clone + Send + Sync + 'static,
-    H: Fn(S, Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Response, E>> + Send + 'static,
-    E: Into<Problem>,
-{
-    Endpoint::new(Method::POST, pattern, state, handler)
-}
-
-/// PUT.
-pub fn put<S, H, F, E>(pattern: &'static str, state: &S, handler: H) -> Endpoint
-where
-    S: Clone + Send + Sync + 'static,
-    H: Fn(S, Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Response, E>> + Send + 'static,
-    E: Into<Problem>,
-{
-    Endpoint::new(Method::PUT, pattern, state, handler)
-}
-
-/// PATCH.
-pub fn patch<S, H, F, E>(pattern: &'static str, state: &S, handler: H) -> Endpoint
-where
-    S: Clone + Send + Sync + 'static,
-    H: Fn(S, Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Response, E>> + Send + 'static,
-    E: Into<Problem>,
-{
-    Endpoint::new(Method::PATCH, pattern, state, handler)
-}
-
-/// DELETE.
-pub fn delete<S, H, F, E>(pattern: &'static str, state: &S, handler: H) -> Endpoint
-where
-    S: Clone + Send + Sync + 'static,
-    H: Fn(S, Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Response, E>> + Send + 'static,
-    E: Into<Problem>,
-{
-    Endpoint::new(Method::DELETE, pattern, state, handler)
+methods! {
+    /// GET, which answers HEAD too.
+    get = GET;
+    /// POST.
+    post = POST;
+    /// PUT.
+    put = PUT;
+    /// PATCH.
+    patch = PATCH;
+    /// DELETE.
+    delete = DELETE;
 }
 
 impl Endpoint {
