@@ -6,28 +6,19 @@ use crate::ingest::{self, Lane, Origins, PMS, Sources, Told, counts::Counts, gua
 use crate::meters::{self, IngestMeters, ProjectionMeters};
 use crate::project::{Arrivals, Projector, lag::Lag};
 use crate::store::{MIGRATIONS, Store, StoreError};
-use contract::{Clock, EventId, SourceId};
+use contract::{EventId, SourceId};
 use kit::config::ConfigError;
 use kit::db::{DatabaseUrl, Db, DbError, DbSettings, MigrateError, migrate};
 use kit::http::{Server, serve};
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::metrics::{Metrics, page::MetricsPage};
-use kit::random::{Entropy, Ids, SystemClock, SystemEntropy};
+pub use kit::random::Runtime;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How often counters go from memory to the audit's counts.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
-
-/// What a service takes from outside beside its configuration: tests bring their own.
-#[derive(Clone)]
-pub struct Runtime {
-    /// Tells the time.
-    pub clock: Arc<dyn Clock>,
-    /// Gives randomness.
-    pub entropy: Arc<dyn Entropy>,
-}
 
 /// Why the service does not start: a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -59,21 +50,6 @@ pub struct App {
     counts: Arc<Counts>,
     /// None without METRICS_ADDR.
     metrics: Option<MetricsPage>,
-}
-
-impl Runtime {
-    /// The system's clock and randomness.
-    pub fn system() -> Self {
-        Self {
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-        }
-    }
-
-    /// Ids from this clock and this randomness.
-    pub fn ids(&self) -> Ids {
-        Ids::new(Arc::clone(&self.clock), Arc::clone(&self.entropy))
-    }
 }
 
 /// Opens the database and brings its tables up to date. `exclusive`: claims a SQLite file, as `serve` does.
@@ -120,10 +96,7 @@ impl App {
         let pms: SourceId = PMS.parse().expect("it is a valid id");
         store.keep_source(&pms, config.max_skew_seconds).await?;
         let sources = Sources::new(store.sources().await?, &config.secrets, runtime.entropy.as_ref());
-        let listener = config.http.bind().await?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| ConfigError::new("APP_PORT", error.to_string()))?;
+        let (listener, address) = config.http.bind().await?;
         let origins = Origins {
             clock: Arc::clone(&runtime.clock),
             ids: runtime.ids(),

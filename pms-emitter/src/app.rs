@@ -8,7 +8,7 @@ use crate::domain::guest_document::DigestKey;
 use crate::http::{Api, router};
 use crate::meters::{self, DispatchMeters};
 use crate::store::{BREAKER_HISTORY_MAX, ENV_ENDPOINT, EndpointSettings, MIGRATIONS, Store};
-use contract::{Clock, UnixMillis};
+use contract::UnixMillis;
 use kit::breaker::{Breaker, BreakerSettings, OPEN_MAX, OnChange};
 use kit::config::ConfigError;
 use kit::db::{Db, DbError, DbSettings, MigrateError, migrate};
@@ -17,7 +17,7 @@ use kit::http::{Server, serve};
 use kit::idempotency::Idempotency;
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::metrics::{Metrics, page::MetricsPage};
-use kit::random::{Entropy, Ids, SystemClock, SystemEntropy};
+pub use kit::random::Runtime;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -29,15 +29,6 @@ const PURGE_ROWS: u32 = 500;
 
 /// What a probe may take beyond its attempt's deadline: the end of an answer's body.
 const PROBE_SLACK: Duration = Duration::from_secs(2);
-
-/// What a service takes from outside beside its configuration: tests bring their own.
-#[derive(Clone)]
-pub struct Runtime {
-    /// Tells the time.
-    pub clock: Arc<dyn Clock>,
-    /// Gives randomness.
-    pub entropy: Arc<dyn Entropy>,
-}
 
 /// Why the service does not start: a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -68,21 +59,6 @@ pub struct App {
     dispatcher: Option<Dispatcher>,
     /// None without METRICS_ADDR.
     metrics: Option<MetricsPage>,
-}
-
-impl Runtime {
-    /// The system's clock and randomness.
-    pub fn system() -> Self {
-        Self {
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-        }
-    }
-
-    /// Ids from this clock and this randomness.
-    pub fn ids(&self) -> Ids {
-        Ids::new(Arc::clone(&self.clock), Arc::clone(&self.entropy))
-    }
 }
 
 /// Opens the database and brings its tables up to date. `exclusive`: claims a SQLite file, as `serve` does.
@@ -136,10 +112,7 @@ impl App {
         store
             .configure_endpoint(ENV_ENDPOINT, settings, runtime.clock.now())
             .await?;
-        let listener = config.http.bind().await?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| ConfigError::new("APP_PORT", error.to_string()))?;
+        let (listener, address) = config.http.bind().await?;
         let (db, clock) = (store.db().clone(), Arc::clone(&runtime.clock));
         let idempotency = Arc::new(Idempotency::new(db, clock, Arc::clone(&runtime.entropy)));
         let api = Api {

@@ -146,6 +146,30 @@ impl Ids {
     }
 }
 
+/// What a service takes from outside beside its configuration: tests bring their own.
+#[derive(Clone)]
+pub struct Runtime {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Runtime {
+    /// The system's clock and randomness.
+    pub fn system() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+
+    /// Ids from this clock and this randomness.
+    pub fn ids(&self) -> Ids {
+        Ids::new(Arc::clone(&self.clock), Arc::clone(&self.entropy))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};

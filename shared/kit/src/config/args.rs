@@ -10,8 +10,8 @@ use crate::{
     },
 };
 use clap::{Args, ValueEnum, value_parser};
-use std::{fmt, str::FromStr};
-use tokio::net::TcpListener;
+use std::{fmt, io, net::SocketAddr, str::FromStr};
+use tokio::net::{TcpListener, ToSocketAddrs};
 use tracing_subscriber::filter::LevelFilter;
 
 /// Where MySQL and MariaDB listen.
@@ -58,13 +58,14 @@ impl FromStr for MetricsAddr {
 }
 
 impl HttpArgs {
-    /// Listens, with room for the connections. Port 0 becomes a real one.
+    /// Listens, with room for the connections, and says where: port 0 becomes a real one.
     ///
     /// # Errors
     /// When the address cannot be had: unknown, in use, or not permitted.
-    pub async fn bind(&self) -> Result<TcpListener, ConfigError> {
+    pub async fn bind(&self) -> Result<(TcpListener, SocketAddr), ConfigError> {
         open_files::allow_connections(self.http_connections);
-        listen(&self.app_host, self.app_port).await.map_err(|error| {
+        let listening = listen(&self.app_host, self.app_port).await;
+        with_address(listening).map_err(|error| {
             let problem = format!("cannot listen on {}:{}: {error}", self.app_host, self.app_port);
             ConfigError::new("APP_HOST, APP_PORT", problem)
         })
@@ -74,13 +75,14 @@ impl HttpArgs {
     ///
     /// # Errors
     /// As [`HttpArgs::bind`].
-    pub async fn bind_metrics(&self) -> Result<Option<TcpListener>, ConfigError> {
+    pub async fn bind_metrics(&self) -> Result<Option<(TcpListener, SocketAddr)>, ConfigError> {
         let Some(MetricsAddr(address)) = &self.metrics_addr else {
             return Ok(None);
         };
         let refused =
             |error| ConfigError::new("METRICS_ADDR", format!("cannot listen on {address}: {error}"));
-        TcpListener::bind(address).await.map(Some).map_err(refused)
+        let listening = TcpListener::bind(address).await;
+        with_address(listening).map(Some).map_err(refused)
     }
 
     /// The limits of the accept loop.
@@ -99,6 +101,12 @@ impl HttpArgs {
             deadline: BODY_DEADLINE,
         }
     }
+}
+
+fn with_address(listening: io::Result<TcpListener>) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = listening?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 /// `/api/v1` with or without a slash at its end; `/` is the root.

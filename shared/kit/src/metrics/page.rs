@@ -30,12 +30,9 @@ impl MetricsPage {
     /// # Errors
     /// When the address cannot be had, as a sentence for the operator.
     pub async fn open(args: &HttpArgs, metrics: Metrics, ids: Ids) -> Result<Option<Self>, ConfigError> {
-        let Some(listener) = args.bind_metrics().await? else {
+        let Some((listener, address)) = args.bind_metrics().await? else {
             return Ok(None);
         };
-        let address = listener
-            .local_addr()
-            .map_err(|error| ConfigError::new("METRICS_ADDR", error.to_string()))?;
         let router = Router::new().mount("", vec![get("/metrics", &Arc::new(metrics), show)]);
         Ok(Some(Self {
             listener,
