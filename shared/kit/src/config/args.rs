@@ -11,7 +11,7 @@ use crate::{
 };
 use clap::{Args, ValueEnum, value_parser};
 use std::{fmt, io, net::SocketAddr, str::FromStr};
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::net::TcpListener;
 use tracing_subscriber::filter::LevelFilter;
 
 /// Where MySQL and MariaDB listen.

@@ -1,9 +1,12 @@
 //! The sender of CONTRIBUTING.md: what stands there is compiled here, and taken in.
 
-use super::{Receiver, guest_event};
+use super::Receiver;
 use crate::case::{Case, Ctx, cases};
-use contract::{Clock, Envelope, SecretList, id::IdempotencyKey, signature::sign};
+use contract::{
+    Clock, EntityKind, EntityRef, Envelope, SecretList, UnixMillis, id::IdempotencyKey, signature::sign,
+};
 use http::StatusCode;
+use serde_json::json;
 
 pub fn cases() -> Vec<Case> {
     cases![the_lines_of_the_guide_are_taken_in]
@@ -47,7 +50,7 @@ async fn the_lines_of_the_guide_are_taken_in(ctx: Ctx) {
     // Another case may have been first, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let receiver = Receiver::start(&ctx).await;
-    let envelope: Envelope = serde_json::from_slice(&guest_event("evt_20260314_0001")).unwrap();
+    let envelope = envelope(receiver.clock.now());
     let url = format!("http://{}/api/v1/webhooks/pms", receiver.address);
     let client = reqwest::Client::new();
     for status in [StatusCode::ACCEPTED, StatusCode::OK] {
@@ -62,6 +65,25 @@ async fn the_lines_of_the_guide_are_taken_in(ctx: Ctx) {
         assert_eq!(sent.unwrap(), status);
     }
     receiver.stop().await;
+}
+
+fn envelope(now: UnixMillis) -> Envelope {
+    let payload = json!({"last_name": "Silva"});
+    Envelope {
+        event_type: "guest.created".to_owned(),
+        idempotency_key: "evt_20260314_0001".parse().unwrap(),
+        timestamp: now,
+        schema_version: 1,
+        property_id: Some("MAIN".parse().unwrap()),
+        entity: Some(EntityRef {
+            kind: EntityKind::Guest,
+            id: "gst_1".parse().unwrap(),
+            version: 1,
+        }),
+        correlation_id: None,
+        changed: Vec::new(),
+        payload: payload.as_object().unwrap().clone(),
+    }
 }
 
 /// The lines between two others, without what they are indented by.
