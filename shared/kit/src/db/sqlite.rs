@@ -27,8 +27,8 @@ pub(super) struct Sqlite {
     reads: Arc<JobQueue>,
     readers: usize,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Held while this engine lives: only one process writes to the file.
-    _lock: Option<File>,
+    /// Held until the engine is closed: only one process writes to the file.
+    claim: Mutex<Option<File>>,
 }
 
 impl Sqlite {
@@ -75,7 +75,7 @@ impl Sqlite {
             reads,
             readers,
             threads: Mutex::new(threads),
-            _lock: lock,
+            claim: Mutex::new(lock),
         })
     }
 
@@ -116,6 +116,8 @@ impl Sqlite {
         if joined.await.is_err() {
             tracing::error!("the database threads were not joined");
         }
+        // The file is another's from here on, also where somebody still holds a handle that answers nothing.
+        drop(self.claim.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     fn stop_taking(&self) {
