@@ -11,7 +11,6 @@ pub mod bare;
 pub mod desk;
 pub mod figures;
 pub mod generator;
-pub mod histogram;
 pub mod limits;
 pub mod lives;
 pub mod mix;

@@ -4,10 +4,16 @@
 //! then. Closed loop: a connection that waits sends nothing meanwhile, so the requests that it would have sent are
 //! filled in afterwards ([`Tally::corrected`]); without that a stall of a second would count once.
 
-use super::histogram::Histogram;
+use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// The longest latency that is told apart, in microseconds: over two minutes. It ends a doubling, which the histogram has
+/// room for as a whole, so that nothing above is told apart either.
+const LONGEST: u64 = (1 << 27) - 1;
+/// Significant digits of a latency.
+const DIGITS: u8 = 3;
 
 /// Answers by status, and their latencies in microseconds.
 #[derive(Clone, Debug)]
@@ -15,7 +21,7 @@ pub struct Tally {
     /// Requests that were begun.
     sent: u64,
     statuses: BTreeMap<u16, u64>,
-    latencies: Histogram,
+    latencies: Histogram<u64>,
 }
 
 /// Percentiles in milliseconds.
@@ -39,7 +45,7 @@ impl Tally {
         Self {
             sent: 0,
             statuses: BTreeMap::new(),
-            latencies: Histogram::new(),
+            latencies: Histogram::new_with_max(LONGEST, DIGITS).expect("three digits of some minutes fit"),
         }
     }
 
@@ -54,9 +60,9 @@ impl Tally {
         self.took(latency);
     }
 
-    /// Counts a latency alone.
+    /// Counts a latency alone; beyond two minutes it counts as those.
     pub fn took(&mut self, latency: Duration) {
-        self.latencies.record(micros(latency));
+        self.latencies.saturating_record(micros(latency));
     }
 
     /// Adds another one.
@@ -65,7 +71,9 @@ impl Tally {
             *self.statuses.entry(*status).or_default() += count;
         }
         self.sent += other.sent;
-        self.latencies.add(&other.latencies);
+        self.latencies
+            .add(&other.latencies)
+            .expect("every tally has the same bounds");
     }
 
     /// Answers by status.
@@ -110,7 +118,7 @@ impl Tally {
 
     /// The latencies with those filled in that a closed loop left out, when a connection sends every `interval`.
     pub fn corrected(&self, interval: Duration) -> Percentiles {
-        Percentiles::of(&self.latencies.corrected(micros(interval)))
+        Percentiles::of(&self.latencies.clone_correct(micros(interval).max(1)))
     }
 }
 
@@ -125,8 +133,8 @@ impl Default for Tally {
 }
 
 impl Percentiles {
-    fn of(latencies: &Histogram) -> Self {
-        let millis = |quantile| latencies.at(quantile) as f64 / 1000.0;
+    fn of(latencies: &Histogram<u64>) -> Self {
+        let millis = |quantile| latencies.value_at_quantile(quantile) as f64 / 1000.0;
         Self {
             p50: millis(0.5),
             p90: millis(0.9),
@@ -163,6 +171,21 @@ mod tests {
             (shown.p50 - 1.0).abs() < 0.01 && (shown.max - 9.0).abs() < 0.01,
             "{shown:?}"
         );
+    }
+
+    #[test]
+    fn latencies_have_three_digits_up_to_the_longest() {
+        let mut tally = Tally::new();
+        assert_eq!((tally.percentiles().p50, tally.percentiles().max), (0.0, 0.0));
+        for millis in 1..=1_000 {
+            tally.took(millis * MILLI);
+        }
+        let shown = tally.percentiles();
+        for (measured, exact) in [(shown.p50, 500.0), (shown.p99, 990.0), (shown.p999, 999.0)] {
+            assert!((exact..=exact * 1.001).contains(&measured), "{shown:?}");
+        }
+        tally.took(Duration::MAX);
+        assert_eq!(tally.percentiles().max, LONGEST as f64 / 1000.0);
     }
 
     #[test]
