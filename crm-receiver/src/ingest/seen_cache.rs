@@ -9,8 +9,8 @@ use contract::EventId;
 use moka::{policy::EvictionPolicy, sync::Cache};
 use std::time::Duration;
 
-/// Committed keys that are remembered by default; each takes about 300 bytes.
-pub const SEEN_ENTRIES: u64 = 100_000;
+/// Committed keys that are remembered by default; each takes about 600 bytes.
+pub const SEEN_ENTRIES: u64 = 20_000;
 /// How long one is remembered: most retries come within minutes, and digests of people are not kept without need.
 const SEEN_FOR: Duration = Duration::from_secs(3600);
 

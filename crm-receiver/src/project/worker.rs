@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How many events share a transaction.
 pub const BATCH_EVENTS_MAX: usize = 256;
+/// How many do while something is being taken in: on SQLite that waits for the whole of the transaction.
+const BATCH_EVENTS_BUSY: usize = 32;
 /// After how many failures an event is a dead letter.
 pub const TRIES_MAX: u32 = 8;
 /// How long the second try alone waits; each further one twice as long.
@@ -40,8 +42,10 @@ const WAIT_FIRST_MS: i64 = 1_000;
 pub const WAIT_MAX_MS: i64 = 60_000;
 /// How often the inbox is looked at without being told: another replica may have accepted, or a wait be over.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long a step waits for arrivals that are being taken in; under a load without pauses one step is made in so long.
-const YIELD_MAX: Duration = Duration::from_millis(500);
+/// How far behind the projector still lets arrivals go first.
+const YIELDS_BEHIND_MAX: Duration = Duration::from_secs(10);
+/// How long a step then waits for those that are being taken in.
+const YIELD_MAX: Duration = Duration::from_millis(50);
 /// How long the loop rests when the database fails.
 const REST: Duration = Duration::from_millis(250);
 
@@ -93,7 +97,9 @@ impl Projector {
         while !stop.is_cancelled() {
             // Registered before the look, so that no wake-up falls between the two.
             let accepted = self.arrivals.accepted.notified();
-            self.arrivals.underway.pause(YIELD_MAX).await;
+            if self.yields() {
+                self.arrivals.underway.pause(YIELD_MAX).await;
+            }
             let step = self.step().await;
             if let Err(error) = &step
                 && !failing
@@ -122,7 +128,7 @@ impl Projector {
     pub async fn step(&self) -> Result<Step, DbError> {
         let now = self.clock.now();
         self.arrivals.lag.looking();
-        let pending = self.store.pending(now, WAIT_MAX_MS, BATCH_EVENTS_MAX).await?;
+        let pending = self.store.pending(now, WAIT_MAX_MS, self.batch_events()).await?;
         self.arrivals.lag.found(self.oldest(&pending).await?);
         if pending.is_empty() {
             return Ok(Step::Idle);
@@ -144,6 +150,20 @@ impl Projector {
             self.try_alone(&pending.event_id, pending.attempts, event).await?;
         }
         Ok(Step::Worked(found))
+    }
+
+    fn batch_events(&self) -> usize {
+        if self.yields() && self.arrivals.underway.count() > 0 {
+            BATCH_EVENTS_BUSY
+        } else {
+            BATCH_EVENTS_MAX
+        }
+    }
+
+    /// Taking in goes first, until that has left the projector too far behind: under a load without an end it would
+    /// never come to its turn.
+    fn yields(&self) -> bool {
+        self.arrivals.lag.behind(self.clock.now()) < YIELDS_BEHIND_MAX
     }
 
     /// When the oldest event was received that waits.
