@@ -17,7 +17,7 @@ use super::fault::{self, Fault};
 use super::{DbError, DbSettings};
 
 /// Statements prepared and kept by each connection; the server's default allows 16,382 over all of them.
-const STATEMENTS: usize = 192;
+const STATEMENTS: usize = 128;
 /// Probes on an idle connection, so that a server that vanished is noticed.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Closing the idle connections politely at the end.

@@ -17,8 +17,9 @@ use super::{Row, Tx};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Prepared statements kept by each connection.
 const STATEMENTS: usize = 256;
-/// Pages in the WAL at which a commit moves them into the file: 64 MiB. A page that is written often is moved once.
-const WAL_PAGES: u32 = 16_000;
+/// Pages in the WAL at which a commit moves them into the file: 16 MiB. A page that is written often is moved once, and
+/// the commit that moves them waits for all.
+const WAL_PAGES: u32 = 4_000;
 /// KiB of pages that the writer keeps in memory.
 const WRITER_CACHE_KIB: i64 = 24 * 1024;
 /// Bytes to which the WAL file is cut back after that.
