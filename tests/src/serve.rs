@@ -30,6 +30,7 @@ pub async fn emitter() -> Result<()> {
         app::{App, Runtime},
         config::Command,
     };
+    arm_or_exit();
     let (command, mut config, log) = pms_emitter::config::read_or_exit();
     if command == Command::Healthcheck {
         return Ok(healthcheck(&config.http).await?);
@@ -58,6 +59,7 @@ pub async fn receiver() -> Result<()> {
         app::{App, Runtime},
         config::Command,
     };
+    arm_or_exit();
     let (command, log) = crm_receiver::config::read_or_exit();
     let config = match command {
         Command::Serve(config) => config,
@@ -73,4 +75,10 @@ pub async fn receiver() -> Result<()> {
     lifecycle.stop_on_signals()?;
     app.run_until_stopped(lifecycle).await;
     Ok(())
+}
+
+fn arm_or_exit() {
+    if let Err(error) = kit::config::faults::arm() {
+        error.exit();
+    }
 }

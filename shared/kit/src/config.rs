@@ -8,7 +8,7 @@
 mod args;
 mod dotenv;
 #[cfg(all(feature = "failpoints", feature = "planted-bugs"))]
-mod faults;
+pub mod faults;
 mod units;
 
 pub use args::{DatabaseArgs, HttpArgs, LogArgs, LogFormat, MetricsAddr};
@@ -65,10 +65,6 @@ pub fn parse_or_exit<C: Parser>(defaults: Defaults) -> C {
         Ok(variables) => variables,
         Err(error) => error.exit(),
     };
-    #[cfg(all(feature = "failpoints", feature = "planted-bugs"))]
-    if let Err(error) = faults::arm() {
-        error.exit();
-    }
     match parse_from(defaults, &variables, std::env::args_os()) {
         Ok(config) => config,
         Err(Stop::Show(error)) => error.exit(),

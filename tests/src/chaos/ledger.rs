@@ -62,6 +62,11 @@ impl Ledger {
         (self.lost, self.doubled, self.stuck, self.out_of_order) == (0, 0, 0, 0)
     }
 
+    /// Every write was confirmed, and every event took effect.
+    pub fn is_whole(&self) -> bool {
+        (self.refused, self.unknown, self.dead) == (0, 0, 0)
+    }
+
     /// Balances the books.
     pub fn balance(history: &History, wire: &WireLog, books: &Books) -> Self {
         let mut ledger = Self {

@@ -1,4 +1,5 @@
-//! What a process of the tests is told to do wrong. Only the test-only features read it.
+//! What a process of the tests is told to do wrong. Only their own programs ask for it: the shipped ones never do, also
+//! where cargo unites the features of the whole workspace.
 
 use super::ConfigError;
 use crate::{failpoint, planted};
@@ -7,7 +8,7 @@ use crate::{failpoint, planted};
 ///
 /// # Errors
 /// When one of them is not understood.
-pub(super) fn arm() -> Result<(), ConfigError> {
+pub fn arm() -> Result<(), ConfigError> {
     if let Some(text) = variable("FAILPOINT") {
         let armed = text.parse();
         failpoint::arm(armed.map_err(|error: failpoint::InvalidFailpoint| {

@@ -132,7 +132,7 @@ async fn f13_a_lock_wait_is_surfaced_on_request(ctx: Ctx) {
     assert_eq!(counters(&db).await, [1, 0]);
 }
 
-/// MariaDB ends a transaction whose client stands still; MySQL has nothing of the kind.
+/// MariaDB ends a transaction whose client stands still; MySQL only sessions, which is left as the server has it.
 async fn f40_what_a_stopped_process_has_locked_is_free_again(ctx: Ctx) {
     let settings = DbSettings {
         answer_within: Duration::from_millis(500),
