@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,6 +19,8 @@ pub struct Underway(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     arrivals: AtomicUsize,
+    /// All that ever came.
+    entered: AtomicU64,
     none: Notify,
 }
 
@@ -30,12 +32,18 @@ impl Underway {
     /// Counts one more.
     pub fn enter(&self) -> Place {
         self.0.arrivals.fetch_add(1, Ordering::AcqRel);
+        self.0.entered.fetch_add(1, Ordering::Relaxed);
         Place(self.clone())
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.arrivals.load(Ordering::Acquire)
+    }
+
+    /// How many have come since the start: whoever finds the number changed knows that some came meanwhile.
+    pub fn entered(&self) -> u64 {
+        self.0.entered.load(Ordering::Relaxed)
     }
 
     /// Waits for a moment without arrivals, at most so long.
@@ -79,6 +87,6 @@ mod tests {
         let began = tokio::time::Instant::now();
         underway.pause(Duration::from_millis(100)).await;
         assert_eq!(began.elapsed(), Duration::from_millis(100));
-        assert_eq!(underway.count(), 1);
+        assert_eq!((underway.count(), underway.entered()), (1, 3));
     }
 }

@@ -20,7 +20,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How many events share a transaction.
 pub const BATCH_EVENTS_MAX: usize = 256;
-/// How many do while something is being taken in: on SQLite that waits for the whole of the transaction.
+/// How many do while arrivals come: on SQLite these wait for the whole of the transaction.
 const BATCH_EVENTS_BUSY: usize = 32;
 /// After how many failures an event is a dead letter.
 pub const TRIES_MAX: u32 = 8;
@@ -66,6 +66,8 @@ pub struct Projector {
     meters: ProjectionMeters,
     /// Some events may wait for their next try, which a look for what is due does not find.
     put_off: AtomicBool,
+    /// How many had arrived at the last step.
+    entered: AtomicU64,
 }
 
 /// What taking in tells a projector.
@@ -88,6 +90,7 @@ impl Projector {
             arrivals,
             meters,
             put_off: AtomicBool::new(true),
+            entered: AtomicU64::new(0),
         }
     }
 
@@ -153,7 +156,9 @@ impl Projector {
     }
 
     fn batch_events(&self) -> usize {
-        if self.yields() && self.arrivals.underway.count() > 0 {
+        let entered = self.arrivals.underway.entered();
+        let came = self.entered.swap(entered, Ordering::Relaxed) != entered;
+        if came && self.yields() {
             BATCH_EVENTS_BUSY
         } else {
             BATCH_EVENTS_MAX
