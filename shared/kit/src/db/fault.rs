@@ -81,8 +81,9 @@ pub(super) fn of_mysql(error: &MysqlError) -> Fault {
         1021 | 1114 | 1041 | 1030 | 3675 => Fault::new(DbError::Full, Fate::Final),
         // The server's own limit on a statement: MySQL's and MariaDB's.
         3024 | 1969 => Fault::new(DbError::Timeout, Fate::Final),
-        // Too many prepared statements: a limit of the server's, and no fault of this one.
-        1461 => Fault::new(DbError::Unavailable, Fate::Final),
+        // Out of memory, of sort memory, of room for locks, of prepared statements: the server's limits, and no fault of
+        // the statement.
+        1037 | 1038 | 1206 | 1461 => Fault::new(DbError::Unavailable, Fate::Final),
         // Too many connections, killed, shutting down, network errors, idle for too long.
         1040 | 1053 | 1077..=1079 | 1129 | 1152..=1161 | 1184 | 1203 | 1226 | 1317 | 1927 | 3169 | 4031 => {
             Fault::lost()
