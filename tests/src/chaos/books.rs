@@ -1,5 +1,6 @@
 //! What the two databases hold, read by plain SQL over drivers of the tests' own: nothing of the services' code.
 
+use super::contents::Contents;
 use super::history::{Entity, Kind};
 use anyhow::{Context, Result};
 use mysql_async::prelude::Queryable;
@@ -25,6 +26,8 @@ pub struct Books {
     pub effects: Vec<Effect>,
     /// The version at which each record stands.
     pub records: HashMap<Entity, u64>,
+    /// What the records and profiles say, and should say.
+    pub contents: Contents,
 }
 
 /// An event of the emitter's log.
@@ -66,7 +69,8 @@ pub enum Database {
     Mysql(Box<Conn>),
 }
 
-type Row = Vec<Option<String>>;
+/// A row's values as text; None is NULL.
+pub type Row = Vec<Option<String>>;
 
 impl Database {
     /// Opens it by its `DATABASE_URL`.
@@ -141,6 +145,7 @@ impl Books {
         let mut books = Self::default();
         books.read_emitter(emitter).await?;
         books.read_receiver(receiver).await?;
+        books.contents = Contents::read(emitter, receiver).await?;
         Ok(books)
     }
 
@@ -214,14 +219,14 @@ pub async fn waiting(emitter: &mut Database, receiver: &mut Database) -> Result<
     Ok((emitter.count(deliveries).await?, receiver.count(events).await?))
 }
 
-fn texts<const N: usize>(row: Row) -> Result<[String; N]> {
+pub(super) fn texts<const N: usize>(row: Row) -> Result<[String; N]> {
     let values: Option<Vec<String>> = row.into_iter().collect();
     let values = values.context("a NULL")?;
     values.try_into().ok().context("another number of columns")
 }
 
 /// A row that begins with kind, id and version of an entity.
-fn about<const N: usize>(mut row: Row) -> Result<(Entity, u64, [String; N])> {
+pub(super) fn about<const N: usize>(mut row: Row) -> Result<(Entity, u64, [String; N])> {
     let rest = texts(row.split_off(3))?;
     let [kind, id, version] = texts(row)?;
     let kind = Kind::named(&kind).context("an entity of another kind")?;

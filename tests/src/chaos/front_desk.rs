@@ -1,8 +1,9 @@
 //! The load: clerks who write through the REST API, each write repeated until it has its last word.
 //!
-//! A clerk makes a guest, changes it, books for it and changes the booking, one write after the other. A POST carries an
-//! `Idempotency-Key`, a PUT the version that it changes; what was not answered is asked again, at the next emitter. So
-//! every write is carried out once, whoever dies in between, and the clerk knows which version it made.
+//! A clerk makes a guest, changes it, books for it, changes the booking, and cancels it or has the guest stay, one write
+//! after the other. A POST carries an `Idempotency-Key`, a PUT the version that it changes; what was not answered is asked
+//! again, at the next emitter. So every write is carried out once, whoever dies in between, and the clerk knows which
+//! version it made.
 
 use super::history::{Entity, History, Kind};
 use super::progress::Progress;
@@ -26,8 +27,10 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 const AHEAD_MAX: u64 = 1_000;
 /// How often clerks who are ahead look again.
 const AHEAD_LOOK: Duration = Duration::from_millis(5);
-/// Changes of a guest, and of its booking.
+/// Changes of a booking.
 const CHANGES: u64 = 3;
+/// One guest in so many sees the business date move on.
+const NIGHT_EVERY: u64 = 32;
 
 /// Where the clerks work.
 pub struct FrontDesk {
@@ -115,20 +118,38 @@ impl Clerk<'_> {
         let guest = self
             .post(Kind::Guest, "/guests", &name, &format!("{run}-{story}-guest"))
             .await?;
-        for change in 1..=CHANGES {
-            let field = ("first_name", json!(format!("Chaos {change}")));
-            self.put(&guest, change, field).await?;
+        let changes = [
+            ("first_name", "Chaotic".to_owned()),
+            ("email", format!("guest.{story}@example.com")),
+            ("phone", format!("+35191{story:07}")),
+        ];
+        for (version, (field, value)) in (1..).zip(changes) {
+            self.put(&guest, version, (field, value.into())).await?;
         }
-        let body = json!({"primary_guest_id": guest.id, "check_in": "2030-05-01", "check_out": "2030-05-03"});
+        let stays = story % 2 == 1;
+        let (from, until) = if stays {
+            ("2025-05-01", "2025-05-03")
+        } else {
+            ("2030-05-01", "2030-05-03")
+        };
+        let total = format!("{}.50", 100 + story % 100);
+        let body =
+            json!({"primary_guest_id": guest.id, "check_in": from, "check_out": until, "room_total": total});
         let key = format!("{run}-{story}-booking");
         let booking = self.post(Kind::Reservation, "/reservations", &body, &key).await?;
         for change in 1..=CHANGES {
             self.put(&booking, change, ("adults", json!(1 + change))).await?;
         }
-        let path = format!("/reservations/{}/cancel", booking.id);
-        let key = format!("{run}-{story}-cancel");
-        self.transition(&booking, &path, &json!({"reason": "guest request"}), &key)
-            .await
+        if !stays {
+            let reason = json!({"reason": "guest request"});
+            return self.transition(&booking, "cancel", &reason, story).await;
+        }
+        let room = json!({"room_id": format!("{story}")});
+        self.transition(&booking, "check-in", &room, story).await?;
+        if story % NIGHT_EVERY == 1 {
+            self.end_day(&format!("{run}-{story}-night")).await;
+        }
+        self.transition(&booking, "check-out", &json!({}), story).await
     }
 
     /// Makes something; its first version is confirmed.
@@ -149,21 +170,33 @@ impl Clerk<'_> {
 
     async fn transition(
         &mut self,
-        entity: &Entity,
-        path: &str,
+        booking: &Entity,
+        name: &str,
         body: &Value,
-        key: &str,
+        story: u64,
     ) -> Result<(), Broken> {
         let call = Call {
             method: &Method::POST,
-            path,
+            path: &format!("/reservations/{}/{name}", booking.id),
             body: Some(body),
-            key: Some(key),
+            key: Some(&format!("{}-{story}-{name}", self.desk.run)),
             expected: None,
         };
         let answer = self.ask(call).await?;
-        self.desk.confirm(entity, &answer);
+        self.desk.confirm(booking, &answer);
         Ok(())
+    }
+
+    /// Moves the business date on, so that stays have nights: no event, and so no write of the budget.
+    async fn end_day(&mut self, key: &str) {
+        let call = Call {
+            method: &Method::POST,
+            path: "/properties/MAIN/night-audit",
+            body: Some(&json!({})),
+            key: Some(key),
+            expected: None,
+        };
+        self.insist(call).await;
     }
 
     /// Changes one field of a version.
@@ -191,28 +224,35 @@ impl Clerk<'_> {
         if taken.is_err() {
             return Err(Broken);
         }
+        let (answer, repeated) = self.insist(call).await;
+        let Some(answer) = answer else {
+            self.desk.note(|history| history.unknown += 1);
+            self.desk.progress.told();
+            return Err(Broken);
+        };
+        if answer.status.is_success() {
+            self.desk.note(|history| history.repeated += u64::from(repeated));
+            return Ok(answer);
+        }
+        let refusal = answer.refusal().unwrap_or_default();
+        self.desk
+            .note(|history| *history.refused.entry(refusal).or_default() += 1);
+        self.desk.progress.told();
+        Err(Broken)
+    }
+
+    /// Repeats a call until there is a last word, for as long as patience lasts; and whether it was repeated.
+    async fn insist(&mut self, call: Call<'_>) -> (Option<Answer>, bool) {
         let (deadline, mut pause, mut repeated) = (Instant::now() + PATIENCE, PAUSE_FIRST, false);
         while Instant::now() < deadline {
-            match self.once(call, repeated).await {
-                Some(answer) if answer.status.is_success() => {
-                    self.desk.note(|history| history.repeated += u64::from(repeated));
-                    return Ok(answer);
-                }
-                Some(answer) => {
-                    let refusal = answer.refusal().unwrap_or_default();
-                    self.desk
-                        .note(|history| *history.refused.entry(refusal).or_default() += 1);
-                    self.desk.progress.told();
-                    return Err(Broken);
-                }
-                None => (self.at, repeated) = (self.at + 1, true),
+            if let Some(answer) = self.once(call, repeated).await {
+                return (Some(answer), repeated);
             }
+            (self.at, repeated) = (self.at + 1, true);
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        self.desk.note(|history| history.unknown += 1);
-        self.desk.progress.told();
-        Err(Broken)
+        (None, repeated)
     }
 
     /// One attempt; None when there is no last word. A version that has moved on may have been moved by an attempt whose

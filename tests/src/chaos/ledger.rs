@@ -1,4 +1,4 @@
-//! The ledger: was anything lost or doubled, is anything stuck, did anything go backwards?
+//! The ledger: was anything lost or doubled, is anything stuck, did anything go backwards, is anything wrong?
 //!
 //! It compares four witnesses: what the clients were told, what went over the wire, and what each database holds. An
 //! event is one write that a client made; its effect is one `applied` or `stale` entry of the receiver's audit log.
@@ -42,24 +42,32 @@ pub struct Ledger {
     pub stuck: u64,
     /// Records that went back to a lower version, or do not stand at their entity's last one.
     pub out_of_order: u64,
+    /// Records and profiles that do not say what the emitter's last events say.
+    pub wrong: u64,
     /// The first findings, in words.
     #[serde(skip)]
     pub told: Vec<String>,
 }
 
-/// Which of the four a finding is.
+/// Which of the five a finding is.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Lost,
     Doubled,
     Stuck,
     OutOfOrder,
+    Wrong,
 }
 
 impl Ledger {
-    /// Nothing lost, doubled, stuck or out of order.
+    /// Nothing lost, doubled, stuck, out of order or wrong.
     pub fn is_zero(&self) -> bool {
-        (self.lost, self.doubled, self.stuck, self.out_of_order) == (0, 0, 0, 0)
+        self.faults() == [0; 5]
+    }
+
+    /// What is lost, doubled, stuck, out of order and wrong.
+    pub fn faults(&self) -> [u64; 5] {
+        [self.lost, self.doubled, self.stuck, self.out_of_order, self.wrong]
     }
 
     /// Every write was confirmed, and every event took effect.
@@ -92,6 +100,9 @@ impl Ledger {
         }
         ledger.writes(history, books);
         ledger.order(books);
+        for difference in books.contents.differences() {
+            ledger.find(Fault::Wrong, || difference);
+        }
         ledger
     }
 
@@ -218,6 +229,7 @@ impl Ledger {
             Fault::Doubled => &mut self.doubled,
             Fault::Stuck => &mut self.stuck,
             Fault::OutOfOrder => &mut self.out_of_order,
+            Fault::Wrong => &mut self.wrong,
         } += 1;
         if self.told.len() < TOLD_MAX {
             self.told.push(format!("{fault:?}: {}", words()));

@@ -4,10 +4,11 @@
 //! plan (by the seed) -> lives: each process is started, struck, and started again
 //! front_desk: clients that ask until they are told   -> history
 //! wire_tap: between emitters and receivers            -> wire log
-//! books: plain SQL over both databases                -> ledger: lost, doubled, stuck, out of order
+//! books, contents: plain SQL over both databases      -> ledger: lost, doubled, stuck, out of order, wrong
 //! ```
 
 pub mod books;
+pub mod contents;
 pub mod front_desk;
 pub mod ground;
 pub mod history;

@@ -70,6 +70,7 @@ impl fmt::Display for Report {
             doubled,
             stuck,
             out_of_order,
+            wrong,
             told,
         } = &self.ledger;
         for ((who, how), count) in &self.toll.deaths {
@@ -109,7 +110,8 @@ impl fmt::Display for Report {
         writeln!(out, "{lost:>9}  lost")?;
         writeln!(out, "{doubled:>9}  doubled")?;
         writeln!(out, "{stuck:>9}  stuck")?;
-        writeln!(out, "{out_of_order:>9}  out of order")
+        writeln!(out, "{out_of_order:>9}  out of order")?;
+        writeln!(out, "{wrong:>9}  records and profiles that say something else")
     }
 }
 

@@ -50,8 +50,9 @@ impl Witnesses {
     }
 
     fn faults(&self) -> (u64, u64, u64, u64) {
-        let ledger = self.balance();
-        (ledger.lost, ledger.doubled, ledger.stuck, ledger.out_of_order)
+        let [lost, doubled, stuck, out_of_order, wrong] = self.balance().faults();
+        assert_eq!(wrong, 0, "these books have no contents");
+        (lost, doubled, stuck, out_of_order)
     }
 
     fn with<T>(change: impl FnOnce(&mut Self) -> T) -> (u64, u64, u64, u64) {
