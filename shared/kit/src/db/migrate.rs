@@ -18,6 +18,7 @@ pub use self::error::MigrateError;
 use self::statements::statements;
 use self::step::{LEASE_LENGTH, Step};
 use super::{Db, DbError, Dialect};
+use crate::failpoint;
 use crate::leases::{self, Lease};
 use crate::params;
 
@@ -245,6 +246,7 @@ async fn apply(
             },
             other => other,
         })?;
+        failpoint::reached("migrate.between");
     }
     let end = Step {
         record: "UPDATE schema_migrations SET applied_at = ? WHERE scope = ? AND number = ?",

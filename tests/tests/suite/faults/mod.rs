@@ -9,6 +9,7 @@ mod commits;
 mod disk;
 mod endpoints;
 mod hold;
+mod migrations;
 mod outages;
 mod overload;
 mod processes;
@@ -28,6 +29,7 @@ pub fn cases() -> Vec<Case> {
         commits::cases(),
         disk::cases(),
         endpoints::cases(),
+        migrations::cases(),
         outages::cases(),
         overload::cases(),
         queries::cases(),

@@ -11,6 +11,15 @@ const DIGEST_KEY: &str = "a key of the suite, long enough";
 
 /// An emitter on this database, with these variables besides.
 pub async fn emitter(database: &str, folder: &Path, more: &[(&'static str, String)]) -> Process {
+    try_emitter(database, folder, more).await.unwrap()
+}
+
+/// The same of one that may not come to listen.
+pub async fn try_emitter(
+    database: &str,
+    folder: &Path,
+    more: &[(&'static str, String)],
+) -> anyhow::Result<Process> {
     let program = Path::new(env!("CARGO_BIN_EXE_e2e-emitter"));
     let own = [("DOCUMENT_DIGEST_KEY", DIGEST_KEY.to_owned())];
     start(program, database, folder, [&own, more].concat()).await
@@ -18,6 +27,15 @@ pub async fn emitter(database: &str, folder: &Path, more: &[(&'static str, Strin
 
 /// A receiver on this database that knows [`SECRET`], with these variables besides.
 pub async fn receiver(database: &str, folder: &Path, more: &[(&'static str, String)]) -> Process {
+    try_receiver(database, folder, more).await.unwrap()
+}
+
+/// The same of one that may not come to listen.
+pub async fn try_receiver(
+    database: &str,
+    folder: &Path,
+    more: &[(&'static str, String)],
+) -> anyhow::Result<Process> {
     let program = Path::new(env!("CARGO_BIN_EXE_e2e-receiver"));
     let own = [("WEBHOOK_SHARED_SECRET", SECRET.to_owned())];
     start(program, database, folder, [&own, more].concat()).await
@@ -28,11 +46,11 @@ async fn start(
     database: &str,
     folder: &Path,
     mut variables: Vec<(&'static str, String)>,
-) -> Process {
+) -> anyhow::Result<Process> {
     variables.extend([
         ("DATABASE_URL", database.to_owned()),
         ("APP_PORT", "0".to_owned()),
         ("LOG_LEVEL", "error".to_owned()),
     ]);
-    Process::start(program, folder, &variables).await.unwrap()
+    Process::start(program, folder, &variables).await
 }

@@ -7,6 +7,7 @@ use contract::clock::Clock;
 
 use super::MigrateError;
 use crate::db::{Db, DbError, Params, Tx};
+use crate::failpoint;
 use crate::leases::{self, Lease};
 
 /// How long the lease holds; it is renewed at a third of it.
@@ -57,6 +58,7 @@ impl Step {
                 Err(DbError::Statement { code, .. }) if self.resumed && DONE_ALREADY.contains(&code) => {}
                 other => other?,
             }
+            failpoint::reached("migrate.defined");
         }
         tx.execute(self.record, self.params).await?;
         Ok(true)
