@@ -6,8 +6,8 @@
 use super::attempt::{Route, deferred};
 use super::worker::{Dispatcher, InHand};
 use crate::store::{
-    BATCH_MAX, BREAKER_HISTORY_MAX, BreakerChange, ClaimRequest, Claimed, EndpointNews, Settled, Settlement,
-    Target,
+    BATCH_MAX, BREAKER_HISTORY_MAX, Backfill, BreakerChange, ClaimRequest, Claimed, EndpointNews, Settled,
+    Settlement, Target,
 };
 use kit::breaker::Change;
 use kit::db::DbError;
@@ -19,6 +19,8 @@ use tokio::time::Instant;
 
 /// How long a failed operation waits before it is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How often, at most, it is asked whether the log is to be gone through once more.
+const BACKFILL_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long an endpoint whose row cannot be read is left alone.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(10);
 /// Characters of a reason that the history keeps.
@@ -40,7 +42,7 @@ pub(super) enum Done {
         changes: Vec<BreakerChange>,
         answer: Result<(), DbError>,
     },
-    Backfilled(Result<bool, DbError>),
+    Backfilled(Result<Backfill, DbError>),
 }
 
 impl Dispatcher {
@@ -123,13 +125,15 @@ impl Dispatcher {
     }
 
     fn begin_backfilling(&mut self, now: Instant) {
-        if !self.behind || self.busy.backfilling || self.claim_at.is_some_and(|at| at > now) {
+        let is_time = self.backfill_at.is_some_and(|at| at <= now);
+        if !is_time || self.busy.backfilling || self.claim_at.is_some_and(|at| at > now) {
             return;
         }
         self.busy.backfilling = true;
         let (store, endpoint) = (self.parts.store.clone(), self.parts.endpoint);
+        let now = self.parts.clock.now();
         self.operations
-            .spawn(async move { Done::Backfilled(store.backfill(endpoint).await) });
+            .spawn(async move { Done::Backfilled(store.backfill(endpoint, now).await) });
     }
 
     pub(super) fn done(&mut self, ended: Result<Done, JoinError>) {
@@ -153,7 +157,9 @@ impl Dispatcher {
             Ok(Done::Backfilled(answer)) => {
                 self.busy.backfilling = false;
                 match answer {
-                    Ok(more) => (self.behind, self.look) = (more, true),
+                    Ok(Backfill::More) => (self.backfill_at, self.look) = (Some(Instant::now()), true),
+                    Ok(Backfill::Later) => self.backfill_at = Some(Instant::now() + BACKFILL_LOOK_EVERY),
+                    Ok(Backfill::Complete) => self.backfill_at = None,
                     Err(error) => {
                         self.failed(&error);
                         self.claim_at = Some(Instant::now() + PAUSE);

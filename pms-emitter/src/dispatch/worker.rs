@@ -78,8 +78,8 @@ pub struct Dispatcher {
     pub(super) busy: Busy,
     /// There may be something due.
     pub(super) look: bool,
-    /// Events of the log may lack their delivery.
-    pub(super) behind: bool,
+    /// Events of the log may lack their delivery: they are looked for from then on.
+    pub(super) backfill_at: Option<Instant>,
     /// Not before this: the breaker is open, or the database is gone.
     pub(super) claim_at: Option<Instant>,
     pub(super) settle_at: Option<Instant>,
@@ -127,7 +127,7 @@ impl Dispatcher {
             operations: JoinSet::new(),
             busy: Busy::default(),
             look: true,
-            behind: true,
+            backfill_at: Some(Instant::now()),
             claim_at: None,
             settle_at: None,
             keep_at: None,

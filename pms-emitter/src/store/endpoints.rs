@@ -2,7 +2,8 @@
 //!
 //! There is one endpoint for now, [`ENV_ENDPOINT`], whose row takes its URL from the environment at each start. Its
 //! secrets stay in memory. A URL that appears, or appears again, subscribes it: what the log kept in the meantime is
-//! then queued for it in bounded batches.
+//! then queued for it in bounded batches. A transaction of another replica that was open at that moment does not know
+//! of it and may end after these, so the log is gone through once more when none of that time can be left.
 
 use super::Store;
 use contract::UnixMillis;
@@ -15,6 +16,10 @@ pub const ENV_ENDPOINT: &str = "env";
 
 /// Events that one transaction queues for an endpoint that is behind the log.
 pub const BACKFILL_BATCH: usize = 500;
+
+/// How long after it was subscribed an endpoint's log is gone through once more: several times as long as a transaction
+/// may last, also one whose process stopped.
+pub const BACKFILL_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Transitions of its breaker that an endpoint keeps.
 pub const BREAKER_HISTORY_MAX: usize = 100;
@@ -31,6 +36,17 @@ pub struct EndpointSettings {
     pub retry_schedule: Option<String>,
     /// The wait between a commit and its first attempt.
     pub first_wait: Duration,
+}
+
+/// How far an endpoint is behind the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backfill {
+    /// There may be more to queue.
+    More,
+    /// Nothing is to be queued for now; the log is gone through once more later.
+    Later,
+    /// Every event of the log has its delivery, and so will every later one.
+    Complete,
 }
 
 /// One change of a breaker's state.
@@ -71,12 +87,11 @@ impl Store {
     }
 
     /// Queues up to `BACKFILL_BATCH` events of the log that an endpoint has no delivery for, oldest first.
-    /// Returns whether there may be more.
-    pub async fn backfill(&self, id: &'static str) -> Result<bool, DbError> {
+    pub async fn backfill(&self, id: &'static str, now: UnixMillis) -> Result<Backfill, DbError> {
         self.db
             .transaction_or_find(
                 "backfill",
-                move |tx| Box::pin(async move { backfill(tx, id).await }),
+                move |tx| Box::pin(async move { backfill(tx, id, now).await }),
                 |_| Box::pin(async { Ok(None) }),
             )
             .await
@@ -154,24 +169,25 @@ async fn configure(
     if subscribed && !was_subscribed {
         // Before the first id of all.
         tx.execute(
-            "UPDATE endpoints SET backfill_after = '' WHERE id = ?",
-            params![id],
+            "UPDATE endpoints SET backfill_after = '', backfill_again_at = ? WHERE id = ?",
+            params![now.plus_millis(again_after_ms()), id],
         )
         .await?;
     }
     Ok(())
 }
 
-async fn backfill(tx: &mut Tx, id: &str) -> Result<bool, DbError> {
-    let row = tx
-        .query_one("SELECT backfill_after FROM endpoints WHERE id = ?", params![id])
-        .await?;
-    let Some(after) = row
-        .map(|row| row.get::<Option<String>>("backfill_after"))
-        .transpose()?
-        .flatten()
-    else {
-        return Ok(false);
+fn again_after_ms() -> i64 {
+    i64::try_from(BACKFILL_AGAIN_AFTER.as_millis()).unwrap_or(i64::MAX)
+}
+
+async fn backfill(tx: &mut Tx, id: &str, now: UnixMillis) -> Result<Backfill, DbError> {
+    let sql = "SELECT backfill_after, backfill_again_at FROM endpoints WHERE id = ?";
+    let Some(row) = tx.query_one(sql, params![id]).await? else {
+        return Ok(Backfill::Complete);
+    };
+    let Some(after) = row.get::<Option<String>>("backfill_after")? else {
+        return backfill_again(tx, id, row.get("backfill_again_at")?, now).await;
     };
     let batch = tx
         .query_one(
@@ -194,12 +210,35 @@ async fn backfill(tx: &mut Tx, id: &str) -> Result<bool, DbError> {
         );
         tx.execute(&sql, params![id, &after, last]).await?;
     }
+    // Only from where this batch began: another replica may have gone on, or begun again.
     tx.execute(
-        "UPDATE endpoints SET backfill_after = ? WHERE id = ?",
-        params![last.clone(), id],
+        "UPDATE endpoints SET backfill_after = ? WHERE id = ? AND backfill_after = ?",
+        params![last, id, &after],
     )
     .await?;
-    Ok(last.is_some())
+    Ok(Backfill::More)
+}
+
+/// Begins the second way through the log when its time has come. A time further off than it was ever set is of a clock
+/// that was set back.
+async fn backfill_again(
+    tx: &mut Tx,
+    id: &str,
+    at: Option<UnixMillis>,
+    now: UnixMillis,
+) -> Result<Backfill, DbError> {
+    let Some(at) = at else {
+        return Ok(Backfill::Complete);
+    };
+    if at > now && at <= now.plus_millis(again_after_ms()) {
+        return Ok(Backfill::Later);
+    }
+    tx.execute(
+        "UPDATE endpoints SET backfill_after = '', backfill_again_at = NULL WHERE id = ? AND backfill_after IS NULL",
+        params![id],
+    )
+    .await?;
+    Ok(Backfill::More)
 }
 
 async fn keep_breaker_changes(tx: &mut Tx, id: &str, changes: &[BreakerChange]) -> Result<(), DbError> {

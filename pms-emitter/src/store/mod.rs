@@ -22,7 +22,9 @@ mod status;
 
 pub use claims::{BATCH_MAX, Claim, ClaimRequest, Claimed, DeliveryRef, Subject, Target};
 pub use dead::Revived;
-pub use endpoints::{BREAKER_HISTORY_MAX, BreakerChange, ENV_ENDPOINT, EndpointSettings};
+pub use endpoints::{
+    BACKFILL_AGAIN_AFTER, BREAKER_HISTORY_MAX, Backfill, BreakerChange, ENV_ENDPOINT, EndpointSettings,
+};
 pub use guest_list::{GuestFilter, ListedGuest};
 pub use guests::GuestWritten;
 pub use night_audit::{Late, NightAudit, NightAuditRequest, Overdue};
@@ -56,6 +58,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             name: "reservations",
             sqlite: include_str!("../../migrations/sqlite/0003_reservations.sql"),
             mysql: include_str!("../../migrations/mysql/0003_reservations.sql"),
+        },
+        Migration {
+            number: 4,
+            name: "backfill_again",
+            sqlite: include_str!("../../migrations/sqlite/0004_backfill_again.sql"),
+            mysql: include_str!("../../migrations/mysql/0004_backfill_again.sql"),
         },
     ],
 };

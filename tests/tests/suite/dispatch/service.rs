@@ -1,16 +1,26 @@
 //! The dispatcher as part of the service: woken, not held up, without a URL, stopped.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use contract::Envelope;
 use e2e::client::Client;
+use e2e::engine::Engine;
 use e2e::receiver_double::{Answer, Gate};
+use pms_emitter::store::{BACKFILL_AGAIN_AFTER, outbox};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
-use super::rig::{BEGIN, Rig, SECRETS, Setup};
+use super::rig::{BEGIN, Rig, SECRETS, Setup, event};
 use crate::case::{Case, Ctx, cases};
 
 pub fn cases() -> Vec<Case> {
+    let mut all = both();
+    all.extend(cases![only Engine::Mysql; what_was_in_mid_commit_when_a_url_appeared_is_delivered_too]);
+    all
+}
+
+fn both() -> Vec<Case> {
     cases![
         a_guest_that_is_posted_ends_as_one_signed_request,
         is_woken_at_once_by_a_commit,
@@ -136,6 +146,46 @@ async fn without_a_url_events_are_kept_and_delivered_once_there_is_one(ctx: Ctx)
     rig.until_delivered(u64::from(KEPT) + 2).await;
     let (double, _) = rig.stop().await;
     assert_eq!(double.received().len(), received + 1);
+}
+
+/// On SQLite there is one writer, and so nobody in mid-commit beside the one who subscribes.
+async fn what_was_in_mid_commit_when_a_url_appeared_is_delivered_too(ctx: Ctx) {
+    let without_url = Setup {
+        has_url: false,
+        ..Setup::default()
+    };
+    let old = Rig::start(&ctx, without_url).await;
+    let (written, goes_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (now, db) = (old.now(), old.store.db().clone());
+    let late = {
+        let (written, goes_on) = (written.clone(), goes_on.clone());
+        tokio::spawn(async move {
+            let transaction = db.transaction("late", move |tx| {
+                let (written, goes_on) = (written.clone(), goes_on.clone());
+                Box::pin(async move {
+                    outbox::append(tx, &event(0, now)).await?;
+                    written.add_permits(1);
+                    let _passed = goes_on.acquire().await;
+                    Ok(())
+                })
+            });
+            transaction.await
+        })
+    };
+    let _ = written.acquire().await.unwrap();
+    // Its event has no delivery, is in nobody's sight, and is older than what the first way through the log ends with.
+    let new = Rig::start_with(&ctx, Setup::default(), old.double.clone(), old.clock.clone()).await;
+    new.emit(1..2).await;
+    new.until_delivered(1).await;
+    goes_on.add_permits(1);
+    late.await.unwrap().unwrap();
+    new.emit(2..3).await;
+    new.until_delivered(2).await;
+    new.clock.advance(BACKFILL_AGAIN_AFTER);
+    new.until_delivered(3).await;
+    old.stop().await;
+    let (double, _) = new.stop().await;
+    assert_eq!(double.received().len(), 3, "each once");
 }
 
 async fn f8_a_stop_finishes_what_is_in_flight_and_gives_the_rest_back(ctx: Ctx) {
