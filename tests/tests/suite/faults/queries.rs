@@ -16,9 +16,10 @@ use crate::pms::Pms;
 use crate::reservations::booked;
 
 pub fn cases() -> Vec<Case> {
-    let mut all = cases![f16_slow_lists_leave_the_emitter_room_to_write];
-    all.extend(cases![only Engine::Mysql; f16_slow_lists_leave_the_receiver_room_to_take_in]);
-    all
+    cases![
+        f16_slow_lists_leave_the_emitter_room_to_write,
+        f16_slow_lists_leave_the_receiver_room_to_take_in,
+    ]
 }
 
 /// Lists at once: more than there are connections.
@@ -39,28 +40,32 @@ async fn locked(ctx: &Ctx, table: &str) -> Conn {
     conn
 }
 
-/// Makes every look at the reservations take a second or two.
-async fn slowed(ctx: &Ctx) {
-    carry_out(ctx, "ALTER TABLE reservations RENAME TO kept_reservations").await;
-    carry_out(
-        ctx,
-        "CREATE VIEW reservations AS SELECT * FROM kept_reservations WHERE
+/// Makes every look at a table take a second or two, and every write to it fail.
+async fn slowed(ctx: &Ctx, table: &str) {
+    carry_out(ctx, &format!("ALTER TABLE {table} RENAME TO kept_{table}")).await;
+    let view = format!(
+        "CREATE VIEW {table} AS SELECT * FROM kept_{table} WHERE
          (WITH RECURSIVE slow(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM slow WHERE n < 2000000)
-          SELECT COUNT(*) FROM slow) > 0",
-    )
-    .await;
+          SELECT COUNT(*) FROM slow) > 0"
+    );
+    carry_out(ctx, &view).await;
+}
+
+/// Keeps those who list a table waiting until what it answers is dropped, or for good.
+async fn kept_waiting(ctx: &Ctx, table: &str) -> Option<Conn> {
+    match ctx.engine {
+        Engine::Mysql => Some(locked(ctx, table).await),
+        Engine::Sqlite => {
+            slowed(ctx, table).await;
+            None
+        }
+    }
 }
 
 async fn f16_slow_lists_leave_the_emitter_room_to_write(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
     booked(&pms).await;
-    let conn = match ctx.engine {
-        Engine::Mysql => Some(locked(&ctx, "reservations").await),
-        Engine::Sqlite => {
-            slowed(&ctx).await;
-            None
-        }
-    };
+    let conn = kept_waiting(&ctx, "reservations").await;
     let mut lists: FuturesUnordered<_> = (0..LISTS).map(|_| pms.get("/reservations")).collect();
     let refusing = async {
         let mut refused = 0;
@@ -98,15 +103,20 @@ async fn f16_slow_lists_leave_the_emitter_room_to_write(ctx: Ctx) {
 
 async fn f16_slow_lists_leave_the_receiver_room_to_take_in(ctx: Ctx) {
     let receiver = Receiver::start(&ctx).await;
-    let conn = locked(&ctx, "profiles").await;
+    // A list of nobody would not be slow.
+    assert_eq!(receiver.take("evt", &guest_event("evt")).await.status, 202);
+    receiver.settle(&ctx).await;
+    let conn = kept_waiting(&ctx, "profiles").await;
     let mut lists: FuturesUnordered<_> = (0..LISTS).map(|_| receiver.get("/guest-profiles")).collect();
     let refusing = async {
-        for _ in 0..=LISTS / 2 {
+        let mut refused = 0;
+        while refused <= LISTS / 2 {
             let answer = lists
                 .next()
                 .await
                 .expect("more than half of the lists are refused");
-            assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+            refused += usize::from(answer.status == 503);
+            assert!(answer.status == 200 || answer.header("retry-after") == Some("1"));
         }
     };
     let taking = async {
@@ -117,8 +127,12 @@ async fn f16_slow_lists_leave_the_receiver_room_to_take_in(ctx: Ctx) {
         }
     };
     tokio::join!(refusing, taking);
-    conn.disconnect().await.unwrap();
+    if let Some(conn) = conn {
+        conn.disconnect().await.unwrap();
+    }
     lists.collect::<Vec<_>>().await;
-    assert_eq!(receiver.get("/guest-profiles").await.status, 200);
+    if ctx.engine == Engine::Mysql {
+        assert_eq!(receiver.get("/guest-profiles").await.status, 200);
+    }
     receiver.stop().await;
 }
