@@ -3,7 +3,7 @@
 //! The MySQL half uses the server of `TEST_MYSQL_URL`, or a private one that is started when the first case asks for
 //! it. Where there is neither, the half is skipped, loudly; on a CI machine that is an error.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -79,8 +79,8 @@ impl Servers {
         !matches!(self.source, Source::Nowhere)
     }
 
-    /// Whether a missing server is an error: on CI machines, which say so by `CI=true`.
-    pub fn must_have_mysql() -> bool {
+    /// Whether what is missing is an error: on CI machines, which say so by `CI=true`.
+    pub fn is_on_ci() -> bool {
         #[expect(clippy::disallowed_methods, reason = "the harness's own configuration")]
         let ci = std::env::var("CI");
         ci.is_ok_and(|ci| ci == "true")
@@ -118,8 +118,17 @@ impl Servers {
 
     /// A server that belongs to one case, to be killed and run again. None where only a given server is at hand.
     pub fn own_server(&self) -> Result<Option<Server>> {
+        self.own_server_in(&tempfile::env::temp_dir(), &[])
+    }
+
+    /// The same with its data below `parent`, and with these variables in its environment.
+    pub fn own_server_in(
+        &self,
+        parent: &Path,
+        variables: &[(&'static str, String)],
+    ) -> Result<Option<Server>> {
         match &self.source {
-            Source::Private(program) => Server::start(program).map(Some),
+            Source::Private(program) => Server::start_in(program, parent, variables.to_vec()).map(Some),
             Source::Given(_) | Source::Nowhere => Ok(None),
         }
     }

@@ -90,13 +90,25 @@ pub struct Server {
     program: Program,
     folder: TempDir,
     port: u16,
+    variables: Vec<(&'static str, String)>,
     running: Option<Child>,
 }
 
 impl Server {
     /// Makes a data folder and starts the server on it.
     pub fn start(program: &Program) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("guestwire-mysql-").tempdir()?;
+        Self::start_in(program, &tempfile::env::temp_dir(), Vec::new())
+    }
+
+    /// The same below `parent`, which its user may enter, and with these variables in the server's environment.
+    pub fn start_in(
+        program: &Program,
+        parent: &Path,
+        variables: Vec<(&'static str, String)>,
+    ) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("guestwire-mysql-")
+            .tempdir_in(parent)?;
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))?;
         if let Some((user, group)) = mysql_user()? {
             chown(folder.path(), Some(user), Some(group))?;
@@ -106,6 +118,7 @@ impl Server {
             program: program.clone(),
             folder,
             port,
+            variables,
             running: None,
         };
         server.install()?;
@@ -175,6 +188,7 @@ impl Server {
                 "sh",
             ])
             .args(options)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     };
     if !servers.has_mysql() {
         eprintln!("mysql half skipped: no mariadbd or mysqld on the PATH");
-        if Servers::must_have_mysql() {
+        if Servers::is_on_ci() {
             eprintln!("CI=true: a missing server is an error");
             return ExitCode::FAILURE;
         }

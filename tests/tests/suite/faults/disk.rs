@@ -1,9 +1,6 @@
 //! The disk under SQLite: full, failing to flush, failing to write; and what another program at the same file does.
 
-use std::fs::File;
-use std::io::{ErrorKind, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use contract::SecretList;
@@ -13,15 +10,16 @@ use e2e::signer::Delivery;
 use kit::params;
 use kit::random::SystemClock;
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use super::broken_disks::{FailingDisk, SmallDisk};
 use super::processes::{emitter, receiver};
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{Receiver, SECRET, guest_event, number};
 
 pub fn cases() -> Vec<Case> {
     cases![only Engine::Sqlite;
+        f14_a_file_system_that_turns_read_only_is_503_until_it_is_not,
         f17_a_full_disk_refuses_and_room_is_noticed,
         f18_a_flush_or_write_that_fails_is_never_acknowledged,
         f18_a_flush_that_fails_once_is_looked_up_and_made_again,
@@ -38,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Deliveries to a disk that fails.
 const REFUSED: usize = 12;
 /// The file system that fills up.
-const ROOM: &str = "size=6m";
+const ROOM: &str = "6m";
 
 /// The status that a delivery gets.
 async fn send(process: &Process, key: &str) -> u16 {
@@ -78,52 +76,12 @@ async fn kept(database: &str) -> i64 {
     kept
 }
 
-/// A small file system of its own, for as long as it lives. None where this user may not mount one.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    fn mounted() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", ROOM, "none"]).arg(folder.path());
-        let mounted = mount.stderr(Stdio::null()).status();
-        mounted
-            .is_ok_and(|status| status.success())
-            .then_some(Self(folder))
-    }
-
-    /// Takes all the room that is left.
-    fn fill(&self) {
-        let mut filler = File::create(self.0.path().join("filler")).unwrap();
-        let full = loop {
-            if let Err(error) = filler.write_all(&[0; 4096]) {
-                break error;
-            }
-        };
-        assert_eq!(full.kind(), ErrorKind::StorageFull);
-    }
-
-    fn make_room(&self) {
-        std::fs::remove_file(self.0.path().join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays mounted", self.0.path().display());
-        }
-    }
-}
-
 async fn f17_a_full_disk_refuses_and_room_is_noticed(_: Ctx) {
-    let Some(disk) = SmallDisk::mounted() else {
-        eprintln!("skipped: no file system can be mounted here");
+    let Some(disk) = SmallDisk::mounted(ROOM) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let database = format!("sqlite://{}", disk.0.path().join("crm.db").display());
+    let database = format!("sqlite://{}", disk.path().join("crm.db").display());
     let process = receiver(&database, folder.path(), &[]).await;
     let mut confirmed = 0;
     for key in ["evt_1", "evt_2", "evt_3"] {
@@ -155,67 +113,28 @@ async fn f17_a_full_disk_refuses_and_room_is_noticed(_: Ctx) {
     );
 }
 
-/// What makes the disk of a process fail.
-struct FailingDisk {
-    library: TempDir,
-    faults: TempDir,
-}
-
-impl FailingDisk {
-    /// None where there is no C compiler.
-    fn new() -> Option<Self> {
-        let (library, faults) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let source = library.path().join("failing_disk.c");
-        std::fs::write(&source, include_str!("failing_disk.c")).unwrap();
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-o"]);
-        compiler
-            .arg(library.path().join("failing_disk.so"))
-            .arg(source)
-            .arg("-ldl");
-        let compiled = compiler.status();
-        compiled
-            .is_ok_and(|status| status.success())
-            .then_some(Self { library, faults })
-    }
-
-    fn variables(&self) -> Vec<(&'static str, String)> {
-        let library = self.library.path().join("failing_disk.so");
-        vec![
-            ("LD_PRELOAD", library.display().to_string()),
-            ("FAILING_DISK", self.faults.path().display().to_string()),
-        ]
-    }
-
-    fn begin(&self, fault: &str) {
-        File::create(self.faults.path().join(fault)).unwrap();
-    }
-
-    fn end(&self, fault: &str) {
-        std::fs::remove_file(self.faults.path().join(fault)).unwrap();
-    }
-
-    fn is_met(&self, fault: &str) -> bool {
-        !self.faults.path().join(fault).exists()
-    }
-}
-
-async fn f18_a_flush_or_write_that_fails_is_never_acknowledged(ctx: Ctx) {
-    let Some(disk) = FailingDisk::new() else {
-        eprintln!("skipped: no C compiler");
-        return;
-    };
+/// Each of these faults of the disk is answered with 503 for as long as it lasts, and everything is taken afterwards.
+async fn refused_while(ctx: &Ctx, faults: &[&str]) {
+    let Some(disk) = FailingDisk::new() else { return };
     let folder = tempfile::tempdir().unwrap();
     let database = ctx.database.url();
     let process = receiver(database, folder.path(), &disk.variables()).await;
     let mut confirmed = 0;
-    for fault in ["flush", "write"] {
+    for fault in faults {
         assert_eq!(send(&process, &format!("evt_before_{fault}")).await, 202);
         disk.begin(fault);
         for nth in 0..REFUSED {
             let status = send(&process, &format!("evt_{fault}_{nth}")).await;
             assert_eq!(status, 503, "{fault}: nothing is on the disk");
         }
+        let events = Delivery {
+            method: "GET".to_owned(),
+            path: "/api/v1/events".to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
+        let looked = events.send(process.address()).await.unwrap();
+        assert_eq!(looked.status, 200, "{fault}: who only reads is served");
         disk.end(fault);
         until_taken(&process, &format!("evt_after_{fault}")).await;
         for nth in 0..REFUSED {
@@ -228,11 +147,16 @@ async fn f18_a_flush_or_write_that_fails_is_never_acknowledged(ctx: Ctx) {
     assert_eq!(kept(database).await, confirmed);
 }
 
+async fn f14_a_file_system_that_turns_read_only_is_503_until_it_is_not(ctx: Ctx) {
+    refused_while(&ctx, &["read-only"]).await;
+}
+
+async fn f18_a_flush_or_write_that_fails_is_never_acknowledged(ctx: Ctx) {
+    refused_while(&ctx, &["flush", "write"]).await;
+}
+
 async fn f18_a_flush_that_fails_once_is_looked_up_and_made_again(ctx: Ctx) {
-    let Some(disk) = FailingDisk::new() else {
-        eprintln!("skipped: no C compiler");
-        return;
-    };
+    let Some(disk) = FailingDisk::new() else { return };
     let folder = tempfile::tempdir().unwrap();
     let process = emitter(ctx.database.url(), folder.path(), &disk.variables()).await;
     for (nth, fault) in (1..).zip(["flush-once", "write-once"]) {

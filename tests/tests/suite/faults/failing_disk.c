@@ -1,5 +1,6 @@
 /* Loaded before the C library: makes flushing or writing a process's files fail while a file of that name stands in
- * the folder FAILING_DISK: `flush` for as long as it is there, `flush-once` for one call, and so `write`. */
+ * the folder FAILING_DISK: `flush` for as long as it is there, `flush-once` for one call, and so `write`; `read-only` makes
+ * every write fail as on a file system that the kernel has stopped to write to. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -39,11 +40,13 @@ int fdatasync(int file) {
 ssize_t write(int file, const void *bytes, size_t count) {
     ssize_t (*next)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
     if (fails_on_file(file, "write")) { errno = EIO; return -1; }
+    if (fails_on_file(file, "read-only")) { errno = EROFS; return -1; }
     return next(file, bytes, count);
 }
 
 ssize_t pwrite64(int file, const void *bytes, size_t count, off64_t at) {
     ssize_t (*next)(int, const void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pwrite64");
     if (fails_on_file(file, "write")) { errno = EIO; return -1; }
+    if (fails_on_file(file, "read-only")) { errno = EROFS; return -1; }
     return next(file, bytes, count, at);
 }

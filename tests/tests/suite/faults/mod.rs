@@ -3,6 +3,7 @@
 //! Here stand the cases that go through a whole service. What concerns one part alone stands with that part's cases,
 //! under its rows' names; `docs/faults.md` lists both, and `architecture.rs` holds it to the names.
 
+mod broken_disks;
 mod clients;
 mod clocks;
 mod commits;
@@ -14,6 +15,7 @@ mod outages;
 mod overload;
 mod processes;
 mod queries;
+mod server_disk;
 mod steps;
 
 use e2e::server::Server;
@@ -33,6 +35,7 @@ pub fn cases() -> Vec<Case> {
         outages::cases(),
         overload::cases(),
         queries::cases(),
+        server_disk::cases(),
         steps::cases(),
     ];
     modules.into_iter().flatten().collect()
