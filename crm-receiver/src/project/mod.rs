@@ -8,6 +8,7 @@ pub mod event;
 pub mod fold;
 pub mod lag;
 pub mod plan;
+mod put_off;
 pub mod worker;
 
 pub use worker::{Arrivals, Projector, Step};

@@ -8,6 +8,7 @@ use super::{
     event::{Event, Pending},
     lag::Lag,
     plan::Outcome,
+    put_off::PutOff,
 };
 use crate::{
     ingest::Underway,
@@ -20,7 +21,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -64,8 +65,8 @@ pub struct Projector {
     clock: Arc<dyn Clock>,
     arrivals: Arrivals,
     meters: ProjectionMeters,
-    /// Some events may wait for their next try, which a look for what is due does not find.
-    put_off: AtomicBool,
+    /// What waits for a further try, which a look for what is due may not find.
+    put_off: PutOff,
     /// How many had arrived at the last step.
     entered: AtomicU64,
 }
@@ -89,7 +90,7 @@ impl Projector {
             clock,
             arrivals,
             meters,
-            put_off: AtomicBool::new(true),
+            put_off: PutOff::default(),
             entered: AtomicU64::new(0),
         }
     }
@@ -171,14 +172,14 @@ impl Projector {
         self.arrivals.lag.behind(self.clock.now()) < YIELDS_BEHIND_MAX
     }
 
-    /// When the oldest event was received that waits.
+    /// When the oldest event was received that waits: of the first that are due, or of those that were put off, which
+    /// may be due behind all of these.
     async fn oldest(&self, pending: &[Pending]) -> Result<Option<UnixMillis>, DbError> {
-        if self.put_off.load(Ordering::Relaxed) {
-            let oldest = self.store.oldest_waiting(BATCH_EVENTS_MAX).await?;
-            self.put_off.store(oldest.is_some(), Ordering::Relaxed);
-            return Ok(oldest);
+        let first = pending.iter().map(|pending| pending.received_at).min();
+        if self.put_off.begin_look(pending.is_empty()) {
+            self.put_off.found(self.store.oldest_put_off().await?);
         }
-        Ok(pending.iter().map(|pending| pending.received_at).min())
+        Ok(first.into_iter().chain(self.put_off.oldest()).min())
     }
 
     fn count(&self, tally: &BTreeMap<Outcome, u64>) {
@@ -223,7 +224,7 @@ impl Projector {
         tried: u32,
         event: Result<&Event, String>,
     ) -> Result<(), DbError> {
-        self.put_off.store(true, Ordering::Relaxed);
+        self.put_off.failed();
         let now = self.clock.now();
         let number = tried + 1;
         if !self.store.count_try(id, tried, next_due(now, number)).await? {

@@ -25,6 +25,7 @@ mod timeline_rows;
 
 pub use self::events::{EventFilter, EventPosition, EventRow};
 pub use self::inbox::{Batch, Verdict};
+pub use self::pending::STEP_BYTES_MAX;
 pub use self::profiles::{ProfileFilter, ProfilePosition, ProfileRow, ProfileSort};
 pub use self::projection::Projection;
 pub use self::sources::StoreError;

@@ -4,45 +4,51 @@ use super::{Store, event_status, record_rows::parsed};
 use crate::project::event::Pending;
 use contract::{EventId, UnixMillis};
 use kit::{
-    db::{DbError, Row},
+    db::{DbError, Row, Tx},
+    http::body::BODY_LEN_MAX,
     params,
 };
 
 /// How much of a failure's reason is kept, in characters; the column is as wide.
 const REASON_CHARS_MAX: usize = 1000;
+/// Bytes of the bodies of one step: so many are in memory at once, parsed several times as much.
+pub const STEP_BYTES_MAX: usize = 8 << 20;
 
 impl Store {
-    /// The next events that may be projected, at most `limit`: those never tried, and those whose wait is over. A wait
-    /// longer than `wait_max_ms` is of a clock that was set back.
+    /// The next events that may be projected, at most `limit` and about [`STEP_BYTES_MAX`], but one at least: those never
+    /// tried, and those whose wait is over. A wait longer than `wait_max_ms` is of a clock that was set back.
     pub async fn pending(
         &self,
         now: UnixMillis,
         wait_max_ms: i64,
         limit: usize,
     ) -> Result<Vec<Pending>, DbError> {
-        let sql = "SELECT inbox.event_id, source_id, type, schema_version, property_id, entity_kind, entity_id, \
-                          entity_version, correlation_id, occurred_at, received_at, attempts, body \
-                   FROM inbox LEFT JOIN inbox_bodies ON inbox_bodies.event_id = inbox.event_id \
-                   WHERE status = 'accepted' AND (attempts = 0 OR due_at <= ? OR due_at > ?) \
-                   ORDER BY due_at, inbox.event_id LIMIT ?";
+        let due = Due {
+            now,
+            later: now.plus_millis(wait_max_ms),
+        };
         self.db
             .read("pending", move |tx| {
-                let params = params![now, now.plus_millis(wait_max_ms), limit];
-                Box::pin(async move { tx.query(sql, params).await?.iter().map(pending).collect() })
+                Box::pin(async move {
+                    let limit = due.fitting(tx, limit).await?;
+                    let sql = due.select(
+                        "inbox.event_id, source_id, type, schema_version, property_id, entity_kind, entity_id, \
+                         entity_version, correlation_id, occurred_at, received_at, attempts, body",
+                    );
+                    let params = params![due.now, due.later, limit];
+                    tx.query(&sql, params).await?.iter().map(pending).collect()
+                })
             })
             .await
     }
 
-    /// When the oldest event was received that waits, also one whose next try is not due yet: the oldest of the `among`
-    /// that are due first.
-    pub async fn oldest_waiting(&self, among: usize) -> Result<Option<UnixMillis>, DbError> {
+    /// When the oldest event was received that waits for a further try, due or not. It looks at all that waits.
+    pub async fn oldest_put_off(&self) -> Result<Option<UnixMillis>, DbError> {
         self.db
-            .read("oldest_waiting", move |tx| {
+            .read("oldest_put_off", move |tx| {
                 Box::pin(async move {
-                    let sql = "SELECT MIN(received_at) AS oldest FROM \
-                               (SELECT received_at FROM inbox WHERE status = 'accepted' ORDER BY due_at, event_id LIMIT ?) \
-                               AS waiting";
-                    let row = tx.query_one(sql, params![among]).await?;
+                    let sql = "SELECT MIN(received_at) AS oldest FROM inbox WHERE status = 'accepted' AND attempts > 0";
+                    let row = tx.query_one(sql, params![]).await?;
                     row.map_or(Ok(None), |row| row.get("oldest"))
                 })
             })
@@ -101,6 +107,44 @@ impl Store {
                 })
             })
             .await
+    }
+}
+
+/// What may be projected at an instant.
+#[derive(Clone, Copy)]
+struct Due {
+    now: UnixMillis,
+    /// No wait ends later.
+    later: UnixMillis,
+}
+
+impl Due {
+    /// A query of these columns, with the instants and a limit for parameters.
+    fn select(self, columns: &str) -> String {
+        format!(
+            "SELECT {columns} FROM inbox LEFT JOIN inbox_bodies ON inbox_bodies.event_id = inbox.event_id \
+             WHERE status = 'accepted' AND (attempts = 0 OR due_at <= ? OR due_at > ?) \
+             ORDER BY due_at, inbox.event_id LIMIT ?"
+        )
+    }
+
+    /// How many of the first `limit` have no more than [`STEP_BYTES_MAX`] together. Few always fit, and are not looked at.
+    /// What another projector takes before the bodies are read makes room for others, of any length.
+    async fn fitting(self, tx: &mut Tx, limit: usize) -> Result<usize, DbError> {
+        if limit <= STEP_BYTES_MAX / BODY_LEN_MAX {
+            return Ok(limit);
+        }
+        let sql = self.select("COALESCE(LENGTH(body), 0) AS len");
+        let rows = tx.query(&sql, params![self.now, self.later, limit]).await?;
+        let (mut bytes, mut fitting) = (0_usize, 0);
+        for row in rows {
+            bytes = bytes.saturating_add(row.get("len")?);
+            if bytes > STEP_BYTES_MAX {
+                break;
+            }
+            fitting += 1;
+        }
+        Ok(fitting.max(1))
     }
 }
 

@@ -2,13 +2,19 @@
 
 mod effects;
 mod failures;
+mod looks;
 mod order;
 
 use crate::case::Case;
 
 pub fn cases() -> Vec<Case> {
-    [effects::cases(), failures::cases(), order::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        effects::cases(),
+        failures::cases(),
+        looks::cases(),
+        order::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
