@@ -15,6 +15,7 @@ pub mod limits;
 pub mod lives;
 pub mod mix;
 pub mod options;
+pub mod overload;
 pub mod pool;
 pub mod receiver;
 pub mod replay;

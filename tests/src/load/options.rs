@@ -45,6 +45,12 @@ pub struct Options {
     /// Afterwards half of the rate that was reached, as an open loop
     #[arg(long)]
     pub half: bool,
+    /// Afterwards so many times the rate that was reached, as an open loop
+    #[arg(long, value_name = "TIMES")]
+    pub overload: Option<f64>,
+    /// Afterwards half of the rate, beside so many connections that send unsigned bodies of 20 kB
+    #[arg(long, value_name = "CONNECTIONS", value_parser = value_parser!(u16).range(1..=8192))]
+    pub unsigned: Option<u16>,
     /// Events that are signed before the clock starts; by default enough for the time
     #[arg(long)]
     pool: Option<u64>,
@@ -104,20 +110,31 @@ impl Options {
         if let Some(rate) = self.rate {
             ensure!(rate.is_finite() && rate >= 1.0, "--rate is at least 1 a second");
             ensure!(
-                !self.half,
-                "--half looks for the top rate first: leave --rate out"
+                !self.goes_on(),
+                "--half, --overload and --unsigned look for the top rate first: leave --rate out"
             );
         }
         ensure!(
-            self.target == Target::Receiver || !(self.baseline || self.half || self.repeat > 1),
-            "--baseline, --half and --repeat are of the receiver alone"
+            self.target == Target::Receiver || !(self.baseline || self.goes_on() || self.repeat > 1),
+            "--baseline, --repeat, --half, --overload and --unsigned are of the receiver alone"
         );
+        if let Some(times) = self.overload {
+            ensure!(
+                (1.0..=20.0).contains(&times),
+                "--overload is 1 to 20 times the rate"
+            );
+        }
         let events = self.pool_events();
         ensure!(
             (1..=POOL_EVENTS_MAX).contains(&events),
             "{events} events to sign beforehand: {POOL_EVENTS_MAX} at most"
         );
         Ok(())
+    }
+
+    /// Whether there is more to do once the top rate is known.
+    fn goes_on(&self) -> bool {
+        self.half || self.overload.is_some() || self.unsigned.is_some()
     }
 
     /// The engine of every service.
@@ -179,6 +196,11 @@ mod tests {
             "load --rate 0.5",
             "load --rate NaN",
             "load --rate 100 --half",
+            "load --rate 100 --overload 2",
+            "load --overload 0.5",
+            "load --overload NaN",
+            "load --unsigned 0",
+            "load --target emitter --overload 2",
             "load --connections 0",
             "load --seconds 0",
             "load --seconds 601",

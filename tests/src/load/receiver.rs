@@ -3,7 +3,7 @@
 //! The receiver is asked nothing. What it took in and what it applied is counted in its tables, by SQL that does not
 //! know its code, and compared with what the generator was told.
 
-use super::generator::{self, Load, Measured};
+use super::generator::{self, Load, Measured, Speakers};
 use super::pool::Pool;
 use super::service::{LOOK_EVERY, RECEIVER, Service, Stage};
 use super::watch::{Memory, Watching};
@@ -41,7 +41,16 @@ impl Receiver {
     /// # Errors
     /// When there is no server of that engine, or it does not start.
     pub async fn start(stage: &Stage<'_>) -> Result<Self> {
-        let variables = [("WEBHOOK_SHARED_SECRET", stage.secret.clone())];
+        Self::start_with(stage, &[]).await
+    }
+
+    /// The same with these variables besides.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn start_with(stage: &Stage<'_>, more: &[(&'static str, String)]) -> Result<Self> {
+        let own = [("WEBHOOK_SHARED_SECRET", stage.secret.clone())];
+        let variables = [&own, more].concat();
         Ok(Self(Service::start(stage, RECEIVER, &variables).await?))
     }
 
@@ -56,13 +65,22 @@ impl Receiver {
     /// # Errors
     /// When the generator fails, the receiver goes away, or something waits for ever.
     pub async fn run(&self, load: &Load, pool: &Arc<Pool>) -> Result<Run> {
+        let speakers = Arc::new(Arc::clone(pool));
+        self.run_with(load, pool.len(), &speakers).await
+    }
+
+    /// The same of what is said by somebody else, who has so many requests.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub async fn run_with<S: Speakers>(&self, load: &Load, requests: u64, speakers: &Arc<S>) -> Result<Run> {
         let watching = Watching::begin(self.0.process()?)?;
         let load = Load {
             target: self.0.address(),
-            requests_max: Some(pool.len()),
+            requests_max: Some(requests),
             ..load.clone()
         };
-        let speakers = Arc::new(Arc::clone(pool));
+        let speakers = Arc::clone(speakers);
         let measured = tokio::task::spawn_blocking(move || generator::run(load, &speakers)).await??;
         let (backlog, drain) = self.0.drain(BACKLOG).await?;
         let (memory, cpu_seconds) = watching.end().await?;

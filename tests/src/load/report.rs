@@ -5,6 +5,7 @@
 use super::figures::{LoadFigures, heading, hundredths, line};
 use super::lives::BodyStyle;
 use super::options::Target;
+use super::overload::{Beside, Overload};
 use super::receiver::Run;
 use super::tally::Percentiles;
 use super::watch::Memory;
@@ -36,6 +37,10 @@ pub struct Report {
     pub rounds: Vec<Round>,
     /// Half of the best rate, as an open loop.
     pub half: Option<ReceiverFigures>,
+    /// More than the best rate, as an open loop.
+    pub overload: Option<Overload>,
+    /// Half of the best rate beside unsigned bodies.
+    pub beside_unsigned: Option<Beside>,
     /// The median of the rounds' ratios: the receiver's rate by that of the bare endpoint.
     pub ratio: Option<f64>,
     /// What must not be; empty when the run is good.
@@ -205,6 +210,12 @@ impl fmt::Display for Report {
         if let Some(half) = &self.half {
             line(out, "half the rate", &half.load)?;
             write!(out, "{half}")?;
+        }
+        if let Some(overload) = &self.overload {
+            write!(out, "{overload}")?;
+        }
+        if let Some(beside) = &self.beside_unsigned {
+            write!(out, "{beside}")?;
         }
         if let Some(ratio) = self.ratio {
             writeln!(out, "ratio: the receiver reaches {ratio:.3} of the bare endpoint")?;

@@ -6,6 +6,7 @@ use super::figures::LoadFigures;
 use super::generator::{self, Load, Measured, Pace};
 use super::lives::BodyStyle;
 use super::options::Options;
+use super::overload::{beside_unsigned, overload};
 use super::pool::{Batch, Pool};
 use super::receiver::{Receiver, Run};
 use super::report::{ReceiverFigures, Report, Round, whole_seconds};
@@ -41,6 +42,8 @@ pub async fn receiver(options: &Options, stage: &Stage<'_>) -> Result<Report> {
         log_level: stage.log_level.clone(),
         rounds: Vec::new(),
         half: None,
+        overload: None,
+        beside_unsigned: None,
         ratio: None,
         faults: Vec::new(),
     };
@@ -54,13 +57,21 @@ pub async fn receiver(options: &Options, stage: &Stage<'_>) -> Result<Report> {
         report.rounds.push(Round { bare, receiver });
     }
     report.ratio = Report::ratio_of(&report.rounds);
+    let top_rate = Report::top_rate(&report.rounds).max(2.0);
     if options.half {
-        let rate = (Report::top_rate(&report.rounds) / 2.0).max(1.0);
         let load = Load {
-            pace: Pace::Open(rate),
-            ..load
+            pace: Pace::Open(top_rate / 2.0),
+            ..load.clone()
         };
         report.half = Some(one_receiver(stage, &load, &pool, &mut report.faults).await?);
+    }
+    if let Some(times) = options.overload {
+        let beyond = overload(stage, &load, &pool, (times, top_rate), &mut report.faults).await?;
+        report.overload = Some(beyond);
+    }
+    if let Some(connections) = options.unsigned {
+        let with = (usize::from(connections), top_rate);
+        report.beside_unsigned = Some(beside_unsigned(stage, &load, &pool, with, &mut report.faults).await?);
     }
     Ok(report)
 }

@@ -22,6 +22,8 @@ pub struct Tally {
     sent: u64,
     statuses: BTreeMap<u16, u64>,
     latencies: Histogram<u64>,
+    /// Of the answers of 2xx alone.
+    good_latencies: Histogram<u64>,
 }
 
 /// Percentiles in milliseconds.
@@ -42,10 +44,12 @@ pub struct Percentiles {
 impl Tally {
     /// Nothing yet.
     pub fn new() -> Self {
+        let none = Histogram::new_with_max(LONGEST, DIGITS).expect("three digits of some minutes fit");
         Self {
             sent: 0,
             statuses: BTreeMap::new(),
-            latencies: Histogram::new_with_max(LONGEST, DIGITS).expect("three digits of some minutes fit"),
+            good_latencies: none.clone(),
+            latencies: none,
         }
     }
 
@@ -58,6 +62,9 @@ impl Tally {
     pub fn answered(&mut self, status: u16, latency: Duration) {
         *self.statuses.entry(status).or_default() += 1;
         self.took(latency);
+        if (200..300).contains(&status) {
+            self.good_latencies.saturating_record(micros(latency));
+        }
     }
 
     /// Counts a latency alone; beyond two minutes it counts as those.
@@ -71,9 +78,12 @@ impl Tally {
             *self.statuses.entry(*status).or_default() += count;
         }
         self.sent += other.sent;
-        self.latencies
-            .add(&other.latencies)
-            .expect("every tally has the same bounds");
+        for (ours, theirs) in [
+            (&mut self.latencies, &other.latencies),
+            (&mut self.good_latencies, &other.good_latencies),
+        ] {
+            ours.add(theirs).expect("every tally has the same bounds");
+        }
     }
 
     /// Answers by status.
@@ -114,6 +124,11 @@ impl Tally {
     /// The latencies as they were measured.
     pub fn percentiles(&self) -> Percentiles {
         Percentiles::of(&self.latencies)
+    }
+
+    /// The latencies of the answers of 2xx as they were measured.
+    pub fn good_percentiles(&self) -> Percentiles {
+        Percentiles::of(&self.good_latencies)
     }
 
     /// The latencies with those filled in that a closed loop left out, when a connection sends every `interval`.
@@ -161,12 +176,16 @@ mod tests {
         other.sends();
         other.sends();
         other.answered(202, 9 * MILLI);
+        other.answered(503, 20 * MILLI);
+        other.sends();
         one.add(&other);
         assert_eq!(
             (one.good(), one.wrong(), one.answers(), one.unanswered()),
-            (3, 1, 5, 1)
+            (3, 1, 6, 1)
         );
-        let shown = one.percentiles();
+        let all = one.percentiles();
+        assert!((all.max - 20.0).abs() < 0.1, "{all:?}");
+        let shown = one.good_percentiles();
         assert!(
             (shown.p50 - 1.0).abs() < 0.01 && (shown.max - 9.0).abs() < 0.01,
             "{shown:?}"

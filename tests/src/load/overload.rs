@@ -1,0 +1,232 @@
+//! More than the receiver can take: signed events at a multiple of its top rate, and unsigned bodies beside signed ones.
+//!
+//! The queue of the first one is shorter than the connections are many, or a connection that waits for its answer would
+//! send nothing and so hold the load down to what is taken.
+
+use super::figures::{LoadFigures, line};
+use super::generator::{Load, Pace, Speaker, Speakers};
+use super::pool::Pool;
+use super::receiver::Receiver;
+use super::service::Stage;
+use super::tally::Percentiles;
+use super::watch::{Memory, cpu_seconds};
+use super::wire;
+use anyhow::Result;
+use serde::Serialize;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// What the receiver's queue takes.
+const QUEUE: usize = 256;
+/// Connections of the overload.
+const CONNECTIONS: usize = 1_024;
+/// Of an unsigned body.
+const UNSIGNED_BYTES: usize = 20_000;
+/// What is read of an answer to it: its status line is enough.
+const ANSWER_BYTES: usize = 512;
+
+/// A load beyond the top rate.
+#[derive(Clone, Debug, Serialize)]
+pub struct Overload {
+    /// How many times the top rate was asked for.
+    pub times: f64,
+    /// What was sent a second.
+    pub offered_rate: f64,
+    /// What was taken in a second, by the top rate.
+    pub goodput: f64,
+    /// Milliseconds to the answers of 2xx, from the instant at which a request was due.
+    pub accepted_ms: Percentiles,
+    /// What the generator was told.
+    pub load: LoadFigures,
+    /// MiB resident.
+    pub memory_mib: Memory,
+}
+
+/// Half of the top rate beside unsigned bodies.
+#[derive(Clone, Debug, Serialize)]
+pub struct Beside {
+    /// Connections that send nothing but those.
+    pub connections: usize,
+    /// Unsigned bodies that were answered 401 a second.
+    pub refused_rate: f64,
+    /// What was taken in a second, by what was sent.
+    pub goodput: f64,
+    /// What the generator was told of the signed events.
+    pub load: LoadFigures,
+    /// MiB resident.
+    pub memory_mib: Memory,
+}
+
+impl fmt::Display for Overload {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        line(out, "overload", &self.load)?;
+        let Percentiles {
+            p50, p99, p999, max, ..
+        } = self.accepted_ms;
+        writeln!(
+            out,
+            "    {:.1} times the rate: {:.0}/s sent, {:.3} of the top rate taken in; 2xx after p50 {p50:.2}, p99 {p99:.2}, \
+             p99.9 {p999:.2}, at most {max:.2} ms",
+            self.times, self.offered_rate, self.goodput
+        )?;
+        writeln!(out, "    {}", self.memory_mib)
+    }
+}
+
+impl fmt::Display for Beside {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        line(out, "half, unsigned", &self.load)?;
+        writeln!(
+            out,
+            "    beside {} connections with {:.0} unsigned bodies a second: {:.3} of what was signed taken in",
+            self.connections, self.refused_rate, self.goodput
+        )?;
+        writeln!(out, "    {}", self.memory_mib)
+    }
+}
+
+/// Sends `times` as much as `top_rate` a second.
+///
+/// # Errors
+/// When the receiver does not start, or the generator fails.
+pub async fn overload(
+    stage: &Stage<'_>,
+    load: &Load,
+    pool: &Arc<Pool>,
+    (times, top_rate): (f64, f64),
+    faults: &mut Vec<String>,
+) -> Result<Overload> {
+    let load = Load {
+        connections: CONNECTIONS,
+        pace: Pace::Open(times * top_rate),
+        ..load.clone()
+    };
+    let queue = [("INGEST_QUEUE", QUEUE.to_string())];
+    let receiver = Receiver::start_with(stage, &queue).await?;
+    let speakers = Arc::new(Overloading {
+        pool: Arc::clone(pool),
+        rude: Arc::default(),
+    });
+    let used = cpu_seconds(std::process::id())?;
+    let run = receiver.run_with(&load, pool.len(), &speakers).await?;
+    let used = cpu_seconds(std::process::id())? - used;
+    receiver.end().await?;
+    faults.extend(run.faults());
+    let rude = speakers.rude.load(Ordering::Relaxed);
+    if rude > 0 {
+        faults.push(format!("{rude} answers of 503 did not say when to come back"));
+    }
+    let tally = &run.measured.tally;
+    Ok(Overload {
+        times,
+        offered_rate: (tally.sent() as f64 / run.measured.elapsed.as_secs_f64()).round(),
+        goodput: thousandths(run.measured.rate() / top_rate),
+        accepted_ms: tally.good_percentiles(),
+        load: LoadFigures::new(&run.measured, Some(times * top_rate), load.connections, used),
+        memory_mib: run.memory,
+    })
+}
+
+/// Sends half of `top_rate` a second while so many connections send unsigned bodies as fast as they are answered.
+///
+/// # Errors
+/// When the receiver does not start, or the generator fails.
+pub async fn beside_unsigned(
+    stage: &Stage<'_>,
+    load: &Load,
+    pool: &Arc<Pool>,
+    (connections, top_rate): (usize, f64),
+    faults: &mut Vec<String>,
+) -> Result<Beside> {
+    let rate = top_rate / 2.0;
+    let load = Load {
+        pace: Pace::Open(rate),
+        ..load.clone()
+    };
+    let receiver = Receiver::start_with(stage, &[]).await?;
+    let refused = Arc::new(AtomicU64::new(0));
+    let mut unsigned = JoinSet::new();
+    for _ in 0..connections {
+        unsigned.spawn(send_unsigned(receiver.service().address(), Arc::clone(&refused)));
+    }
+    let used = cpu_seconds(std::process::id())?;
+    let run = receiver.run(&load, pool).await?;
+    let used = cpu_seconds(std::process::id())? - used;
+    unsigned.shutdown().await;
+    receiver.end().await?;
+    faults.extend(run.faults());
+    let seconds = run.measured.elapsed + run.drain;
+    let refused = refused.load(Ordering::Relaxed);
+    if refused == 0 {
+        faults.push("no unsigned body was refused".to_owned());
+    }
+    Ok(Beside {
+        connections,
+        refused_rate: (refused as f64 / seconds.as_secs_f64()).round(),
+        goodput: thousandths(run.measured.rate() / rate),
+        load: LoadFigures::new(&run.measured, Some(rate), load.connections, used),
+        memory_mib: run.memory,
+    })
+}
+
+/// Sends unsigned bodies, one after the other; the receiver ends each connection with its answer.
+async fn send_unsigned(target: SocketAddr, refused: Arc<AtomicU64>) {
+    let head = format!(
+        "POST /api/v1/webhooks/pms HTTP/1.1\r\nhost: {target}\r\ncontent-type: application/json\r\n\
+         content-length: {UNSIGNED_BYTES}\r\n\r\n"
+    );
+    let request = [head.into_bytes(), vec![b' '; UNSIGNED_BYTES]].concat();
+    loop {
+        let Ok(mut stream) = TcpStream::connect(target).await else {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
+        };
+        // It may be cut off before its end: its head was enough.
+        let _ = stream.write_all(&request).await;
+        let mut answer = [0; ANSWER_BYTES];
+        let read = stream.read(&mut answer).await.unwrap_or(0);
+        refused.fetch_add(
+            u64::from(answer[..read].starts_with(b"HTTP/1.1 401 ")),
+            Ordering::Relaxed,
+        );
+    }
+}
+
+/// Speaks from a pool, and counts the refusals that name no time.
+struct Overloading {
+    pool: Arc<Pool>,
+    rude: Arc<AtomicU64>,
+}
+
+impl Speakers for Overloading {
+    type Speaker = Self;
+
+    fn speaker(&self) -> Self {
+        Self {
+            pool: Arc::clone(&self.pool),
+            rude: Arc::clone(&self.rude),
+        }
+    }
+}
+
+impl Speaker for Overloading {
+    fn request(&mut self, number: u64) -> &[u8] {
+        self.pool.request(number)
+    }
+
+    fn hear(&mut self, status: u16, answer: &[u8]) {
+        if status == 503 && wire::header(answer, b"retry-after:").is_none() {
+            self.rude.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn thousandths(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
