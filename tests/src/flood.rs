@@ -13,6 +13,8 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 const TAKES_WITHIN: Duration = Duration::from_secs(5);
 /// What half a body says that it will be.
 const DECLARED: usize = 256 * 1024;
+/// What comes of it.
+pub const HALF_BODY_LEN: usize = 100;
 
 /// What each connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -66,7 +68,7 @@ impl Attack {
             Self::Idle => Vec::new(),
             Self::HalfHeads => head.into_bytes(),
             Self::LongHeads => format!("{head}x-long: {}", "x".repeat(7_500)).into_bytes(),
-            Self::HalfBodies => (declared + &"{".repeat(100)).into_bytes(),
+            Self::HalfBodies => (declared + &"{".repeat(HALF_BODY_LEN)).into_bytes(),
             Self::LongBodies => (declared + &"{".repeat(6_500)).into_bytes(),
             Self::Kept => format!("{head}content-length: 0\r\n\r\n").into_bytes(),
         }

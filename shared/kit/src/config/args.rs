@@ -5,7 +5,7 @@ use crate::{
     db::DatabaseUrl,
     http::{
         ServeSettings,
-        body::{BODY_DEADLINE, BodyLimits, ByteBudget},
+        body::{BODY_DEADLINE, BYTES_IN_ALL_MIN, BodyLimits, ByteBudget},
         listen, open_files,
     },
 };
@@ -33,8 +33,8 @@ pub struct HttpArgs {
     /// Connections at once; further ones are answered 503
     #[arg(long, env = "HTTP_CONNECTIONS", default_value = "10000", value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub http_connections: u32,
-    /// Bytes of request bodies in memory at once, in all; beyond them 503
-    #[arg(long, env = "HTTP_BODY_BYTES", default_value = "64MiB")]
+    /// Bytes of request bodies in memory at once, in all, at most half of them of those that come slowly; beyond them 503
+    #[arg(long, env = "HTTP_BODY_BYTES", default_value = "64MiB", value_parser = body_bytes)]
     pub http_body_bytes: ByteSize,
     /// The host:port of GET /metrics, on a listener of its own; without it there is none
     #[arg(long, env = "METRICS_ADDR")]
@@ -107,6 +107,16 @@ fn with_address(listening: io::Result<TcpListener>) -> io::Result<(TcpListener, 
     let listener = listening?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+/// At least what the largest body needs when it comes slowly.
+fn body_bytes(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|error| format!("{error}"))?;
+    if size.0 >= BYTES_IN_ALL_MIN {
+        Ok(size)
+    } else {
+        Err(format!("it must be at least {}", ByteSize(BYTES_IN_ALL_MIN)))
+    }
 }
 
 /// `/api/v1` with or without a slash at its end; `/` is the root.

@@ -1,20 +1,23 @@
 //! Reading a request's body: after the headers, bounded in size, in time, and in all.
 //!
 //! hyper bounds neither: a client may declare nothing and send for ever, or send a byte an hour, or be one of ten
-//! thousand that each send a little. So bytes are taken from one budget as they arrive, and go back when the
-//! [`Body`] is dropped.
+//! thousand that each send a little. So bytes are taken from one budget ([`budget`]) as they arrive, and go back when the
+//! [`Body`] is dropped. A body that is there when it is asked for costs no timer and no place in a queue.
 
 use bytes::{Bytes, BytesMut};
 use contract::{Problem, ProblemCode};
 use futures::{Stream, StreamExt, stream::BoxStream};
 use std::{
+    future::poll_fn,
     ops::Deref,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    task::{Context, Poll, ready},
     time::Duration,
 };
+use tokio::time::sleep;
+
+mod budget;
+
+pub use budget::{ByteBudget, Reservation};
 
 /// Bytes of request bodies that may be in memory at once by default.
 pub const BYTES_IN_ALL: usize = 64 * 1024 * 1024;
@@ -22,75 +25,17 @@ pub const BYTES_IN_ALL: usize = 64 * 1024 * 1024;
 pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// The largest body of an API request; an endpoint may name a limit of its own.
 pub const BODY_LEN_MAX: usize = 256 * 1024;
-/// What a body on its way costs beside its bytes: its connection's buffers, and all that waits with its request. It counts
-/// against the budget until the body is there, so that thousands of bodies that never come cost no more than it.
+/// What a body that has to be waited for costs beside its bytes: its connection's buffers, and all that waits with its
+/// request. It counts against the budget until the body is there, so that thousands of bodies that never come cost no more
+/// than it.
 pub const READING_BYTES: usize = 16 * 1024;
+/// The least that may be in memory at once: with less, the largest body could never arrive.
+pub const BYTES_IN_ALL_MIN: usize = budget::SLOW_SHARE * (READING_BYTES + BODY_LEN_MAX);
 /// A body's buffer is made for at most so many times what came of it first, whatever more is declared: a declaration
 /// costs little.
-const FIRST_CAPACITY_FACTOR: usize = 4;
+const FIRST_CAPACITY_FACTOR: usize = 2;
 /// What a client is asked to wait when the budget is used up.
 const RETRY_AFTER_SECONDS: u32 = 1;
-
-/// The bytes that all bodies together may still take. Clones share one budget.
-#[derive(Clone, Debug)]
-pub struct ByteBudget(Arc<AtomicUsize>);
-
-/// Bytes taken from the budget; they go back when this is dropped.
-#[derive(Debug)]
-pub struct Reservation {
-    budget: ByteBudget,
-    bytes: usize,
-}
-
-impl ByteBudget {
-    /// A budget of `bytes` in all.
-    pub fn new(bytes: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(bytes)))
-    }
-
-    /// Nothing taken yet.
-    pub fn reservation(&self) -> Reservation {
-        Reservation {
-            budget: self.clone(),
-            bytes: 0,
-        }
-    }
-
-    /// What is left.
-    pub fn left(&self) -> usize {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-impl Reservation {
-    /// Takes more, or nothing when there is not enough.
-    #[must_use]
-    pub fn grow(&mut self, bytes: usize) -> bool {
-        let taken = self
-            .budget
-            .0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
-                left.checked_sub(bytes)
-            })
-            .is_ok();
-        if taken {
-            self.bytes += bytes;
-        }
-        taken
-    }
-
-    /// Gives back a part of what was taken.
-    fn shrink(&mut self, bytes: usize) {
-        self.bytes -= bytes;
-        self.budget.0.fetch_add(bytes, Ordering::AcqRel);
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.budget.0.fetch_add(self.bytes, Ordering::AcqRel);
-    }
-}
 
 /// What bounds every body of one server.
 #[derive(Clone, Debug)]
@@ -183,43 +128,90 @@ where
     if declared.is_some_and(|len| usize::try_from(len).map_or(true, |len| len > limit)) {
         return Err(BodyError::TooLarge);
     }
-    let expected = declared.and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
-    let reading = collect(chunks, expected, limit, limits.budget.reservation());
-    tokio::time::timeout(limits.deadline, reading)
-        .await
-        .unwrap_or(Err(BodyError::TooSlow))
+    let mut arriving = Arriving {
+        chunks,
+        declared: declared.and_then(|len| usize::try_from(len).ok()),
+        limit,
+        bytes: BytesMut::new(),
+    };
+    // What is there already is at most what the connection has read: it is counted once it is known what it is.
+    match poll_fn(|context| Poll::Ready(arriving.poll_rest(context, |_| true))).await {
+        Poll::Ready(whole) => {
+            whole?;
+            let room = limits.budget.reserve(arriving.bytes.len());
+            Ok(arriving.into_body(room.ok_or(BodyError::NoRoom)?))
+        }
+        // On the heap and only now: its timer and place would be part of every request.
+        Poll::Pending => Box::pin(read_slowly(arriving, limits)).await,
+    }
 }
 
-async fn collect<S>(
-    mut chunks: S,
-    expected: usize,
-    limit: usize,
-    mut reservation: Reservation,
-) -> Result<Body, BodyError>
+/// Waits for the rest of a body, in a place that may be taken from it.
+async fn read_slowly<S>(mut arriving: Arriving<S>, limits: &BodyLimits) -> Result<Body, BodyError>
 where
     S: Stream<Item = Result<Bytes, Broken>> + Unpin,
 {
-    if !reservation.grow(READING_BYTES) {
-        return Err(BodyError::NoRoom);
+    let place = limits.budget.wait(READING_BYTES + arriving.bytes.len());
+    let (place, gives_way) = place.ok_or(BodyError::NoRoom)?;
+    let rest = poll_fn(|context| arriving.poll_rest(context, |more| place.grow(more)));
+    tokio::select! {
+        biased;
+        whole = rest => whole?,
+        _ = gives_way => return Err(BodyError::NoRoom),
+        () = sleep(limits.deadline) => return Err(BodyError::TooSlow),
     }
-    let mut body = BytesMut::new();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|Broken| BodyError::Broken)?;
-        if body.len() + chunk.len() > limit {
-            return Err(BodyError::TooLarge);
+    let room = place.finish(arriving.bytes.len());
+    Ok(arriving.into_body(room.ok_or(BodyError::NoRoom)?))
+}
+
+/// A body on its way, and what has come of it.
+struct Arriving<S> {
+    chunks: S,
+    declared: Option<usize>,
+    limit: usize,
+    bytes: BytesMut,
+}
+
+impl<S> Arriving<S>
+where
+    S: Stream<Item = Result<Bytes, Broken>> + Unpin,
+{
+    /// Takes in what has come, each chunk once `room` has been found for it. Ready at the end of the body.
+    fn poll_rest(
+        &mut self,
+        context: &mut Context<'_>,
+        mut room: impl FnMut(usize) -> bool,
+    ) -> Poll<Result<(), BodyError>> {
+        while self.declared != Some(self.bytes.len()) {
+            let Some(chunk) = ready!(self.chunks.poll_next_unpin(context)) else {
+                break;
+            };
+            let Ok(chunk) = chunk else {
+                return Poll::Ready(Err(BodyError::Broken));
+            };
+            if self.bytes.len() + chunk.len() > self.limit {
+                return Poll::Ready(Err(BodyError::TooLarge));
+            }
+            if !room(chunk.len()) {
+                return Poll::Ready(Err(BodyError::NoRoom));
+            }
+            if self.bytes.is_empty() {
+                let expected = self.declared.unwrap_or_default();
+                let first = expected.min(FIRST_CAPACITY_FACTOR * chunk.len()).max(chunk.len());
+                self.bytes.reserve(first);
+            }
+            // A chunk is a part of the connection's read buffer: kept, it would keep all of that, outside the budget.
+            self.bytes.extend_from_slice(&chunk);
         }
-        if !reservation.grow(chunk.len()) {
-            return Err(BodyError::NoRoom);
-        }
-        if body.is_empty() {
-            body.reserve(expected.min(FIRST_CAPACITY_FACTOR * chunk.len()).max(chunk.len()));
-        }
-        // A chunk is a part of the connection's read buffer: kept, it would keep all of that, outside the budget.
-        body.extend_from_slice(&chunk);
+        Poll::Ready(Ok(()))
     }
-    reservation.shrink(READING_BYTES);
-    let bytes = body.freeze();
-    Ok(Body { bytes, reservation })
+
+    fn into_body(self, reservation: Reservation) -> Body {
+        Body {
+            bytes: self.bytes.freeze(),
+            reservation,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Rows R27 to R31 of docs/security.md, where a limit can be made short.
 
 use super::*;
-use crate::http::body::{BODY_DEADLINE, ByteBudget, READING_BYTES};
+use crate::http::body::{BODY_DEADLINE, ByteBudget};
 
 #[tokio::test]
 async fn r28_connections_that_say_nothing_or_half_of_it_are_closed() {
@@ -112,7 +112,7 @@ async fn r28_a_body_that_stalls_is_408_at_its_deadline() {
 #[tokio::test]
 async fn r29_bodies_beyond_the_budget_are_503() {
     let limits = BodyLimits {
-        budget: ByteBudget::new(READING_BYTES + 10),
+        budget: ByteBudget::new(10),
         ..BodyLimits::default()
     };
     let world = World::start(ServeSettings::default(), limits).await;
