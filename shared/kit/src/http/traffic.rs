@@ -8,7 +8,7 @@ use crate::metrics::Metrics;
 use http::{Method, StatusCode};
 use std::sync::{
     Arc,
-    atomic::{AtomicI64, AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 /// Classes of status that an answer has.
@@ -26,13 +26,18 @@ pub struct Traffic {
     elsewhere: Answers,
     /// Requests whose client went away before the answer.
     pub(super) gone: AtomicU64,
-    open: AtomicI64,
+    open: AtomicUsize,
+    /// Connections that hold hyper's buffers.
+    buffered: AtomicUsize,
     accepted: AtomicU64,
     refused: AtomicU64,
 }
 
 /// A connection that is open; dropped, it is not.
 pub(super) struct Open(Arc<Traffic>);
+
+/// A connection that holds hyper's buffers; dropped, it does not.
+pub(super) struct Buffered(Arc<Traffic>);
 
 impl Answers {
     pub(super) fn count(&self, status: StatusCode) {
@@ -61,17 +66,27 @@ impl Traffic {
         Open(Arc::clone(self))
     }
 
+    /// Connections that hold hyper's buffers.
+    pub(super) fn buffered(&self) -> usize {
+        self.buffered.load(Ordering::Relaxed)
+    }
+
     pub(super) fn refuse(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Shows all of it.
     pub fn expose(self: &Arc<Self>, metrics: &Metrics) {
-        let traffic = Arc::clone(self);
-        let help = "Connections that are open.";
-        #[expect(clippy::cast_precision_loss, reason = "connections are far fewer than 2^52")]
-        let open = move || traffic.open.load(Ordering::Relaxed) as f64;
-        metrics.read_gauge("http_connections", help, &[], open);
+        let gauge = |name, help, read: fn(&Self) -> usize| {
+            let traffic = Arc::clone(self);
+            #[expect(clippy::cast_precision_loss, reason = "connections are far fewer than 2^52")]
+            metrics.read_gauge(name, help, &[], move || read(&traffic) as f64);
+        };
+        gauge("http_connections", "Connections that are open.", |traffic| {
+            traffic.open.load(Ordering::Relaxed)
+        });
+        let help = "Connections that hold buffers of their own: about 16 KiB each.";
+        gauge("http_connections_buffered", help, Self::buffered);
         let counter = |name, help, labels: &[(&'static str, &str)], pick: fn(&Self) -> &AtomicU64| {
             let traffic = Arc::clone(self);
             metrics.read_counter(name, help, labels, move || pick(&traffic).load(Ordering::Relaxed));
@@ -109,5 +124,18 @@ impl Traffic {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Buffered {
+    pub(super) fn one_of(traffic: &Arc<Traffic>) -> Self {
+        traffic.buffered.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(traffic))
+    }
+}
+
+impl Drop for Buffered {
+    fn drop(&mut self) {
+        self.0.buffered.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    http::{Request, Response, Router, body::BodyLimits, get, post, reply},
+    http::{Request, Response, Router, Traffic, body::BodyLimits, get, post, reply},
     lifecycle::{Ended, STOP_GRACE},
     random::{Ids, SeededEntropy, SystemClock},
 };
@@ -19,6 +19,8 @@ const SHORT: Duration = Duration::from_millis(150);
 /// A limit that a test must not meet.
 const LONG: Duration = Duration::from_secs(60);
 const BODY_LIMIT: usize = 64 * 1024;
+/// What the server does at once.
+const SOON: Duration = Duration::from_secs(5);
 /// More than the sockets' buffers hold.
 const BIG_ANSWER: usize = 64 * 1024 * 1024;
 
@@ -52,6 +54,7 @@ struct World {
     address: SocketAddr,
     lifecycle: Lifecycle,
     hold: Hold,
+    traffic: Arc<Traffic>,
 }
 
 impl World {
@@ -66,12 +69,13 @@ impl World {
         ];
         let ids = Ids::new(Arc::new(SystemClock), Arc::new(SeededEntropy::new(1)));
         let server = Server::new(Router::new().mount("", endpoints), ids, limits);
-        let lifecycle = Lifecycle::new();
+        let (lifecycle, traffic) = (Lifecycle::new(), Arc::clone(server.traffic()));
         lifecycle.spawn("serve", serve(listener, server, settings, lifecycle.clone()));
         Self {
             address,
             lifecycle,
             hold,
+            traffic,
         }
     }
 
@@ -88,6 +92,17 @@ impl World {
     /// Sends a text and takes what comes until the server closes.
     async fn exchange(&self, text: &str) -> String {
         rest_of(self.open(text).await).await
+    }
+
+    /// Waits until so many connections hold buffers. There is no signal of it: it is looked at.
+    async fn until_buffered(&self, count: usize) {
+        let looking = async {
+            while self.traffic.buffered() != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(SOON, looking).await;
+        in_time.unwrap_or_else(|_| panic!("still {}", self.traffic.buffered()));
     }
 
     /// The server ends by itself: no connection is stuck.

@@ -148,6 +148,78 @@ async fn r28_a_client_that_does_not_read_its_answer_is_cut() {
 }
 
 #[tokio::test]
+async fn r29_a_head_takes_no_buffer_until_it_is_whole() {
+    let world = World::with(ServeSettings {
+        header_read_timeout: LONG,
+        ..ServeSettings::default()
+    })
+    .await;
+    let mut half = world.open("GET /held HTTP/1.1\r\nhost: ").await;
+    let long = format!(
+        "GET /held HTTP/1.1\r\nx-long: {}",
+        "x".repeat(BUFFER_BYTES_MAX - 100)
+    );
+    let mut long = world.open(&long).await;
+    // It is accepted after those, and answered.
+    let whole = world.exchange("POST /read HTTP/1.1\r\nconnection: close\r\n\r\n");
+    assert!(whole.await.starts_with("HTTP/1.1 200"));
+    world.until_buffered(0).await;
+    for (rest, nth) in [("test\r\n\r\n", 1), ("\r\n\r\n", 2)] {
+        let stream = if nth == 1 { &mut half } else { &mut long };
+        stream.write_all(rest.as_bytes()).await.unwrap();
+        world.hold.entered.notified().await;
+        world.until_buffered(1).await;
+        world.hold.release.notify_one();
+        assert!(answer_of(stream).await.starts_with("HTTP/1.1 200"), "{nth}");
+        stream.shutdown().await.unwrap();
+        world.until_buffered(0).await;
+    }
+    world.ends().await;
+}
+
+#[tokio::test]
+async fn r29_a_silent_connection_beyond_the_first_gives_its_buffers_back_and_answers_again() {
+    let world = World::with(ServeSettings {
+        buffered_max: 1,
+        ..ServeSettings::default()
+    })
+    .await;
+    let ask = "POST /read HTTP/1.1\r\ncontent-length: 2\r\n\r\nab";
+    let mut kept = Vec::new();
+    for _ in 0..5 {
+        let mut stream = world.open(ask).await;
+        assert!(answer_of(&mut stream).await.contains(r#""len":2"#));
+        kept.push(stream);
+    }
+    world.until_buffered(1).await;
+    for stream in kept.iter_mut().rev() {
+        let (head, rest) = ask.split_at(20);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        tokio::task::yield_now().await;
+        stream.write_all(rest.as_bytes()).await.unwrap();
+        assert!(answer_of(stream).await.contains(r#""len":2"#));
+    }
+    world.until_buffered(1).await;
+    drop(kept);
+    world.ends().await;
+}
+
+#[tokio::test]
+async fn r29_half_a_head_and_no_more_is_closed_at_once() {
+    let world = World::with(ServeSettings {
+        header_read_timeout: LONG,
+        ..ServeSettings::default()
+    })
+    .await;
+    for begun in ["", "GET /big HT"] {
+        let mut stream = world.open(begun).await;
+        stream.shutdown().await.unwrap();
+        assert_eq!(rest_of(stream).await, "", "{begun}");
+    }
+    world.ends().await;
+}
+
+#[tokio::test]
 async fn r29_connections_beyond_the_cap_are_told_to_come_back() {
     let world = World::with(ServeSettings {
         connections_max: 1,
