@@ -13,7 +13,7 @@ use kit::random::SystemClock;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Command;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::hold::Hold;
 use super::processes::receiver;
@@ -41,6 +41,10 @@ const SHED_WITHIN: Duration = Duration::from_secs(3);
 const GOOD_AGAIN_WITHIN: Duration = Duration::from_secs(5);
 /// What the overload may add to the process's memory, in KiB: its requests hold 1,280 sockets and small bodies.
 const GROWTH_KIB_MAX: u64 = 64 * 1024;
+/// From a signal until the port is closed.
+const CLOSED_WITHIN: Duration = Duration::from_secs(10);
+/// Until a delivery that is turned away is taken.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// Retries at once.
 const AT_ONCE: usize = 64;
 
@@ -92,6 +96,13 @@ async fn signal(process: &Process, name: &str) {
     assert!(sent.await.unwrap().success());
 }
 
+async fn until_nobody_is_let_in(address: SocketAddr) {
+    let closing = async { while TcpStream::connect(address).await.is_ok() {} };
+    timeout(CLOSED_WITHIN, closing)
+        .await
+        .expect("its port is closed soon");
+}
+
 async fn kept(ctx: &Ctx) -> i64 {
     let db = ctx.open().await;
     let kept = number(&db, "SELECT COUNT(*) AS n FROM inbox", params![]).await;
@@ -106,8 +117,7 @@ async fn f8_a_signal_in_mid_load_finishes_what_is_in_flight(ctx: Ctx) {
     let hold = Hold::on_inbox(&ctx).await;
     let asked = ask_all(address, &deliveries).await;
     signal(&process, "TERM").await;
-    // From here on nobody new is let in.
-    while TcpStream::connect(address).await.is_ok() {}
+    until_nobody_is_let_in(address).await;
     hold.end().await;
     let answers = join_all(asked.into_iter().map(status)).await;
     // A request that was not read yet is let go without an answer; one that was read is finished.
@@ -118,7 +128,7 @@ async fn f8_a_signal_in_mid_load_finishes_what_is_in_flight(ctx: Ctx) {
         "{} of {IN_FLIGHT} were in flight",
         taken.len()
     );
-    let ended = tokio::time::timeout(ENDS_WITHIN, process.ended()).await;
+    let ended = timeout(ENDS_WITHIN, process.ended()).await;
     assert_eq!(ended.expect("it ends in its grace").unwrap().code(), Some(0));
     let kept = kept(&ctx).await;
     assert_eq!(
@@ -134,7 +144,7 @@ async fn f8_a_kill_in_mid_shutdown_loses_nothing_that_was_confirmed(ctx: Ctx) {
     let (address, deliveries) = (process.address(), deliveries(IN_FLIGHT));
     let asked = ask_all(address, &deliveries).await;
     signal(&process, "TERM").await;
-    while TcpStream::connect(address).await.is_ok() {}
+    until_nobody_is_let_in(address).await;
     process.kill().await.unwrap();
     let answers = join_all(asked.into_iter().map(status)).await;
     let confirmed = answers.iter().filter(|answer| **answer == Some(202)).count();
@@ -165,12 +175,15 @@ fn resident_kib(process: &Process) -> u64 {
 
 /// Sends it again as long as it is turned away.
 async fn until_taken(address: SocketAddr, delivery: &Delivery) -> u16 {
-    loop {
-        let status = delivery.send(address).await.unwrap().status;
-        if status != 503 {
-            return status;
+    let sending = async {
+        loop {
+            let status = delivery.send(address).await.unwrap().status;
+            if status != 503 {
+                return status;
+            }
         }
-    }
+    };
+    timeout(TAKEN_WITHIN, sending).await.expect("it is taken in time")
 }
 
 async fn f34_twenty_times_the_load_is_shed_early_and_soon_forgotten(ctx: Ctx) {
@@ -215,6 +228,10 @@ async fn f34_twenty_times_the_load_is_shed_early_and_soon_forgotten(ctx: Ctx) {
         {
             break good_again.elapsed();
         }
+        assert!(
+            good_again.elapsed() < GOOD_AGAIN_WITHIN,
+            "some are still turned away"
+        );
     };
     eprintln!("f34: {grown} KiB more at {TIMES} times the load, good again {took:?} after it");
     assert!(took < GOOD_AGAIN_WITHIN, "{took:?}");
