@@ -13,6 +13,7 @@ mod fault;
 mod job;
 mod migrate;
 mod mysql;
+mod mysql_lease;
 mod mysql_pool;
 mod mysql_statement;
 mod retry;

@@ -10,7 +10,8 @@ use futures::future::BoxFuture;
 use mysql_async::{Conn, Opts};
 
 use super::fault::{Fate, Fault};
-use super::mysql_pool::{Lease, Pool, Session};
+use super::mysql_lease::{Lease, Session};
+use super::mysql_pool::Pool;
 use super::mysql_statement::{query, text};
 use super::retry::Reruns;
 use super::tx::TxEngine;

@@ -1,19 +1,20 @@
 //! The connections to a MySQL server: a fixed number, all kept, none reset.
 //!
 //! The driver's own pool is not used: it takes back a connection whose transaction was begun by hand, and it cleans a
-//! dirty one without a deadline, on which a silent server starves it. Here a connection returns only when the code
-//! that used it says that it is clean; however else its lease ends, its socket is closed without another byte.
+//! dirty one without a deadline, on which a silent server starves it. Here a connection returns only when its
+//! [`Lease`] says that it is clean.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::fault::{self, Fault};
+use super::mysql_lease::{Held, Home, Lease, Session};
 use super::{DbError, DbSettings};
 
 /// Statements prepared and kept by each connection; the server's default allows 16,382 over all of them.
@@ -22,13 +23,6 @@ const STATEMENTS: usize = 128;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Closing the idle connections politely at the end.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
-
-/// Where a session lives, so that it can be found again: the server's name and port, and the session's number there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Session {
-    pub server: (String, u64),
-    pub number: u32,
-}
 
 pub(super) struct Pool {
     opts: Opts,
@@ -40,18 +34,6 @@ pub(super) struct Pool {
     waiting_most: usize,
     home: Arc<Home>,
     reachable: AtomicBool,
-}
-
-/// The idle connections. A connection made before the last outage is not taken back.
-struct Home {
-    idle: Mutex<Vec<Held>>,
-    generation: AtomicU64,
-}
-
-struct Held {
-    conn: Conn,
-    session: Session,
-    generation: u64,
 }
 
 impl Pool {
@@ -87,10 +69,7 @@ impl Pool {
             connections: settings.connections.max(1),
             waiting: AtomicUsize::new(0),
             waiting_most: settings.queue,
-            home: Arc::new(Home {
-                idle: Mutex::new(Vec::new()),
-                generation: AtomicU64::new(0),
-            }),
+            home: Arc::default(),
             reachable: AtomicBool::new(true),
         }
     }
@@ -112,22 +91,15 @@ impl Pool {
         let Ok(Ok(permit)) = permit else {
             return Err(DbError::Unavailable.into());
         };
-        let idle = self.home.lock().pop();
-        let (held, kept) = match idle {
+        let (held, kept) = match self.home.take() {
             Some(held) => (held, true),
             None => (self.connect().await?, false),
         };
-        Ok(Lease {
-            held: Some(held),
-            kept,
-            clean: true,
-            home: self.home.clone(),
-            _permit: permit,
-        })
+        Ok(Lease::new(held, kept, self.home.clone(), permit))
     }
 
     async fn connect(&self) -> Result<Held, Fault> {
-        let generation = self.home.generation.load(Ordering::Acquire);
+        let generation = self.home.generation();
         let connected = timeout(self.connect_within, connect(self.opts.clone())).await;
         let outcome = connected.unwrap_or_else(|_| Err(Fault::lost()));
         let reachable = outcome.is_ok();
@@ -150,8 +122,8 @@ impl Pool {
         let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
         drop(timeout(within, self.permits.acquire_many(all)).await);
         self.permits.close();
-        let idle = std::mem::take(&mut *self.home.lock());
-        let goodbye = futures::future::join_all(idle.into_iter().map(|held| held.conn.disconnect()));
+        let idle = self.home.take_all().into_iter();
+        let goodbye = futures::future::join_all(idle.map(|held| held.conn.disconnect()));
         drop(timeout(GOODBYE_WITHIN, goodbye).await);
     }
 }
@@ -184,124 +156,10 @@ async fn connect(opts: Opts) -> Result<(Conn, Session), Fault> {
     Ok((conn, session))
 }
 
-impl Home {
-    fn lock(&self) -> MutexGuard<'_, Vec<Held>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A connection in use. Dropped, its socket is closed untouched, unless it was given back.
-pub(super) struct Lease {
-    held: Option<Held>,
-    /// It had been idle before this lease.
-    pub kept: bool,
-    clean: bool,
-    home: Arc<Home>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Lease {
-    pub fn conn(&mut self) -> &mut Conn {
-        &mut self
-            .held
-            .as_mut()
-            .expect("a lease holds its connection to its end")
-            .conn
-    }
-
-    pub fn session(&self) -> &Session {
-        &self
-            .held
-            .as_ref()
-            .expect("a lease holds its connection to its end")
-            .session
-    }
-
-    /// The session was changed: it serves this lease and no other.
-    pub fn taint(&mut self) {
-        self.clean = false;
-    }
-
-    /// Returns the connection: no transaction is open on it, and no answer outstanding.
-    pub fn give_back(mut self) {
-        if self.clean
-            && let Some(held) = self.held.take()
-        {
-            let mut idle = self.home.lock();
-            if held.generation == self.home.generation.load(Ordering::Acquire) {
-                idle.push(held);
-            } else {
-                drop(idle);
-                self.held = Some(held);
-            }
-        }
-    }
-
-    /// Drops the connection because its server is gone or silent, and the idle ones with it: they would fail the
-    /// next callers one by one.
-    pub fn discard_all(self) {
-        self.home.discard_idle();
-    }
-
-    /// Does what [`discard_all`](Self::discard_all) does if its holder is dropped before [`Alarm::defuse`].
-    pub fn alarm(&self) -> Alarm {
-        Alarm {
-            home: Some(self.home.clone()),
-        }
-    }
-}
-
-/// Set while an operation may be aborted from outside.
-pub(super) struct Alarm {
-    home: Option<Arc<Home>>,
-}
-
-impl Alarm {
-    pub fn defuse(mut self) {
-        self.home = None;
-    }
-}
-
-impl Drop for Alarm {
-    fn drop(&mut self) {
-        if let Some(home) = self.home.take() {
-            home.discard_idle();
-        }
-    }
-}
-
-impl Home {
-    fn discard_idle(&self) {
-        let idle = {
-            let mut idle = self.lock();
-            self.generation.fetch_add(1, Ordering::AcqRel);
-            std::mem::take(&mut *idle)
-        };
-        idle.into_iter().for_each(close_untouched);
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            close_untouched(held);
-        }
-    }
-}
-
-/// Closes the socket without another byte. Inside of a runtime the driver would first read outstanding answers and
-/// say goodbye, in a task without a deadline; on a thread without one it just closes.
-fn close_untouched(held: Held) {
-    let thread = std::thread::Builder::new().name("mysql-close".to_owned());
-    if let Err(error) = thread.spawn(move || drop(held)) {
-        tracing::warn!(%error, "a connection was closed in the driver's own way");
     }
 }

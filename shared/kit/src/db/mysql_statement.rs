@@ -9,7 +9,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Value as MysqlValue};
 
 use super::fault::{self, Fate, Fault};
-use super::mysql_pool::Lease;
+use super::mysql_lease::Lease;
 use super::value::{Params, Value};
 use super::{DbError, Row};
 

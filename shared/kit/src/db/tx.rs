@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::fault::{Fate, Fault};
 use super::value::{Params, Value};
-use super::{DbError, Dialect, Row, mysql_pool, mysql_statement, placeholders, sqlite_connection};
+use super::{DbError, Dialect, Row, mysql_lease, mysql_statement, placeholders, sqlite_connection};
 
 /// Rows of one INSERT on MySQL, largest first. A prepared one takes memory for each of its parameters, on each connection.
 const INSERT_SIZES: [usize; 4] = [64, 16, 4, 1];
@@ -27,7 +27,7 @@ pub struct Tx {
 
 pub(super) enum TxEngine {
     Sqlite(Box<sqlite_connection::Connected>),
-    Mysql(mysql_pool::Lease),
+    Mysql(mysql_lease::Lease),
 }
 
 impl Tx {
