@@ -1,20 +1,18 @@
 //! The database as its callers have it: transactions, queries, and who waits how long for them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
-use tokio::time::timeout;
-use tracing::Instrument;
 
-use super::mysql::{Failure, How, Mysql};
+use super::mysql::Mysql;
 use super::share::Share;
 use super::sqlite::Sqlite;
 use super::url::Target;
 use super::{Counts, DatabaseUrl, DbError, DbSettings, Dialect, Tx};
+
+mod operation;
 
 /// How often a transaction runs again after an unknown commit that proved to have written nothing.
 const UNKNOWN_RERUNS: u32 = 2;
@@ -222,114 +220,6 @@ impl Db {
             Kind::Sqlite(sqlite) => sqlite.close().await,
             Kind::Mysql(mysql) => mysql.close(self.abort_after).await,
         }
-    }
-
-    async fn operate<T, F>(&self, name: &'static str, f: F, writes: bool) -> Result<T, DbError>
-    where
-        T: Send + 'static,
-        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
-    {
-        let (db, f) = (self.clone(), Arc::new(f));
-        let work = async move { db.run(name, f, writes).await.map_err(|failure| failure.error) };
-        if let Kind::Sqlite(_) = &self.engine.kind {
-            // Queued at once: what callers begin in an order runs in that order.
-            let mut work = Box::pin(work);
-            if let Poll::Ready(answer) = futures::poll!(work.as_mut()) {
-                return answer;
-            }
-            return self.answer(work).await;
-        }
-        self.answer(work).await
-    }
-
-    /// Runs the work in a task of its own and waits for it up to the caller's deadline.
-    async fn answer<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, DbError>> + Send + 'static,
-    ) -> Result<T, DbError> {
-        let task = tokio::spawn(work.in_current_span());
-        match timeout(self.answer_within, task).await {
-            Ok(answer) => answer.unwrap_or(Err(DbError::Panicked)),
-            Err(_) => {
-                self.engine.counts.timeouts.fetch_add(1, Ordering::Relaxed);
-                Err(DbError::Timeout)
-            }
-        }
-    }
-
-    /// Runs the operation to its end, or to its own deadline.
-    async fn run<T, F>(&self, name: &'static str, f: Arc<F>, writes: bool) -> Result<T, Failure>
-    where
-        T: Send + 'static,
-        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
-    {
-        let counts = &self.engine.counts;
-        // Held to the operation's own end, which may be long after its caller's.
-        let _place = match &self.share {
-            Some(share) => Some(share.enter().await?),
-            None => None,
-        };
-        let signal = Arc::new(AtomicBool::new(false));
-        let f = Arc::new(signalling(f, signal.clone()));
-        let outcome = match &self.engine.kind {
-            Kind::Sqlite(sqlite) => sqlite
-                .run(name, self.abort_after, f, writes)
-                .await
-                .map_err(Failure::from),
-            Kind::Mysql(mysql) => {
-                let how = How {
-                    name,
-                    writes,
-                    wait_within: self.answer_within,
-                    surface_lock_timeouts: self.surface_lock_timeouts,
-                };
-                let on_rerun = || {
-                    counts.reruns.fetch_add(1, Ordering::Relaxed);
-                };
-                let run = timeout(self.abort_after, mysql.run(how, f.as_ref(), on_rerun)).await;
-                run.unwrap_or_else(|_| {
-                    tracing::error!(transaction = name, "transaction aborted at its deadline");
-                    Err(DbError::Timeout.into())
-                })
-            }
-        };
-        let unknown = outcome
-            .as_ref()
-            .is_err_and(|failure| failure.error == DbError::CommitUnknown);
-        if let Err(failure) = &outcome {
-            counts.errors[failure.error.kind()].fetch_add(1, Ordering::Relaxed);
-        }
-        if unknown {
-            counts.unknown_commits.fetch_add(1, Ordering::Relaxed);
-        }
-        if (outcome.is_ok() || unknown) && signal.load(Ordering::Acquire) {
-            self.engine.committed.notify_one();
-        }
-        outcome
-    }
-
-    /// Whether nothing of a failed operation can take effect any more.
-    async fn bury(&self, failure: &Failure) -> bool {
-        match (&self.engine.kind, &failure.session) {
-            // SQLite opened its file again, which decided it.
-            (Kind::Sqlite(_), _) => true,
-            (Kind::Mysql(mysql), Some(session)) => mysql.bury(session, self.answer_within).await,
-            (Kind::Mysql(_), None) => false,
-        }
-    }
-}
-
-/// The same closure, whose transaction knows where to leave its signal.
-fn signalling<T, F>(
-    f: Arc<F>,
-    signal: Arc<AtomicBool>,
-) -> impl for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static
-where
-    F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
-{
-    move |tx| {
-        tx.signal = signal.clone();
-        f(tx)
     }
 }
 

@@ -127,6 +127,12 @@ async fn f16_slow_lists_leave_the_receiver_room_to_take_in(ctx: Ctx) {
         }
     };
     tokio::join!(refusing, taking);
+    let page = receiver.metrics().await;
+    let counted = page.value(r#"crm_receiver_db_errors_total{kind="unavailable"}"#);
+    assert!(
+        counted >= LISTS as f64 / 4.0,
+        "who is refused is counted: {counted}"
+    );
     if let Some(conn) = conn {
         conn.disconnect().await.unwrap();
     }
