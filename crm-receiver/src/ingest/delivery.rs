@@ -120,7 +120,7 @@ impl From<Unauthentic> for Rejection {
 impl VerifiedDelivery {
     /// Reads the envelope and looks at the payload. What cannot be read at all is refused whatever the source's policy.
     pub fn parse(self) -> Result<Arrival, Vec<FieldError>> {
-        let mut envelope = Envelope::parse(&self.delivery)?;
+        let mut envelope = Envelope::parse_keeping(&self.delivery, &payload::CHECKED)?;
         let errors = envelope
             .known_type()
             .map(|known| payload::check(known, &envelope))

@@ -26,6 +26,19 @@ const RESERVATION_STATUSES: [&str; 8] = [
 /// other senders, while each named guest is a profile that is derived again in one transaction.
 pub const ACCOMPANYING_GUESTS_MAX: usize = 500;
 
+/// The fields that are looked at; a payload needs no others to be checked.
+pub const CHECKED: [&str; 9] = [
+    "id",
+    "version",
+    "property_id",
+    "status",
+    "last_name",
+    "check_in",
+    "check_out",
+    "primary_guest_id",
+    "accompanying_guest_ids",
+];
+
 /// Everything that is wrong with the payload of an event of a known type; empty when nothing is. Values are never
 /// quoted.
 pub fn check(event_type: EventType, envelope: &Envelope) -> Vec<FieldError> {
@@ -149,6 +162,7 @@ fn required<'p>(
 
 /// A null is as good as absent.
 fn present<'p>(payload: &'p Map<String, Value>, field: &str) -> Option<&'p Value> {
+    debug_assert!(CHECKED.contains(&field), "{field} is dropped before it is checked");
     payload.get(field).filter(|value| !value.is_null())
 }
 

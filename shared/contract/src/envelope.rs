@@ -9,7 +9,7 @@ use crate::{
     entity::{EntityKind, EntityRef},
     event_type::{EventType, SCHEMA_VERSION},
     id::{IdempotencyKey, PropertyId, is_valid_id},
-    json,
+    json::{self, JsonError},
     problem::FieldError,
     signature::Verified,
 };
@@ -61,12 +61,21 @@ impl Envelope {
 
     /// Reads the envelope of a delivery whose signature was checked, or says everything that is wrong with it.
     pub fn parse(delivery: &Verified) -> Result<Self, Vec<FieldError>> {
+        Self::of(json::parse(delivery.body()), delivery.id())
+    }
+
+    /// As [`parse`](Self::parse), and as strict, with no more in its payload than the `fields`.
+    pub fn parse_keeping(delivery: &Verified, fields: &[&str]) -> Result<Self, Vec<FieldError>> {
+        Self::of(json::parse_keeping(delivery.body(), "payload", fields), delivery.id())
+    }
+
+    fn of(parsed: Result<Value, JsonError>, webhook_id: &IdempotencyKey) -> Result<Self, Vec<FieldError>> {
         let whole = |code: &str, message: String| vec![FieldError::new("", code, message)];
-        let value = json::parse(delivery.body()).map_err(|why| whole("invalid_json", why.to_string()))?;
+        let value = parsed.map_err(|why| whole("invalid_json", why.to_string()))?;
         let Value::Object(members) = value else {
             return Err(whole("not_an_object", "the body is not a JSON object".to_owned()));
         };
-        RawEnvelope(members).check(delivery.id())
+        RawEnvelope(members).check(webhook_id)
     }
 }
 
