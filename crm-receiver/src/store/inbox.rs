@@ -18,10 +18,7 @@ use kit::{
     db::{DbError, Row, Tx, placeholders},
     failpoint, params,
 };
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 /// The entries of one transaction, sorted by source and key, no key twice.
 pub type Batch = Arc<[Arc<Entry>]>;
@@ -35,13 +32,12 @@ pub struct Verdict {
     pub fingerprint: Option<Fingerprint>,
 }
 
-/// The row that stands under a key.
+/// The row that stands under an entry's key.
 struct Standing {
     event_id: EventId,
     fingerprint: Option<Fingerprint>,
 }
 
-type Standings = HashMap<(SourceId, String), Standing>;
 impl Store {
     /// Commits what is new of a batch and says of each entry, in order, what became of it.
     ///
@@ -72,8 +68,9 @@ async fn accept(tx: &mut Tx, batch: &[Arc<Entry>]) -> Result<Vec<Verdict>, DbErr
     insert_events(tx, batch, &erased).await?;
     failpoint::reached("accept.inside");
     erased.suppress_overtaken(tx, batch).await?;
-    let standings = find_standing(tx, batch).await?;
-    let verdicts = decide(batch, &standings)?;
+    let mut standings = find_ours(tx, batch, &erased).await?;
+    find_others(tx, batch, &mut standings).await?;
+    let verdicts = decide(batch, standings)?;
     insert_bodies(tx, batch, &verdicts, &erased).await?;
     audit::append(tx, &audit_entries(batch, &verdicts, &erased)).await?;
     Ok(verdicts)
@@ -82,40 +79,92 @@ async fn accept(tx: &mut Tx, batch: &[Arc<Entry>]) -> Result<Vec<Verdict>, DbErr
 /// After an unknown commit: it took effect if any row of ours stands. A batch of repeats alone wrote nothing that
 /// running it again could spoil.
 async fn find_written(tx: &mut Tx, batch: &[Arc<Entry>]) -> Result<Option<Vec<Verdict>>, DbError> {
-    let standings = find_standing(tx, batch).await?;
-    let ours: HashSet<_> = batch.iter().map(|entry| &entry.event_id).collect();
-    if standings
-        .values()
-        .any(|standing| ours.contains(&standing.event_id))
-    {
-        decide(batch, &standings).map(Some)
+    let mut standings = batch.iter().map(|_| None).collect::<Vec<_>>();
+    find_others(tx, batch, &mut standings).await?;
+    let is_ours = |(entry, standing): (&Arc<Entry>, &Option<Standing>)| {
+        standing
+            .as_ref()
+            .is_some_and(|standing| standing.event_id == entry.event_id)
+    };
+    if batch.iter().zip(&standings).any(is_ours) {
+        decide(batch, standings).map(Some)
     } else {
         Ok(None)
     }
 }
 
-/// The rows under the batch's keys, ours or not.
-async fn find_standing(tx: &mut Tx, batch: &[Arc<Entry>]) -> Result<Standings, DbError> {
-    let keys = batch
-        .iter()
-        .map(|entry| (&entry.arrival.source, entry.arrival.key.as_str()));
-    let mut standings = Standings::with_capacity(batch.len());
-    for (source, keys) in by_source(keys) {
-        for keys in padded(&keys) {
-            let places = placeholders(1, keys.len());
-            let sql = format!(
-                "SELECT idempotency_key, event_id, salt, fingerprint FROM inbox \
-                 WHERE source_id = ? AND idempotency_key IN {places}"
-            );
-            let mut params = params![source.as_str()];
-            params.extend(keys.iter().map(Into::into));
-            for row in tx.query(&sql, params).await? {
-                let key: String = row.get("idempotency_key")?;
-                standings.insert((source.clone(), key), standing(&row)?);
-            }
+/// The rows that are ours, each at its entry's place. It reads what the unique key's own index holds, and no row: mostly
+/// all are ours.
+async fn find_ours(
+    tx: &mut Tx,
+    batch: &[Arc<Entry>],
+    erased: &Erased,
+) -> Result<Vec<Option<Standing>>, DbError> {
+    let mut standings = batch.iter().map(|_| None).collect::<Vec<_>>();
+    let all = batch.iter().collect();
+    for (source, row) in rows_of(tx, all, "idempotency_key, event_id").await? {
+        let place = place_of(batch, &source, &row)?;
+        let entry = &batch[place];
+        if row.get::<String>("event_id")? == entry.event_id.as_str() {
+            standings[place] = Some(Standing {
+                event_id: entry.event_id.clone(),
+                fingerprint: (!erased.holds(entry)).then_some(entry.fingerprint),
+            });
         }
     }
     Ok(standings)
+}
+
+/// Fills in the rows of the entries that have none yet, as they stand in the table.
+async fn find_others(
+    tx: &mut Tx,
+    batch: &[Arc<Entry>],
+    standings: &mut [Option<Standing>],
+) -> Result<(), DbError> {
+    let open = batch.iter().zip(&*standings);
+    let open = open.filter(|(_, standing)| standing.is_none()).map(|(entry, _)| entry);
+    for (source, row) in rows_of(tx, open.collect(), "idempotency_key, event_id, salt, fingerprint").await? {
+        standings[place_of(batch, &source, &row)?] = Some(standing(&row)?);
+    }
+    Ok(())
+}
+
+/// The rows under the keys of `entries`, each with its source.
+async fn rows_of(
+    tx: &mut Tx,
+    entries: Vec<&Arc<Entry>>,
+    columns: &str,
+) -> Result<Vec<(SourceId, Row)>, DbError> {
+    let keys = entries
+        .into_iter()
+        .map(|entry| (&entry.arrival.source, entry.arrival.key.as_str()));
+    let mut found = Vec::new();
+    for (source, keys) in by_source(keys) {
+        for keys in padded(&keys) {
+            let places = placeholders(1, keys.len());
+            let sql =
+                format!("SELECT {columns} FROM inbox WHERE source_id = ? AND idempotency_key IN {places}");
+            let mut params = params![source.as_str()];
+            params.extend(keys.iter().map(Into::into));
+            let rows = tx.query(&sql, params).await?;
+            found.extend(rows.into_iter().map(|row| (source.clone(), row)));
+        }
+    }
+    Ok(found)
+}
+
+/// Where in the batch, which is sorted, the entry of a row stands.
+fn place_of(batch: &[Arc<Entry>], source: &SourceId, row: &Row) -> Result<usize, DbError> {
+    let key: String = row.get("idempotency_key")?;
+    batch
+        .binary_search_by(|entry| {
+            let arrival = &entry.arrival;
+            (&arrival.source, arrival.key.as_str()).cmp(&(source, key.as_str()))
+        })
+        .map_err(|_| DbError::Decode {
+            column: "idempotency_key".to_owned(),
+            expected: "a key that was asked for",
+        })
 }
 
 fn standing(row: &Row) -> Result<Standing, DbError> {
@@ -135,24 +184,22 @@ fn standing(row: &Row) -> Result<Standing, DbError> {
     })
 }
 
-fn decide(batch: &[Arc<Entry>], standings: &Standings) -> Result<Vec<Verdict>, DbError> {
-    let verdict = |entry: &Arc<Entry>| {
-        let arrival = &entry.arrival;
-        let key = (arrival.source.clone(), arrival.key.as_str().to_owned());
-        let standing = standings.get(&key).ok_or(DbError::Contended)?;
-        let id = standing.event_id.clone();
-        let accepted = match &standing.fingerprint {
-            _ if standing.event_id == entry.event_id => Accepted::New(id),
-            Some(first) if !first.matches(&arrival.body) => Accepted::IdReuse(id),
+fn decide(batch: &[Arc<Entry>], standings: Vec<Option<Standing>>) -> Result<Vec<Verdict>, DbError> {
+    let verdict = |(entry, standing): (&Arc<Entry>, Option<Standing>)| {
+        let standing = standing.ok_or(DbError::Contended)?;
+        let (id, fingerprint) = (standing.event_id, standing.fingerprint);
+        let accepted = match &fingerprint {
+            _ if id == entry.event_id => Accepted::New(id),
+            Some(first) if !first.matches(&entry.arrival.body) => Accepted::IdReuse(id),
             // Without a fingerprint the event was erased: whatever the body, it is a repeat.
             Some(_) | None => Accepted::Duplicate(id),
         };
         Ok(Verdict {
             accepted,
-            fingerprint: standing.fingerprint,
+            fingerprint,
         })
     };
-    batch.iter().map(verdict).collect()
+    batch.iter().zip(standings).map(verdict).collect()
 }
 
 /// The entries that are new, in their order.

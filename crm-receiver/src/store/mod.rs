@@ -52,6 +52,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             sqlite: include_str!("../../migrations/sqlite/0002_records_profiles.sql"),
             mysql: include_str!("../../migrations/mysql/0002_records_profiles.sql"),
         },
+        Migration {
+            number: 3,
+            name: "waiting_events",
+            sqlite: include_str!("../../migrations/sqlite/0003_waiting_events.sql"),
+            mysql: include_str!("../../migrations/mysql/0003_waiting_events.sql"),
+        },
     ],
 };
 

@@ -1,0 +1,1 @@
+-- SQLite's index on entity_id leaves out what waits; MySQL has no partial indexes, so its key stays as it is.
