@@ -3,6 +3,7 @@
 //! Everything else takes an [`Entropy`], an [`Ids`] or a `Clock` as a parameter, so that a test can seed the one and
 //! move the other by hand. clippy's `disallowed-methods` keeps it so.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -29,14 +30,49 @@ pub trait Entropy: Send + Sync + 'static {
     }
 }
 
+/// Bytes that a thread draws from the operating system at a time: a call for each id and salt would cost a microsecond.
+const DRAWN_LEN: usize = 1024;
+
 /// The operating system's randomness.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;
 
+/// What a thread has drawn and not given out. Each byte is given out once, and is gone from here then.
+struct Drawn {
+    bytes: [u8; DRAWN_LEN],
+    given: usize,
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> = const { RefCell::new(Drawn { bytes: [0; DRAWN_LEN], given: DRAWN_LEN }) };
+}
+
+impl Drawn {
+    fn give(&mut self, wanted: &mut [u8]) {
+        if wanted.len() > DRAWN_LEN - self.given {
+            draw(&mut self.bytes);
+            self.given = 0;
+        }
+        let end = self.given + wanted.len();
+        let given = &mut self.bytes[self.given..end];
+        wanted.copy_from_slice(given);
+        given.fill(0);
+        self.given = end;
+    }
+}
+
+fn draw(bytes: &mut [u8]) {
+    #[expect(clippy::disallowed_methods, reason = "the one place of randomness")]
+    getrandom::fill(bytes).expect("the operating system gives randomness");
+}
+
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) {
-        #[expect(clippy::disallowed_methods, reason = "the one place of randomness")]
-        getrandom::fill(bytes).expect("the operating system gives randomness");
+        if bytes.len() > DRAWN_LEN {
+            draw(bytes);
+        } else {
+            DRAWN.with_borrow_mut(|drawn| drawn.give(bytes));
+        }
     }
 }
 
