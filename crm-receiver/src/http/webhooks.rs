@@ -13,7 +13,7 @@ use contract::{EventId, Problem, ProblemCode, UnixMillis};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use kit::failpoint;
 use kit::http::{Request, Response, json_body::require_json, reply};
-use serde_json::json;
+use serde::Serialize;
 
 /// The largest body of a webhook.
 const BODY_LEN_MAX: usize = 256 * 1024;
@@ -122,9 +122,9 @@ fn declared_len(headers: &HeaderMap) -> Option<usize> {
 
 fn answer(accepted: Accepted) -> Result<Response, Problem> {
     match accepted {
-        Accepted::New(event_id) => Ok(reply::json(StatusCode::ACCEPTED, &receipt(&event_id, false))),
+        Accepted::New(event_id) => Ok(reply::json(StatusCode::ACCEPTED, &Receipt::of(event_id, false))),
         Accepted::Duplicate(event_id) => {
-            let mut response = reply::ok(&receipt(&event_id, true));
+            let mut response = reply::ok(&Receipt::of(event_id, true));
             response
                 .headers_mut()
                 .insert(REPLAYED, HeaderValue::from_static("true"));
@@ -134,6 +134,20 @@ fn answer(accepted: Accepted) -> Result<Response, Problem> {
     }
 }
 
-fn receipt(event_id: &EventId, duplicate: bool) -> serde_json::Value {
-    json!({"status": "accepted", "event_id": event_id, "duplicate": duplicate})
+/// What a sender is told of an event that stands.
+#[derive(Serialize)]
+struct Receipt {
+    status: &'static str,
+    event_id: EventId,
+    duplicate: bool,
+}
+
+impl Receipt {
+    fn of(event_id: EventId, duplicate: bool) -> Self {
+        Self {
+            status: "accepted",
+            event_id,
+            duplicate,
+        }
+    }
 }

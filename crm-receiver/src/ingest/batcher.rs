@@ -123,7 +123,7 @@ impl Batcher {
     /// # Errors
     /// As [`IngestError`] lists them; after any of them the event may still be committed, and the sender tries again.
     pub async fn accept(&self, arrival: Arrival, brought: Brought) -> Outcome {
-        let key = arrival.dedupe_key();
+        let key = Arc::new(arrival.dedupe_key());
         let joined_until = Instant::now() + JOIN_WITHIN;
         loop {
             if let Some(event_id) = self.0.seen.find(&key, &arrival.body) {
@@ -132,8 +132,8 @@ impl Batcher {
             if self.0.guard.is_shut() {
                 return Err(IngestError::Unavailable);
             }
-            let mut flight = match self.0.flights.enter(key.clone(), &arrival.body) {
-                Entered::Lead(leading, mut flight) => {
+            let flight = match self.0.flights.enter(Arc::clone(&key), &arrival.body) {
+                Entered::Lead(leading, flight) => {
                     let event_id = self.queue(arrival, brought, leading);
                     if is_planted(Bug::AckBeforeCommit) {
                         return Ok(Accepted::New(event_id));
@@ -143,11 +143,12 @@ impl Batcher {
                 }
                 Entered::Join(flight) => flight,
             };
+            let is_same = flight.body == arrival.body;
             let landed = timeout_at(joined_until, flight.landed()).await;
             let Ok(outcome) = landed else {
                 return Err(IngestError::InFlight);
             };
-            if flight.body == arrival.body {
+            if is_same {
                 return outcome.map(Accepted::repeated);
             }
             // Another body under a key that is decided now: the database tells, and keeps the record of it.
@@ -164,7 +165,7 @@ impl Batcher {
             let fingerprint = entry.fingerprint;
             self.0
                 .seen
-                .committed(leading.key().clone(), event_id.clone(), fingerprint);
+                .committed(Arc::clone(leading.key()), event_id.clone(), fingerprint);
         }
         let waiting = Waiting {
             entry,

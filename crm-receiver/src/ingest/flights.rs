@@ -10,29 +10,36 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 /// What became of a leader.
 pub type Outcome = Result<Accepted, IngestError>;
 
 /// The keys that are on their way.
 #[derive(Clone, Debug, Default)]
-pub struct Flights(Arc<Mutex<HashMap<Key, Flight>>>);
+pub struct Flights(Arc<Mutex<HashMap<Arc<Key>, Airborne>>>);
 
-/// One key on its way, seen from those who wait for it.
-#[derive(Clone, Debug)]
+/// What those who come with the same key need to know of a leader.
+#[derive(Debug)]
+struct Airborne {
+    body: Bytes,
+    joined: Vec<oneshot::Sender<Outcome>>,
+}
+
+/// One key on its way, seen from somebody who waits for it.
+#[derive(Debug)]
 pub struct Flight {
     /// The leader's body.
     pub body: Bytes,
-    outcome: watch::Receiver<Option<Outcome>>,
+    outcome: oneshot::Receiver<Outcome>,
 }
 
 /// The leader's place.
 #[derive(Debug)]
 pub struct Leading {
     flights: Flights,
-    key: Key,
-    told: watch::Sender<Option<Outcome>>,
+    key: Arc<Key>,
+    told: Option<oneshot::Sender<Outcome>>,
     outcome: Outcome,
 }
 
@@ -47,44 +54,40 @@ pub enum Entered {
 
 impl Flights {
     /// Enters with a key.
-    pub fn enter(&self, key: Key, body: &Bytes) -> Entered {
+    pub fn enter(&self, key: Arc<Key>, body: &Bytes) -> Entered {
+        let (told, outcome) = oneshot::channel();
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = flights.get(&key) {
-            return Entered::Join(flight.clone());
+        if let Some(airborne) = flights.get_mut(&key) {
+            airborne.joined.push(told);
+            let body = airborne.body.clone();
+            return Entered::Join(Flight { body, outcome });
         }
-        let (told, outcome) = watch::channel(None);
-        let flight = Flight {
+        let airborne = Airborne {
             body: body.clone(),
-            outcome,
+            joined: Vec::new(),
         };
-        flights.insert(key.clone(), flight.clone());
-        let outcome = Err(IngestError::Unavailable);
-        Entered::Lead(
-            Leading {
-                flights: self.clone(),
-                key,
-                told,
-                outcome,
-            },
-            flight,
-        )
+        flights.insert(Arc::clone(&key), airborne);
+        let body = body.clone();
+        let leading = Leading {
+            flights: self.clone(),
+            key,
+            told: Some(told),
+            outcome: Err(IngestError::Unavailable),
+        };
+        Entered::Lead(leading, Flight { body, outcome })
     }
 }
 
 impl Flight {
     /// Waits for what became of the leader.
-    pub async fn landed(&mut self) -> Outcome {
-        let outcome = self.outcome.wait_for(Option::is_some).await;
-        outcome
-            .ok()
-            .and_then(|outcome| outcome.clone())
-            .unwrap_or(Err(IngestError::Unavailable))
+    pub async fn landed(self) -> Outcome {
+        self.outcome.await.unwrap_or(Err(IngestError::Unavailable))
     }
 }
 
 impl Leading {
     /// The key on its way.
-    pub fn key(&self) -> &Key {
+    pub fn key(&self) -> &Arc<Key> {
         &self.key
     }
 
@@ -96,12 +99,17 @@ impl Leading {
 
 impl Drop for Leading {
     fn drop(&mut self) {
-        self.flights
+        let landed = self
+            .flights
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.key);
-        self.told.send_replace(Some(self.outcome.clone()));
+        let joined = landed.map(|airborne| airborne.joined).unwrap_or_default();
+        for told in joined.into_iter().chain(self.told.take()) {
+            // One who has gone needs no answer.
+            drop(told.send(self.outcome.clone()));
+        }
     }
 }
 
@@ -109,11 +117,11 @@ impl Drop for Leading {
 mod tests {
     use super::*;
 
-    fn key() -> Key {
-        Key {
+    fn key() -> Arc<Key> {
+        Arc::new(Key {
             source: "pms".parse().unwrap(),
             id: "evt_1".parse().unwrap(),
-        }
+        })
     }
 
     fn lead(flights: &Flights) -> (Leading, Flight) {
@@ -126,13 +134,13 @@ mod tests {
     #[tokio::test]
     async fn those_who_join_hear_what_became_of_the_leader() {
         let flights = Flights::default();
-        let (leading, mut first) = lead(&flights);
-        let Entered::Join(mut second) = flights.enter(key(), &Bytes::from_static(b"two")) else {
+        let (leading, first) = lead(&flights);
+        let Entered::Join(second) = flights.enter(key(), &Bytes::from_static(b"two")) else {
             panic!("two lead");
         };
         assert_eq!(second.body, Bytes::from_static(b"one"));
         leading.land(Ok(Accepted::New("evt_ours".parse().unwrap())));
-        for flight in [&mut first, &mut second] {
+        for flight in [first, second] {
             assert_eq!(
                 flight.landed().await,
                 Ok(Accepted::New("evt_ours".parse().unwrap()))
@@ -144,7 +152,7 @@ mod tests {
     #[tokio::test]
     async fn a_leader_that_is_dropped_frees_its_key_and_tells() {
         let flights = Flights::default();
-        let (leading, mut flight) = lead(&flights);
+        let (leading, flight) = lead(&flights);
         drop(leading);
         assert_eq!(flight.landed().await, Err(IngestError::Unavailable));
         assert!(flights.0.lock().unwrap().is_empty());

@@ -164,7 +164,11 @@ impl Committer {
             let outcome = self.try_commit(&part).await;
             guard::settle(permit, outcome.as_ref().err());
             match outcome {
-                Ok(verdicts) => self.settle(part, verdicts),
+                Ok(verdicts) => {
+                    // Beside the next commit, which need not wait for it.
+                    let committer = Arc::clone(&self);
+                    tokio::spawn(async move { committer.settle(part, verdicts) });
+                }
                 Err(DbError::LockTimeout) => Arc::clone(&self).scatter(part),
                 Err(error) if part.len() == 1 || is_about_all(&error) => {
                     let why = told(&error, part[0].leading.key(), part.len());
@@ -197,7 +201,7 @@ impl Committer {
             let (Accepted::New(event_id) | Accepted::Duplicate(event_id) | Accepted::IdReuse(event_id)) =
                 &verdict.accepted;
             if let Some(fingerprint) = verdict.fingerprint {
-                let key = waiting.leading.key().clone();
+                let key = Arc::clone(waiting.leading.key());
                 self.seen.committed(key, event_id.clone(), fingerprint);
             }
             if matches!(verdict.accepted, Accepted::New(_)) {

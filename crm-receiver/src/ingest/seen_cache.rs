@@ -7,7 +7,7 @@
 use super::{accepted::Key, fingerprint::Fingerprint};
 use contract::EventId;
 use moka::{policy::EvictionPolicy, sync::Cache};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Committed keys that are remembered by default; each takes about 600 bytes.
 pub const SEEN_ENTRIES: u64 = 20_000;
@@ -22,7 +22,7 @@ struct Seen {
 
 /// Committed keys, the least recently used one leaving first.
 #[derive(Clone, Debug)]
-pub struct SeenCache(Cache<Key, Seen>);
+pub struct SeenCache(Cache<Arc<Key>, Seen>);
 
 impl SeenCache {
     /// Room for `entries`; 0 remembers nothing.
@@ -43,7 +43,7 @@ impl SeenCache {
     }
 
     /// Remembers a key. Only ever after its commit.
-    pub fn committed(&self, key: Key, event_id: EventId, fingerprint: Fingerprint) {
+    pub fn committed(&self, key: Arc<Key>, event_id: EventId, fingerprint: Fingerprint) {
         self.0.insert(
             key,
             Seen {
@@ -66,7 +66,7 @@ mod tests {
     }
 
     fn remember(cache: &SeenCache, id: &str) {
-        cache.committed(key(id), id.parse().unwrap(), Fingerprint::of([0; 16], b"body"));
+        cache.committed(Arc::new(key(id)), id.parse().unwrap(), Fingerprint::of([0; 16], b"body"));
         cache.0.run_pending_tasks();
     }
 
