@@ -22,3 +22,8 @@ pub mod planted;
 pub mod random;
 pub mod shape;
 pub mod telemetry;
+
+/// Every program of ours, SQLite in it included. A webhook takes some 200 allocations on its way, many of about a kilobyte,
+/// at which the C library's own allocator is slow: docs/performance.md has the figures.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
