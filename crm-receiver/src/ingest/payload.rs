@@ -162,7 +162,10 @@ fn required<'p>(
 
 /// A null is as good as absent.
 fn present<'p>(payload: &'p Map<String, Value>, field: &str) -> Option<&'p Value> {
-    debug_assert!(CHECKED.contains(&field), "{field} is dropped before it is checked");
+    debug_assert!(
+        CHECKED.contains(&field),
+        "{field} is dropped before it is checked"
+    );
     payload.get(field).filter(|value| !value.is_null())
 }
 

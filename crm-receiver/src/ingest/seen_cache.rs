@@ -66,7 +66,11 @@ mod tests {
     }
 
     fn remember(cache: &SeenCache, id: &str) {
-        cache.committed(Arc::new(key(id)), id.parse().unwrap(), Fingerprint::of([0; 16], b"body"));
+        cache.committed(
+            Arc::new(key(id)),
+            id.parse().unwrap(),
+            Fingerprint::of([0; 16], b"body"),
+        );
         cache.0.run_pending_tasks();
     }
 

@@ -160,16 +160,22 @@ fn list_sql(
     };
     params.push(limit.into());
     let order = format!("ORDER BY received_at {direction}, event_id {direction} LIMIT ?");
-    if filter.entity_id.is_none() || filter.status.is_some() {
-        return (format!("SELECT {COLUMNS} FROM inbox{conditions} {order}"), params);
+    let waiting = "status = 'accepted'";
+    let decided = "status <> 'accepted'";
+    let select = |part: &str| format!("SELECT {COLUMNS} FROM inbox{conditions}{part} {order}");
+    // SQLite's index on entities leaves out what waits, which is found by its status. It has to be told which it is.
+    match (&filter.entity_id, filter.status.as_deref()) {
+        (None, _) | (Some(_), Some("accepted")) => (select(""), params),
+        (Some(_), Some(_)) => (select(&format!(" AND {decided}")), params),
+        (Some(_), None) => {
+            let part = |which: &str| {
+                let rows = select(&format!(" AND {which}"));
+                format!("SELECT * FROM ({rows}) AS part")
+            };
+            let sql = format!("{} UNION ALL {} {order}", part(waiting), part(decided));
+            (sql, [params.clone(), params, params![limit]].concat())
+        }
     }
-    // SQLite's index on entities leaves out what waits, which is found by its status.
-    let part = |status: &str| {
-        format!("SELECT * FROM (SELECT {COLUMNS} FROM inbox{conditions} AND status {status} {order}) AS part")
-    };
-    let sql = format!("{} UNION ALL {} {order}", part("= 'accepted'"), part("<> 'accepted'"));
-    let twice = [params.clone(), params, params![limit]].concat();
-    (sql, twice)
 }
 
 fn event_row(row: &Row) -> Result<EventRow, DbError> {

@@ -122,7 +122,9 @@ async fn find_others(
     standings: &mut [Option<Standing>],
 ) -> Result<(), DbError> {
     let open = batch.iter().zip(&*standings);
-    let open = open.filter(|(_, standing)| standing.is_none()).map(|(entry, _)| entry);
+    let open = open
+        .filter(|(_, standing)| standing.is_none())
+        .map(|(entry, _)| entry);
     for (source, row) in rows_of(tx, open.collect(), "idempotency_key, event_id, salt, fingerprint").await? {
         standings[place_of(batch, &source, &row)?] = Some(standing(&row)?);
     }

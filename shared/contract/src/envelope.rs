@@ -66,7 +66,10 @@ impl Envelope {
 
     /// As [`parse`](Self::parse), and as strict, with no more in its payload than the `fields`.
     pub fn parse_keeping(delivery: &Verified, fields: &[&str]) -> Result<Self, Vec<FieldError>> {
-        Self::of(json::parse_keeping(delivery.body(), "payload", fields), delivery.id())
+        Self::of(
+            json::parse_keeping(delivery.body(), "payload", fields),
+            delivery.id(),
+        )
     }
 
     fn of(parsed: Result<Value, JsonError>, webhook_id: &IdempotencyKey) -> Result<Self, Vec<FieldError>> {

@@ -12,6 +12,7 @@ pub fn cases() -> Vec<Case> {
         an_event_is_shown_with_every_field,
         filters_find_what_they_name,
         pages_follow_each_other_without_gaps,
+        a_list_by_entity_holds_what_waits_and_what_is_decided,
         what_a_query_does_not_know_is_refused,
         dead_letters_go_back_once,
     ]
@@ -46,6 +47,19 @@ fn keys(list: &Value) -> Vec<String> {
         .iter()
         .map(key)
         .collect()
+}
+
+/// The keys of a list on all of its pages.
+async fn walk(receiver: &Receiver, query: &str) -> Vec<String> {
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = receiver.get(&format!("/events?{query}{cursor}")).await.json();
+        seen.extend(keys(&page));
+        let Some(next) = page["pagination"]["next_cursor"].as_str() else {
+            return seen;
+        };
+        cursor = format!("&cursor={next}");
+    }
 }
 
 async fn filters_find_what_they_name(ctx: Ctx) {
@@ -109,22 +123,45 @@ async fn pages_follow_each_other_without_gaps(ctx: Ctx) {
         }
     }
     for (sort, reversed) in [("-received_at", true), ("received_at", false)] {
-        let (mut seen, mut cursor) = (Vec::new(), String::new());
-        loop {
-            let page = receiver
-                .get(&format!("/events?limit=7&sort={sort}{cursor}"))
-                .await
-                .json();
-            seen.extend(keys(&page));
-            let Some(next) = page["pagination"]["next_cursor"].as_str() else {
-                break;
-            };
-            cursor = format!("&cursor={next}");
-        }
+        let mut seen = walk(&receiver, &format!("limit=7&sort={sort}")).await;
         if reversed {
             seen.reverse();
         }
         assert_eq!(seen, all, "{sort}");
+    }
+    receiver.stop().await;
+}
+
+async fn a_list_by_entity_holds_what_waits_and_what_is_decided(ctx: Ctx) {
+    let receiver = Receiver::start(&ctx).await;
+    let all: Vec<_> = (0..8).map(|number| format!("evt_{number}")).collect();
+    for key in &all {
+        let text = String::from_utf8(event(key, "message.received", &json!({}))).unwrap();
+        let body = text.replace(&format!("x_{key}"), "x_same");
+        assert_eq!(receiver.take(key, body.as_bytes()).await.status, 202);
+        receiver.clock.advance(Duration::from_millis(1));
+    }
+    let other = event("evt_other", "message.received", &json!({}));
+    assert_eq!(receiver.take("evt_other", &other).await.status, 202);
+    let wait = "UPDATE inbox SET status = 'accepted', attempts = 1, due_at = due_at + 3600000 \
+                WHERE idempotency_key IN ('evt_1', 'evt_2', 'evt_5')";
+    receiver.stop().await;
+    let db = ctx.open().await;
+    assert_eq!(execute(&db, wait, params![]).await, 3);
+    db.close().await;
+    let receiver = Receiver::start(&ctx).await;
+    for (query, found) in [
+        ("", &[0, 1, 2, 3, 4, 5, 6, 7][..]),
+        ("&status=accepted", &[1, 2, 5]),
+        ("&status=ignored", &[0, 3, 4, 6, 7]),
+        ("&status=applied", &[]),
+    ] {
+        let mut expected: Vec<_> = found.iter().map(|number| all[*number].clone()).collect();
+        for sort in ["received_at", "-received_at"] {
+            let query = format!("limit=3&entity_id=x_same&sort={sort}{query}");
+            assert_eq!(walk(&receiver, &query).await, expected, "{query}");
+            expected.reverse();
+        }
     }
     receiver.stop().await;
 }
