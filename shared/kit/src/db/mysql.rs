@@ -203,21 +203,45 @@ async fn end(mut lease: Lease, fault: Option<&Fault>, roll_back: bool) {
     }
 }
 
+/// Whether a session has ended. It looks for three seconds, since a busy server takes its time to roll a session back, and
+/// whoever waits for the commit waits for five.
 async fn is_gone(conn: &mut Conn, number: u32) -> bool {
-    /// Looks at the server's list of sessions before giving up: three seconds in all, since a busy server takes its time to
-    /// roll a session back, and whoever waits for the commit waits for five.
-    const LOOKS: u32 = 300;
-    /// Between two looks.
-    const PAUSE: Duration = Duration::from_millis(10);
+    const LOOKS_FOR: Duration = Duration::from_secs(3);
     // It fails when the session has ended by itself, which the list below tells.
     drop(text(conn, &format!("KILL CONNECTION {number}")).await);
-    for _ in 0..LOOKS {
-        let sql = "SELECT COUNT(*) AS n FROM information_schema.PROCESSLIST WHERE ID = ?";
-        match query(conn, sql, vec![Value::from(number)]).await {
-            Ok(rows) if rows.first().is_some_and(|row| row.get::<i64>("n") == Ok(0)) => return true,
-            Ok(_) => tokio::time::sleep(PAUSE).await,
-            Err(_) => return false,
+    let looking = async {
+        for look in 0.. {
+            let sql = "SELECT COUNT(*) AS n FROM information_schema.PROCESSLIST WHERE ID = ?";
+            match query(conn, sql, vec![Value::from(number)]).await {
+                Ok(rows) if rows.first().is_some_and(|row| row.get::<i64>("n") == Ok(0)) => return true,
+                Ok(_) => tokio::time::sleep(pause_after(look)).await,
+                Err(_) => return false,
+            }
         }
+        false
+    };
+    tokio::time::timeout(LOOKS_FOR, looking).await.unwrap_or(false)
+}
+
+/// Between two looks at the server's list of sessions, which holds up the server: mostly the first look tells.
+fn pause_after(look: u32) -> Duration {
+    const FIRST: Duration = Duration::from_millis(10);
+    const LONGEST: Duration = Duration::from_millis(320);
+    FIRST.saturating_mul(1 << look.min(16)).min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_looked_for_often_at_first_and_seldom_later() {
+        let pauses: Vec<_> = (0..6).map(|look| pause_after(look).as_millis()).collect();
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320]);
+        let looks = (0..100).scan(Duration::ZERO, |passed, look| {
+            *passed += pause_after(look);
+            (*passed < Duration::from_secs(3)).then_some(look)
+        });
+        assert!(looks.count() < 16);
     }
-    false
 }
