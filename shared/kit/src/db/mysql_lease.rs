@@ -5,9 +5,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use mysql_async::Conn;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 /// Where a session lives, so that it can be found again: the server's name and port, and the session's number there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,10 +18,12 @@ pub(super) struct Session {
     pub number: u32,
 }
 
-/// The idle connections. A connection made before the last outage is not taken back.
-#[derive(Default)]
+/// The idle connections. A connection made before the last outage is not taken back, and one that was idle for too long
+/// not given out: its server is about to end it.
 pub(super) struct Home {
-    idle: Mutex<Vec<Held>>,
+    /// By the time since which they are idle: the last was used last.
+    idle: Mutex<Vec<(Instant, Held)>>,
+    idle_most: Duration,
     generation: AtomicU64,
 }
 
@@ -31,22 +35,41 @@ pub(super) struct Held {
 }
 
 impl Home {
+    /// An empty one, whose connections are given out again within `idle_most`.
+    pub fn new(idle_most: Duration) -> Self {
+        Self {
+            idle: Mutex::default(),
+            idle_most,
+            generation: AtomicU64::new(0),
+        }
+    }
+
     /// The outages so far.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The connection that was used last.
+    /// The connection that was used last. Where even that is idle for too long, all are.
     pub fn take(&self) -> Option<Held> {
-        self.lock().pop()
+        let stale = {
+            let mut idle = self.lock();
+            match idle.pop() {
+                Some((since, held)) if since.elapsed() < self.idle_most => return Some(held),
+                Some(last) => std::mem::take(&mut *idle).into_iter().chain([last]),
+                None => return None,
+            }
+        };
+        stale.for_each(|(_, held)| close_untouched(held));
+        None
     }
 
     /// All of them.
-    pub fn take_all(&self) -> Vec<Held> {
-        std::mem::take(&mut *self.lock())
+    pub fn take_all(&self) -> impl Iterator<Item = Held> {
+        let all = std::mem::take(&mut *self.lock());
+        all.into_iter().map(|(_, held)| held)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Held>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Instant, Held)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,7 +79,7 @@ impl Home {
             self.generation.fetch_add(1, Ordering::AcqRel);
             std::mem::take(&mut *idle)
         };
-        idle.into_iter().for_each(close_untouched);
+        idle.into_iter().for_each(|(_, held)| close_untouched(held));
     }
 }
 
@@ -110,7 +133,7 @@ impl Lease {
         {
             let mut idle = self.home.lock();
             if held.generation == self.home.generation() {
-                idle.push(held);
+                idle.push((Instant::now(), held));
             } else {
                 drop(idle);
                 self.held = Some(held);

@@ -21,6 +21,8 @@ use super::{DbError, DbSettings};
 const STATEMENTS: usize = 128;
 /// Probes on an idle connection, so that a server that vanished is noticed.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// For how much of the silence that ends its session a connection is kept: less, so that none is used as it ends.
+const KEPT_SHARE: f64 = 0.75;
 /// Closing the idle connections politely at the end.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -39,13 +41,14 @@ pub(super) struct Pool {
 impl Pool {
     pub fn new(opts: &Opts, settings: &DbSettings) -> Self {
         // Milliseconds for MySQL and seconds for MariaDB: each reads only its own of the two marked comments.
-        // A process that stands still in the middle of a transaction loses it, so that its locks hold nobody up: only
-        // MariaDB can. One that runs has dropped the connection before.
+        // A process that stands still in the middle of a transaction loses it, so that its locks hold nobody up: with its
+        // whole session, or on MariaDB before. One that runs has dropped the connection before.
         let limit = settings.abort_after;
         let session = format!(
-            "SET SESSION innodb_lock_wait_timeout = 1 \
+            "SET SESSION innodb_lock_wait_timeout = 1, wait_timeout = {} \
              /*!80000 , max_execution_time = {} */ \
              /*M!100300 , max_statement_time = {}, idle_transaction_timeout = {} */",
+            settings.silence_max.as_secs().max(1),
             limit.as_millis(),
             limit.as_secs_f64(),
             limit.as_secs() + 1
@@ -69,7 +72,7 @@ impl Pool {
             connections: settings.connections.max(1),
             waiting: AtomicUsize::new(0),
             waiting_most: settings.queue,
-            home: Arc::default(),
+            home: Arc::new(Home::new(settings.silence_max.mul_f64(KEPT_SHARE))),
             reachable: AtomicBool::new(true),
         }
     }
@@ -122,8 +125,8 @@ impl Pool {
         let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
         drop(timeout(within, self.permits.acquire_many(all)).await);
         self.permits.close();
-        let idle = self.home.take_all().into_iter();
-        let goodbye = futures::future::join_all(idle.map(|held| held.conn.disconnect()));
+        let goodbye = self.home.take_all().map(|held| held.conn.disconnect());
+        let goodbye = futures::future::join_all(goodbye);
         drop(timeout(GOODBYE_WITHIN, goodbye).await);
     }
 }

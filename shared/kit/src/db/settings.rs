@@ -15,6 +15,10 @@ pub const ABORT_AFTER: Duration = Duration::from_secs(10);
 /// A TCP connection and its handshake.
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long a MySQL server keeps a session that says nothing: a process that stands still in a transaction holds its rows
+/// locked for as long. Connections that were idle for nearly as long are not used again.
+pub const SILENCE_MAX: Duration = Duration::from_secs(60);
+
 /// The bounds of one [`Db`](super::Db). `abort_after` is at least `answer_within`.
 #[derive(Clone, Debug)]
 pub struct DbSettings {
@@ -30,6 +34,8 @@ pub struct DbSettings {
     pub abort_after: Duration,
     /// MySQL: the deadline of connecting.
     pub connect_within: Duration,
+    /// MySQL: the silence after which the server ends a session, in whole seconds, at least 1.
+    pub silence_max: Duration,
     /// SQLite: whether this process claims the file for itself with a lock file beside it. `serve` does; the
     /// one-shot commands, which may run beside a server, do not.
     pub exclusive: bool,
@@ -44,6 +50,7 @@ impl Default for DbSettings {
             answer_within: ANSWER_WITHIN,
             abort_after: ABORT_AFTER,
             connect_within: CONNECT_WITHIN,
+            silence_max: SILENCE_MAX,
             exclusive: true,
         }
     }

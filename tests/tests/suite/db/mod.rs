@@ -5,6 +5,7 @@ mod callers;
 mod door;
 mod faults;
 mod groups;
+mod idle;
 mod leases;
 mod locks;
 mod migrations;
@@ -22,6 +23,7 @@ pub fn cases() -> Vec<Case> {
         callers::cases(),
         locks::cases(),
         groups::cases(),
+        idle::cases(),
         values::cases(),
         migrations::cases(),
         leases::cases(),
