@@ -43,17 +43,7 @@ pub fn derive(
         .iter()
         .map(|linked| GuestFacts::of(linked.record))
         .collect();
-    let mut stays: Vec<Stay> = reservations
-        .iter()
-        .map(|(record, role)| Stay::of(record, *role))
-        .collect();
-    stays.sort_by(|left, right| {
-        (right.from(), &right.source, &right.reservation_id).cmp(&(
-            left.from(),
-            &left.source,
-            &left.reservation_id,
-        ))
-    });
+    let mut stays = stays(reservations);
     let metrics = metrics(&stays);
     stays.truncate(RESERVATIONS_MAX);
     let everything = || {
@@ -97,14 +87,31 @@ pub fn derive(
         contact_points: contact_points(&facts),
         consent_history: consent_history(history),
         reservations: stays,
-        timeline: history
-            .iter()
-            .rev()
-            .take(TIMELINE_MAX)
-            .map(TimelineEntry::from)
-            .collect(),
+        timeline: timeline(history),
         timeline_count: history.len() as u64,
     })
+}
+
+/// What the reservations are to this person, the newest first.
+fn stays(reservations: &[(&Record, Role)]) -> Vec<Stay> {
+    let mut stays: Vec<Stay> = reservations
+        .iter()
+        .map(|(record, role)| Stay::of(record, *role))
+        .collect();
+    stays.sort_by(|left, right| {
+        (right.from(), &right.source, &right.reservation_id).cmp(&(
+            left.from(),
+            &left.source,
+            &left.reservation_id,
+        ))
+    });
+    stays
+}
+
+/// The newest of what happened, the newest first.
+fn timeline(history: &BTreeSet<HistoryEntry>) -> Vec<TimelineEntry> {
+    let newest = history.iter().rev().take(TIMELINE_MAX);
+    newest.map(TimelineEntry::from).collect()
 }
 
 /// The records whose values count, in the order of their keys: a deleted one only when there is no other.
