@@ -3,7 +3,7 @@
 //! Built once for each running service; the dispatcher counts its attempts and what it settled. None of it is about
 //! anyone: labels are names from lists of our own.
 
-use crate::store::{Settled, Settlement, Store, Verdict};
+use crate::store::{Settled, Settlement, Store};
 use kit::{
     breaker::Breaker,
     metrics::{Counter, Histogram, Metrics, SECONDS},
@@ -71,17 +71,16 @@ impl DispatchMeters {
     }
 
     /// A batch that is committed. What another claim took over is `lost`, whatever was to be written about it.
-    pub fn settled(&self, batch: &[Settlement], settled: Settled) {
-        self.delivered.add(settled.delivered as u64);
-        self.dead.add(settled.dead as u64);
-        self.lost.add(settled.lost as u64);
-        for settlement in batch {
-            match settlement.verdict {
-                Verdict::Again(_) => self.retried.inc(),
-                Verdict::Kept => self.kept.inc(),
-                Verdict::Deferred => self.deferred.inc(),
-                Verdict::Delivered | Verdict::Dead(_) => {}
-            }
+    pub fn settled(&self, settled: Settled) {
+        for (counter, count) in [
+            (&self.delivered, settled.delivered),
+            (&self.dead, settled.dead),
+            (&self.retried, settled.retried),
+            (&self.kept, settled.kept),
+            (&self.deferred, settled.deferred),
+            (&self.lost, settled.lost),
+        ] {
+            counter.add(count as u64);
         }
     }
 }

@@ -213,7 +213,7 @@ impl Dispatcher {
         match answer {
             Ok(settled) => {
                 failpoint::reached("settle.committed");
-                self.parts.meters.settled(batch, settled);
+                self.parts.meters.settled(settled);
                 self.outage = false;
                 self.holding = self.news != EndpointNews::default();
                 if settled.lost > 0 {

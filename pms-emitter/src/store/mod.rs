@@ -16,6 +16,7 @@ pub(crate) mod properties;
 pub mod reservation_guests;
 mod reservation_list;
 mod reservations;
+mod settled;
 mod settlement_records;
 mod settlements;
 mod status;
@@ -32,7 +33,8 @@ pub use outbox::NewEvent;
 pub use properties::PropertyWritten;
 pub use reservation_list::{ComputedFilter, ReservationFilter, StatusFilter};
 pub use reservations::{ReservationWrite, Written};
-pub use settlements::{AttemptRecord, EndpointNews, Settled, Settlement, Verdict};
+pub use settled::Settled;
+pub use settlements::{AttemptRecord, EndpointNews, Settlement, Verdict};
 pub use status::EndpointStatus;
 
 use kit::db::{Db, Migration, MigrationSet};

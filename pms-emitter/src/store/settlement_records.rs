@@ -1,6 +1,7 @@
 //! What a settlement leaves beside its deliveries: the attempts, the audit entries, the endpoint's own row.
 
-use super::settlements::{AttemptRecord, EndpointNews, Settled, Settlement, Verdict};
+use super::settled::Settled;
+use super::settlements::{AttemptRecord, EndpointNews, Settlement, Verdict};
 use contract::UnixMillis;
 use kit::audit::AuditEntry;
 use kit::db::{DbError, Params, Tx, placeholders};

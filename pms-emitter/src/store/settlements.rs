@@ -5,6 +5,7 @@
 //! rows than that, the batch is rolled back and settled one by one, so that each row's own answer decides.
 
 use super::claims::{DeliveryRef, Subject, listed};
+use super::settled::Settled;
 use super::settlement_records::{disabled_entry, entry, keep_attempts, keep_news};
 use super::{BATCH_MAX, Store};
 use contract::UnixMillis;
@@ -73,17 +74,6 @@ impl EndpointNews {
         self.paused_until = self.paused_until.max(other.paused_until);
         self.disabled = self.disabled.or(other.disabled);
     }
-}
-
-/// What a batch really settled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Settled {
-    /// Deliveries that are done now.
-    pub delivered: usize,
-    /// Deliveries that are dead now.
-    pub dead: usize,
-    /// Deliveries that another claim had taken over: nothing was written about them.
-    pub lost: usize,
 }
 
 impl Store {
@@ -173,15 +163,8 @@ async fn settle(
     entries.extend(news.disabled.map(|reason| disabled_entry(reason, endpoint, now)));
     audit::append(tx, &entries).await?;
     let settled = Settled {
-        delivered: ours
-            .iter()
-            .filter(|settlement| settlement.verdict == Verdict::Delivered)
-            .count(),
-        dead: ours
-            .iter()
-            .filter(|settlement| matches!(settlement.verdict, Verdict::Dead(_)))
-            .count(),
         lost: batch.len() - ours.len(),
+        ..Settled::of(&ours)
     };
     keep_news(tx, endpoint, &ours, settled, news, now).await?;
     Ok(Some(settled))

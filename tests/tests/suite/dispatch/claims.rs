@@ -97,8 +97,8 @@ async fn f40_a_late_settlement_of_an_old_owner_changes_nothing(ctx: Ctx) {
         settled,
         Settled {
             delivered: 2,
-            dead: 0,
-            lost: 1
+            lost: 1,
+            ..Settled::default()
         }
     );
     let row = rig.delivery(0).await;
@@ -113,16 +113,29 @@ async fn f40_a_late_settlement_of_an_old_owner_changes_nothing(ctx: Ctx) {
     assert_eq!(
         settle(batch).await.unwrap(),
         Settled {
-            delivered: 0,
-            dead: 0,
-            lost: 3
+            lost: 3,
+            ..Settled::default()
         }
     );
-    let dead = Settlement {
-        verdict: Verdict::Dead("late".to_owned()),
-        ..delivered(&old[0], BEGIN)
-    };
-    assert_eq!(settle(vec![dead]).await.unwrap().lost, 1);
+    for late in [
+        Verdict::Dead("late".to_owned()),
+        Verdict::Again(later),
+        Verdict::Kept,
+    ] {
+        let settlement = Settlement {
+            verdict: late.clone(),
+            ..delivered(&old[0], BEGIN)
+        };
+        let lost = Settled {
+            lost: 1,
+            ..Settled::default()
+        };
+        assert_eq!(
+            settle(vec![settlement]).await.unwrap(),
+            lost,
+            "{late:?} counts once"
+        );
+    }
     let deferred = Settlement {
         attempt: None,
         verdict: Verdict::Deferred,
