@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use contract::clock::UnixMillis;
 
-use crate::db::{DbError, Params, Row, Tx};
+use crate::db::{DbError, Params, Row, Statement, Tx};
 use crate::params;
 
 /// Entries that [`find_by_event`] answers at most.
@@ -134,9 +134,18 @@ impl AuditEntry {
 /// # Errors
 /// Those of the database.
 pub async fn append(tx: &mut Tx, entries: &[AuditEntry]) -> Result<(), DbError> {
+    tx.insert("audit_entries", &COLUMNS, "", bound(entries)).await
+}
+
+/// What [`append`] does, for a batch; None without entries.
+pub fn statement(entries: &[AuditEntry]) -> Option<Statement> {
+    Statement::rows("audit_entries", &COLUMNS, "", bound(entries))
+}
+
+fn bound(entries: &[AuditEntry]) -> Params {
     let mut params = Params::with_capacity(entries.len() * COLUMNS.len());
     entries.iter().for_each(|entry| entry.bind(&mut params));
-    tx.insert("audit_entries", &COLUMNS, "", params).await
+    params
 }
 
 /// The entries of one event in the order of their writing, at most 1,000.

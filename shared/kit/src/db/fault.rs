@@ -94,6 +94,20 @@ pub(super) fn of_mysql(error: &MysqlError) -> Fault {
     }
 }
 
+/// As [`of_mysql`], of a statement with its values in it, which a message may quote: only its number is kept.
+pub(super) fn of_mysql_text(error: &MysqlError) -> Fault {
+    match (of_mysql(error), error) {
+        (
+            Fault {
+                error: DbError::Statement { code, .. },
+                ..
+            },
+            MysqlError::Server(server),
+        ) => Fault::statement(code, format!("SQLSTATE {}", server.state)),
+        (fault, _) => fault,
+    }
+}
+
 pub(super) fn of_sqlite(error: &SqliteError) -> Fault {
     let (failure, message) = match error {
         SqliteError::SqliteFailure(failure, message) => (failure, message.clone()),

@@ -2,9 +2,11 @@
 //!
 //! A store method is one [`Db::transaction`]: a closure that can run again from its start and awaits nothing but its
 //! [`Tx`]. On SQLite it runs on the one writer thread and shares its flush with what else is waiting; on MySQL in a task
-//! of its own. Either way a caller that goes away, or whose deadline passes, cannot cut it. Below: `fault` says what an
+//! of its own. Either way a caller that goes away, or whose deadline passes, cannot cut it. Statements that need no answer of
+//! each other go together, as a `batch`: on MySQL each alone is a round trip. Below: `fault` says what an
 //! error means, `retry` how often the whole of it runs again, `migrate` keeps the schema.
 
+mod batch;
 mod counts;
 mod database;
 mod dialect;
@@ -16,6 +18,7 @@ mod mysql;
 mod mysql_lease;
 mod mysql_pool;
 mod mysql_statement;
+mod mysql_text;
 mod retry;
 mod row;
 mod settings;
@@ -27,6 +30,7 @@ mod tx;
 mod url;
 mod value;
 
+pub use self::batch::{Outcome, Ran, Statement};
 pub use self::counts::Counts;
 pub use self::database::Db;
 pub use self::dialect::{Dialect, placeholders};

@@ -110,27 +110,20 @@ impl Mysql {
     where
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync,
     {
-        let mut lease = self
+        let lease = self
             .pool
             .lease(how.wait_within)
             .await
             .map_err(|fault| (fault, false, None))?;
         let (kept, alarm) = (lease.kept, lease.alarm());
-        if how.writes
-            && let Err(fault) = text(lease.conn(), "START TRANSACTION").await
-        {
-            alarm.defuse();
-            let session = None;
-            end(lease, Some(&fault), false).await;
-            return Err((fault, kept, session));
-        }
         let mut tx = Tx::new(TxEngine::Mysql(lease), how.writes);
         let outcome = f(&mut tx).await;
         let (doom, abandoned) = (tx.doom.take(), tx.abandoned);
+        let begun = how.writes && !tx.is_unbegun();
         let TxEngine::Mysql(mut lease) = tx.engine else {
             unreachable!("a MySQL transaction keeps its engine");
         };
-        let keep = doom.is_none() && outcome.is_ok() && !abandoned && how.writes;
+        let keep = doom.is_none() && outcome.is_ok() && !abandoned && begun;
         let finished = if keep {
             commit(&mut lease).await.map_err(|fault| {
                 let session = (fault.error == DbError::CommitUnknown).then(|| lease.session().clone());
@@ -144,7 +137,7 @@ impl Mysql {
         end(
             lease,
             finished.as_ref().err().map(|(fault, ..)| fault),
-            how.writes && !committed,
+            begun && !committed,
         )
         .await;
         finished?;

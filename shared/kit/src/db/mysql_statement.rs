@@ -1,6 +1,7 @@
 //! Statements on a MySQL connection: parameters in, rows out, errors with their consequence.
 //!
-//! Everything with parameters is a prepared statement, kept by its connection; BEGIN, COMMIT and definitions are text.
+//! Everything with parameters is a prepared statement, kept by its connection, unless it is of a batch; BEGIN, COMMIT and
+//! definitions are text.
 
 use std::sync::Arc;
 
@@ -8,8 +9,10 @@ use mysql_async::consts::ColumnType;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Value as MysqlValue};
 
+use super::batch::{Form, Outcome, Statement};
 use super::fault::{self, Fate, Fault};
 use super::mysql_lease::Lease;
+use super::mysql_text;
 use super::value::{Params, Value};
 use super::{DbError, Row};
 
@@ -34,6 +37,86 @@ pub(super) async fn query(conn: &mut Conn, sql: &str, params: Params) -> Result<
         .exec(sql, params)
         .await
         .map_err(|error| fault::of_mysql(&error))?;
+    read_all(rows)
+}
+
+/// Runs a batch in one round trip, after `first`, which has no outcome of its own; the outcomes are of those that ran.
+pub(super) async fn run(
+    conn: &mut Conn,
+    first: Option<&str>,
+    statements: &[Statement],
+) -> (Vec<Outcome>, Result<(), Fault>) {
+    let mut outcomes = Vec::with_capacity(statements.len());
+    let ended = match mysql_text::of_batch(first, statements) {
+        Ok(Some(text)) => {
+            let unasked = usize::from(first.is_some());
+            run_text(conn, &text, unasked, statements.len(), &mut outcomes).await
+        }
+        Ok(None) => run_each(conn, first, statements, &mut outcomes).await,
+        Err(fault) => Err(fault),
+    };
+    (outcomes, ended)
+}
+
+/// Keeps the outcomes of `asked` statements, after `unasked` others. The driver tells of each statement's failure where its
+/// result would stand.
+async fn run_text(
+    conn: &mut Conn,
+    text: &str,
+    unasked: usize,
+    asked: usize,
+    outcomes: &mut Vec<Outcome>,
+) -> Result<(), Fault> {
+    let mut answers = Vec::with_capacity(asked);
+    let ended = answers_to(conn, text, unasked + asked, &mut answers).await;
+    // Only once all is read off the connection.
+    for (matched, rows) in answers.into_iter().skip(unasked) {
+        let rows = read_all(rows)?;
+        outcomes.push(Outcome { matched, rows });
+    }
+    ended.map_err(|error| fault::of_mysql_text(&error))
+}
+
+async fn answers_to(
+    conn: &mut Conn,
+    text: &str,
+    expected: usize,
+    answers: &mut Vec<(u64, Vec<mysql_async::Row>)>,
+) -> mysql_async::Result<()> {
+    let mut results = conn.query_iter(text).await?;
+    for _ in 0..expected {
+        let matched = results.affected_rows();
+        answers.push((matched, results.collect().await?));
+    }
+    Ok(())
+}
+
+/// What is too long for one text goes statement by statement.
+async fn run_each(
+    conn: &mut Conn,
+    first: Option<&str>,
+    statements: &[Statement],
+    outcomes: &mut Vec<Outcome>,
+) -> Result<(), Fault> {
+    if let Some(first) = first {
+        text(conn, first).await?;
+    }
+    for statement in statements {
+        let mut outcome = Outcome::default();
+        for params in statement.runs() {
+            let (sql, params) = (&statement.sql, params.to_vec());
+            if statement.form == Form::Question {
+                outcome.rows = query(conn, sql, params).await?;
+            } else {
+                outcome.matched += execute(conn, sql, params).await?;
+            }
+        }
+        outcomes.push(outcome);
+    }
+    Ok(())
+}
+
+fn read_all(rows: Vec<mysql_async::Row>) -> Result<Vec<Row>, Fault> {
     let Some(first) = rows.first() else {
         return Ok(Vec::new());
     };
@@ -70,6 +153,19 @@ fn bind(params: Params) -> Result<mysql_async::Params, Fault> {
     Ok(mysql_async::Params::Positional(bound.collect::<Result<_, _>>()?))
 }
 
+/// Whether the values of a column are whole numbers.
+fn is_number(kind: ColumnType) -> bool {
+    matches!(
+        kind,
+        ColumnType::MYSQL_TYPE_TINY
+            | ColumnType::MYSQL_TYPE_SHORT
+            | ColumnType::MYSQL_TYPE_INT24
+            | ColumnType::MYSQL_TYPE_LONG
+            | ColumnType::MYSQL_TYPE_LONGLONG
+            | ColumnType::MYSQL_TYPE_NEWDECIMAL
+    )
+}
+
 fn read(row: mysql_async::Row, columns: Arc<[String]>) -> Result<Row, Fault> {
     let kinds: Vec<_> = row
         .columns_ref()
@@ -96,8 +192,8 @@ fn read(row: mysql_async::Row, columns: Arc<[String]>) -> Result<Row, Fault> {
                 MysqlValue::NULL => Ok(Value::Null),
                 MysqlValue::Int(number) => Ok(Value::Int(number)),
                 MysqlValue::UInt(number) => i64::try_from(number).map(Value::Int).map_err(|_| unreadable()),
-                // A sum of BIGINTs is a DECIMAL.
-                MysqlValue::Bytes(digits) if kind == ColumnType::MYSQL_TYPE_NEWDECIMAL => {
+                // A sum of BIGINTs is a DECIMAL; in the answer to a text every number is in digits.
+                MysqlValue::Bytes(digits) if is_number(kind) => {
                     let number = std::str::from_utf8(&digits)
                         .ok()
                         .and_then(|digits| digits.parse().ok());

@@ -6,9 +6,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::batch::Form;
 use super::fault::{Fate, Fault};
 use super::value::{Params, Value};
-use super::{DbError, Dialect, Row, mysql_lease, mysql_statement, placeholders, sqlite_connection};
+use super::{
+    DbError, Dialect, Outcome, Ran, Row, Statement, mysql_lease, mysql_statement, placeholders,
+    sqlite_connection,
+};
+
+/// What begins a transaction on MySQL.
+const BEGIN: &str = "START TRANSACTION";
 
 /// Rows of one INSERT on MySQL, largest first. A prepared one takes memory for each of its parameters, on each connection.
 const INSERT_SIZES: [usize; 4] = [64, 16, 4, 1];
@@ -23,6 +30,8 @@ pub struct Tx {
     /// Whether somebody waits for what this run writes; it belongs to the operation, not to the run.
     pub(super) signal: Arc<AtomicBool>,
     writable: bool,
+    /// The transaction is not begun yet: its first statement does it. On SQLite it is begun before.
+    unbegun: bool,
 }
 
 pub(super) enum TxEngine {
@@ -33,6 +42,7 @@ pub(super) enum TxEngine {
 impl Tx {
     pub(super) fn new(engine: TxEngine, writable: bool) -> Self {
         Self {
+            unbegun: writable && matches!(engine, TxEngine::Mysql(_)),
             engine,
             abandoned: false,
             doom: None,
@@ -60,6 +70,7 @@ impl Tx {
         if !self.writable {
             return Err(DbError::misuse("a write inside of Db::read"));
         }
+        self.begin().await?;
         let outcome = match &mut self.engine {
             TxEngine::Sqlite(connected) => connected.execute(sql, &params),
             TxEngine::Mysql(lease) => mysql_statement::execute(lease.conn(), sql, params).await,
@@ -109,6 +120,7 @@ impl Tx {
     /// As [`execute`](Self::execute).
     pub async fn query(&mut self, sql: &str, params: Params) -> Result<Vec<Row>, DbError> {
         self.ready()?;
+        self.begin().await?;
         let outcome = match &mut self.engine {
             TxEngine::Sqlite(connected) => connected.query(sql, &params),
             TxEngine::Mysql(lease) => mysql_statement::query(lease.conn(), sql, params).await,
@@ -122,6 +134,28 @@ impl Tx {
     /// As [`execute`](Self::execute).
     pub async fn query_one(&mut self, sql: &str, params: Params) -> Result<Option<Row>, DbError> {
         Ok(self.query(sql, params).await?.into_iter().next())
+    }
+
+    /// Runs statements in their order, up to the first that fails; on MySQL in one round trip, with the transaction's
+    /// beginning where they are its first. Keep it short: its values are written into a text, which is longer than they.
+    pub async fn run(&mut self, statements: &[Statement]) -> Ran {
+        let asks_only = statements.iter().all(|one| one.form == Form::Question);
+        let refused = self.ready().err().or_else(|| {
+            (!self.writable && !asks_only).then(|| DbError::misuse("a write inside of Db::read"))
+        });
+        if refused.is_some() || statements.is_empty() {
+            return Ran {
+                error: refused,
+                ..Ran::default()
+            };
+        }
+        let begin = std::mem::take(&mut self.unbegun).then_some(BEGIN);
+        let (outcomes, ended) = match &mut self.engine {
+            TxEngine::Sqlite(connected) => run_here(connected, statements),
+            TxEngine::Mysql(lease) => mysql_statement::run(lease.conn(), begin, statements).await,
+        };
+        let error = ended.err().map(|fault| self.fail(fault));
+        Ran { outcomes, error }
     }
 
     /// The closure's `Ok` value is answered, but what it wrote is rolled back.
@@ -138,6 +172,7 @@ impl Tx {
     /// Runs one statement that defines a table or an index. MySQL commits it at once, and what was before it.
     pub(super) async fn define(&mut self, sql: &str) -> Result<(), DbError> {
         self.ready()?;
+        self.begin().await?;
         let outcome = match &mut self.engine {
             TxEngine::Sqlite(connected) => connected.define(sql),
             TxEngine::Mysql(lease) => mysql_statement::define(lease, sql).await,
@@ -155,6 +190,21 @@ impl Tx {
             return Err(DbError::misuse("a statement of SQLite's on another engine"));
         };
         connected.execute(sql, params).map_err(|fault| self.fail(fault))
+    }
+
+    /// Whether there is nothing to commit or to roll back.
+    pub(super) fn is_unbegun(&self) -> bool {
+        self.unbegun
+    }
+
+    async fn begin(&mut self) -> Result<(), DbError> {
+        if let TxEngine::Mysql(lease) = &mut self.engine
+            && std::mem::take(&mut self.unbegun)
+            && let Err(fault) = mysql_statement::text(lease.conn(), BEGIN).await
+        {
+            return Err(self.fail(fault));
+        }
+        Ok(())
     }
 
     /// Makes it ready for the next run, on the same connection.
@@ -182,4 +232,29 @@ impl Tx {
         }
         error
     }
+}
+
+fn run_here(
+    connected: &sqlite_connection::Connected,
+    statements: &[Statement],
+) -> (Vec<Outcome>, Result<(), Fault>) {
+    let mut outcomes = Vec::with_capacity(statements.len());
+    for statement in statements {
+        let mut outcome = Outcome::default();
+        for params in statement.runs() {
+            let ran = match statement.form {
+                Form::Question => connected
+                    .query(&statement.sql, params)
+                    .map(|rows| outcome.rows = rows),
+                Form::Change | Form::Rows { .. } => connected
+                    .execute(&statement.sql, params)
+                    .map(|matched| outcome.matched += matched),
+            };
+            if let Err(fault) = ran {
+                return (outcomes, Err(fault));
+            }
+        }
+        outcomes.push(outcome);
+    }
+    (outcomes, Ok(()))
 }

@@ -1,6 +1,7 @@
 //! The database port: what it promises about transactions, on each engine.
 
 mod audit;
+mod batches;
 mod callers;
 mod door;
 mod faults;
@@ -28,6 +29,7 @@ pub fn cases() -> Vec<Case> {
         migrations::cases(),
         leases::cases(),
         audit::cases(),
+        batches::cases(),
         faults::cases(),
     ];
     modules.into_iter().flatten().collect()

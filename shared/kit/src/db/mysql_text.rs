@@ -1,0 +1,205 @@
+//! A batch as one text for MySQL: its statements with their values written into them, so that all of them are one round
+//! trip. Prepared statements, which go one by one, cannot be sent so.
+//!
+//! No value can end the literal that it stands in, whatever the session's SQL mode and character set: a literal between
+//! quotes holds printable ASCII without quotes and backslashes, and any other value is written in hexadecimal.
+
+use super::batch::{Form, Statement};
+use super::fault::Fault;
+use super::value::Value;
+
+/// Bytes of a text that may be sent; what is longer goes statement by statement. MariaDB's limit on a packet is 16 MiB.
+const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The text of a batch; None when it would be longer than may be sent.
+///
+/// # Errors
+/// A statement whose values are not as many as its `?`, or a number that no column holds.
+pub(super) fn of_batch(first: Option<&str>, statements: &[Statement]) -> Result<Option<String>, Fault> {
+    let mut text = String::with_capacity(statements.iter().map(length).sum());
+    text.extend(first);
+    for statement in statements {
+        if !text.is_empty() {
+            text.push(';');
+        }
+        write(&mut text, statement)?;
+        if text.len() > TEXT_BYTES_MAX {
+            return Ok(None);
+        }
+    }
+    Ok(Some(text))
+}
+
+/// About how long it will be: room for that is taken once.
+fn length(statement: &Statement) -> usize {
+    /// What stands around a value, or a number.
+    const AROUND: usize = 16;
+    let values = statement.params.iter().map(|value| match value {
+        Value::Text(text) => text.len() + AROUND,
+        Value::Bytes(bytes) => bytes.len() + AROUND,
+        Value::Null | Value::Int(_) | Value::TooLarge => AROUND,
+    });
+    statement.sql.len() + values.sum::<usize>()
+}
+
+fn write(text: &mut String, statement: &Statement) -> Result<(), Fault> {
+    let Statement { sql, params, form } = statement;
+    let mut values = params.iter();
+    match form {
+        Form::Change | Form::Question => fill(text, sql, &mut values)?,
+        Form::Rows { values: row } => {
+            text.push_str(&sql[..row.start]);
+            for nth in 0.. {
+                if nth > 0 && values.len() == 0 {
+                    break;
+                }
+                text.push_str(if nth == 0 { "" } else { ", " });
+                fill(text, &sql[row.clone()], &mut values)?;
+            }
+            text.push_str(&sql[row.end..]);
+        }
+    }
+    match values.next() {
+        Some(_) => Err(miscounted()),
+        None => Ok(()),
+    }
+}
+
+/// The SQL with the next values in the places of its `?`.
+fn fill(text: &mut String, sql: &str, values: &mut std::slice::Iter<'_, Value>) -> Result<(), Fault> {
+    let mut parts = sql.split('?');
+    text.extend(parts.next());
+    for part in parts {
+        literal(text, values.next().ok_or_else(miscounted)?)?;
+        text.push_str(part);
+    }
+    Ok(())
+}
+
+fn miscounted() -> Fault {
+    Fault::statement(
+        0,
+        "a batch's statement has another number of values than of places",
+    )
+}
+
+fn literal(text: &mut String, value: &Value) -> Result<(), Fault> {
+    match value {
+        Value::Null => text.push_str("NULL"),
+        Value::Int(number) => text.push_str(&number.to_string()),
+        Value::Text(content) => {
+            if plain(content.as_bytes()).is_none() {
+                text.push_str("_utf8mb4 ");
+            }
+            quoted(text, content.as_bytes());
+        }
+        Value::Bytes(content) => {
+            text.push_str("_binary ");
+            quoted(text, content);
+        }
+        Value::TooLarge => return Err(Fault::statement(0, "a number over i64::MAX")),
+    }
+    Ok(())
+}
+
+fn quoted(text: &mut String, content: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    if let Some(plain) = plain(content) {
+        text.extend(["'", plain, "'"]);
+        return;
+    }
+    text.reserve(2 * content.len() + 3);
+    text.push_str("x'");
+    for byte in content {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text.push('\'');
+}
+
+/// The content as text, if nothing in it means anything between quotes.
+fn plain(content: &[u8]) -> Option<&str> {
+    let mut bytes = content.iter();
+    let plain = bytes.all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'\'' | b'\\'));
+    std::str::from_utf8(content).ok().filter(|_| plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params;
+
+    fn text(sql: &'static str, values: Vec<Value>) -> String {
+        let statements = [Statement::change(sql, values)];
+        of_batch(None, &statements).unwrap().unwrap()
+    }
+
+    #[test]
+    fn each_kind_of_value_has_its_literal() {
+        assert_eq!(
+            text(
+                "a ?, ?, ?, ?",
+                params![None::<i64>, i64::MIN, "it is {\"x\": 1}?", b"\x00'"]
+            ),
+            "a NULL, -9223372036854775808, 'it is {\"x\": 1}?', _binary x'0027'"
+        );
+        assert_eq!(text("?", params![""]), "''");
+    }
+
+    #[test]
+    fn no_value_ends_its_literal() {
+        for nasty in [
+            "'",
+            "\\",
+            "\\'",
+            "a'; DROP TABLE guests; --",
+            "é",
+            "\u{0}",
+            "\n",
+            "\u{bf}\u{27}",
+        ] {
+            let written = text("?", params![nasty]);
+            let hex = written
+                .strip_prefix("_utf8mb4 x'")
+                .and_then(|rest| rest.strip_suffix('\''));
+            assert!(
+                hex.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit())),
+                "{written}"
+            );
+        }
+    }
+
+    #[test]
+    fn statements_follow_one_another_and_count_their_values() {
+        let statements = [
+            Statement::change("one ?", params![1]),
+            Statement::question("two", params![]),
+        ];
+        let text = of_batch(Some("BEGIN"), &statements).unwrap();
+        assert_eq!(text.as_deref(), Some("BEGIN;one 1;two"));
+        for wrong in [
+            Statement::change("?", params![]),
+            Statement::change("", params![1]),
+        ] {
+            assert!(of_batch(None, &[wrong]).is_err());
+        }
+    }
+
+    #[test]
+    fn rows_are_one_statement() {
+        let rows = Statement::rows("t", &["a", "b"], " END", params![1, "x", 2, "y"]).unwrap();
+        let text = of_batch(None, std::slice::from_ref(&rows)).unwrap();
+        assert_eq!(
+            text.as_deref(),
+            Some("INSERT INTO t (a, b) VALUES (1, 'x'), (2, 'y') END")
+        );
+        assert_eq!(rows.runs().map(<[Value]>::len).collect::<Vec<_>>(), [2, 2]);
+        assert!(Statement::rows("t", &["a"], "", params![]).is_none());
+    }
+
+    #[test]
+    fn what_is_too_long_has_no_text() {
+        let long = Statement::change("?", params!["a".repeat(TEXT_BYTES_MAX)]);
+        assert_eq!(of_batch(None, &[long]).unwrap(), None);
+    }
+}
