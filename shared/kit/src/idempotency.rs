@@ -82,12 +82,14 @@ impl Idempotency {
         };
         let scope = Scope::new(caller, context, key)?;
         let place = self.wait_for(&scope).await?;
-        let replace = match self.look_up(&scope).await? {
-            Some(stored) if !stored.is_expired(self.clock.now()) => return replay(stored, body),
-            expired => expired.is_some(),
-        };
+        // First of all: what was done before would refuse to be done again, and that refusal is not the answer.
+        if let Some(stored) = self.look_up(&scope).await?
+            && !stored.is_expired(self.clock.now())
+        {
+            return replay(stored, body);
+        }
         let fingerprint = Fingerprint::new(body, &*self.entropy);
-        let slot = Slot::new(scope.clone(), fingerprint, self.clock.now(), replace);
+        let slot = Slot::new(scope.clone(), fingerprint, self.clock.now());
         let working = work(slot.clone());
         let done = tokio::spawn(in_place(place, working).in_current_span()).await;
         match done {

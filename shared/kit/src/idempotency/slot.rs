@@ -2,7 +2,7 @@
 
 use super::{Answer, Key};
 use crate::{
-    db::{DbError, Row, Tx},
+    db::{DbError, Params, Ran, Row, Statement, Tx},
     http::RequestContext,
     params,
     random::Entropy,
@@ -77,20 +77,17 @@ struct Pending {
     scope: Scope,
     fingerprint: Fingerprint,
     now: UnixMillis,
-    /// An expired row is in its place.
-    replace: bool,
     stored: AtomicBool,
     taken: AtomicBool,
 }
 
 impl Slot {
-    pub(super) fn new(scope: Scope, fingerprint: Fingerprint, now: UnixMillis, replace: bool) -> Self {
+    pub(super) fn new(scope: Scope, fingerprint: Fingerprint, now: UnixMillis) -> Self {
         let (stored, taken) = (AtomicBool::new(false), AtomicBool::new(false));
         Self(Some(Arc::new(Pending {
             scope,
             fingerprint,
             now,
-            replace,
             stored,
             taken,
         })))
@@ -105,16 +102,41 @@ impl Slot {
     /// then waits here, before it has touched anything else.
     ///
     /// # Errors
-    /// `Duplicate` when the key was stored meanwhile: the transaction must end with it. Others as the database's.
+    /// `Duplicate` when the key is stored: the transaction must end with it. Others as the database's.
     pub async fn store(&self, tx: &mut Tx, answer: &Answer) -> Result<(), DbError> {
-        let Some(row) = &self.0 else { return Ok(()) };
-        let written = row.write(tx, answer).await;
-        match written {
-            Ok(()) => row.stored.store(true, Ordering::Release),
-            Err(DbError::Duplicate | DbError::LockTimeout) => row.taken.store(true, Ordering::Release),
-            Err(_) => {}
+        self.run(tx, answer, Vec::new()).await.map(drop)
+    }
+
+    /// Runs the statements of a change after the one that stores its answer, all of them together; their outcomes are
+    /// answered without that one's.
+    ///
+    /// # Errors
+    /// As [`store`](Self::store); of the statements themselves `Ran` tells.
+    pub async fn run(
+        &self,
+        tx: &mut Tx,
+        answer: &Answer,
+        mut statements: Vec<Statement>,
+    ) -> Result<Ran, DbError> {
+        let Some(row) = &self.0 else {
+            return Ok(tx.run(&statements).await);
+        };
+        statements.insert(0, row.statement(answer));
+        let mut ran = tx.run(&statements).await;
+        let taken = |ran: &Ran| ran.outcomes.is_empty() && ran.error == Some(DbError::Duplicate);
+        if taken(&ran) && row.free_expired(tx).await? {
+            ran = tx.run(&statements).await;
         }
-        written
+        if ran.outcomes.is_empty() {
+            let error = ran.error.unwrap_or(DbError::Unavailable);
+            if matches!(error, DbError::Duplicate | DbError::LockTimeout) {
+                row.taken.store(true, Ordering::Release);
+            }
+            return Err(error);
+        }
+        row.stored.store(true, Ordering::Release);
+        ran.outcomes.remove(0);
+        Ok(ran)
     }
 
     pub(super) fn is_stored(&self) -> bool {
@@ -131,44 +153,50 @@ impl Slot {
 }
 
 impl Pending {
-    async fn write(&self, tx: &mut Tx, answer: &Answer) -> Result<(), DbError> {
+    fn statement(&self, answer: &Answer) -> Statement {
+        let (kind, id) = answer.entity.clone().unzip();
+        let mut values = self.key();
+        values.extend(params![
+            self.fingerprint.0.clone(),
+            u32::from(answer.status.as_u16()),
+            &answer.location,
+            &answer.etag,
+            kind,
+            id,
+            answer.body.clone(),
+            self.now,
+            self.now.plus_millis(KEPT_MILLIS)
+        ]);
+        Statement::change(
+            "INSERT INTO idempotency (principal, method, route, idempotency_key, fingerprint, status, location, etag,
+                 entity_kind, entity_id, body, created_at, expires_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            values,
+        )
+    }
+
+    /// Removes an answer that has expired, and tells whether there was one.
+    async fn free_expired(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        let mut values = self.key();
+        values.extend(params![self.now]);
+        let removed = tx
+            .execute(
+                "DELETE FROM idempotency
+                 WHERE principal = ? AND method = ? AND route = ? AND idempotency_key = ? AND expires_at <= ?",
+                values,
+            )
+            .await?;
+        Ok(removed > 0)
+    }
+
+    fn key(&self) -> Params {
         let Scope {
             caller,
             method,
             path,
             key,
         } = &self.scope;
-        if self.replace {
-            tx.execute(
-                "DELETE FROM idempotency
-                 WHERE principal = ? AND method = ? AND route = ? AND idempotency_key = ? AND expires_at <= ?",
-                params![caller, method, path, key.as_str(), self.now],
-            )
-            .await?;
-        }
-        let (kind, id) = answer.entity.clone().unzip();
-        tx.execute(
-            "INSERT INTO idempotency (principal, method, route, idempotency_key, fingerprint, status, location, etag,
-                 entity_kind, entity_id, body, created_at, expires_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            params![
-                caller,
-                method,
-                path,
-                key.as_str(),
-                self.fingerprint.0.clone(),
-                u32::from(answer.status.as_u16()),
-                &answer.location,
-                &answer.etag,
-                kind,
-                id,
-                answer.body.clone(),
-                self.now,
-                self.now.plus_millis(KEPT_MILLIS)
-            ],
-        )
-        .await?;
-        Ok(())
+        params![caller, method, path, key.as_str()]
     }
 }
 
