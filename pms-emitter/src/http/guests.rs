@@ -144,11 +144,8 @@ async fn make(
 /// An active guest and its property; a merged, deleted or erased one is not found.
 async fn find(api: &Api, id: &GuestId) -> Result<(Guest, Property), ApiError> {
     let found = api.store.guest(id).await?;
-    let guest = found
-        .filter(|guest| guest.status == GuestStatus::Active)
-        .ok_or(Refusal::NotFound)?;
-    let property = api.store.property(&guest.property_id).await?;
-    Ok((guest, property.ok_or(Refusal::NotFound)?))
+    let active = found.filter(|(guest, _)| guest.status == GuestStatus::Active);
+    Ok(active.ok_or(Refusal::NotFound)?)
 }
 
 fn shown(guest: &Guest, warnings: &[FieldError]) -> Answer {

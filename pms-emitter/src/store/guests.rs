@@ -1,16 +1,18 @@
 //! Guest records. Every write is one transaction of the record, its external ids and its event.
 
-use super::{NewEvent, Store, outbox, reservation_guests::guest_in_use};
+use super::{NewEvent, Store, outbox, properties, reservation_guests::guest_in_use};
 use crate::domain::change::Change;
 use crate::domain::guest::{Guest, GuestDetails, GuestStatus};
 use crate::domain::phone::Phone;
+use crate::domain::property::Property;
 use contract::{EventId, GuestId};
 use futures::future::BoxFuture;
-use kit::db::{DbError, Params, Row, Tx};
+use kit::db::{DbError, Params, Ran, Row, Statement, Tx};
 use kit::failpoint;
 use kit::fold::fold_for_search;
 use kit::idempotency::{Answer, Slot};
 use kit::params;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) const SELECT: &str = "SELECT id, property_id, version, status, merged_into, body, last_name_folded, \
@@ -36,19 +38,25 @@ pub enum GuestWritten {
 }
 
 impl Store {
-    /// The guest of an id, in any status.
+    /// The guest of an id, in any status, with its property.
     ///
     /// # Errors
     /// The database's.
-    pub async fn guest(&self, id: &GuestId) -> Result<Option<Guest>, DbError> {
-        let id = id.clone();
+    pub async fn guest(&self, id: &GuestId) -> Result<Option<(Guest, Property)>, DbError> {
+        let property = "id = (SELECT property_id FROM guests WHERE id = ?)";
+        let questions = Arc::new([
+            Statement::question(format!("{SELECT} WHERE id = ?"), params![id.as_str()]),
+            properties::question(property, params![id.as_str()]),
+        ]);
         self.db
             .read("find_guest", move |tx| {
-                let id = id.clone();
+                let questions = Arc::clone(&questions);
                 Box::pin(async move {
-                    let sql = format!("{SELECT} WHERE id = ?");
-                    let row = tx.query_one(&sql, params![id.as_str()]).await?;
-                    row.as_ref().map(read).transpose()
+                    let answers = tx.run(&*questions).await.all()?;
+                    let (Some(guest), Some(property)) = (answers[0].row(), answers[1].row()) else {
+                        return Ok(None);
+                    };
+                    Ok(Some((read(guest)?, properties::read(property)?)))
                 })
             })
             .await
@@ -71,9 +79,13 @@ impl Store {
             let work = Arc::clone(&work);
             Box::pin(async move {
                 let (change, event, answer, slot) = &*work;
-                slot.store(tx, answer).await?;
-                insert(tx, &change.state).await?;
-                write_external_ids_and_event(tx, &change.state, event).await
+                let guest = &change.state;
+                let mut statements = vec![insert(guest)];
+                statements.extend(external_ids(guest));
+                let ids = 1..statements.len();
+                statements.extend(outbox::statements(event));
+                let ran = slot.run(tx, answer, statements).await?;
+                written(tx, ran, ids)
             })
         })
         .await
@@ -95,16 +107,20 @@ impl Store {
             Box::pin(async move {
                 let (change, event) = &*work;
                 let guest = &change.state;
-                if !update(tx, guest).await? {
+                let mut statements = vec![update(guest)];
+                let mut ids = 0..0;
+                if change.changed.contains(&"external_ids") {
+                    statements.push(delete_external_ids(&guest.id));
+                    statements.extend(external_ids(guest));
+                    ids = 2..statements.len();
+                }
+                statements.extend(outbox::statements(event));
+                let ran = tx.run(&statements).await;
+                if ran.missed(0) {
                     tx.abandon();
                     return Ok(GuestWritten::Overtaken);
                 }
-                if !change.changed.contains(&"external_ids") {
-                    outbox::append(tx, event).await?;
-                    return Ok(GuestWritten::Committed);
-                }
-                delete_external_ids(tx, &guest.id).await?;
-                write_external_ids_and_event(tx, guest, event).await
+                written(tx, ran, ids)
             })
         })
         .await
@@ -129,17 +145,20 @@ impl Store {
             Box::pin(async move {
                 let (change, event) = &*work;
                 let guest = &change.state;
-                if !update(tx, guest).await? {
+                let ran = tx.run(&[update(guest)]).await;
+                if ran.missed(0) {
                     tx.abandon();
                     return Ok(GuestWritten::Overtaken);
                 }
+                ran.all()?;
                 if guest_in_use(tx, &guest.id).await? {
                     tx.abandon();
                     return Ok(GuestWritten::InUse);
                 }
-                delete_external_ids(tx, &guest.id).await?;
-                outbox::append(tx, event).await?;
-                Ok(GuestWritten::Committed)
+                let mut statements = vec![delete_external_ids(&guest.id)];
+                statements.extend(outbox::statements(event));
+                let ran = tx.run(&statements).await;
+                written(tx, ran, 0..0)
             })
         })
         .await
@@ -191,75 +210,68 @@ fn columns(guest: &Guest) -> Params {
     ]
 }
 
-async fn insert(tx: &mut Tx, guest: &Guest) -> Result<(), DbError> {
+fn insert(guest: &Guest) -> Statement {
     let mut params = columns(guest);
     params.extend(params![
         guest.id.as_str(),
         guest.property_id.as_str(),
         guest.created_at
     ]);
-    tx.execute(
+    Statement::change(
         "INSERT INTO guests (version, status, merged_into, last_name_folded, email, phone, vip_level, blacklisted,
              body, updated_at, deleted_at, id, property_id, created_at, guard)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
         params,
     )
-    .await
-    .map(drop)
 }
 
-/// Whether the version before this one stood there, active.
-async fn update(tx: &mut Tx, guest: &Guest) -> Result<bool, DbError> {
+/// Matches nothing unless the version before this one stands there, active.
+fn update(guest: &Guest) -> Statement {
     let mut params = columns(guest);
     params.extend(params![guest.id.as_str(), guest.version - 1]);
-    let matched = tx
-        .execute(
-            "UPDATE guests SET version = ?, status = ?, merged_into = ?, last_name_folded = ?, email = ?, phone = ?,
-                 vip_level = ?, blacklisted = ?, body = ?, updated_at = ?, deleted_at = ?
-             WHERE id = ? AND version = ? AND status = 'active'",
-            params,
-        )
-        .await?;
-    Ok(matched == 1)
+    Statement::change(
+        "UPDATE guests SET version = ?, status = ?, merged_into = ?, last_name_folded = ?, email = ?, phone = ?,
+             vip_level = ?, blacklisted = ?, body = ?, updated_at = ?, deleted_at = ?
+         WHERE id = ? AND version = ? AND status = 'active'",
+        params,
+    )
 }
 
-async fn delete_external_ids(tx: &mut Tx, guest: &GuestId) -> Result<(), DbError> {
-    tx.execute(
+fn delete_external_ids(guest: &GuestId) -> Statement {
+    Statement::change(
         "DELETE FROM guest_external_ids WHERE guest_id = ?",
         params![guest.as_str()],
     )
-    .await
-    .map(drop)
 }
 
-async fn write_external_ids_and_event(
-    tx: &mut Tx,
-    guest: &Guest,
-    event: &NewEvent,
-) -> Result<GuestWritten, DbError> {
-    for (index, id) in guest.details.external_ids.iter().enumerate() {
-        let written = tx
-            .execute(
-                "INSERT INTO guest_external_ids (property_id, system_name, external_id, guest_id)
-                 VALUES (?, ?, ?, ?)",
-                params![
-                    guest.property_id.as_str(),
-                    &id.system,
-                    &id.value,
-                    guest.id.as_str()
-                ],
-            )
-            .await;
-        match written {
-            Err(DbError::Duplicate) => {
-                tx.abandon();
-                return Ok(GuestWritten::Taken { index });
-            }
-            other => other?,
-        };
+fn external_ids(guest: &Guest) -> impl Iterator<Item = Statement> {
+    guest.details.external_ids.iter().map(|id| {
+        Statement::change(
+            "INSERT INTO guest_external_ids (property_id, system_name, external_id, guest_id) VALUES (?, ?, ?, ?)",
+            params![
+                guest.property_id.as_str(),
+                &id.system,
+                &id.value,
+                guest.id.as_str()
+            ],
+        )
+    })
+}
+
+/// How writing a guest and its event ended; `ids` are the places of the statements that write its external ids.
+fn written(tx: &mut Tx, ran: Ran, ids: Range<usize>) -> Result<GuestWritten, DbError> {
+    match ran.error {
+        None => {
+            outbox::appended(tx);
+            Ok(GuestWritten::Committed)
+        }
+        Some(DbError::Duplicate) if ids.contains(&ran.outcomes.len()) => {
+            tx.abandon();
+            let index = ran.outcomes.len() - ids.start;
+            Ok(GuestWritten::Taken { index })
+        }
+        Some(error) => Err(error),
     }
-    outbox::append(tx, event).await?;
-    Ok(GuestWritten::Committed)
 }
 
 pub(super) fn read(row: &Row) -> Result<Guest, DbError> {

@@ -4,7 +4,7 @@
 //! was rolled back: these rows are the queue.
 
 use contract::{Envelope, EventId, UnixMillis};
-use kit::db::{DbError, Tx};
+use kit::db::{DbError, Statement, Tx};
 use kit::{failpoint, params};
 
 /// An event that is about to be committed with its change.
@@ -28,43 +28,52 @@ pub struct NewEvent {
 /// # Errors
 /// `Duplicate` when that version of the entity has its event already: the change was overtaken.
 pub async fn append(tx: &mut Tx, event: &NewEvent) -> Result<(), DbError> {
+    tx.run(&statements(event)).await.all()?;
+    appended(tx);
+    Ok(())
+}
+
+/// What [`append`] runs, to be run together with the change that made the event; [`appended`] is told afterwards.
+pub(super) fn statements(event: &NewEvent) -> [Statement; 3] {
     let envelope = &event.envelope;
     let entity = envelope.entity.as_ref();
-    tx.execute(
-        "INSERT INTO events (id, type, property_id, entity_kind, entity_id, entity_version, correlation_id,
-             traceparent, committed_at, changed)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        params![
-            event.id.as_str(),
-            &envelope.event_type,
-            envelope.property_id.as_ref().map(ToString::to_string),
-            entity.map(|entity| entity.kind.as_str().to_owned()),
-            entity.map(|entity| entity.id.to_string()),
-            entity.map(|entity| entity.version),
-            envelope.correlation_id.clone(),
-            event.traceparent.clone(),
-            event.committed_at,
-            envelope.changed.join(","),
-        ],
-    )
-    .await?;
-    tx.execute(
-        "INSERT INTO event_bodies (event_id, body) VALUES (?, ?)",
-        params![event.id.as_str(), envelope.to_bytes()],
-    )
-    .await?;
+    [
+        Statement::change(
+            "INSERT INTO events (id, type, property_id, entity_kind, entity_id, entity_version, correlation_id,
+                 traceparent, committed_at, changed)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            params![
+                event.id.as_str(),
+                &envelope.event_type,
+                envelope.property_id.as_ref().map(ToString::to_string),
+                entity.map(|entity| entity.kind.as_str()),
+                entity.map(|entity| entity.id.as_str()),
+                entity.map(|entity| entity.version),
+                &envelope.correlation_id,
+                &event.traceparent,
+                event.committed_at,
+                envelope.changed.join(","),
+            ],
+        ),
+        Statement::change(
+            "INSERT INTO event_bodies (event_id, body) VALUES (?, ?)",
+            params![event.id.as_str(), envelope.to_bytes()],
+        ),
+        // A first attempt that is not delayed is due at 0: at once, whatever the clock says by then.
+        Statement::change(
+            "INSERT INTO deliveries (endpoint_id, event_id, due_at, due_set_at)
+             SELECT id, ?, CASE WHEN first_delay_ms = 0 THEN 0 ELSE first_delay_ms + ? END,
+                 CASE WHEN first_delay_ms = 0 THEN 0 ELSE ? END
+             FROM endpoints WHERE subscribed = 1",
+            params![event.id.as_str(), event.committed_at, event.committed_at],
+        ),
+    ]
+}
+
+/// The event's statements have run: the dispatcher is woken once they are committed.
+pub(super) fn appended(tx: &mut Tx) {
     failpoint::reached("write.inside");
-    // A first attempt that is not delayed is due at 0: at once, whatever the clock says by then.
-    tx.execute(
-        "INSERT INTO deliveries (endpoint_id, event_id, due_at, due_set_at)
-         SELECT id, ?, CASE WHEN first_delay_ms = 0 THEN 0 ELSE first_delay_ms + ? END,
-             CASE WHEN first_delay_ms = 0 THEN 0 ELSE ? END
-         FROM endpoints WHERE subscribed = 1",
-        params![event.id.as_str(), event.committed_at, event.committed_at],
-    )
-    .await?;
     tx.signal();
-    Ok(())
 }
 
 /// Whether the event is in the log: what an unknown commit is looked up by.

@@ -4,7 +4,7 @@ use super::{Store, listing::Listing};
 use crate::domain::property::{Property, timezone};
 use contract::{PropertyId, UnixMillis, parse_date};
 use kit::audit::{self, AuditEntry};
-use kit::db::{DbError, Row, Tx};
+use kit::db::{DbError, Params, Row, Statement, Tx};
 use kit::http::ListQuery;
 use kit::idempotency::{Answer, Slot};
 use kit::params;
@@ -33,6 +33,11 @@ pub(crate) async fn find(tx: &mut Tx, id: &PropertyId) -> Result<Option<Property
         .query_one(&format!("{SELECT} WHERE id = ?"), params![id.as_str()])
         .await?;
     row.as_ref().map(read).transpose()
+}
+
+/// The properties where a condition holds, for [`read`].
+pub(super) fn question(condition: &str, params: Params) -> Statement {
+    Statement::question(format!("{SELECT} WHERE {condition}"), params)
 }
 
 impl Store {
@@ -207,7 +212,7 @@ async fn found(tx: &mut Tx, written: &Property) -> Result<Option<PropertyWritten
     Ok((stored.as_ref() == Some(written)).then_some(PropertyWritten::Committed))
 }
 
-fn read(row: &Row) -> Result<Property, DbError> {
+pub(super) fn read(row: &Row) -> Result<Property, DbError> {
     let wrong = |column: &str, expected| DbError::Decode {
         column: column.to_owned(),
         expected,

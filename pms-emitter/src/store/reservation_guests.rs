@@ -7,7 +7,7 @@ use crate::domain::reservation::{Reservation, guests_to_guard};
 use contract::{FieldError, GuestId};
 use jiff::civil::Date;
 use kit::{
-    db::{DbError, Tx},
+    db::{DbError, Statement, Tx},
     params,
 };
 
@@ -32,53 +32,46 @@ pub async fn guest_in_use(tx: &mut Tx, guest: &GuestId) -> Result<bool, DbError>
     Ok(live.is_some())
 }
 
-/// Holds the guests that have to be active; the answer is those that are not.
-pub(super) async fn hold_guests(
-    tx: &mut Tx,
+/// The statements that hold the guests who have to be active, each with the place that names the guest; one that matches
+/// nothing found no such guest.
+pub(super) fn hold_guests(
     before: Option<&Reservation>,
     after: &Reservation,
     business_date: Date,
-) -> Result<Vec<FieldError>, DbError> {
-    let mut missing = Vec::new();
-    for (pointer, guest) in guests_to_guard(before, after, business_date) {
-        let held = tx
-            .execute(
+) -> Vec<(String, Statement)> {
+    let guests = guests_to_guard(before, after, business_date).into_iter();
+    guests
+        .map(|(pointer, guest)| {
+            let hold = Statement::change(
                 "UPDATE guests SET guard = guard + 1 WHERE id = ? AND property_id = ? AND status = 'active'",
                 params![guest.as_str(), after.property_id.as_str()],
-            )
-            .await?;
-        if held == 0 {
-            let words = "is no active guest of this property";
-            missing.push(FieldError::new(pointer, "no_such_guest", words));
-        }
-    }
-    Ok(missing)
+            );
+            (pointer, hold)
+        })
+        .collect()
 }
 
-/// Keeps the list of everyone whom the reservation names.
-pub(super) async fn list_guests(
-    tx: &mut Tx,
-    before: Option<&Reservation>,
-    after: &Reservation,
-) -> Result<(), DbError> {
+/// What is wrong with a guest who was not to be held.
+pub(super) fn no_such_guest(pointer: String) -> FieldError {
+    FieldError::new(pointer, "no_such_guest", "is no active guest of this property")
+}
+
+/// The statements that keep the list of everyone whom the reservation names.
+pub(super) fn list_guests(before: Option<&Reservation>, after: &Reservation) -> Vec<Statement> {
     let reservation = after.id.as_str();
     let before = before.map(distinct_guests).unwrap_or_default();
     let after = distinct_guests(after);
-    for gone in before.iter().filter(|guest| !after.contains(guest)) {
-        tx.execute(
+    let gone = before.iter().filter(|guest| !after.contains(guest)).map(|gone| {
+        Statement::change(
             "DELETE FROM reservation_guests WHERE guest_id = ? AND reservation_id = ?",
             params![gone.as_str(), reservation],
         )
-        .await?;
-    }
-    for come in after.iter().filter(|guest| !before.contains(guest)) {
-        tx.execute(
-            "INSERT INTO reservation_guests (guest_id, reservation_id) VALUES (?, ?)",
-            params![come.as_str(), reservation],
-        )
-        .await?;
-    }
-    Ok(())
+    });
+    let come = after.iter().filter(|guest| !before.contains(guest));
+    let rows = come.flat_map(|come| params![come.as_str(), reservation]);
+    let columns = ["guest_id", "reservation_id"];
+    let come = Statement::rows("reservation_guests", &columns, "", rows.collect());
+    gone.chain(come).collect()
 }
 
 fn distinct_guests(state: &Reservation) -> Vec<GuestId> {

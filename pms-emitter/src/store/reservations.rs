@@ -8,12 +8,12 @@ use super::{
     Store,
     outbox::{self, NewEvent},
     properties,
-    reservation_guests::{hold_guests, list_guests},
+    reservation_guests::{hold_guests, list_guests, no_such_guest},
 };
 use crate::domain::{change::Change, property::Property, reservation::Reservation};
 use contract::{FieldError, ReservationId};
 use kit::{
-    db::{DbError, Row, Tx},
+    db::{DbError, Row, Statement, Tx},
     failpoint,
     idempotency::{Answer, Slot},
     params,
@@ -122,46 +122,63 @@ pub(super) fn decode(row: &Row) -> Result<Reservation, DbError> {
 }
 
 async fn find(tx: &mut Tx, id: ReservationId) -> Result<Option<(Reservation, Property)>, DbError> {
-    let row = tx
-        .query_one(
-            "SELECT body FROM reservations WHERE id = ? AND deleted_at IS NULL",
-            params![id.as_str()],
-        )
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    let reservation = decode(&row)?;
-    let property = properties::find(tx, &reservation.property_id).await?;
-    Ok(property.map(|property| (reservation, property)))
+    let answers = tx
+        .run(&[
+            Statement::question(
+                "SELECT body FROM reservations WHERE id = ? AND deleted_at IS NULL",
+                params![id.as_str()],
+            ),
+            properties::question(
+                "id = (SELECT property_id FROM reservations WHERE id = ?)",
+                params![id.as_str()],
+            ),
+        ])
+        .await
+        .all()?;
+    let (Some(reservation), Some(property)) = (answers[0].row(), answers[1].row()) else {
+        return Ok(None);
+    };
+    Ok(Some((decode(reservation)?, properties::read(property)?)))
 }
 
 async fn commit(tx: &mut Tx, write: &ReservationWrite) -> Result<Written, DbError> {
-    write.slot.store(tx, &write.answer).await?;
-    if rests_on_business_date(write) && !hold_business_date(tx, &write.property).await? {
+    let state = &write.change.state;
+    let business_date = write.property.business_date;
+    let (pointers, holds): (Vec<_>, Vec<_>) = hold_guests(write.before.as_ref(), state, business_date)
+        .into_iter()
+        .unzip();
+    let mut statements = Vec::new();
+    statements.extend(rests_on_business_date(write).then(|| hold_business_date(&write.property)));
+    let guests_from = statements.len();
+    statements.extend(holds);
+    let saved_at = statements.len();
+    statements.push(match &write.before {
+        None => insert(state),
+        Some(before) => update(before.version, state),
+    });
+    statements.extend(list_guests(write.before.as_ref(), state));
+    statements.extend(outbox::statements(&write.event));
+    let ran = write.slot.run(tx, &write.answer, statements).await?;
+    if guests_from > 0 && ran.missed(0) {
         return Ok(Written::Overtaken);
     }
-    let missing = hold_guests(
-        tx,
-        write.before.as_ref(),
-        &write.change.state,
-        write.property.business_date,
-    )
-    .await?;
+    let missing = pointers.into_iter().enumerate();
+    let missing = missing.filter(|(nth, _)| ran.missed(guests_from + nth));
+    let missing: Vec<FieldError> = missing.map(|(_, pointer)| no_such_guest(pointer)).collect();
     if !missing.is_empty() {
         return Ok(Written::NoSuchGuests(missing));
     }
-    let saved = match &write.before {
-        None => insert(tx, &write.change.state).await,
-        Some(before) => update(tx, before.version, &write.change.state).await,
-    };
-    match saved {
-        Ok(true) => {}
-        Ok(false) => return Ok(Written::Overtaken),
-        Err(DbError::Duplicate) => return not_unique(tx, &write.change.state).await,
-        Err(error) => return Err(error),
+    if ran.missed(saved_at) {
+        return Ok(Written::Overtaken);
     }
-    list_guests(tx, write.before.as_ref(), &write.change.state).await?;
-    outbox::append(tx, &write.event).await?;
-    Ok(Written::Committed)
+    match ran.error {
+        None => {
+            outbox::appended(tx);
+            Ok(Written::Committed)
+        }
+        Some(DbError::Duplicate) if ran.outcomes.len() == saved_at => not_unique(tx, state).await,
+        Some(error) => Err(error),
+    }
 }
 
 /// Every condition of a transition may rest on the business date, and so does a walk-in.
@@ -173,21 +190,18 @@ fn rests_on_business_date(write: &ReservationWrite) -> bool {
     }
 }
 
-/// Holds a property's business date for this transaction; false when the night audit has moved it.
-async fn hold_business_date(tx: &mut Tx, property: &Property) -> Result<bool, DbError> {
-    let held = tx
-        .execute(
-            "UPDATE properties SET guard = guard + 1 WHERE id = ? AND business_date = ?",
-            params![property.id.as_str(), property.business_date.to_string()],
-        )
-        .await?;
-    Ok(held == 1)
+/// Holds a property's business date for its transaction; it matches nothing when the night audit has moved it.
+fn hold_business_date(property: &Property) -> Statement {
+    Statement::change(
+        "UPDATE properties SET guard = guard + 1 WHERE id = ? AND business_date = ?",
+        params![property.id.as_str(), property.business_date.to_string()],
+    )
 }
 
-async fn insert(tx: &mut Tx, state: &Reservation) -> Result<bool, DbError> {
+fn insert(state: &Reservation) -> Statement {
     let booking = &state.booking;
     let (channel, number) = reference(state);
-    tx.execute(
+    Statement::change(
         "INSERT INTO reservations (id, property_id, version, status, confirmation_number, reference_channel,
              reference_number, primary_guest_id, check_in, check_out, channel, body, created_at, updated_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -208,16 +222,13 @@ async fn insert(tx: &mut Tx, state: &Reservation) -> Result<bool, DbError> {
             state.updated_at,
         ],
     )
-    .await?;
-    Ok(true)
 }
 
-/// False when the row has another version than the one that was decided on.
-async fn update(tx: &mut Tx, version: u64, state: &Reservation) -> Result<bool, DbError> {
+/// Matches nothing when the row has another version than the one that was decided on.
+fn update(version: u64, state: &Reservation) -> Statement {
     let booking = &state.booking;
     let (channel, number) = reference(state);
-    let matched = tx
-        .execute(
+    Statement::change(
             "UPDATE reservations SET version = ?, status = ?, confirmation_number = ?, reference_channel = ?,
                  reference_number = ?, primary_guest_id = ?, check_in = ?, check_out = ?, channel = ?, body = ?,
                  updated_at = ?, deleted_at = ?
@@ -239,8 +250,6 @@ async fn update(tx: &mut Tx, version: u64, state: &Reservation) -> Result<bool, 
                 version,
             ],
         )
-        .await?;
-    Ok(matched == 1)
 }
 
 /// Which of the two unique numbers is another reservation's.
