@@ -3,69 +3,64 @@
 use super::settled::Settled;
 use super::settlements::{AttemptRecord, EndpointNews, Settlement, Verdict};
 use contract::UnixMillis;
-use kit::audit::AuditEntry;
-use kit::db::{DbError, Params, Tx, placeholders};
+use kit::audit::{self, AuditEntry};
+use kit::db::{Dialect, Params, Statement};
 use kit::params;
 use kit::planted::{Bug, is_planted};
-
-/// Columns of `delivery_attempts`.
-const ATTEMPT_COLUMNS: usize = 7;
-
-/// Rows of one INSERT, in few sizes, so that each engine keeps the statements prepared.
-const ATTEMPT_ROWS: [usize; 4] = [64, 16, 4, 1];
 
 /// What the audit entries name as their actor.
 const ACTOR: &str = "dispatcher";
 
-pub(super) async fn keep_attempts(
-    tx: &mut Tx,
+/// The statements that write all of it, about settlements that are ours.
+pub(super) fn records(
+    dialect: Dialect,
     endpoint: &str,
-    settlements: &[&Settlement],
-) -> Result<(), DbError> {
-    let made: Vec<_> = settlements
+    ours: &[&Settlement],
+    news: &EndpointNews,
+    now: UnixMillis,
+) -> Vec<Statement> {
+    let mut entries: Vec<AuditEntry> = ours
         .iter()
-        .filter_map(|settlement| {
-            Some((
-                settlement.delivery.event_id.as_str(),
-                settlement.attempt.as_ref()?,
-            ))
-        })
+        .filter_map(|settlement| entry(settlement, endpoint, now))
         .collect();
-    // The key of this table is a second fence: it refuses an attempt that was settled already.
+    entries.extend(news.disabled.map(|reason| disabled_entry(reason, endpoint, now)));
+    let mut statements = Vec::new();
+    statements.extend(attempts(dialect, endpoint, ours));
+    statements.extend(audit::statement(&entries));
+    statements.extend(endpoint_row(endpoint, ours, news, now));
+    statements
+}
+
+/// The attempts that were made. The key of their table is a second fence: it refuses one that was settled already.
+fn attempts(dialect: Dialect, endpoint: &str, settlements: &[&Settlement]) -> Option<Statement> {
     let unfenced = if is_planted(Bug::MissingFence) {
-        tx.dialect().skip_existing("event_id")
+        dialect.skip_existing("event_id")
     } else {
         String::new()
     };
-    let mut rest = made.as_slice();
-    for size in ATTEMPT_ROWS {
-        while rest.len() >= size {
-            let (rows, later) = rest.split_at(size);
-            let mut values = Params::with_capacity(size * ATTEMPT_COLUMNS);
-            for (event_id, attempt) in rows {
-                values.extend(params![
-                    endpoint,
-                    *event_id,
-                    attempt.number,
-                    attempt.at,
-                    attempt.duration_ms
-                ]);
-                values.extend(params![attempt.status, attempt.error.clone()]);
-            }
-            let sql = format!(
-                "INSERT INTO delivery_attempts (endpoint_id, event_id, number, at, duration_ms, status, error)
-                 VALUES {}{unfenced}",
-                placeholders(size, ATTEMPT_COLUMNS)
-            );
-            tx.execute(&sql, values).await?;
-            rest = later;
-        }
+    let made = settlements.iter().filter_map(|settlement| {
+        let attempt = settlement.attempt.as_ref()?;
+        Some((settlement.delivery.event_id.as_str(), attempt))
+    });
+    let mut values = Params::new();
+    for (event_id, attempt) in made {
+        values.extend(params![endpoint, event_id, attempt.number, attempt.at]);
+        values.extend(params![attempt.duration_ms, attempt.status, &attempt.error]);
     }
-    Ok(())
+    let columns = [
+        "endpoint_id",
+        "event_id",
+        "number",
+        "at",
+        "duration_ms",
+        "status",
+        "error",
+    ];
+    Statement::rows("delivery_attempts", &columns, &unfenced, values)
 }
 
 /// Retries are no effect: their record is the attempt.
-pub(super) fn entry(settlement: &Settlement, endpoint: &str, now: UnixMillis) -> Option<AuditEntry> {
+fn entry(settlement: &Settlement, endpoint: &str, now: UnixMillis) -> Option<AuditEntry> {
     let (action, outcome) = match &settlement.verdict {
         Verdict::Delivered => ("delivered", None),
         Verdict::Dead(why) => ("dead", Some(why.clone().into())),
@@ -86,46 +81,29 @@ pub(super) fn entry(settlement: &Settlement, endpoint: &str, now: UnixMillis) ->
     })
 }
 
-pub(super) async fn keep_news(
-    tx: &mut Tx,
+/// What the endpoint's own row says of its deliveries, and the news.
+fn endpoint_row(
     endpoint: &str,
     settlements: &[&Settlement],
-    settled: Settled,
     news: &EndpointNews,
     now: UnixMillis,
-) -> Result<(), DbError> {
-    let failed =
-        settlements
-            .iter()
-            .rev()
-            .find_map(|settlement| match (&settlement.verdict, &settlement.attempt) {
-                (Verdict::Delivered, _) => None,
-                (Verdict::Dead(why), _) => Some(why.clone()),
-                // Whoever asks for the status sees this: no word of an answer, which may quote what it was sent.
-                (
-                    _,
-                    Some(AttemptRecord {
-                        status: Some(status), ..
-                    }),
-                ) => Some(format!("status {status}")),
-                (_, attempt) => attempt.as_ref()?.error.clone(),
-            });
-    if settled.delivered > 0 {
-        tx.execute(
+) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    let delivered = Settled::of(settlements).delivered as u64;
+    if delivered > 0 {
+        statements.push(Statement::change(
             "UPDATE endpoints SET delivered = delivered + ?, last_success_at = ? WHERE id = ?",
-            params![settled.delivered as u64, now, endpoint],
-        )
-        .await?;
+            params![delivered, now, endpoint],
+        ));
     }
-    if let Some(error) = failed {
-        tx.execute(
+    if let Some(error) = last_failure(settlements) {
+        statements.push(Statement::change(
             "UPDATE endpoints SET last_error = ?, last_error_at = ? WHERE id = ?",
             params![error, now, endpoint],
-        )
-        .await?;
+        ));
     }
     if news.paused_until.is_some() || news.disabled.is_some() {
-        tx.execute(
+        statements.push(Statement::change(
             "UPDATE endpoints SET paused_until = COALESCE(?, paused_until), paused_at = COALESCE(?, paused_at),
                  disabled_reason = COALESCE(?, disabled_reason), updated_at = ? WHERE id = ?",
             params![
@@ -135,14 +113,32 @@ pub(super) async fn keep_news(
                 now,
                 endpoint
             ],
-        )
-        .await?;
+        ));
     }
-    Ok(())
+    statements
+}
+
+/// How the last of them failed that did. Whoever asks for the status sees this: no word of an answer, which may quote what
+/// it was sent.
+fn last_failure(settlements: &[&Settlement]) -> Option<String> {
+    settlements
+        .iter()
+        .rev()
+        .find_map(|settlement| match (&settlement.verdict, &settlement.attempt) {
+            (Verdict::Delivered, _) => None,
+            (Verdict::Dead(why), _) => Some(why.clone()),
+            (
+                _,
+                Some(AttemptRecord {
+                    status: Some(status), ..
+                }),
+            ) => Some(format!("status {status}")),
+            (_, attempt) => attempt.as_ref()?.error.clone(),
+        })
 }
 
 /// The endpoint was disabled, for this reason.
-pub(super) fn disabled_entry(reason: &'static str, endpoint: &str, now: UnixMillis) -> AuditEntry {
+fn disabled_entry(reason: &'static str, endpoint: &str, now: UnixMillis) -> AuditEntry {
     let (actor, source) = (Some(ACTOR.to_owned()), Some(endpoint.to_owned()));
     AuditEntry {
         outcome: Some(reason.into()),

@@ -1,16 +1,16 @@
 //! Settling deliveries: what came of each attempt, its record and its audit entry, in one transaction.
 //!
 //! Every write is fenced with the owner and the epoch of the claim: of a dispatcher that was overtaken after its lease
-//! nothing is written, no audit entry either. Those that are done are settled together; when the engine matched fewer
-//! rows than that, the batch is rolled back and settled one by one, so that each row's own answer decides.
+//! nothing is written, no audit entry either. A batch is settled as if all of it were ours, in one round trip; when the
+//! engine matched fewer rows than that, it is rolled back and settled one by one, so that each row's own answer decides.
 
-use super::claims::{DeliveryRef, Subject, listed};
+use super::claim_rows::listed;
+use super::claims::{DeliveryRef, Subject};
 use super::settled::Settled;
-use super::settlement_records::{disabled_entry, entry, keep_attempts, keep_news};
+use super::settlement_records::records;
 use super::{BATCH_MAX, Store};
 use contract::UnixMillis;
-use kit::audit::{self, AuditEntry};
-use kit::db::{DbError, Tx};
+use kit::db::{DbError, Ran, Statement, Tx};
 use kit::planted::{Bug, is_planted};
 use kit::{failpoint, params};
 use std::collections::BTreeMap;
@@ -123,14 +123,16 @@ impl Store {
     }
 }
 
-/// Whether those that are done share a statement.
+/// How a batch is settled.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
+    /// As if all of it were ours.
     Together,
+    /// Asking of each whether it is.
     OneByOne,
 }
 
-/// None when some of what was to be settled together is another claim's: nothing was written then.
+/// None when some of what was to be settled together is another claim's: nothing is written then.
 async fn settle(
     tx: &mut Tx,
     endpoint: &str,
@@ -139,62 +141,77 @@ async fn settle(
     now: UnixMillis,
     how: How,
 ) -> Result<Option<Settled>, DbError> {
-    let together = |settlement: &&Settlement| match settlement.verdict {
-        Verdict::Deferred => true,
-        Verdict::Delivered => how == How::Together,
-        _ => false,
-    };
-    if !settle_together(tx, endpoint, batch.iter().filter(together), now).await? {
-        tx.abandon();
-        return Ok(None);
+    let updates = updates(batch, endpoint, now, how);
+    let mut statements: Vec<Statement> = updates.iter().map(|update| update.statement.clone()).collect();
+    let all: Vec<&Settlement> = batch.iter().collect();
+    if how == How::Together {
+        statements.extend(records(tx.dialect(), endpoint, &all, news, now));
     }
-    let mut ours: Vec<&Settlement> = batch.iter().filter(together).collect();
-    for settlement in batch.iter().filter(|settlement| !together(settlement)) {
-        if settle_one(tx, endpoint, settlement, now).await? {
-            ours.push(settlement);
+    let ran = tx.run(&statements).await;
+    let ours = ours(&updates, &ran);
+    if how == How::Together {
+        // The key of the attempts is a second fence: it refuses what was settled already.
+        if ours.len() < batch.len() || ran.error == Some(DbError::Duplicate) {
+            tx.abandon();
+            return Ok(None);
         }
+        ran.all()?;
+    } else {
+        ran.all()?;
+        tx.run(&records(tx.dialect(), endpoint, &ours, news, now))
+            .await
+            .all()?;
     }
-    keep_attempts(tx, endpoint, &ours).await?;
     failpoint::reached("settle.inside");
-    let mut entries: Vec<AuditEntry> = ours
-        .iter()
-        .filter_map(|settlement| entry(settlement, endpoint, now))
-        .collect();
-    entries.extend(news.disabled.map(|reason| disabled_entry(reason, endpoint, now)));
-    audit::append(tx, &entries).await?;
-    let settled = Settled {
+    Ok(Some(Settled {
         lost: batch.len() - ours.len(),
         ..Settled::of(&ours)
-    };
-    keep_news(tx, endpoint, &ours, settled, news, now).await?;
-    Ok(Some(settled))
+    }))
 }
 
-/// Those that are done, and those that are given back, in one statement for each claim. Returns whether every one that
-/// is done was ours; of those given back nothing is asked, for nothing is written about them.
-async fn settle_together<'b>(
-    tx: &mut Tx,
-    endpoint: &str,
-    settlements: impl Iterator<Item = &'b Settlement>,
-    now: UnixMillis,
-) -> Result<bool, DbError> {
-    let mut claims: BTreeMap<(bool, &str, i64, Option<u16>), Vec<&'b str>> = BTreeMap::new();
-    for settlement in settlements {
-        let DeliveryRef {
-            event_id,
-            owner,
-            epoch,
-        } = &settlement.delivery;
-        let status = settlement.attempt.as_ref().and_then(|attempt| attempt.status);
+/// Those of the batch that the updates which ran have found as they were claimed. Of those given back nothing is asked, for
+/// nothing is written about them.
+fn ours<'b>(updates: &[Update<'b>], ran: &Ran) -> Vec<&'b Settlement> {
+    let done = updates.iter().zip(&ran.outcomes);
+    let ours = done.filter(|(update, outcome)| update.unasked || outcome.matched == update.of.len() as u64);
+    ours.flat_map(|(update, _)| update.of.iter().copied()).collect()
+}
+
+/// A statement that settles deliveries.
+struct Update<'b> {
+    statement: Statement,
+    of: Vec<&'b Settlement>,
+    /// Whether it means nothing that it matched fewer.
+    unasked: bool,
+}
+
+/// Those that are given back share a statement for each claim, and so do those that are done, unless each is to be asked.
+fn updates<'b>(batch: &'b [Settlement], endpoint: &str, now: UnixMillis, how: How) -> Vec<Update<'b>> {
+    let mut updates = Vec::new();
+    let mut groups: BTreeMap<(bool, &str, i64, Option<u16>), Vec<&Settlement>> = BTreeMap::new();
+    for settlement in batch {
         let done = settlement.verdict == Verdict::Delivered;
-        claims
-            .entry((done, owner, *epoch, status))
-            .or_default()
-            .push(event_id.as_str());
+        if settlement.verdict == Verdict::Deferred || (done && how == How::Together) {
+            let DeliveryRef { owner, epoch, .. } = &settlement.delivery;
+            let status = settlement.attempt.as_ref().and_then(|attempt| attempt.status);
+            groups
+                .entry((done, owner, *epoch, status))
+                .or_default()
+                .push(settlement);
+        } else {
+            updates.push(Update {
+                statement: one(settlement, endpoint, now),
+                of: vec![settlement],
+                unasked: false,
+            });
+        }
     }
-    for ((done, owner, epoch, status), ids) in claims {
-        let (places, ids_listed) = listed(&ids);
-        let fence = format!("WHERE endpoint_id = ? AND {} AND event_id IN {places}", fence());
+    for ((done, owner, epoch, status), of) in groups {
+        let ids: Vec<&str> = of
+            .iter()
+            .map(|settlement| settlement.delivery.event_id.as_str())
+            .collect();
+        let (places, listed) = listed(&ids);
         let (change, mut values) = if done {
             let change = "status = 'delivered', attempts = attempts + 1, last_status = ?, last_error = NULL,
                  settled_at = ?";
@@ -202,24 +219,21 @@ async fn settle_together<'b>(
         } else {
             ("owner = NULL, lease_until = 0", params![endpoint, owner, epoch])
         };
-        values.extend(ids_listed);
-        let matched = tx
-            .execute(&format!("UPDATE deliveries SET {change} {fence}"), values)
-            .await?;
-        if done && matched != ids.len() as u64 {
-            return Ok(false);
-        }
+        values.extend(listed);
+        let sql = format!(
+            "UPDATE deliveries SET {change} WHERE endpoint_id = ? AND {} AND event_id IN {places}",
+            fence()
+        );
+        updates.push(Update {
+            statement: Statement::change(sql, values),
+            of,
+            unasked: !done,
+        });
     }
-    Ok(true)
+    updates
 }
 
-/// One that is not done. Returns whether it was really ours.
-async fn settle_one(
-    tx: &mut Tx,
-    endpoint: &str,
-    settlement: &Settlement,
-    now: UnixMillis,
-) -> Result<bool, DbError> {
+fn one(settlement: &Settlement, endpoint: &str, now: UnixMillis) -> Statement {
     let DeliveryRef {
         event_id,
         owner,
@@ -228,15 +242,15 @@ async fn settle_one(
     let attempt = settlement.attempt.as_ref();
     let made = i64::from(attempt.is_some());
     let (status, owner_after, due_at, not_counted, settled_at) = match &settlement.verdict {
-        Verdict::Delivered => ("delivered", Some(owner.clone()), now, 0, Some(now)),
+        Verdict::Delivered => ("delivered", Some(owner), now, 0, Some(now)),
         Verdict::Again(due_at) => ("pending", None, *due_at, 0, None),
         Verdict::Kept | Verdict::Deferred => ("pending", None, now, made, None),
         // Dead ones are found by when they died.
-        Verdict::Dead(_) => ("dead", Some(owner.clone()), now, 0, Some(now)),
+        Verdict::Dead(_) => ("dead", Some(owner), now, 0, Some(now)),
     };
     let error = match &settlement.verdict {
-        Verdict::Dead(why) => Some(why.clone()),
-        _ => attempt.and_then(|attempt| attempt.error.clone()),
+        Verdict::Dead(why) => Some(why.as_str()),
+        _ => attempt.and_then(|attempt| attempt.error.as_deref()),
     };
     let sql = format!(
         "UPDATE deliveries SET status = ?, owner = ?, lease_until = 0, due_at = ?, due_set_at = ?, attempts = attempts + ?,
@@ -244,27 +258,14 @@ async fn settle_one(
          WHERE endpoint_id = ? AND event_id = ? AND {}",
         fence()
     );
-    let matched = tx
-        .execute(
-            &sql,
-            params![
-                status,
-                owner_after,
-                due_at,
-                now,
-                made,
-                not_counted,
-                attempt.and_then(|attempt| attempt.status),
-                error,
-                settled_at,
-                endpoint,
-                event_id.as_str(),
-                owner,
-                *epoch,
-            ],
-        )
-        .await?;
-    Ok(matched == 1)
+    let mut values = params![status, owner_after, due_at, now, made, not_counted];
+    values.extend(params![
+        attempt.and_then(|attempt| attempt.status),
+        error,
+        settled_at
+    ]);
+    values.extend(params![endpoint, event_id.as_str(), owner, *epoch]);
+    Statement::change(sql, values)
 }
 
 /// Whose a delivery must be for anything to be written about it: the owner, the epoch.

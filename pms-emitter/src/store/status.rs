@@ -1,6 +1,6 @@
 //! What an operator sees of an endpoint: its queue, its breaker, how it went last.
 
-use super::claims::is_paused;
+use super::claim_rows::is_paused;
 use super::{BREAKER_HISTORY_MAX, BreakerChange, Store};
 use contract::UnixMillis;
 use kit::db::{DbError, Row, Tx};
