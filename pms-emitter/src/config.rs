@@ -1,7 +1,7 @@
 //! What the environment and the flags say, as plain values. Nothing else of this service reads either.
 
 use crate::dispatch::Schedule;
-use crate::dispatch::worker::{LEASE_SLACK, LOOK_EVERY};
+use crate::dispatch::parts::{LEASE_SLACK, LOOK_EVERY};
 use crate::domain::guest_document::{DigestKey, InvalidDigestKey};
 use clap::{Args, Parser, Subcommand, value_parser};
 use contract::{SecretList, UnixMillis};

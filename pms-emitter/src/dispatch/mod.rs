@@ -9,9 +9,11 @@
 pub mod attempt;
 pub mod classify;
 mod operations;
+pub mod parts;
 pub mod schedule;
 pub mod worker;
 
 pub use attempt::Sender;
+pub use parts::{BreakerChanges, DispatcherParts};
 pub use schedule::Schedule;
-pub use worker::{BreakerChanges, Dispatcher, DispatcherParts, Step};
+pub use worker::{Dispatcher, Step};

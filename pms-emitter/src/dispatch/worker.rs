@@ -4,58 +4,23 @@
 //! under way, so a slow answer holds up nobody else. At most one claim and one settlement are in the database at a
 //! time; what waits meanwhile goes together, which is what makes it fast. `operations` holds the database's side.
 
-use super::attempt::{Attempted, Route, Sender, deferred};
+use super::attempt::{Attempted, Route, deferred};
 use super::operations::Done;
-use crate::meters::DispatchMeters;
-use crate::store::{BATCH_MAX, BreakerChange, Claim, EndpointNews, Settlement, Store};
-use contract::Clock;
-use kit::breaker::{Admit, Breaker, Change, State};
+use super::parts::DispatcherParts;
+use crate::store::{BATCH_MAX, BreakerChange, Claim, EndpointNews, Settlement};
+use kit::breaker::{Admit, Change, State};
 use kit::lifecycle::Lifecycle;
-use kit::random::Ids;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-/// What a claim's lease has beyond an attempt's deadline by default.
-pub const LEASE_SLACK: Duration = Duration::from_secs(15);
-/// How much of that slack a claim may wait in hand for its attempt, so that the attempt is settled within the lease: two
-/// parts in three.
+/// How much of its lease's slack a claim may wait in hand for its attempt, so that the attempt is settled within the
+/// lease: two parts in three.
 const IN_HAND_PARTS: (u32, u32) = (2, 3);
-/// How often it looks for what is due without being woken: retries, and what other replicas committed.
-pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Settlements that wait for the database before attempts stop.
 const FINISHED_MAX: usize = 4 * BATCH_MAX;
-
-/// Changes of the breaker that are not written yet, oldest first.
-pub type BreakerChanges = Arc<Mutex<VecDeque<Change>>>;
-
-/// What a dispatcher is made of.
-pub struct DispatcherParts {
-    /// The tables.
-    pub store: Store,
-    /// Whose deliveries.
-    pub endpoint: &'static str,
-    /// Makes attempts.
-    pub sender: Arc<Sender>,
-    /// Guards the endpoint.
-    pub breaker: Breaker,
-    /// Filled by the breaker.
-    pub breaker_changes: BreakerChanges,
-    /// Makes tokens.
-    pub ids: Ids,
-    /// Tells the time.
-    pub clock: Arc<dyn Clock>,
-    /// Attempts at once.
-    pub concurrency: usize,
-    /// How often it looks without being woken.
-    pub look_every: Duration,
-    /// What a claim's lease has beyond an attempt's deadline.
-    pub lease_slack: Duration,
-    /// Counts attempts and what was settled.
-    pub meters: DispatchMeters,
-}
 
 /// Delivers what is due to one endpoint.
 ///

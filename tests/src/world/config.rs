@@ -51,8 +51,8 @@ pub(super) fn emitter(settings: &Settings, endpoint: EndpointConfig) -> pms_emit
             concurrency: DELIVERY_CONCURRENCY,
             breaker_failures: BREAKER_FAILURES,
             breaker_open: BREAKER_OPEN,
-            look_every: pms_emitter::dispatch::worker::LOOK_EVERY,
-            lease_slack: pms_emitter::dispatch::worker::LEASE_SLACK,
+            look_every: pms_emitter::dispatch::parts::LOOK_EVERY,
+            lease_slack: pms_emitter::dispatch::parts::LEASE_SLACK,
         },
         document_digest_key: Some(digest_key),
         // Nothing is kept in it, since the key is given.

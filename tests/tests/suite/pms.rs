@@ -251,8 +251,8 @@ fn config(database: DatabaseUrl) -> Config {
             concurrency: 32,
             breaker_failures: 5,
             breaker_open: std::time::Duration::from_secs(1),
-            look_every: pms_emitter::dispatch::worker::LOOK_EVERY,
-            lease_slack: pms_emitter::dispatch::worker::LEASE_SLACK,
+            look_every: pms_emitter::dispatch::parts::LOOK_EVERY,
+            lease_slack: pms_emitter::dispatch::parts::LEASE_SLACK,
         },
     }
 }

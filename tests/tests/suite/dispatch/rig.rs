@@ -15,7 +15,7 @@ use kit::db::{DatabaseUrl, DbError, Row, Tx, params};
 use kit::lifecycle::{Ended, Lifecycle};
 use kit::random::SeededEntropy;
 use pms_emitter::config::{Config, DeliveryConfig, EndpointConfig};
-use pms_emitter::dispatch::worker::{LEASE_SLACK, LOOK_EVERY};
+use pms_emitter::dispatch::parts::{LEASE_SLACK, LOOK_EVERY};
 use pms_emitter::store::outbox;
 use pms_emitter::store::{EndpointStatus, NewEvent, Store};
 use pms_emitter::{App, Runtime};
