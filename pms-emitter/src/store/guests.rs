@@ -238,10 +238,8 @@ fn update(guest: &Guest) -> Statement {
 }
 
 fn delete_external_ids(guest: &GuestId) -> Statement {
-    Statement::change(
-        "DELETE FROM guest_external_ids WHERE guest_id = ?",
-        params![guest.as_str()],
-    )
+    let sql = "DELETE FROM guest_external_ids WHERE guest_id = ?";
+    Statement::change(sql, params![guest.as_str()])
 }
 
 fn external_ids(guest: &Guest) -> impl Iterator<Item = Statement> {
@@ -275,9 +273,9 @@ fn written(tx: &mut Tx, ran: Ran, ids: Range<usize>) -> Result<GuestWritten, DbE
 }
 
 pub(super) fn read(row: &Row) -> Result<Guest, DbError> {
-    let wrong = |column: &str, expected| DbError::Decode {
-        column: column.to_owned(),
-        expected,
+    let wrong = |column: &str, expected| {
+        let column = column.to_owned();
+        DbError::Decode { column, expected }
     };
     let text = |column: &str| row.get::<String>(column);
     let merged_into = row.get::<Option<String>>("merged_into")?;

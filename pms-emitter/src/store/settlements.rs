@@ -194,10 +194,8 @@ fn updates<'b>(batch: &'b [Settlement], endpoint: &str, now: UnixMillis, how: Ho
         if settlement.verdict == Verdict::Deferred || (done && how == How::Together) {
             let DeliveryRef { owner, epoch, .. } = &settlement.delivery;
             let status = settlement.attempt.as_ref().and_then(|attempt| attempt.status);
-            groups
-                .entry((done, owner, *epoch, status))
-                .or_default()
-                .push(settlement);
+            let group = groups.entry((done, owner, *epoch, status)).or_default();
+            group.push(settlement);
         } else {
             updates.push(Update {
                 statement: one(settlement, endpoint, now),
@@ -207,11 +205,8 @@ fn updates<'b>(batch: &'b [Settlement], endpoint: &str, now: UnixMillis, how: Ho
         }
     }
     for ((done, owner, epoch, status), of) in groups {
-        let ids: Vec<&str> = of
-            .iter()
-            .map(|settlement| settlement.delivery.event_id.as_str())
-            .collect();
-        let (places, listed) = listed(&ids);
+        let ids = of.iter().map(|settlement| settlement.delivery.event_id.as_str());
+        let (places, listed) = listed(&Vec::from_iter(ids));
         let (change, mut values) = if done {
             let change = "status = 'delivered', attempts = attempts + 1, last_status = ?, last_error = NULL,
                  settled_at = ?";
