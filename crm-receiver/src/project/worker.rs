@@ -43,6 +43,8 @@ const WAIT_FIRST_MS: i64 = 1_000;
 pub const WAIT_MAX_MS: i64 = 60_000;
 /// How often the inbox is looked at without being told: another replica may have accepted, or a wait be over.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Arrivals at once that go first on MySQL, where a step keeps no arrival from writing, but takes of the machine.
+const CROWD_MIN: usize = 64;
 /// How far behind the projector still lets arrivals go first.
 const YIELDS_BEHIND_MAX: Duration = Duration::from_secs(10);
 /// How long a step then waits for those that are being taken in.
@@ -169,7 +171,8 @@ impl Projector {
     /// Taking in goes first, until that has left the projector too far behind: under a load without an end it would
     /// never come to its turn.
     fn yields(&self) -> bool {
-        self.arrivals.lag.behind(self.clock.now()) < YIELDS_BEHIND_MAX
+        let crowded = self.store.has_one_writer() || self.arrivals.underway.count() >= CROWD_MIN;
+        crowded && self.arrivals.lag.behind(self.clock.now()) < YIELDS_BEHIND_MAX
     }
 
     /// When the oldest event was received that waits: of the first that are due, or of those that were put off, which

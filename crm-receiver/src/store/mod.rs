@@ -31,7 +31,7 @@ pub use self::projection::Projection;
 pub use self::sources::StoreError;
 
 use kit::{
-    db::{Db, DbError, Migration, MigrationSet},
+    db::{Db, DbError, Dialect, Migration, MigrationSet},
     params,
 };
 use std::time::Duration;
@@ -74,6 +74,11 @@ impl Store {
     pub fn new(db: Db) -> Self {
         let queries = db.for_queries();
         Self { db, queries }
+    }
+
+    /// Whether only one of all writers writes at a time.
+    pub fn has_one_writer(&self) -> bool {
+        self.db.dialect() == Dialect::Sqlite
     }
 
     /// Whether the database answers.
