@@ -165,7 +165,7 @@ impl Batcher {
             let fingerprint = entry.fingerprint;
             self.0
                 .seen
-                .committed(Arc::clone(leading.key()), event_id.clone(), fingerprint);
+                .committed(leading.key(), event_id.clone(), fingerprint);
         }
         let waiting = Waiting {
             entry,

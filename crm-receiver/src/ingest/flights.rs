@@ -6,6 +6,7 @@
 
 use super::accepted::{Accepted, IngestError, Key};
 use bytes::Bytes;
+use foldhash::quality::RandomState;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -17,7 +18,7 @@ pub type Outcome = Result<Accepted, IngestError>;
 
 /// The keys that are on their way.
 #[derive(Clone, Debug, Default)]
-pub struct Flights(Arc<Mutex<HashMap<Arc<Key>, Airborne>>>);
+pub struct Flights(Arc<Mutex<HashMap<Arc<Key>, Airborne, RandomState>>>);
 
 /// What those who come with the same key need to know of a leader.
 #[derive(Debug)]

@@ -201,8 +201,8 @@ impl Committer {
             let (Accepted::New(event_id) | Accepted::Duplicate(event_id) | Accepted::IdReuse(event_id)) =
                 &verdict.accepted;
             if let Some(fingerprint) = verdict.fingerprint {
-                let key = Arc::clone(waiting.leading.key());
-                self.seen.committed(key, event_id.clone(), fingerprint);
+                self.seen
+                    .committed(waiting.leading.key(), event_id.clone(), fingerprint);
             }
             if matches!(verdict.accepted, Accepted::New(_)) {
                 let received_at = waiting.entry.received_at;

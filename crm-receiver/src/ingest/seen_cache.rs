@@ -3,13 +3,20 @@
 //! It is written only after a commit, so an unsigned or failed request leaves no trace in it, and it never says "new".
 //! It never says "another body" either: erasure may have dropped the row's fingerprint since, so that is left to the
 //! database. Losing it, or having none, changes no answer.
+//!
+//! Keys are remembered by their hashes alone. Two keys of one hash only lose their place to each other: an answer takes
+//! the same body, and a body holds its key.
 
 use super::{accepted::Key, fingerprint::Fingerprint};
 use contract::EventId;
+use foldhash::quality::RandomState;
 use moka::{policy::EvictionPolicy, sync::Cache};
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasher, BuildHasherDefault, Hasher},
+    time::Duration,
+};
 
-/// Committed keys that are remembered by default; each takes about 600 bytes.
+/// Committed keys that are remembered by default; each takes about 400 bytes.
 pub const SEEN_ENTRIES: u64 = 20_000;
 /// How long one is remembered: most retries come within minutes, and digests of people are not kept without need.
 const SEEN_FOR: Duration = Duration::from_secs(3600);
@@ -22,35 +29,55 @@ struct Seen {
 
 /// Committed keys, the least recently used one leaving first.
 #[derive(Clone, Debug)]
-pub struct SeenCache(Cache<Arc<Key>, Seen>);
+pub struct SeenCache {
+    seen: Cache<u64, Seen, BuildHasherDefault<Hashed>>,
+    hashes: RandomState,
+}
+
+/// Takes what is a hash already for its own.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a u64 is written as one")
+    }
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 impl SeenCache {
     /// Room for `entries`; 0 remembers nothing.
     pub fn new(entries: u64) -> Self {
         // The default policy refuses new keys when it is full, and it is the new ones that are repeated.
-        let cache = Cache::builder()
+        let seen = Cache::builder()
             .max_capacity(entries)
             .eviction_policy(EvictionPolicy::lru())
             .time_to_live(SEEN_FOR)
-            .build();
-        Self(cache)
+            .build_with_hasher(BuildHasherDefault::default());
+        Self {
+            seen,
+            hashes: RandomState::default(),
+        }
     }
 
     /// The id under which this very body was committed, if that is remembered.
     pub fn find(&self, key: &Key, body: &[u8]) -> Option<EventId> {
-        let seen = self.0.get(key)?;
+        let seen = self.seen.get(&self.hashes.hash_one(key))?;
         seen.fingerprint.matches(body).then_some(seen.event_id)
     }
 
     /// Remembers a key. Only ever after its commit.
-    pub fn committed(&self, key: Arc<Key>, event_id: EventId, fingerprint: Fingerprint) {
-        self.0.insert(
-            key,
-            Seen {
-                event_id,
-                fingerprint,
-            },
-        );
+    pub fn committed(&self, key: &Key, event_id: EventId, fingerprint: Fingerprint) {
+        let seen = Seen {
+            event_id,
+            fingerprint,
+        };
+        self.seen.insert(self.hashes.hash_one(key), seen);
     }
 }
 
@@ -66,12 +93,8 @@ mod tests {
     }
 
     fn remember(cache: &SeenCache, id: &str) {
-        cache.committed(
-            Arc::new(key(id)),
-            id.parse().unwrap(),
-            Fingerprint::of([0; 16], b"body"),
-        );
-        cache.0.run_pending_tasks();
+        cache.committed(&key(id), id.parse().unwrap(), Fingerprint::of([0; 16], b"body"));
+        cache.seen.run_pending_tasks();
     }
 
     #[test]
