@@ -44,6 +44,11 @@ pub trait Speaker: 'static {
 
     /// Hears a whole answer to its last request: the status and every byte.
     fn hear(&mut self, _status: u16, _answer: &[u8]) {}
+
+    /// How long it was told to stay away by what it heard last.
+    fn rest(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Gives every connection its speaker.
@@ -208,6 +213,11 @@ async fn converse<S: Speaker>(
                 speaker.hear(got.status, &answer[..got.len]);
                 failures = 0;
                 stream = got.keeps.then_some(open);
+                if let Some(rest) = speaker.rest() {
+                    // Nobody is waited for who would not send any more.
+                    let end = shared.start() + shared.load.time;
+                    sleep_until(end.min(Instant::now() + rest)).await;
+                }
             }
             Err(error) => {
                 failures += 1;

@@ -48,6 +48,9 @@ pub struct Options {
     /// Afterwards so many times the rate that was reached, as an open loop
     #[arg(long, value_name = "TIMES")]
     pub overload: Option<f64>,
+    /// Afterwards a closed loop of so many connections at a short queue; whoever is refused comes back when told to
+    #[arg(long, value_name = "CONNECTIONS", value_parser = value_parser!(u16).range(1..=8192))]
+    pub crowd: Option<u16>,
     /// Afterwards half of the rate, beside so many connections that send unsigned bodies of 20 kB
     #[arg(long, value_name = "CONNECTIONS", value_parser = value_parser!(u16).range(1..=8192))]
     pub unsigned: Option<u16>,
@@ -111,12 +114,12 @@ impl Options {
             ensure!(rate.is_finite() && rate >= 1.0, "--rate is at least 1 a second");
             ensure!(
                 !self.goes_on(),
-                "--half, --overload and --unsigned look for the top rate first: leave --rate out"
+                "--half, --overload, --crowd and --unsigned look for the top rate first: leave --rate out"
             );
         }
         ensure!(
             self.target == Target::Receiver || !(self.baseline || self.goes_on() || self.repeat > 1),
-            "--baseline, --repeat, --half, --overload and --unsigned are of the receiver alone"
+            "--baseline, --repeat, --half, --overload, --crowd and --unsigned are of the receiver alone"
         );
         if let Some(times) = self.overload {
             ensure!(
@@ -134,7 +137,7 @@ impl Options {
 
     /// Whether there is more to do once the top rate is known.
     fn goes_on(&self) -> bool {
-        self.half || self.overload.is_some() || self.unsigned.is_some()
+        self.half || self.overload.is_some() || self.crowd.is_some() || self.unsigned.is_some()
     }
 
     /// The engine of every service.
@@ -199,6 +202,7 @@ mod tests {
             "load --rate 100 --overload 2",
             "load --overload 0.5",
             "load --overload NaN",
+            "load --rate 100 --crowd 8",
             "load --unsigned 0",
             "load --target emitter --overload 2",
             "load --connections 0",

@@ -1,6 +1,7 @@
-//! More than the receiver can take: signed events at a multiple of its top rate, and unsigned bodies beside signed ones.
+//! More than the receiver can take: signed events at a multiple of its top rate by senders who heed nothing, a crowd of
+//! senders who come back when told to, and unsigned bodies beside signed ones.
 //!
-//! The queue of the first one is shorter than the connections are many, or a connection that waits for its answer would
+//! The queue of the first two is shorter than the connections are many, or a connection that waits for its answer would
 //! send nothing and so hold the load down to what is taken.
 
 use super::figures::{LoadFigures, line};
@@ -34,13 +35,11 @@ const ANSWER_BYTES: usize = 512;
 /// A load beyond the top rate.
 #[derive(Clone, Debug, Serialize)]
 pub struct Overload {
-    /// How many times the top rate was asked for.
-    pub times: f64,
     /// What was sent a second.
     pub offered_rate: f64,
     /// What was taken in a second, by the top rate.
     pub goodput: f64,
-    /// Milliseconds to the answers of 2xx, from the instant at which a request was due.
+    /// Milliseconds to the answers of 2xx: in an open loop from the instant at which a request was due.
     pub accepted_ms: Percentiles,
     /// What the generator was told.
     pub load: LoadFigures,
@@ -65,15 +64,16 @@ pub struct Beside {
 
 impl fmt::Display for Overload {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        line(out, "overload", &self.load)?;
+        let open = self.load.rate_wanted.is_some();
+        line(out, if open { "overload" } else { "crowd" }, &self.load)?;
         let Percentiles {
             p50, p99, p999, max, ..
         } = self.accepted_ms;
         writeln!(
             out,
-            "    {:.1} times the rate: {:.0}/s sent, {:.3} of the top rate taken in; 2xx after p50 {p50:.2}, p99 {p99:.2}, \
-             p99.9 {p999:.2}, at most {max:.2} ms",
-            self.times, self.offered_rate, self.goodput
+            "    {:.0}/s sent, {:.3} of the top rate taken in; 2xx after p50 {p50:.2}, p99 {p99:.2}, p99.9 {p999:.2}, at \
+             most {max:.2} ms",
+            self.offered_rate, self.goodput
         )?;
         writeln!(out, "    {}", self.memory_mib)
     }
@@ -91,7 +91,7 @@ impl fmt::Display for Beside {
     }
 }
 
-/// Sends `times` as much as `top_rate` a second.
+/// Sends `times` as much as `top_rate` a second, whatever is answered.
 ///
 /// # Errors
 /// When the receiver does not start, or the generator fails.
@@ -107,14 +107,40 @@ pub async fn overload(
         pace: Pace::Open(times * top_rate),
         ..load.clone()
     };
+    beyond(stage, load, Overloading::new(pool, false), top_rate, faults).await
+}
+
+/// Lets so many connections send as fast as they may: each comes back when it was told to.
+///
+/// # Errors
+/// When the receiver does not start, or the generator fails.
+pub async fn crowd(
+    stage: &Stage<'_>,
+    load: &Load,
+    pool: &Arc<Pool>,
+    (connections, top_rate): (usize, f64),
+    faults: &mut Vec<String>,
+) -> Result<Overload> {
+    let load = Load {
+        connections,
+        pace: Pace::Closed,
+        ..load.clone()
+    };
+    beyond(stage, load, Overloading::new(pool, true), top_rate, faults).await
+}
+
+async fn beyond(
+    stage: &Stage<'_>,
+    load: Load,
+    speakers: Overloading,
+    top_rate: f64,
+    faults: &mut Vec<String>,
+) -> Result<Overload> {
     let queue = [("INGEST_QUEUE", QUEUE.to_string())];
     let receiver = Receiver::start_with(stage, &queue).await?;
-    let speakers = Arc::new(Overloading {
-        pool: Arc::clone(pool),
-        rude: Arc::default(),
-    });
+    let speakers = Arc::new(speakers);
     let used = cpu_seconds(std::process::id())?;
-    let run = receiver.run_with(&load, pool.len(), &speakers).await?;
+    let run = receiver.run_with(&load, speakers.pool.len(), &speakers).await?;
     let used = cpu_seconds(std::process::id())? - used;
     receiver.end().await?;
     faults.extend(run.faults());
@@ -123,12 +149,15 @@ pub async fn overload(
         faults.push(format!("{rude} answers of 503 did not say when to come back"));
     }
     let tally = &run.measured.tally;
+    let wanted = match load.pace {
+        Pace::Open(rate) => Some(rate),
+        Pace::Closed => None,
+    };
     Ok(Overload {
-        times,
         offered_rate: (tally.sent() as f64 / run.measured.elapsed.as_secs_f64()).round(),
         goodput: thousandths(run.measured.rate() / top_rate),
         accepted_ms: tally.good_percentiles(),
-        load: LoadFigures::new(&run.measured, Some(times * top_rate), load.connections, used),
+        load: LoadFigures::new(&run.measured, wanted, load.connections, used),
         memory_mib: run.memory,
     })
 }
@@ -202,6 +231,20 @@ async fn send_unsigned(target: SocketAddr, refused: Arc<AtomicU64>) {
 struct Overloading {
     pool: Arc<Pool>,
     rude: Arc<AtomicU64>,
+    /// Whether it stays away as long as it is told to.
+    heeds: bool,
+    rest: Option<Duration>,
+}
+
+impl Overloading {
+    fn new(pool: &Arc<Pool>, heeds: bool) -> Self {
+        Self {
+            pool: Arc::clone(pool),
+            rude: Arc::default(),
+            heeds,
+            rest: None,
+        }
+    }
 }
 
 impl Speakers for Overloading {
@@ -209,8 +252,8 @@ impl Speakers for Overloading {
 
     fn speaker(&self) -> Self {
         Self {
-            pool: Arc::clone(&self.pool),
             rude: Arc::clone(&self.rude),
+            ..Self::new(&self.pool, self.heeds)
         }
     }
 }
@@ -221,9 +264,19 @@ impl Speaker for Overloading {
     }
 
     fn hear(&mut self, status: u16, answer: &[u8]) {
-        if status == 503 && wire::header(answer, b"retry-after:").is_none() {
+        self.rest = None;
+        if status != 503 {
+            return;
+        }
+        let seconds = wire::header(answer, b"retry-after:").and_then(|value| value.parse().ok());
+        if seconds.is_none() {
             self.rude.fetch_add(1, Ordering::Relaxed);
         }
+        self.rest = seconds.filter(|_| self.heeds).map(Duration::from_secs);
+    }
+
+    fn rest(&self) -> Option<Duration> {
+        self.rest
     }
 }
 

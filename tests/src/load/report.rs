@@ -39,6 +39,8 @@ pub struct Report {
     pub half: Option<ReceiverFigures>,
     /// More than the best rate, as an open loop.
     pub overload: Option<Overload>,
+    /// More connections than the queue has places, in a closed loop.
+    pub crowd: Option<Overload>,
     /// Half of the best rate beside unsigned bodies.
     pub beside_unsigned: Option<Beside>,
     /// The median of the rounds' ratios: the receiver's rate by that of the bare endpoint.
@@ -211,7 +213,7 @@ impl fmt::Display for Report {
             line(out, "half the rate", &half.load)?;
             write!(out, "{half}")?;
         }
-        if let Some(overload) = &self.overload {
+        for overload in self.overload.iter().chain(&self.crowd) {
             write!(out, "{overload}")?;
         }
         if let Some(beside) = &self.beside_unsigned {

@@ -6,7 +6,7 @@ use super::figures::LoadFigures;
 use super::generator::{self, Load, Measured, Pace};
 use super::lives::BodyStyle;
 use super::options::Options;
-use super::overload::{beside_unsigned, overload};
+use super::overload::{beside_unsigned, crowd, overload};
 use super::pool::{Batch, Pool};
 use super::receiver::{Receiver, Run};
 use super::report::{ReceiverFigures, Report, Round, whole_seconds};
@@ -43,6 +43,7 @@ pub async fn receiver(options: &Options, stage: &Stage<'_>) -> Result<Report> {
         rounds: Vec::new(),
         half: None,
         overload: None,
+        crowd: None,
         beside_unsigned: None,
         ratio: None,
         faults: Vec::new(),
@@ -68,6 +69,10 @@ pub async fn receiver(options: &Options, stage: &Stage<'_>) -> Result<Report> {
     if let Some(times) = options.overload {
         let beyond = overload(stage, &load, &pool, (times, top_rate), &mut report.faults).await?;
         report.overload = Some(beyond);
+    }
+    if let Some(connections) = options.crowd {
+        let of = (usize::from(connections), top_rate);
+        report.crowd = Some(crowd(stage, &load, &pool, of, &mut report.faults).await?);
     }
     if let Some(connections) = options.unsigned {
         let with = (usize::from(connections), top_rate);
