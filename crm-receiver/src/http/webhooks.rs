@@ -1,7 +1,8 @@
 //! `POST /webhooks/{source}`: checks in their order, on raw bytes, then a place in a batch.
 //!
-//! Content type and declared length come first, then what the headers alone can tell, then the body, then its
-//! signature; only what is authentic is parsed. Every failure of authenticity gets one and the same answer.
+//! Content type and declared length come first, then what the headers alone can tell, then whether there is room, then
+//! the body, then its signature; only what is authentic is parsed. Every failure of authenticity gets one and the same
+//! answer.
 
 use super::Api;
 use crate::ingest::{
@@ -96,6 +97,9 @@ async fn take_in(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Ac
         .map(|(name, value)| (name.as_str(), value.as_bytes()));
     let sender = api.sources.named(request.param("source"));
     let raw = RawDelivery::read(sender, lines, now)?;
+    if api.batcher.is_full() {
+        return Err(IngestError::Overloaded.into());
+    }
     let (body, held) = request.read_body(BODY_LEN_MAX).await?.into_parts();
     failpoint::reached("delivery.unverified");
     let verified = raw.verify(body)?;

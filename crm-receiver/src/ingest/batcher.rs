@@ -113,6 +113,11 @@ impl Batcher {
         self.0.lanes.iter().map(waiting).sum()
     }
 
+    /// Whether no lane has room. Whoever comes now would be told so in the end, after all the work of reading it.
+    pub fn is_full(&self) -> bool {
+        self.0.lanes.iter().all(|lane| lane.capacity() == 0)
+    }
+
     /// What is waiting, or being committed.
     pub fn underway(&self) -> Underway {
         self.0.underway.clone()
