@@ -1,7 +1,7 @@
 //! Reading a request's body: after the headers, bounded in size, in time, and in all.
 //!
 //! hyper bounds neither: a client may declare nothing and send for ever, or send a byte an hour, or be one of ten
-//! thousand that each send a little. So bytes are taken from one budget ([`budget`]) as they arrive, and go back when the
+//! thousand that each send a little. So bytes are taken from one budget as they arrive, and go back when the
 //! [`Body`] is dropped. A body that is there when it is asked for costs no timer and no place in a queue.
 
 use bytes::{Bytes, BytesMut};
