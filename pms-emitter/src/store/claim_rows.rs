@@ -16,7 +16,7 @@ const RETRY_SHARE: usize = 4;
 
 /// How far the clocks of replicas may lie apart. What was set further ahead than this was set before the clock went
 /// back: it is due, or over.
-const SKEW_MAX: Duration = Duration::from_secs(60);
+pub(super) const SKEW_MAX: Duration = Duration::from_secs(60);
 
 /// Asks where deliveries go, and what is due: retries, first attempts, and what was set before the clock went back.
 pub(super) fn look(request: &ClaimRequest) -> [Statement; 4] {

@@ -5,9 +5,9 @@
 //! then queued for it in bounded batches. A transaction of another replica that was open at that moment does not know
 //! of it and may end after these, so the log is gone through once more when none of that time can be left.
 
-use super::Store;
+use super::{Store, claim_rows::SKEW_MAX};
 use contract::UnixMillis;
-use kit::db::{DbError, Tx};
+use kit::db::{DbError, SILENCE_MAX, Tx};
 use kit::params;
 use std::time::Duration;
 
@@ -17,9 +17,10 @@ pub const ENV_ENDPOINT: &str = "env";
 /// Events that one transaction queues for an endpoint that is behind the log.
 pub const BACKFILL_BATCH: usize = 500;
 
-/// How long after it was subscribed an endpoint's log is gone through once more: several times as long as a transaction
-/// may last, also one whose process stopped.
-pub const BACKFILL_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// How long after it was subscribed an endpoint's log is gone through once more: longer than a transaction may last whose
+/// process stopped, also where the clocks of two replicas lie apart.
+pub const BACKFILL_AGAIN_AFTER: Duration =
+    Duration::from_secs(2 * SILENCE_MAX.as_secs() + SKEW_MAX.as_secs());
 
 /// Transitions of its breaker that an endpoint keeps.
 pub const BREAKER_HISTORY_MAX: usize = 100;
@@ -178,7 +179,11 @@ async fn configure(
 }
 
 fn again_after_ms() -> i64 {
-    i64::try_from(BACKFILL_AGAIN_AFTER.as_millis()).unwrap_or(i64::MAX)
+    millis(BACKFILL_AGAIN_AFTER)
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 async fn backfill(tx: &mut Tx, id: &str, now: UnixMillis) -> Result<Backfill, DbError> {
@@ -219,8 +224,8 @@ async fn backfill(tx: &mut Tx, id: &str, now: UnixMillis) -> Result<Backfill, Db
     Ok(Backfill::More)
 }
 
-/// Begins the second way through the log when its time has come. A time further off than it was ever set is of a clock
-/// that was set back.
+/// Begins the second way through the log when its time has come. A time further off than any replica's clock would set it
+/// is of a clock that was set back.
 async fn backfill_again(
     tx: &mut Tx,
     id: &str,
@@ -230,7 +235,7 @@ async fn backfill_again(
     let Some(at) = at else {
         return Ok(Backfill::Complete);
     };
-    if at > now && at <= now.plus_millis(again_after_ms()) {
+    if at > now && at <= now.plus_millis(again_after_ms() + millis(SKEW_MAX)) {
         return Ok(Backfill::Later);
     }
     tx.execute(

@@ -37,7 +37,7 @@ pub use self::dialect::{Dialect, placeholders};
 pub use self::error::DbError;
 pub use self::migrate::{MigrateError, Migration, MigrationSet, migrate};
 pub use self::row::Row;
-pub use self::settings::DbSettings;
+pub use self::settings::{DbSettings, SILENCE_MAX};
 pub use self::tx::Tx;
 pub use self::url::{DatabaseUrl, DatabaseUrlError};
 pub use self::value::{FromValue, Params, Value};

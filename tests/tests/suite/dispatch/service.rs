@@ -7,7 +7,7 @@ use contract::Envelope;
 use e2e::client::Client;
 use e2e::engine::Engine;
 use e2e::receiver_double::{Answer, Gate};
-use pms_emitter::store::{BACKFILL_AGAIN_AFTER, outbox};
+use pms_emitter::store::{BACKFILL_AGAIN_AFTER, Backfill, ENV_ENDPOINT, outbox};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -148,6 +148,9 @@ async fn without_a_url_events_are_kept_and_delivered_once_there_is_one(ctx: Ctx)
     assert_eq!(double.received().len(), received + 1);
 }
 
+/// How far the clock of one replica is behind another's.
+const BEHIND_MS: i64 = 30_000;
+
 /// On SQLite there is one writer, and so nobody in mid-commit beside the one who subscribes.
 async fn what_was_in_mid_commit_when_a_url_appeared_is_delivered_too(ctx: Ctx) {
     let without_url = Setup {
@@ -177,6 +180,13 @@ async fn what_was_in_mid_commit_when_a_url_appeared_is_delivered_too(ctx: Ctx) {
     let new = Rig::start_with(&ctx, Setup::default(), old.double.clone(), old.clock.clone()).await;
     new.emit(1..2).await;
     new.until_delivered(1).await;
+    // A replica whose clock is behind does not begin the second way early.
+    let behind = new.now().plus_millis(-BEHIND_MS);
+    let mut found = Backfill::More;
+    while found == Backfill::More {
+        found = new.store.backfill(ENV_ENDPOINT, behind).await.unwrap();
+    }
+    assert_eq!(found, Backfill::Later);
     goes_on.add_permits(1);
     late.await.unwrap().unwrap();
     new.emit(2..3).await;
