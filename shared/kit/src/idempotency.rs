@@ -151,7 +151,9 @@ impl Idempotency {
             Ok(Some(stored)) if !stored.is_expired(self.clock.now()) => replay(stored, body),
             // Its key is taken, and yet there is no answer to be seen: it is being written.
             Ok(_) if slot.is_taken() => Err(still_in_flight()),
-            Ok(_) | Err(_) => Err(error.into()),
+            Ok(_) => Err(error.into()),
+            // What the work said may be about a state that another replica made of this very request.
+            Err(unknown) => Err(unknown.into()),
         }
     }
 }

@@ -121,6 +121,8 @@ impl Slot {
         let Some(row) = &self.0 else {
             return Ok(tx.run(&statements).await);
         };
+        // An earlier run may have found it taken by somebody who has given it up since.
+        row.taken.store(false, Ordering::Release);
         statements.insert(0, row.statement(answer));
         let mut ran = tx.run(&statements).await;
         let taken = |ran: &Ran| ran.outcomes.is_empty() && ran.error == Some(DbError::Duplicate);
