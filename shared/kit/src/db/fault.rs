@@ -34,6 +34,14 @@ impl Fault {
         Self { error, fate }
     }
 
+    /// The same of a transaction's beginning: without it every later statement would be committed by itself.
+    pub fn at_begin(mut self) -> Self {
+        if self.fate == Fate::GoOn {
+            self.fate = Fate::Final;
+        }
+        self
+    }
+
     pub fn statement(code: i64, message: impl Into<String>) -> Self {
         Self::new(
             DbError::Statement {

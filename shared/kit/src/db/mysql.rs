@@ -200,9 +200,9 @@ async fn end(mut lease: Lease, fault: Option<&Fault>, roll_back: bool) {
 /// whoever waits for the commit waits for five.
 async fn is_gone(conn: &mut Conn, number: u32) -> bool {
     const LOOKS_FOR: Duration = Duration::from_secs(3);
-    // It fails when the session has ended by itself, which the list below tells.
-    drop(text(conn, &format!("KILL CONNECTION {number}")).await);
     let looking = async {
+        // It fails when the session has ended by itself, which the list below tells.
+        drop(text(conn, &format!("KILL CONNECTION {number}")).await);
         for look in 0.. {
             let sql = "SELECT COUNT(*) AS n FROM information_schema.PROCESSLIST WHERE ID = ?";
             match query(conn, sql, vec![Value::from(number)]).await {

@@ -69,12 +69,16 @@ async fn run_text(
 ) -> Result<(), Fault> {
     let mut answers = Vec::with_capacity(asked);
     let ended = answers_to(conn, text, unasked + asked, &mut answers).await;
+    let begun = answers.len() >= unasked;
     // Only once all is read off the connection.
     for (matched, rows) in answers.into_iter().skip(unasked) {
         let rows = read_all(rows)?;
         outcomes.push(Outcome { matched, rows });
     }
-    ended.map_err(|error| fault::of_mysql_text(&error))
+    ended.map_err(|error| match fault::of_mysql_text(&error) {
+        fault if begun => fault,
+        fault => fault.at_begin(),
+    })
 }
 
 async fn answers_to(
@@ -99,7 +103,7 @@ async fn run_each(
     outcomes: &mut Vec<Outcome>,
 ) -> Result<(), Fault> {
     if let Some(first) = first {
-        text(conn, first).await?;
+        text(conn, first).await.map_err(Fault::at_begin)?;
     }
     for statement in statements {
         let mut outcome = Outcome::default();

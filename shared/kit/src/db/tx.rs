@@ -202,7 +202,7 @@ impl Tx {
             && std::mem::take(&mut self.unbegun)
             && let Err(fault) = mysql_statement::text(lease.conn(), BEGIN).await
         {
-            return Err(self.fail(fault));
+            return Err(self.fail(fault.at_begin()));
         }
         Ok(())
     }
