@@ -158,9 +158,12 @@ async fn settle(
         ran.all()?;
     } else {
         ran.all()?;
-        tx.run(&records(tx.dialect(), endpoint, &ours, news, now))
-            .await
-            .all()?;
+        // News of deliveries that are all another claim's are that claim's to tell, or told already.
+        if !ours.is_empty() {
+            tx.run(&records(tx.dialect(), endpoint, &ours, news, now))
+                .await
+                .all()?;
+        }
     }
     failpoint::reached("settle.inside");
     Ok(Some(Settled {
