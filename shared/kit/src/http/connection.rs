@@ -18,7 +18,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -71,12 +71,14 @@ struct Requests {
     remote: SocketAddr,
     /// From the head of one until its answer. The first is: hyper is only asked when its head is there.
     in_hand: AtomicBool,
+    answered: AtomicUsize,
 }
 
 impl Requests {
     async fn answer(&self, request: Request<Incoming>) -> Response {
         let answer = self.shared.server.answer(request, Some(self.remote)).await;
         self.in_hand.store(false, Ordering::Relaxed);
+        self.answered.fetch_add(1, Ordering::Relaxed);
         answer
     }
 }
@@ -166,6 +168,7 @@ async fn talk(stream: TcpStream, remote: SocketAddr, shared: &Arc<Shared>) -> Ta
         shared: Arc::clone(shared),
         remote,
         in_hand: AtomicBool::new(true),
+        answered: AtomicUsize::new(0),
     });
     let answering = Arc::clone(&requests);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -187,9 +190,12 @@ async fn talk(stream: TcpStream, remote: SocketAddr, shared: &Arc<Shared>) -> Ta
             draining = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
+        let answered = requests.answered.load(Ordering::Relaxed);
         let ended = connection.poll_without_shutdown(context);
-        let silent = ended.is_pending() && !draining && !requests.in_hand.load(Ordering::Relaxed);
-        if !silent || traffic.buffered() <= settings.buffered_max {
+        // Only right after an answer: later it is asked again when a part of the next head has come.
+        let silent = answered != requests.answered.load(Ordering::Relaxed)
+            && !requests.in_hand.load(Ordering::Relaxed);
+        if ended.is_ready() || draining || !silent || traffic.buffered() <= settings.buffered_max {
             return ended;
         }
         // Between two requests hyper ends at once when it is asked to, and has written nothing of it.
@@ -206,7 +212,7 @@ async fn talk(stream: TcpStream, remote: SocketAddr, shared: &Arc<Shared>) -> Ta
     }
     let parts = connection.into_parts();
     let stream = parts.io.into_inner().into_inner();
-    // A next request that hyper has begun to read cannot be given back: only who does not wait for answers sends one.
+    // A next request that hyper has begun to read cannot be given back: only who did not wait for the answer sent one.
     if fell && parts.read_buf.is_empty() {
         Talked::Fell(stream)
     } else {
