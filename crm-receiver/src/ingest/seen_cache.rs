@@ -4,8 +4,8 @@
 //! It never says "another body" either: erasure may have dropped the row's fingerprint since, so that is left to the
 //! database. Losing it, or having none, changes no answer.
 //!
-//! Keys are remembered by their hashes alone. Two keys of one hash only lose their place to each other: an answer takes
-//! the same body, and a body holds its key.
+//! Keys are remembered by their hashes alone, under a seed of this process. Two keys of one hash only lose their place to
+//! each other: an answer takes the same body, and a body holds its key, though not its source.
 
 use super::{accepted::Key, fingerprint::Fingerprint};
 use contract::EventId;
