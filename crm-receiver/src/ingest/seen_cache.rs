@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-/// Committed keys that are remembered by default; each takes about 400 bytes.
+/// Committed keys that are remembered by default.
 pub const SEEN_ENTRIES: u64 = 20_000;
 /// How long one is remembered: most retries come within minutes, and digests of people are not kept without need.
 const SEEN_FOR: Duration = Duration::from_secs(3600);
