@@ -1,7 +1,7 @@
 //! The faults that must be survived, row by row: a case's name begins with the rows that it proves.
 //!
 //! Here stand the cases that go through a whole service. What concerns one part alone stands with that part's cases,
-//! under its rows' names; `docs/faults.md` lists both, and `architecture.rs` holds it to the names.
+//! under its rows' names; `docs/faults.md` lists both, and `architecture/` holds it to the names.
 
 mod broken_disks;
 mod clients;
