@@ -13,6 +13,7 @@ use contract::{
     id::IdempotencyKey,
     signature::{Cause, SignedHeaders, TimelyHeaders, Unauthentic, Verified},
 };
+use serde_json::Map;
 use std::sync::Arc;
 
 /// Headers that are worth reading a body for: well-formed, once each, and in time.
@@ -59,7 +60,7 @@ pub struct Arrival {
     pub key: IdempotencyKey,
     /// The raw bytes that were signed.
     pub body: Bytes,
-    /// What stands around the payload; the payload itself stays in the body.
+    /// What stands around the payload; the payload itself, and what changed in it, stay in the body.
     pub envelope: Envelope,
     /// How it is kept.
     pub intake: Intake,
@@ -118,6 +119,11 @@ impl From<Unauthentic> for Rejection {
 }
 
 impl VerifiedDelivery {
+    /// The raw bytes that were signed.
+    pub fn body(&self) -> &[u8] {
+        self.delivery.body()
+    }
+
     /// Reads the envelope and looks at the payload. What cannot be read at all is refused whatever the source's policy.
     pub fn parse(self) -> Result<Arrival, Vec<FieldError>> {
         let mut envelope = Envelope::parse_keeping(&self.delivery, &payload::CHECKED)?;
@@ -134,8 +140,9 @@ impl VerifiedDelivery {
             (true, _) if foldable => Intake::Fold,
             (true, _) => Intake::Ignore,
         };
-        // It stands in the body too, and what waits in a queue should be small.
-        envelope.payload.clear();
+        // Both stand in the body too, and what waits in a queue is small.
+        envelope.payload = Map::new();
+        envelope.changed = Vec::new();
         Ok(Arrival {
             source: self.source,
             key: self.delivery.id().clone(),

@@ -15,7 +15,7 @@ use crate::{
     meters::ProjectionMeters,
     store::{Projection, Store},
 };
-use contract::{Clock, EventId, UnixMillis};
+use contract::{Clock, EventId, UnixMillis, json::Extent};
 use kit::{db::DbError, failpoint};
 use std::{
     collections::BTreeMap,
@@ -33,6 +33,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How many events share a transaction.
 pub const BATCH_EVENTS_MAX: usize = 256;
+/// What the trees of the events of one step may take, as they are counted before the first is built. The first event is
+/// taken whatever it takes.
+const STEP_TREES_BYTES_MAX: usize = 16 << 20;
 /// How many do while arrivals come: on SQLite these wait for the whole of the transaction.
 const BATCH_EVENTS_BUSY: usize = 32;
 /// After how many failures an event is a dead letter.
@@ -136,6 +139,7 @@ impl Projector {
         self.arrivals.lag.looking();
         let pending = self.store.pending(now, WAIT_MAX_MS, self.batch_events()).await?;
         self.arrivals.lag.found(self.oldest(&pending).await?);
+        let pending = within(pending, STEP_TREES_BYTES_MAX);
         if pending.is_empty() {
             return Ok(Step::Idle);
         }
@@ -259,6 +263,19 @@ impl Projector {
     }
 }
 
+/// The first of them whose trees take no more than `trees_bytes_max` together, one at least; the next step finds the others.
+fn within(mut pending: Vec<Pending>, trees_bytes_max: usize) -> Vec<Pending> {
+    let mut left = trees_bytes_max;
+    let mut fitting = 0;
+    for next in &pending {
+        let tree = Extent::of(next.body.as_deref().unwrap_or_default()).tree_bytes();
+        let Some(rest) = left.checked_sub(tree) else { break };
+        (left, fitting) = (rest, fitting + 1);
+    }
+    pending.truncate(fitting.max(1));
+    pending
+}
+
 /// Whether an error is the database's or its other writers', rather than that of what was written. A deadline passes
 /// also for want of a smaller batch, so it counts as the events' own.
 fn of_the_database(error: &DbError) -> bool {
@@ -286,6 +303,35 @@ mod tests {
             [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]
         );
         assert_eq!(next_due(UnixMillis(0), u32::MAX).0, WAIT_MAX_MS);
+    }
+
+    fn pending(body: Vec<u8>) -> Pending {
+        Pending {
+            event_id: "evt_1".parse().unwrap(),
+            source: "pms".parse().unwrap(),
+            event_type: "guest.created".to_owned(),
+            schema_version: 1,
+            property_id: None,
+            entity_kind: None,
+            entity_id: None,
+            entity_version: None,
+            correlation_id: None,
+            occurred_at: UnixMillis(0),
+            received_at: UnixMillis(0),
+            attempts: 0,
+            body: Some(body),
+        }
+    }
+
+    #[test]
+    fn r43_a_step_takes_what_its_trees_leave_room_for_and_one_at_least() {
+        let body = br#"{"payload":{"x":[{"":0},{"":0}]}}"#.to_vec();
+        let tree = Extent::of(&body).tree_bytes();
+        for (room, taken) in [(0, 1), (tree, 1), (3 * tree - 1, 2), (3 * tree, 3), (9 * tree, 4)] {
+            let four = (0..4).map(|_| pending(body.clone())).collect();
+            assert_eq!(within(four, room).len(), taken, "{room}");
+        }
+        assert!(within(Vec::new(), tree).is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
     guest_input::{Aliases, GuestInput, READ_ONLY},
     guest_rules::{Facts, Judged, judge},
     property::{DEFAULT_PROPERTY, Property},
+    record_size::{json_len, within_bound},
     refusal::Refusal,
 };
 use contract::{EventType, FieldError, GuestId, PropertyId, UnixMillis};
@@ -61,6 +62,8 @@ pub fn create(
     situation: Situation<'_>,
 ) -> Result<Applied<Change<Guest>>, Refusal> {
     let (details, warnings) = decide(&GuestDetails::default(), Map::new(), request, situation)?;
+    let content = || json_len(&details);
+    within_bound(&details, content, || 0)?;
     let changed = GuestDetails::default().differences(&details);
     let state = Guest {
         id,
@@ -96,6 +99,8 @@ pub fn merge(
         return Err(Refusal::field("/property_id", "immutable", "cannot be changed"));
     }
     let (details, warnings) = decide(&guest.details, guest.to_request(), patch, situation)?;
+    let (content, before) = (|| json_len(&details), || json_len(&guest.details));
+    within_bound(&details, content, before)?;
     let changed = guest.details.differences(&details);
     let outcome = match changed.as_slice() {
         [] => Outcome::Unchanged,

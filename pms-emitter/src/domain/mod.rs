@@ -17,6 +17,7 @@ pub mod language;
 pub mod phone;
 pub mod property;
 pub mod rates;
+pub mod record_size;
 pub mod refusal;
 pub mod reservation;
 pub mod reservation_booking;

@@ -34,6 +34,9 @@ pub enum Refusal {
         /// The condition, for people.
         message: &'static str,
     },
+    /// The record would take more than [`RECORD_BYTES_MAX`](super::record_size::RECORD_BYTES_MAX), and more than it does.
+    #[error("the record would be too large")]
+    RecordTooLarge,
     /// A thing in this status cannot be deleted.
     #[error("not deletable")]
     NotDeletable,

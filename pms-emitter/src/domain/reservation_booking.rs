@@ -5,6 +5,7 @@
 
 use super::{
     body,
+    record_size::json_len,
     reservation_text::{TEXT_LEN_MAX, code, no_card_number, requests},
     stay::{StayType, strict_date},
     transition::Status,
@@ -221,6 +222,11 @@ impl Booking {
     /// How many people stay.
     pub fn persons(&self) -> u32 {
         self.adults + self.children + self.infants
+    }
+
+    /// What it takes as JSON beside its status, which moves along in a transition, in bytes.
+    pub fn content_len(&self) -> usize {
+        json_len(self) - self.status.as_str().len()
     }
 
     /// Everyone that it names, each with its JSON pointer.

@@ -8,6 +8,7 @@ use super::{
     change::{Change, Outcome},
     property::Property,
     rates,
+    record_size::within_bound,
     refusal::Refusal,
     reservation::{Reservation, event_of},
     reservation_document::{changed_fields, document, drop_what_ends, fields_with_content, read},
@@ -114,6 +115,7 @@ pub fn create(
         guard(Transition::CheckIn, None, &state.booking, property.business_date)?;
         state.record(Transition::CheckIn, property.business_date, now);
     }
+    within_bound(&state, || state.booking.content_len(), || 0)?;
     Ok(Change {
         changed: fields_with_content(&state.booking),
         event_type: EventType::ReservationCreated,
@@ -130,13 +132,11 @@ pub fn apply(
 ) -> Result<Outcome<Reservation>, Refusal> {
     match command {
         Command::Merge(patch) => {
-            let mut patch = patch.clone();
-            body::drop_read_only(&mut patch, READ_ONLY);
-            let same = |sent: Value| sent == state.property_id.as_str();
-            if !patch.remove("property_id").is_none_or(same) {
+            let same = |sent: &Value| sent == state.property_id.as_str();
+            if !patch.get("property_id").is_none_or(same) {
                 return Err(Refusal::field("/property_id", "immutable", "cannot be changed"));
             }
-            revise(state, &patch, None, property, now)
+            revise(state, patch, None, property, now)
         }
         Command::Move(transition, body) => {
             if !transition.leaves(state.status()) {
@@ -174,7 +174,10 @@ fn revise(
 ) -> Result<Outcome<Reservation>, Refusal> {
     let before_document = document(&before.booking);
     let mut merged = Value::Object(before_document.clone());
-    body::merge_patch(&mut merged, Value::Object(patch.clone()));
+    let mut written = patch.clone();
+    body::drop_read_only(&mut written, READ_ONLY);
+    written.remove("property_id");
+    body::merge_patch(&mut merged, Value::Object(written));
     let Value::Object(mut merged) = merged else {
         return Err(Refusal::field("", "wrong_type", "the body is not an object"));
     };
@@ -222,6 +225,8 @@ fn revise(
     if let Some(transition) = transition {
         state.record(transition, property.business_date, now);
     }
+    let (content, grown_from) = (|| state.booking.content_len(), || before.booking.content_len());
+    within_bound(&state, content, grown_from)?;
     Ok(Outcome::Changed(Change {
         state,
         event_type,
@@ -302,6 +307,8 @@ fn number_from(id: &ReservationId) -> String {
 pub(super) mod fixtures;
 #[cfg(test)]
 mod guard_tests;
+#[cfg(test)]
+mod largest;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The one place where what can fail in this service becomes an HTTP answer.
 
-use crate::domain::refusal::Refusal;
+use crate::domain::{record_size::RECORD_BYTES_MAX, refusal::Refusal};
 use contract::{FieldError, Problem, ProblemCode};
 use kit::db::DbError;
 
@@ -71,6 +71,9 @@ fn of_refusal(refusal: Refusal) -> Problem {
         Refusal::Guard { code, message } => Problem::new(ProblemCode::TransitionGuard)
             .with_detail(message)
             .with_extension("guard", code),
+        Refusal::RecordTooLarge => Problem::new(ProblemCode::RecordTooLarge).with_detail(format!(
+            "a record may take {RECORD_BYTES_MAX} bytes, as it is stored"
+        )),
         Refusal::NotDeletable => Problem::new(ProblemCode::NotDeletable),
     }
 }

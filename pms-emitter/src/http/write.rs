@@ -10,7 +10,11 @@ use crate::{
     store::NewEvent,
 };
 use contract::{EventId, TypedId, UnixMillis};
-use kit::http::{Body, Request, RequestContext, body::BODY_LEN_MAX, json_body};
+use kit::http::{
+    Body, Request, RequestContext,
+    body::BODY_LEN_MAX,
+    json_body::{self, VALUES_MAX},
+};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -20,15 +24,19 @@ pub const CALLER: &str = "anyone";
 /// How often a write that was overtaken is decided, in all.
 pub const DECISIONS_MAX: usize = 5;
 
+/// Trees of one body that a write has at once: as it came, as it was merged for one decision, as the type that it was read
+/// into, and as that type reads back.
+const TREES_OF_A_WRITE: usize = 4;
+
 /// Reads the raw body and the JSON object that it is.
 ///
-/// The body has its place in the byte budget until its last clone is dropped: whoever decides and writes keeps one to
-/// the end, since what was read of it lives as long. Work that outlives the request keeps its own.
+/// The body has its place in the byte budget, with room for its trees, until its last clone is dropped: whoever decides
+/// and writes keeps one to the end, since what was read of it lives as long. Work that outlives the request keeps its own.
 pub async fn read_object(request: &mut Request) -> Result<(Arc<Body>, Map<String, Value>), ApiError> {
     json_body::require_json(&request.headers)?;
-    let raw = Arc::new(request.read_body(BODY_LEN_MAX).await?);
-    let object = object_of(&raw)?;
-    Ok((raw, object))
+    let mut raw = request.read_body(BODY_LEN_MAX).await?;
+    let object = object_of(&mut raw)?;
+    Ok((Arc::new(raw), object))
 }
 
 /// As [`read_object`]; no body at all is an empty object.
@@ -36,17 +44,17 @@ pub async fn read_optional_object(
     request: &mut Request,
 ) -> Result<(Arc<Body>, Map<String, Value>), ApiError> {
     let typed = json_body::require_json(&request.headers);
-    let raw = Arc::new(request.read_body(BODY_LEN_MAX).await?);
+    let mut raw = request.read_body(BODY_LEN_MAX).await?;
     if raw.is_empty() {
-        return Ok((raw, Map::new()));
+        return Ok((Arc::new(raw), Map::new()));
     }
     typed?;
-    let object = object_of(&raw)?;
-    Ok((raw, object))
+    let object = object_of(&mut raw)?;
+    Ok((Arc::new(raw), object))
 }
 
-fn object_of(raw: &[u8]) -> Result<Map<String, Value>, ApiError> {
-    match json_body::parse(raw)? {
+fn object_of(raw: &mut Body) -> Result<Map<String, Value>, ApiError> {
+    match json_body::parse(raw, VALUES_MAX, TREES_OF_A_WRITE)? {
         Value::Object(object) => Ok(object),
         _ => Err(Refusal::field("", "wrong_type", "the body is not an object").into()),
     }

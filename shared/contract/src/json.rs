@@ -4,7 +4,10 @@
 //! are numbers that a double cannot hold exactly. Depth is bounded. [`canonical`] writes a value so that equal states
 //! are equal bytes.
 
+mod extent;
 mod skim;
+
+pub use extent::Extent;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};

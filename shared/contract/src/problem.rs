@@ -69,6 +69,8 @@ problem_codes! {
     PayloadTooLarge = 413 "payload_too_large" "The body is too large",
     UnsupportedMediaType = 415 "unsupported_media_type" "The content type or encoding is not supported",
     ValidationFailed = 422 "validation_failed" "The content breaks a rule",
+    TooManyValues = 422 "too_many_values" "The body holds too many JSON values",
+    RecordTooLarge = 422 "record_too_large" "The record would be too large",
     IdempotencyKeyReused = 422 "idempotency_key_reused" "The idempotency key came before with another body",
     TooManyRequests = 429 "too_many_requests" "Too many requests",
     HeadersTooLarge = 431 "headers_too_large" "The header section is too large",

@@ -1,9 +1,10 @@
-//! The byte budget of request bodies holds for as long as their bytes are kept: until the database has answered.
+//! The byte budget of request bodies holds for as long as their bytes and their trees are kept: until the database has
+//! answered.
 
 use std::sync::{Arc, Mutex, mpsc};
 
 use bytes::Bytes;
-use contract::{Clock, UnixMillis};
+use contract::{Clock, UnixMillis, json::Extent};
 use e2e::clock::HandClock;
 use e2e::engine::Engine;
 use http::{Method, Request, header};
@@ -23,6 +24,8 @@ use crate::pms::BEGIN;
 /// All bytes that bodies may take.
 const BUDGET: usize = 1 << 20;
 const BODY: &[u8] = br#"{"name": "Ana Silva"}"#;
+/// As many trees as a write has at once.
+const TREES: usize = 4;
 
 pub fn cases() -> Vec<Case> {
     // It holds the one writer of the file.
@@ -72,9 +75,11 @@ async fn a_body_counts_until_its_write_is_done(ctx: Ctx) {
         ..BodyLimits::default()
     };
     let server = Arc::new(Server::new(router(&api), ids(), limits));
+    // A body costs its bytes, and the trees that a write makes of it.
+    let held = BUDGET - BODY.len() - TREES * Extent::of(BODY).tree_bytes();
     for key in [None, Some("k-1")] {
-        let (held, (open, opened)) = (Arc::new(Notify::new()), mpsc::channel());
-        let (writer, reached, opened) = (db.clone(), held.clone(), Arc::new(Mutex::new(opened)));
+        let (standing, (open, opened)) = (Arc::new(Notify::new()), mpsc::channel());
+        let (writer, reached, opened) = (db.clone(), standing.clone(), Arc::new(Mutex::new(opened)));
         let holding = tokio::spawn(async move {
             let hold = writer.transaction("hold", move |_| {
                 reached.notify_one();
@@ -84,19 +89,15 @@ async fn a_body_counts_until_its_write_is_done(ctx: Ctx) {
             });
             hold.await
         });
-        held.notified().await;
+        standing.notified().await;
         let answering = server.clone();
         let client = tokio::spawn(async move { answering.answer(post(key), None).await });
         deciding.notified().await;
-        assert_eq!(budget.left(), BUDGET - BODY.len(), "{key:?}: the write waits");
+        assert_eq!(budget.left(), held, "{key:?}: the write waits");
         if key.is_some() {
             client.abort();
             assert!(client.await.unwrap_err().is_cancelled());
-            assert_eq!(
-                budget.left(),
-                BUDGET - BODY.len(),
-                "its client is gone, its work is not"
-            );
+            assert_eq!(budget.left(), held, "its client is gone, its work is not");
             open.send(()).unwrap();
             // It waits for the work that the client left behind.
             let again = server.answer(post(key), None).await;

@@ -4,7 +4,7 @@ use contract::EventId;
 use serde_json::json;
 
 const NOW: UnixMillis = UnixMillis(1_773_480_413_589); // 2026-03-14T09:26:53.589Z
-const LATER: UnixMillis = UnixMillis(1_773_480_500_000);
+pub(super) const LATER: UnixMillis = UnixMillis(1_773_480_500_000);
 
 pub(super) fn object(value: &Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
@@ -34,7 +34,7 @@ fn guest(body: &Value) -> Guest {
     created(body).unwrap().outcome.state
 }
 
-fn merged(guest: &Guest, patch: &Value) -> Result<Applied<Outcome<Guest>>, Refusal> {
+pub(super) fn merged(guest: &Guest, patch: &Value) -> Result<Applied<Outcome<Guest>>, Refusal> {
     at(LATER, |situation| merge(guest, object(patch), situation))
 }
 

@@ -2,7 +2,8 @@
 //!
 //! hyper bounds neither: a client may declare nothing and send for ever, or send a byte an hour, or be one of ten
 //! thousand that each send a little. So bytes are taken from one budget as they arrive, and go back when the
-//! [`Body`] is dropped. A body that is there when it is asked for costs no timer and no place in a queue.
+//! [`Body`] is dropped. A body that is there when it is asked for costs no timer and no place in a queue. What a body
+//! becomes may be a hundred times as large: its tree takes room in the same budget (`json_body`).
 
 use bytes::{Bytes, BytesMut};
 use contract::{Problem, ProblemCode};
@@ -66,6 +67,17 @@ impl Body {
     /// The bytes and their place in the budget, for whoever keeps them longer than the request.
     pub fn into_parts(self) -> (Bytes, Reservation) {
         (self.bytes, self.reservation)
+    }
+
+    /// Takes room for what is made of the body and lives as long.
+    ///
+    /// # Errors
+    /// `NoRoom` when there is not enough.
+    pub fn make_room(&mut self, bytes: usize) -> Result<(), BodyError> {
+        self.reservation
+            .grow(bytes)
+            .then_some(())
+            .ok_or(BodyError::NoRoom)
     }
 }
 

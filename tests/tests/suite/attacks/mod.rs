@@ -12,6 +12,7 @@ mod ids;
 mod json;
 mod keys;
 mod limits;
+mod memory;
 mod replays;
 mod secrecy;
 
@@ -31,6 +32,7 @@ pub fn cases() -> Vec<Case> {
         json::cases(),
         keys::cases(),
         limits::cases(),
+        memory::cases(),
         replays::cases(),
         secrecy::cases(),
     ];

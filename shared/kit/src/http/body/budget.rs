@@ -1,4 +1,5 @@
-//! The bytes that all request bodies of a server may take together, and who gives way when they are used up.
+//! The bytes that all request bodies of a server may take together, with what is made of them, and who gives way when
+//! they are used up.
 //!
 //! A body that is there at once takes its bytes with one subtraction. One that has to be waited for is slow: it takes a
 //! place in a queue, and all slow ones together have half of the budget. Where that is used up the oldest gives way, so
@@ -163,6 +164,23 @@ impl Queue {
         let place = self.places.remove(&number)?;
         self.bytes -= place.bytes;
         Some(place)
+    }
+}
+
+impl Reservation {
+    /// Room in the same budget for what is made of the bytes, for as long as that lives; None when there is not enough.
+    pub fn beside(&self, bytes: usize) -> Option<Self> {
+        self.budget.reserve(bytes)
+    }
+
+    /// Takes more, which goes back with the rest; false when there is not enough.
+    #[must_use]
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let taken = self.budget.take(bytes);
+        if taken {
+            self.bytes += bytes;
+        }
+        taken
     }
 }
 
