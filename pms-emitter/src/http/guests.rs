@@ -81,7 +81,7 @@ pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError>
         };
         let answer = shown(&change.state, &warnings);
         let event = new_event(&api, &request.context, &change, now);
-        match api.store.change_guest(change, event).await? {
+        match api.store.change_guest(before, change, event).await? {
             GuestWritten::Committed => return Ok(answer.into_response()),
             GuestWritten::Overtaken => {}
             refused => return Err(refusal(&refused)),
@@ -100,7 +100,7 @@ pub async fn delete(api: Api, request: Request) -> Result<Response, ApiError> {
         let now = api.clock.now();
         let change = guest_command::delete(&before, now)?;
         let event = new_event(&api, &request.context, &change, now);
-        match api.store.delete_guest(change, event).await? {
+        match api.store.delete_guest(before, change, event).await? {
             GuestWritten::Committed => return Ok(reply::no_content()),
             GuestWritten::Overtaken => {}
             refused => return Err(refusal(&refused)),

@@ -1,8 +1,10 @@
 //! Guest records. Every write is one transaction of the record, its external ids and its event.
 
-use super::{NewEvent, Store, outbox, properties, reservation_guests::guest_in_use};
+use super::{
+    NewEvent, Store, changed_columns::changed_columns, outbox, properties, reservation_guests::guest_in_use,
+};
 use crate::domain::change::Change;
-use crate::domain::guest::{Guest, GuestDetails, GuestStatus};
+use crate::domain::guest::{ExternalId, Guest, GuestDetails, GuestStatus};
 use crate::domain::phone::Phone;
 use crate::domain::property::Property;
 use contract::{EventId, GuestId};
@@ -12,7 +14,6 @@ use kit::failpoint;
 use kit::fold::fold_for_search;
 use kit::idempotency::{Answer, Slot};
 use kit::params;
-use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) const SELECT: &str = "SELECT id, property_id, version, status, merged_into, body, last_name_folded, \
@@ -81,46 +82,42 @@ impl Store {
                 let (change, event, answer, slot) = &*work;
                 let guest = &change.state;
                 let mut statements = vec![insert(guest)];
-                statements.extend(external_ids(guest));
-                let ids = 1..statements.len();
+                let come = external_ids(guest, &[], &mut statements);
                 statements.extend(outbox::statements(event));
                 let ran = slot.run(tx, answer, statements).await?;
-                written(tx, ran, ids)
+                written(tx, ran, &come)
             })
         })
         .await
     }
 
-    /// Writes a guest's next version, guarded by the one before it, with its event.
+    /// Writes a guest's next version, guarded by the one before it, with its event: of the row what differs, and of the
+    /// external ids those that do.
     ///
     /// # Errors
     /// The database's.
     pub async fn change_guest(
         &self,
+        before: Guest,
         change: Change<Guest>,
         event: NewEvent,
     ) -> Result<GuestWritten, DbError> {
         let event_id = event.id.clone();
-        let work = Arc::new((change, event));
+        let work = Arc::new((before, change, event));
         self.write_guest("change_guest", event_id, move |tx| {
             let work = Arc::clone(&work);
             Box::pin(async move {
-                let (change, event) = &*work;
+                let (before, change, event) = &*work;
                 let guest = &change.state;
-                let mut statements = vec![update(guest)];
-                let mut ids = 0..0;
-                if change.changed.contains(&"external_ids") {
-                    statements.push(delete_external_ids(&guest.id));
-                    statements.extend(external_ids(guest));
-                    ids = 2..statements.len();
-                }
+                let mut statements = vec![update(before, guest)];
+                let come = external_ids(guest, &before.details.external_ids, &mut statements);
                 statements.extend(outbox::statements(event));
                 let ran = tx.run(&statements).await;
                 if ran.missed(0) {
                     tx.abandon();
                     return Ok(GuestWritten::Overtaken);
                 }
-                written(tx, ran, ids)
+                written(tx, ran, &come)
             })
         })
         .await
@@ -135,17 +132,18 @@ impl Store {
     /// The database's.
     pub async fn delete_guest(
         &self,
+        before: Guest,
         change: Change<Guest>,
         event: NewEvent,
     ) -> Result<GuestWritten, DbError> {
         let event_id = event.id.clone();
-        let work = Arc::new((change, event));
+        let work = Arc::new((before, change, event));
         self.write_guest("delete_guest", event_id, move |tx| {
             let work = Arc::clone(&work);
             Box::pin(async move {
-                let (change, event) = &*work;
+                let (before, change, event) = &*work;
                 let guest = &change.state;
-                let ran = tx.run(&[update(guest)]).await;
+                let ran = tx.run(&[update(before, guest)]).await;
                 if ran.missed(0) {
                     tx.abandon();
                     return Ok(GuestWritten::Overtaken);
@@ -158,7 +156,7 @@ impl Store {
                 let mut statements = vec![delete_external_ids(&guest.id)];
                 statements.extend(outbox::statements(event));
                 let ran = tx.run(&statements).await;
-                written(tx, ran, 0..0)
+                written(tx, ran, &[])
             })
         })
         .await
@@ -188,7 +186,22 @@ impl Store {
     }
 }
 
-/// The columns that are searched by, and the body, in the order of both statements.
+/// The columns that a change may write: those that are searched by, and the body.
+const COLUMNS: [&str; 11] = [
+    "version",
+    "status",
+    "merged_into",
+    "last_name_folded",
+    "email",
+    "phone",
+    "vip_level",
+    "blacklisted",
+    "body",
+    "updated_at",
+    "deleted_at",
+];
+
+/// The values of [`COLUMNS`], in their order.
 fn columns(guest: &Guest) -> Params {
     let details = &guest.details;
     let folded: String = fold_for_search(&details.last_name)
@@ -225,16 +238,13 @@ fn insert(guest: &Guest) -> Statement {
     )
 }
 
-/// Matches nothing unless the version before this one stands there, active.
-fn update(guest: &Guest) -> Statement {
-    let mut params = columns(guest);
+/// Writes what differs, so that the indexes of other columns stay as they are. Matches nothing unless the version before
+/// this one stands there, active.
+fn update(before: &Guest, guest: &Guest) -> Statement {
+    let (set, mut params) = changed_columns(&COLUMNS, &columns(before), columns(guest));
     params.extend(params![guest.id.as_str(), guest.version - 1]);
-    Statement::change(
-        "UPDATE guests SET version = ?, status = ?, merged_into = ?, last_name_folded = ?, email = ?, phone = ?,
-             vip_level = ?, blacklisted = ?, body = ?, updated_at = ?, deleted_at = ?
-         WHERE id = ? AND version = ? AND status = 'active'",
-        params,
-    )
+    let sql = format!("UPDATE guests SET {set} WHERE id = ? AND version = ? AND status = 'active'");
+    Statement::change(sql, params)
 }
 
 fn delete_external_ids(guest: &GuestId) -> Statement {
@@ -242,33 +252,53 @@ fn delete_external_ids(guest: &GuestId) -> Statement {
     Statement::change(sql, params![guest.as_str()])
 }
 
-fn external_ids(guest: &Guest) -> impl Iterator<Item = Statement> {
-    guest.details.external_ids.iter().map(|id| {
-        Statement::change(
-            "INSERT INTO guest_external_ids (property_id, system_name, external_id, guest_id) VALUES (?, ?, ?, ?)",
+/// Adds the statements that make the rows of external ids those of the guest, where `before` stood: those that are gone
+/// go, those that come are written, the others are not touched. Answers for each that comes the place of its statement,
+/// and its own in the guest's list.
+fn external_ids(
+    guest: &Guest,
+    before: &[ExternalId],
+    statements: &mut Vec<Statement>,
+) -> Vec<(usize, usize)> {
+    let after = &guest.details.external_ids;
+    for gone in before.iter().filter(|id| !after.contains(id)) {
+        statements.push(Statement::change(
+            "DELETE FROM guest_external_ids
+             WHERE system_name = ? AND external_id = ? AND property_id = ? AND guest_id = ?",
             params![
+                &gone.system,
+                &gone.value,
                 guest.property_id.as_str(),
-                &id.system,
-                &id.value,
                 guest.id.as_str()
             ],
-        )
-    })
+        ));
+    }
+    let mut come = Vec::new();
+    for (index, id) in after.iter().enumerate().filter(|(_, id)| !before.contains(id)) {
+        come.push((statements.len(), index));
+        statements.push(Statement::change(
+            "INSERT INTO guest_external_ids (property_id, system_name, external_id, guest_id) VALUES (?, ?, ?, ?)",
+            params![guest.property_id.as_str(), &id.system, &id.value, guest.id.as_str()],
+        ));
+    }
+    come
 }
 
-/// How writing a guest and its event ended; `ids` are the places of the statements that write its external ids.
-fn written(tx: &mut Tx, ran: Ran, ids: Range<usize>) -> Result<GuestWritten, DbError> {
-    match ran.error {
-        None => {
+/// How writing a guest and its event ended; `ids` are the places of the statements that write external ids, each with
+/// that id's place in the list.
+fn written(tx: &mut Tx, ran: Ran, ids: &[(usize, usize)]) -> Result<GuestWritten, DbError> {
+    let failed = ran.outcomes.len();
+    let taken = ids.iter().find(|(statement, _)| *statement == failed);
+    match (ran.error, taken) {
+        (None, _) => {
             outbox::appended(tx);
             Ok(GuestWritten::Committed)
         }
-        Some(DbError::Duplicate) if ids.contains(&ran.outcomes.len()) => {
+        (Some(DbError::Duplicate), Some((_, index))) => {
             tx.abandon();
-            let index = ran.outcomes.len() - ids.start;
-            Ok(GuestWritten::Taken { index })
+            Ok(GuestWritten::Taken { index: *index })
         }
-        Some(error) => Err(error),
+        (Some(error), _) => Err(error),
     }
 }
 
@@ -296,4 +326,51 @@ pub(super) fn read(row: &Row) -> Result<Guest, DbError> {
         updated_at: row.get("updated_at")?,
         deleted_at: row.get("deleted_at")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn guest(ids: &[&str]) -> Guest {
+        let ids: Vec<_> = ids
+            .iter()
+            .map(|id| json!({"system": "pms", "value": id}))
+            .collect();
+        Guest {
+            id: "gst_1".parse().unwrap(),
+            property_id: "MAIN".parse().unwrap(),
+            version: 1,
+            status: GuestStatus::Active,
+            merged_into: None,
+            details: serde_json::from_value(json!({"last_name": "Silva", "external_ids": ids})).unwrap(),
+            created_at: contract::UnixMillis(0),
+            updated_at: contract::UnixMillis(0),
+            deleted_at: None,
+        }
+    }
+
+    #[test]
+    fn a16_only_external_ids_that_differ_are_written() {
+        for (before, after, gone, come) in [
+            (&["a", "b"][..], &["a", "b"][..], 0, &[][..]),
+            (&["a", "b"], &["b", "a"], 0, &[]),
+            (&["a", "b"], &["a"], 1, &[]),
+            (&["a", "b"], &["a", "c", "b"], 0, &[1]),
+            (&["a", "b"], &["c", "d"], 2, &[0, 1]),
+            (&[], &["a"], 0, &[0]),
+        ] {
+            let mut statements = vec![insert(&guest(after))];
+            let before = guest(before).details.external_ids;
+            let written = external_ids(&guest(after), &before, &mut statements);
+            let expected: Vec<_> = come
+                .iter()
+                .enumerate()
+                .map(|(nth, index)| (1 + gone + nth, *index))
+                .collect();
+            assert_eq!(written, expected, "{after:?}");
+            assert_eq!(statements.len(), 1 + gone + come.len(), "{after:?}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! dispatcher claims, and settles, with an owner, a lease and an epoch (`claims`, `settlements`). Nobody outside sees a
 //! transaction.
 
+mod changed_columns;
 mod claim_rows;
 mod claims;
 mod dead;

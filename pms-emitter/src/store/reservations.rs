@@ -6,6 +6,7 @@
 
 use super::{
     Store,
+    changed_columns::changed_columns,
     outbox::{self, NewEvent},
     properties,
     reservation_guests::{hold_guests, list_guests, no_such_guest},
@@ -13,7 +14,7 @@ use super::{
 use crate::domain::{change::Change, property::Property, reservation::Reservation};
 use contract::{FieldError, ReservationId};
 use kit::{
-    db::{DbError, Row, Statement, Tx},
+    db::{DbError, Params, Row, Statement, Tx},
     failpoint,
     idempotency::{Answer, Slot},
     params,
@@ -64,16 +65,19 @@ impl Store {
             .await
     }
 
-    /// Keeps the answer to a request that changed nothing, for its retries.
+    /// Keeps the answer to a request that changed nothing, for its retries, if it has a key; nothing else is written.
     ///
     /// # Errors
     /// `Duplicate` when the slot was taken meanwhile. Otherwise those of the database.
     pub async fn keep_answer(&self, slot: Slot, answer: Answer) -> Result<(), DbError> {
+        if !slot.is_keyed() {
+            return Ok(());
+        }
         let kept = Arc::new((slot, answer));
         self.db
             .transaction("keep_answer", move |tx| {
                 let kept = Arc::clone(&kept);
-                Box::pin(async move { kept.0.store(tx, &kept.1).await })
+                Box::pin(async move { kept.0.share(tx, &kept.1).await })
             })
             .await
     }
@@ -154,7 +158,7 @@ async fn commit(tx: &mut Tx, write: &ReservationWrite) -> Result<Written, DbErro
     let saved_at = statements.len();
     statements.push(match &write.before {
         None => insert(state),
-        Some(before) => update(before.version, state),
+        Some(before) => update(before, state),
     });
     statements.extend(list_guests(write.before.as_ref(), state));
     statements.extend(outbox::statements(&write.event));
@@ -199,57 +203,63 @@ fn hold_business_date(property: &Property) -> Statement {
 }
 
 fn insert(state: &Reservation) -> Statement {
-    let booking = &state.booking;
-    let (channel, number) = reference(state);
+    let mut params = columns(state);
+    params.extend(params![
+        state.id.as_str(),
+        state.property_id.as_str(),
+        state.created_at
+    ]);
     Statement::change(
-        "INSERT INTO reservations (id, property_id, version, status, confirmation_number, reference_channel,
-             reference_number, primary_guest_id, check_in, check_out, channel, body, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        params![
-            state.id.as_str(),
-            state.property_id.as_str(),
-            state.version,
-            booking.status.as_str(),
-            &booking.confirmation_number,
-            channel,
-            number,
-            booking.primary_guest_id.as_str(),
-            booking.check_in.to_string(),
-            booking.check_out.to_string(),
-            &booking.channel,
-            body(state),
-            state.created_at,
-            state.updated_at,
-        ],
+        "INSERT INTO reservations (version, status, confirmation_number, reference_channel, reference_number,
+             primary_guest_id, check_in, check_out, channel, body, updated_at, deleted_at, id, property_id, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params,
     )
 }
 
-/// Matches nothing when the row has another version than the one that was decided on.
-fn update(version: u64, state: &Reservation) -> Statement {
+/// The columns that a change may write.
+const COLUMNS: [&str; 12] = [
+    "version",
+    "status",
+    "confirmation_number",
+    "reference_channel",
+    "reference_number",
+    "primary_guest_id",
+    "check_in",
+    "check_out",
+    "channel",
+    "body",
+    "updated_at",
+    "deleted_at",
+];
+
+/// The values of [`COLUMNS`], in their order.
+fn columns(state: &Reservation) -> Params {
     let booking = &state.booking;
     let (channel, number) = reference(state);
-    Statement::change(
-            "UPDATE reservations SET version = ?, status = ?, confirmation_number = ?, reference_channel = ?,
-                 reference_number = ?, primary_guest_id = ?, check_in = ?, check_out = ?, channel = ?, body = ?,
-                 updated_at = ?, deleted_at = ?
-             WHERE id = ? AND version = ?",
-            params![
-                state.version,
-                booking.status.as_str(),
-                &booking.confirmation_number,
-                channel,
-                number,
-                booking.primary_guest_id.as_str(),
-                booking.check_in.to_string(),
-                booking.check_out.to_string(),
-                &booking.channel,
-                body(state),
-                state.updated_at,
-                state.deleted_at,
-                state.id.as_str(),
-                version,
-            ],
-        )
+    params![
+        state.version,
+        booking.status.as_str(),
+        &booking.confirmation_number,
+        channel,
+        number,
+        booking.primary_guest_id.as_str(),
+        booking.check_in.to_string(),
+        booking.check_out.to_string(),
+        &booking.channel,
+        body(state),
+        state.updated_at,
+        state.deleted_at,
+    ]
+}
+
+/// Writes what differs, so that the indexes of other columns stay as they are. Matches nothing when the row has another
+/// version than the one that was decided on.
+fn update(before: &Reservation, state: &Reservation) -> Statement {
+    let (set, mut params) = changed_columns(&COLUMNS, &columns(before), columns(state));
+    params.extend(params![state.id.as_str(), before.version]);
+    let sql = format!("UPDATE reservations SET {set} WHERE id = ? AND version = ?");
+    Statement::change(sql, params)
 }
 
 /// Which of the two unique numbers is another reservation's.

@@ -8,6 +8,7 @@
 mod answer;
 mod in_flight;
 mod key;
+mod shared;
 mod slot;
 
 pub use answer::Answer;
@@ -103,7 +104,8 @@ impl Idempotency {
         }
     }
 
-    /// Removes up to about `rows` answers that have expired. Zero means that there are none left.
+    /// Removes up to about `rows` keys that have expired, and as many answers that none names any more. Zero means that there
+    /// are none left.
     ///
     /// # Errors
     /// Those of the database.
@@ -111,7 +113,10 @@ impl Idempotency {
         let now = self.clock.now();
         self.db
             .transaction("purge_idempotency", move |tx| {
-                Box::pin(slot::purge(tx, now, rows))
+                Box::pin(async move {
+                    let keys = slot::purge(tx, now, rows).await?;
+                    Ok(keys + shared::purge(tx, now, rows).await?)
+                })
             })
             .await
     }

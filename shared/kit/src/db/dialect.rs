@@ -39,6 +39,15 @@ impl Dialect {
         })
     }
 
+    /// As [`on_conflict_update`](Self::on_conflict_update), for one column that only grows: a row whose value is as large
+    /// already is not written.
+    pub fn on_conflict_raise(self, key: &[&str], column: &str) -> String {
+        self.upsert(key, &[column], |column, new| match self {
+            Self::Sqlite => format!("{column} = {new} WHERE {new} > {column}"),
+            Self::Mysql => format!("{column} = GREATEST({column}, {new})"),
+        })
+    }
+
     fn upsert(self, key: &[&str], set: &[&str], assignment: impl Fn(&str, &str) -> String) -> String {
         let assignments: Vec<_> = set
             .iter()
@@ -89,6 +98,14 @@ mod tests {
         assert_eq!(
             Dialect::Mysql.on_conflict_add(&["a"], &["n"]),
             " ON DUPLICATE KEY UPDATE n = n + VALUES(n)"
+        );
+        assert_eq!(
+            Dialect::Sqlite.on_conflict_raise(&["a"], "n"),
+            " ON CONFLICT (a) DO UPDATE SET n = excluded.n WHERE excluded.n > n"
+        );
+        assert_eq!(
+            Dialect::Mysql.on_conflict_raise(&["a"], "n"),
+            " ON DUPLICATE KEY UPDATE n = GREATEST(n, VALUES(n))"
         );
     }
 }

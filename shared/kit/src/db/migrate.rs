@@ -55,12 +55,20 @@ pub struct MigrationSet {
 /// Kit's own tables.
 static KIT: MigrationSet = MigrationSet {
     scope: "kit",
-    migrations: &[Migration {
-        number: 1,
-        name: "audit_and_idempotency",
-        sqlite: include_str!("../../migrations/sqlite/0001_audit_and_idempotency.sql"),
-        mysql: include_str!("../../migrations/mysql/0001_audit_and_idempotency.sql"),
-    }],
+    migrations: &[
+        Migration {
+            number: 1,
+            name: "audit_and_idempotency",
+            sqlite: include_str!("../../migrations/sqlite/0001_audit_and_idempotency.sql"),
+            mysql: include_str!("../../migrations/mysql/0001_audit_and_idempotency.sql"),
+        },
+        Migration {
+            number: 2,
+            name: "shared_answers",
+            sqlite: include_str!("../../migrations/sqlite/0002_shared_answers.sql"),
+            mysql: include_str!("../../migrations/mysql/0002_shared_answers.sql"),
+        },
+    ],
 };
 
 const BOOTSTRAP: Migration = Migration {

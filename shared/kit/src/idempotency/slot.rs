@@ -1,6 +1,6 @@
 //! The row of a key: written in the transaction of the change, found by a retry, removed when it has expired.
 
-use super::{Answer, Key};
+use super::{Answer, Key, shared::Shared};
 use crate::{
     db::{DbError, Params, Ran, Row, Statement, Tx},
     http::RequestContext,
@@ -107,6 +107,28 @@ impl Slot {
         self.run(tx, answer, Vec::new()).await.map(drop)
     }
 
+    /// As [`store`](Self::store), for the answer to a request that changed nothing: all keys with that answer share one copy
+    /// of its body.
+    ///
+    /// # Errors
+    /// As [`store`](Self::store).
+    pub async fn share(&self, tx: &mut Tx, answer: &Answer) -> Result<(), DbError> {
+        let Some(row) = &self.0 else {
+            return Ok(());
+        };
+        let shared = Shared::of(answer);
+        let digest = shared.as_ref().map(|shared| shared.digest.clone());
+        let slot = row.statement(answer, None, digest);
+        let copy = shared.map(|shared| shared.keep(tx.dialect(), row.expires_at()));
+        let ran = row.run(tx, slot, copy.into_iter().collect()).await?;
+        ran.all().map(drop)
+    }
+
+    /// Whether there is a key under which an answer is kept.
+    pub fn is_keyed(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Runs the statements of a change after the one that stores its answer, all of them together; their outcomes are
     /// answered without that one's.
     ///
@@ -116,29 +138,13 @@ impl Slot {
         &self,
         tx: &mut Tx,
         answer: &Answer,
-        mut statements: Vec<Statement>,
+        statements: Vec<Statement>,
     ) -> Result<Ran, DbError> {
         let Some(row) = &self.0 else {
             return Ok(tx.run(&statements).await);
         };
-        // An earlier run may have found it taken by somebody who has given it up since.
-        row.taken.store(false, Ordering::Release);
-        statements.insert(0, row.statement(answer));
-        let mut ran = tx.run(&statements).await;
-        let taken = |ran: &Ran| ran.outcomes.is_empty() && ran.error == Some(DbError::Duplicate);
-        if taken(&ran) && row.free_expired(tx).await? {
-            ran = tx.run(&statements).await;
-        }
-        if ran.outcomes.is_empty() {
-            let error = ran.error.unwrap_or(DbError::Unavailable);
-            if matches!(error, DbError::Duplicate | DbError::LockTimeout) {
-                row.taken.store(true, Ordering::Release);
-            }
-            return Err(error);
-        }
-        row.stored.store(true, Ordering::Release);
-        ran.outcomes.remove(0);
-        Ok(ran)
+        let slot = row.statement(answer, answer.body.clone(), None);
+        row.run(tx, slot, statements).await
     }
 
     pub(super) fn is_stored(&self) -> bool {
@@ -155,7 +161,39 @@ impl Slot {
 }
 
 impl Pending {
-    fn statement(&self, answer: &Answer) -> Statement {
+    /// Runs the statement that takes the slot and the others after it; their outcomes are answered without that one's.
+    async fn run(
+        &self,
+        tx: &mut Tx,
+        slot: Statement,
+        mut statements: Vec<Statement>,
+    ) -> Result<Ran, DbError> {
+        // An earlier run may have found it taken by somebody who has given it up since.
+        self.taken.store(false, Ordering::Release);
+        statements.insert(0, slot);
+        let mut ran = tx.run(&statements).await;
+        let taken = |ran: &Ran| ran.outcomes.is_empty() && ran.error == Some(DbError::Duplicate);
+        if taken(&ran) && self.free_expired(tx).await? {
+            ran = tx.run(&statements).await;
+        }
+        if ran.outcomes.is_empty() {
+            let error = ran.error.unwrap_or(DbError::Unavailable);
+            if matches!(error, DbError::Duplicate | DbError::LockTimeout) {
+                self.taken.store(true, Ordering::Release);
+            }
+            return Err(error);
+        }
+        self.stored.store(true, Ordering::Release);
+        ran.outcomes.remove(0);
+        Ok(ran)
+    }
+
+    fn expires_at(&self) -> UnixMillis {
+        self.now.plus_millis(KEPT_MILLIS)
+    }
+
+    /// The row of the slot: with a body of its own, or with the digest of one that is shared.
+    fn statement(&self, answer: &Answer, body: Option<Vec<u8>>, digest: Option<Vec<u8>>) -> Statement {
         let (kind, id) = answer.entity.clone().unzip();
         let mut values = self.key();
         values.extend(params![
@@ -165,14 +203,15 @@ impl Pending {
             &answer.etag,
             kind,
             id,
-            answer.body.clone(),
+            body,
+            digest,
             self.now,
-            self.now.plus_millis(KEPT_MILLIS)
+            self.expires_at()
         ]);
         Statement::change(
             "INSERT INTO idempotency (principal, method, route, idempotency_key, fingerprint, status, location, etag,
-                 entity_kind, entity_id, body, created_at, expires_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 entity_kind, entity_id, body, answer_digest, created_at, expires_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             values,
         )
     }
@@ -244,8 +283,9 @@ pub(super) async fn find(tx: &mut Tx, scope: Scope) -> Result<Option<Stored>, Db
     } = &scope;
     let row = tx
         .query_one(
-            "SELECT fingerprint, status, location, etag, body, expires_at FROM idempotency
-             WHERE principal = ? AND method = ? AND route = ? AND idempotency_key = ?",
+            "SELECT i.fingerprint, i.status, i.location, i.etag, COALESCE(i.body, a.body) AS body, i.expires_at
+             FROM idempotency i LEFT JOIN idempotency_answers a ON a.digest = i.answer_digest
+             WHERE i.principal = ? AND i.method = ? AND i.route = ? AND i.idempotency_key = ?",
             params![caller, method, path, key.as_str()],
         )
         .await?;

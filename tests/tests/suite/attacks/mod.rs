@@ -15,6 +15,7 @@ mod limits;
 mod memory;
 mod replays;
 mod secrecy;
+mod writes;
 
 use crate::case::{Case, Ctx};
 use crate::ingest::{NOW, Receiver, SECRET, guest_event, number};
@@ -35,6 +36,7 @@ pub fn cases() -> Vec<Case> {
         memory::cases(),
         replays::cases(),
         secrecy::cases(),
+        writes::cases(),
     ];
     modules.into_iter().flatten().collect()
 }

@@ -17,6 +17,9 @@ pub fn cases() -> Vec<Case> {
         a_failure_leaves_the_key_free,
         a_change_that_is_rolled_back_takes_its_answer_with_it,
         a_key_expires_after_a_day_and_is_purged,
+        a16_keys_share_an_answer_until_the_last_of_them_has_expired,
+        a16_the_purge_never_takes_an_answer_that_a_new_key_names,
+        a16_answers_of_the_version_before_are_still_replayed,
     ]
 }
 
@@ -156,4 +159,104 @@ async fn a_key_expires_after_a_day_and_is_purged(ctx: Ctx) {
         ),
         (0, 1)
     );
+}
+
+/// The answer of `view`, to a request that changed nothing.
+async fn unchanged(replica: &Replica, key: &str, view: &'static str) -> Seen {
+    let work = |replica: Replica, slot: Slot| async move {
+        let answer = Answer::ok(1, view).about("guest", "gst_1");
+        let stored = answer.clone();
+        let kept = replica.db.transaction("share", move |tx| {
+            let (slot, stored) = (slot.clone(), stored.clone());
+            Box::pin(async move { slot.share(tx, &stored).await })
+        });
+        kept.await?;
+        Ok(answer)
+    };
+    let seen = replica.run("reception", "/api/v1/guests", key, BODY, work).await;
+    seen.unwrap()
+}
+
+async fn a16_keys_share_an_answer_until_the_last_of_them_has_expired(ctx: Ctx) {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let replica = Replica::on(&ctx).await;
+    for nth in 0..3 {
+        assert!(!unchanged(&replica, &format!("k-{nth}"), "one").await.replayed);
+    }
+    unchanged(&replica, "other", "two").await;
+    assert_eq!(replica.count("idempotency_answers").await, 2);
+    replica.clock.advance(23 * HOUR);
+    // One more, when the others have an hour left: it keeps the answer for its own day.
+    unchanged(&replica, "late", "one").await;
+    replica.clock.advance(HOUR);
+    while replica.idempotency.purge(2).await.unwrap() > 0 {}
+    let rows = [
+        replica.count("idempotency").await,
+        replica.count("idempotency_answers").await,
+    ];
+    assert_eq!(rows[0], 1, "the late key alone");
+    assert!(rows[1] <= 2, "{rows:?}");
+    let late = unchanged(&replica, "late", "one").await;
+    assert_eq!((late.replayed, late.body.as_str()), (true, "\"one\""));
+    replica.clock.advance(HOUR);
+    while replica.idempotency.purge(2).await.unwrap() > 0 {}
+    assert_eq!(
+        replica.count("idempotency_answers").await,
+        1,
+        "of `two` none is left"
+    );
+    assert!(unchanged(&replica, "late", "one").await.replayed);
+    replica.clock.advance(24 * HOUR);
+    while replica.idempotency.purge(2).await.unwrap() > 0 {}
+    let rows = [
+        replica.count("idempotency").await,
+        replica.count("idempotency_answers").await,
+    ];
+    assert_eq!(rows, [0, 0]);
+}
+
+async fn a16_the_purge_never_takes_an_answer_that_a_new_key_names(ctx: Ctx) {
+    const ROUNDS: usize = 40;
+    let replicas = [Replica::on(&ctx).await, Replica::on(&ctx).await];
+    for round in 0..ROUNDS {
+        // The answer of the round before has just expired.
+        for replica in &replicas {
+            replica.clock.advance(Duration::from_secs(26 * 3600));
+        }
+        let keys = [format!("{round}-a"), format!("{round}-b")];
+        let purge = async { while replicas[1].idempotency.purge(1).await.unwrap() > 0 {} };
+        tokio::join!(
+            unchanged(&replicas[0], &keys[0], "one"),
+            purge,
+            unchanged(&replicas[1], &keys[1], "one"),
+        );
+        for key in &keys {
+            let seen = unchanged(&replicas[0], key, "one").await;
+            assert_eq!((seen.replayed, seen.body.as_str()), (true, "\"one\""), "{key}");
+        }
+    }
+}
+
+async fn a16_answers_of_the_version_before_are_still_replayed(ctx: Ctx) {
+    let replica = Replica::on(&ctx).await;
+    let first = replica.post("k-1", BODY).await.unwrap();
+    // The schema as it was: kit's second migration undone, index by index.
+    for sql in [
+        "DROP TABLE idempotency_answers",
+        "ALTER TABLE idempotency DROP COLUMN answer_digest",
+        "DELETE FROM schema_migrations WHERE scope = 'kit' AND number = 2",
+    ] {
+        let undo = replica.db.transaction("undo", move |tx| {
+            Box::pin(async move { tx.execute(sql, kit::params![]).await.map(drop) })
+        });
+        undo.await.unwrap();
+    }
+    let after = Replica::on(&ctx).await;
+    let again = after.post("k-1", BODY).await.unwrap();
+    assert_eq!(
+        (again.replayed, &again.body, &again.etag),
+        (true, &first.body, &first.etag)
+    );
+    assert!(!unchanged(&after, "k-2", "one").await.replayed);
+    assert!(unchanged(&after, "k-2", "one").await.replayed);
 }
