@@ -3,15 +3,16 @@
 //! The list is newest first. It is no safe order for polling: commits become visible out of order.
 
 use super::Api;
-use crate::store::{EventFilter, EventPosition, EventRow};
+use crate::store::{EventFilter, EventRow};
 use contract::{Problem, ProblemCode, UnixMillis};
 use kit::{
     audit::AuditEntry,
     http::{
         Request, Response,
-        list::{ListQuery, ListSpec, Position, SortField, SortKey},
+        list::{ListQuery, ListSpec, SortField},
         reply,
     },
+    listing,
 };
 use serde_json::{Value, json};
 use std::str::FromStr;
@@ -47,18 +48,8 @@ const STATUSES: [&str; 6] = [
 /// `GET /events`
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = EVENTS.parse(request.query())?;
-    let filter = filter(&query)?;
-    let after = query.after.as_ref().map(position).transpose()?;
-    let rows = api
-        .store
-        .events(filter, after, query.sort.descending, query.rows_wanted())
-        .await?;
-    let page = query.page(
-        rows,
-        |row| Position::int(row.received_at, &row.event_id),
-        |row| show_row(&row),
-    );
-    Ok(reply::ok(&page))
+    let rows = api.store.events(&filter(&query)?, &query).await?;
+    listing::answer(&query, rows, |row| show_row(&row)).await
 }
 
 /// `GET /events/{id}`
@@ -105,18 +96,6 @@ fn typed<T: FromStr>(query: &ListQuery, name: &str) -> Result<Option<T>, Problem
 
 fn malformed(name: &str) -> Problem {
     Problem::new(ProblemCode::InvalidQuery).with_detail(format!("the parameter {name} is malformed"))
-}
-
-fn position(position: &Position) -> Result<EventPosition, Problem> {
-    let invalid = || Problem::new(ProblemCode::InvalidCursor);
-    let SortKey::Int(received_at) = position.key else {
-        return Err(invalid());
-    };
-    let event_id = position.id.parse().map_err(|_| invalid())?;
-    Ok(EventPosition {
-        received_at: UnixMillis(received_at),
-        event_id,
-    })
 }
 
 fn show_row(row: &EventRow) -> Value {

@@ -6,14 +6,17 @@
 use super::Api;
 use crate::{
     profile::{Profile, contents::ProfileStatus, terms::TermKind, view::on_day},
-    store::{ProfileFilter, ProfilePosition, ProfileSort},
+    store::ProfileFilter,
 };
 use contract::{Problem, ProblemCode, UnixMillis, date::parse_date};
 use jiff::{civil::Date, tz::TimeZone};
-use kit::http::{
-    Request, Response,
-    list::{ListQuery, ListSpec, Position, SortField, SortKey, parse_parameters},
-    reply,
+use kit::{
+    http::{
+        Request, Response,
+        list::{ListQuery, ListSpec, SortField, parse_parameters},
+        reply,
+    },
+    listing,
 };
 use serde_json::Value;
 
@@ -39,25 +42,8 @@ const TERMS: [(&str, TermKind); 4] = [
 /// `GET /guest-profiles`
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = GUEST_PROFILES.parse(request.query())?;
-    let filter = filter(&query)?;
-    let sort = match query.sort.field.name {
-        "name" => ProfileSort::Name,
-        _ => ProfileSort::UpdatedAt,
-    };
-    let after = query.after.as_ref().map(position).transpose()?;
-    let rows = api
-        .store
-        .profiles(filter, sort, query.sort.descending, after, query.rows_wanted())
-        .await?;
-    let page = query.page(
-        rows,
-        |row| match sort {
-            ProfileSort::Name => Position::text(&row.sort_name, &row.id),
-            ProfileSort::UpdatedAt => Position::int(row.updated_at, &row.id),
-        },
-        |row| row.summary,
-    );
-    Ok(reply::ok(&page))
+    let rows = api.store.profiles(&filter(&query)?, &query).await?;
+    listing::answer(&query, rows, |summary| summary).await
 }
 
 /// `GET /guest-profiles/{id}`, with `as_of`: the day that `next_stay` and `in_house` are about, by default today in
@@ -104,16 +90,6 @@ fn filter(query: &ListQuery) -> Result<ProfileFilter, Problem> {
         terms,
         property_id: property_id.map_err(|_| malformed("property_id"))?,
         status: status.map_err(|_| malformed("status"))?,
-        updated_since: query.updated_since,
-    })
-}
-
-fn position(position: &Position) -> Result<ProfilePosition, Problem> {
-    let invalid = || Problem::new(ProblemCode::InvalidCursor);
-    let id = position.id.parse().map_err(|_| invalid())?;
-    Ok(match &position.key {
-        SortKey::Int(at) => ProfilePosition::UpdatedAt(UnixMillis(*at), id),
-        SortKey::Text(name) => ProfilePosition::Name(name.clone(), id),
     })
 }
 

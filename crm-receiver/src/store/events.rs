@@ -5,6 +5,8 @@ use contract::{EventId, PropertyId, SourceId, UnixMillis, id::IdempotencyKey};
 use kit::{
     audit::{self, AuditEntry},
     db::{DbError, Params, Row},
+    http::ListQuery,
+    listing::{Index, Listing, Lookup, Order, Part, Reading, Rows, Table},
     params,
 };
 
@@ -29,15 +31,6 @@ pub struct EventFilter {
     pub from: Option<UnixMillis>,
     /// Received before.
     pub to: Option<UnixMillis>,
-}
-
-/// Where a page ended: the order of the list is by reception, then by id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventPosition {
-    /// When the last one was received.
-    pub received_at: UnixMillis,
-    /// Its id.
-    pub event_id: EventId,
 }
 
 /// One event of the inbox.
@@ -71,34 +64,43 @@ pub struct EventRow {
     pub last_error: Option<String>,
 }
 
-const COLUMNS: &str = "event_id, source_id, idempotency_key, type, status, property_id, entity_kind, entity_id, \
-                       entity_version, correlation_id, occurred_at, received_at, applied_at, attempts, last_error";
+const SELECT: &str = "SELECT event_id, source_id, idempotency_key, type, status, property_id, entity_kind, entity_id, \
+                      entity_version, correlation_id, occurred_at, received_at, applied_at, attempts, last_error \
+                      FROM inbox";
+
+/// The table as it is listed.
+const INBOX: Table = Table {
+    name: "inbox",
+    id: "event_id",
+    orders: &[Order {
+        field: "received_at",
+        column: "received_at",
+        index: "inbox_received",
+    }],
+};
 
 impl Store {
-    /// At most `limit` events that pass the filter, in order of reception: `descending` is newest first.
-    pub async fn events(
-        &self,
-        filter: EventFilter,
-        after: Option<EventPosition>,
-        descending: bool,
-        limit: i64,
-    ) -> Result<Vec<EventRow>, DbError> {
-        self.queries
-            .read("events", move |tx| {
-                let (sql, params) = list_sql(&filter, after.as_ref(), descending, limit);
-                Box::pin(async move { tx.query(&sql, params).await?.iter().map(event_row).collect() })
-            })
-            .await
+    /// The events of one page.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn events(&self, filter: &EventFilter, query: &ListQuery) -> Result<Rows<EventRow>, DbError> {
+        let reading = Reading {
+            name: "events",
+            select: SELECT,
+            read: event_row,
+        };
+        self.lists.find(filter.listing(), query, reading).await
     }
 
     /// One event with what the audit log says of it, oldest first.
     pub async fn event(&self, event_id: &EventId) -> Result<Option<(EventRow, Vec<AuditEntry>)>, DbError> {
         let id = event_id.to_string();
-        self.queries
+        self.reads
             .read("event", move |tx| {
                 let id = id.clone();
                 Box::pin(async move {
-                    let sql = format!("SELECT {COLUMNS} FROM inbox WHERE event_id = ?");
+                    let sql = format!("{SELECT} WHERE event_id = ?");
                     let Some(row) = tx.query_one(&sql, params![&id]).await? else {
                         return Ok(None);
                     };
@@ -109,73 +111,55 @@ impl Store {
     }
 }
 
-fn list_sql(
-    filter: &EventFilter,
-    after: Option<&EventPosition>,
-    descending: bool,
-    limit: i64,
-) -> (String, Params) {
-    let mut conditions = Vec::new();
-    let mut params = Params::new();
-    let equalities = [
-        ("source_id", filter.source.as_ref().map(SourceId::as_str)),
-        (
-            "idempotency_key",
-            filter.idempotency_key.as_ref().map(IdempotencyKey::as_str),
-        ),
-        ("type", filter.event_type.as_deref()),
-        ("status", filter.status.as_deref()),
-        ("property_id", filter.property_id.as_ref().map(PropertyId::as_str)),
-        ("entity_id", filter.entity_id.as_deref()),
-        ("correlation_id", filter.correlation_id.as_deref()),
-    ];
-    for (column, value) in equalities {
-        if let Some(value) = value {
-            conditions.push(format!("{column} = ?"));
-            params.push(value.into());
+impl EventFilter {
+    fn listing(&self) -> Listing {
+        let mut listing = Listing::of(&INBOX);
+        if let Some(key) = &self.idempotency_key {
+            listing.find_by(Lookup::new(by_key(key)));
+            listing.equal("idempotency_key", Some(key.as_str()));
         }
-    }
-    for (condition, at) in [("received_at >= ?", filter.from), ("received_at < ?", filter.to)] {
-        if let Some(at) = at {
-            conditions.push(condition.to_owned());
-            params.push(at.into());
+        if let Some(entity) = &self.entity_id {
+            listing.find_by(by_entity(&listing, entity));
+            listing.equal("entity_id", Some(entity));
         }
+        listing.equal_by(
+            "inbox_correlation",
+            "correlation_id",
+            self.correlation_id.as_ref(),
+        );
+        listing.equal_by("inbox_due", "status", self.status.as_ref());
+        listing.equal("source_id", self.source.as_ref().map(SourceId::as_str));
+        listing.equal("type", self.event_type.as_ref());
+        listing.equal("property_id", self.property_id.as_ref().map(PropertyId::as_str));
+        listing.between(Some("inbox_received"), "received_at", self.from, self.to);
+        listing
     }
-    let (beyond, direction) = if descending { ("<", "DESC") } else { (">", "ASC") };
-    if let Some(after) = after {
-        // Spelled out so that both engines walk the index: MariaDB does not use one for a row comparison.
-        conditions.push(format!(
-            "received_at {beyond}= ? AND (received_at {beyond} ? OR event_id {beyond} ?)"
-        ));
-        params.extend(params![
-            after.received_at,
-            after.received_at,
-            after.event_id.as_str()
-        ]);
+}
+
+/// The unique key begins with the source, and there are few sources.
+fn by_key(key: &IdempotencyKey) -> Part {
+    Part {
+        before: Some("sources"),
+        table: "inbox",
+        index: Index::Unique {
+            sqlite: "sqlite_autoindex_inbox_2",
+            mysql: "inbox_key",
+        },
+        id: "event_id",
+        condition: "inbox.source_id = sources.id AND inbox.idempotency_key = ?".to_owned(),
+        params: params![key.as_str()],
     }
-    let conditions = if conditions.is_empty() {
-        String::new()
-    } else {
-        format!(" WHERE {}", conditions.join(" AND "))
-    };
-    params.push(limit.into());
-    let order = format!("ORDER BY received_at {direction}, event_id {direction} LIMIT ?");
+}
+
+/// SQLite's index on entities leaves out what waits, which is found by its status.
+fn by_entity(listing: &Listing, entity: &str) -> Lookup {
+    let decided = "entity_id = ? AND status <> 'accepted'";
     let waiting = "status = 'accepted'";
-    let decided = "status <> 'accepted'";
-    let select = |part: &str| format!("SELECT {COLUMNS} FROM inbox{conditions}{part} {order}");
-    // SQLite's index on entities leaves out what waits, which is found by its status. It has to be told which it is.
-    match (&filter.entity_id, filter.status.as_deref()) {
-        (None, _) | (Some(_), Some("accepted")) => (select(""), params),
-        (Some(_), Some(_)) => (select(&format!(" AND {decided}")), params),
-        (Some(_), None) => {
-            let part = |which: &str| {
-                let rows = select(&format!(" AND {which}"));
-                format!("SELECT * FROM ({rows}) AS part")
-            };
-            let sql = format!("{} UNION ALL {} {order}", part(waiting), part(decided));
-            (sql, [params.clone(), params, params![limit]].concat())
-        }
-    }
+    Lookup::new(listing.by_index("inbox_entity", decided, params![entity])).and_what_else(listing.by_index(
+        "inbox_due",
+        waiting,
+        Params::new(),
+    ))
 }
 
 fn event_row(row: &Row) -> Result<EventRow, DbError> {

@@ -23,15 +23,16 @@ mod requeue;
 mod sources;
 mod timeline_rows;
 
-pub use self::events::{EventFilter, EventPosition, EventRow};
+pub use self::events::{EventFilter, EventRow};
 pub use self::inbox::{Batch, Verdict};
 pub use self::pending::STEP_BYTES_MAX;
-pub use self::profiles::{ProfileFilter, ProfilePosition, ProfileRow, ProfileSort};
+pub use self::profiles::ProfileFilter;
 pub use self::projection::Projection;
 pub use self::sources::StoreError;
 
 use kit::{
     db::{Db, DbError, Dialect, Migration, MigrationSet},
+    listing::Lists,
     params,
 };
 use std::time::Duration;
@@ -65,15 +66,28 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) db: Db,
-    /// For the queries of the API, which may be slow: taking in and projecting go on beside them.
-    queries: Db,
+    /// For single reads of the API, which neither wait for lists nor hold up taking in and projecting.
+    reads: Db,
+    lists: Lists,
 }
 
 impl Store {
     /// The tables in a database whose migrations are applied.
     pub fn new(db: Db) -> Self {
-        let queries = db.for_queries();
-        Self { db, queries }
+        Self {
+            reads: db.for_reads(),
+            lists: Lists::new(&db),
+            db,
+        }
+    }
+
+    /// The same store, of which each page of a list looks at so many rows: for tests of where pages end.
+    #[must_use]
+    pub fn looking_at(&self, rows: usize) -> Self {
+        Self {
+            lists: self.lists.looking_at(rows),
+            ..self.clone()
+        }
     }
 
     /// Whether only one of all writers writes at a time.

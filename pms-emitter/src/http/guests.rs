@@ -17,8 +17,9 @@ use crate::{
 };
 use contract::{FieldError, GuestId, PropertyId};
 use kit::{
-    http::{IfMatch, Position, Request, RequestContext, Response, etag, reply},
+    http::{IfMatch, Request, RequestContext, Response, etag, reply},
     idempotency::{Answer, Key, Slot},
+    listing,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -27,17 +28,7 @@ use std::sync::Arc;
 pub async fn list(api: Api, request: Request) -> Result<Response, ApiError> {
     let query = LIST.parse(request.query())?;
     let rows = api.store.guests(&guest_query::filter(&query)?, &query).await?;
-    let sort = query.sort.field.name;
-    let page = query.page(
-        rows,
-        |row| match sort {
-            "last_name" => Position::text(row.last_name_folded.as_str(), row.guest.id.as_str()),
-            "updated_at" => Position::int(row.guest.updated_at, row.guest.id.as_str()),
-            _ => Position::int(row.guest.created_at, row.guest.id.as_str()),
-        },
-        |row| row.guest.to_json(),
-    );
-    Ok(reply::ok(&page))
+    Ok(listing::answer(&query, rows, |guest| guest.to_json()).await?)
 }
 
 /// `POST /guests`
@@ -56,7 +47,7 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError
 
 /// `GET /guests/{id}`
 pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
-    let (guest, _) = find(&api, &request.id("id")?).await?;
+    let (guest, _) = find(&api.for_reads(), &request.id("id")?).await?;
     Ok(etag::with_etag(reply::ok(&guest.to_json()), guest.version))
 }
 

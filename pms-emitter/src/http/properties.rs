@@ -11,8 +11,9 @@ use crate::{
 use contract::{PropertyId, UnixMillis};
 use kit::{
     audit::AuditEntry,
-    http::{IfMatch, ListSpec, Position, Request, RequestContext, Response, SortField, etag, reply},
+    http::{IfMatch, ListSpec, Request, RequestContext, Response, SortField, etag, reply},
     idempotency::{Answer, Key, Slot},
+    listing,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -30,12 +31,7 @@ const LIST: ListSpec = ListSpec {
 pub async fn list(api: Api, request: Request) -> Result<Response, ApiError> {
     let query = LIST.parse(request.query())?;
     let rows = api.store.properties(&query).await?;
-    let page = query.page(
-        rows,
-        |property| Position::int(property.created_at, property.id.as_str()),
-        |property| property.to_json(),
-    );
-    Ok(reply::ok(&page))
+    Ok(listing::answer(&query, rows, |property| property.to_json()).await?)
 }
 
 /// `POST /properties`
@@ -53,7 +49,7 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError
 
 /// `GET /properties/{id}`
 pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
-    let property = find(&api, &request.id("id")?).await?;
+    let property = find(&api.for_reads(), &request.id("id")?).await?;
     Ok(etag::with_etag(reply::ok(&property.to_json()), property.version))
 }
 

@@ -6,11 +6,15 @@ use super::{
     reservation_writes as writes,
     write::{CALLER, read_object, read_optional_object},
 };
-use crate::domain::{guest_command::take_property, refusal::Refusal, reservation_command::Command};
+use crate::domain::{
+    guest_command::take_property, refusal::Refusal, reservation::Reservation, reservation_command::Command,
+};
 use contract::ReservationId;
+use jiff::civil::Date;
 use kit::{
-    http::{Request, Response, etag, etag::IfMatch, list::Position, reply},
+    http::{Request, Response, etag, etag::IfMatch, reply},
     idempotency::{Key, Slot},
+    listing,
 };
 use std::sync::Arc;
 
@@ -21,17 +25,8 @@ pub async fn list(api: Api, request: Request) -> Result<Response, ApiError> {
         .store
         .reservations(&reservation_query::filter(&query)?, &query)
         .await?;
-    let sort = query.sort.field.name;
-    let page = query.page(
-        rows,
-        |(reservation, _)| match sort {
-            "check_in" => Position::text(reservation.booking.check_in.to_string(), reservation.id.as_str()),
-            "updated_at" => Position::int(reservation.updated_at, reservation.id.as_str()),
-            _ => Position::int(reservation.created_at, reservation.id.as_str()),
-        },
-        |(reservation, business_date)| reservation.view(business_date),
-    );
-    Ok(reply::ok(&page))
+    let show = |(reservation, business_date): (Reservation, Date)| reservation.view(business_date);
+    Ok(listing::answer(&query, rows, show).await?)
 }
 
 /// `POST /reservations`
@@ -51,7 +46,7 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError
 /// `GET /reservations/{id}`
 pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
     let id: ReservationId = request.id("id")?;
-    let found = api.store.reservation(id).await?;
+    let found = api.store.for_reads().reservation(id).await?;
     let (reservation, property) = found.ok_or(Refusal::NotFound)?;
     let response = reply::ok(&reservation.view(property.business_date));
     Ok(etag::with_etag(response, reservation.version))

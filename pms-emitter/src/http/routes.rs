@@ -26,6 +26,17 @@ pub struct Api {
     pub base_path: Arc<str>,
 }
 
+impl Api {
+    /// The same, for a single read: see [`Store::for_reads`].
+    #[must_use]
+    pub fn for_reads(&self) -> Self {
+        Self {
+            store: self.store.for_reads(),
+            ..self.clone()
+        }
+    }
+}
+
 /// Every endpoint of this service, under its base path; health also without it.
 pub fn router(api: &Api) -> Router {
     let router = Router::new()

@@ -3,13 +3,43 @@
 use super::{
     Store,
     guests::{SELECT, read},
-    listing::Listing,
 };
 use crate::domain::guest::{Guest, GuestStatus};
 use contract::PropertyId;
-use kit::db::{DbError, Params, Row};
+use kit::db::{DbError, Params};
 use kit::http::ListQuery;
+use kit::listing::{Index, Link, Listing, Order, Reading, Rows, Table};
 use kit::params;
+
+/// The table as it is listed.
+const GUESTS: Table = Table {
+    name: "guests",
+    id: "id",
+    orders: &[
+        Order {
+            field: "created_at",
+            column: "created_at",
+            index: "guests_created",
+        },
+        Order {
+            field: "updated_at",
+            column: "updated_at",
+            index: "guests_updated",
+        },
+        Order {
+            field: "last_name",
+            column: "last_name_folded",
+            index: "guests_last_name",
+        },
+    ],
+};
+
+const EXTERNAL_IDS: Link = Link {
+    table: "guest_external_ids",
+    id: "guest_id",
+    by_value: Index::Primary,
+    by_row: Index::Named("guest_external_ids_guest"),
+};
 
 /// What a list of guests is narrowed to.
 #[derive(Clone, Debug, Default)]
@@ -32,62 +62,40 @@ pub struct GuestFilter {
     pub blacklisted: Option<bool>,
 }
 
-/// A guest in a list, with what it is sorted by.
-#[derive(Clone, Debug)]
-pub struct ListedGuest {
-    /// The record.
-    pub guest: Guest,
-    /// Its folded last name.
-    pub last_name_folded: String,
-}
-
 impl Store {
-    /// One page of guests, and one row more.
+    /// The guests of one page.
     ///
     /// # Errors
     /// The database's.
-    pub async fn guests(&self, filter: &GuestFilter, query: &ListQuery) -> Result<Vec<ListedGuest>, DbError> {
-        let column = match query.sort.field.name {
-            "last_name" => "last_name_folded",
-            "updated_at" => "updated_at",
-            _ => "created_at",
+    pub async fn guests(&self, filter: &GuestFilter, query: &ListQuery) -> Result<Rows<Guest>, DbError> {
+        let reading = Reading {
+            name: "list_guests",
+            select: SELECT,
+            read,
         };
-        let (sql, params) = filter.listing().page(SELECT, column, query);
-        self.queries
-            .read("list_guests", move |tx| {
-                let (sql, params) = (sql.clone(), params.clone());
-                Box::pin(async move { tx.query(&sql, params).await?.iter().map(read_listed).collect() })
-            })
-            .await
+        self.lists.find(filter.listing(query), query, reading).await
     }
 }
 
 impl GuestFilter {
-    fn listing(&self) -> Listing {
-        let mut listing = Listing::default();
+    fn listing(&self, query: &ListQuery) -> Listing {
+        let mut listing = Listing::of(&GUESTS);
         match self.status {
             Some(status) => listing.equal("status", Some(status.as_str())),
             None => listing.require("status NOT IN ('deleted', 'erased')", Params::new()),
         }
         listing.equal("property_id", self.property_id.as_ref().map(PropertyId::as_str));
-        listing.equal("email", self.email.as_ref());
-        listing.equal("phone", self.phone.as_ref());
-        listing.begins_with("last_name_folded", self.last_name.as_ref());
+        listing.equal_by("guests_email", "email", self.email.as_ref());
+        listing.equal_by("guests_phone", "phone", self.phone.as_ref());
+        listing.begins_with("guests_last_name", "last_name_folded", self.last_name.as_ref());
         listing.equal("vip_level", self.vip_level);
         listing.equal("blacklisted", self.blacklisted);
         if let Some((system, value)) = &self.external_id {
-            listing.require(
-                "id IN (SELECT guest_id FROM guest_external_ids WHERE system_name = ? AND external_id = ?)",
-                params![system, value],
-            );
+            let condition = "system_name = ? AND external_id = ?";
+            listing.linked(EXTERNAL_IDS, condition, params![system, value]);
         }
+        let none = None::<i64>;
+        listing.between(Some("guests_updated"), "updated_at", query.updated_since, none);
         listing
     }
-}
-
-fn read_listed(row: &Row) -> Result<ListedGuest, DbError> {
-    Ok(ListedGuest {
-        guest: read(row)?,
-        last_name_folded: row.get("last_name_folded")?,
-    })
 }

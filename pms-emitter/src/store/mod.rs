@@ -11,7 +11,6 @@ mod dead;
 mod endpoints;
 mod guest_list;
 mod guests;
-pub(crate) mod listing;
 mod night_audit;
 pub mod outbox;
 pub(crate) mod properties;
@@ -28,7 +27,7 @@ pub use dead::Revived;
 pub use endpoints::{
     BACKFILL_AGAIN_AFTER, BREAKER_HISTORY_MAX, Backfill, BreakerChange, ENV_ENDPOINT, EndpointSettings,
 };
-pub use guest_list::{GuestFilter, ListedGuest};
+pub use guest_list::GuestFilter;
 pub use guests::GuestWritten;
 pub use night_audit::{Late, NightAudit, NightAuditRequest, Overdue};
 pub use outbox::NewEvent;
@@ -40,6 +39,7 @@ pub use settlements::{AttemptRecord, EndpointNews, Settlement, Verdict};
 pub use status::EndpointStatus;
 
 use kit::db::{Db, Migration, MigrationSet};
+use kit::listing::Lists;
 
 /// The emitter's tables, in the order in which they are made.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
@@ -69,6 +69,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             sqlite: include_str!("../../migrations/sqlite/0004_backfill_again.sql"),
             mysql: include_str!("../../migrations/mysql/0004_backfill_again.sql"),
         },
+        Migration {
+            number: 6,
+            name: "lists",
+            sqlite: include_str!("../../migrations/sqlite/0006_lists.sql"),
+            mysql: include_str!("../../migrations/mysql/0006_lists.sql"),
+        },
     ],
 };
 
@@ -76,15 +82,37 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) db: Db,
-    /// For lists and statuses, which may be slow: writing and delivering go on beside them.
-    queries: Db,
+    /// For single reads, which neither wait for lists nor hold up writing and delivering.
+    reads: Db,
+    lists: Lists,
 }
 
 impl Store {
     /// A store on an open database that has the tables of [`MIGRATIONS`].
     pub fn new(db: Db) -> Self {
-        let queries = db.for_queries();
-        Self { db, queries }
+        Self {
+            reads: db.for_reads(),
+            lists: Lists::new(&db),
+            db,
+        }
+    }
+
+    /// The same store for a single read of the API, on the connections that these share.
+    #[must_use]
+    pub fn for_reads(&self) -> Self {
+        Self {
+            db: self.reads.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// The same store, of which each page of a list looks at so many rows: for tests of where pages end.
+    #[must_use]
+    pub fn looking_at(&self, rows: usize) -> Self {
+        Self {
+            lists: self.lists.looking_at(rows),
+            ..self.clone()
+        }
     }
 
     /// The database itself, to see whether it answers and to close it.

@@ -1,17 +1,29 @@
 //! The hotels.
 
-use super::{Store, listing::Listing};
+use super::Store;
 use crate::domain::property::{Property, timezone};
 use contract::{PropertyId, UnixMillis, parse_date};
 use kit::audit::{self, AuditEntry};
 use kit::db::{DbError, Params, Row, Statement, Tx};
 use kit::http::ListQuery;
 use kit::idempotency::{Answer, Slot};
+use kit::listing::{Listing, Order, Reading, Rows, Table};
 use kit::params;
 use std::sync::Arc;
 
 const SELECT: &str = "SELECT id, version, name, timezone, currency, business_date, created_at, updated_at \
                       FROM properties";
+
+/// The table as it is listed.
+const PROPERTIES: Table = Table {
+    name: "properties",
+    id: "id",
+    orders: &[Order {
+        field: "created_at",
+        column: "created_at",
+        index: "properties_created",
+    }],
+};
 
 /// How writing a property ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,18 +67,19 @@ impl Store {
             .await
     }
 
-    /// One page of properties, and one row more.
+    /// The properties of one page.
     ///
     /// # Errors
     /// The database's.
-    pub async fn properties(&self, query: &ListQuery) -> Result<Vec<Property>, DbError> {
-        let (sql, params) = Listing::default().page(SELECT, "created_at", query);
-        self.queries
-            .read("list_properties", move |tx| {
-                let (sql, params) = (sql.clone(), params.clone());
-                Box::pin(async move { tx.query(&sql, params).await?.iter().map(read).collect() })
-            })
-            .await
+    pub async fn properties(&self, query: &ListQuery) -> Result<Rows<Property>, DbError> {
+        let mut listing = Listing::of(&PROPERTIES);
+        listing.between(None, "updated_at", query.updated_since, None::<i64>);
+        let reading = Reading {
+            name: "list_properties",
+            select: SELECT,
+            read,
+        };
+        self.lists.find(listing, query, reading).await
     }
 
     /// Writes a new property, its audit entry, and the answer under its idempotency key.

@@ -1,14 +1,49 @@
 //! Lists of reservations: a filter, an order, a page.
 
-use super::{Store, listing::Listing, reservations::decode};
+use super::{Store, reservations::decode};
 use crate::domain::{reservation::Reservation, transition::Status};
 use contract::{GuestId, PropertyId, parse_date};
 use jiff::civil::Date;
 use kit::{
     db::{DbError, Params, Row},
     http::ListQuery,
+    listing::{Index, Link, Listing, Order, Reading, Rows, Table},
     params,
 };
+
+/// The table as it is listed.
+const RESERVATIONS: Table = Table {
+    name: "reservations",
+    id: "id",
+    orders: &[
+        Order {
+            field: "created_at",
+            column: "created_at",
+            index: "reservations_created",
+        },
+        Order {
+            field: "updated_at",
+            column: "updated_at",
+            index: "reservations_updated",
+        },
+        Order {
+            field: "check_in",
+            column: "check_in",
+            index: "reservations_check_in",
+        },
+    ],
+};
+
+const GUESTS: Link = Link {
+    table: "reservation_guests",
+    id: "reservation_id",
+    by_value: Index::Primary,
+    by_row: Index::Named("reservation_guests_reservation"),
+};
+
+/// What a list shows of each.
+const SELECT: &str = "SELECT id, body, (SELECT p.business_date FROM properties p WHERE p.id = property_id) \
+                      AS business_date FROM reservations";
 
 /// The business date of a reservation's property.
 const BUSINESS_DATE: &str = "(SELECT p.business_date FROM properties p WHERE p.id = property_id)";
@@ -90,7 +125,7 @@ impl ComputedFilter {
 }
 
 impl Store {
-    /// One page of reservations, and one row more, each with the business date of its property.
+    /// The reservations of one page, each with the business date of its property.
     ///
     /// # Errors
     /// The database's.
@@ -98,27 +133,19 @@ impl Store {
         &self,
         filter: &ReservationFilter,
         query: &ListQuery,
-    ) -> Result<Vec<(Reservation, Date)>, DbError> {
-        let column = match query.sort.field.name {
-            "check_in" => "check_in",
-            "updated_at" => "updated_at",
-            _ => "created_at",
+    ) -> Result<Rows<(Reservation, Date)>, DbError> {
+        let reading = Reading {
+            name: "list_reservations",
+            select: SELECT,
+            read: listed,
         };
-        let select = format!("SELECT body, {BUSINESS_DATE} AS business_date FROM reservations");
-        let (sql, params) = filter.listing().page(&select, column, query);
-        self.queries
-            .read("list_reservations", move |tx| {
-                let (sql, params) = (sql.clone(), params.clone());
-                Box::pin(async move { tx.query(&sql, params).await?.iter().map(listed).collect() })
-            })
-            .await
+        self.lists.find(filter.listing(query), query, reading).await
     }
 }
 
 impl ReservationFilter {
-    fn listing(&self) -> Listing {
-        let date = |date: Option<Date>| date.map(|date| date.to_string());
-        let mut listing = Listing::default();
+    fn listing(&self, query: &ListQuery) -> Listing {
+        let mut listing = Listing::of(&RESERVATIONS);
         let deleted = self.status == Some(StatusFilter::Deleted);
         let condition = if deleted {
             "deleted_at IS NOT NULL"
@@ -132,27 +159,42 @@ impl ReservationFilter {
         if let Some(computed) = self.computed {
             computed.narrow(&mut listing);
         }
-        listing.equal("property_id", self.property_id.as_ref().map(PropertyId::as_str));
-        listing.equal(
-            "primary_guest_id",
-            self.primary_guest_id.as_ref().map(GuestId::as_str),
+        let confirmation = "reservations_confirmation";
+        listing.equal_by(
+            confirmation,
+            "confirmation_number",
+            self.confirmation_number.as_ref(),
         );
+        let guest = self.primary_guest_id.as_ref().map(GuestId::as_str);
+        listing.equal_by("reservations_primary_guest", "primary_guest_id", guest);
         if let Some(guest) = &self.guest_id {
-            let named = "id IN (SELECT reservation_id FROM reservation_guests WHERE guest_id = ?)";
-            listing.require(named, params![guest.as_str()]);
+            listing.linked(GUESTS, "guest_id = ?", params![guest.as_str()]);
         }
-        listing.equal("confirmation_number", self.confirmation_number.as_ref());
+        let property = self.property_id.as_ref().map(PropertyId::as_str);
+        listing.equal_by("reservations_due", "property_id", property);
         listing.equal("channel", self.channel.as_ref());
-        for (condition, bound) in [
-            ("check_in >= ?", date(self.check_in_from)),
-            ("check_in <= ?", date(self.check_in_to)),
-            ("check_out >= ?", date(self.check_out_from)),
-            ("check_out <= ?", date(self.check_out_to)),
-        ] {
-            if let Some(bound) = bound {
-                listing.require(condition, params![bound]);
-            }
-        }
+        let from = |date: Option<Date>| date.map(|date| date.to_string());
+        // Behind the last of all dates there is none, and no bound is needed.
+        let to = |date: Option<Date>| from(date.and_then(|date| date.tomorrow().ok()));
+        listing.between(
+            Some("reservations_check_in"),
+            "check_in",
+            from(self.check_in_from),
+            to(self.check_in_to),
+        );
+        listing.between(
+            None,
+            "check_out",
+            from(self.check_out_from),
+            to(self.check_out_to),
+        );
+        let none = None::<i64>;
+        listing.between(
+            Some("reservations_updated"),
+            "updated_at",
+            query.updated_since,
+            none,
+        );
         listing
     }
 }
@@ -164,38 +206,4 @@ fn listed(row: &Row) -> Result<(Reservation, Date), DbError> {
         expected: "date",
     })?;
     Ok((decode(row)?, business_date))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kit::http::{ListSpec, SortField};
-
-    #[test]
-    fn a_computed_status_narrows_to_a_stored_one_and_its_dates() {
-        for (name, condition) in [
-            ("due_in", "status = ? AND check_in <= (SELECT"),
-            ("confirmed", "status = ? AND check_in > (SELECT"),
-            ("due_out", "status = ? AND check_out = (SELECT"),
-            ("overstay", "status = ? AND check_out < (SELECT"),
-            ("checked_in", "status = ? AND check_out > (SELECT"),
-            ("no_show", "status = ? ORDER"),
-        ] {
-            let filter = ReservationFilter {
-                computed: ComputedFilter::known(name),
-                ..ReservationFilter::default()
-            };
-            let (sql, _) = filter.listing().page("SELECT", "id", &LIST.parse("").unwrap());
-            assert!(sql.contains(condition), "{name}: {sql}");
-        }
-        assert_eq!(ComputedFilter::known("deleted"), None);
-    }
-
-    const LIST: ListSpec = ListSpec {
-        name: "reservations",
-        filters: &[],
-        sorts: &[SortField::int("created_at")],
-        descending_by_default: false,
-        updated_since: false,
-    };
 }

@@ -51,7 +51,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn endpoint_statuses(&self) -> Result<Vec<EndpointStatus>, DbError> {
-        self.queries
+        self.reads
             .read("endpoint_statuses", |tx| Box::pin(statuses(tx)))
             .await
     }

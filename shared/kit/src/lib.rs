@@ -17,6 +17,7 @@ pub mod http;
 pub mod idempotency;
 pub mod leases;
 pub mod lifecycle;
+pub mod listing;
 pub mod metrics;
 pub mod planted;
 pub mod random;

@@ -49,6 +49,7 @@ fn sql_stands_in_stores_and_in_kits_own_tables_alone() {
             "shared/kit/src/audit",
             "shared/kit/src/idempotency",
             "shared/kit/src/leases",
+            "shared/kit/src/listing",
         ],
         &[
             "SELECT ",

@@ -20,9 +20,12 @@ const UNKNOWN_RERUNS: u32 = 2;
 /// How long an aborted operation may take to be undone before its caller is answered all the same.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
-/// Queries that may be slow have one of so many SQLite readers, and one of so many MySQL connections.
-const QUERIES_OF_READERS: usize = 2;
-const QUERIES_OF_CONNECTIONS: usize = 4;
+/// Lists have one of so many SQLite readers, and one of so many MySQL connections.
+const LISTS_OF_READERS: usize = 4;
+const LISTS_OF_CONNECTIONS: usize = 8;
+/// Single reads likewise. What both leave over is for taking in and writing.
+const READS_OF_READERS: usize = 2;
+const READS_OF_CONNECTIONS: usize = 4;
 
 /// A database. Clones share its connections.
 #[derive(Clone)]
@@ -102,13 +105,23 @@ impl Db {
         }
     }
 
-    /// The same database for queries that may be slow, such as lists: they share a part of its connections, and leave the
-    /// rest to what must go on beside them. To be made once: each call makes another share.
+    /// The same database for lists: they share a part of its connections, and leave the rest to what must go on beside
+    /// them. To be made once: each call makes another share.
     #[must_use]
-    pub fn for_queries(&self) -> Self {
+    pub fn for_lists(&self) -> Self {
+        self.sharing(LISTS_OF_READERS, LISTS_OF_CONNECTIONS)
+    }
+
+    /// The same database for single reads of an API, which have a share of their own: as [`for_lists`](Self::for_lists).
+    #[must_use]
+    pub fn for_reads(&self) -> Self {
+        self.sharing(READS_OF_READERS, READS_OF_CONNECTIONS)
+    }
+
+    fn sharing(&self, one_of_readers: usize, one_of_connections: usize) -> Self {
         let at_once = match &self.engine.kind {
-            Kind::Sqlite(sqlite) => sqlite.readers().div_ceil(QUERIES_OF_READERS),
-            Kind::Mysql(mysql) => mysql.connections().div_ceil(QUERIES_OF_CONNECTIONS),
+            Kind::Sqlite(sqlite) => sqlite.readers().div_ceil(one_of_readers),
+            Kind::Mysql(mysql) => mysql.connections().div_ceil(one_of_connections),
         };
         Self {
             share: Some(Arc::new(Share::new(at_once))),

@@ -1,7 +1,7 @@
 //! A share of a database's connections: so many operations of one kind at a time, and no more.
 //!
-//! Slow queries would otherwise take every connection, and what must go on beside them, taking in and delivering, would
-//! wait until they end. Who finds all places of the share taken waits a moment, and then hears that the database is
+//! Lists would otherwise take every connection, and what must go on beside them, single reads, taking in and delivering,
+//! would wait until they end. Who finds all places of the share taken waits a moment, and then hears that the database is
 //! unavailable.
 
 use std::sync::Arc;

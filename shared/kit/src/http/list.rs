@@ -1,8 +1,8 @@
 //! Lists: the query string in, a page out.
 //!
 //! An endpoint declares a [`ListSpec`]; [`ListSpec::parse`] makes a [`ListQuery`] of the query string and refuses what
-//! it does not know; the store reads [`ListQuery::rows_wanted`] rows after [`ListQuery::after`]; [`ListQuery::page`]
-//! makes the answer with the cursor for the next one.
+//! it does not know; [`crate::listing`] finds and reads the rows after [`ListQuery::after`]; [`ListQuery::pagination`] tells
+//! how the list goes on.
 
 mod cursor;
 mod query;
@@ -92,15 +92,10 @@ pub struct ListQuery {
     binding: cursor::Binding,
 }
 
-/// A page, as it is answered.
+/// How a page is part of its list, as it is answered. A page may have fewer rows than its limit, or none, and more may
+/// follow all the same.
 #[derive(Debug, Serialize)]
-pub struct Page<T> {
-    data: Vec<T>,
-    pagination: Pagination,
-}
-
-#[derive(Debug, Serialize)]
-struct Pagination {
+pub struct Pagination {
     limit: u32,
     next_cursor: Option<String>,
     has_more: bool,
@@ -137,31 +132,13 @@ impl ListQuery {
             .map(|(_, value)| value.as_str())
     }
 
-    /// How many rows to read: one more than the page, which tells whether there are more.
-    pub fn rows_wanted(&self) -> i64 {
-        i64::from(self.limit) + 1
-    }
-
-    /// The page of the rows that were read, and the cursor that goes on after its last one.
-    pub fn page<R, T>(
-        &self,
-        mut rows: Vec<R>,
-        position: impl Fn(&R) -> Position,
-        show: impl FnMut(R) -> T,
-    ) -> Page<T> {
-        let limit = usize::try_from(self.limit).expect("a limit of 200 fits");
-        let has_more = rows.len() > limit;
-        rows.truncate(limit);
-        let last = if has_more { rows.last() } else { None };
-        let next_cursor = last.map(|row| cursor::encode(&position(row), &self.binding));
-        let pagination = Pagination {
+    /// What stands behind the rows of a page. `goes_on_after` is the place at which the next one begins, if there may be
+    /// one: a row's, or the last at which this page looked.
+    pub fn pagination(&self, goes_on_after: Option<&Position>) -> Pagination {
+        Pagination {
             limit: self.limit,
-            next_cursor,
-            has_more,
-        };
-        Page {
-            data: rows.into_iter().map(show).collect(),
-            pagination,
+            next_cursor: goes_on_after.map(|place| cursor::encode(place, &self.binding)),
+            has_more: goes_on_after.is_some(),
         }
     }
 }

@@ -23,7 +23,7 @@ mod write_deadline;
 pub use body::Body;
 pub use context::RequestContext;
 pub use etag::IfMatch;
-pub use list::{ListQuery, ListSpec, Page, Position, SortField};
+pub use list::{ListQuery, ListSpec, Position, SortField};
 pub use request::Request;
 pub use route::{Endpoint, delete, get, patch, post, put};
 pub use router::Router;

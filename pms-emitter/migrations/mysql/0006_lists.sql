@@ -1,0 +1,7 @@
+-- Every list is read through an index on what it is sorted by.
+CREATE INDEX properties_created ON properties (created_at, id);
+
+-- The same numbers, by the number first: a reservation is looked for by its number, whichever property it is of.
+ALTER TABLE reservations
+    DROP INDEX reservations_confirmation,
+    ADD UNIQUE INDEX reservations_confirmation (confirmation_number, property_id);

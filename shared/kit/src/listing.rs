@@ -1,0 +1,124 @@
+//! Lists over tables of any size, with a bounded amount of work for each page: the one list builder of both services.
+//!
+//! A store describes its list once, as a [`Table`] with an index for each order, and each request's conditions as a
+//! [`Listing`]. [`Lists::find`] answers [`Rows`]: where the page's rows stand, found either through a condition's own index
+//! (a [`Lookup`] that finds few), or by looking at the next rows of the order, at most [`ROWS_LOOKED_AT_MAX`]. [`answer`]
+//! reads them in steps and writes the page, of at most [`PAGE_BYTES_MAX`]. Where it ended for one of these bounds there is
+//! `has_more` and a cursor, also after few rows or none: who goes on by `has_more` comes to the end and gets each row once.
+//!
+//! Only names that stand in the code reach the SQL; everything that a client sends is a parameter.
+
+mod condition;
+mod page;
+mod rows;
+mod walk;
+
+pub use condition::{Index, Link, Listing, Lookup, Part};
+pub use page::{PAGE_BYTES_MAX, answer};
+pub use rows::{Reading, Rows};
+
+use crate::{
+    db::{Db, DbError, Dialect},
+    http::ListQuery,
+};
+use std::sync::Arc;
+
+/// Rows that one page looks at, at most.
+pub const ROWS_LOOKED_AT_MAX: usize = 5_000;
+
+/// A table that is listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// The column of the id, its primary key.
+    pub id: &'static str,
+    /// One for each field that the list can be sorted by.
+    pub orders: &'static [Order],
+}
+
+/// An order of a table: by a column that is never NULL, then by id.
+#[derive(Clone, Copy, Debug)]
+pub struct Order {
+    /// The field's name in the API.
+    pub field: &'static str,
+    /// Its column.
+    pub column: &'static str,
+    /// The index on the column and the id.
+    pub index: &'static str,
+}
+
+impl Table {
+    /// The order of a query.
+    ///
+    /// # Panics
+    /// When the list's specification has a field that the table has no order for: both stand in the code.
+    fn order(&self, query: &ListQuery) -> Order {
+        let field = query.sort.field.name;
+        let order = self.orders.iter().find(|order| order.field == field);
+        *order.expect("each sort field of a list has an order of its table")
+    }
+}
+
+/// The lists of one store: a share of its database's connections, and how many rows a page looks at.
+#[derive(Clone, Debug)]
+pub struct Lists {
+    db: Db,
+    rows_looked_at_max: usize,
+}
+
+impl Lists {
+    /// With a share of the connections that is theirs alone.
+    pub fn new(db: &Db) -> Self {
+        Self {
+            db: db.for_lists(),
+            rows_looked_at_max: ROWS_LOOKED_AT_MAX,
+        }
+    }
+
+    /// The same lists, of which each page looks at so many rows, at least one: for tests of where pages end.
+    #[must_use]
+    pub fn looking_at(&self, rows: usize) -> Self {
+        Self {
+            rows_looked_at_max: rows.max(1),
+            ..self.clone()
+        }
+    }
+
+    /// Where the rows of a page stand. Reading them is up to [`Rows::next`].
+    ///
+    /// # Errors
+    /// The database's; `Unavailable` when too many lists are being read.
+    pub async fn find<T>(
+        &self,
+        listing: Listing,
+        query: &ListQuery,
+        reading: Reading<T>,
+    ) -> Result<Rows<T>, DbError> {
+        let listing = Arc::new(listing);
+        let walk = Arc::new(walk::Walk::new(
+            Arc::clone(&listing),
+            query,
+            self.rows_looked_at_max,
+        ));
+        let found = self
+            .db
+            .read(reading.name, move |tx| {
+                let walk = Arc::clone(&walk);
+                Box::pin(async move { walk.find(tx).await })
+            })
+            .await?;
+        Ok(Rows::new(self.db.clone(), listing, reading, found))
+    }
+}
+
+/// A join whose left side is read first, whatever the planner thinks.
+fn join_in_order(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "CROSS JOIN",
+        Dialect::Mysql => "STRAIGHT_JOIN",
+    }
+}
+
+#[cfg(test)]
+mod tests;

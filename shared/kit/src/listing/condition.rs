@@ -1,0 +1,318 @@
+//! What a list is narrowed to: conditions on its rows, and the indexes that find them.
+
+use super::{Table, join_in_order};
+use crate::{
+    db::{Dialect, Params, Value},
+    fold::end_of_prefix,
+};
+
+/// The conditions of one list, all of which hold for each of its rows.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    pub(super) table: &'static Table,
+    conditions: Vec<Condition>,
+    pub(super) lookups: Vec<Lookup>,
+    ranges: Vec<Range>,
+}
+
+#[derive(Clone, Debug)]
+struct Condition {
+    text: Text,
+    params: Params,
+}
+
+#[derive(Clone, Debug)]
+enum Text {
+    Own(String),
+    /// That another table has a row for this one.
+    Linked {
+        table: &'static str,
+        index: Index,
+        id: &'static str,
+        condition: String,
+    },
+}
+
+/// Bounds of a column: at or above `low`, below `high`.
+#[derive(Clone, Debug)]
+struct Range {
+    column: &'static str,
+    low: Option<Value>,
+    high: Option<Value>,
+}
+
+/// How an index finds every row for which a condition holds, and perhaps more rows: the ids of all that it comes upon. It
+/// is used when these are few. What the list is narrowed to is asked of each row that it finds all the same.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    parts: Vec<Part>,
+}
+
+/// An index by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// The primary key.
+    Primary,
+    /// One with the same name on both engines.
+    Named(&'static str),
+    /// A unique key that the table was made with, which SQLite names itself.
+    Unique {
+        /// Its name on SQLite.
+        sqlite: &'static str,
+        /// Its name on MySQL.
+        mysql: &'static str,
+    },
+}
+
+/// One question of a [`Lookup`].
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Read first, row by row, where what it holds is needed to use the index: its name.
+    pub before: Option<&'static str>,
+    /// The table with the index: the list's own, or one that has its ids.
+    pub table: &'static str,
+    /// The index.
+    pub index: Index,
+    /// The column with the list's id.
+    pub id: &'static str,
+    /// A condition that the index answers by itself, with one `?` for each parameter.
+    pub condition: String,
+    /// Its parameters.
+    pub params: Params,
+}
+
+/// A table with ids of a list's rows, such as words under which they are found.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Its name.
+    pub table: &'static str,
+    /// The column with the list's id.
+    pub id: &'static str,
+    /// The index that begins with what is searched for.
+    pub by_value: Index,
+    /// The index that begins with the list's id.
+    pub by_row: Index,
+}
+
+impl Index {
+    /// Keeps an engine to this index, behind a table's name: its planner may think another cheaper, and what it thinks
+    /// depends on statistics.
+    pub(super) fn alone(self, dialect: Dialect) -> String {
+        match (dialect, self) {
+            // It has no name for it, and takes it where the condition is on its columns.
+            (Dialect::Sqlite, Self::Primary) => String::new(),
+            (Dialect::Sqlite, Self::Named(index) | Self::Unique { sqlite: index, .. }) => {
+                format!(" INDEXED BY {index}")
+            }
+            (Dialect::Mysql, Self::Primary) => " FORCE INDEX (PRIMARY)".to_owned(),
+            (Dialect::Mysql, Self::Named(index) | Self::Unique { mysql: index, .. }) => {
+                format!(" FORCE INDEX ({index})")
+            }
+        }
+    }
+}
+
+impl Lookup {
+    /// One question.
+    pub fn new(part: Part) -> Self {
+        Self { parts: vec![part] }
+    }
+
+    /// What both questions find.
+    #[must_use]
+    pub fn and_what_else(mut self, part: Part) -> Self {
+        self.parts.push(part);
+        self
+    }
+
+    /// A SELECT of `found_id`, of at most `rows` rows of which some may be the same.
+    pub(super) fn select(&self, dialect: Dialect, rows: usize) -> (String, Params) {
+        let mut params = Params::new();
+        let mut parts = Vec::new();
+        for part in &self.parts {
+            let Part {
+                before, table, id, ..
+            } = part;
+            let index = part.index.alone(dialect);
+            let from = match before {
+                Some(before) => format!("{before} {} {table}{index}", join_in_order(dialect)),
+                None => format!("{table}{index}"),
+            };
+            let condition = &part.condition;
+            parts.push(format!(
+                "SELECT * FROM (SELECT {table}.{id} AS found_id FROM {from} WHERE {condition} LIMIT ?) AS part"
+            ));
+            params.extend(part.params.iter().cloned());
+            params.push(rows.into());
+        }
+        params.push(rows.into());
+        (format!("{} LIMIT ?", parts.join(" UNION ALL ")), params)
+    }
+}
+
+impl Listing {
+    /// All rows of a table.
+    pub fn of(table: &'static Table) -> Self {
+        Self {
+            table,
+            conditions: Vec::new(),
+            lookups: Vec::new(),
+            ranges: Vec::new(),
+        }
+    }
+
+    /// Only rows for which `condition`, a text of the code with one `?` for each parameter, is true. No index is used.
+    pub fn require(&mut self, condition: impl Into<String>, params: Params) {
+        self.conditions.push(Condition {
+            text: Text::Own(condition.into()),
+            params,
+        });
+    }
+
+    /// Only rows whose `column` is this value, if there is one. No index is used.
+    pub fn equal(&mut self, column: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.require(format!("{column} = ?"), vec![value.into()]);
+        }
+    }
+
+    /// As [`require`](Self::require); all such rows are found by an index of the table, which the condition alone uses.
+    pub fn require_by(&mut self, index: &'static str, condition: impl Into<String>, params: Params) {
+        let condition = condition.into();
+        self.find_by(Lookup::new(self.by_index(
+            index,
+            condition.clone(),
+            params.clone(),
+        )));
+        self.require(condition, params);
+    }
+
+    /// As [`equal`](Self::equal), by an index that begins with the column.
+    pub fn equal_by(&mut self, index: &'static str, column: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.require_by(index, format!("{column} = ?"), vec![value.into()]);
+        }
+    }
+
+    /// Only rows whose folded `column` begins with this folded text, if there is one, by an index that begins with the
+    /// column.
+    pub fn begins_with(&mut self, index: &'static str, column: &str, prefix: Option<&String>) {
+        if let Some(prefix) = prefix {
+            let bounds = vec![prefix.into(), end_of_prefix(prefix).into()];
+            self.require_by(index, format!("{column} >= ? AND {column} < ?"), bounds);
+        }
+    }
+
+    /// Only rows that a link has a row for, with this condition on its columns.
+    pub fn linked(&mut self, link: Link, condition: impl Into<String>, params: Params) {
+        let condition = condition.into();
+        self.find_by(Lookup::new(Part {
+            before: None,
+            table: link.table,
+            index: link.by_value,
+            id: link.id,
+            condition: condition.clone(),
+            params: params.clone(),
+        }));
+        let text = Text::Linked {
+            table: link.table,
+            index: link.by_row,
+            id: link.id,
+            condition,
+        };
+        self.conditions.push(Condition { text, params });
+    }
+
+    /// Only rows whose column is at or above `low` and below `high`. Where the list is sorted by it, only these are looked
+    /// at; else an index that begins with the column finds them, if there is one.
+    pub fn between(
+        &mut self,
+        index: Option<&'static str>,
+        column: &'static str,
+        low: Option<impl Into<Value>>,
+        high: Option<impl Into<Value>>,
+    ) {
+        let (low, high) = (low.map(Into::into), high.map(Into::into));
+        let (condition, params) = bounds(column, low.as_ref(), high.as_ref());
+        if params.is_empty() {
+            return;
+        }
+        match index {
+            Some(index) => self.require_by(index, condition, params),
+            None => self.require(condition, params),
+        }
+        self.ranges.push(Range { column, low, high });
+    }
+
+    /// A further way to find all rows of the list.
+    pub fn find_by(&mut self, lookup: Lookup) {
+        self.lookups.push(lookup);
+    }
+
+    /// A question of this table for a lookup.
+    pub fn by_index(&self, index: &'static str, condition: impl Into<String>, params: Params) -> Part {
+        Part {
+            before: None,
+            table: self.table.name,
+            index: Index::Named(index),
+            id: self.table.id,
+            condition: condition.into(),
+            params,
+        }
+    }
+
+    /// All conditions as one text, and their parameters; None when there are none.
+    pub(super) fn conditions(&self, dialect: Dialect) -> Option<(String, Params)> {
+        let texts: Vec<_> = self
+            .conditions
+            .iter()
+            .map(|condition| self.text(dialect, &condition.text))
+            .collect();
+        let params = self.conditions.iter().flat_map(|condition| &condition.params);
+        (!texts.is_empty()).then(|| (texts.join(" AND "), params.cloned().collect()))
+    }
+
+    fn text(&self, dialect: Dialect, text: &Text) -> String {
+        match text {
+            Text::Own(text) => text.clone(),
+            Text::Linked {
+                table,
+                index,
+                id,
+                condition,
+            } => {
+                let (index, own) = (index.alone(dialect), self.table);
+                format!(
+                    "EXISTS (SELECT 1 FROM {table}{index} WHERE {table}.{id} = {}.{} AND {condition})",
+                    own.name, own.id
+                )
+            }
+        }
+    }
+
+    /// The lower and the upper bounds of a column, as far as they are asked for: the text, empty when there are none, and
+    /// its parameters.
+    pub(super) fn range(&self, column: &str, low: bool, high: bool) -> (String, Params) {
+        let mut texts = Vec::new();
+        let mut params = Params::new();
+        for range in self.ranges.iter().filter(|range| range.column == column) {
+            let low = range.low.as_ref().filter(|_| low);
+            let high = range.high.as_ref().filter(|_| high);
+            let (text, values) = bounds(column, low, high);
+            if !values.is_empty() {
+                texts.push(text);
+                params.extend(values);
+            }
+        }
+        (texts.join(" AND "), params)
+    }
+}
+
+fn bounds(column: &str, low: Option<&Value>, high: Option<&Value>) -> (String, Params) {
+    let texts = [
+        low.map(|low| (format!("{column} >= ?"), low.clone())),
+        high.map(|high| (format!("{column} < ?"), high.clone())),
+    ];
+    let (texts, params): (Vec<_>, Params) = texts.into_iter().flatten().unzip();
+    (texts.join(" AND "), params)
+}

@@ -1,0 +1,117 @@
+//! The rows of a page, read in steps: what is not yet wanted is not in memory.
+
+use super::{Listing, walk::Found};
+use crate::{
+    db::{Db, DbError, Params, Row, Value},
+    http::Position,
+};
+use std::{collections::VecDeque, fmt, sync::Arc};
+
+/// How many rows one statement reads, the largest first: few sizes, so that it stays prepared.
+const STEPS: [usize; 4] = [64, 16, 4, 1];
+
+/// How a store reads the rows of a list.
+#[derive(Debug)]
+pub struct Reading<T> {
+    /// What it is called where queries are named.
+    pub name: &'static str,
+    /// A SELECT of the list's table without a WHERE; the id is among its columns.
+    pub select: &'static str,
+    /// One row of it.
+    pub read: fn(&Row) -> Result<T, DbError>,
+}
+
+impl<T> Clone for Reading<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Reading<T> {}
+
+/// The rows of one page, of which only where they stand is known.
+pub struct Rows<T> {
+    db: Db,
+    listing: Arc<Listing>,
+    reading: Reading<T>,
+    positions: VecDeque<Position>,
+    goes_on_after: Option<Position>,
+}
+
+impl<T> fmt::Debug for Rows<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Rows")
+            .field("list", &self.reading.name)
+            .field("left", &self.positions.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> Rows<T> {
+    pub(super) fn new(db: Db, listing: Arc<Listing>, reading: Reading<T>, found: Found) -> Self {
+        Self {
+            db,
+            listing,
+            reading,
+            positions: found.positions,
+            goes_on_after: found.goes_on_after,
+        }
+    }
+
+    /// Where the next page begins once all rows of this one are shown; None when there is none.
+    pub fn goes_on_after(&self) -> Option<&Position> {
+        self.goes_on_after.as_ref()
+    }
+
+    /// The next rows, at most so many and at least one; empty at the end of the page. A row that has changed since it was
+    /// found, and no longer belongs to the list, is None.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn next(&mut self, rows_max: usize) -> Result<Vec<(Position, Option<T>)>, DbError>
+    where
+        T: Send + 'static,
+    {
+        let step = STEPS.into_iter().find(|size| *size <= rows_max).unwrap_or(1);
+        let step: Vec<_> = self.positions.drain(..step.min(self.positions.len())).collect();
+        if step.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<Value> = step.iter().map(|position| (&position.id).into()).collect();
+        let (listing, reading) = (Arc::clone(&self.listing), self.reading);
+        let read = self.db.read(reading.name, move |tx| {
+            let (sql, params) = select(&listing, reading.select, &ids, tx.dialect());
+            let id = listing.table.id;
+            Box::pin(async move {
+                let rows = tx.query(&sql, params).await?;
+                let read = rows
+                    .iter()
+                    .map(|row| Ok((row.get::<String>(id)?, (reading.read)(row)?)));
+                read.collect::<Result<Vec<_>, DbError>>()
+            })
+        });
+        let mut read = read.await?;
+        let in_order = step.into_iter().map(|position| {
+            let place = read.iter().position(|(id, _)| *id == position.id);
+            let row = place.map(|place| read.swap_remove(place).1);
+            (position, row)
+        });
+        Ok(in_order.collect())
+    }
+}
+
+/// The rows of these ids, as far as they still belong to the list. The last id fills the statement up to its size.
+fn select(listing: &Listing, select: &str, ids: &[Value], dialect: crate::db::Dialect) -> (String, Params) {
+    let size = STEPS.into_iter().rev().find(|size| *size >= ids.len());
+    let size = size.unwrap_or(ids.len());
+    let last = ids.last().expect("a step has a row");
+    let mut params: Params = ids.to_vec();
+    params.resize(size, last.clone());
+    let places = vec!["?"; size].join(", ");
+    let mut sql = format!("{select} WHERE {} IN ({places})", listing.table.id);
+    if let Some((text, values)) = listing.conditions(dialect) {
+        sql = format!("{sql} AND {text}");
+        params.extend(values);
+    }
+    (sql, params)
+}
