@@ -76,7 +76,8 @@ mod armed {
             return;
         }
         if failpoint.stops {
-            kill_process(getpid(), Signal::STOP).expect("a process may stop itself");
+            // The name stands in this message so that a program with failpoints can be recognised: .ci/run looks for it.
+            kill_process(getpid(), Signal::STOP).expect("FAILPOINT: a process may stop itself");
         } else {
             std::process::abort();
         }

@@ -105,24 +105,43 @@ fn the_services_do_not_import_each_other() {
 }
 
 #[test]
-fn the_features_of_the_tests_are_nobodys_default() {
-    for part in [
-        ".",
-        "shared/contract",
-        "shared/kit",
-        "pms-emitter",
-        "crm-receiver",
-    ] {
-        let manifest = fs::read_to_string(root().join(part).join("Cargo.toml")).unwrap();
-        for feature in ["failpoints", "planted-bugs"] {
-            let declared = format!("{feature} = []");
-            let named = manifest.lines().filter(|line| line.contains(feature));
-            let wrong: Vec<&str> = named
-                .filter(|line| part != "shared/kit" || *line != declared)
-                .collect();
-            assert!(wrong.is_empty(), "{part}/Cargo.toml: {wrong:?}");
-        }
+fn the_features_of_the_tests_are_turned_on_by_the_suite_and_by_chaos_alone() {
+    let lines_naming = |file: &str, words: &[&str]| -> Vec<String> {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .filter(|line| words.iter().any(|word| line.contains(word)))
+            .map(str::to_owned)
+            .collect()
+    };
+    let none: [&str; 0] = [];
+    let features = ["failpoints", "planted-bugs", "faults"];
+    for part in [".", "shared/contract", "pms-emitter", "crm-receiver"] {
+        assert_eq!(
+            lines_naming(&format!("{part}/Cargo.toml"), &features),
+            none,
+            "{part}"
+        );
     }
+    assert_eq!(
+        lines_naming("shared/kit/Cargo.toml", &features),
+        ["failpoints = []", "planted-bugs = []"]
+    );
+    let manifest = fs::read_to_string(root().join("tests/Cargo.toml")).unwrap();
+    let (shipped, of_tests) = manifest.split_once("[dev-dependencies]").unwrap();
+    assert!(of_tests.contains("e2e = { path = \".\", features = [\"faults\"] }"));
+    let named: Vec<&str> = shipped.lines().filter(|line| line.contains("faults")).collect();
+    assert_eq!(
+        named,
+        [
+            "required-features = [\"faults\"]",
+            "faults = [\"kit/failpoints\", \"kit/planted-bugs\"]"
+        ]
+    );
+    assert_eq!(
+        lines_naming(".cargo/config.toml", &["features"]),
+        ["chaos = \"run --release --package e2e --features faults --bin chaos\""]
+    );
 }
 
 #[test]

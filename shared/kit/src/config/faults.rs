@@ -1,5 +1,4 @@
-//! What a process of the tests is told to do wrong. Only their own programs ask for it: the shipped ones never do, also
-//! where cargo unites the features of the whole workspace.
+//! What a process of the tests is told to do wrong. Only their own programs ask for it.
 
 use super::ConfigError;
 use crate::{failpoint, planted};
