@@ -6,7 +6,7 @@
 use super::{
     consent::{self, CONSENT_HISTORY_MAX, Consent},
     contents::{ContactPoint, Linked, NamedBy, Profile, ProfileStatus, RecordLink},
-    guest::{GuestFacts, Provenance},
+    guest::{GuestFacts, Provenance, shown_address},
     history::{HistoryEntry, TimelineEntry},
     metrics::metrics,
     payload::Payload,
@@ -194,7 +194,7 @@ fn contact_points(facts: &[GuestFacts<'_>]) -> Vec<ContactPoint> {
             [
                 point("email", fact.email.map(Value::from), Some(fact.email_kind())),
                 point("phone", fact.phone.map(Value::from), None),
-                point("address", fact.address.cloned().map(Value::Object), None),
+                point("address", fact.address.map(|address| shown_address(address).into()), None),
             ]
         })
         .flatten()

@@ -1,10 +1,27 @@
 //! A guest record as the rules of survivorship read it.
 
 use super::{payload::Payload, record::Record};
-use contract::{EntityId, SourceId, UnixMillis};
+use contract::{EntityId, SourceId, UnixMillis, json::in_order};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+/// The members of an address, of a membership and of an id elsewhere, as profiles show them: a record's are sorted.
+const ADDRESS: [&str; 6] = ["line1", "line2", "city", "region", "postal_code", "country"];
+const ITEM: [&str; 5] = ["system", "value", "programme", "number", "level"];
+
+/// An address with its members in their order.
+pub fn shown_address(address: &Map<String, Value>) -> Map<String, Value> {
+    in_order(address.clone(), &ADDRESS)
+}
+
+/// A membership or an id elsewhere with its members in their order.
+pub fn shown_item(item: &Value) -> Value {
+    match item {
+        Value::Object(members) => Value::Object(in_order(members.clone(), &ITEM)),
+        other => other.clone(),
+    }
+}
 
 /// Where a value was read: a commit of a record of a source, never when it arrived.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

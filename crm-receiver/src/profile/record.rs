@@ -172,9 +172,10 @@ impl fmt::Debug for Record {
 }
 
 /// SHA-256 over a payload as [`contract::json::canonical`] writes it, beside the payload: equal states are equal
-/// digests.
+/// digests. The payload's members are sorted: the order in which a sender writes them is no part of a state.
 pub fn digested(payload: Map<String, Value>) -> ([u8; 32], Arc<Map<String, Value>>) {
-    let payload = Value::Object(payload);
+    let mut payload = Value::Object(payload);
+    payload.sort_all_objects();
     let digest = Sha256::digest(json::canonical(&payload)).into();
     match payload {
         Value::Object(members) => (digest, Arc::new(members)),

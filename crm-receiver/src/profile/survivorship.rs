@@ -5,7 +5,7 @@
 
 use super::{
     consent,
-    guest::{EmailKind, GuestFacts, Name, Provenance},
+    guest::{EmailKind, GuestFacts, Name, Provenance, shown_address, shown_item},
 };
 use contract::json;
 use jiff::civil::Date;
@@ -63,7 +63,7 @@ pub fn phone(facts: &[GuestFacts<'_>]) -> Option<String> {
 
 /// The latest postal address, whole: its lines are never mixed with another's.
 pub fn address(facts: &[GuestFacts<'_>]) -> Option<Map<String, Value>> {
-    latest(facts, |fact| fact.address.cloned())
+    latest(facts, |fact| fact.address.map(shown_address))
 }
 
 /// The latest text of a field that has no rule of its own: title, language.
@@ -118,7 +118,7 @@ pub fn blacklisted(facts: &[GuestFacts<'_>]) -> bool {
 pub fn union(facts: &[GuestFacts<'_>], field: &str) -> Vec<Value> {
     let items = facts.iter().flat_map(|fact| fact.payload().list(field));
     let distinct: BTreeMap<Vec<u8>, &Value> = items.map(|item| (json::canonical(item), item)).collect();
-    distinct.into_values().cloned().collect()
+    distinct.into_values().map(shown_item).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::profile::{
 };
 use contract::{ProfileId, UnixMillis};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An event of the source `pms` as projection reads it.
@@ -180,6 +180,7 @@ fn guest_event() -> impl Strategy<Value = Event> {
         .prop_map(
             |(event_type, guest, other, version, at, name, email, status, consent_at)| {
                 let mut payload = json!({"last_name": name, "email": email, "vip_level": 1,
+                "address": {"line1": "1", "city": name}, "loyalty": [{"programme": "p", "number": email, "x": 1}],
                 "consent": [{"channel": "email", "status": status, "at": consent_at}]});
                 match event_type {
                     "guest.merged" => payload["merged_into"] = other.into(),
@@ -219,11 +220,31 @@ fn reservation_event() -> impl Strategy<Value = Event> {
         })
 }
 
-/// The same state of the same commit, told with another time.
+/// The same state of the same commit, told with another time, its members in another order.
 fn retold(event: &Event) -> Event {
-    let mut event = event.clone();
-    event.record.occurred_at = event.record.occurred_at.plus_millis(1);
+    let Record {
+        key,
+        version,
+        state,
+        event_id,
+        ..
+    } = &event.record;
+    let at = event.record.occurred_at.plus_millis(1).into();
+    let payload = reversed(Value::Object(Map::clone(state)));
+    let mut event = sent(event.record.event_type.as_str(), key.id.as_str(), *version, at, payload);
+    event.record.event_id = event_id.clone();
     event
+}
+
+fn reversed(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members = members.into_iter().rev();
+            Value::Object(members.map(|(name, value)| (name, reversed(value))).collect())
+        }
+        Value::Array(items) => items.into_iter().map(reversed).collect(),
+        scalar => scalar,
+    }
 }
 
 /// A stream, in which a few states are told twice, and the same events again: permuted, each up to three times.

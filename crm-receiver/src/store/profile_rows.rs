@@ -11,9 +11,16 @@ use kit::{
     db::{DbError, Dialect, Params, Tx, placeholders},
     params,
 };
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// The members of a profile that only the whole shows, not the lists.
 const NOT_IN_LISTS: [&str; 6] = [
@@ -184,10 +191,10 @@ fn whole(profile: &Profile) -> String {
 
 /// What lists show of a whole, its members as they stand there.
 fn summary(whole: &str) -> String {
-    let mut members: BTreeMap<&str, &RawValue> =
+    let Members(mut members) =
         serde_json::from_str(whole).expect("a profile's text is an object with plain names");
-    members.retain(|name, _| !NOT_IN_LISTS.contains(name));
-    serde_json::to_string(&members).expect("an object always serialises")
+    members.retain(|(name, _)| !NOT_IN_LISTS.contains(name));
+    serde_json::to_string(&Members(members)).expect("an object always serialises")
 }
 
 fn index_digest(terms: &BTreeSet<(TermKind, String)>, properties: &BTreeSet<String>) -> Vec<u8> {
@@ -201,4 +208,37 @@ fn index_digest(terms: &BTreeSet<(TermKind, String)>, properties: &BTreeSet<Stri
         digest.update([0]);
     }
     digest.finalize().to_vec()
+}
+
+/// The members of an object in their order, unread.
+struct Members<'m>(Vec<(&'m str, &'m RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
 }

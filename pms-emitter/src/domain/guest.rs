@@ -7,10 +7,41 @@ use super::{
     change::changed_fields, country::Country, email::Email, event::EventPayload, guest_document::Document,
     phone::Phone,
 };
-use contract::{EntityKind, EntityRef, GuestId, PropertyId, UnixMillis};
+use contract::{EntityKind, EntityRef, GuestId, PropertyId, UnixMillis, json::in_order};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+
+/// The members of a guest in answers and events, as docs/guests.md lists them.
+const ORDER: [&str; 27] = [
+    "id",
+    "version",
+    "property_id",
+    "created_at",
+    "updated_at",
+    "external_ids",
+    "title",
+    "first_name",
+    "last_name",
+    "second_last_name",
+    "email",
+    "email_kind",
+    "phone",
+    "date_of_birth",
+    "nationality",
+    "address",
+    "language",
+    "documents",
+    "loyalty",
+    "vip_level",
+    "blacklisted",
+    "consent",
+    "preferences",
+    "notes",
+    "status",
+    "merged_into",
+    "deleted_at",
+];
 
 /// Whether a record is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -254,7 +285,7 @@ impl Guest {
             unreachable!("the literal is an object")
         };
         fields.extend(ours);
-        fields
+        in_order(fields, &ORDER)
     }
 }
 
@@ -262,7 +293,7 @@ impl EventPayload for Guest {
     fn payload(&self) -> Map<String, Value> {
         let mut payload = self.around(self.details.to_map(Document::to_event_json));
         for free_text in ["preferences", "notes"] {
-            payload.remove(free_text);
+            payload.shift_remove(free_text);
         }
         payload
     }

@@ -10,13 +10,65 @@ use super::{
     stay,
     transition::{Status, Transition},
 };
-use contract::{EntityKind, EntityRef, EventType, GuestId, PropertyId, ReservationId, UnixMillis};
+use contract::{EntityKind, EntityRef, EventType, GuestId, PropertyId, ReservationId, UnixMillis, json::in_order};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Fields of the booking that are free text or the hotel's own affair: never in an event.
 const NOT_IN_EVENTS: [&str; 2] = ["special_requests", "balance_override"];
+
+/// The members of a reservation in answers and events, as docs/reservations.md lists them.
+const ORDER: [&str; 48] = [
+    "id",
+    "version",
+    "property_id",
+    "confirmation_number",
+    "channel_reference",
+    "status",
+    "computed_status",
+    "primary_guest_id",
+    "booker_guest_id",
+    "accompanying_guest_ids",
+    "check_in",
+    "check_out",
+    "nights",
+    "stay_type",
+    "adults",
+    "children",
+    "infants",
+    "room_type_booked",
+    "room_type_charged",
+    "room_id",
+    "rate_plan",
+    "meal_plan",
+    "market_segment",
+    "source",
+    "channel",
+    "company",
+    "travel_agent",
+    "currency",
+    "nightly_rates",
+    "room_total",
+    "extras_total",
+    "total",
+    "guarantee",
+    "deposit",
+    "balance",
+    "balance_override",
+    "cancellation",
+    "booked_at",
+    "booked_on",
+    "lead_time_days",
+    "actual_check_in_at",
+    "actual_check_out_at",
+    "checked_in_on",
+    "checked_out_on",
+    "special_requests",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+];
 
 /// A reservation after one of its commits. Its booking is complete, settled and has passed every rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,7 +123,7 @@ impl Reservation {
         view.insert("computed_status".to_owned(), computed.into());
         let lead_time = stay::days_between(self.booked_on, booking.check_in);
         view.insert("lead_time_days".to_owned(), lead_time.into());
-        view
+        in_order(view, &ORDER)
     }
 
     /// Does to the service's own fields what a transition does, on the property's business date.
@@ -132,7 +184,7 @@ impl EventPayload for Reservation {
         for name in NOT_IN_EVENTS {
             payload.remove(name);
         }
-        payload
+        in_order(payload, &ORDER)
     }
 
     fn entity_ref(&self) -> EntityRef {

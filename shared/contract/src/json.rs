@@ -5,9 +5,11 @@
 //! are equal bytes.
 
 mod extent;
+mod order;
 mod skim;
 
 pub use extent::Extent;
+pub use order::in_order;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};

@@ -159,24 +159,28 @@ impl Problem {
 
     /// The JSON object of RFC 9457, for the path and the request that it answers.
     pub fn to_json(&self, instance: &str, request_id: &str) -> Value {
-        let mut object = self.extensions.clone();
+        let mut object = Map::new();
         object.insert(
             "type".to_owned(),
             format!("urn:guestwire:problem:{}", self.code.as_str()).into(),
         );
         object.insert("title".to_owned(), self.code.title().into());
         object.insert("status".to_owned(), self.code.status().into());
-        object.insert("code".to_owned(), self.code.as_str().into());
-        object.insert("instance".to_owned(), instance.into());
-        object.insert("request_id".to_owned(), request_id.into());
         if let Some(detail) = &self.detail {
             object.insert("detail".to_owned(), detail.as_str().into());
         }
+        object.insert("instance".to_owned(), instance.into());
+        object.insert("code".to_owned(), self.code.as_str().into());
+        object.insert("request_id".to_owned(), request_id.into());
         if !self.errors.is_empty() {
             let errors = self.errors.iter().map(
                 |error| serde_json::json!({"pointer": error.pointer, "code": error.code, "message": error.message}),
             );
             object.insert("errors".to_owned(), errors.collect());
+        }
+        // A member of the standard's own name is not replaced.
+        for (name, value) in &self.extensions {
+            object.entry(name.as_str()).or_insert_with(|| value.clone());
         }
         Value::Object(object)
     }
