@@ -15,7 +15,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGT
 use kit::failpoint;
 use kit::http::{
     Request, Response,
-    json_body::{VALUES_MAX, require_json, room_for_tree},
+    json_body::{VALUES_MAX, room_for_tree},
+    media_type::require_json,
     reply,
 };
 use serde::Serialize;
@@ -91,7 +92,7 @@ impl From<Refused> for Problem {
 }
 
 async fn take_in(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Accepted, Refused> {
-    require_json(&request.headers)?;
+    require_json(&request.context.method, &request.headers)?;
     if declared_len(&request.headers).is_some_and(|len| len > BODY_LEN_MAX) {
         return Err(Problem::new(ProblemCode::PayloadTooLarge).into());
     }

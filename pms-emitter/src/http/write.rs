@@ -14,6 +14,7 @@ use kit::http::{
     Body, Request, RequestContext,
     body::BODY_LEN_MAX,
     json_body::{self, VALUES_MAX},
+    media_type::require_json,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -33,7 +34,7 @@ const TREES_OF_A_WRITE: usize = 4;
 /// The body has its place in the byte budget, with room for its trees, until its last clone is dropped: whoever decides
 /// and writes keeps one to the end, since what was read of it lives as long. Work that outlives the request keeps its own.
 pub async fn read_object(request: &mut Request) -> Result<(Arc<Body>, Map<String, Value>), ApiError> {
-    json_body::require_json(&request.headers)?;
+    require_json(&request.context.method, &request.headers)?;
     let mut raw = request.read_body(BODY_LEN_MAX).await?;
     let object = object_of(&mut raw)?;
     Ok((Arc::new(raw), object))
@@ -43,7 +44,7 @@ pub async fn read_object(request: &mut Request) -> Result<(Arc<Body>, Map<String
 pub async fn read_optional_object(
     request: &mut Request,
 ) -> Result<(Arc<Body>, Map<String, Value>), ApiError> {
-    let typed = json_body::require_json(&request.headers);
+    let typed = require_json(&request.context.method, &request.headers);
     let mut raw = request.read_body(BODY_LEN_MAX).await?;
     if raw.is_empty() {
         return Ok((Arc::new(raw), Map::new()));

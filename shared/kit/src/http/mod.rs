@@ -10,6 +10,7 @@ pub mod context;
 pub mod etag;
 pub mod json_body;
 pub mod list;
+pub mod media_type;
 pub mod open_files;
 pub mod reply;
 pub mod request;

@@ -1,16 +1,17 @@
 //! Answers: JSON, created, no content, problems.
 
-use super::{Response, context::RequestContext};
+use super::{Response, context::RequestContext, media_type};
 use crate::db::DbError;
 use contract::{Problem, ProblemCode, problem::PROBLEM_JSON};
 use http::{
-    HeaderValue, StatusCode,
-    header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER},
+    HeaderName, HeaderValue, Method, StatusCode,
+    header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER},
 };
 use serde::Serialize;
 
 /// The longest path that a problem repeats as its `instance`, in bytes.
 const INSTANCE_LEN_MAX: usize = 512;
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// What a client is asked to wait when the database cannot be written.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
@@ -72,7 +73,22 @@ pub fn problem(problem: &Problem, context: &RequestContext) -> Response {
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if problem.code == ProblemCode::UnsupportedMediaType {
+        say_what_is_taken(&mut response, &context.method);
+    }
     response
+}
+
+/// What a body may be (RFC 9110, section 15.5.16; of a PATCH RFC 5789, section 2.2).
+fn say_what_is_taken(response: &mut Response, method: &Method) {
+    let name = if *method == Method::PATCH {
+        ACCEPT_PATCH
+    } else {
+        ACCEPT
+    };
+    let headers = response.headers_mut();
+    headers.insert(name, HeaderValue::from_static(media_type::accepted(method)));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
 impl From<DbError> for Problem {
