@@ -10,7 +10,8 @@ pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Its longest form, in bytes; the table's column is as wide.
 const KEY_LEN_MAX: usize = 255;
 
-/// 1 to 255 visible ASCII characters.
+/// 1 to 255 visible ASCII characters. Sent bare or as the quoted string of a structured field, as the draft of the
+/// standard has it (draft-ietf-httpapi-idempotency-key-header, RFC 9651 section 3.3.3), it is the same key.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key(String);
 
@@ -25,7 +26,8 @@ impl Key {
     /// The request's key, if it has one.
     ///
     /// # Errors
-    /// 400 when the header stands more than once, is empty, too long, or holds anything but visible ASCII.
+    /// 400 when the header stands more than once, is empty, too long, or holds anything but visible ASCII, or when it
+    /// begins with a quote and is no quoted string.
     pub fn of(request: &Request) -> Result<Option<Self>, Problem> {
         Self::from_headers(&request.headers)
     }
@@ -39,10 +41,15 @@ impl Key {
         let Some(value) = values.next() else {
             return Ok(None);
         };
-        let bytes = value.as_bytes();
-        let valid = (1..=KEY_LEN_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
-        match value.to_str() {
-            Ok(text) if valid && values.next().is_none() => Ok(Some(Self(text.to_owned()))),
+        let text = value.to_str().ok().and_then(|text| match text.strip_prefix('"') {
+            Some(quoted) => unquoted(quoted),
+            None => Some(text.to_owned()),
+        });
+        let valid = |key: &String| {
+            (1..=KEY_LEN_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        match text.filter(valid) {
+            Some(key) if values.next().is_none() => Ok(Some(Self(key))),
             _ => Err(Problem::new(ProblemCode::InvalidIdempotencyKey)),
         }
     }
@@ -50,6 +57,22 @@ impl Key {
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What a quoted string says, after its first quote; only a quote and a backslash are escaped in it.
+fn unquoted(quoted: &str) -> Option<String> {
+    let mut characters = quoted.strip_suffix('"')?.chars();
+    let mut text = String::new();
+    while let Some(character) = characters.next() {
+        text.push(match character {
+            '"' => return None,
+            '\\' => characters
+                .next()
+                .filter(|escaped| matches!(escaped, '"' | '\\'))?,
+            other => other,
+        });
+    }
+    Some(text)
 }
 
 #[cfg(test)]
@@ -71,7 +94,7 @@ mod tests {
         for good in [
             "a",
             "8e03978e-40d5-43dd-bc93-6894a57f9324",
-            "\"quoted\"",
+            "mid\"dle\\",
             "!~",
             &"k".repeat(255),
         ] {
@@ -90,5 +113,41 @@ mod tests {
             assert_eq!(read(&[bad]), Err(ProblemCode::InvalidIdempotencyKey));
         }
         assert_eq!(read(&[b"a", b"a"]), Err(ProblemCode::InvalidIdempotencyKey));
+    }
+
+    #[test]
+    fn case19_a_quoted_key_is_the_bare_one() {
+        let long = "k".repeat(255);
+        for (quoted, bare) in [
+            (r#""k-1""#, "k-1"),
+            (r#""a\"b""#, "a\"b"),
+            (r#""a\\b""#, "a\\b"),
+            (r#""\"""#, "\""),
+            (&format!("\"{long}\""), &long),
+        ] {
+            assert_eq!(
+                read(&[quoted.as_bytes()]),
+                Ok(Some(Key(bare.to_owned()))),
+                "{quoted}"
+            );
+        }
+        for bad in [
+            "\"",
+            "\"\"",
+            "\"k",
+            r#""k\""#,
+            r#""k\n""#,
+            r#""a"b""#,
+            r#""k""k""#,
+            "\"a b\"",
+            "\"k\";p=1",
+            &format!("\"{long}k\""),
+        ] {
+            assert_eq!(
+                read(&[bad.as_bytes()]),
+                Err(ProblemCode::InvalidIdempotencyKey),
+                "{bad}"
+            );
+        }
     }
 }
