@@ -11,6 +11,7 @@ use crate::{
 use kit::{
     http::{Request, Response},
     idempotency::{Answer, Key},
+    shape::pointer_to,
 };
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ pub async fn run(api: Api, mut request: Request) -> Result<Response, ApiError> {
     let (raw, body) = read_optional_object(&mut request).await?;
     if let Some(name) = body.keys().next() {
         return Err(Refusal::field(
-            format!("/{name}"),
+            pointer_to("", name),
             "unknown_field",
             "a night audit takes no fields",
         )

@@ -5,6 +5,7 @@
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::borrow::Cow;
 
 /// The latest instant that the wire carries: 9999-12-30T21:59:59.999Z, the last whose date has four digits in every
 /// time zone, and the end of what the calendar library counts.
@@ -12,6 +13,8 @@ const LAST_MILLIS: i64 = 253_402_207_199_999;
 
 /// The date and the time of an instant, up to its seconds.
 const SECONDS_SHAPE: &str = "0000-00-00T00:00:00";
+/// Nanoseconds.
+const FRACTION_DIGITS_MAX: usize = 9;
 /// What may follow them, and a fraction.
 const ZONE_SHAPES: [&str; 3] = ["Z", "+00:00", "-00:00"];
 
@@ -38,7 +41,7 @@ impl UnixMillis {
         if !is_rfc3339(text) {
             return None;
         }
-        let timestamp: Timestamp = text.parse().ok()?;
+        let timestamp: Timestamp = with_known_fraction(text).parse().ok()?;
         Self::in_range(timestamp.as_millisecond())
     }
 
@@ -72,6 +75,24 @@ impl UnixMillis {
         let millis = self.0.clamp(0, LAST_MILLIS);
         Timestamp::from_millisecond(millis).expect("the range of UnixMillis lies within jiff's")
     }
+}
+
+/// The text with no more digits of a second than the calendar library reads; the standard allows any number.
+fn with_known_fraction(text: &str) -> Cow<'_, str> {
+    let begins = SECONDS_SHAPE.len() + 1;
+    let digits = text[begins.min(text.len())..]
+        .bytes()
+        .take_while(u8::is_ascii_digit)
+        .count();
+    if digits <= FRACTION_DIGITS_MAX {
+        return text.into();
+    }
+    format!(
+        "{}{}",
+        &text[..begins + FRACTION_DIGITS_MAX],
+        &text[begins + digits..]
+    )
+    .into()
 }
 
 /// Whether a text has the shape of `date-time` (RFC 3339, section 5.6), which the calendar library reads more widely.
@@ -171,6 +192,7 @@ mod tests {
             "2026-03-14t09:26:53z",
             "2026-03-14T09:26:53.5Z",
             "2026-03-14T09:26:53.123456789-00:00",
+            "2026-03-14T09:26:53.12345678901234567890123+01:00",
             "2026-03-14T23:59:60+14:00",
         ] {
             assert!(UnixMillis::parse_rfc3339(text).is_some(), "{text}");

@@ -11,6 +11,10 @@ pub const REQUEST_ID: &str = "x-request-id";
 pub const CORRELATION_ID: &str = "x-correlation-id";
 /// The trace context of the W3C.
 pub const TRACEPARENT: &str = "traceparent";
+/// The length of version 00, and of what later versions begin with.
+const TRACEPARENT_LEN: usize = 55;
+/// The flags of version 00 that are defined: sampled, and (level 2) random.
+const FLAGS_KNOWN: u8 = 0b11;
 
 /// The identity of one request. It holds neither the query nor the body, so all of it may be logged but `path`.
 #[derive(Clone, Debug)]
@@ -19,7 +23,7 @@ pub struct RequestContext {
     pub request_id: RequestId,
     /// The client's `x-correlation-id` if it is a valid id, else the request id.
     pub correlation_id: RequestId,
-    /// The client's `traceparent` if it is well-formed.
+    /// The client's `traceparent` if it is well-formed, in version 00.
     pub traceparent: Option<String>,
     /// The method as it was sent.
     pub method: Method,
@@ -48,9 +52,7 @@ impl RequestContext {
         let correlation_id = single(headers, CORRELATION_ID)
             .and_then(|text| text.parse().ok())
             .unwrap_or_else(|| request_id.clone());
-        let traceparent = single(headers, TRACEPARENT)
-            .filter(|text| is_traceparent(text))
-            .map(str::to_owned);
+        let traceparent = single(headers, TRACEPARENT).and_then(traceparent);
         Self {
             request_id,
             correlation_id,
@@ -71,12 +73,12 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     }
 }
 
-/// Whether a text is a `traceparent` of version 00 (W3C Trace Context, section 3.2.2).
-pub fn is_traceparent(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let [version, trace, parent, flags] = parts[..] else {
-        return false;
-    };
+/// A `traceparent` as version 00 writes it (W3C Trace Context, section 3.2). Of a later version the parts that 00 knows are
+/// taken, and whatever follows them is left (section 4.3 of "Versioning of traceparent").
+fn traceparent(text: &str) -> Option<String> {
+    let (known, rest) = text.split_at_checked(TRACEPARENT_LEN)?;
+    let mut parts = known.split('-');
+    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let lower_hex = |part: &str, len: usize| {
         part.len() == len
             && part
@@ -84,33 +86,62 @@ pub fn is_traceparent(text: &str) -> bool {
                 .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
     };
     let not_zero = |part: &str| part.bytes().any(|byte| byte != b'0');
-    version == "00"
+    let well_formed = lower_hex(version, 2)
         && lower_hex(trace, 32)
         && not_zero(trace)
         && lower_hex(parent, 16)
         && not_zero(parent)
         && lower_hex(flags, 2)
+        && parts.next().is_none();
+    let later = version != "00";
+    let ends = rest.is_empty() || later && rest.starts_with('-');
+    (well_formed && ends && version != "ff").then(|| {
+        let flags = u8::from_str_radix(flags, 16).unwrap_or_default();
+        let flags = if later { flags & FLAGS_KNOWN } else { flags };
+        format!("00-{trace}-{parent}-{flags:02x}")
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const GENUINE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
     #[test]
     fn a_traceparent_is_checked_part_by_part() {
-        assert!(is_traceparent(
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-        ));
+        assert_eq!(traceparent(GENUINE).as_deref(), Some(GENUINE));
         for bad in [
             "",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
             "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "0x-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01x",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-600f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b\u{e9}-01",
         ] {
-            assert!(!is_traceparent(bad), "{bad}");
+            assert_eq!(traceparent(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn case15_a_later_traceparent_is_read_as_far_as_it_is_known() {
+        for (later, flags) in [("01", "01"), ("cc", "ff"), ("01", "00")] {
+            let known = format!("{later}-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
+            let flags = if flags == "ff" { "03" } else { flags };
+            let read = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
+            for text in [
+                known.clone(),
+                format!("{known}-"),
+                format!("{known}-what-the-future-holds"),
+            ] {
+                assert_eq!(traceparent(&text).as_ref(), Some(&read), "{text}");
+            }
         }
     }
 
