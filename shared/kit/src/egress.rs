@@ -1,8 +1,8 @@
 //! The one HTTP client: everything that leaves the process leaves here.
 //!
 //! A [`TargetUrl`] is checked when it is made. A call connects within 5 s, ends within its total time-out, follows no
-//! redirect, asks no proxy, and keeps a bounded excerpt of the answer's body. The status line decides: what happens to
-//! the connection after it is not an error.
+//! redirect, asks no proxy, and keeps a bounded excerpt of the answer's body. The status line decides: a header section
+//! is taken as it is, folded, broken or long, and what happens to the connection after it is not an error.
 
 mod error;
 mod target;
@@ -33,6 +33,8 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_IDLE: Duration = Duration::from_secs(5);
 /// Idle connections kept for one host.
 const POOL_IDLE_MAX: usize = 64;
+/// Headers of an answer; their bytes are bounded by hyper, at about 400 KiB.
+const HEADERS_MAX: usize = 4096;
 /// Bytes of an answer's body that are kept.
 const EXCERPT_BYTES_MAX: usize = 2 * 1024;
 /// Bytes of it that are read, so that the connection can be used again; beyond them it is closed.
@@ -78,6 +80,10 @@ impl Egress {
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(POOL_IDLE_MAX)
             .tcp_nodelay(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_ignore_invalid_headers_in_responses(true)
+            .http1_max_headers(HEADERS_MAX)
             .build()?;
         Ok(Self { client })
     }

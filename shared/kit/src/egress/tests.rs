@@ -97,10 +97,50 @@ async fn an_excerpt_is_cut_and_escaped() {
 async fn the_status_line_decides_whatever_comes_after() {
     for broken in [
         "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc",
     ] {
         let (target, _server) = answering(broken.into()).await;
-        assert_eq!(post(&target, TOTAL).await.unwrap().status.as_u16(), 200);
+        assert_eq!(
+            post(&target, TOTAL).await.unwrap().status.as_u16(),
+            200,
+            "{broken}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn case16_any_header_section_after_a_status_line_is_an_answer() {
+    let many = "x-one: 1\r\n".repeat(2_000);
+    let long = format!("x-long: {}\r\n", "x".repeat(200_000));
+    for section in [
+        "x-folded: one\r\n two\r\n",
+        "x-folded: one\r\n\ttwo\r\n \r\n",
+        "x-space : 1\r\n",
+        "x name: 1\r\n",
+        ": no name\r\n",
+        "no colon\r\n",
+        "x-control: a\u{1}b\r\n",
+        "x-nul: a\0b\r\n",
+        "x-latin: \u{e9}\r\n",
+        "x-bare: 1\n",
+        "x-empty:\r\n",
+        "set-cookie: a=b; path=\"/\r\n",
+        "content-type: ;;;\r\n",
+        "retry-after: soon\r\n",
+        &many,
+        &long,
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{section}content-length: 2\r\n\r\nok");
+        let (target, _server) = answering(answer.into_bytes()).await;
+        let answered = post(&target, TOTAL).await;
+        let shown = &section[..section.len().min(40)];
+        assert_eq!(
+            answered.map(|answered| answered.status.as_u16()).ok(),
+            Some(200),
+            "{shown:?}"
+        );
     }
 }
 
