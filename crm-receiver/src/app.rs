@@ -9,7 +9,7 @@ use crate::store::{MIGRATIONS, Store, StoreError};
 use contract::{EventId, SourceId};
 use kit::config::ConfigError;
 use kit::db::{DatabaseUrl, Db, DbError, DbSettings, MigrateError, migrate};
-use kit::http::{Server, serve};
+use kit::http::{Server, serve, warn_if_exposed};
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
@@ -19,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How often counters go from memory to the audit's counts.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
+
+/// What whoever reaches the port may do.
+const EXPOSED: &str = "guest profiles and the events of all hotels can be read";
 
 /// Why the service does not start: a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +133,8 @@ impl App {
             clock: Arc::clone(&runtime.clock),
         };
         let router = router(&api, &config.http.app_base_path);
-        let server = Server::new(router, runtime.ids(), config.http.body_limits());
+        let server = Server::new(router, runtime.ids(), config.http.body_limits())
+            .with_hosts(config.http.hosts(address));
         server.traffic().expose(&metrics);
         store.db.expose(&metrics);
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
@@ -166,6 +170,7 @@ impl App {
     /// Serves until a stop: then accepts no more, answers what is in flight after its commit, and closes the database.
     pub async fn run_until_stopped(self, lifecycle: Lifecycle) -> Ended {
         tracing::info!(address = %self.address, "listening");
+        warn_if_exposed(self.address, EXPOSED);
         // Lanes outlive the last connection: what it brought still has to be committed.
         let drained = CancellationToken::new();
         let settings = self.config.http.serve_settings();

@@ -13,7 +13,7 @@ use kit::breaker::{Breaker, BreakerSettings, OPEN_MAX, OnChange};
 use kit::config::ConfigError;
 use kit::db::{Db, DbError, DbSettings, MigrateError, migrate};
 use kit::egress::Egress;
-use kit::http::{Server, serve};
+use kit::http::{Server, serve, warn_if_exposed};
 use kit::idempotency::Idempotency;
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::metrics::{Metrics, page::MetricsPage};
@@ -29,6 +29,9 @@ const PURGE_ROWS: u32 = 500;
 
 /// What a probe may take beyond its attempt's deadline: the end of an answer's body.
 const PROBE_SLACK: Duration = Duration::from_secs(2);
+
+/// What whoever reaches the port may do.
+const EXPOSED: &str = "guests, their documents and reservations can be read, changed and deleted";
 
 /// Why the service does not start: a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +126,8 @@ impl App {
             digest_key: Arc::new(digest_key(&config, &runtime)?),
             base_path: config.http.app_base_path.as_str().into(),
         };
-        let server = Server::new(router(&api), runtime.ids(), config.http.body_limits());
+        let server = Server::new(router(&api), runtime.ids(), config.http.body_limits())
+            .with_hosts(config.http.hosts(address));
         let mut metrics = Metrics::new(meters::PREFIX, env!("CARGO_PKG_VERSION"));
         server.traffic().expose(&metrics);
         store.db.expose(&metrics);
@@ -170,6 +174,7 @@ impl App {
     /// closes the database.
     pub async fn run_until_stopped(self, lifecycle: Lifecycle) -> Ended {
         tracing::info!(address = %self.address, "listening");
+        warn_if_exposed(self.address, EXPOSED);
         let settings = self.config.http.serve_settings();
         lifecycle.spawn(
             "http",

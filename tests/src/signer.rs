@@ -175,10 +175,10 @@ impl Delivery {
     }
 
     fn framed(&self, address: SocketAddr, framing: &str, body: &[u8]) -> Vec<u8> {
-        let mut request = format!(
-            "{} {} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n",
-            self.method, self.path
-        );
+        let mut request = format!("{} {} HTTP/1.1\r\nconnection: close\r\n", self.method, self.path);
+        if self.headers.iter().all(|(name, _)| name != "host") {
+            request.push_str(&format!("host: {address}\r\n"));
+        }
         request.push_str(framing);
         let mut request = request.into_bytes();
         for (name, value) in &self.headers {
@@ -251,6 +251,10 @@ impl Answer {
             headers,
             body: bytes[end + 4..].to_vec(),
         };
+        // These two never have a body.
+        if matches!(answer.status, 204 | 304) {
+            return Ok(Some(answer));
+        }
         let len: usize = answer.header("content-length").context("no length")?.parse()?;
         Ok((answer.body.len() >= len).then_some(answer))
     }

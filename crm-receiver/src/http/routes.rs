@@ -17,7 +17,11 @@ pub fn router(api: &Api, base_path: &str) -> Router {
 
 fn api_endpoints(api: &Api) -> Vec<Endpoint> {
     vec![
-        post("/webhooks/{source}", api, webhooks::receive).with_query(),
+        post("/webhooks/{source}", api, webhooks::receive)
+            .with_query()
+            .with_slash()
+            .with_any_host()
+            .with_any_origin(),
         get("/events", api, events::list).with_query(),
         get("/events/{id}", api, events::show),
         get("/guest-profiles", api, guest_profiles::list).with_query(),
@@ -27,7 +31,9 @@ fn api_endpoints(api: &Api) -> Vec<Endpoint> {
 
 fn health_endpoints(api: &Api) -> Vec<Endpoint> {
     vec![
-        get("/health", api, health::alive).with_query(),
-        get("/health/ready", api, health::ready).with_query(),
+        get("/health", api, health::alive).with_query().with_any_host(),
+        get("/health/ready", api, health::ready)
+            .with_query()
+            .with_any_host(),
     ]
 }

@@ -194,7 +194,11 @@ fn contact_points(facts: &[GuestFacts<'_>]) -> Vec<ContactPoint> {
             [
                 point("email", fact.email.map(Value::from), Some(fact.email_kind())),
                 point("phone", fact.phone.map(Value::from), None),
-                point("address", fact.address.map(|address| shown_address(address).into()), None),
+                point(
+                    "address",
+                    fact.address.map(|address| shown_address(address).into()),
+                    None,
+                ),
             ]
         })
         .flatten()

@@ -231,7 +231,13 @@ fn retold(event: &Event) -> Event {
     } = &event.record;
     let at = event.record.occurred_at.plus_millis(1).into();
     let payload = reversed(Value::Object(Map::clone(state)));
-    let mut event = sent(event.record.event_type.as_str(), key.id.as_str(), *version, at, payload);
+    let mut event = sent(
+        event.record.event_type.as_str(),
+        key.id.as_str(),
+        *version,
+        at,
+        payload,
+    );
     event.record.event_id = event_id.clone();
     event
 }

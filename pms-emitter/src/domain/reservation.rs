@@ -10,7 +10,9 @@ use super::{
     stay,
     transition::{Status, Transition},
 };
-use contract::{EntityKind, EntityRef, EventType, GuestId, PropertyId, ReservationId, UnixMillis, json::in_order};
+use contract::{
+    EntityKind, EntityRef, EventType, GuestId, PropertyId, ReservationId, UnixMillis, json::in_order,
+};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -114,14 +116,18 @@ impl Reservation {
         self.deleted_at.is_none() && (ahead || self.status() == Status::CheckedIn)
     }
 
+    /// What its status means on a business date.
+    pub fn computed_status(&self, business_date: Date) -> &'static str {
+        let booking = &self.booking;
+        stay::computed_status(booking.status, booking.check_in, booking.check_out, business_date)
+    }
+
     /// The reservation as the API shows it on a business date.
     pub fn view(&self, business_date: Date) -> Map<String, Value> {
-        let booking = &self.booking;
-        let computed =
-            stay::computed_status(booking.status, booking.check_in, booking.check_out, business_date);
         let mut view = self.state();
+        let computed = self.computed_status(business_date);
         view.insert("computed_status".to_owned(), computed.into());
-        let lead_time = stay::days_between(self.booked_on, booking.check_in);
+        let lead_time = stay::days_between(self.booked_on, self.booking.check_in);
         view.insert("lead_time_days".to_owned(), lead_time.into());
         in_order(view, &ORDER)
     }

@@ -17,7 +17,7 @@ use crate::{
 };
 use contract::{FieldError, GuestId, PropertyId};
 use kit::{
-    http::{IfMatch, Request, RequestContext, Response, etag, reply},
+    http::{Preconditions, Request, RequestContext, Response, etag, reply},
     idempotency::{Answer, Key, Slot},
     listing,
 };
@@ -54,7 +54,7 @@ pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
 /// `PUT /guests/{id}` and `PATCH /guests/{id}`: both merge.
 pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError> {
     let id: GuestId = request.id("id")?;
-    let expected = IfMatch::from_headers(&request.headers)?;
+    let expected = Preconditions::from_headers(&request.headers)?;
     let (_held, patch) = read_object(&mut request).await?;
     for _ in 0..DECISIONS_MAX {
         let (before, property) = find(&api, &id).await?;
@@ -84,7 +84,7 @@ pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError>
 /// `DELETE /guests/{id}`
 pub async fn delete(api: Api, request: Request) -> Result<Response, ApiError> {
     let id: GuestId = request.id("id")?;
-    let expected = IfMatch::from_headers(&request.headers)?;
+    let expected = Preconditions::from_headers(&request.headers)?;
     for _ in 0..DECISIONS_MAX {
         let (before, _) = find(&api, &id).await?;
         expected.check(before.version)?;

@@ -11,7 +11,7 @@ use crate::{
 use contract::{PropertyId, UnixMillis};
 use kit::{
     audit::AuditEntry,
-    http::{IfMatch, ListSpec, Request, RequestContext, Response, SortField, etag, reply},
+    http::{ListSpec, Preconditions, Request, RequestContext, Response, SortField, etag, reply},
     idempotency::{Answer, Key, Slot},
     listing,
 };
@@ -56,7 +56,7 @@ pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
 /// `PUT /properties/{id}`: merges.
 pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError> {
     let id: PropertyId = request.id("id")?;
-    let expected = IfMatch::from_headers(&request.headers)?;
+    let expected = Preconditions::from_headers(&request.headers)?;
     let (_held, patch) = read_object(&mut request).await?;
     for _ in 0..DECISIONS_MAX {
         let before = find(&api, &id).await?;

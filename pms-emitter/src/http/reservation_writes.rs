@@ -17,7 +17,7 @@ use crate::{
 };
 use contract::{PropertyId, ReservationId};
 use kit::{
-    http::{RequestContext, etag::IfMatch},
+    http::{RequestContext, etag::Preconditions},
     idempotency::{Answer, Slot},
 };
 use serde_json::{Map, Value};
@@ -66,7 +66,7 @@ pub async fn change(
     context: &RequestContext,
     id: ReservationId,
     command: Command,
-    expected: IfMatch,
+    expected: Preconditions,
     slot: Slot,
 ) -> Result<Answer, ApiError> {
     for _ in 0..DECISIONS_MAX {

@@ -12,7 +12,7 @@ use crate::domain::{
 use contract::ReservationId;
 use jiff::civil::Date;
 use kit::{
-    http::{Request, Response, etag, etag::IfMatch, reply},
+    http::{Request, Response, etag, etag::Preconditions, reply},
     idempotency::{Key, Slot},
     listing,
 };
@@ -49,13 +49,16 @@ pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
     let found = api.store.for_reads().reservation(id).await?;
     let (reservation, property) = found.ok_or(Refusal::NotFound)?;
     let response = reply::ok(&reservation.view(property.business_date));
-    Ok(etag::with_etag(response, reservation.version))
+    // What follows from the date is no part of the version, so a client that has only the version has not seen it.
+    let computed = reservation.computed_status(property.business_date);
+    let beside = (computed != reservation.status().as_str()).then_some(computed);
+    Ok(etag::with_etag_beside(response, reservation.version, beside))
 }
 
 /// `PUT /reservations/{id}` and `PATCH /reservations/{id}`: both merge.
 pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError> {
     let id = request.id("id")?;
-    let expected = IfMatch::from_headers(&request.headers)?;
+    let expected = Preconditions::from_headers(&request.headers)?;
     let (_held, body) = read_object(&mut request).await?;
     let slot = Slot::without_key();
     let answer = writes::change(&api, &request.context, id, Command::Merge(body), expected, slot).await?;
@@ -65,7 +68,7 @@ pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError>
 /// `DELETE /reservations/{id}`
 pub async fn delete(api: Api, request: Request) -> Result<Response, ApiError> {
     let id = request.id("id")?;
-    let expected = IfMatch::from_headers(&request.headers)?;
+    let expected = Preconditions::from_headers(&request.headers)?;
     let slot = Slot::without_key();
     let answer = writes::change(&api, &request.context, id, Command::Delete, expected, slot).await?;
     Ok(answer.into_response())
@@ -75,7 +78,7 @@ pub async fn delete(api: Api, request: Request) -> Result<Response, ApiError> {
 pub async fn transition(api: Api, mut request: Request) -> Result<Response, ApiError> {
     let id: ReservationId = request.id("id")?;
     let key = Key::of(&request)?;
-    let expected = IfMatch::from_headers(&request.headers)?;
+    let expected = Preconditions::from_headers(&request.headers)?;
     let (raw, body) = read_optional_object(&mut request).await?;
     let command = Command::named(request.param("transition"), body).ok_or(Refusal::NotFound)?;
     let context = Arc::clone(&request.context);

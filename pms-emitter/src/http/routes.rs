@@ -51,8 +51,10 @@ pub fn router(api: &Api) -> Router {
 /// What whoever keeps the process running asks, who knows no base path.
 fn health_table(api: &Api) -> Vec<Endpoint> {
     vec![
-        get("/health", api, health::alive).with_query(),
-        get("/health/ready", api, health::ready).with_query(),
+        get("/health", api, health::alive).with_query().with_any_host(),
+        get("/health/ready", api, health::ready)
+            .with_query()
+            .with_any_host(),
     ]
 }
 

@@ -96,6 +96,7 @@ mod tests {
             app_host: host.to_owned(),
             app_port: port,
             app_base_path: "/api/v1".to_owned(),
+            allowed_hosts: None,
             http_connections: 1,
             http_body_bytes: ByteSize(1),
             metrics_addr: None,

@@ -32,6 +32,7 @@ fn http(port: u16) -> HttpArgs {
         app_host: "127.0.0.1".to_owned(),
         app_port: port,
         app_base_path: BASE_PATH.to_owned(),
+        allowed_hosts: None,
         http_connections: HTTP_CONNECTIONS,
         http_body_bytes: HTTP_BODY_BYTES,
         metrics_addr: None,

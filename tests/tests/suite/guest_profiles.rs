@@ -49,6 +49,7 @@ impl Receiver {
                 app_host: "127.0.0.1".to_owned(),
                 app_port: 0,
                 app_base_path: BASE_PATH.to_owned(),
+                allowed_hosts: None,
                 http_connections: 100,
                 http_body_bytes: ByteSize(1 << 20),
                 metrics_addr: None,

@@ -12,6 +12,7 @@ mod body_budget;
 mod bookings;
 mod case;
 mod chaos;
+mod clients;
 mod db;
 mod dispatch;
 mod faults;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         attacks::cases(),
         body_budget::cases(),
         chaos::cases(),
+        clients::cases(),
         db::cases(),
         dispatch::cases(),
         faults::cases(),

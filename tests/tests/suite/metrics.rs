@@ -84,6 +84,22 @@ impl Page {
         }
     }
 
+    /// Method and pattern of every route that is counted.
+    pub fn routes(&self) -> BTreeSet<(String, String)> {
+        let counted = self
+            .samples
+            .keys()
+            .filter(|name| name.contains("_http_requests_total{"));
+        let label = |sample: &str, name: &str| {
+            let after = sample.split_once(&format!("{name}=\""));
+            after
+                .and_then(|(_, rest)| rest.split('"').next().map(str::to_owned))
+                .unwrap()
+        };
+        let routes = counted.map(|sample| (label(sample, "method"), label(sample, "route")));
+        routes.filter(|(_, route)| !route.is_empty()).collect()
+    }
+
     /// The value of a sample, which must be there.
     pub fn value(&self, sample: &str) -> f64 {
         *self

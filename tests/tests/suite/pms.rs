@@ -1,5 +1,6 @@
 //! An emitter on a case's database, driven over real HTTP as a client would, with a clock that moves by hand.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +22,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::case::Ctx;
+use crate::metrics::{ANY_PORT, Page};
 
 /// What every path begins with.
 const BASE_PATH: &str = "/api/v1";
@@ -36,6 +38,7 @@ pub struct Pms {
     pub store: Store,
     origin: String,
     client: Client<HttpConnector, Full<Bytes>>,
+    metrics: Option<SocketAddr>,
     lifecycle: Lifecycle,
     task: JoinHandle<Ended>,
 }
@@ -114,7 +117,7 @@ impl Pms {
         };
         let app = App::build(config, runtime).await.expect("the emitter starts");
         let store = app.store().clone();
-        let origin = format!("http://{}", app.address());
+        let (origin, metrics) = (format!("http://{}", app.address()), app.metrics_address());
         let lifecycle = Lifecycle::new();
         let task = tokio::spawn(app.run_until_stopped(lifecycle.clone()));
         Self {
@@ -123,9 +126,15 @@ impl Pms {
             store,
             origin,
             client: Client::builder(TokioExecutor::new()).build_http(),
+            metrics,
             lifecycle,
             task,
         }
+    }
+
+    /// What its metrics say now.
+    pub async fn metrics(&self) -> Page {
+        Page::of(self.metrics.unwrap()).await
     }
 
     /// Stops it, and makes sure that it ended well.
@@ -237,9 +246,10 @@ fn config(database: DatabaseUrl) -> Config {
             app_host: "127.0.0.1".to_owned(),
             app_port: 0,
             app_base_path: BASE_PATH.to_owned(),
+            allowed_hosts: None,
             http_connections: 1000,
             http_body_bytes: ByteSize(64 << 20),
-            metrics_addr: None,
+            metrics_addr: Some(ANY_PORT.parse().unwrap()),
         },
         database,
         endpoint: None,

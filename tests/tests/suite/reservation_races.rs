@@ -222,7 +222,7 @@ async fn f52_a_client_that_hangs_up_leaves_a_whole_write_or_none(ctx: Ctx) {
         let text = body.to_string();
         let mut client = TcpStream::connect(pms.address()).await.unwrap();
         let head = format!(
-            "POST /api/v1/reservations HTTP/1.1\r\nhost: pms\r\ncontent-type: application/json\r\n\
+            "POST /api/v1/reservations HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
              idempotency-key: {key}\r\ncontent-length: {}\r\n\r\n",
             text.len()
         );

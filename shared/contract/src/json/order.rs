@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listed_members_come_first_and_nothing_is_lost() {
+    fn case21_listed_members_come_first_and_nothing_is_lost() {
         let Value::Object(object) = serde_json::json!({"z": 1, "b": null, "id": 3, "a": [4]}) else {
             unreachable!("the literal is an object")
         };

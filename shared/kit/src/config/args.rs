@@ -4,7 +4,7 @@ use super::{ByteSize, ConfigError, Defaults};
 use crate::{
     db::DatabaseUrl,
     http::{
-        ServeSettings,
+        HostList, Hosts, InvalidHostList, ServeSettings,
         body::{BODY_DEADLINE, BYTES_IN_ALL_MIN, BodyLimits, ByteBudget},
         listen, open_files,
     },
@@ -30,6 +30,10 @@ pub struct HttpArgs {
     /// What every path of the API begins with
     #[arg(long, env = "APP_BASE_PATH", default_value = "/api/v1", value_parser = base_path)]
     pub app_base_path: String,
+    /// Names and addresses, besides the loopback's own, under which the API is asked for; without it anything that is not
+    /// the loopback's is refused while the service listens on the loopback, and taken otherwise
+    #[arg(long, env = "ALLOWED_HOSTS", value_parser = host_list)]
+    pub allowed_hosts: Option<HostList>,
     /// Connections at once; further ones are answered 503
     #[arg(long, env = "HTTP_CONNECTIONS", default_value = "10000", value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub http_connections: u32,
@@ -85,6 +89,11 @@ impl HttpArgs {
         with_address(listening).map(Some).map_err(refused)
     }
 
+    /// The hosts that are answered for by a service that listens on `address`.
+    pub fn hosts(&self, address: SocketAddr) -> Hosts {
+        Hosts::of(address, self.allowed_hosts.as_ref())
+    }
+
     /// The limits of the accept loop.
     pub fn serve_settings(&self) -> ServeSettings {
         let connections_max = usize::try_from(self.http_connections).unwrap_or(usize::MAX);
@@ -107,6 +116,10 @@ fn with_address(listening: io::Result<TcpListener>) -> io::Result<(TcpListener, 
     let listener = listening?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+fn host_list(text: &str) -> Result<HostList, InvalidHostList> {
+    text.parse()
 }
 
 /// At least what the largest body needs when it comes slowly.

@@ -10,7 +10,9 @@ use super::{
     Response, Route,
     body::{BodyLimits, BodyStream, Broken},
     context::RequestContext,
+    etag::ReadConditions,
     list::parse_parameters,
+    origin::{Exceptions, Foreign},
     reply,
     request::{PathParams, Request},
     traffic::Answers,
@@ -31,6 +33,7 @@ use warp::{Filter, Rejection};
 #[derive(Clone)]
 pub(super) struct Inbound {
     pub(super) context: Arc<RequestContext>,
+    pub(super) foreign: Foreign,
     limits: BodyLimits,
     head: Arc<Mutex<Head>>,
 }
@@ -42,13 +45,19 @@ struct Head {
 }
 
 impl Inbound {
-    pub(super) fn new(context: Arc<RequestContext>, limits: BodyLimits, parts: Parts) -> Self {
+    pub(super) fn new(
+        context: Arc<RequestContext>,
+        foreign: Foreign,
+        limits: BodyLimits,
+        parts: Parts,
+    ) -> Self {
         let head = Head {
             query: parts.uri.query().unwrap_or_default().to_owned(),
             headers: parts.headers,
         };
         Self {
             context,
+            foreign,
             limits,
             head: Arc::new(Mutex::new(head)),
         }
@@ -72,6 +81,8 @@ pub struct Endpoint {
     path: &'static str,
     call: Call,
     takes_query: bool,
+    takes_slash: bool,
+    exceptions: Exceptions,
 }
 
 /// A path of literal segments and `{parameters}`.
@@ -79,6 +90,10 @@ pub struct Endpoint {
 pub(super) struct Pattern {
     pub(super) text: String,
     segments: Vec<Segment>,
+    /// Whether a slash may follow.
+    takes_slash: bool,
+    /// What is not asked of its requests.
+    pub(super) exceptions: Exceptions,
     /// Counted here, so that an answer finds its counter without looking for it.
     pub(super) answers: Answers,
 }
@@ -141,6 +156,8 @@ impl Endpoint {
             path: pattern,
             call,
             takes_query: false,
+            takes_slash: false,
+            exceptions: Exceptions::default(),
         }
     }
 
@@ -154,9 +171,34 @@ impl Endpoint {
         }
     }
 
+    /// Answers a path with a slash at its end too.
+    #[must_use]
+    pub fn with_slash(mut self) -> Self {
+        self.takes_slash = true;
+        self
+    }
+
+    /// Takes requests for any `Host`: those who ask for it have names of their own for this service.
+    #[must_use]
+    pub fn with_any_host(mut self) -> Self {
+        self.exceptions.any_host = true;
+        self
+    }
+
+    /// Takes requests of any `Origin`: they prove by themselves who sends them.
+    #[must_use]
+    pub fn with_any_origin(mut self) -> Self {
+        self.exceptions.any_origin = true;
+        self
+    }
+
     /// Its pattern under a base path.
     pub(super) fn pattern(&self, base: &str) -> Arc<Pattern> {
-        Arc::new(Pattern::new(base, self.path))
+        Arc::new(Pattern {
+            takes_slash: self.takes_slash,
+            exceptions: self.exceptions,
+            ..Pattern::new(base, self.path)
+        })
     }
 
     /// As warp sees it: it passes on whatever does not match, and answers everything that does.
@@ -189,10 +231,20 @@ impl Endpoint {
             .then(move |inbound: Inbound, params, chunks| {
                 let matched = MatchedRoute(Arc::clone(&matched));
                 let Head { headers, query } = inbound.take_head();
-                let Inbound { context, limits, .. } = inbound;
-                let refused = parse_parameters(&[], &query).err().filter(|_| !takes_query);
+                let Inbound {
+                    context,
+                    foreign,
+                    limits,
+                    ..
+                } = inbound;
+                let unknown = || parse_parameters(&[], &query).err().filter(|_| !takes_query);
+                let refused = foreign
+                    .refusal(matched.0.exceptions, &context)
+                    .or_else(|| Some(reply::problem(&unknown()?, &context)));
+                let conditions = ReadConditions::of(&context.method, &headers);
+                let asked = conditions.map(|conditions| (conditions, Arc::clone(&context)));
                 let answering = match refused {
-                    Some(problem) => ready(reply::problem(&problem, &context)).boxed(),
+                    Some(refusal) => ready(refusal).boxed(),
                     None => call(Request {
                         context,
                         headers,
@@ -203,6 +255,9 @@ impl Endpoint {
                     }),
                 };
                 answering.map(move |mut response| {
+                    if let Some((conditions, context)) = asked {
+                        response = conditions.judge(response, &context);
+                    }
                     response.extensions_mut().insert(matched);
                     response
                 })
@@ -241,6 +296,8 @@ impl Pattern {
         Self {
             text: format!("{base}{pattern}"),
             segments: literals.chain(own).collect(),
+            takes_slash: false,
+            exceptions: Exceptions::default(),
             answers: Answers::default(),
         }
     }
@@ -261,7 +318,11 @@ impl Pattern {
                 }
             }
         }
-        given.next().is_none().then_some(PathParams(params))
+        let ends = match given.next() {
+            None => true,
+            Some(rest) => rest.is_empty() && self.takes_slash && given.next().is_none(),
+        };
+        ends.then_some(PathParams(params))
     }
 }
 
@@ -283,6 +344,26 @@ mod tests {
             "/api/v2/guests/g/notes/x",
             "/guests/g/notes/x",
             "",
+        ] {
+            assert!(pattern.matches(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn case20_a_slash_at_the_end_is_passed_over_where_the_line_says_so() {
+        let hook = Endpoint::new(Method::POST, "/webhooks/{source}", &(), |(), _| async {
+            Err::<Response, _>(Problem::new(contract::ProblemCode::NotFound))
+        });
+        let pattern = hook.with_slash().pattern("/api/v1");
+        for taken in ["/api/v1/webhooks/pms", "/api/v1/webhooks/pms/"] {
+            let params = pattern.matches(taken).unwrap();
+            assert_eq!(params.0, [("source", "pms".to_owned())], "{taken}");
+        }
+        for other in [
+            "/api/v1/webhooks/pms//",
+            "/api/v1/webhooks//",
+            "/api/v1/webhooks/",
+            "/api/v1/webhooks/pms/x",
         ] {
             assert!(pattern.matches(other).is_none(), "{other}");
         }

@@ -3,6 +3,7 @@
 use super::{
     Response, Route,
     context::RequestContext,
+    origin::Exceptions,
     reply,
     route::{Endpoint, Inbound, Pattern},
 };
@@ -88,6 +89,12 @@ fn elsewhere(table: Table) -> Route {
     warp::ext::get::<Inbound>()
         .map(move |inbound: Inbound| {
             let RequestContext { method, path, .. } = &*inbound.context;
+            if let Some(refusal) = inbound
+                .foreign
+                .refusal(exceptions(&table, path), &inbound.context)
+            {
+                return refusal;
+            }
             // CONNECT names no path of ours, so it is refused as a method, wherever it points.
             let allowed = allowed(&table, (method != Method::CONNECT).then_some(path.as_str()));
             if allowed.is_empty() {
@@ -97,6 +104,17 @@ fn elsewhere(table: Table) -> Route {
             }
         })
         .boxed()
+}
+
+/// What the endpoints of a path take that others refuse.
+fn exceptions(table: &[(Method, Arc<Pattern>)], path: &str) -> Exceptions {
+    let of_path = table
+        .iter()
+        .filter(|(_, pattern)| pattern.matches(path).is_some());
+    of_path.fold(Exceptions::default(), |sum, (_, pattern)| Exceptions {
+        any_host: sum.any_host || pattern.exceptions.any_host,
+        any_origin: sum.any_origin || pattern.exceptions.any_origin,
+    })
 }
 
 /// The methods of a path, or of all paths, as `Allow` lists them.

@@ -4,6 +4,8 @@ use super::{
     Response, Router,
     body::BodyLimits,
     context::{REQUEST_ID, RequestContext},
+    host::Hosts,
+    origin::Foreign,
     reply,
     route::{Inbound, MatchedRoute},
     router::Unanswered,
@@ -38,6 +40,7 @@ pub struct Server {
     answering: Answering,
     ids: Ids,
     limits: BodyLimits,
+    hosts: Hosts,
     traffic: Arc<Traffic>,
 }
 
@@ -56,8 +59,15 @@ impl Server {
             answering,
             ids,
             limits,
+            hosts: Hosts::Any,
             traffic,
         }
+    }
+
+    /// Answers for these hosts alone, but for the lines of the table that take any.
+    #[must_use]
+    pub fn with_hosts(self, hosts: Hosts) -> Self {
+        Self { hosts, ..self }
     }
 
     /// What it goes through.
@@ -90,7 +100,8 @@ impl Server {
             answer: None,
             traffic: &self.traffic,
         };
-        let inbound = Inbound::new(Arc::clone(&context), self.limits.clone(), head);
+        let foreign = Foreign::of(&head, &self.hosts);
+        let inbound = Inbound::new(Arc::clone(&context), foreign, self.limits.clone(), head);
         let mut request = http::Request::new(body.map_err(Into::into).boxed());
         request.extensions_mut().insert(inbound);
         let answering = AssertUnwindSafe((self.answering)(request)).catch_unwind();

@@ -4,6 +4,7 @@
 //! What is not authentic gets one and the same answer, whatever failed, and leaves nothing but a count: see
 //! [`all_refused_alike`].
 
+mod browsers;
 mod clocks;
 mod content;
 mod floods;
@@ -25,6 +26,7 @@ use serde_json::Value;
 
 pub fn cases() -> Vec<Case> {
     let modules = [
+        browsers::cases(),
         clocks::cases(),
         content::cases(),
         floods::cases(),

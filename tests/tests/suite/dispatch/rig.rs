@@ -268,6 +268,7 @@ fn config(ctx: &Ctx, setup: &Setup, double: &ReceiverDouble) -> Config {
             app_host: "127.0.0.1".to_owned(),
             app_port: 0,
             app_base_path: "/api/v1".to_owned(),
+            allowed_hosts: None,
             http_connections: 100,
             http_body_bytes: ByteSize(1 << 20),
             metrics_addr: Some(ANY_PORT.parse().unwrap()),

@@ -82,6 +82,7 @@ pub(crate) fn config(database: DatabaseUrl) -> Config {
             app_host: "127.0.0.1".to_owned(),
             app_port: 0,
             app_base_path: BASE_PATH.to_owned(),
+            allowed_hosts: None,
             http_connections: 1_000,
             http_body_bytes: ByteSize(64 << 20),
             metrics_addr: Some(ANY_PORT.parse().unwrap()),
@@ -159,6 +160,11 @@ impl Receiver {
             body: Vec::new(),
         };
         self.send(&request).await
+    }
+
+    /// Where it shows its metrics.
+    pub(crate) fn metrics_address(&self) -> SocketAddr {
+        self.metrics.unwrap()
     }
 
     /// What its metrics say now.
