@@ -7,12 +7,12 @@ use super::DEPTH_MAX;
 use serde_json::Value;
 
 /// The most that a value takes in a tree, beside its text and the first allocation of its container: its share of a
-/// buffer that has doubled, or of a tree's nodes that are half full, with its key and its text allocated apart.
+/// buffer that has doubled, of an object's with its place and its key, and its text allocated apart.
 /// The dearest kind is a member with a key and a text; `json_cost` in this crate's tests measures all kinds.
 const VALUE_BYTES: usize = 4 * size_of::<Value>();
 
-/// The most that an object or a list takes beyond its values as soon as it has one: the first node of an object has room
-/// for eleven members.
+/// The most that an object or a list takes beyond its values as soon as it has one: the first allocations of an object have
+/// room for three members and their places.
 const CONTAINER_BYTES: usize = 512;
 
 /// What a text holds. Of a text that is no JSON it is at least what a parser builds before it finds out.
