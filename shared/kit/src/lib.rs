@@ -21,6 +21,7 @@ pub mod listing;
 pub mod metrics;
 pub mod planted;
 pub mod random;
+pub mod rebuild;
 pub mod shape;
 pub mod telemetry;
 

@@ -50,6 +50,7 @@ fn sql_stands_in_stores_and_in_kits_own_tables_alone() {
             "shared/kit/src/idempotency",
             "shared/kit/src/leases",
             "shared/kit/src/listing",
+            "shared/kit/src/rebuild",
         ],
         &[
             "SELECT ",

@@ -68,6 +68,12 @@ static KIT: MigrationSet = MigrationSet {
             sqlite: include_str!("../../migrations/sqlite/0002_shared_answers.sql"),
             mysql: include_str!("../../migrations/mysql/0002_shared_answers.sql"),
         },
+        Migration {
+            number: 3,
+            name: "rebuilds",
+            sqlite: include_str!("../../migrations/sqlite/0003_rebuilds.sql"),
+            mysql: include_str!("../../migrations/mysql/0003_rebuilds.sql"),
+        },
     ],
 };
 

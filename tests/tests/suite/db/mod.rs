@@ -10,6 +10,7 @@ mod idle;
 mod leases;
 mod locks;
 mod migrations;
+mod rebuilds;
 mod transactions;
 mod values;
 
@@ -28,6 +29,7 @@ pub fn cases() -> Vec<Case> {
         values::cases(),
         migrations::cases(),
         leases::cases(),
+        rebuilds::cases(),
         audit::cases(),
         batches::cases(),
         faults::cases(),

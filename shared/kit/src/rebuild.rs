@@ -1,0 +1,214 @@
+//! Making stored rows again in a newer form, batch by batch, while the service serves.
+//!
+//! What a row holds beside its truth (a folded name, a derived profile) is made by a rule, and a newer program may have a
+//! newer rule. A [`Rebuild`] goes through the rows in the order of their keys; where it is stands in a table, written in
+//! the transaction of each batch, so that a process that dies leaves the next one nothing to do twice. A lease keeps
+//! replicas apart. The batch itself guards each row, so that it never overwrites what was written meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::clock::{Clock, UnixMillis};
+use futures::future::BoxFuture;
+use tokio::time::{Instant, sleep};
+
+use crate::db::{Db, DbError, Tx};
+use crate::leases::{self, Lease};
+use crate::lifecycle::Lifecycle;
+use crate::params;
+
+/// How long a replica holds the lease without renewing it, which each batch does.
+pub const LEASE_LENGTH: Duration = Duration::from_secs(30);
+/// How often a replica looks again that waits for another's rebuild, or for the database.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long the loop rests between two batches at most; else as long as the batch took, so that serving goes first.
+const REST_MAX: Duration = Duration::from_secs(1);
+
+/// Makes the rows behind a position again, up to a batch of them, and answers the position of the last; none when there is
+/// no row left. A position is ASCII text of at most 255 characters; the first is empty.
+pub type MakeAgain =
+    for<'t> fn(tx: &'t mut Tx, position: &'t str) -> BoxFuture<'t, Result<Option<String>, DbError>>;
+
+/// Rows that are to be made again, once for each version.
+#[derive(Clone, Copy, Debug)]
+pub struct Rebuild {
+    /// What is made again; at most 64 ASCII characters.
+    pub name: &'static str,
+    /// Which making this is: raised whenever the rows are to be made again.
+    pub version: i64,
+    /// One batch.
+    pub make_again: MakeAgain,
+}
+
+/// What a step found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A batch is made again; there may be more.
+    Worked,
+    /// Another replica is at it.
+    Held,
+    /// All rows are made by this version, or by a newer one.
+    Finished,
+}
+
+/// Carries a rebuild out.
+pub struct Rebuilder {
+    db: Db,
+    clock: Arc<dyn Clock>,
+    owner: String,
+    rebuild: Rebuild,
+    lease: Option<Lease>,
+}
+
+impl Rebuilder {
+    /// `owner` is unique to the process.
+    pub fn new(db: Db, clock: Arc<dyn Clock>, owner: String, rebuild: Rebuild) -> Self {
+        Self {
+            db,
+            clock,
+            owner,
+            rebuild,
+            lease: None,
+        }
+    }
+
+    /// Works until everything is made again, or until it is stopped between two batches: then another may go on at once.
+    pub async fn run(mut self, lifecycle: Lifecycle) {
+        let mut failing = false;
+        let mut worked = 0_u64;
+        while !lifecycle.is_stopping() {
+            let begun = Instant::now();
+            let step = self.step().await;
+            if let Err(error) = &step
+                && !failing
+            {
+                tracing::warn!(rebuild.name = self.rebuild.name, %error, "rows are not made again, and tried later");
+            }
+            failing = step.is_err();
+            let rest = match step {
+                Ok(Step::Worked) => {
+                    worked += 1;
+                    begun.elapsed().min(REST_MAX)
+                }
+                Ok(Step::Finished) => {
+                    if worked > 0 {
+                        tracing::info!(
+                            rebuild.name = self.rebuild.name,
+                            batches = worked,
+                            "rows are made again"
+                        );
+                    }
+                    return;
+                }
+                Ok(Step::Held) | Err(_) => LOOK_EVERY,
+            };
+            tokio::select! {
+                () = lifecycle.stopping() => {}
+                () = sleep(rest) => {}
+            }
+        }
+        if let Some(lease) = self.lease {
+            let release = self.db.transaction("release_rebuild", move |tx| {
+                let lease = lease.clone();
+                Box::pin(async move { leases::release(tx, &lease).await })
+            });
+            if release.await.is_err() {
+                tracing::debug!(rebuild.name = self.rebuild.name, "the lease runs out by itself");
+            }
+        }
+    }
+
+    /// One batch, if it is this replica's turn.
+    ///
+    /// # Errors
+    /// Those of the database; nothing of the batch is written then, or all of it and its position.
+    pub async fn step(&mut self) -> Result<Step, DbError> {
+        let Some(lease) = self.claimed().await? else {
+            return Ok(self.if_unfinished(Step::Held).await?);
+        };
+        let (rebuild, now) = (self.rebuild, self.clock.now());
+        let batch = self.db.transaction("rebuild", move |tx| {
+            let lease = lease.clone();
+            Box::pin(async move { work(tx, rebuild, &lease, now).await })
+        });
+        match batch.await? {
+            Some(step) => Ok(step),
+            None => {
+                self.lease = None;
+                Ok(Step::Held)
+            }
+        }
+    }
+
+    /// The lease, claimed with a commit of its own; none when another holds it, or nothing is left to do.
+    async fn claimed(&mut self) -> Result<Option<Lease>, DbError> {
+        if self.lease.is_none() && self.if_unfinished(Step::Worked).await? == Step::Worked {
+            let (name, owner, now) = (lease_name(self.rebuild), self.owner.clone(), self.clock.now());
+            let claim = self.db.transaction("claim_rebuild", move |tx| {
+                let (name, owner) = (name.clone(), owner.clone());
+                Box::pin(async move { leases::claim(tx, &name, &owner, now, LEASE_LENGTH).await })
+            });
+            self.lease = claim.await?;
+        }
+        Ok(self.lease.clone())
+    }
+
+    async fn if_unfinished(&self, step: Step) -> Result<Step, DbError> {
+        let rebuild = self.rebuild;
+        let read = self.db.read("rebuild_progress", move |tx| {
+            Box::pin(async move { progress(tx, rebuild).await })
+        });
+        Ok(match read.await? {
+            Some(_) => step,
+            None => Step::Finished,
+        })
+    }
+}
+
+/// One batch and its position, behind the lease. None when the lease is another's by now.
+async fn work(
+    tx: &mut Tx,
+    rebuild: Rebuild,
+    lease: &Lease,
+    now: UnixMillis,
+) -> Result<Option<Step>, DbError> {
+    if leases::renew(tx, lease, now, LEASE_LENGTH).await?.is_none() {
+        tx.abandon();
+        return Ok(None);
+    }
+    let Some(position) = progress(tx, rebuild).await? else {
+        leases::release(tx, lease).await?;
+        return Ok(Some(Step::Finished));
+    };
+    let next = (rebuild.make_again)(tx, &position).await?;
+    let finished = next.is_none();
+    let columns = ["name", "version", "position", "finished"];
+    let update = tx.dialect().on_conflict_update(&columns[..1], &columns[1..]);
+    let position = next.unwrap_or_default();
+    let row = params![rebuild.name, rebuild.version, position, finished];
+    tx.insert("rebuilds", &columns, &update, row).await?;
+    if finished {
+        leases::release(tx, lease).await?;
+    }
+    Ok(Some(if finished { Step::Finished } else { Step::Worked }))
+}
+
+/// Where a rebuild is; none when it is finished, or a newer program has begun its own.
+async fn progress(tx: &mut Tx, rebuild: Rebuild) -> Result<Option<String>, DbError> {
+    let sql = "SELECT version, position, finished FROM rebuilds WHERE name = ?";
+    let Some(row) = tx.query_one(sql, params![rebuild.name]).await? else {
+        return Ok(Some(String::new()));
+    };
+    let version: i64 = row.get("version")?;
+    Ok(if version < rebuild.version {
+        Some(String::new())
+    } else if version > rebuild.version || row.get("finished")? {
+        None
+    } else {
+        Some(row.get("position")?)
+    })
+}
+
+fn lease_name(rebuild: Rebuild) -> String {
+    format!("rebuild {}", rebuild.name)
+}
