@@ -7,7 +7,7 @@ use crate::dispatch::{BreakerChanges, Dispatcher, DispatcherParts, Sender};
 use crate::domain::guest_document::DigestKey;
 use crate::http::{Api, router};
 use crate::meters::{self, DispatchMeters};
-use crate::store::{BREAKER_HISTORY_MAX, ENV_ENDPOINT, EndpointSettings, MIGRATIONS, Store};
+use crate::store::{BREAKER_HISTORY_MAX, ENV_ENDPOINT, EndpointSettings, GUEST_NAMES, MIGRATIONS, Store};
 use contract::UnixMillis;
 use kit::breaker::{Breaker, BreakerSettings, OPEN_MAX, OnChange};
 use kit::config::ConfigError;
@@ -18,6 +18,7 @@ use kit::idempotency::Idempotency;
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
+use kit::rebuild::Rebuilder;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -62,6 +63,8 @@ pub struct App {
     dispatcher: Option<Dispatcher>,
     /// None without METRICS_ADDR.
     metrics: Option<MetricsPage>,
+    /// Of the names that an older program has folded.
+    guest_names: Rebuilder,
 }
 
 /// Opens the database and brings its tables up to date. `exclusive`: claims a SQLite file, as `serve` does.
@@ -143,6 +146,8 @@ impl App {
             None => None,
         };
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
+        let (db, clock) = (store.db().clone(), Arc::clone(&runtime.clock));
+        let guest_names = Rebuilder::new(db, clock, runtime.ids().new_id("run"), GUEST_NAMES);
         Ok(Self {
             config,
             listener,
@@ -152,6 +157,7 @@ impl App {
             idempotency,
             dispatcher,
             metrics,
+            guest_names,
         })
     }
 
@@ -186,6 +192,7 @@ impl App {
         if let Some(dispatcher) = self.dispatcher {
             lifecycle.spawn("dispatcher", dispatcher.run(lifecycle.clone()));
         }
+        lifecycle.spawn("guest names", self.guest_names.run(lifecycle.clone()));
         lifecycle.spawn("idempotency", purge(self.idempotency, lifecycle.clone()));
         let ended = lifecycle.run_until_stopped(STOP_GRACE).await;
         self.store.db.close().await;

@@ -7,12 +7,12 @@ use crate::{
 };
 use contract::{Problem, ProblemCode};
 use kit::{
-    fold::fold_for_search,
+    fold::words::typed_words,
     http::{ListQuery, ListSpec, SortField},
 };
 use std::str::FromStr;
 
-/// `GET /guests`. `external_id` is `system:value`; `last_name` is a beginning, without regard to case and marks.
+/// `GET /guests`. `external_id` is `system:value`; `last_name` is the beginnings of words, in any order.
 pub const LIST: ListSpec = ListSpec {
     name: "guests",
     filters: &[
@@ -47,8 +47,9 @@ pub fn filter(query: &ListQuery) -> Result<GuestFilter, ApiError> {
         })?,
         phone: read(query, "phone", phone)?,
         last_name: read(query, "last_name", |text| {
-            Some(fold_for_search(text)).filter(|folded| !folded.is_empty())
-        })?,
+            Some(typed_words(text)).filter(|words| !words.is_empty())
+        })?
+        .unwrap_or_default(),
         external_id: read(query, "external_id", external_id)?,
         vip_level: read(query, "vip_level", |text| u8::from_str(text).ok())?,
         blacklisted: read(query, "blacklisted", |text| bool::from_str(text).ok())?,
@@ -99,7 +100,7 @@ mod tests {
         assert_eq!(filter.status, Some(GuestStatus::Deleted));
         assert_eq!(filter.email.as_deref(), Some("ana@example.com"));
         assert_eq!(filter.phone.as_deref(), Some("+351211234567"));
-        assert_eq!(filter.last_name.as_deref(), Some("sil"));
+        assert_eq!(filter.last_name, [["sil"]]);
         assert_eq!(filter.external_id, Some(("old".to_owned(), "A:1".to_owned())));
         assert_eq!((filter.vip_level, filter.blacklisted), (Some(3), None));
     }

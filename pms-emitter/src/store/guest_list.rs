@@ -6,7 +6,8 @@ use super::{
 };
 use crate::domain::guest::{Guest, GuestStatus};
 use contract::PropertyId;
-use kit::db::{DbError, Params};
+use kit::db::{DbError, Params, begins_with_any};
+use kit::fold::words::TypedWord;
 use kit::http::ListQuery;
 use kit::listing::{Index, Link, Listing, Order, Reading, Rows, Table};
 use kit::params;
@@ -41,6 +42,13 @@ const EXTERNAL_IDS: Link = Link {
     by_row: Index::Named("guest_external_ids_guest"),
 };
 
+const NAME_WORDS: Link = Link {
+    table: "guest_name_words",
+    id: "guest_id",
+    by_value: Index::Primary,
+    by_row: Index::Named("guest_name_words_guest"),
+};
+
 /// What a list of guests is narrowed to.
 #[derive(Clone, Debug, Default)]
 pub struct GuestFilter {
@@ -52,8 +60,8 @@ pub struct GuestFilter {
     pub email: Option<String>,
     /// With this number.
     pub phone: Option<String>,
-    /// Whose last name begins with this, folded.
-    pub last_name: Option<String>,
+    /// Whose last names have all of these words.
+    pub last_name: Vec<TypedWord>,
     /// With this id (system, value) in another system.
     pub external_id: Option<(String, String)>,
     /// Of this level.
@@ -87,7 +95,10 @@ impl GuestFilter {
         listing.equal("property_id", self.property_id.as_ref().map(PropertyId::as_str));
         listing.equal_by("guests_email", "email", self.email.as_ref());
         listing.equal_by("guests_phone", "phone", self.phone.as_ref());
-        listing.begins_with("guests_last_name", "last_name_folded", self.last_name.as_ref());
+        for word in &self.last_name {
+            let (begins, params) = begins_with_any("", "word", word);
+            listing.linked(NAME_WORDS, begins, params);
+        }
         listing.equal("vip_level", self.vip_level);
         listing.equal("blacklisted", self.blacklisted);
         if let Some((system, value)) = &self.external_id {

@@ -1,7 +1,8 @@
 //! Guest records. Every write is one transaction of the record, its external ids and its event.
 
 use super::{
-    NewEvent, Store, changed_columns::changed_columns, outbox, properties, reservation_guests::guest_in_use,
+    NewEvent, Store, changed_columns::changed_columns, guest_names, outbox, properties,
+    reservation_guests::guest_in_use,
 };
 use crate::domain::change::Change;
 use crate::domain::guest::{ExternalId, Guest, GuestDetails, GuestStatus};
@@ -11,16 +12,12 @@ use contract::{EventId, GuestId};
 use futures::future::BoxFuture;
 use kit::db::{DbError, Params, Ran, Row, Statement, Tx};
 use kit::failpoint;
-use kit::fold::fold_for_search;
 use kit::idempotency::{Answer, Slot};
 use kit::params;
 use std::sync::Arc;
 
 pub(super) const SELECT: &str = "SELECT id, property_id, version, status, merged_into, body, last_name_folded, \
                       created_at, updated_at, deleted_at FROM guests";
-
-/// How much of a folded last name is searched and sorted by, in characters; its column is as wide.
-const FOLDED_LEN_MAX: usize = 200;
 
 /// How writing a guest ended. Only `Committed` wrote anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +80,7 @@ impl Store {
                 let guest = &change.state;
                 let mut statements = vec![insert(guest)];
                 let come = external_ids(guest, &[], &mut statements);
+                statements.extend(guest_names::insert(guest));
                 statements.extend(outbox::statements(event));
                 let ran = slot.run(tx, answer, statements).await?;
                 written(tx, ran, &come)
@@ -111,6 +109,7 @@ impl Store {
                 let guest = &change.state;
                 let mut statements = vec![update(before, guest)];
                 let come = external_ids(guest, &before.details.external_ids, &mut statements);
+                statements.extend(guest_names::replace(guest, &change.changed));
                 statements.extend(outbox::statements(event));
                 let ran = tx.run(&statements).await;
                 if ran.missed(0) {
@@ -204,15 +203,11 @@ const COLUMNS: [&str; 11] = [
 /// The values of [`COLUMNS`], in their order.
 fn columns(guest: &Guest) -> Params {
     let details = &guest.details;
-    let folded: String = fold_for_search(&details.last_name)
-        .chars()
-        .take(FOLDED_LEN_MAX)
-        .collect();
     params![
         guest.version,
         guest.status.as_str(),
         guest.merged_into.as_ref().map(GuestId::as_str),
-        folded,
+        guest_names::folded(details),
         details.email.as_ref().map(|email| email.as_str().to_lowercase()),
         details.phone.as_ref().map(Phone::as_str),
         details.vip_level,

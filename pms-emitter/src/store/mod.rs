@@ -10,6 +10,7 @@ mod claims;
 mod dead;
 mod endpoints;
 mod guest_list;
+mod guest_names;
 mod guests;
 mod night_audit;
 pub mod outbox;
@@ -28,6 +29,7 @@ pub use endpoints::{
     BACKFILL_AGAIN_AFTER, BREAKER_HISTORY_MAX, Backfill, BreakerChange, ENV_ENDPOINT, EndpointSettings,
 };
 pub use guest_list::GuestFilter;
+pub use guest_names::GUEST_NAMES;
 pub use guests::GuestWritten;
 pub use night_audit::{Late, NightAudit, NightAuditRequest, Overdue};
 pub use outbox::NewEvent;
@@ -68,6 +70,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             name: "backfill_again",
             sqlite: include_str!("../../migrations/sqlite/0004_backfill_again.sql"),
             mysql: include_str!("../../migrations/mysql/0004_backfill_again.sql"),
+        },
+        Migration {
+            number: 5,
+            name: "guest_name_words",
+            sqlite: include_str!("../../migrations/sqlite/0005_guest_name_words.sql"),
+            mysql: include_str!("../../migrations/mysql/0005_guest_name_words.sql"),
         },
         Migration {
             number: 6,

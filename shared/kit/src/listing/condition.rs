@@ -1,10 +1,7 @@
 //! What a list is narrowed to: conditions on its rows, and the indexes that find them.
 
 use super::{Table, join_in_order};
-use crate::{
-    db::{Dialect, Params, Value},
-    fold::end_of_prefix,
-};
+use crate::db::{Dialect, Params, Value};
 
 /// The conditions of one list, all of which hold for each of its rows.
 #[derive(Clone, Debug)]
@@ -191,15 +188,6 @@ impl Listing {
     pub fn equal_by(&mut self, index: &'static str, column: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.require_by(index, format!("{column} = ?"), vec![value.into()]);
-        }
-    }
-
-    /// Only rows whose folded `column` begins with this folded text, if there is one, by an index that begins with the
-    /// column.
-    pub fn begins_with(&mut self, index: &'static str, column: &str, prefix: Option<&String>) {
-        if let Some(prefix) = prefix {
-            let bounds = vec![prefix.into(), end_of_prefix(prefix).into()];
-            self.require_by(index, format!("{column} >= ? AND {column} < ?"), bounds);
         }
     }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    db::{DatabaseUrl, DbSettings, Params, Row},
+    db::{DatabaseUrl, DbSettings, Params, Row, begins_with_any},
     http::{ListSpec, Position, SortField},
     params,
 };
@@ -102,7 +102,10 @@ impl Asked {
         let mut listing = Listing::of(&THINGS);
         listing.equal("color", self.color);
         listing.equal_by("things_size", "size", self.size);
-        listing.begins_with("things_name", "name", self.name.as_ref());
+        if let Some(name) = &self.name {
+            let (begins, params) = begins_with_any("", "name", std::slice::from_ref(name));
+            listing.require_by("things_name", begins, params);
+        }
         for word in &self.words {
             let end = crate::fold::end_of_prefix(word);
             listing.linked(WORDS, "word >= ? AND word < ?", params![word, end]);
