@@ -1,6 +1,6 @@
 //! A committed change as the envelope that tells of it.
 
-use super::change::Change;
+use super::{change::Change, property::Property};
 use contract::{EntityRef, Envelope, EventId, PropertyId, UnixMillis, event_type::SCHEMA_VERSION};
 use serde_json::{Map, Value};
 
@@ -12,6 +12,18 @@ pub trait EventPayload {
     fn entity_ref(&self) -> EntityRef;
     /// The property that it belongs to.
     fn property_id(&self) -> &PropertyId;
+}
+
+/// Adds to a reservation's event where its property stands in time: its zone, and the business date on which the change
+/// was decided. A receiver that has no events of night audits knows by them what day it is there.
+pub fn add_property_day(event: &mut Envelope, property: &Property) {
+    let zone = property.timezone.iana_name();
+    for (name, value) in [
+        ("timezone", zone.map(Value::from)),
+        ("business_date", Some(property.business_date.to_string().into())),
+    ] {
+        event.payload.insert(name.to_owned(), value.into());
+    }
 }
 
 /// The envelope of a change that is committed at `now`; its idempotency key is the event's id.

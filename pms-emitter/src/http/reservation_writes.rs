@@ -6,16 +6,17 @@ use super::{
 };
 use crate::{
     domain::{
-        change::Outcome,
+        change::{Change, Outcome},
+        event::add_property_day,
         guest_command::no_property,
         property::Property,
         refusal::Refusal,
         reservation::Reservation,
         reservation_command::{self, Command},
     },
-    store::{ReservationWrite, Written},
+    store::{NewEvent, ReservationWrite, Written},
 };
-use contract::{PropertyId, ReservationId};
+use contract::{PropertyId, ReservationId, UnixMillis};
 use kit::{
     http::{RequestContext, etag::Preconditions},
     idempotency::{Answer, Slot},
@@ -43,7 +44,7 @@ pub async fn make(
         let answer = Answer::created(location, change.state.version, &view).about("reservation", id.as_str());
         let write = ReservationWrite {
             before: None,
-            event: new_event(api, context, &change, now),
+            event: event(api, context, &change, &property, now),
             change,
             property,
             slot: slot.clone(),
@@ -88,7 +89,7 @@ pub async fn change(
         };
         let write = ReservationWrite {
             before: Some(before),
-            event: new_event(api, context, &change, now),
+            event: event(api, context, &change, &property, now),
             change,
             property,
             slot: slot.clone(),
@@ -101,6 +102,18 @@ pub async fn change(
         }
     }
     Err(ApiError::Overtaken)
+}
+
+fn event(
+    api: &Api,
+    context: &RequestContext,
+    change: &Change<Reservation>,
+    property: &Property,
+    now: UnixMillis,
+) -> NewEvent {
+    let mut event = new_event(api, context, change, now);
+    add_property_day(&mut event.envelope, property);
+    event
 }
 
 fn shown(state: &Reservation, property: &Property) -> Answer {
