@@ -5,7 +5,7 @@ use crate::http::{Api, router};
 use crate::ingest::{self, Lane, Origins, PMS, Sources, Told, counts::Counts, guard::StoreGuard};
 use crate::meters::{self, IngestMeters, ProjectionMeters};
 use crate::project::{Arrivals, Projector, lag::Lag};
-use crate::store::{MIGRATIONS, Store, StoreError};
+use crate::store::{MIGRATIONS, PROFILES, Store, StoreError};
 use contract::{EventId, SourceId};
 use kit::config::ConfigError;
 use kit::db::{DatabaseUrl, Db, DbError, DbSettings, MigrateError, migrate};
@@ -13,6 +13,7 @@ use kit::http::{Server, serve, warn_if_exposed};
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
+use kit::rebuild::Rebuilder;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,8 @@ pub struct App {
     counts: Arc<Counts>,
     /// None without METRICS_ADDR.
     metrics: Option<MetricsPage>,
+    /// Of what an older program has derived.
+    profiles: Rebuilder,
 }
 
 /// Opens the database and brings its tables up to date. `exclusive`: claims a SQLite file, as `serve` does.
@@ -138,6 +141,8 @@ impl App {
         server.traffic().expose(&metrics);
         store.db.expose(&metrics);
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
+        let (db, clock) = (store.db.clone(), Arc::clone(&runtime.clock));
+        let profiles = Rebuilder::new(db, clock, runtime.ids().new_id("run"), PROFILES);
         Ok(Self {
             config,
             listener,
@@ -149,6 +154,7 @@ impl App {
             projector,
             counts,
             metrics,
+            profiles,
         })
     }
 
@@ -189,6 +195,7 @@ impl App {
             lifecycle.spawn("ingest lane", lane.run(drained.clone()));
         }
         lifecycle.spawn("projector", self.projector.run(drained.clone()));
+        lifecycle.spawn("profiles", self.profiles.run(lifecycle.clone()));
         lifecycle.spawn("counts", keep_counts(self.store.clone(), self.counts, drained));
         let ended = lifecycle.run_until_stopped(STOP_GRACE).await;
         self.store.close().await;

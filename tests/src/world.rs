@@ -13,6 +13,7 @@ use contract::SecretList;
 use crm_receiver::app as receiver;
 use kit::db::{DatabaseUrl, Db, DbSettings};
 use kit::lifecycle::{Ended, Lifecycle};
+use kit::random::Runtime;
 use pms_emitter::app as emitter;
 use pms_emitter::config::EndpointConfig;
 use std::net::SocketAddr;
@@ -80,13 +81,21 @@ impl World {
     /// # Errors
     /// When one of them does not start.
     pub async fn start(settings: Settings) -> Result<Self> {
+        Self::start_on(settings, Runtime::system).await
+    }
+
+    /// As [`start`](Self::start), each service on a runtime of its own: with a clock that is moved by hand, say.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub async fn start_on(settings: Settings, runtime: impl Fn() -> Runtime) -> Result<Self> {
         let secrets: SecretList = fresh_secret().parse()?;
         let config = config::receiver(&settings, secrets.clone());
-        let app = receiver::App::build(config, receiver::Runtime::system()).await?;
+        let app = receiver::App::build(config, runtime()).await?;
         let receiver = Running::start(app.address(), |lifecycle| app.run_until_stopped(lifecycle));
         let url = format!("http://{}{BASE_PATH}/webhooks/pms", receiver.address).parse()?;
         let config = config::emitter(&settings, EndpointConfig { url, secrets });
-        let app = emitter::App::build(config, emitter::Runtime::system()).await?;
+        let app = emitter::App::build(config, runtime()).await?;
         let emitter = Running::start(app.address(), |lifecycle| app.run_until_stopped(lifecycle));
         let books = Books::open(&settings.emitter_database, &settings.receiver_database).await?;
         Ok(Self {

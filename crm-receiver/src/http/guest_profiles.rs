@@ -1,16 +1,22 @@
 //! `GET /guest-profiles` and `GET /guest-profiles/{id}`: who the guests are.
 //!
-//! The list finds people by name (the beginning of a first, last or whole name), e-mail, telephone number and country;
-//! it shows each without what only the whole profile has. A merged or deleted guest is listed only by its `status`.
+//! The list finds people by name (the beginnings of words of all their names), e-mail, telephone number and country; it
+//! shows each without what only the whole profile has. A merged or deleted guest is listed only by its `status`.
 
 use super::Api;
 use crate::{
-    profile::{Profile, contents::ProfileStatus, terms::TermKind, view::on_day},
+    profile::{
+        Profile,
+        contents::ProfileStatus,
+        terms::TermKind,
+        view::{self, OnDay},
+    },
     store::ProfileFilter,
 };
-use contract::{Problem, ProblemCode, UnixMillis, date::parse_date};
-use jiff::{civil::Date, tz::TimeZone};
+use contract::{Problem, ProblemCode, date::parse_date};
+use jiff::civil::Date;
 use kit::{
+    fold::words::typed_words,
     http::{
         Request, Response,
         list::{ListQuery, ListSpec, SortField, parse_parameters},
@@ -31,9 +37,8 @@ const GUEST_PROFILES: ListSpec = ListSpec {
 /// How many reservations of a profile are shown, the newest first; `metrics.reservations` counts them all.
 const RESERVATIONS_SHOWN: usize = 100;
 
-/// The filters that are looked up as terms.
-const TERMS: [(&str, TermKind); 4] = [
-    ("name", TermKind::Name),
+/// The filters that are looked up as whole terms.
+const TERMS: [(&str, TermKind); 3] = [
     ("email", TermKind::Email),
     ("phone", TermKind::Phone),
     ("country", TermKind::Country),
@@ -46,18 +51,21 @@ pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     listing::answer(&query, rows, |summary| summary).await
 }
 
-/// `GET /guest-profiles/{id}`, with `as_of`: the day that `next_stay` and `in_house` are about, by default today in
-/// UTC.
+/// `GET /guest-profiles/{id}`, with `as_of`: the day that `next_stay` and `in_house` are about, by default today at each
+/// stay's own property.
 pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
-    let as_of = as_of(&request, api.clock.now())?;
-    let profile = api.store.profile(&request.id("id")?).await?;
-    let profile = profile.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
-    Ok(reply::ok(&shown(profile, as_of)))
+    let as_of = as_of(&request)?;
+    let found = api.store.profile(&request.id("id")?).await?;
+    let (profile, days) = found.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
+    let on_day = match as_of {
+        Some(day) => view::on_day(&profile.reservations, day),
+        None => view::today(&profile.reservations, &days, api.clock.now()),
+    };
+    Ok(reply::ok(&shown(profile, on_day)))
 }
 
 /// The whole profile, its metrics with what depends on the day.
-fn shown(mut profile: Profile, as_of: Date) -> Value {
-    let on_day = on_day(&profile.reservations, as_of);
+fn shown(mut profile: Profile, on_day: OnDay) -> Value {
     profile.reservations.truncate(RESERVATIONS_SHOWN);
     let mut whole = serde_json::to_value(profile).expect("a profile always serialises");
     let on_day = serde_json::to_value(on_day).expect("a day always serialises");
@@ -67,10 +75,10 @@ fn shown(mut profile: Profile, as_of: Date) -> Value {
     whole
 }
 
-fn as_of(request: &Request, now: UnixMillis) -> Result<Date, Problem> {
+fn as_of(request: &Request) -> Result<Option<Date>, Problem> {
     match parse_parameters(&["as_of"], request.query())?.first() {
-        None => Ok(now.date_in(&TimeZone::UTC)),
-        Some((name, text)) => parse_date(text).ok_or_else(|| malformed(name)),
+        None => Ok(None),
+        Some((name, text)) => parse_date(text).map(Some).ok_or_else(|| malformed(name)),
     }
 }
 
@@ -86,7 +94,12 @@ fn filter(query: &ListQuery) -> Result<ProfileFilter, Problem> {
         .filter("status")
         .map(str::parse::<ProfileStatus>)
         .transpose();
+    let name = query.filter("name").map(typed_words);
+    if name.as_ref().is_some_and(Vec::is_empty) {
+        return Err(malformed("name"));
+    }
     Ok(ProfileFilter {
+        name: name.unwrap_or_default(),
         terms,
         property_id: property_id.map_err(|_| malformed("property_id"))?,
         status: status.map_err(|_| malformed("status"))?,

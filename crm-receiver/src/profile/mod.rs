@@ -3,7 +3,8 @@
 //! [`record`] holds the latest known state of one guest or reservation of one source; [`derive()`] makes a
 //! [`Profile`] of the records linked to a person and of the history received for them, and nothing else, so that
 //! replay, late events, erasure and new rules are all the same: derive again. [`survivorship`] says which value wins,
-//! [`metrics`] counts, [`view`] adds what depends on the date that is asked for.
+//! [`metrics`] counts, [`view`] adds what depends on the date that is asked for, which at each property is another
+//! ([`property_day`]).
 
 pub mod consent;
 pub mod contents;
@@ -12,6 +13,7 @@ pub mod guest;
 pub mod history;
 pub mod metrics;
 mod payload;
+pub mod property_day;
 pub mod record;
 pub mod stay;
 pub mod survivorship;

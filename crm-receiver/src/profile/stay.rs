@@ -2,6 +2,7 @@
 
 use super::{
     payload::Payload,
+    property_day::zone_name,
     record::{Record, Role},
 };
 use contract::{Currency, EntityId, Money, PropertyId, SourceId, UnixMillis};
@@ -21,6 +22,8 @@ pub struct Stay {
     pub seen_at: UnixMillis,
     /// Where.
     pub property_id: Option<PropertyId>,
+    /// The zone of its property's dates, as its last state names it.
+    pub timezone: Option<String>,
     /// What this person is to it.
     pub role: Role,
     /// Its status, as the sender spells it.
@@ -37,7 +40,7 @@ pub struct Stay {
     pub checked_out_on: Option<Date>,
     /// The date of the booking, in the property's timezone.
     pub booked_on: Option<Date>,
-    /// Nights between arrival and departure, real where known.
+    /// Nights from the booked arrival, or an earlier real one, to the real departure, else the booked one.
     pub nights: Option<u32>,
     /// The room type that was booked, else the one charged.
     pub room_type: Option<String>,
@@ -78,6 +81,7 @@ impl Stay {
             version: record.version,
             seen_at: record.occurred_at,
             property_id: record.property_id.clone(),
+            timezone: zone_name(payload),
             role,
             status: payload.text("status").unwrap_or_default().to_owned(),
             confirmation_number: payload.owned("confirmation_number"),
@@ -136,8 +140,10 @@ impl Stay {
         Money::parse(self.room_total.as_deref()?, self.currency?).ok()
     }
 
+    /// A late arrival was held and charged, so that its nights count from the booked one.
     fn count_nights(&self) -> Option<u32> {
-        let nights = days(self.from()?, self.until()?)?;
+        let booked_or_earlier = self.check_in.into_iter().chain(self.checked_in_on).min()?;
+        let nights = days(booked_or_earlier, self.until()?)?;
         Some(u32::try_from(nights).unwrap_or(0))
     }
 }

@@ -1,17 +1,19 @@
 //! The terms under which a profile is found, folded so that equality and prefix are all a search needs.
 
 use super::contents::Profile;
-use kit::fold::fold_for_search;
+use kit::fold::{fold_for_search, words::kept_words};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// How many characters of a term are kept; the table's column is as wide.
 pub const TERM_CHARS_MAX: usize = 120;
+/// How many words of all its names a profile is found under; a person has a dozen.
+pub const NAME_WORDS_MAX: usize = 256;
 
 /// The kinds of term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TermKind {
-    /// First name, last name, or the whole: found by its beginning.
+    /// A word of a first or last name, with those behind it: found by its beginning.
     Name,
     /// An e-mail address: found whole.
     Email,
@@ -32,7 +34,8 @@ impl TermKind {
         }
     }
 
-    /// Folds a text that is searched for, or that shall be found, into its term; None when nothing is left of it.
+    /// Folds a text that is searched for, or that shall be found, as a whole; None when nothing is left of it. A whole name
+    /// is only sorted by: it is found by its words.
     pub fn fold(self, text: &str) -> Option<String> {
         let term = match self {
             Self::Name | Self::Email => fold_for_search(text),
@@ -54,19 +57,16 @@ fn digits(text: &str) -> String {
 
 /// Every term of a profile: of all its names and contact points, also those that did not win.
 pub fn of(profile: &Profile) -> BTreeSet<(TermKind, String)> {
-    let mut terms = BTreeSet::new();
+    let names = profile.names.iter().map(|named| &named.name);
+    let names = names.flat_map(|name| [&name.first_name, &name.last_name, &name.second_last_name]);
+    let words: BTreeSet<String> = names.flatten().flat_map(|name| kept_words(name)).collect();
+    let words = words.into_iter().take(NAME_WORDS_MAX);
+    let mut terms: BTreeSet<_> = words.map(|word| (TermKind::Name, word)).collect();
     let mut add = |kind: TermKind, text: Option<&str>| {
         if let Some(term) = text.and_then(|text| kind.fold(text)) {
             terms.insert((kind, term));
         }
     };
-    for named in &profile.names {
-        let name = &named.name;
-        add(TermKind::Name, name.first_name.as_deref());
-        add(TermKind::Name, name.last_name.as_deref());
-        add(TermKind::Name, name.second_last_name.as_deref());
-        add(TermKind::Name, name.display().as_deref());
-    }
     for point in &profile.contact_points {
         match &point.value {
             Value::String(text) if point.kind == "email" => add(TermKind::Email, Some(text)),
@@ -103,7 +103,7 @@ mod tests {
         ] {
             assert_eq!(kind.fold(text).as_deref(), Some(term), "{text}");
         }
-        assert_eq!(TermKind::Name.fold(" \u{301} "), None);
+        assert_eq!(TermKind::Email.fold(" \u{301} "), None);
         assert_eq!(TermKind::Phone.fold("none"), None);
         let long = TermKind::Name.fold(&"ß".repeat(500)).unwrap();
         assert_eq!(long.chars().count(), TERM_CHARS_MAX);

@@ -1,36 +1,53 @@
 //! What a profile says on a given day: the stay that is next, and whether the guest is in house.
 //!
 //! Computed on read, so that a stored profile never grows stale at midnight. The facts are those known now, also when
-//! a day in the past is asked for.
+//! a day in the past is asked for. Each stay is looked at on its own property's day.
 
 use super::{
     metrics::{StayDates, stay_dates},
+    property_day::{self, PropertyDays},
     stay::Stay,
 };
-use jiff::civil::Date;
+use contract::UnixMillis;
+use jiff::{civil::Date, tz::TimeZone};
 use serde::Serialize;
 
 /// What depends on the day.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OnDay {
-    /// The day that was asked for.
+    /// The day that was asked for; else the latest today of all stays' properties.
     pub as_of: Date,
-    /// The earliest stay that begins on this day or later: expected, or on a day in the past one that came about.
+    /// The earliest stay that begins on its property's day or later: expected, or on a day in the past one that came about.
     pub next_stay: Option<StayDates>,
     /// Whether the guest is in a room of ours: arrived, and not departed.
     pub in_house: bool,
 }
 
-/// Looks at the reservations of one person on a day.
+/// Looks at the reservations of one person on one day, whatever day it is at their properties.
 pub fn on_day(reservations: &[Stay], as_of: Date) -> OnDay {
+    on_days(reservations, as_of, |_| as_of)
+}
+
+/// Looks at the reservations of one person today, each where its property is.
+pub fn today(reservations: &[Stay], days: &PropertyDays, now: UnixMillis) -> OnDay {
+    let today = |stay: &Stay| property_day::today(stay, days, now);
+    let latest = reservations.iter().map(today).max();
+    on_days(
+        reservations,
+        latest.unwrap_or_else(|| now.date_in(&TimeZone::UTC)),
+        today,
+    )
+}
+
+fn on_days(reservations: &[Stay], as_of: Date, day: impl Fn(&Stay) -> Date) -> OnDay {
     let staying = || reservations.iter().filter(|stay| stay.stays());
     OnDay {
         as_of,
         next_stay: staying()
-            .filter(|stay| begins_later(stay, as_of))
+            .filter(|stay| begins_later(stay, day(stay)))
             .filter_map(stay_dates)
             .min(),
-        in_house: staying().any(|stay| in_house(stay, as_of)),
+        in_house: staying().any(|stay| in_house(stay, day(stay))),
     }
 }
 

@@ -6,7 +6,11 @@ use super::{
     plan::{Known, plan},
 };
 use crate::profile::{
-    GuestKey, Linked, Record, RecordKey, Role, contents::LinkRule, derive, history::HistoryEntry,
+    GuestKey, Linked, Record, RecordKey, Role,
+    contents::LinkRule,
+    derive,
+    history::HistoryEntry,
+    property_day::{self, PropertyDays},
 };
 use contract::{ProfileId, UnixMillis};
 use proptest::prelude::*;
@@ -46,6 +50,7 @@ struct World {
     erased: BTreeSet<GuestKey>,
     history: BTreeSet<HistoryEntry>,
     profiles: BTreeMap<ProfileId, Vec<u8>>,
+    days: PropertyDays,
 }
 
 impl World {
@@ -86,6 +91,9 @@ impl World {
         }
         self.records.extend(plan.records);
         self.erased.extend(plan.erased.into_keys());
+        for (key, day) in plan.days {
+            property_day::add(&mut self.days, key, day);
+        }
         self.history
             .extend(plan.history.into_iter().map(|(_, entry)| entry));
         for guest in guests {
@@ -192,6 +200,17 @@ fn guest_event() -> impl Strategy<Value = Event> {
         )
 }
 
+/// What an event says of its property's day, if it does.
+fn property_day() -> impl Strategy<Value = (Option<&'static str>, Option<&'static str>)> {
+    let date = prop::option::of(prop::sample::select(vec![
+        "2026-05-01",
+        "2026-05-02",
+        "2026-05-03",
+    ]));
+    let zone = prop::option::of(prop::sample::select(vec!["UTC", "Pacific/Auckland", "Nowhere"]));
+    (date, zone)
+}
+
 fn reservation_event() -> impl Strategy<Value = Event> {
     let types = vec![
         "reservation.created",
@@ -210,14 +229,24 @@ fn reservation_event() -> impl Strategy<Value = Event> {
         guests,
         status,
         1..5_i8,
+        property_day(),
     )
-        .prop_map(|(event_type, reservation, version, at, guests, status, nights)| {
-            let payload = json!({"status": status, "check_in": "2026-05-01",
+        .prop_map(
+            |(event_type, reservation, version, at, guests, status, nights, (date, zone))| {
+                let mut payload = json!({"status": status, "check_in": "2026-05-01",
                 "check_out": jiff::civil::date(2026, 5, 1 + nights), "primary_guest_id": guests[0],
                 "accompanying_guest_ids": [guests[1]], "booker_guest_id": guests[2], "currency": "EUR",
-                "total": format!("{nights}0.00"), "room_total": format!("{nights}0.00")});
-            sent(event_type, reservation, version, at, payload)
-        })
+                "total": format!("{nights}0.00"), "room_total": format!("{nights}0.00"),
+                "checked_in_on": "2026-05-02"});
+                // A sender from before says neither.
+                for (name, value) in [("business_date", date), ("timezone", zone)] {
+                    if let Some(value) = value {
+                        payload[name] = value.into();
+                    }
+                }
+                sent(event_type, reservation, version, at, payload)
+            },
+        )
 }
 
 /// The same state of the same commit, told with another time, its members in another order.
@@ -288,6 +317,7 @@ proptest! {
         let one_by_one = World::of(&once, &[1]);
         let in_batches = World::of(&permuted, &cuts);
         prop_assert_eq!(shown(&one_by_one.profiles), shown(&in_batches.profiles));
+        prop_assert_eq!(&one_by_one.days, &in_batches.days);
         let afresh = in_batches.derived_afresh();
         prop_assert_eq!(shown(&in_batches.profiles), shown(&afresh));
     }

@@ -8,7 +8,11 @@ use super::{
     event::Event,
     fold::{Folded, fold},
 };
-use crate::profile::{GuestKey, Record, RecordKey, history::HistoryEntry};
+use crate::profile::{
+    GuestKey, Record, RecordKey,
+    history::HistoryEntry,
+    property_day::{self, PropertyDay, PropertyDays},
+};
 use contract::EventId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,6 +55,8 @@ pub struct Plan {
     pub history: Vec<(EventId, HistoryEntry)>,
     /// The records that were told of, also by stale events: the profiles that they are linked to are derived again.
     pub touched: BTreeSet<RecordKey>,
+    /// What the events say of the days of their properties, whatever became of them.
+    pub days: PropertyDays,
 }
 
 /// Works out a batch, event by event.
@@ -66,6 +72,9 @@ impl Plan {
     fn take(&mut self, known: &Known, event: &Event) {
         let key = &event.record.key;
         let id = &event.record.event_id;
+        if let Some((property, day)) = PropertyDay::of(&event.record) {
+            property_day::add(&mut self.days, property, day);
+        }
         let erased = |guest: &GuestKey| known.erased.contains(guest) || self.erased.contains_key(guest);
         let erases = event.erases();
         if !erases.is_empty() {

@@ -15,9 +15,11 @@ mod inbox_audit;
 mod inbox_rows;
 mod pending;
 mod premature_mark;
+mod profile_rebuild;
 mod profile_rows;
 mod profiles;
 mod projection;
+mod property_days;
 mod record_rows;
 mod requeue;
 mod sources;
@@ -26,6 +28,7 @@ mod timeline_rows;
 pub use self::events::{EventFilter, EventRow};
 pub use self::inbox::{Batch, Verdict};
 pub use self::pending::STEP_BYTES_MAX;
+pub use self::profile_rebuild::PROFILES;
 pub use self::profiles::ProfileFilter;
 pub use self::projection::Projection;
 pub use self::sources::StoreError;
@@ -59,6 +62,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             sqlite: include_str!("../../migrations/sqlite/0003_waiting_events.sql"),
             mysql: include_str!("../../migrations/mysql/0003_waiting_events.sql"),
         },
+        Migration {
+            number: 4,
+            name: "property_days",
+            sqlite: include_str!("../../migrations/sqlite/0004_property_days.sql"),
+            mysql: include_str!("../../migrations/mysql/0004_property_days.sql"),
+        },
     ],
 };
 
@@ -69,6 +78,8 @@ pub struct Store {
     /// For single reads of the API, which neither wait for lists nor hold up taking in and projecting.
     reads: Db,
     lists: Lists,
+    /// Of properties, as far as this process knows what is committed.
+    days: property_days::CommittedDays,
 }
 
 impl Store {
@@ -78,6 +89,7 @@ impl Store {
             reads: db.for_reads(),
             lists: Lists::new(&db),
             db,
+            days: property_days::CommittedDays::default(),
         }
     }
 

@@ -1,21 +1,24 @@
 //! Profiles as the API shows them: stored bodies, found by terms and properties.
 
-use super::Store;
-use crate::profile::{Profile, contents::ProfileStatus, terms::TermKind};
+use super::{Store, property_days};
+use crate::profile::{Profile, contents::ProfileStatus, property_day::PropertyDays, terms::TermKind};
 use contract::{ProfileId, PropertyId};
 use kit::{
-    db::{DbError, Params},
-    fold::end_of_prefix,
+    db::{DbError, Params, Statement, begins_with_any},
+    fold::words::TypedWord,
     http::ListQuery,
     listing::{Index, Link, Listing, Order, Reading, Rows, Table},
     params,
 };
 use serde_json::Value;
+use std::sync::Arc;
 
 /// What a profile must have to be in the list. Absent: anything.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileFilter {
-    /// Terms, already folded: a name by its beginning, everything else whole.
+    /// Words that its names have, all of them.
+    pub name: Vec<TypedWord>,
+    /// Terms of other kinds, folded, whole.
     pub terms: Vec<(TermKind, String)>,
     /// A property of one of its records.
     pub property_id: Option<PropertyId>,
@@ -72,20 +75,26 @@ impl Store {
         self.lists.find(filter.listing(query), query, reading).await
     }
 
-    /// One profile; None when there is nothing to show under this id.
+    /// One profile, with the days of the properties that it names; None when there is nothing to show under this id.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn profile(&self, id: &ProfileId) -> Result<Option<Profile>, DbError> {
-        let id = id.to_string();
+    pub async fn profile(&self, id: &ProfileId) -> Result<Option<(Profile, PropertyDays)>, DbError> {
+        let body = "SELECT body FROM profiles WHERE id = ? AND status IS NOT NULL";
+        let questions = Arc::new([
+            Statement::question(body, params![id.as_str()]),
+            property_days::question(id),
+        ]);
         self.reads
             .read("profile", move |tx| {
-                let params = params![&id];
+                let questions = Arc::clone(&questions);
                 Box::pin(async move {
-                    let sql = "SELECT body FROM profiles WHERE id = ? AND status IS NOT NULL";
-                    let row = tx.query_one(sql, params).await?;
-                    row.map(|row| stored(&row.get::<String>("body")?, "body"))
-                        .transpose()
+                    let answers = tx.run(&*questions).await.all()?;
+                    let Some(row) = answers[0].row() else {
+                        return Ok(None);
+                    };
+                    let profile = stored(&row.get::<String>("body")?, "body")?;
+                    Ok(Some((profile, property_days::read(&answers[1].rows)?)))
                 })
             })
             .await
@@ -103,17 +112,12 @@ impl ProfileFilter {
             Some(status) => listing.equal("status", Some(status.as_str())),
             None => listing.require("status IN ('active', 'stub')", Params::new()),
         }
+        for word in &self.name {
+            let (begins, params) = begins_with_any("kind = 'name' AND ", "term", word);
+            listing.linked(TERMS, begins, params);
+        }
         for (kind, term) in &self.terms {
-            if *kind == TermKind::Name {
-                let condition = "kind = ? AND term >= ? AND term < ?";
-                listing.linked(
-                    TERMS,
-                    condition,
-                    params![kind.as_str(), term, end_of_prefix(term)],
-                );
-            } else {
-                listing.linked(TERMS, "kind = ? AND term = ?", params![kind.as_str(), term]);
-            }
+            listing.linked(TERMS, "kind = ? AND term = ?", params![kind.as_str(), term]);
         }
         if let Some(property) = &self.property_id {
             listing.linked(PROPERTIES, "property_id = ?", params![property.as_str()]);

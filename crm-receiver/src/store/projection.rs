@@ -5,10 +5,15 @@
 //! has been overtaken and undoes everything. Until then records, then profiles, are locked in the order of their keys,
 //! so that what is read of them is what stands; what a batch means is worked out by [`crate::project::plan`].
 
-use super::{Store, erasure_rows, event_status, premature_mark, profile_rows, record_rows, timeline_rows};
+use super::{
+    Store, erasure_rows, event_status, premature_mark, profile_rows,
+    property_days::{self, CommittedDays},
+    record_rows, timeline_rows,
+};
 use crate::{
     profile::{
-        GuestKey, Linked, Profile, Record, RecordKey, Role, contents::LinkRule, derive, history::HistoryEntry,
+        GuestKey, Linked, Profile, Record, RecordKey, Role, contents::LinkRule, derive,
+        history::HistoryEntry, property_day::PropertyDays,
     },
     project::{
         event::Event,
@@ -46,23 +51,31 @@ impl Store {
         if is_planted(Bug::MarkBeforeProcessing) {
             self.mark(Arc::clone(&events)).await?;
         }
-        self.db
-            .answering_at_the_end()
-            .transaction("project", move |tx| {
-                let events = Arc::clone(&events);
-                Box::pin(async move { project(tx, &events, now).await })
-            })
-            .await
+        let known = self.days.clone();
+        let db = self.db.answering_at_the_end();
+        let projected = db.transaction("project", move |tx| {
+            let (events, known) = (Arc::clone(&events), known.clone());
+            Box::pin(async move { project(tx, &events, &known, now).await })
+        });
+        let (projection, days) = projected.await?;
+        self.days.remember(days);
+        Ok(projection)
     }
 }
 
-async fn project(tx: &mut Tx, events: &[Event], now: UnixMillis) -> Result<Projection, DbError> {
+/// Answers, beside what became of the batch, the days that it has written.
+async fn project(
+    tx: &mut Tx,
+    events: &[Event],
+    known_days: &CommittedDays,
+    now: UnixMillis,
+) -> Result<(Projection, PropertyDays), DbError> {
     if is_planted(Bug::MarkBeforeProcessing) {
         premature_mark::set(tx, events, "applied", "accepted").await?;
     }
     let events = event_status::still_accepted(tx, events).await?;
     if events.is_empty() {
-        return Ok(Projection::Overtaken);
+        return Ok((Projection::Overtaken, PropertyDays::new()));
     }
     let known = lock_records(tx, &events).await?;
     let plan = plan(&known, &events);
@@ -75,17 +88,36 @@ async fn project(tx: &mut Tx, events: &[Event], now: UnixMillis) -> Result<Proje
     failpoint::reached("project.inside");
     if !event_status::settle(tx, &events, &plan, now).await? {
         tx.abandon();
-        return Ok(Projection::Overtaken);
+        return Ok((Projection::Overtaken, PropertyDays::new()));
     }
+    property_days::raise(tx, &plan.days, known_days).await?;
     let wiped = plan.erased.keys().chain(&plan.suppressed).cloned().collect();
     erasure_rows::wipe(tx, &wiped).await?;
-    let linked = Linkage::load(tx, &guests, &erased, &known, &plan).await?;
+    write_profiles(tx, &guests, &erased, &known, &plan).await?;
+    Ok((Projection::Done(plan.tally()), plan.days))
+}
+
+/// Derives the profiles of these guests again, of what stands.
+pub(super) async fn derive_again(tx: &mut Tx, guests: &BTreeSet<GuestKey>) -> Result<(), DbError> {
+    let profiles = guests.iter().map(GuestKey::profile_id).collect();
+    profile_rows::lock(tx, &profiles).await?;
+    let erased = erasure_rows::among(tx, guests.iter()).await?;
+    write_profiles(tx, guests, &erased, &Known::default(), &Plan::default()).await
+}
+
+async fn write_profiles(
+    tx: &mut Tx,
+    guests: &BTreeSet<GuestKey>,
+    erased: &BTreeSet<GuestKey>,
+    known: &Known,
+    plan: &Plan,
+) -> Result<(), DbError> {
+    let linked = Linkage::load(tx, guests, erased, known, plan).await?;
     let profiles = guests
         .iter()
         .map(|guest| (guest.profile_id(), linked.derive(guest)))
         .collect();
-    profile_rows::write(tx, profiles).await?;
-    Ok(Projection::Done(plan.tally()))
+    profile_rows::write(tx, profiles).await
 }
 
 /// Locks what the events are about, and reads what stands of it.

@@ -183,7 +183,7 @@ fn booking(id: &str, payload: &Value, version: u64) -> Result<(String, Shown)> {
         Some("cancelled") => shown.cancellations = 1,
         Some("checked_out") => {
             let date = |field| anyhow::Ok(text(payload, field).context("no date")?.parse::<Date>()?);
-            let nights = date("checked_out_on")? - date("checked_in_on")?;
+            let nights = date("checked_out_on")? - date("checked_in_on")?.min(date("check_in")?);
             let currency = text(payload, "currency").context("no currency")?;
             shown.stays = 1;
             shown.nights = u64::try_from(nights.get_days())?;

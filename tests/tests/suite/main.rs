@@ -16,11 +16,14 @@ mod clients;
 mod db;
 mod dispatch;
 mod faults;
+mod finding;
+mod folded_again;
 mod guest_lists;
 mod guest_profiles;
 mod guest_requests;
 mod guests;
 mod healthcheck;
+mod hotel_days;
 mod idempotency;
 mod ingest;
 mod kills;
@@ -66,6 +69,8 @@ fn main() -> ExitCode {
         db::cases(),
         dispatch::cases(),
         faults::cases(),
+        finding::cases(),
+        folded_again::cases(),
         guests::cases(),
         idempotency::cases(),
         projection::cases(),
@@ -79,6 +84,7 @@ fn main() -> ExitCode {
         reservation_races::cases(),
         guest_profiles::cases(),
         healthcheck::cases(),
+        hotel_days::cases(),
         kills::cases(),
         load::cases(),
         metrics::cases(),

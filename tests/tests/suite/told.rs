@@ -217,8 +217,8 @@ impl Inbox {
             source: "pms".parse().unwrap(),
             id: guest.parse().unwrap(),
         };
-        let body = self.store().await.profile(&key.profile_id()).await.unwrap();
-        body.map(|profile| serde_json::to_value(profile).unwrap())
+        let found = self.store().await.profile(&key.profile_id()).await.unwrap();
+        found.map(|(profile, _)| serde_json::to_value(profile).unwrap())
     }
 
     /// As if nothing had ever been received.
@@ -234,6 +234,7 @@ impl Inbox {
                 "DELETE FROM profiles",
                 "DELETE FROM profile_terms",
                 "DELETE FROM profile_properties",
+                "DELETE FROM property_days",
                 "DELETE FROM audit_entries",
             ] {
                 run.push((sql, vec![]));

@@ -71,12 +71,64 @@ fn nights_count_to_the_real_departure_and_revenue_is_kept() {
         "checked_in_on": "2026-05-02", "checked_out_on": "2026-05-04", "currency": "JPY", "total": "9000",
         "room_total": "9001"});
     let sum = metrics(&[Stay::of(&record("r1", payload), Role::Primary)]);
-    assert_eq!(sum.room_nights, 2);
+    assert_eq!(sum.room_nights, 3, "the first night was held");
     assert_eq!(
         (sum.revenue[0].total.as_str(), sum.revenue[0].adr.as_deref()),
-        ("9000", Some("4500"))
+        ("9000", Some("3000"))
     );
     assert_eq!(sum.last_stay.unwrap().until, date(2026, 5, 4));
+}
+
+#[test]
+fn nights_count_from_the_booked_arrival_or_an_earlier_real_one_to_the_real_departure() {
+    // Booked from and to, arrived and departed, as far as the sender says it.
+    for (booked, real, nights) in [
+        (
+            ["2026-05-01", "2026-05-02"],
+            [Some("2026-05-02"), Some("2026-05-02")],
+            1,
+        ),
+        (
+            ["2026-05-01", "2026-05-03"],
+            [Some("2026-05-02"), Some("2026-05-03")],
+            2,
+        ),
+        (
+            ["2026-05-01", "2026-05-03"],
+            [Some("2026-05-01"), Some("2026-05-03")],
+            2,
+        ),
+        (
+            ["2026-05-02", "2026-05-04"],
+            [Some("2026-05-01"), Some("2026-05-04")],
+            3,
+        ),
+        (
+            ["2026-05-01", "2026-05-08"],
+            [Some("2026-05-03"), Some("2026-05-04")],
+            3,
+        ),
+        (
+            ["2026-05-01", "2026-05-03"],
+            [Some("2026-05-01"), Some("2026-05-06")],
+            5,
+        ),
+        (
+            ["2026-05-01", "2026-05-01"],
+            [Some("2026-05-01"), Some("2026-05-01")],
+            0,
+        ),
+        (["2026-05-01", "2026-05-03"], [Some("2026-05-02"), None], 2),
+        (["2026-05-01", "2026-05-03"], [None, Some("2026-05-04")], 3),
+        (["2026-05-01", "2026-05-03"], [None, None], 2),
+        (["2026-05-05", "2026-05-06"], [None, Some("2026-05-04")], 0),
+    ] {
+        let payload = json!({"status": "checked_out", "check_in": booked[0], "check_out": booked[1],
+            "checked_in_on": real[0], "checked_out_on": real[1]});
+        let stay = Stay::of(&record("r1", payload), Role::Primary);
+        assert_eq!(stay.nights, Some(nights), "{booked:?} {real:?}");
+        assert_eq!(metrics(&[stay]).room_nights, u64::from(nights));
+    }
 }
 
 #[test]

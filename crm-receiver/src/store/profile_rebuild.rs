@@ -1,0 +1,71 @@
+//! Deriving stored profiles again, which an older program has derived by older rules.
+//!
+//! It goes through every guest that a record or a reservation names, source by source, and does what projection does for
+//! the profiles that a batch touches: their rows are locked first, so what is read then of their records is what stands.
+
+use super::{projection, record_rows::parsed};
+use crate::profile::{GuestKey, derive::DERIVE_VERSION};
+use kit::{
+    db::{DbError, Row, Tx},
+    fold::FOLD_VERSION,
+    params,
+    rebuild::Rebuild,
+};
+use std::collections::BTreeSet;
+
+/// Guests whose profiles one transaction derives again: taking in waits for it on SQLite.
+const REBUILD_BATCH: usize = 32;
+
+/// Makes every profile again, with the words that it is found under. The sum rises with either version.
+pub const PROFILES: Rebuild = Rebuild {
+    name: "profiles",
+    version: FOLD_VERSION + DERIVE_VERSION,
+    make_again: |tx, position| Box::pin(derive_again(tx, position)),
+};
+
+/// A position is a source and a guest, with a space between.
+async fn derive_again(tx: &mut Tx, position: &str) -> Result<Option<String>, DbError> {
+    let (source, guest) = position.split_once(' ').unwrap_or_default();
+    let mut guests = next_guests(tx, source, guest).await?;
+    if guests.is_empty()
+        && let Some(next) = next_source(tx, source).await?
+    {
+        guests = next_guests(tx, &next, "").await?;
+    }
+    let Some(last) = guests.last() else {
+        return Ok(None);
+    };
+    let position = format!("{} {}", last.source, last.id);
+    projection::derive_again(tx, &guests).await?;
+    Ok(Some(position))
+}
+
+/// The guests of a source that follow one in the order of their ids.
+async fn next_guests(tx: &mut Tx, source: &str, after: &str) -> Result<BTreeSet<GuestKey>, DbError> {
+    let mut guests = BTreeSet::new();
+    for sql in [
+        "SELECT source_id, entity_id AS guest_id FROM records \
+         WHERE source_id = ? AND kind = 'guest' AND entity_id > ? ORDER BY entity_id LIMIT ?",
+        "SELECT DISTINCT source_id, guest_id FROM record_refs \
+         WHERE source_id = ? AND guest_id > ? ORDER BY guest_id LIMIT ?",
+    ] {
+        for row in tx.query(sql, params![source, after, REBUILD_BATCH]).await? {
+            guests.insert(guest(&row)?);
+        }
+    }
+    Ok(guests.into_iter().take(REBUILD_BATCH).collect())
+}
+
+/// The first source behind this one. A guest that only a reservation names is of the source of that record.
+async fn next_source(tx: &mut Tx, source: &str) -> Result<Option<String>, DbError> {
+    let sql = "SELECT MIN(source_id) AS source_id FROM records WHERE source_id > ?";
+    let row = tx.query_one(sql, params![source]).await?;
+    row.map_or(Ok(None), |row| row.get("source_id"))
+}
+
+fn guest(row: &Row) -> Result<GuestKey, DbError> {
+    Ok(GuestKey {
+        source: parsed(row, "source_id")?,
+        id: parsed(row, "guest_id")?,
+    })
+}
