@@ -226,6 +226,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn case21_no_digest_sees_the_order_of_members() {
+        let sorted = r#"{"address":{"city":"Porto","line1":"1"},"last_name":"Silva","loyalty":[{"number":"1","programme":"p"}],"version":3}"#;
+        let sent = r#"{"version":3,"loyalty":[{"programme":"p","number":"1"}],"last_name":"Silva","address":{"line1":"1","city":"Porto"}}"#;
+        for text in [sorted, sent] {
+            let (digest, state) = digested(serde_json::from_str(text).unwrap());
+            // SHA-256 of the sorted text, computed with another program: what older records were digested to.
+            let expected = "03c8d09e4ed99b308561dfcc7928aab38e1e9196b6b5aced44bff4512781cf13";
+            assert_eq!(data_encoding::HEXLOWER.encode(&digest), expected);
+            assert_eq!(serde_json::to_string(&*state).unwrap(), sorted);
+        }
+    }
+
+    #[test]
     fn a_profile_id_is_made_of_source_and_guest() {
         let key = |source: &str, id: &str| GuestKey {
             source: source.parse().unwrap(),

@@ -143,6 +143,27 @@ async fn case16_any_header_section_after_a_status_line_is_an_answer() {
     }
 }
 
+/// What no option makes the library take; docs/webhooks.md says so.
+#[tokio::test]
+async fn case16_what_the_library_cannot_be_told_to_take_is_no_http() {
+    let endless = format!("x-long: {}\r\n", "x".repeat(500_000));
+    for section in [
+        "x-nul: a\0b\r\n",
+        "content-length: 1\r\ncontent-length: 2\r\n",
+        &endless,
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{section}\r\n");
+        let (target, _server) = answering(answer.into_bytes()).await;
+        let kind = post(&target, TOTAL).await.unwrap_err().kind;
+        assert_eq!(
+            kind,
+            EgressErrorKind::Protocol,
+            "{:?}",
+            &section[..section.len().min(40)]
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_connection_that_breaks_is_a_reset_and_garbage_is_no_http() {
     for (answer, kind) in [

@@ -161,7 +161,8 @@ impl Host {
 impl FromStr for HostList {
     type Err = InvalidHostList;
     fn from_str(text: &str) -> Result<Self, InvalidHostList> {
-        let items = text.split([',', ' ', '\t']).filter(|item| !item.is_empty());
+        let items = text.split(|sign: char| sign == ',' || sign.is_whitespace());
+        let items = items.filter(|item| !item.is_empty());
         let hosts = items.map(listed).collect::<Option<Vec<_>>>();
         let hosts = hosts.filter(|hosts| !hosts.is_empty());
         hosts.map(Self).ok_or(InvalidHostList)

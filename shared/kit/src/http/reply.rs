@@ -5,12 +5,14 @@ use crate::db::DbError;
 use contract::{Problem, ProblemCode, problem::PROBLEM_JSON};
 use http::{
     HeaderName, HeaderValue, Method, StatusCode,
-    header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER},
+    header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 
 /// The longest path that a problem repeats as its `instance`, in bytes.
 const INSTANCE_LEN_MAX: usize = 512;
+/// How a request proves itself: every 401 must say (RFC 9110, section 15.5.2).
+const SIGNATURE: HeaderValue = HeaderValue::from_static("Standard-Webhooks");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// What a client is asked to wait when the database cannot be written.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -73,8 +75,12 @@ pub fn problem(problem: &Problem, context: &RequestContext) -> Response {
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if problem.code == ProblemCode::UnsupportedMediaType {
-        say_what_is_taken(&mut response, &context.method);
+    match problem.code {
+        ProblemCode::UnsupportedMediaType => say_what_is_taken(&mut response, &context.method),
+        ProblemCode::Unauthorized => {
+            response.headers_mut().insert(WWW_AUTHENTICATE, SIGNATURE);
+        }
+        _ => {}
     }
     response
 }
