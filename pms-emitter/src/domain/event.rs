@@ -2,6 +2,7 @@
 
 use super::{change::Change, property::Property};
 use contract::{EntityRef, Envelope, EventId, PropertyId, UnixMillis, event_type::SCHEMA_VERSION};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// What an entity says of itself in its events.
@@ -23,6 +24,14 @@ pub fn add_property_day(event: &mut Envelope, property: &Property) {
         ("business_date", Some(property.business_date.to_string().into())),
     ] {
         event.payload.insert(name.to_owned(), value.into());
+    }
+}
+
+/// A struct of plain data as the JSON object that it is, its members in their order.
+pub fn object_of<T: Serialize>(plain: &T) -> Map<String, Value> {
+    match serde_json::to_value(plain) {
+        Ok(Value::Object(object)) => object,
+        _ => unreachable!("a struct of plain data is an object"),
     }
 }
 

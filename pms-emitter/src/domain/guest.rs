@@ -4,44 +4,17 @@
 //! client's words, `guest_rules` makes details of them, `guest_command` makes commits.
 
 use super::{
-    change::changed_fields, country::Country, email::Email, event::EventPayload, guest_document::Document,
+    change::changed_fields,
+    country::Country,
+    email::Email,
+    event::{EventPayload, object_of},
+    guest_document::Document,
     phone::Phone,
 };
-use contract::{EntityKind, EntityRef, GuestId, PropertyId, UnixMillis, json::in_order};
+use contract::{EntityKind, EntityRef, GuestId, MailboxKind, PropertyId, UnixMillis};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-
-/// The members of a guest in answers and events, as docs/guests.md lists them.
-const ORDER: [&str; 27] = [
-    "id",
-    "version",
-    "property_id",
-    "created_at",
-    "updated_at",
-    "external_ids",
-    "title",
-    "first_name",
-    "last_name",
-    "second_last_name",
-    "email",
-    "email_kind",
-    "phone",
-    "date_of_birth",
-    "nationality",
-    "address",
-    "language",
-    "documents",
-    "loyalty",
-    "vip_level",
-    "blacklisted",
-    "consent",
-    "preferences",
-    "notes",
-    "status",
-    "merged_into",
-    "deleted_at",
-];
+use serde_json::{Map, Value};
 
 /// Whether a record is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +51,22 @@ pub struct Guest {
     pub updated_at: UnixMillis,
     /// When it was deleted.
     pub deleted_at: Option<UnixMillis>,
+}
+
+/// A guest as answers and events show it. Its members stand in this order, those of the details in theirs: people read them.
+#[derive(Serialize)]
+struct Shown<'g> {
+    id: &'g GuestId,
+    version: u64,
+    property_id: &'g PropertyId,
+    created_at: UnixMillis,
+    updated_at: UnixMillis,
+    #[serde(flatten)]
+    details: &'g GuestDetails,
+    email_kind: Option<MailboxKind>,
+    status: GuestStatus,
+    merged_into: Option<&'g GuestId>,
+    deleted_at: Option<UnixMillis>,
 }
 
 /// What clients set on a guest, after every rule: texts trimmed and in NFC, codes and addresses normalised.
@@ -225,19 +214,6 @@ impl GuestDetails {
             ]
         )
     }
-
-    /// The fields under their names in the API, documents as `document` shows them.
-    fn to_map(&self, document: fn(&Document) -> Value) -> Map<String, Value> {
-        let details = serde_json::to_value(self).expect("details always serialise");
-        let Value::Object(mut map) = details else {
-            unreachable!("a struct serialises as an object")
-        };
-        map.insert(
-            "documents".to_owned(),
-            self.documents.iter().map(document).collect(),
-        );
-        map
-    }
 }
 
 impl GuestStatus {
@@ -262,36 +238,44 @@ impl GuestStatus {
 impl Guest {
     /// The record as the API shows it to the hotel's staff, document numbers and free text included.
     pub fn to_json(&self) -> Map<String, Value> {
-        self.around(self.details.to_map(Document::to_json))
+        self.with_documents(object_of(&self.shown()), Document::to_json)
     }
 
     /// The fields that clients set, as they would send them.
     pub fn to_request(&self) -> Map<String, Value> {
-        self.details.to_map(Document::to_json)
+        self.with_documents(object_of(&self.details), Document::to_json)
     }
 
-    fn around(&self, mut fields: Map<String, Value>) -> Map<String, Value> {
-        let Value::Object(ours) = json!({
-            "id": self.id,
-            "version": self.version,
-            "property_id": self.property_id,
-            "status": self.status,
-            "merged_into": self.merged_into,
-            "email_kind": self.details.email.as_ref().map(Email::kind),
-            "created_at": self.created_at,
-            "updated_at": self.updated_at,
-            "deleted_at": self.deleted_at,
-        }) else {
-            unreachable!("the literal is an object")
-        };
-        fields.extend(ours);
-        in_order(fields, &ORDER)
+    fn shown(&self) -> Shown<'_> {
+        Shown {
+            id: &self.id,
+            version: self.version,
+            property_id: &self.property_id,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            details: &self.details,
+            email_kind: self.details.email.as_ref().map(Email::kind),
+            status: self.status,
+            merged_into: self.merged_into.as_ref(),
+            deleted_at: self.deleted_at,
+        }
+    }
+
+    /// The documents as `document` shows them, where they stand.
+    fn with_documents(
+        &self,
+        mut shown: Map<String, Value>,
+        document: fn(&Document) -> Value,
+    ) -> Map<String, Value> {
+        let documents = self.details.documents.iter().map(document).collect();
+        shown.insert("documents".to_owned(), documents);
+        shown
     }
 }
 
 impl EventPayload for Guest {
     fn payload(&self) -> Map<String, Value> {
-        let mut payload = self.around(self.details.to_map(Document::to_event_json));
+        let mut payload = self.with_documents(object_of(&self.shown()), Document::to_event_json);
         for free_text in ["preferences", "notes"] {
             payload.shift_remove(free_text);
         }

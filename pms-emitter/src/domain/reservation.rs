@@ -4,15 +4,12 @@
 //! commands that change it stand in `reservation_command`.
 
 use super::{
-    event::EventPayload,
+    event::{EventPayload, object_of},
     reservation_booking::Booking,
-    reservation_document::document,
     stay,
     transition::{Status, Transition},
 };
-use contract::{
-    EntityKind, EntityRef, EventType, GuestId, PropertyId, ReservationId, UnixMillis, json::in_order,
-};
+use contract::{EntityKind, EntityRef, EventType, GuestId, PropertyId, ReservationId, UnixMillis};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -20,57 +17,29 @@ use serde_json::{Map, Value};
 /// Fields of the booking that are free text or the hotel's own affair: never in an event.
 const NOT_IN_EVENTS: [&str; 2] = ["special_requests", "balance_override"];
 
-/// The members of a reservation in answers and events, as docs/reservations.md lists them.
-const ORDER: [&str; 48] = [
-    "id",
-    "version",
-    "property_id",
-    "confirmation_number",
-    "channel_reference",
-    "status",
-    "computed_status",
-    "primary_guest_id",
-    "booker_guest_id",
-    "accompanying_guest_ids",
-    "check_in",
-    "check_out",
-    "nights",
-    "stay_type",
-    "adults",
-    "children",
-    "infants",
-    "room_type_booked",
-    "room_type_charged",
-    "room_id",
-    "rate_plan",
-    "meal_plan",
-    "market_segment",
-    "source",
-    "channel",
-    "company",
-    "travel_agent",
-    "currency",
-    "nightly_rates",
-    "room_total",
-    "extras_total",
-    "total",
-    "guarantee",
-    "deposit",
-    "balance",
-    "balance_override",
-    "cancellation",
-    "booked_at",
-    "booked_on",
-    "lead_time_days",
-    "actual_check_in_at",
-    "actual_check_out_at",
-    "checked_in_on",
-    "checked_out_on",
-    "special_requests",
-    "created_at",
-    "updated_at",
-    "deleted_at",
-];
+/// A reservation as answers and events show it. Its members stand in this order, those of the booking in theirs: people read
+/// them.
+#[derive(Serialize)]
+struct Shown<'r> {
+    id: &'r ReservationId,
+    version: u64,
+    property_id: &'r PropertyId,
+    #[serde(flatten)]
+    booking: &'r Booking,
+    nights: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    computed_status: Option<&'static str>,
+    booked_on: Date,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lead_time_days: Option<i32>,
+    actual_check_in_at: Option<UnixMillis>,
+    actual_check_out_at: Option<UnixMillis>,
+    checked_in_on: Option<Date>,
+    checked_out_on: Option<Date>,
+    created_at: UnixMillis,
+    updated_at: UnixMillis,
+    deleted_at: Option<UnixMillis>,
+}
 
 /// A reservation after one of its commits. Its booking is complete, settled and has passed every rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -124,12 +93,11 @@ impl Reservation {
 
     /// The reservation as the API shows it on a business date.
     pub fn view(&self, business_date: Date) -> Map<String, Value> {
-        let mut view = self.state();
-        let computed = self.computed_status(business_date);
-        view.insert("computed_status".to_owned(), computed.into());
-        let lead_time = stay::days_between(self.booked_on, self.booking.check_in);
-        view.insert("lead_time_days".to_owned(), lead_time.into());
-        in_order(view, &ORDER)
+        object_of(&Shown {
+            computed_status: Some(self.computed_status(business_date)),
+            lead_time_days: Some(stay::days_between(self.booked_on, self.booking.check_in)),
+            ..self.shown()
+        })
     }
 
     /// Does to the service's own fields what a transition does, on the property's business date.
@@ -160,37 +128,34 @@ impl Reservation {
         }
     }
 
-    fn state(&self) -> Map<String, Value> {
-        let mut state = document(&self.booking);
-        let nights = stay::nights(self.booking.check_in, self.booking.check_out);
-        let date = |date: Option<Date>| date.map(|date| date.to_string());
-        for (name, value) in [
-            ("id", Value::from(self.id.as_str())),
-            ("version", self.version.into()),
-            ("property_id", self.property_id.as_str().into()),
-            ("nights", nights.into()),
-            ("booked_on", self.booked_on.to_string().into()),
-            ("actual_check_in_at", instant(self.actual_check_in_at)),
-            ("actual_check_out_at", instant(self.actual_check_out_at)),
-            ("checked_in_on", date(self.checked_in_on).into()),
-            ("checked_out_on", date(self.checked_out_on).into()),
-            ("created_at", instant(Some(self.created_at))),
-            ("updated_at", instant(Some(self.updated_at))),
-            ("deleted_at", instant(self.deleted_at)),
-        ] {
-            state.insert(name.to_owned(), value);
+    fn shown(&self) -> Shown<'_> {
+        Shown {
+            id: &self.id,
+            version: self.version,
+            property_id: &self.property_id,
+            booking: &self.booking,
+            nights: stay::nights(self.booking.check_in, self.booking.check_out),
+            computed_status: None,
+            booked_on: self.booked_on,
+            lead_time_days: None,
+            actual_check_in_at: self.actual_check_in_at,
+            actual_check_out_at: self.actual_check_out_at,
+            checked_in_on: self.checked_in_on,
+            checked_out_on: self.checked_out_on,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            deleted_at: self.deleted_at,
         }
-        state
     }
 }
 
 impl EventPayload for Reservation {
     fn payload(&self) -> Map<String, Value> {
-        let mut payload = self.state();
+        let mut payload = object_of(&self.shown());
         for name in NOT_IN_EVENTS {
-            payload.remove(name);
+            payload.shift_remove(name);
         }
-        in_order(payload, &ORDER)
+        payload
     }
 
     fn entity_ref(&self) -> EntityRef {
@@ -241,8 +206,4 @@ pub(super) fn event_of(transition: Option<Transition>, changed: &[&str], after: 
         _ if changed.contains(&"room_id") && after.room_id.is_some() => EventType::ReservationRoomAssigned,
         _ => EventType::ReservationUpdated,
     }
-}
-
-fn instant(at: Option<UnixMillis>) -> Value {
-    at.map(UnixMillis::to_rfc3339).into()
 }

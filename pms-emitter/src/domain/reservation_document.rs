@@ -5,6 +5,7 @@
 
 use super::{
     body,
+    event::object_of,
     refusal::Refusal,
     reservation_booking::{Booking, FIELDS},
 };
@@ -27,10 +28,7 @@ const CANCELLED_BY: &str = "guest";
 
 /// A booking as the JSON object that a patch is merged into.
 pub fn document(booking: &Booking) -> Map<String, Value> {
-    match serde_json::to_value(booking) {
-        Ok(Value::Object(document)) => document,
-        _ => unreachable!("a booking is a struct of plain data"),
-    }
+    object_of(booking)
 }
 
 /// The names of the fields that a client set when the reservation was made, or that have a default.

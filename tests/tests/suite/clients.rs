@@ -357,10 +357,10 @@ const GUEST: [&str; 13] = [
     "external_ids",
     "first_name",
     "last_name",
-    "email_kind",
     "phone",
     "documents",
     "blacklisted",
+    "email_kind",
     "status",
 ];
 const RESERVATION: [&str; 12] = [
@@ -372,9 +372,9 @@ const RESERVATION: [&str; 12] = [
     "primary_guest_id",
     "check_in",
     "check_out",
-    "nights",
     "adults",
     "room_total",
+    "nights",
     "booked_on",
 ];
 const PROFILE: [&str; 8] = [
