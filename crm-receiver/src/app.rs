@@ -98,6 +98,7 @@ impl App {
     /// # Errors
     /// When any of it fails, as a sentence for the operator.
     pub async fn build(config: Config, runtime: Runtime) -> Result<Self, StartError> {
+        contract::phone::warm_up();
         let store = open_store(&config.database, &runtime, true).await?;
         let pms: SourceId = PMS.parse().expect("it is a valid id");
         store.keep_source(&pms, config.max_skew_seconds).await?;

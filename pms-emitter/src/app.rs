@@ -106,6 +106,7 @@ impl App {
     /// # Errors
     /// When any of it fails, as a sentence for the operator.
     pub async fn build(config: Config, runtime: Runtime) -> Result<Self, StartError> {
+        contract::phone::warm_up();
         let store = open_store(&config, &runtime, true).await?;
         let settings = EndpointSettings {
             url: config

@@ -2,10 +2,11 @@
 //!
 //! A guest's `last_name`, unless deleted or erased; a reservation's `status`, `check_in`, `check_out` and
 //! `primary_guest_id`. The rest may be absent, unknown fields are kept. `id`, `version` and `property_id`, where they
-//! are present, equal the envelope's. Pure: no clock, no store.
+//! are present, equal the envelope's, and an instant that is a number is one of milliseconds. Pure: no clock, no store.
 
 use contract::{
-    EntityId, EntityKind, EntityRef, Envelope, EventType, FieldError, PropertyId, date::parse_date,
+    EntityId, EntityKind, EntityRef, Envelope, EventType, FieldError, PropertyId, UnixMillis,
+    date::parse_date, text,
 };
 use jiff::civil::Date;
 use serde_json::{Map, Value};
@@ -26,8 +27,27 @@ const RESERVATION_STATUSES: [&str; 8] = [
 /// other senders, while each named guest is a profile that is derived again in one transaction.
 pub const ACCOMPANYING_GUESTS_MAX: usize = 500;
 
+/// The fields that are instants. As RFC 3339 they are read where they are used; a number of seconds would be read there
+/// as a time in 1970, and a consent of today would lose against any other.
+const INSTANTS: [&str; 6] = [
+    "created_at",
+    "updated_at",
+    "deleted_at",
+    "booked_at",
+    "actual_check_in_at",
+    "actual_check_out_at",
+];
+
 /// The fields that are looked at; a payload needs no others to be checked.
-pub const CHECKED: [&str; 9] = [
+pub const CHECKED: [&str; 17] = [
+    "created_at",
+    "updated_at",
+    "deleted_at",
+    "booked_at",
+    "actual_check_in_at",
+    "actual_check_out_at",
+    "cancellation",
+    "consent",
     "id",
     "version",
     "property_id",
@@ -57,6 +77,7 @@ pub fn check_parts(
     if let Some(entity) = entity {
         check_identity(&mut errors, entity, property, payload);
     }
+    check_instants(&mut errors, payload);
     match event_type.entity_kind() {
         Some(EntityKind::Guest) => check_guest(&mut errors, event_type, payload),
         Some(EntityKind::Reservation) => check_reservation(&mut errors, payload),
@@ -85,6 +106,26 @@ fn check_identity(
     }
 }
 
+fn check_instants(errors: &mut Vec<FieldError>, payload: &Map<String, Value>) {
+    for field in INSTANTS {
+        check_instant(errors, field, present(payload, field));
+    }
+    let cancelled = present(payload, "cancellation").and_then(|cancellation| cancellation.get("at"));
+    check_instant(errors, "cancellation/at", cancelled);
+    let consents = present(payload, "consent").and_then(Value::as_array);
+    for (index, consent) in consents.into_iter().flatten().enumerate() {
+        check_instant(errors, &format!("consent/{index}/at"), consent.get("at"));
+    }
+}
+
+fn check_instant(errors: &mut Vec<FieldError>, field: &str, value: Option<&Value>) {
+    let number = value.filter(|value| value.is_number());
+    if number.is_some_and(|number| number.as_i64().and_then(UnixMillis::from_number).is_none()) {
+        let words = "as a number it is Unix milliseconds, from 2000 on";
+        refuse(errors, field, "not_milliseconds", words);
+    }
+}
+
 fn check_guest(errors: &mut Vec<FieldError>, event_type: EventType, payload: &Map<String, Value>) {
     let status = present(payload, "status").and_then(Value::as_str);
     let gone = matches!(event_type, EventType::GuestDeleted | EventType::GuestErased)
@@ -95,7 +136,7 @@ fn check_guest(errors: &mut Vec<FieldError>, event_type: EventType, payload: &Ma
         }
         return;
     };
-    match last_name.as_str().map(str::trim) {
+    match last_name.as_str().map(text::trim) {
         None => refuse(errors, "last_name", "invalid", "is not text"),
         Some("") if !gone => refuse(errors, "last_name", "required", "is blank"),
         Some(_) => {}
@@ -174,145 +215,4 @@ fn refuse(errors: &mut Vec<FieldError>, field: &str, code: &str, message: &str) 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use contract::UnixMillis;
-    use serde_json::json;
-
-    fn envelope(event_type: EventType, payload: Value) -> Envelope {
-        let Value::Object(payload) = payload else {
-            panic!("a payload is an object")
-        };
-        Envelope {
-            event_type: event_type.as_str().to_owned(),
-            idempotency_key: "evt_1".parse().unwrap(),
-            timestamp: UnixMillis(0),
-            schema_version: 1,
-            property_id: Some("LIS01".parse().unwrap()),
-            entity: event_type.entity_kind().map(|kind| EntityRef {
-                kind,
-                id: "x_1".parse().unwrap(),
-                version: 3,
-            }),
-            correlation_id: None,
-            changed: Vec::new(),
-            payload,
-        }
-    }
-
-    fn broken(event_type: EventType, payload: Value) -> Vec<(String, String)> {
-        check(event_type, &envelope(event_type, payload))
-            .into_iter()
-            .map(|error| (error.pointer, error.code))
-            .collect()
-    }
-
-    fn stay() -> Value {
-        json!({"status": "confirmed", "check_in": "2026-01-01", "check_out": "2026-01-02",
-               "primary_guest_id": "gst_1"})
-    }
-
-    fn with(mut payload: Value, field: &str, value: Value) -> Value {
-        payload[field] = value;
-        payload
-    }
-
-    #[test]
-    fn asks_only_for_what_it_cannot_do_without() {
-        assert_eq!(broken(EventType::GuestCreated, json!({"last_name": "Silva"})), []);
-        assert_eq!(broken(EventType::ReservationCreated, stay()), []);
-        assert_eq!(broken(EventType::Ping, json!({})), []);
-        let rich = with(with(stay(), "unknown", json!({"a": 1})), "id", "x_1".into());
-        assert_eq!(broken(EventType::ReservationCreated, rich), []);
-    }
-
-    #[test]
-    fn a_guest_has_a_last_name_unless_it_is_gone() {
-        let required = [("/payload/last_name".to_owned(), "required".to_owned())];
-        for payload in [json!({}), json!({"last_name": null}), json!({"last_name": "  "})] {
-            assert_eq!(broken(EventType::GuestUpdated, payload), required);
-        }
-        for gone in [EventType::GuestDeleted, EventType::GuestErased] {
-            assert_eq!(broken(gone, json!({})), []);
-        }
-        assert_eq!(broken(EventType::GuestUpdated, json!({"status": "erased"})), []);
-        assert_eq!(
-            broken(EventType::GuestUpdated, json!({"last_name": 7}))[0].1,
-            "invalid"
-        );
-    }
-
-    #[test]
-    fn a_reservation_says_who_and_when_and_its_status() {
-        let missing: Vec<_> = broken(EventType::ReservationDeleted, json!({}))
-            .into_iter()
-            .map(|(pointer, _)| pointer)
-            .collect();
-        let fields = ["status", "check_in", "check_out", "primary_guest_id"];
-        assert_eq!(missing, fields.map(|field| format!("/payload/{field}")));
-        for (field, value, code) in [
-            ("status", json!("booked"), "unknown"),
-            ("status", json!(1), "unknown"),
-            ("check_in", json!("2026-02-30"), "not_a_date"),
-            ("check_in", json!("2026-01-01T00:00:00Z"), "not_a_date"),
-            ("check_out", json!(20260102), "not_a_date"),
-            ("check_out", json!("2025-12-31"), "before_check_in"),
-            ("primary_guest_id", json!("a.b"), "invalid"),
-            ("primary_guest_id", json!({}), "invalid"),
-        ] {
-            let broken = broken(EventType::ReservationUpdated, with(stay(), field, value));
-            assert_eq!(broken, [(format!("/payload/{field}"), code.to_owned())]);
-        }
-    }
-
-    #[test]
-    fn a_reservation_names_only_so_many_guests() {
-        let party = |guests: usize| {
-            let ids: Vec<String> = (0..guests).map(|n| format!("g{n}")).collect();
-            broken(
-                EventType::ReservationCreated,
-                with(stay(), "accompanying_guest_ids", json!(ids)),
-            )
-        };
-        assert_eq!(party(ACCOMPANYING_GUESTS_MAX), []);
-        let refused = (
-            "/payload/accompanying_guest_ids".to_owned(),
-            "too_many".to_owned(),
-        );
-        assert_eq!(party(ACCOMPANYING_GUESTS_MAX + 1), [refused]);
-    }
-
-    #[test]
-    fn day_use_leaves_on_the_day_it_comes() {
-        assert_eq!(
-            broken(
-                EventType::ReservationCreated,
-                with(stay(), "check_out", "2026-01-01".into())
-            ),
-            []
-        );
-    }
-
-    #[test]
-    fn identity_in_the_payload_is_the_envelopes() {
-        for (field, wrong) in [
-            ("id", json!("x_2")),
-            ("version", json!(4)),
-            ("version", json!("3")),
-            ("property_id", json!("OPO01")),
-        ] {
-            let broken = broken(EventType::ReservationCreated, with(stay(), field, wrong));
-            assert_eq!(broken, [(format!("/payload/{field}"), "differs".to_owned())]);
-        }
-        for (field, right) in [
-            ("id", json!("x_1")),
-            ("version", json!(3)),
-            ("property_id", json!("LIS01")),
-        ] {
-            assert_eq!(
-                broken(EventType::ReservationCreated, with(stay(), field, right)),
-                []
-            );
-        }
-    }
-}
+mod tests;

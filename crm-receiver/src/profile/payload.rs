@@ -2,7 +2,7 @@
 //!
 //! Ingest has checked what cannot be done without; everything else is optional, and a profile must never fail on it.
 
-use contract::{Currency, Money, UnixMillis, date::parse_date};
+use contract::{Currency, Money, UnixMillis, date::parse_date, text};
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 
@@ -11,9 +11,9 @@ use serde_json::{Map, Value};
 pub struct Payload<'p>(pub &'p Map<String, Value>);
 
 impl<'p> Payload<'p> {
-    /// A text that says something, without white space at its edges.
+    /// A text in which something is seen, without white space and invisible characters at its edges.
     pub fn text(self, name: &str) -> Option<&'p str> {
-        let text = self.0.get(name)?.as_str()?.trim();
+        let text = text::trim(self.0.get(name)?.as_str()?);
         (!text.is_empty()).then_some(text)
     }
 
@@ -27,11 +27,11 @@ impl<'p> Payload<'p> {
         self.text(name).and_then(parse_date)
     }
 
-    /// An instant: RFC 3339 or integer Unix milliseconds.
+    /// An instant: RFC 3339 or integer Unix milliseconds, from 2000 on.
     pub fn instant(self, name: &str) -> Option<UnixMillis> {
         match self.0.get(name)? {
             Value::String(text) => UnixMillis::parse_rfc3339(text),
-            number => number.as_i64().and_then(UnixMillis::in_range),
+            number => number.as_i64().and_then(UnixMillis::from_number),
         }
     }
 
@@ -40,9 +40,9 @@ impl<'p> Payload<'p> {
         self.0.get(name).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// An amount, a decimal string, in `currency`.
+    /// An amount, a decimal string, in `currency`; a refund lies below zero.
     pub fn money(self, name: &str, currency: Currency) -> Option<Money> {
-        Money::parse(self.text(name)?, currency).ok()
+        Money::parse_signed(self.text(name)?, currency).ok()
     }
 
     /// The objects of a list; other items are passed over.
@@ -65,7 +65,7 @@ impl<'p> Payload<'p> {
         let object = self.0.get(name)?.as_object()?;
         let says = |value: &Value| match value {
             Value::Null => false,
-            Value::String(text) => !text.trim().is_empty(),
+            Value::String(text) => !text::trim(text).is_empty(),
             _ => true,
         };
         object.values().any(says).then_some(Payload(object))
@@ -78,14 +78,18 @@ mod tests {
 
     #[test]
     fn what_is_not_of_its_shape_is_not_there() {
-        let object = serde_json::json!({"blank": "  ", "number": 7, "day": "2026-02-30", "at": 1000, "long": "2026-01-01T00:00",
-            "list": [1, {"a": "b"}], "address": {"city": " ", "country": null}, "total": "1.005"});
+        let object = serde_json::json!({"blank": " \u{feff} ", "number": 7, "day": "2026-02-30", "at": 1_764_187_200_000_i64,
+            "seconds": 1_764_187_200, "long": "2026-01-01T00:00", "list": [1, {"a": "b"}],
+            "address": {"city": "\u{200b}", "country": null}, "total": "1.005", "refund": "-1.50"});
         let payload = Payload(object.as_object().unwrap());
         assert_eq!(payload.text("blank"), None);
         assert_eq!(payload.text("number"), None);
         assert_eq!(payload.date("day"), None);
         assert_eq!(payload.date("long"), None);
-        assert_eq!(payload.instant("at"), Some(UnixMillis(1000)));
+        assert_eq!(payload.instant("at"), Some(UnixMillis(1_764_187_200_000)));
+        assert_eq!(payload.instant("seconds"), None);
+        let refund = payload.money("refund", "EUR".parse().unwrap()).unwrap();
+        assert_eq!(refund.minor, -150);
         assert_eq!(payload.objects("list").count(), 1);
         assert!(payload.object("address").is_none());
         assert_eq!(payload.money("total", "EUR".parse().unwrap()), None);

@@ -132,12 +132,12 @@ impl Stay {
 
     /// What the whole stay brought.
     pub fn revenue(&self) -> Option<Money> {
-        Money::parse(self.total.as_deref()?, self.currency?).ok()
+        Money::parse_signed(self.total.as_deref()?, self.currency?).ok()
     }
 
     /// What the room alone brought.
     pub fn room_revenue(&self) -> Option<Money> {
-        Money::parse(self.room_total.as_deref()?, self.currency?).ok()
+        Money::parse_signed(self.room_total.as_deref()?, self.currency?).ok()
     }
 
     /// A late arrival was held and charged, so that its nights count from the booked one.

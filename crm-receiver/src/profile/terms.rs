@@ -1,6 +1,7 @@
 //! The terms under which a profile is found, folded so that equality and prefix are all a search needs.
 
 use super::contents::Profile;
+use contract::{Country, Phone};
 use kit::fold::{fold_for_search, words::kept_words};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -40,7 +41,7 @@ impl TermKind {
         let term = match self {
             Self::Name | Self::Email => fold_for_search(text),
             Self::Phone => digits(text),
-            Self::Country => fold_for_search(text).to_uppercase(),
+            Self::Country => country(text),
         };
         let term: String = term.chars().take(TERM_CHARS_MAX).collect();
         // A blank at an edge would be padded away by a binary collation, and equal a term without it.
@@ -49,8 +50,19 @@ impl TermKind {
     }
 }
 
-/// The digits, without the prefix of an international call.
+/// The code of the country that a sender or a client means, else its own word.
+fn country(text: &str) -> String {
+    match Country::parse(text) {
+        Some(country) => country.as_str().to_owned(),
+        None => fold_for_search(text).to_uppercase(),
+    }
+}
+
+/// The digits of the number that a text is, however it is written; of what is no number, its digits.
 fn digits(text: &str) -> String {
+    if let Ok(reading) = Phone::read(text) {
+        return reading.phone.digits().to_owned();
+    }
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     digits.strip_prefix("00").map_or(digits.clone(), str::to_owned)
 }
@@ -99,7 +111,14 @@ mod tests {
             (TermKind::Email, "João@Example.COM", "joao@example.com"),
             (TermKind::Phone, "+351 (21) 123-4567", "351211234567"),
             (TermKind::Phone, "00351211234567", "351211234567"),
+            (TermKind::Phone, "+44 (0)20 7946 0018", "442079460018"),
+            (TermKind::Phone, "tel:+44-20-7946-0018", "442079460018"),
+            (TermKind::Phone, "+1234567890", "1234567890"),
+            (TermKind::Phone, "020 7946 0018", "02079460018"),
             (TermKind::Country, "pt", "PT"),
+            (TermKind::Country, "UK", "GB"),
+            (TermKind::Country, "Côte d'Ivoire", "CI"),
+            (TermKind::Country, "atlantis", "ATLANTIS"),
         ] {
             assert_eq!(kind.fold(text).as_deref(), Some(term), "{text}");
         }

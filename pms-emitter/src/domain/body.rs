@@ -3,15 +3,23 @@
 //! Shape and length are serde's and validator's; rules across fields follow in the domain. A message never quotes a
 //! value.
 
-use contract::FieldError;
+pub use contract::text::tidy;
+use contract::{
+    FieldError,
+    text::{has_invisible, trim_invisible},
+};
 pub use kit::shape::pointer_to;
 use kit::shape::{field_errors, fit};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use unicode_normalization::UnicodeNormalization;
 use validator::{Validate, ValidationError};
 
 const CONTROL_CHARACTER: (&str, &str) = ("control_character", "it has a control character");
+const INVISIBLE_CHARACTER: (&str, &str) = ("invisible_character", "it has an invisible character");
+const REQUIRED: (&str, &str) = ("required", "there is nothing to be seen in it");
+
+/// The fields in which an invisible character is refused, at an edge too: what is seen is not what is sent to.
+const EXACT_FIELDS: [&str; 1] = ["email"];
 
 /// Reads a value of a request body and checks its validation rules.
 pub fn read<T: DeserializeOwned + Serialize + Validate>(value: &Value) -> Result<T, Vec<FieldError>> {
@@ -49,20 +57,63 @@ pub fn drop_read_only(body: &mut Map<String, Value>, names: &[&str]) {
     }
 }
 
-/// For `deserialize_with`: text in NFC without white space at its edges; blank means absent.
+/// Takes the invisible characters at the edges of every text in a body, which come with what is pasted. What is inside a
+/// text is the matter of its field.
+pub fn trim_edges(body: &mut Map<String, Value>) {
+    for (name, value) in body {
+        if !EXACT_FIELDS.contains(&name.as_str()) {
+            trim_value(value);
+        }
+    }
+}
+
+fn trim_value(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            let trimmed = trim_invisible(text);
+            if trimmed.len() < text.len() {
+                *text = trimmed.to_owned();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(trim_value),
+        Value::Object(members) => trim_edges(members),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// For `deserialize_with`: text that is tidy (see [`tidy`]); where nothing is seen it is absent.
 pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.map(|text| tidy(&text)).filter(|text| !text.is_empty()))
 }
 
-/// For `deserialize_with`: text that must be there, in NFC, without white space at its edges; blank stays blank.
+/// For `deserialize_with`: text without white space at its edges, and else as it was sent; blank means absent.
+pub fn exact_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty()))
+}
+
+/// For `deserialize_with`: text that must be there, and tidy; where nothing is seen it stays, empty.
 pub fn required_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     String::deserialize(deserializer).map(|text| tidy(&text))
 }
 
-/// NFC, without white space at its edges.
-pub fn tidy(text: &str) -> String {
-    text.trim().nfc().collect()
+/// For `deserialize_with`: texts, each of them tidy.
+pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    Ok(texts.iter().map(|text| tidy(text)).collect())
+}
+
+/// Validation rule: something is to be seen.
+pub fn filled(text: &str) -> Result<(), ValidationError> {
+    refuse_if(text.is_empty(), REQUIRED)
+}
+
+/// Validation rule: each character is seen.
+pub fn all_visible(text: &str) -> Result<(), ValidationError> {
+    refuse_if(has_invisible(text), INVISIBLE_CHARACTER)
 }
 
 /// Validation rule: one line, without control characters.
@@ -76,8 +127,11 @@ pub fn free_text(text: &str) -> Result<(), ValidationError> {
     refuse_if(text.chars().any(bad), CONTROL_CHARACTER)
 }
 
-/// Validation rule for key strings: one line, no white space at an edge, where binary collations would not see it.
+/// Validation rule for key strings: one line, no white space at an edge, where binary collations would not see it, and
+/// nothing that a person who compares two keys would not see.
 pub fn key_text(text: &str) -> Result<(), ValidationError> {
+    filled(text)?;
+    all_visible(text)?;
     refuse_if(
         text.trim() != text,
         ("space_at_edge", "it has white space at an edge"),

@@ -5,13 +5,11 @@
 
 use super::{
     change::changed_fields,
-    country::Country,
     email::Email,
     event::{EventPayload, object_of},
     guest_document::Document,
-    phone::Phone,
 };
-use contract::{EntityKind, EntityRef, GuestId, MailboxKind, PropertyId, UnixMillis};
+use contract::{Country, EntityKind, EntityRef, GuestId, MailboxKind, Phone, PropertyId, UnixMillis};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

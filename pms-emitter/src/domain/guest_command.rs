@@ -16,6 +16,7 @@ use super::{
 };
 use contract::{EventType, FieldError, GuestId, PropertyId, UnixMillis};
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 
 /// What a command rests on beside the guest itself.
 #[derive(Clone, Copy)]
@@ -163,6 +164,7 @@ fn decide(
 ) -> Result<Judged, Refusal> {
     drop_read_only(&mut patch, READ_ONLY);
     let aliases = Aliases::resolve(&mut patch)?;
+    let sent: HashSet<String> = patch.keys().cloned().collect();
     let mut merged = Value::Object(base);
     merge_patch(&mut merged, Value::Object(patch));
     let facts = Facts {
@@ -171,9 +173,18 @@ fn decide(
         digest_key: situation.digest_key,
         consent: &before.consent,
     };
-    read::<GuestInput>(&merged)
+    let (details, mut warnings) = read::<GuestInput>(&merged)
         .and_then(|input| judge(input, facts))
-        .map_err(|errors| Refusal::Invalid(aliases.restore(errors)))
+        .map_err(|errors| Refusal::Invalid(aliases.restore(errors)))?;
+    // What was warned of once is not warned of again by a patch of something else.
+    warnings.retain(|warning| is_of(&sent, &warning.pointer));
+    Ok((details, aliases.restore(warnings)))
+}
+
+/// Whether a pointer leads into one of these members.
+fn is_of(members: &HashSet<String>, pointer: &str) -> bool {
+    let member = pointer.split('/').nth(1);
+    member.is_some_and(|member| members.contains(member))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Digests of two emitters match when they share the key, and mean nothing to anyone without it.
 
-use super::country::Country;
+use contract::Country;
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::civil::Date;

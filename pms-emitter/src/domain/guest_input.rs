@@ -4,7 +4,9 @@
 //! module knows them.
 
 use super::{
-    body::{free_text, key_text, one_line, required_text, text, tidy},
+    body::{
+        all_visible, exact_text, filled, free_text, key_text, one_line, required_text, text, texts, tidy,
+    },
     guest::{ConsentChannel, ConsentStatus},
     refusal::Refusal,
 };
@@ -61,9 +63,10 @@ pub struct GuestInput {
     #[serde(deserialize_with = "text")]
     #[validate(length(max = NAME_LEN_MAX), custom(function = one_line))]
     pub second_last_name: Option<String>,
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "exact_text")]
+    #[validate(custom(function = all_visible))]
     pub email: Option<String>,
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "exact_text")]
     pub phone: Option<String>,
     #[serde(deserialize_with = "text")]
     pub date_of_birth: Option<String>,
@@ -82,6 +85,7 @@ pub struct GuestInput {
     pub blacklisted: bool,
     #[validate(length(max = ITEMS_MAX), nested)]
     pub consent: Vec<ConsentInput>,
+    #[serde(deserialize_with = "texts")]
     #[validate(length(max = ITEMS_MAX))]
     pub preferences: Vec<String>,
     #[serde(deserialize_with = "text")]
@@ -89,14 +93,14 @@ pub struct GuestInput {
     pub notes: Option<String>,
 }
 
-/// An id in another system; it is a key, so nothing is trimmed.
+/// An id in another system; it is a key, so no white space is trimmed.
 #[derive(Deserialize, Serialize, Validate)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the fields are those of ExternalId")]
 pub struct ExternalIdInput {
-    #[validate(length(min = 1, max = CODE_LEN_MAX), custom(function = key_text))]
+    #[validate(length(max = CODE_LEN_MAX), custom(function = key_text))]
     pub system: String,
-    #[validate(length(min = 1, max = EXTERNAL_ID_LEN_MAX), custom(function = key_text))]
+    #[validate(length(max = EXTERNAL_ID_LEN_MAX), custom(function = key_text))]
     pub value: String,
 }
 
@@ -134,7 +138,7 @@ pub struct DocumentInput {
     #[serde(default, deserialize_with = "text")]
     pub issuing_country: Option<String>,
     #[serde(deserialize_with = "required_text")]
-    #[validate(length(min = 1, max = CODE_LEN_MAX), custom(function = one_line))]
+    #[validate(length(max = CODE_LEN_MAX), custom(function = filled), custom(function = one_line))]
     pub number: String,
     #[serde(default, deserialize_with = "text")]
     pub expires_on: Option<String>,
@@ -146,10 +150,10 @@ pub struct DocumentInput {
 #[expect(missing_docs, reason = "the fields are those of Loyalty")]
 pub struct LoyaltyInput {
     #[serde(deserialize_with = "required_text")]
-    #[validate(length(min = 1, max = CODE_LEN_MAX), custom(function = one_line))]
+    #[validate(length(max = CODE_LEN_MAX), custom(function = filled), custom(function = one_line))]
     pub programme: String,
     #[serde(deserialize_with = "required_text")]
-    #[validate(length(min = 1, max = CODE_LEN_MAX), custom(function = one_line))]
+    #[validate(length(max = CODE_LEN_MAX), custom(function = filled), custom(function = one_line))]
     pub number: String,
     #[serde(default, deserialize_with = "text")]
     #[validate(length(max = CODE_LEN_MAX), custom(function = one_line))]

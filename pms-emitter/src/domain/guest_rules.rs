@@ -1,23 +1,17 @@
 //! From a client's words to a guest's details: every rule on what the words mean.
 
+mod reading;
+
 use super::{
-    body::{free_text, tidy},
-    country::Country,
+    body::{filled, free_text},
     email::Email,
     guest::{Address, Consent, ExternalId, GuestDetails, Loyalty},
     guest_document::{DigestKey, Document},
     guest_input::{AddressInput, ConsentInput, DocumentInput, GuestInput},
     language::language_tag,
-    phone::Phone,
 };
-use contract::{FieldError, UnixMillis, parse_date};
-use jiff::civil::{Date, date};
-
-/// Nobody alive was born before this day.
-const EARLIEST_BIRTH: Date = date(1900, 1, 1);
-
-/// Birth dates that systems write when they know none.
-const PLACEHOLDER_BIRTHS: [Date; 3] = [date(1900, 1, 1), date(1970, 1, 1), date(1111, 11, 11)];
+use contract::{FieldError, UnixMillis};
+use jiff::civil::Date;
 
 /// The longest type of a document, in characters.
 const DOCUMENT_TYPE_LEN_MAX: usize = 32;
@@ -65,12 +59,10 @@ struct Rules<'a> {
 impl Rules<'_> {
     fn details(&mut self, input: GuestInput) -> GuestDetails {
         let email = self.read("/email", "not_an_email", input.email, Email::parse);
-        let phone = self.read("/phone", "not_a_phone_number", input.phone, Phone::parse);
+        let phone = self.phone(input.phone);
         let language = self.read("/language", "not_a_language_tag", input.language, language_tag);
-        let nationality = self.read("/nationality", "not_a_country", input.nationality, Country::parse);
-        let date_of_birth = self
-            .read("/date_of_birth", "not_a_date", input.date_of_birth, parse_date)
-            .and_then(|born| self.birth(born));
+        let nationality = self.country("/nationality", input.nationality);
+        let date_of_birth = self.birth(input.date_of_birth);
         let documents: Vec<Document> = input
             .documents
             .into_iter()
@@ -116,28 +108,13 @@ impl Rules<'_> {
             vip_level: input.vip_level,
             blacklisted: input.blacklisted,
             consent: self.consent(input.consent),
-            preferences: self.preferences(&input.preferences),
+            preferences: self.preferences(input.preferences),
             notes: input.notes,
         }
     }
 
-    fn birth(&mut self, born: Date) -> Option<Date> {
-        const POINTER: &str = "/date_of_birth";
-        if PLACEHOLDER_BIRTHS.contains(&born) {
-            let words = "is a placeholder, and was taken as unknown";
-            self.warnings.push(FieldError::new(POINTER, "placeholder", words));
-            return None;
-        }
-        if born < EARLIEST_BIRTH {
-            self.refuse(POINTER, "too_early", "lies before 1900");
-        } else if born > self.facts.today {
-            self.refuse(POINTER, "in_future", "lies in the future");
-        }
-        Some(born)
-    }
-
     fn address(&mut self, input: AddressInput) -> Option<Address> {
-        let country = self.read("/address/country", "not_a_country", input.country, Country::parse);
+        let country = self.country("/address/country", input.country);
         let address = Address {
             line1: input.line1,
             line2: input.line2,
@@ -169,13 +146,8 @@ impl Rules<'_> {
         if !input.number.chars().any(char::is_alphanumeric) {
             self.refuse(at("number"), "invalid", "has neither a letter nor a digit");
         }
-        let issuing_country = self.read(
-            &at("issuing_country"),
-            "not_a_country",
-            input.issuing_country,
-            Country::parse,
-        );
-        let expires_on = self.read(&at("expires_on"), "not_a_date", input.expires_on, parse_date);
+        let issuing_country = self.country(&at("issuing_country"), input.issuing_country);
+        let expires_on = self.expiry(&at("expires_on"), input.expires_on);
         Document {
             digest: self
                 .facts
@@ -214,32 +186,18 @@ impl Rules<'_> {
         consent
     }
 
-    fn preferences(&mut self, given: &[String]) -> Vec<String> {
-        let preferences: Vec<String> = given.iter().map(|text| tidy(text)).collect();
+    fn preferences(&mut self, preferences: Vec<String>) -> Vec<String> {
         for (index, text) in preferences.iter().enumerate() {
             let pointer = format!("/preferences/{index}");
-            if !(1..=PREFERENCE_LEN_MAX).contains(&text.chars().count()) {
-                self.refuse(pointer, "length", "is too short or too long");
+            if filled(text).is_err() {
+                self.refuse(pointer, "required", "there is nothing to be seen in it");
+            } else if text.chars().count() > PREFERENCE_LEN_MAX {
+                self.refuse(pointer, "length", "is too long");
             } else if free_text(text).is_err() {
                 self.refuse(pointer, "control_character", "has a control character");
             }
         }
         preferences
-    }
-
-    fn read<T>(
-        &mut self,
-        pointer: &str,
-        code: &str,
-        text: Option<String>,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
-        let text = text?;
-        let parsed = parse(&text);
-        if parsed.is_none() {
-            self.refuse(pointer, code, words_for(code));
-        }
-        parsed
     }
 
     fn refuse_repeated<T>(&mut self, list: &str, items: &[T], same: impl Fn(&T, &T) -> bool) {
@@ -252,16 +210,6 @@ impl Rules<'_> {
 
     fn refuse(&mut self, pointer: impl Into<String>, code: &str, words: &str) {
         self.errors.push(FieldError::new(pointer, code, words));
-    }
-}
-
-fn words_for(code: &str) -> &'static str {
-    match code {
-        "not_an_email" => "is not an e-mail address",
-        "not_a_phone_number" => "is not + and 7 to 15 digits",
-        "not_a_language_tag" => "is not a language tag of BCP 47",
-        "not_a_country" => "is not a country of ISO 3166-1",
-        _ => "is not a date (YYYY-MM-DD)",
     }
 }
 

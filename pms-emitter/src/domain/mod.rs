@@ -5,7 +5,6 @@
 
 pub mod body;
 pub mod change;
-pub mod country;
 pub mod email;
 pub mod event;
 pub mod guest;
@@ -14,7 +13,7 @@ pub mod guest_document;
 pub mod guest_input;
 pub mod guest_rules;
 pub mod language;
-pub mod phone;
+mod placeholder_date;
 pub mod property;
 pub mod rates;
 pub mod record_size;

@@ -1,6 +1,7 @@
 //! The money of a reservation: rates per night, totals, and how they add up.
 //!
-//! Amounts are decimal strings in the booking's currency, brought to that currency's own decimals. Rates, where given,
+//! Amounts are decimal strings in the booking's currency, rewritten with its own decimals. `extras_total` and
+//! `balance` may lie below zero (a discount, a credit), every other amount and `total` may not. Rates, where given,
 //! are one per night from `check_in` (one for a day use) and sum to `room_total`; `total` is `room_total` and
 //! `extras_total` together. What a client leaves out of these is computed; what it sends has to match.
 
@@ -51,8 +52,8 @@ pub fn settle(booking: &mut Booking) -> Vec<FieldError> {
         errors: Vec::new(),
     };
     let room_total = room_total(booking, &mut reader);
-    let extras_total = reader.amount("/extras_total", &mut booking.extras_total);
-    reader.amount("/balance", &mut booking.balance);
+    let extras_total = reader.signed("/extras_total", &mut booking.extras_total);
+    reader.signed("/balance", &mut booking.balance);
     if let Some(deposit) = &mut booking.deposit {
         reader.amount("/deposit", deposit);
     }
@@ -61,6 +62,14 @@ pub fn settle(booking: &mut Booking) -> Vec<FieldError> {
     }
     if let (Some(room_total), Some(extras_total)) = (room_total, extras_total) {
         let sum = room_total.saturating_add(extras_total);
+        if sum < 0 {
+            reader.refuse(
+                "/extras_total",
+                "total_below_zero",
+                "takes more away than room_total is",
+            );
+            return reader.errors;
+        }
         reader.matches(
             "/total",
             &mut booking.total,
@@ -77,7 +86,7 @@ pub fn settle(booking: &mut Booking) -> Vec<FieldError> {
 /// When it was not: every stored booking is.
 pub fn amounts(booking: &Booking) -> Amounts {
     let minor = |text: &str| {
-        let money = Money::parse(text, booking.currency);
+        let money = Money::parse_signed(text, booking.currency);
         money
             .expect("a settled booking has amounts of its currency")
             .minor
@@ -136,9 +145,26 @@ impl Reader {
         self.errors.push(FieldError::new(pointer, code, words));
     }
 
-    /// The minor units of an amount, which is rewritten with its currency's decimals.
+    /// The minor units of an amount of at least 0, which is rewritten with its currency's decimals.
     fn amount(&mut self, pointer: &str, text: &mut String) -> Option<i64> {
-        match Money::parse(text, self.currency) {
+        let words = "is not a decimal amount of at least 0 with at most the currency's own decimals";
+        self.rewritten(pointer, text, Money::parse, words)
+    }
+
+    /// As [`amount`](Self::amount), and it may lie below zero.
+    fn signed(&mut self, pointer: &str, text: &mut String) -> Option<i64> {
+        let words = "is not a decimal amount with at most the currency's own decimals";
+        self.rewritten(pointer, text, Money::parse_signed, words)
+    }
+
+    fn rewritten(
+        &mut self,
+        pointer: &str,
+        text: &mut String,
+        parse: fn(&str, Currency) -> Result<Money, MoneyError>,
+        words: &str,
+    ) -> Option<i64> {
+        match parse(text, self.currency) {
             Ok(money) => {
                 *text = money.to_string();
                 Some(money.minor)
@@ -149,7 +175,6 @@ impl Reader {
                     MoneyError::TooLarge => "too_large",
                     MoneyError::NotDecimal | MoneyError::UnknownCurrency => "not_an_amount",
                 };
-                let words = "is not a decimal amount of at least 0 with at most the currency's own decimals";
                 self.refuse(pointer, code, words);
                 None
             }

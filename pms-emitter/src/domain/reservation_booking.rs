@@ -135,7 +135,7 @@ pub struct Booking {
     pub nightly_rates: Option<Vec<String>>,
     /// Some in a settled booking.
     pub room_total: Option<String>,
-    /// What is beside the room.
+    /// What is beside the room; below zero it is a discount.
     pub extras_total: String,
     /// Some in a settled booking.
     pub total: Option<String>,
@@ -144,7 +144,7 @@ pub struct Booking {
     pub guarantee: Option<String>,
     /// What was paid in advance.
     pub deposit: Option<String>,
-    /// What is still to be paid; the client's own figure.
+    /// What is still to be paid, the client's own figure; below zero the guest has paid more than is on the bill.
     pub balance: String,
     /// Why the guest may leave with an open balance.
     #[validate(nested)]
@@ -155,7 +155,7 @@ pub struct Booking {
     /// When it was booked.
     pub booked_at: UnixMillis,
     /// Free text; never in an event.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "body::texts")]
     #[validate(length(max = REQUESTS_MAX), custom(function = requests))]
     pub special_requests: Vec<String>,
 }
@@ -194,7 +194,7 @@ pub struct Cancellation {
 pub struct BalanceOverride {
     /// Why; free text, so it is never in an event.
     #[serde(deserialize_with = "body::required_text")]
-    #[validate(length(min = 1, max = TEXT_LEN_MAX), custom(function = body::free_text), custom(function = no_card_number))]
+    #[validate(length(max = TEXT_LEN_MAX), custom(function = body::filled), custom(function = body::free_text), custom(function = no_card_number))]
     pub reason: String,
 }
 

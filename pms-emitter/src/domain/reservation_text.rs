@@ -20,12 +20,13 @@ pub fn code(text: &str) -> Result<(), ValidationError> {
     Ok(())
 }
 
-/// Validation rule for special requests: free text, each with something in it and at most 500 characters.
+/// Validation rule for special requests, which are tidy: free text, each with something in it and at most 500 characters.
 pub fn requests(texts: &[String]) -> Result<(), ValidationError> {
     for text in texts {
+        body::filled(text)?;
         body::free_text(text)?;
         no_card_number(text)?;
-        if text.trim().is_empty() || text.chars().count() as u64 > TEXT_LEN_MAX {
+        if text.chars().count() as u64 > TEXT_LEN_MAX {
             return Err(ValidationError::new("length"));
         }
     }

@@ -2,10 +2,10 @@
 
 use super::ApiError;
 use crate::{
-    domain::{email::Email, guest::GuestStatus, phone::Phone},
+    domain::{email::Email, guest::GuestStatus},
     store::GuestFilter,
 };
-use contract::{Problem, ProblemCode};
+use contract::{Phone, Problem, ProblemCode};
 use kit::{
     fold::words::typed_words,
     http::{ListQuery, ListSpec, SortField},
@@ -59,10 +59,10 @@ pub fn filter(query: &ListQuery) -> Result<GuestFilter, ApiError> {
 /// A `+` that a client did not encode arrives as a space.
 fn phone(text: &str) -> Option<String> {
     let number = match text.strip_prefix(' ') {
-        Some(digits) => Phone::parse(&format!("+{digits}")),
-        None => Phone::parse(text),
+        Some(digits) => Phone::read(&format!("+{digits}")),
+        None => Phone::read(text),
     };
-    number.map(|number| number.as_str().to_owned())
+    number.ok().map(|reading| reading.phone.as_str().to_owned())
 }
 
 /// Keys with a space at an edge do not exist, and binary collations would find others under them.

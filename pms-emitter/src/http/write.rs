@@ -3,6 +3,7 @@
 use super::{Api, ApiError};
 use crate::{
     domain::{
+        body::trim_edges,
         change::Change,
         event::{EventPayload, envelope},
         refusal::Refusal,
@@ -56,7 +57,10 @@ pub async fn read_optional_object(
 
 fn object_of(raw: &mut Body) -> Result<Map<String, Value>, ApiError> {
     match json_body::parse(raw, VALUES_MAX, TREES_OF_A_WRITE)? {
-        Value::Object(object) => Ok(object),
+        Value::Object(mut object) => {
+            trim_edges(&mut object);
+            Ok(object)
+        }
         _ => Err(Refusal::field("", "wrong_type", "the body is not an object").into()),
     }
 }

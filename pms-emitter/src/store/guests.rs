@@ -6,9 +6,8 @@ use super::{
 };
 use crate::domain::change::Change;
 use crate::domain::guest::{ExternalId, Guest, GuestDetails, GuestStatus};
-use crate::domain::phone::Phone;
 use crate::domain::property::Property;
-use contract::{EventId, GuestId};
+use contract::{EventId, GuestId, Phone};
 use futures::future::BoxFuture;
 use kit::db::{DbError, Params, Ran, Row, Statement, Tx};
 use kit::failpoint;

@@ -11,6 +11,12 @@ use std::borrow::Cow;
 /// time zone, and the end of what the calendar library counts.
 const LAST_MILLIS: i64 = 253_402_207_199_999;
 
+/// 2000-01-01T00:00:00Z. A number below it is taken for seconds: as milliseconds those of today lie in January 1970.
+const FIRST_NUMBER: i64 = 946_684_800_000;
+
+/// Why a number is refused as an instant, as a deserialiser words it. See [`UnixMillis::from_number`].
+pub const NOT_MILLISECONDS: &str = "not Unix milliseconds between 2000 and 9999";
+
 /// The date and the time of an instant, up to its seconds.
 const SECONDS_SHAPE: &str = "0000-00-00T00:00:00";
 /// Nanoseconds.
@@ -20,7 +26,7 @@ const ZONE_SHAPES: [&str; 3] = ["Z", "+00:00", "-00:00"];
 
 /// An instant in Unix milliseconds, from 1970 to the end of the year 9999.
 ///
-/// JSON shows it as RFC 3339 in UTC; integer Unix milliseconds are read too.
+/// JSON shows it as RFC 3339 in UTC; integer Unix milliseconds are read too, see [`UnixMillis::from_number`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(pub i64);
 
@@ -48,6 +54,12 @@ impl UnixMillis {
     /// The same instant if it lies between 1970 and the end of the year 9999.
     pub fn in_range(millis: i64) -> Option<Self> {
         (0..=LAST_MILLIS).contains(&millis).then_some(Self(millis))
+    }
+
+    /// The instant that a number on the wire means, if it can be milliseconds: from 2000 to the end of the year 9999.
+    /// A smaller one is seconds, a larger one microseconds or nanoseconds. An earlier time can be said as RFC 3339.
+    pub fn from_number(millis: i64) -> Option<Self> {
+        Self::in_range(millis).filter(|at| at.0 >= FIRST_NUMBER)
     }
 
     /// Whole seconds, cut.
@@ -143,7 +155,7 @@ impl<'de> Deserialize<'de> for UnixMillis {
                 UnixMillis::parse_rfc3339(text).ok_or_else(|| E::custom("not an RFC 3339 time"))
             }
             fn visit_i64<E: de::Error>(self, millis: i64) -> Result<UnixMillis, E> {
-                UnixMillis::in_range(millis).ok_or_else(|| E::custom("outside 1970 to 9999"))
+                UnixMillis::from_number(millis).ok_or_else(|| E::custom(NOT_MILLISECONDS))
             }
             fn visit_u64<E: de::Error>(self, millis: u64) -> Result<UnixMillis, E> {
                 self.visit_i64(i64::try_from(millis).unwrap_or(i64::MAX))
@@ -186,6 +198,25 @@ mod tests {
     }
 
     #[test]
+    fn case04_a_number_of_another_unit_is_refused() {
+        for seconds_or_smaller_units in [
+            "0",
+            "1764187200",
+            "2147483647",
+            "946684799999",
+            "1764187200000000",
+            "1764187200000000000",
+        ] {
+            let refused = serde_json::from_str::<UnixMillis>(seconds_or_smaller_units).unwrap_err();
+            assert!(refused.to_string().starts_with(NOT_MILLISECONDS), "{refused}");
+        }
+        for millis in ["946684800000", "1764187200000", "253402207199999"] {
+            assert!(serde_json::from_str::<UnixMillis>(millis).is_ok(), "{millis}");
+        }
+        assert!(serde_json::from_str::<UnixMillis>("\"1995-05-05T00:00:00Z\"").is_ok());
+    }
+
+    #[test]
     fn reads_rfc3339_and_no_other_shape_of_iso_8601() {
         for text in [
             "2026-03-14T09:26:53Z",
@@ -225,7 +256,7 @@ mod tests {
     #[test]
     fn the_first_and_the_last_instant_have_a_date_in_every_zone() {
         for millis in [0, LAST_MILLIS] {
-            let at: UnixMillis = serde_json::from_str(&millis.to_string()).unwrap();
+            let at = UnixMillis::in_range(millis).unwrap();
             assert_eq!(UnixMillis::parse_rfc3339(&at.to_rfc3339()), Some(at));
             for zone in ["Pacific/Kiritimati", "Etc/GMT+12", "UTC"] {
                 assert!((1969..=9999).contains(&at.date_in(&TimeZone::get(zone).unwrap()).year()));

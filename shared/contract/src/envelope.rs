@@ -97,7 +97,7 @@ impl RawEnvelope {
             self.take("idempotency_key"),
             typed,
         );
-        let timestamp = take(&mut errors, "/timestamp", self.take("timestamp"), typed);
+        let timestamp = timestamp_of(&mut errors, self.take("timestamp"));
         let schema_version = take(
             &mut errors,
             "/schema_version",
@@ -209,6 +209,20 @@ fn take_optional<T>(
         ));
     }
     read
+}
+
+/// A number that cannot be milliseconds has a code of its own: its sender has them in another unit.
+fn timestamp_of(errors: &mut Vec<FieldError>, value: Value) -> Option<UnixMillis> {
+    const POINTER: &str = "/timestamp";
+    if value
+        .as_i64()
+        .is_some_and(|number| UnixMillis::from_number(number).is_none())
+    {
+        let words = "as a number it is Unix milliseconds, from 2000 on";
+        errors.push(FieldError::new(POINTER, "not_milliseconds", words));
+        return None;
+    }
+    take(errors, POINTER, value, typed)
 }
 
 fn typed<T: for<'de> Deserialize<'de>>(value: Value) -> Option<T> {

@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod clock;
+pub mod country;
 pub mod date;
 pub mod entity;
 pub mod envelope;
@@ -16,11 +17,14 @@ pub mod id;
 pub mod json;
 pub mod mailbox;
 pub mod money;
+pub mod phone;
 pub mod problem;
 pub mod secret;
 pub mod signature;
+pub mod text;
 
 pub use clock::{Clock, UnixMillis, UnixSeconds};
+pub use country::Country;
 pub use date::parse_date;
 pub use entity::{EntityKind, EntityRef};
 pub use envelope::Envelope;
@@ -30,5 +34,6 @@ pub use id::{
 };
 pub use mailbox::MailboxKind;
 pub use money::{Currency, Money};
+pub use phone::Phone;
 pub use problem::{FieldError, Problem, ProblemCode};
 pub use secret::{Secret, SecretList};

@@ -27,10 +27,11 @@ pub enum MoneyError {
     /// Not a three-letter code of ISO 4217, or one without minor units, such as gold.
     #[error("not an ISO 4217 currency")]
     UnknownCurrency,
-    /// Not plain decimal digits with an optional point: signs, exponents, blanks and separators are refused.
+    /// Not plain decimal digits with an optional point: exponents, blanks and separators are refused, and signs but the
+    /// minus of [`Money::parse_signed`].
     #[error("not a decimal amount")]
     NotDecimal,
-    /// More decimals than the currency has.
+    /// More decimals than the currency has, and not all of them zero.
     #[error("more decimals than the currency has")]
     TooPrecise,
     /// More than 15 digits of minor units.
@@ -82,11 +83,16 @@ impl fmt::Display for Currency {
 
 /// The most digits of minor units that an amount may have, so that sums of many fit an `i64`.
 const MINOR_DIGITS_MAX: usize = 15;
+/// The longest text that is read as an amount, in bytes: room for all its digits, and for as many zeros behind them.
+const AMOUNT_LEN_MAX: usize = 40;
 
 impl Money {
-    /// Reads a decimal string, never below zero, with at most the currency's own decimals: `120`, `120.5` and
-    /// `120.50` are the same euros.
+    /// Reads a decimal string, never below zero. Zeros behind the currency's own decimals are taken, as they lose
+    /// nothing: `120`, `120.5` and `120.5000` are the same euros.
     pub fn parse(text: &str, currency: Currency) -> Result<Self, MoneyError> {
+        if text.len() > AMOUNT_LEN_MAX {
+            return Err(MoneyError::TooLarge);
+        }
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
         if whole.is_empty()
@@ -97,7 +103,8 @@ impl Money {
             return Err(MoneyError::NotDecimal);
         }
         let exponent = currency.exponent() as usize;
-        if fraction.len() > exponent {
+        let (fraction, beyond) = fraction.split_at(exponent.min(fraction.len()));
+        if beyond.bytes().any(|digit| digit != b'0') {
             return Err(MoneyError::TooPrecise);
         }
         if whole.len() + exponent > MINOR_DIGITS_MAX {
@@ -107,6 +114,17 @@ impl Money {
             .parse()
             .map_err(|_| MoneyError::TooLarge)?;
         Ok(Self { minor, currency })
+    }
+
+    /// As [`parse`](Self::parse), and a minus before it makes the amount one below zero.
+    pub fn parse_signed(text: &str, currency: Currency) -> Result<Self, MoneyError> {
+        let Some(positive) = text.strip_prefix('-') else {
+            return Self::parse(text, currency);
+        };
+        Self::parse(positive, currency).map(|money| Self {
+            minor: -money.minor,
+            ..money
+        })
     }
 
     /// This amount divided by `parts`, rounded half-even to the currency's exponent; None for zero parts.
@@ -164,13 +182,57 @@ mod tests {
             assert_eq!(Money::parse(text, eur), Err(MoneyError::NotDecimal), "{text:?}");
         }
         assert_eq!(Money::parse("1.001", eur), Err(MoneyError::TooPrecise));
-        assert_eq!(Money::parse("1.0", currency("JPY")), Err(MoneyError::TooPrecise));
+        assert_eq!(Money::parse("1.5", currency("JPY")), Err(MoneyError::TooPrecise));
         assert_eq!(Money::parse("99999999999999.00", eur), Err(MoneyError::TooLarge));
         for code in ["eur", "XXX", "XAU", "EURO", ""] {
             assert_eq!(
                 code.parse::<Currency>(),
                 Err(MoneyError::UnknownCurrency),
                 "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn case06_zeros_behind_the_currencys_decimals_are_taken() {
+        for (text, code, shown) in [
+            ("12000.00", "JPY", "12000"),
+            ("0.0", "KRW", "0"),
+            ("120.5000", "KWD", "120.500"),
+            ("120.500", "EUR", "120.50"),
+            ("7.00000000000000000000", "ISK", "7"),
+        ] {
+            let money = Money::parse(text, currency(code)).unwrap();
+            assert_eq!(money.to_string(), shown, "{text} {code}");
+        }
+        for (text, code) in [("12000.01", "JPY"), ("120.5001", "KWD"), ("1.0000000001", "EUR")] {
+            assert_eq!(
+                Money::parse(text, currency(code)),
+                Err(MoneyError::TooPrecise),
+                "{text} {code}"
+            );
+        }
+        let endless = format!("1.{}", "0".repeat(AMOUNT_LEN_MAX));
+        assert_eq!(Money::parse(&endless, currency("EUR")), Err(MoneyError::TooLarge));
+    }
+
+    #[test]
+    fn case14_only_a_signed_amount_lies_below_zero() {
+        let eur = currency("EUR");
+        for (text, minor, shown) in [
+            ("-10.00", -1000, "-10.00"),
+            ("-0.5", -50, "-0.50"),
+            ("-0", 0, "0.00"),
+            ("3", 300, "3.00"),
+        ] {
+            let money = Money::parse_signed(text, eur).unwrap();
+            assert_eq!((money.minor, money.to_string().as_str()), (minor, shown));
+        }
+        for text in ["-", "--1", "-+1", "- 1", "+1", "1-", "\u{2212}1"] {
+            assert_eq!(
+                Money::parse_signed(text, eur),
+                Err(MoneyError::NotDecimal),
+                "{text}"
             );
         }
     }

@@ -7,7 +7,7 @@ mod rules;
 
 pub use rules::field_errors;
 
-use contract::FieldError;
+use contract::{FieldError, clock::NOT_MILLISECONDS};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
@@ -70,6 +70,11 @@ fn misfit(at: String, words: &str) -> FieldError {
         ("unknown_value", "it is not one of the allowed values")
     } else if words.starts_with("invalid type") {
         ("wrong_type", WRONG_TYPE)
+    } else if words.starts_with(NOT_MILLISECONDS) {
+        (
+            "not_milliseconds",
+            "as a number it is Unix milliseconds, from 2000 on",
+        )
     } else if words.starts_with("not a date") {
         ("not_a_date", "it is not a date (YYYY-MM-DD)")
     } else {

@@ -31,7 +31,7 @@ struct Sent {
 
 impl Default for Sent {
     fn default() -> Self {
-        let body = r#"{"type":"guest.created","idempotency_key":"evt_1","timestamp":1,"schema_version":1,
+        let body = r#"{"type":"guest.created","idempotency_key":"evt_1","timestamp":1763769600000,"schema_version":1,
             "property_id":"LIS01","entity":{"kind":"guest","id":"gst_1","version":1},"payload":{"last_name":"Silva"}}"#;
         Self {
             source: "pms",
@@ -128,7 +128,7 @@ fn the_payload_is_checked_and_left_in_the_body() {
 
 #[test]
 fn an_invalid_payload_is_refused_or_kept_apart_as_its_source_asks() {
-    let body = r#"{"type":"guest.created","idempotency_key":"evt_1","timestamp":1,"schema_version":1,
+    let body = r#"{"type":"guest.created","idempotency_key":"evt_1","timestamp":1763769600000,"schema_version":1,
         "property_id":"LIS01","entity":{"kind":"guest","id":"gst_1","version":1},"payload":{"id":"gst_canary"}}"#;
     let rejected = Sent {
         body,
@@ -153,9 +153,9 @@ fn an_invalid_payload_is_refused_or_kept_apart_as_its_source_asks() {
 #[test]
 fn what_is_not_known_is_kept_and_ignored() {
     for body in [
-        r#"{"type":"payment.failed","idempotency_key":"evt_1","timestamp":1,"schema_version":1}"#,
-        r#"{"type":"ping","idempotency_key":"evt_1","timestamp":1,"schema_version":1}"#,
-        r#"{"type":"guest.created","idempotency_key":"evt_1","timestamp":1,"schema_version":2,
+        r#"{"type":"payment.failed","idempotency_key":"evt_1","timestamp":1763769600000,"schema_version":1}"#,
+        r#"{"type":"ping","idempotency_key":"evt_1","timestamp":1763769600000,"schema_version":1}"#,
+        r#"{"type":"guest.created","idempotency_key":"evt_1","timestamp":1763769600000,"schema_version":2,
             "property_id":"LIS01","entity":{"kind":"guest","id":"gst_1","version":1},"payload":{}}"#,
     ] {
         assert_eq!(

@@ -111,8 +111,10 @@ fn consent_is_the_newest_statement_and_of_two_at_once_the_more_restrictive() {
             json!({"last_name": "S", "consent": consents}),
         )
     };
+    // As a number an instant is milliseconds of a time that hotels have known.
+    const BASE: i64 = 1_763_769_600_000;
     let stated =
-        |status: &str, at: i64| json!({"channel": "sms", "status": status, "at": at, "source": "web"});
+        |status: &str, at: i64| json!({"channel": "sms", "status": status, "at": BASE + at, "source": "web"});
     let first = told(1, json!([stated("granted", 10)]));
     let second = told(
         2,
@@ -128,7 +130,7 @@ fn consent_is_the_newest_statement_and_of_two_at_once_the_more_restrictive() {
     let history: Vec<(i64, ConsentStatus)> = profile
         .consent_history
         .iter()
-        .map(|consent| (consent.at.0, consent.status))
+        .map(|consent| (consent.at.0 - BASE, consent.status))
         .collect();
     let (granted, withdrawn) = (ConsentStatus::Granted, ConsentStatus::Withdrawn);
     assert_eq!(

@@ -34,7 +34,7 @@ fn the_most_frequent_name_wins_then_the_latest() {
 #[test]
 fn an_email_that_may_be_used_wins_then_a_persons_own_then_the_latest() {
     let mail = |id: &str, at, email: &str, kind: &str, consent: &str| {
-        let consent = json!([{"channel": "email", "status": consent, "at": 1}]);
+        let consent = json!([{"channel": "email", "status": consent, "at": 1_763_769_600_000_i64}]);
         guest(
             id,
             at,

@@ -16,7 +16,7 @@ struct Outer {
 #[serde(deny_unknown_fields)]
 struct Inner {
     #[serde(deserialize_with = "required_text")]
-    #[validate(length(min = 1, max = 3))]
+    #[validate(length(max = 3), custom(function = filled))]
     code: String,
 }
 
@@ -31,7 +31,7 @@ fn errors(value: &Value) -> Vec<(String, String)> {
 #[test]
 fn every_broken_rule_has_its_pointer_and_code() {
     let long = json!({"name": "four", "items": [{"code": "ok"}, {"code": " "}]});
-    let expected = [("/items/1/code", "length"), ("/name", "length")];
+    let expected = [("/items/1/code", "required"), ("/name", "length")];
     assert_eq!(errors(&long), expected.map(|(p, c)| (p.to_owned(), c.to_owned())));
     for (body, pointer, code) in [
         (json!({"name": 1}), "/name", "wrong_type"),
@@ -94,4 +94,15 @@ fn merging_follows_rfc_7396() {
         merge_patch(&mut target, patch);
         assert_eq!(target, merged);
     }
+}
+
+#[test]
+fn case02_invisible_characters_at_the_edges_go_everywhere_but_in_an_email() {
+    let mut body = json!({"a": "\u{feff}x\u{200b}", "b": [{"c": "\u{202e}y"}, "\u{ad}"], "email": "a@b.example\u{200b}", "n": 1});
+    let Value::Object(members) = &mut body else {
+        panic!("an object")
+    };
+    trim_edges(members);
+    let expected = json!({"a": "x", "b": [{"c": "y"}, ""], "email": "a@b.example\u{200b}", "n": 1});
+    assert_eq!(body, expected);
 }

@@ -74,7 +74,23 @@ fn what_is_sent_has_to_add_up() {
             "wrong_type",
         ),
         (json!({"room_total": "1".repeat(20)}), "/room_total", "too_large"),
-        (json!({"balance": "-1"}), "/balance", "not_an_amount"),
+        (json!({"room_total": "-1"}), "/room_total", "not_an_amount"),
+        (json!({"deposit": "-1"}), "/deposit", "not_an_amount"),
+        (
+            json!({"room_total": "6", "extras_total": "-6.01"}),
+            "/extras_total",
+            "total_below_zero",
+        ),
+        (
+            json!({"room_total": "6", "extras_total": "-7", "total": "-1"}),
+            "/extras_total",
+            "total_below_zero",
+        ),
+        (
+            json!({"room_total": "6", "extras_total": "-1", "total": "6"}),
+            "/total",
+            "does_not_add_up",
+        ),
         (json!({"deposit": "1.234"}), "/deposit", "too_precise"),
         (
             json!({"currency": "JPY", "room_total": "1.5"}),
@@ -85,6 +101,49 @@ fn what_is_sent_has_to_add_up() {
         let found = settled(fields.clone()).unwrap_err();
         assert_eq!(found, [(pointer.to_owned(), code.to_owned())], "{fields}");
     }
+}
+
+#[test]
+fn case14_a_discount_and_a_credit_lie_below_zero() {
+    for (fields, extras, total, balance) in [
+        (
+            json!({"room_total": "100", "extras_total": "-10.00"}),
+            -1_000,
+            9_000,
+            0,
+        ),
+        (
+            json!({"room_total": "100", "extras_total": "-100"}),
+            -10_000,
+            0,
+            0,
+        ),
+        (
+            json!({"room_total": "100", "balance": "-25.5"}),
+            0,
+            10_000,
+            -2_550,
+        ),
+        (
+            json!({"room_total": "100", "extras_total": "-0.00", "total": "100.000"}),
+            0,
+            10_000,
+            0,
+        ),
+    ] {
+        let amounts = settled(fields.clone()).unwrap().1;
+        let found = (amounts.extras_total, amounts.total, amounts.balance);
+        assert_eq!(found, (extras, total, balance), "{fields}");
+    }
+}
+
+#[test]
+fn case06_every_amount_takes_zeros_behind_its_decimals() {
+    let yen = json!({"currency": "JPY", "nightly_rates": ["100.0", "100.00", "100"], "room_total": "300.000",
+        "extras_total": "-50.0", "total": "250.00", "balance": "0.0", "deposit": "10.00"});
+    let (rates, amounts) = settled(yen).unwrap();
+    assert_eq!(rates.unwrap(), ["100", "100", "100"]);
+    assert_eq!((amounts.room_total, amounts.total), (300, 250));
 }
 
 #[test]

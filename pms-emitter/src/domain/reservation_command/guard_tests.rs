@@ -50,7 +50,7 @@ fn a_check_out_needs_a_paid_bill_or_a_reason() {
     expect(
         check_out(json!({"balance_override": {"reason": " "}})),
         "/balance_override/reason",
-        "length",
+        "required",
     );
     expect(
         check_out(json!({"balance_override": {}})),
