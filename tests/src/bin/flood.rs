@@ -97,8 +97,9 @@ async fn good(address: SocketAddr, secrets: &SecretList, phase: &str, span: Dura
         let due = ticks.tick().await;
         let (secrets, id) = (secrets.clone(), format!("good_{phase}_{number}"));
         sending.spawn(async move {
-            let body =
-                format!(r#"{{"type":"ping","idempotency_key":"{id}","timestamp":0,"schema_version":1}}"#);
+            let body = format!(
+                r#"{{"type":"ping","idempotency_key":"{id}","timestamp":1763769600000,"schema_version":1}}"#
+            );
             let sent = send(
                 address,
                 "pms",

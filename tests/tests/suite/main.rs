@@ -7,12 +7,15 @@
     reason = "a case that cannot go on fails where it stands"
 )]
 
+mod amounts;
 mod attacks;
 mod body_budget;
 mod bookings;
 mod case;
 mod chaos;
 mod clients;
+mod contact_data;
+mod countries;
 mod db;
 mod dispatch;
 mod faults;
@@ -72,6 +75,9 @@ fn main() -> ExitCode {
         finding::cases(),
         folded_again::cases(),
         guests::cases(),
+        amounts::cases(),
+        contact_data::cases(),
+        countries::cases(),
         idempotency::cases(),
         projection::cases(),
         guest_lists::cases(),

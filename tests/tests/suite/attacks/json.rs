@@ -214,7 +214,8 @@ async fn r35_what_is_not_known_is_kept(ctx: Ctx) {
         ("evt_2", newer, "ignored"),
         (
             "evt_3",
-            br#"{"type":"ping","idempotency_key":"evt_3","timestamp":0,"schema_version":1}"#.to_vec(),
+            br#"{"type":"ping","idempotency_key":"evt_3","timestamp":1763769600000,"schema_version":1}"#
+                .to_vec(),
             "ignored",
         ),
         ("evt_4", event("evt_4", "guest.created", &extra), "applied"),
