@@ -4,7 +4,7 @@ use crate::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
 use clap::{Args, Parser, Subcommand, value_parser};
 use contract::{EventId, SecretList};
 use kit::{
-    config::{ByteSize, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, parse_or_exit},
+    config::{ByteSize, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, SECRETS, parse_or_exit},
     db::DatabaseUrl,
 };
 
@@ -86,7 +86,7 @@ enum CommandArgs {
 #[command(next_help_heading = "Webhooks")]
 struct WebhookArgs {
     /// The secrets that may sign, separated by spaces; required to serve
-    #[arg(long, env = "WEBHOOK_SHARED_SECRET", hide_env_values = true)]
+    #[arg(long, env = "WEBHOOK_SHARED_SECRET", hide_env_values = true, help_heading = SECRETS)]
     webhook_shared_secret: Option<SecretList>,
     /// How far the sender's clock may be from ours, on both sides
     #[arg(long, env = "WEBHOOK_MAX_SKEW_SECONDS", default_value_t = 1800, value_parser = value_parser!(u32).range(1..=86_400))]

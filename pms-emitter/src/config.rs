@@ -6,7 +6,7 @@ use crate::domain::guest_document::{DigestKey, InvalidDigestKey};
 use clap::{Args, Parser, Subcommand, value_parser};
 use contract::{SecretList, UnixMillis};
 use kit::breaker::FAILURES_MAX;
-use kit::config::{ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, parse_or_exit};
+use kit::config::{ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, SECRETS, parse_or_exit};
 use kit::db::DatabaseUrl;
 use kit::egress::TargetUrl;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ struct Cli {
     delivery: DeliveryArgs,
     /// Keys the digests of guests' documents, the same for emitters whose guests shall match; made in the data folder
     /// when not set
-    #[arg(long, env = "DOCUMENT_DIGEST_KEY", hide_env_values = true, value_parser = digest_key)]
+    #[arg(long, env = "DOCUMENT_DIGEST_KEY", hide_env_values = true, help_heading = SECRETS, value_parser = digest_key)]
     document_digest_key: Option<DigestKey>,
     #[command(flatten)]
     log: LogArgs,
@@ -125,7 +125,7 @@ struct DeliveryArgs {
     #[arg(long, env = "CRM_WEBHOOK_URL", hide_env_values = true)]
     crm_webhook_url: Option<TargetUrl>,
     /// The secrets that sign, separated by spaces; required with CRM_WEBHOOK_URL
-    #[arg(long, env = "CRM_WEBHOOK_SECRET", hide_env_values = true)]
+    #[arg(long, env = "CRM_WEBHOOK_SECRET", hide_env_values = true, help_heading = SECRETS)]
     crm_webhook_secret: Option<SecretList>,
     /// The waits before each attempt; after the last one a delivery is dead
     #[arg(long, env = "DELIVERY_RETRY_SCHEDULE", default_value_t = Schedule::default())]
@@ -178,7 +178,7 @@ impl Cli {
             }
         };
         let database = self.database.url(DEFAULTS)?;
-        let folder = database.sqlite_path().and_then(Path::parent);
+        let folder = database.sqlite_folder();
         Ok(Config {
             http: self.http.clone(),
             document_digest_key: self.document_digest_key.clone(),

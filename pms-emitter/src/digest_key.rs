@@ -2,6 +2,7 @@
 
 use crate::domain::guest_document::DigestKey;
 use data_encoding::HEXLOWER;
+use kit::files::{self, FILE_MODE};
 use kit::random::Entropy;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -13,26 +14,42 @@ pub const FILE: &str = "document-digest.key";
 
 /// Bytes of randomness in a key that is made here.
 const KEY_BYTES: usize = 32;
+/// The longest file that is read for one: the longest key, and blanks around it.
+const FILE_BYTES_MAX: u64 = 1024;
 
 /// Reads the key of a folder, or makes one. Of several processes that make one at once, all get the same: a key that
 /// is whole is linked into its place, and a place that is taken stays as it is.
 ///
 /// # Errors
-/// When the folder or the file cannot be used, or the file holds no key.
+/// When the folder or the file cannot be used, is not ours alone, or the file holds no key.
 pub fn read_or_make(folder: &Path, entropy: &dyn Entropy) -> io::Result<DigestKey> {
+    let folder = files::folder(folder).map_err(io::Error::other)?;
     let path = folder.join(FILE);
-    match fs::read_to_string(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => make(folder, &path, entropy)?,
-        other => drop(other?),
-    }
-    let text = fs::read_to_string(&path)?;
+    let text = match read(&path)? {
+        Some(text) => text,
+        None => {
+            make(&folder, &path, entropy)?;
+            read(&path)?.ok_or(ErrorKind::NotFound)?
+        }
+    };
     text.trim()
         .parse()
         .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
 }
 
+fn read(path: &Path) -> io::Result<Option<String>> {
+    let Some(contents) = files::read(path, FILE_BYTES_MAX).map_err(io::Error::other)? else {
+        return Ok(None);
+    };
+    if let Some(tightened) = contents.tightened {
+        tightened.warn();
+    }
+    let text = String::from_utf8(contents.bytes);
+    text.map(Some)
+        .map_err(|_| io::Error::new(ErrorKind::InvalidData, "the key is not UTF-8"))
+}
+
 fn make(folder: &Path, path: &Path, entropy: &dyn Entropy) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
     let (mut key, mut name) = ([0; KEY_BYTES], [0; 8]);
     entropy.fill(&mut key);
     entropy.fill(&mut name);
@@ -40,7 +57,7 @@ fn make(folder: &Path, path: &Path, entropy: &dyn Entropy) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o600)
+        .mode(FILE_MODE)
         .open(&draft)?;
     let written = writeln!(file, "{}", HEXLOWER.encode(&key)).and_then(|()| file.sync_all());
     let linked = written.and_then(|()| fs::hard_link(&draft, path));

@@ -128,7 +128,19 @@ impl Servers {
         variables: &[(&'static str, String)],
     ) -> Result<Option<Server>> {
         match &self.source {
-            Source::Private(program) => Server::start_in(program, parent, variables.to_vec()).map(Some),
+            Source::Private(program) => {
+                Server::start_in(program, parent, variables.to_vec(), Vec::new()).map(Some)
+            }
+            Source::Given(_) | Source::Nowhere => Ok(None),
+        }
+    }
+
+    /// The same with these options on its command line.
+    pub fn own_server_with(&self, options: Vec<String>) -> Result<Option<Server>> {
+        match &self.source {
+            Source::Private(program) => {
+                Server::start_in(program, &tempfile::env::temp_dir(), Vec::new(), options).map(Some)
+            }
             Source::Given(_) | Source::Nowhere => Ok(None),
         }
     }

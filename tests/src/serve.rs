@@ -6,8 +6,8 @@
 
 use crate::process::READY;
 use anyhow::{Result, bail};
-use kit::{healthcheck::healthcheck, lifecycle::Lifecycle};
-use std::time::Duration;
+use kit::{config::EXIT_CONFIG, healthcheck::healthcheck, lifecycle::Lifecycle};
+use std::{error::Error, process::exit, time::Duration};
 
 /// The name under which a program that is several is the emitter.
 pub const EMITTER: &str = "e2e-emitter";
@@ -42,7 +42,9 @@ pub async fn emitter() -> Result<()> {
         config.delivery.breaker_open = SHORT_OPEN;
         config.delivery.look_every = SHORT_LOOK;
     }
-    let app = App::build(config, Runtime::system()).await?;
+    let app = App::build(config, Runtime::system())
+        .await
+        .unwrap_or_else(|error| refuse(&error));
     println!("{READY}{}", app.address());
     let lifecycle = Lifecycle::new();
     lifecycle.stop_on_signals()?;
@@ -69,12 +71,20 @@ pub async fn receiver() -> Result<()> {
         }
     };
     kit::telemetry::init(&log)?;
-    let app = App::build(config, Runtime::system()).await?;
+    let app = App::build(config, Runtime::system())
+        .await
+        .unwrap_or_else(|error| refuse(&error));
     println!("{READY}{}", app.address());
     let lifecycle = Lifecycle::new();
     lifecycle.stop_on_signals()?;
     app.run_until_stopped(lifecycle).await;
     Ok(())
+}
+
+/// Ends as the services do.
+fn refuse(error: &dyn Error) -> ! {
+    eprintln!("error: {error}");
+    exit(EXIT_CONFIG)
 }
 
 /// Arms what a test wants to go wrong. Without the feature `faults` nothing can.

@@ -89,36 +89,48 @@ impl Program {
 pub struct Server {
     program: Program,
     folder: TempDir,
+    /// Its temporary tables: in a folder that is shared, each server that starts removes those of the others.
+    temporary: TempDir,
     port: u16,
     variables: Vec<(&'static str, String)>,
+    options: Vec<String>,
     running: Option<Child>,
 }
 
 impl Server {
     /// Makes a data folder and starts the server on it.
     pub fn start(program: &Program) -> Result<Self> {
-        Self::start_in(program, &tempfile::env::temp_dir(), Vec::new())
+        Self::start_in(program, &tempfile::env::temp_dir(), Vec::new(), Vec::new())
     }
 
-    /// The same below `parent`, which its user may enter, and with these variables in the server's environment.
+    /// The same below `parent`, which its user may enter, with these variables in the server's environment and these options
+    /// on its command line.
     pub fn start_in(
         program: &Program,
         parent: &Path,
         variables: Vec<(&'static str, String)>,
+        options: Vec<String>,
     ) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("guestwire-mysql-")
             .tempdir_in(parent)?;
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))?;
+        let temporary = tempfile::Builder::new()
+            .prefix("guestwire-mysql-tmp-")
+            .tempdir()?;
         if let Some((user, group)) = mysql_user()? {
-            chown(folder.path(), Some(user), Some(group))?;
+            for path in [folder.path(), temporary.path()] {
+                chown(path, Some(user), Some(group))?;
+            }
         }
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let mut server = Self {
             program: program.clone(),
             folder,
+            temporary,
             port,
             variables,
+            options,
             running: None,
         };
         server.install()?;
@@ -167,6 +179,7 @@ impl Server {
             "--max-connections=600",
         ];
         options.extend(fixed.map(str::to_owned));
+        options.extend(self.options.iter().cloned());
         options.extend(self.user_option());
         let Room {
             buffer_pool,
@@ -188,6 +201,7 @@ impl Server {
                 "sh",
             ])
             .args(options)
+            .env("TMPDIR", self.temporary.path())
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -227,6 +241,7 @@ impl Server {
         let done = installer
             .arg(data)
             .args(self.user_option())
+            .env("TMPDIR", self.temporary.path())
             .stdin(Stdio::null())
             .output();
         let Output { status, stderr, .. } = done.context("the server's data folder cannot be made")?;

@@ -21,9 +21,10 @@ const SHOWN_MAX: usize = 4;
 #[derive(Clone)]
 pub struct DigestKey(Vec<u8>);
 
-/// The text is no digest key: it has fewer than 16 or more than 256 bytes.
+/// The text is no digest key: it has fewer than 16 or more than 256 bytes, or white space at an edge, which is mostly left
+/// by what wrote it and would be a part of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a digest key must have 16 to 256 bytes")]
+#[error("a digest key must have 16 to 256 bytes, without white space at its edges")]
 pub struct InvalidDigestKey;
 
 /// A document of a guest. `digest` belongs to the other fields and the key of the time it was written.
@@ -62,8 +63,7 @@ impl DigestKey {
 impl FromStr for DigestKey {
     type Err = InvalidDigestKey;
     fn from_str(text: &str) -> Result<Self, InvalidDigestKey> {
-        KEY_BYTES
-            .contains(&text.len())
+        (KEY_BYTES.contains(&text.len()) && text.trim() == text)
             .then(|| Self(text.as_bytes().to_vec()))
             .ok_or(InvalidDigestKey)
     }

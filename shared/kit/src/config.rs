@@ -1,26 +1,32 @@
 //! Flags and environment: the one place, with each service's own config module, where they are read.
 //!
 //! A service derives clap's `Parser` over groups of this module ([`HttpArgs`], [`DatabaseArgs`], [`LogArgs`]) and its
-//! own, and calls [`parse_or_exit`] first thing in `main`. Every value has a flag and a variable; a `.env` file fills in
-//! what the environment lacks. Whatever is wrong ends in one sentence that names the
-//! variable and never quotes a secret, and in exit code 2.
+//! own, and calls [`parse_or_exit`] first thing in `main`. Every value has a variable, and a flag unless it is a secret
+//! ([`SECRETS`]); the `.env` file of the working folder fills in what the environment lacks. Whatever is wrong ends in one
+//! sentence that names the variable and never quotes a secret, and in exit code 2.
 
 mod args;
+mod database;
 mod dotenv;
 #[cfg(all(feature = "failpoints", feature = "planted-bugs"))]
 pub mod faults;
+mod host;
+mod secrets;
+mod sources;
 mod units;
 
-pub use args::{DatabaseArgs, HttpArgs, LogArgs, LogFormat, MetricsAddr};
+pub use args::{HttpArgs, LogArgs, LogFormat};
+pub use database::DatabaseArgs;
+pub use host::{InvalidHost, MetricsAddr, host};
+pub use secrets::SECRETS;
 pub use units::{ByteSize, DurationList, InvalidUnit};
 
 use clap::{
     Arg, Command, Parser,
-    builder::Resettable,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use dotenv::Variables;
-use std::process::exit;
+use std::{collections::HashMap, ffi::OsString, process::exit};
 
 /// The exit code of a configuration that cannot work.
 pub const EXIT_CONFIG: i32 = 2;
@@ -85,55 +91,34 @@ fn parse_from<C, I, T>(defaults: Defaults, variables: &Variables, arguments: I) 
 where
     C: Parser,
     I: IntoIterator<Item = T>,
-    T: Into<std::ffi::OsString> + Clone,
+    T: Into<OsString> + Clone,
 {
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let command = C::command();
+    secrets::refuse_flags(&command, &arguments).map_err(Stop::Refuse)?;
+    let names = variables_of(&command);
+    let command = sources::adapt(secrets::list_variables(command), defaults, variables);
     // A flag means the same before and after a subcommand. What is still required cannot be global: clap forbids it.
-    let mut command = adapt(C::command(), defaults, variables).mut_args(|arg| {
+    let mut command = command.map_err(Stop::Refuse)?.mut_args(|arg| {
         let global = !arg.is_required_set();
         arg.global(global)
     });
     command.build();
-    let explain = |error| explain(&command, error);
+    let explain = |error| explain(&command, &names, error);
     let matches = command.clone().try_get_matches_from(arguments).map_err(explain)?;
     C::from_arg_matches(&matches).map_err(explain)
 }
 
-/// Puts a service's defaults and the `.env` file's values in, and takes a variable that is set to nothing as one that
-/// is not set: compose files and templates pass such. Set to nothing, it still outranks the file's.
-fn adapt(command: Command, defaults: Defaults, variables: &Variables) -> Command {
-    let adapted = command.mut_args(|arg| {
-        let arg = match arg.get_id().as_str() {
-            "app_port" => arg.default_value(defaults.port).required(false),
-            "database_url" => {
-                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-                arg.help(format!("{help} [default: {}]", defaults.database_url))
-            }
-            _ => arg,
-        };
-        let name = arg.get_env().and_then(|name| name.to_str()).map(str::to_owned);
-        let in_file = name.and_then(|name| variables.get(&name));
-        match in_file {
-            _ if is_env_empty(&arg) => arg.env(Resettable::Reset),
-            // Not shown in the help: it may be a secret.
-            Some(value) => arg.default_value(value).hide_default_value(true).required(false),
-            None => arg,
-        }
-    });
-    adapted.mut_subcommands(|subcommand| adapt(subcommand, defaults, variables))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the config module reads the environment"
-)]
-fn is_env_empty(arg: &Arg) -> bool {
-    arg.get_env()
-        .and_then(std::env::var_os)
-        .is_some_and(|value| value.is_empty())
+/// The variables by the ids of their arguments: an argument whose value was put in by us has none any more.
+fn variables_of(command: &Command) -> HashMap<String, String> {
+    let named = command.get_arguments().filter(|arg| arg.get_env().is_some());
+    named
+        .map(|arg| (arg.get_id().to_string(), secrets::variable(arg)))
+        .collect()
 }
 
 /// Turns clap's complaint about a value into a sentence that names the variable.
-fn explain(command: &Command, error: clap::Error) -> Stop {
+fn explain(command: &Command, names: &HashMap<String, String>, error: clap::Error) -> Stop {
     let wrong = match error.kind() {
         ErrorKind::ValueValidation | ErrorKind::InvalidValue | ErrorKind::MissingRequiredArgument => &error,
         _ => return Stop::Show(error),
@@ -146,9 +131,7 @@ fn explain(command: &Command, error: clap::Error) -> Stop {
     let Some(arg) = find(command, &named) else {
         return Stop::Show(error);
     };
-    let variable = arg
-        .get_env()
-        .map_or(named, |variable| variable.to_string_lossy().into_owned());
+    let variable = names.get(arg.get_id().as_str()).cloned().unwrap_or(named);
     if wrong.kind() == ErrorKind::MissingRequiredArgument {
         return Stop::Refuse(ConfigError::new(variable, "it is required and not set"));
     }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod db;
 pub mod egress;
 pub mod failpoint;
+pub mod files;
 pub mod fold;
 pub mod healthcheck;
 pub mod http;

@@ -39,6 +39,7 @@ mod properties;
 mod reservation_bounds;
 mod reservation_races;
 mod reservations;
+mod settings;
 mod signals;
 mod told;
 mod whole;
@@ -94,6 +95,7 @@ fn main() -> ExitCode {
         kills::cases(),
         load::cases(),
         metrics::cases(),
+        settings::cases(),
         signals::cases(),
         whole::cases(),
     ];

@@ -1,28 +1,25 @@
 //! The groups of settings that both services share.
 
-use super::{ByteSize, ConfigError, Defaults};
-use crate::{
-    db::DatabaseUrl,
-    http::{
-        HostList, Hosts, InvalidHostList, ServeSettings,
-        body::{BODY_DEADLINE, BYTES_IN_ALL_MIN, BodyLimits, ByteBudget},
-        listen, open_files,
-    },
+use super::{
+    ByteSize, ConfigError,
+    host::{MetricsAddr, host},
+};
+use crate::http::{
+    HostList, Hosts, InvalidHostList, ServeSettings,
+    body::{BODY_DEADLINE, BYTES_IN_ALL_MIN, BodyLimits, ByteBudget},
+    listen, open_files,
 };
 use clap::{Args, ValueEnum, value_parser};
-use std::{fmt, io, net::SocketAddr, str::FromStr};
+use std::{io, net::SocketAddr};
 use tokio::net::TcpListener;
 use tracing_subscriber::filter::LevelFilter;
-
-/// Where MySQL and MariaDB listen.
-const MYSQL_PORT: u16 = 3306;
 
 /// Where and how much to serve.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "HTTP")]
 pub struct HttpArgs {
     /// The address to listen on
-    #[arg(long, env = "APP_HOST", default_value = "127.0.0.1")]
+    #[arg(long, env = "APP_HOST", default_value = "127.0.0.1", value_parser = host)]
     pub app_host: String,
     /// The port to listen on; 0 takes a free one
     #[arg(long, env = "APP_PORT")]
@@ -43,22 +40,6 @@ pub struct HttpArgs {
     /// The host:port of GET /metrics, on a listener of its own; without it there is none
     #[arg(long, env = "METRICS_ADDR")]
     pub metrics_addr: Option<MetricsAddr>,
-}
-
-/// Where metrics are shown: `host:port`, an IPv6 address in brackets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MetricsAddr(String);
-
-impl FromStr for MetricsAddr {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                Ok(Self(text.to_owned()))
-            }
-            _ => Err("it must be host:port, such as 127.0.0.1:9101"),
-        }
-    }
 }
 
 impl HttpArgs {
@@ -146,76 +127,6 @@ fn base_path(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Where the database is: `DATABASE_URL`, or the parts of a MySQL address.
-#[derive(Args, Clone)]
-#[command(next_help_heading = "Database")]
-pub struct DatabaseArgs {
-    /// sqlite://path or mysql://user:password@host:port/name; it outranks DB_HOST and its companions
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database_url: Option<DatabaseUrl>,
-    /// The host of a MySQL or MariaDB server
-    #[arg(long, env = "DB_HOST")]
-    db_host: Option<String>,
-    /// Its port; 3306 when not set
-    #[arg(long, env = "DB_PORT")]
-    db_port: Option<u16>,
-    /// The user
-    #[arg(long, env = "DB_USER")]
-    db_user: Option<String>,
-    /// The password
-    #[arg(long, env = "DB_PASS", hide_env_values = true)]
-    db_pass: Option<String>,
-    /// The name of the database
-    #[arg(long, env = "DB_NAME")]
-    db_name: Option<String>,
-}
-
-impl fmt::Debug for DatabaseArgs {
-    /// Without the password.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("DatabaseArgs")
-            .field("database_url", &self.database_url)
-            .field("db_host", &self.db_host)
-            .field("db_port", &self.db_port)
-            .field("db_user", &self.db_user)
-            .field("db_name", &self.db_name)
-            .finish_non_exhaustive()
-    }
-}
-
-impl DatabaseArgs {
-    /// The database that is meant.
-    ///
-    /// # Errors
-    /// When `DB_HOST` stands without a user or a name, or one of them without `DB_HOST`.
-    pub fn url(&self, defaults: Defaults) -> Result<DatabaseUrl, ConfigError> {
-        if let Some(url) = &self.database_url {
-            return Ok(url.clone());
-        }
-        let missing = |variable| {
-            ConfigError::new(
-                variable,
-                "it is required with the other DB_ variables, and not set",
-            )
-        };
-        let Some(host) = &self.db_host else {
-            let others = [&self.db_user, &self.db_pass, &self.db_name];
-            if self.db_port.is_some() || others.into_iter().any(Option::is_some) {
-                return Err(missing("DB_HOST"));
-            }
-            return Ok(defaults
-                .database_url
-                .parse()
-                .expect("the default is a database address"));
-        };
-        let user = self.db_user.as_ref().ok_or_else(|| missing("DB_USER"))?;
-        let name = self.db_name.as_ref().ok_or_else(|| missing("DB_NAME"))?;
-        let password = self.db_pass.as_deref().unwrap_or_default();
-        let port = self.db_port.unwrap_or(MYSQL_PORT);
-        Ok(DatabaseUrl::mysql(host, port, user, password, name))
-    }
-}
-
 /// What is logged, and how.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Logs")]
@@ -224,7 +135,7 @@ pub struct LogArgs {
     #[arg(long, env = "LOG_LEVEL", default_value = "info", value_parser = directives)]
     pub log_level: String,
     /// For people or for machines
-    #[arg(long, env = "LOG_FORMAT", default_value = "text")]
+    #[arg(long, env = "LOG_FORMAT", default_value = "text", ignore_case = true)]
     pub log_format: LogFormat,
 }
 

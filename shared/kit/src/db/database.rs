@@ -61,7 +61,7 @@ impl Db {
                 let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path, &settings)).await;
                 Kind::Sqlite(opened.unwrap_or(Err(DbError::Panicked))?)
             }
-            Target::Mysql(opts) => Kind::Mysql(Mysql::open(opts, settings).await?),
+            Target::Mysql(server) => Kind::Mysql(Mysql::open(server, settings).await?),
         };
         Ok(Self {
             engine: Arc::new(Engine {

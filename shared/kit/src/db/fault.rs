@@ -69,8 +69,8 @@ impl From<DbError> for Fault {
 
 /// MySQL messages that name tables and columns but never a value.
 const VALUELESS: &[u16] = &[
-    1048, 1049, 1050, 1051, 1054, 1060, 1061, 1064, 1072, 1091, 1118, 1136, 1142, 1146, 1170, 1171, 1264,
-    1364, 1406,
+    1048, 1049, 1050, 1051, 1054, 1060, 1061, 1064, 1071, 1072, 1091, 1118, 1136, 1142, 1146, 1170, 1171,
+    1264, 1364, 1406,
 ];
 
 pub(super) fn of_mysql(error: &MysqlError) -> Fault {

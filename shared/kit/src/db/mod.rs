@@ -17,6 +17,8 @@ mod migrate;
 mod mysql;
 mod mysql_lease;
 mod mysql_pool;
+mod mysql_room;
+mod mysql_session;
 mod mysql_statement;
 mod mysql_text;
 mod prefix;
@@ -27,6 +29,7 @@ mod share;
 mod sqlite;
 mod sqlite_connection;
 mod sqlite_writer;
+mod tls;
 mod tx;
 mod url;
 mod value;
@@ -40,7 +43,11 @@ pub use self::migrate::{MigrateError, Migration, MigrationSet, migrate};
 pub use self::prefix::begins_with_any;
 pub use self::row::Row;
 pub use self::settings::{DbSettings, SILENCE_MAX};
+pub use self::tls::{InvalidTlsMode, Tls, TlsError, TlsMode};
 pub use self::tx::Tx;
 pub use self::url::{DatabaseUrl, DatabaseUrlError};
 pub use self::value::{FromValue, Params, Value};
 pub use crate::params;
+
+/// Where MySQL and MariaDB listen.
+pub const MYSQL_PORT: u16 = 3306;

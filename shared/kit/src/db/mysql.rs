@@ -7,14 +7,16 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use mysql_async::{Conn, Opts};
+use mysql_async::{Conn, OptsBuilder};
 
 use super::fault::{Fate, Fault};
 use super::mysql_lease::{Lease, Session};
 use super::mysql_pool::Pool;
-use super::mysql_statement::{query, text};
+use super::mysql_session::look_at_server;
+use super::mysql_statement::text;
 use super::retry::Reruns;
 use super::tx::TxEngine;
+use super::url::Server;
 use super::{DbError, DbSettings, Tx};
 
 pub(super) struct Mysql {
@@ -37,42 +39,28 @@ impl From<DbError> for Failure {
 type Attempted<T> = Result<T, (Fault, bool, Option<Session>)>;
 
 impl Mysql {
-    pub async fn open(opts: &Opts, settings: &DbSettings) -> Result<Self, DbError> {
+    pub async fn open(server: &Server, settings: &DbSettings) -> Result<Self, DbError> {
+        let Server { opts, tls } = server;
+        let tls = tls.options(opts).map_err(|error| DbError::Open {
+            reason: error.to_string(),
+        })?;
+        let secured = OptsBuilder::from_opts(opts.clone()).ssl_opts(tls);
         let mysql = Self {
-            pool: Pool::new(opts, settings),
+            pool: Pool::new(secured, settings),
         };
-        let mut lease =
-            mysql
-                .pool
-                .lease(settings.connect_within)
-                .await
-                .map_err(|fault| match fault.error {
-                    DbError::Unavailable => {
-                        let reason = format!(
-                            "no server answers at {}:{}",
-                            opts.ip_or_hostname(),
-                            opts.tcp_port()
-                        );
-                        DbError::Open { reason }
-                    }
-                    other => other,
-                })?;
-        // TiDB and the like flush by other rules and have no such variable.
-        let flushing = query(
-            lease.conn(),
-            "SELECT @@innodb_flush_log_at_trx_commit AS flushing",
-            vec![],
-        )
-        .await;
-        if let Ok(rows) = flushing
-            && rows
-                .first()
-                .is_some_and(|row| row.get::<i64>("flushing") != Ok(1))
-        {
-            tracing::warn!(
-                "innodb_flush_log_at_trx_commit is not 1: THE SERVER LOSES CONFIRMED COMMITS WHEN ITS MACHINE FAILS"
-            );
-        }
+        let silent = |fault: Fault| match fault.error {
+            DbError::Unavailable => DbError::Open {
+                reason: format!(
+                    "no server answers at {}:{}, or none with a connection left",
+                    opts.ip_or_hostname(),
+                    opts.tcp_port()
+                ),
+            },
+            other => other,
+        };
+        let mut lease = mysql.pool.lease(settings.connect_within).await.map_err(silent)?;
+        let looked = look_at_server(lease.conn(), mysql.pool.connections()).await;
+        looked.map_err(silent)?;
         lease.give_back();
         Ok(mysql)
     }

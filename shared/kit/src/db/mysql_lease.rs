@@ -16,6 +16,8 @@ use tokio::time::Instant;
 pub(super) struct Session {
     pub server: (String, u64),
     pub number: u32,
+    /// The longest packet that the server takes.
+    pub packet_bytes: usize,
 }
 
 /// The idle connections. A connection made before the last outage is not taken back, and one that was idle for too long

@@ -1,7 +1,7 @@
 //! Statements on a MySQL connection: parameters in, rows out, errors with their consequence.
 //!
-//! Everything with parameters is a prepared statement, kept by its connection, unless it is of a batch; BEGIN, COMMIT and
-//! definitions are text.
+//! Everything with parameters is a prepared statement, kept by its connection, unless it is of a batch or the server has
+//! no room for another prepared one; BEGIN, COMMIT and definitions are text.
 
 use std::sync::Arc;
 
@@ -24,30 +24,58 @@ pub(super) async fn text(conn: &mut Conn, sql: &str) -> Result<(), Fault> {
 }
 
 pub(super) async fn execute(conn: &mut Conn, sql: &str, params: Params) -> Result<u64, Fault> {
-    let params = bind(params)?;
-    conn.exec_drop(sql, params)
+    let Some(prepared) = prepare(conn, sql).await? else {
+        let statement = Statement::change(sql.to_owned(), params);
+        return unprepared(conn, statement).await.map(|outcome| outcome.matched);
+    };
+    conn.exec_drop(prepared, bind(params)?)
         .await
         .map_err(|error| fault::of_mysql(&error))?;
     Ok(conn.affected_rows())
 }
 
 pub(super) async fn query(conn: &mut Conn, sql: &str, params: Params) -> Result<Vec<Row>, Fault> {
-    let params = bind(params)?;
+    let Some(prepared) = prepare(conn, sql).await? else {
+        let statement = Statement::question(sql.to_owned(), params);
+        return unprepared(conn, statement).await.map(|outcome| outcome.rows);
+    };
     let rows: Vec<mysql_async::Row> = conn
-        .exec(sql, params)
+        .exec(prepared, bind(params)?)
         .await
         .map_err(|error| fault::of_mysql(&error))?;
     read_all(rows)
 }
 
+/// What a server answers that keeps as many prepared statements as it may (`max_prepared_stmt_count`).
+const TOO_MANY_PREPARED: u16 = 1461;
+
+/// The prepared statement, mostly one that the connection has kept. None where the server has no room for it.
+async fn prepare(conn: &mut Conn, sql: &str) -> Result<Option<mysql_async::Statement>, Fault> {
+    match conn.prep(sql).await {
+        Ok(prepared) => Ok(Some(prepared)),
+        Err(mysql_async::Error::Server(error)) if error.code == TOO_MANY_PREPARED => Ok(None),
+        Err(error) => Err(fault::of_mysql(&error)),
+    }
+}
+
+/// The same as a text.
+async fn unprepared(conn: &mut Conn, statement: Statement) -> Result<Outcome, Fault> {
+    let text = mysql_text::of_batch(None, &[statement], usize::MAX)?.unwrap_or_default();
+    let mut outcomes = Vec::with_capacity(1);
+    run_text(conn, &text, 0, 1, &mut outcomes).await?;
+    Ok(outcomes.pop().unwrap_or_default())
+}
+
 /// Runs a batch in one round trip, after `first`, which has no outcome of its own; the outcomes are of those that ran.
 pub(super) async fn run(
     conn: &mut Conn,
+    packet_bytes: usize,
     first: Option<&str>,
     statements: &[Statement],
 ) -> (Vec<Outcome>, Result<(), Fault>) {
     let mut outcomes = Vec::with_capacity(statements.len());
-    let ended = match mysql_text::of_batch(first, statements) {
+    let bytes_max = mysql_text::bytes_max(packet_bytes);
+    let ended = match mysql_text::of_batch(first, statements, bytes_max) {
         Ok(Some(text)) => {
             let unasked = usize::from(first.is_some());
             run_text(conn, &text, unasked, statements.len(), &mut outcomes).await

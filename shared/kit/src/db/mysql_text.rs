@@ -8,14 +8,25 @@ use super::batch::{Form, Statement};
 use super::fault::Fault;
 use super::value::Value;
 
-/// Bytes of a text that may be sent; what is longer goes statement by statement. MariaDB's limit on a packet is 16 MiB.
+/// Bytes of a text at most; what is longer goes statement by statement.
 const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What of a packet is not text.
+const PACKET_OVERHEAD: usize = 1024;
 
-/// The text of a batch; None when it would be longer than may be sent.
+/// Bytes of a text that may be sent to a server that takes packets of so many.
+pub(super) fn bytes_max(packet_bytes: usize) -> usize {
+    TEXT_BYTES_MAX.min(packet_bytes.saturating_sub(PACKET_OVERHEAD))
+}
+
+/// The text of a batch; None when it would be longer than `bytes_max`.
 ///
 /// # Errors
 /// A statement whose values are not as many as its `?`, or a number that no column holds.
-pub(super) fn of_batch(first: Option<&str>, statements: &[Statement]) -> Result<Option<String>, Fault> {
+pub(super) fn of_batch(
+    first: Option<&str>,
+    statements: &[Statement],
+    bytes_max: usize,
+) -> Result<Option<String>, Fault> {
     let mut text = String::with_capacity(statements.iter().map(length).sum());
     text.extend(first);
     for statement in statements {
@@ -23,7 +34,7 @@ pub(super) fn of_batch(first: Option<&str>, statements: &[Statement]) -> Result<
             text.push(';');
         }
         write(&mut text, statement)?;
-        if text.len() > TEXT_BYTES_MAX {
+        if text.len() > bytes_max {
             return Ok(None);
         }
     }
@@ -131,7 +142,7 @@ mod tests {
 
     fn text(sql: &'static str, values: Vec<Value>) -> String {
         let statements = [Statement::change(sql, values)];
-        of_batch(None, &statements).unwrap().unwrap()
+        of_batch(None, &statements, TEXT_BYTES_MAX).unwrap().unwrap()
     }
 
     #[test]
@@ -175,20 +186,20 @@ mod tests {
             Statement::change("one ?", params![1]),
             Statement::question("two", params![]),
         ];
-        let text = of_batch(Some("BEGIN"), &statements).unwrap();
+        let text = of_batch(Some("BEGIN"), &statements, TEXT_BYTES_MAX).unwrap();
         assert_eq!(text.as_deref(), Some("BEGIN;one 1;two"));
         for wrong in [
             Statement::change("?", params![]),
             Statement::change("", params![1]),
         ] {
-            assert!(of_batch(None, &[wrong]).is_err());
+            assert!(of_batch(None, &[wrong], TEXT_BYTES_MAX).is_err());
         }
     }
 
     #[test]
     fn rows_are_one_statement() {
         let rows = Statement::rows("t", &["a", "b"], " END", params![1, "x", 2, "y"]).unwrap();
-        let text = of_batch(None, std::slice::from_ref(&rows)).unwrap();
+        let text = of_batch(None, std::slice::from_ref(&rows), TEXT_BYTES_MAX).unwrap();
         assert_eq!(
             text.as_deref(),
             Some("INSERT INTO t (a, b) VALUES (1, 'x'), (2, 'y') END")
@@ -199,7 +210,10 @@ mod tests {
 
     #[test]
     fn what_is_too_long_has_no_text() {
-        let long = Statement::change("?", params!["a".repeat(TEXT_BYTES_MAX)]);
-        assert_eq!(of_batch(None, &[long]).unwrap(), None);
+        let long = [Statement::change("?", params!["a".repeat(TEXT_BYTES_MAX)])];
+        assert_eq!(of_batch(None, &long, TEXT_BYTES_MAX).unwrap(), None);
+        assert!(of_batch(None, &long, TEXT_BYTES_MAX + 2).unwrap().is_some());
+        assert_eq!(bytes_max(16 << 20), TEXT_BYTES_MAX);
+        assert_eq!(bytes_max(1 << 20), (1 << 20) - 1024);
     }
 }

@@ -1,11 +1,13 @@
 //! The embedded engine: one file, one writer thread, a few reader threads.
 //!
 //! A flush at every commit, shared by what is waiting (`sqlite_writer`); readers see the last commit without waiting
-//! for the writer (WAL). One process at a time claims the file, with a lock file beside it.
+//! for the writer (WAL). One process at a time claims the file, with a lock file beside it. The file holds personal data:
+//! it, its companions and their folder are ours alone, or are not used.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -16,11 +18,12 @@ use futures::future::BoxFuture;
 use super::fault::Fault;
 use super::job::{JobQueue, Work};
 use super::sqlite_connection::Opener;
+use super::url::folder_of;
 use super::{DbError, DbSettings, Tx, sqlite_writer};
+use crate::files::{self, FILE_MODE};
 
-/// The file holds personal data: what is made here is its owner's alone. What is there already keeps its mode.
-const FILE_MODE: u32 = 0o600;
-const FOLDER_MODE: u32 = 0o700;
+/// What SQLite adds to the file's name for the files that it keeps beside it.
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 pub(super) struct Sqlite {
     writes: Arc<JobQueue>,
@@ -34,22 +37,21 @@ pub(super) struct Sqlite {
 impl Sqlite {
     pub fn open(path: &Path, settings: &DbSettings) -> Result<Self, DbError> {
         let refused = |reason: String| DbError::Open { reason };
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(FOLDER_MODE)
-                .create(folder)
-                .map_err(|error| refused(format!("folder {}: {error}", folder.display())))?;
-        }
+        let file_refused = |error: files::Refused| refused(error.to_string());
+        let folder = files::folder(folder_of(path)).map_err(file_refused)?;
+        let path = path.file_name().map(|name| folder.join(name));
+        let path = path.ok_or_else(|| refused("its path names no file".to_owned()))?;
         let lock = if settings.exclusive {
-            Some(claim(path)?)
+            Some(claim(&path)?)
         } else {
             None
         };
-        make(path).map_err(|error| refused(format!("{}: {error}", path.display())))?;
-        let opener = Opener {
-            path: path.to_owned(),
-        };
+        make(&path).map_err(|error| refused(format!("{}: {error}", path.display())))?;
+        files::close_to_others(&path).map_err(file_refused)?;
+        for companion in COMPANIONS {
+            files::close_to_others(&beside(&path, companion)).map_err(file_refused)?;
+        }
+        let opener = Opener { path: path.clone() };
         let writer = opener
             .connect(true)
             .map_err(|_| refused(format!("{} is no usable file", path.display())))?;
@@ -148,23 +150,21 @@ fn make(path: &Path) -> io::Result<()> {
 
 /// Claims the file with a lock that the system releases when the process ends, however it ends.
 fn claim(path: &Path) -> Result<File, DbError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
+    let name = beside(path, ".lock");
     let refused = |reason: String| DbError::Open { reason };
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(FILE_MODE)
-        .open(&name);
-    let lock = lock.map_err(|error| refused(format!("{}: {error}", PathBuf::from(&name).display())))?;
+    let lock = files::open_or_make(&name).map_err(|error| refused(error.to_string()))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(refused(format!("another process serves {}", path.display()))),
-        Err(TryLockError::Error(error)) => {
-            Err(refused(format!("{}: {error}", PathBuf::from(&name).display())))
-        }
+        Err(TryLockError::Error(error)) => Err(refused(format!("{}: {error}", name.display()))),
     }
+}
+
+/// The file's name with something after it.
+fn beside(path: &Path, companion: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(companion);
+    name.into()
 }
 
 fn read_jobs(queue: &JobQueue, opener: &Opener) {

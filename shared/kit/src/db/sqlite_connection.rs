@@ -41,6 +41,8 @@ impl Opener {
     fn open(&self, writes: bool) -> rusqlite::Result<Connected> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            // The path is the real one: a link in it was put there since.
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW
             | if writes {
                 OpenFlags::SQLITE_OPEN_CREATE
             } else {

@@ -152,7 +152,10 @@ impl Tx {
         let begin = std::mem::take(&mut self.unbegun).then_some(BEGIN);
         let (outcomes, ended) = match &mut self.engine {
             TxEngine::Sqlite(connected) => run_here(connected, statements),
-            TxEngine::Mysql(lease) => mysql_statement::run(lease.conn(), begin, statements).await,
+            TxEngine::Mysql(lease) => {
+                let packet_bytes = lease.session().packet_bytes;
+                mysql_statement::run(lease.conn(), packet_bytes, begin, statements).await
+            }
         };
         let error = ended.err().map(|fault| self.fail(fault));
         Ran { outcomes, error }

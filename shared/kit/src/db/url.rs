@@ -1,14 +1,22 @@
 //! `DATABASE_URL`: which engine, and where it is.
 //!
-//! The password is part of the value and of nothing that is shown: `Debug`, `Display` and the errors leave it out.
+//! The password is part of the value and of nothing that is shown: `Debug`, `Display` and the errors leave it out. What
+//! the address says beyond its parts is read as meant or refused by name, never passed over.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use mysql_async::{Opts, OptsBuilder};
+use percent_encoding::percent_decode_str;
+use url::Url;
 
 use super::Dialect;
+use super::tls::{InvalidTlsMode, Tls, TlsError};
+
+/// The longest name of a parameter that an error repeats.
+const PARAMETER_SHOWN_MAX: usize = 40;
 
 /// Where the database is: `sqlite://path` or `mysql://user:password@host:port/name`.
 ///
@@ -19,7 +27,14 @@ pub struct DatabaseUrl(pub(super) Target);
 #[derive(Clone)]
 pub(super) enum Target {
     Sqlite(PathBuf),
-    Mysql(Opts),
+    Mysql(Box<Server>),
+}
+
+/// A MySQL server, and how the way to it is protected.
+#[derive(Clone)]
+pub(super) struct Server {
+    pub opts: Opts,
+    pub tls: Tls,
 }
 
 /// Why a text is no `DATABASE_URL`; it never repeats the text, which may hold a password.
@@ -31,24 +46,83 @@ pub enum DatabaseUrlError {
     /// `sqlite://` without a file.
     #[error("sqlite:// must be followed by the path of a file")]
     NoPath,
-    /// `mysql://` with something that the driver does not understand.
-    #[error("it must look like mysql://user:password@host:port/name")]
+    /// A database that ends with the process.
+    #[error("a database in memory keeps nothing: sqlite:// must be followed by the path of a file")]
+    Memory,
+    /// `~`, which a shell would replace.
+    #[error("~ stands for nothing here: write the whole path")]
+    Home,
+    /// `file:`, another notation for the same.
+    #[error("sqlite:// is followed by a path, not by file:")]
+    FileUri,
+    /// `%` without two hexadecimal digits, `#` anywhere, or bytes that are no text.
+    #[error("a % must be written as %25, and a # as %23")]
+    Escape,
+    /// `mysql://` with something else in the place of a part.
+    #[error(
+        "it must look like mysql://user:password@host:port/name; in user and password each of : / ? # @ [ ] % and space \
+         is percent-encoded"
+    )]
     Mysql,
     /// `mysql://` without the name of a database.
     #[error("the name of the database is missing: mysql://user:password@host:port/name")]
     NoName,
+    /// A parameter that this engine does not have.
+    #[error("it has an unknown parameter{0}: mysql:// takes ssl-mode and ssl-ca, sqlite:// takes none")]
+    Parameter(Named),
+    /// A parameter that stands twice, or without a value.
+    #[error("{0} must stand once, with a value")]
+    Unclear(&'static str),
+    /// A wrong `ssl-mode`.
+    #[error("ssl-mode: {0}")]
+    Mode(#[from] InvalidTlsMode),
+}
+
+/// The name of a parameter, where it can be no part of a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named(Option<String>);
+
+impl Named {
+    fn new(name: &str) -> Self {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let shown = (1..=PARAMETER_SHOWN_MAX).contains(&name.len()) && name.bytes().all(plain);
+        Self(shown.then(|| name.to_owned()))
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(name) => write!(out, " {name}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl DatabaseUrl {
     /// A MySQL address from its parts, as `DB_HOST`, `DB_PORT`, `DB_USER`, `DB_PASS` and `DB_NAME` give them.
     pub fn mysql(host: &str, port: u16, user: &str, password: &str, name: &str) -> Self {
+        Self::server(host, port, Some(user), Some(password), name, Tls::default())
+    }
+
+    fn server(
+        host: &str,
+        port: u16,
+        user: Option<&str>,
+        password: Option<&str>,
+        name: &str,
+        tls: Tls,
+    ) -> Self {
         let opts = OptsBuilder::default()
             .ip_or_hostname(host)
             .tcp_port(port)
-            .user(Some(user))
-            .pass((!password.is_empty()).then_some(password))
+            .user(user)
+            .pass(password.filter(|password| !password.is_empty()))
             .db_name(Some(name));
-        Self(Target::Mysql(opts.into()))
+        Self(Target::Mysql(Box::new(Server {
+            opts: opts.into(),
+            tls,
+        })))
     }
 
     /// A SQLite file.
@@ -71,35 +145,154 @@ impl DatabaseUrl {
             Target::Mysql(_) => None,
         }
     }
+
+    /// The folder of the file, for SQLite; of a file's bare name it is the working folder.
+    pub fn sqlite_folder(&self) -> Option<&Path> {
+        self.sqlite_path().map(folder_of)
+    }
+
+    /// Whether it holds a password.
+    pub fn has_password(&self) -> bool {
+        matches!(&self.0, Target::Mysql(server) if server.opts.pass().is_some())
+    }
+
+    /// The same with what `DB_SSL_MODE` and `DB_SSL_CA` say; a SQLite file has no use for it.
+    ///
+    /// # Errors
+    /// When they contradict the address, or do not make sense together.
+    pub fn with_tls(self, tls: Tls) -> Result<Self, TlsError> {
+        match self.0 {
+            Target::Sqlite(_) => Ok(self),
+            Target::Mysql(server) => {
+                let Server { opts, tls: given } = *server;
+                let tls = given.and(tls)?;
+                Ok(Self(Target::Mysql(Box::new(Server { opts, tls }))))
+            }
+        }
+    }
+}
+
+/// The folder of a file: `.` for a bare name, whose parent is empty.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 impl FromStr for DatabaseUrl {
     type Err = DatabaseUrlError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Some(path) = text.strip_prefix("sqlite://") {
-            return if path.is_empty() {
-                Err(DatabaseUrlError::NoPath)
-            } else {
-                Ok(Self::sqlite(path))
-            };
+        let (scheme, rest) = text.split_once(':').ok_or(DatabaseUrlError::Scheme)?;
+        if scheme.eq_ignore_ascii_case("sqlite") {
+            return sqlite(rest.strip_prefix("//").unwrap_or(rest));
         }
-        if !text.starts_with("mysql://") {
+        if !scheme.eq_ignore_ascii_case("mysql") || !rest.starts_with("//") {
             return Err(DatabaseUrlError::Scheme);
         }
-        let opts = Opts::from_url(text).map_err(|_| DatabaseUrlError::Mysql)?;
-        if opts.db_name().is_none_or(str::is_empty) {
-            return Err(DatabaseUrlError::NoName);
-        }
-        Ok(Self(Target::Mysql(opts)))
+        mysql(text)
     }
+}
+
+fn sqlite(rest: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
+    let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    if rest.contains('?') {
+        let name = parameters.split(['=', '&']).next().unwrap_or_default();
+        return Err(DatabaseUrlError::Parameter(Named::new(name)));
+    }
+    if path.contains('#') || has_stray_percent(path) {
+        return Err(DatabaseUrlError::Escape);
+    }
+    let path = decoded(path).ok_or(DatabaseUrlError::Escape)?;
+    if path.eq_ignore_ascii_case(":memory:") {
+        return Err(DatabaseUrlError::Memory);
+    }
+    if path.starts_with('~') {
+        return Err(DatabaseUrlError::Home);
+    }
+    if path
+        .get(..5)
+        .is_some_and(|start| start.eq_ignore_ascii_case("file:"))
+    {
+        return Err(DatabaseUrlError::FileUri);
+    }
+    let is_file =
+        !path.ends_with(['/', '\\']) && !path.ends_with("/.") && Path::new(&*path).file_name().is_some();
+    if !is_file || path.contains(char::is_control) {
+        return Err(DatabaseUrlError::NoPath);
+    }
+    Ok(DatabaseUrl::sqlite(path.into_owned()))
+}
+
+fn mysql(text: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
+    // The parser passes tabs and line ends over.
+    if text.contains(|character: char| character.is_control() || character == ' ') {
+        return Err(DatabaseUrlError::Mysql);
+    }
+    let url = Url::parse(text).map_err(|_| DatabaseUrlError::Mysql)?;
+    let host = url.host_str().filter(|host| !host.is_empty());
+    let host = host.ok_or(DatabaseUrlError::Mysql)?;
+    if url.fragment().is_some() || url.port() == Some(0) {
+        return Err(DatabaseUrlError::Mysql);
+    }
+    let name = url.path().strip_prefix('/').unwrap_or_default();
+    if name.is_empty() {
+        return Err(DatabaseUrlError::NoName);
+    }
+    let part = |part| decoded(part).ok_or(DatabaseUrlError::Mysql);
+    let (host, name) = (part(host)?, part(name)?);
+    let user = Some(url.username()).filter(|user| !user.is_empty());
+    let (user, password) = (user.map(part).transpose()?, url.password().map(part).transpose()?);
+    if name.contains('/') {
+        return Err(DatabaseUrlError::Mysql);
+    }
+    let port = url.port().unwrap_or(super::MYSQL_PORT);
+    let tls = tls(&url)?;
+    Ok(DatabaseUrl::server(
+        &host,
+        port,
+        user.as_deref(),
+        password.as_deref(),
+        &name,
+        tls,
+    ))
+}
+
+fn tls(url: &Url) -> Result<Tls, DatabaseUrlError> {
+    let mut tls = Tls::default();
+    for (name, value) in url.query_pairs() {
+        match &*name {
+            "ssl-mode" if tls.mode.is_none() && !value.is_empty() => tls.mode = Some(value.parse()?),
+            "ssl-mode" => return Err(DatabaseUrlError::Unclear("ssl-mode")),
+            "ssl-ca" if tls.ca.is_none() && !value.is_empty() => tls.ca = Some(PathBuf::from(&*value)),
+            "ssl-ca" => return Err(DatabaseUrlError::Unclear("ssl-ca")),
+            _ => return Err(DatabaseUrlError::Parameter(Named::new(&name))),
+        }
+    }
+    Ok(tls)
+}
+
+/// The text that is meant; None when it is none.
+fn decoded(part: &str) -> Option<Cow<'_, str>> {
+    percent_decode_str(part).decode_utf8().ok()
+}
+
+fn has_stray_percent(text: &str) -> bool {
+    let mut parts = text.split('%');
+    parts.next();
+    parts.any(|part| {
+        let digits = part.bytes().take(2).filter(u8::is_ascii_hexdigit);
+        digits.count() < 2
+    })
 }
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Target::Sqlite(path) => write!(out, "sqlite://{}", path.display()),
-            Target::Mysql(opts) => {
+            Target::Mysql(server) => {
+                let opts = &server.opts;
                 let (user, name) = (
                     opts.user().unwrap_or_default(),
                     opts.db_name().unwrap_or_default(),
@@ -123,32 +316,4 @@ impl fmt::Debug for DatabaseUrl {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_both_engines_and_hides_the_password() {
-        let url: DatabaseUrl = "mysql://app:hunter2%40@db.example:3307/crm".parse().unwrap();
-        assert_eq!(url.to_string(), "mysql://app:***@db.example:3307/crm");
-        assert!(!format!("{url:?}").contains("hunter2"));
-        assert_eq!(url.dialect(), Dialect::Mysql);
-        let parts = DatabaseUrl::mysql("db.example", 3307, "app", "hunter2@", "crm");
-        assert_eq!(parts.to_string(), url.to_string());
-        let url: DatabaseUrl = "sqlite://data/crm.db".parse().unwrap();
-        assert_eq!(url.sqlite_path(), Some(Path::new("data/crm.db")));
-    }
-
-    #[test]
-    fn refuses_what_names_no_database() {
-        let cases = [
-            ("postgres://x/y", DatabaseUrlError::Scheme),
-            ("sqlite://", DatabaseUrlError::NoPath),
-            ("mysql://app@host:3306", DatabaseUrlError::NoName),
-            ("mysql://app@host:3306/", DatabaseUrlError::NoName),
-            ("mysql://app:hunter2@host:port/name", DatabaseUrlError::Mysql),
-        ];
-        for (text, why) in cases {
-            assert_eq!(text.parse::<DatabaseUrl>().err(), Some(why), "{text}");
-        }
-    }
-}
+mod tests;

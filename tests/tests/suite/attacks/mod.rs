@@ -7,6 +7,7 @@
 mod browsers;
 mod clocks;
 mod content;
+mod files;
 mod floods;
 pub(crate) mod forgeries;
 mod ids;
@@ -16,6 +17,7 @@ mod limits;
 mod memory;
 mod replays;
 mod secrecy;
+mod settings;
 mod writes;
 
 use crate::case::{Case, Ctx};
@@ -29,6 +31,7 @@ pub fn cases() -> Vec<Case> {
         browsers::cases(),
         clocks::cases(),
         content::cases(),
+        files::cases(),
         floods::cases(),
         forgeries::cases(),
         ids::cases(),
@@ -38,6 +41,7 @@ pub fn cases() -> Vec<Case> {
         memory::cases(),
         replays::cases(),
         secrecy::cases(),
+        settings::cases(),
         writes::cases(),
     ];
     modules.into_iter().flatten().collect()

@@ -43,7 +43,7 @@ pub fn cases() -> Vec<Case> {
 
 /// A database server of the case's own after these statements, to be killed or set as the case needs it. None, and said
 /// so, where there is only a given one.
-async fn own_server(ctx: &Ctx, statements: &[&str]) -> Option<Server> {
+pub(crate) async fn own_server(ctx: &Ctx, statements: &[&str]) -> Option<Server> {
     let Some(server) = ctx.servers.own_server().unwrap() else {
         eprintln!("skipped: a given server is left as it is");
         return None;
@@ -53,7 +53,7 @@ async fn own_server(ctx: &Ctx, statements: &[&str]) -> Option<Server> {
 }
 
 /// Carries statements out as the user who may do anything.
-async fn admin(server: &Server, statements: &[&str]) {
+pub(crate) async fn admin(server: &Server, statements: &[&str]) {
     let opts = Opts::from_url(&server.url("mysql")).unwrap();
     let mut conn = Conn::new(opts).await.unwrap();
     for statement in statements {

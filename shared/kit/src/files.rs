@@ -1,0 +1,312 @@
+//! Files with secrets or personal data, and the folder that they stand in: whose they are, and who may open them.
+//!
+//! A link in the place of a file, another user's file, and one that others may open are never used silently: what belongs
+//! to this process's user is made its own alone, with a warning, and all else is refused. Root is trusted, as it may do
+//! anything. The folder itself may be a link, as volumes are: it is followed once, and its real place used from there on.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::process::{getegid, geteuid, getgroups};
+
+/// New files are their owner's alone, and so are new folders.
+pub const FILE_MODE: u32 = 0o600;
+const FOLDER_MODE: u32 = 0o700;
+
+/// What a mode lets the group and everyone else do.
+const OF_OTHERS: u32 = 0o077;
+const WRITE_OF_OTHERS: u32 = 0o022;
+const OF_GROUP: u32 = 0o070;
+/// In a folder with this bit nobody moves or removes another's files.
+const STICKY: u32 = 0o1000;
+/// Entries of a folder that are looked at to see whether it holds other folders.
+const ENTRIES_LOOKED_AT: usize = 1_000;
+
+/// Why a file or folder is not used.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {problem}", path = path.display())]
+pub struct Refused {
+    path: PathBuf,
+    problem: Problem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("it is a link, which is not followed: put the file itself there")]
+    Link,
+    #[error("it is no file")]
+    NoFile,
+    #[error("it is no folder")]
+    NoFolder,
+    #[error("it belongs to another user ({0})")]
+    AnotherUsers(u32),
+    #[error("it is open to other users (mode {0:o}) and belongs to root: only root can change that")]
+    Open(u32),
+    #[error("it has a second name (a hard link), and must have one alone")]
+    SecondName,
+    #[error("it is longer than {0} bytes")]
+    TooLong(u64),
+    #[error("it is open to other users (mode {mode:o}), and that cannot be changed: {error}")]
+    Untightened { mode: u32, error: io::Error },
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl Refused {
+    /// What is wrong, without the path.
+    pub fn problem(&self) -> String {
+        self.problem.to_string()
+    }
+}
+
+/// That something was open to others and no longer is: a sentence for the log.
+#[derive(Debug)]
+pub struct Tightened {
+    path: PathBuf,
+    from: u32,
+    to: u32,
+}
+
+impl Tightened {
+    /// Logs it.
+    pub fn warn(&self) {
+        let Self { path, from, to } = self;
+        tracing::warn!(
+            path = %path.display(),
+            mode.was = format!("{from:o}"),
+            mode.now = format!("{to:o}"),
+            "it was open to other users, and is no longer"
+        );
+    }
+}
+
+/// The user and the groups that this process acts as.
+struct Me {
+    user: u32,
+    groups: Vec<u32>,
+}
+
+impl Me {
+    fn new() -> Self {
+        let mut groups = vec![getegid().as_raw()];
+        groups.extend(getgroups().unwrap_or_default().iter().map(|group| group.as_raw()));
+        Self {
+            user: geteuid().as_raw(),
+            groups,
+        }
+    }
+
+    /// Refuses what others own, and what others than this process's groups may use of root's. `of_others` are the bits
+    /// that count.
+    fn may_use(&self, found: &Metadata, of_others: u32) -> Result<(), Problem> {
+        let owner = found.uid();
+        if owner == self.user {
+            return Ok(());
+        }
+        if owner != 0 {
+            return Err(Problem::AnotherUsers(owner));
+        }
+        // What root has given to a group of ours, as orchestrators do, is open to nobody else.
+        let shared = if self.groups.contains(&found.gid()) {
+            OF_GROUP
+        } else {
+            0
+        };
+        if found.mode() & of_others & !shared == 0 {
+            Ok(())
+        } else {
+            Err(Problem::Open(found.mode() & 0o7777))
+        }
+    }
+}
+
+/// Makes the folder if it is not there, sees to it that it is ours alone, and answers its real place.
+///
+/// A folder that holds other folders is more than a data folder, such as a home or a working folder: of it others only
+/// lose the right to write. One that everybody shares by the sticky bit, such as `/tmp`, stays as it is.
+///
+/// # Errors
+/// When it cannot be made, or is another user's, or is open to others and not ours.
+pub fn folder(path: &Path) -> Result<PathBuf, Refused> {
+    let refused = |problem: Problem| Refused {
+        path: path.to_owned(),
+        problem,
+    };
+    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path);
+    made.map_err(|error| refused(error.into()))?;
+    let real = path.canonicalize().map_err(|error| refused(error.into()))?;
+    tighten_folder(&real).map_err(refused)?;
+    Ok(real)
+}
+
+fn tighten_folder(real: &Path) -> Result<(), Problem> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let folder = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(real)?;
+    let found = folder.metadata()?;
+    if !found.is_dir() {
+        return Err(Problem::NoFolder);
+    }
+    let (me, mode) = (Me::new(), found.mode() & 0o7777);
+    if mode & STICKY != 0 && mode & WRITE_OF_OTHERS != 0 {
+        if found.uid() != me.user && found.uid() != 0 {
+            return Err(Problem::AnotherUsers(found.uid()));
+        }
+        tracing::warn!(path = %real.display(), "the data folder is shared with every user of this machine");
+        return Ok(());
+    }
+    me.may_use(&found, WRITE_OF_OTHERS)?;
+    let others = if holds_folders(real) {
+        WRITE_OF_OTHERS
+    } else {
+        OF_OTHERS
+    };
+    if found.uid() == me.user
+        && let Some(tightened) = close(&folder, real, mode, others)?
+    {
+        tightened.warn();
+    }
+    Ok(())
+}
+
+fn holds_folders(path: &Path) -> bool {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .take(ENTRIES_LOOKED_AT)
+        .any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+}
+
+/// Takes these bits of others away, if any is set.
+fn close(file: &File, path: &Path, mode: u32, others: u32) -> Result<Option<Tightened>, Problem> {
+    if mode & others == 0 {
+        return Ok(None);
+    }
+    let to = mode & !others;
+    let closed = file.set_permissions(Permissions::from_mode(to));
+    closed.map_err(|error| Problem::Untightened { mode, error })?;
+    Ok(Some(Tightened {
+        path: path.to_owned(),
+        from: mode,
+        to,
+    }))
+}
+
+/// A whole file, and whether it had to be tightened.
+#[derive(Debug)]
+pub struct Contents {
+    /// What it holds.
+    pub bytes: Vec<u8>,
+    /// It was open to others.
+    pub tightened: Option<Tightened>,
+}
+
+/// Reads a file of at most `bytes_max` bytes that is to be ours alone. None when there is none.
+///
+/// # Errors
+/// When it is a link, no file, another user's, open to others and not ours, too long, or not readable.
+pub fn read(path: &Path, bytes_max: u64) -> Result<Option<Contents>, Refused> {
+    let refused = |problem: Problem| Refused {
+        path: path.to_owned(),
+        problem,
+    };
+    let mut options = OpenOptions::new();
+    let file = match open(options.read(true), path) {
+        Err(Problem::Io(error)) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(refused)?,
+    };
+    let tightened = tighten_file(&file, path).map_err(refused)?;
+    let mut bytes = Vec::new();
+    let read = (&file).take(bytes_max + 1).read_to_end(&mut bytes);
+    let len = read.map_err(|error| refused(error.into()))?;
+    if len as u64 > bytes_max {
+        return Err(refused(Problem::TooLong(bytes_max)));
+    }
+    Ok(Some(Contents { bytes, tightened }))
+}
+
+/// Opens a file to write to that is to be ours alone, and makes it if it is not there.
+///
+/// # Errors
+/// As [`read`].
+pub fn open_or_make(path: &Path) -> Result<File, Refused> {
+    let refused = |problem: Problem| Refused {
+        path: path.to_owned(),
+        problem,
+    };
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(FILE_MODE);
+    let file = open(&mut options, path).map_err(refused)?;
+    if let Some(tightened) = tighten_file(&file, path).map_err(refused)? {
+        tightened.warn();
+    }
+    Ok(file)
+}
+
+/// Opens it if it is no link; a pipe without a writer holds nobody up.
+fn open(options: &mut OpenOptions, path: &Path) -> Result<File, Problem> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = options.custom_flags(flags.bits().cast_signed()).open(path);
+    opened.map_err(|error| match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => Problem::Link,
+        Ok(found) if !found.is_file() => Problem::NoFile,
+        _ => error.into(),
+    })
+}
+
+fn tighten_file(file: &File, path: &Path) -> Result<Option<Tightened>, Problem> {
+    let (found, me) = (file.metadata()?, Me::new());
+    if !found.is_file() {
+        return Err(Problem::NoFile);
+    }
+    me.may_use(&found, OF_OTHERS)?;
+    if found.uid() != me.user {
+        return Ok(None);
+    }
+    close(file, path, found.mode() & 0o7777, OF_OTHERS)
+}
+
+/// Sees to it that a file, if it is there, is ours alone and has one name, without opening it: a file that SQLite holds a
+/// lock on would lose it when we close it. Its folder has passed [`folder`], so nobody else can exchange it meanwhile.
+///
+/// # Errors
+/// When it is a link, no file, another user's, has a second name, or is open to others and not ours.
+pub fn close_to_others(path: &Path) -> Result<(), Refused> {
+    let looked = || {
+        let found = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        let me = Me::new();
+        if found.is_symlink() {
+            return Err(Problem::Link);
+        }
+        if !found.is_file() {
+            return Err(Problem::NoFile);
+        }
+        me.may_use(&found, OF_OTHERS)?;
+        if found.nlink() > 1 {
+            return Err(Problem::SecondName);
+        }
+        let mode = found.mode() & 0o7777;
+        if found.uid() == me.user && mode & OF_OTHERS != 0 {
+            let (from, to) = (mode, mode & !OF_OTHERS);
+            let closed = fs::set_permissions(path, Permissions::from_mode(to));
+            closed.map_err(|error| Problem::Untightened { mode, error })?;
+            let path = path.to_owned();
+            Tightened { path, from, to }.warn();
+        }
+        Ok(())
+    };
+    looked().map_err(|problem| Refused {
+        path: path.to_owned(),
+        problem,
+    })
+}
+
+#[cfg(test)]
+mod tests;
