@@ -90,10 +90,11 @@ async fn project(
         tx.abandon();
         return Ok((Projection::Overtaken, PropertyDays::new()));
     }
-    property_days::raise(tx, &plan.days, known_days).await?;
     let wiped = plan.erased.keys().chain(&plan.suppressed).cloned().collect();
     erasure_rows::wipe(tx, &wiped).await?;
     write_profiles(tx, &guests, &erased, &known, &plan).await?;
+    // Last, since all events of a property wait for its row.
+    property_days::raise(tx, &plan.days, known_days).await?;
     Ok((Projection::Done(plan.tally()), plan.days))
 }
 

@@ -111,7 +111,8 @@ fn is_between_words(c: char) -> bool {
                 | '\u{A78B}' | '\u{A78C}'
                 // Of Armenian, Hebrew and Arabic.
                 | '\u{55A}'..='\u{55F}' | '\u{58A}' | '\u{5BE}' | '\u{5F3}' | '\u{5F4}' | '\u{60C}'
-                | '\u{2010}'..='\u{201F}' | '\u{2022}'..='\u{2027}' | '\u{2032}'..='\u{203A}' | '\u{2044}' | '\u{2212}'
+                | '\u{2010}'..='\u{201F}' | '\u{2022}'..='\u{2027}' | '\u{2032}'..='\u{203A}'
+                | '\u{2043}' | '\u{2044}' | '\u{2212}' | '\u{2219}' | '\u{22C5}'
                 | '\u{2E17}' | '\u{2E1A}' | '\u{2E3A}' | '\u{2E3B}'
                 // Of Chinese, Japanese and Korean, where a dot stands between the parts of a foreign name.
                 | '\u{3001}' | '\u{3002}' | '\u{300C}'..='\u{300F}' | '\u{301C}' | '\u{30A0}' | '\u{30FB}'
