@@ -30,6 +30,7 @@ mod hotel_days;
 mod idempotency;
 mod ingest;
 mod kills;
+mod lists;
 mod load;
 mod metrics;
 mod night_audit;
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
         healthcheck::cases(),
         hotel_days::cases(),
         kills::cases(),
+        lists::cases(),
         load::cases(),
         metrics::cases(),
         settings::cases(),
