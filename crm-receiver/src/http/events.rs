@@ -49,7 +49,7 @@ const STATUSES: [&str; 6] = [
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = EVENTS.parse(request.query())?;
     let rows = api.store.events(&filter(&query)?, &query).await?;
-    listing::answer(&query, rows, |row| show_row(&row)).await
+    listing::answer(&request.answers, &query, rows, |row| show_row(&row)).await
 }
 
 /// `GET /events/{id}`

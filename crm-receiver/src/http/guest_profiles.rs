@@ -19,6 +19,7 @@ use kit::{
     fold::words::typed_words,
     http::{
         Request, Response,
+        answers::ANSWER_BYTES_IN_ALL,
         list::{ListQuery, ListSpec, SortField, parse_parameters},
         reply,
     },
@@ -37,6 +38,11 @@ const GUEST_PROFILES: ListSpec = ListSpec {
 /// How many reservations of a profile are shown, the newest first; `metrics.reservations` counts them all.
 const RESERVATIONS_SHOWN: usize = 100;
 
+/// Times the length of its text that a profile takes while it is read and shown: its fields, a tree of them, the answer.
+const PROFILE_COST: usize = 8;
+/// One that would take more counts this much: the largest of all must be shown too.
+const PROFILE_COST_MAX: usize = ANSWER_BYTES_IN_ALL / 2;
+
 /// The filters that are looked up as whole terms.
 const TERMS: [(&str, TermKind); 3] = [
     ("email", TermKind::Email),
@@ -48,20 +54,23 @@ const TERMS: [(&str, TermKind); 3] = [
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = GUEST_PROFILES.parse(request.query())?;
     let rows = api.store.profiles(&filter(&query)?, &query).await?;
-    listing::answer(&query, rows, |summary| summary).await
+    listing::answer(&request.answers, &query, rows, |summary| summary).await
 }
 
 /// `GET /guest-profiles/{id}`, with `as_of`: the day that `next_stay` and `in_house` are about, by default today at each
 /// stay's own property.
 pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
     let as_of = as_of(&request)?;
-    let found = api.store.profile(&request.id("id")?).await?;
-    let (profile, days) = found.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
+    let stored = api.store.stored_profile(&request.id("id")?).await?;
+    let stored = stored.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
+    let place = request.answers.enter();
+    place.grow((PROFILE_COST * stored.bytes()).min(PROFILE_COST_MAX))?;
+    let (profile, days) = stored.read()?;
     let on_day = match as_of {
         Some(day) => view::on_day(&profile.reservations, day),
         None => view::today(&profile.reservations, &days, api.clock.now()),
     };
-    Ok(reply::ok(&shown(profile, on_day)))
+    Ok(place.with(reply::ok(&shown(profile, on_day))))
 }
 
 /// The whole profile, its metrics with what depends on the day.

@@ -29,7 +29,7 @@ pub use self::events::{EventFilter, EventRow};
 pub use self::inbox::{Batch, Verdict};
 pub use self::pending::STEP_BYTES_MAX;
 pub use self::profile_rebuild::PROFILES;
-pub use self::profiles::ProfileFilter;
+pub use self::profiles::{ProfileFilter, StoredProfile};
 pub use self::projection::Projection;
 pub use self::sources::StoreError;
 

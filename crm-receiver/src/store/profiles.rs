@@ -61,6 +61,28 @@ const PROPERTIES: Link = Link {
 /// What lists show.
 const SELECT: &str = "SELECT id, summary FROM profiles";
 
+/// A profile as it is stored.
+#[derive(Debug)]
+pub struct StoredProfile {
+    text: String,
+    days: PropertyDays,
+}
+
+impl StoredProfile {
+    /// Bytes of its text.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// What it says, with the days of its properties.
+    ///
+    /// # Errors
+    /// `Decode` when it was written by something else.
+    pub fn read(self) -> Result<(Profile, PropertyDays), DbError> {
+        Ok((stored(&self.text, "body")?, self.days))
+    }
+}
+
 impl Store {
     /// The profiles of one page, each as lists show it.
     ///
@@ -80,6 +102,15 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn profile(&self, id: &ProfileId) -> Result<Option<(Profile, PropertyDays)>, DbError> {
+        let stored = self.stored_profile(id).await?;
+        stored.map(StoredProfile::read).transpose()
+    }
+
+    /// As [`profile`](Self::profile), before its text is read.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn stored_profile(&self, id: &ProfileId) -> Result<Option<StoredProfile>, DbError> {
         let body = "SELECT body FROM profiles WHERE id = ? AND status IS NOT NULL";
         let questions = Arc::new([
             Statement::question(body, params![id.as_str()]),
@@ -93,8 +124,8 @@ impl Store {
                     let Some(row) = answers[0].row() else {
                         return Ok(None);
                     };
-                    let profile = stored(&row.get::<String>("body")?, "body")?;
-                    Ok(Some((profile, property_days::read(&answers[1].rows)?)))
+                    let (text, days) = (row.get("body")?, property_days::read(&answers[1].rows)?);
+                    Ok(Some(StoredProfile { text, days }))
                 })
             })
             .await

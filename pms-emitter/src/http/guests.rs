@@ -28,7 +28,7 @@ use std::sync::Arc;
 pub async fn list(api: Api, request: Request) -> Result<Response, ApiError> {
     let query = LIST.parse(request.query())?;
     let rows = api.store.guests(&guest_query::filter(&query)?, &query).await?;
-    Ok(listing::answer(&query, rows, |guest| guest.to_json()).await?)
+    Ok(listing::answer(&request.answers, &query, rows, |guest| guest.to_json()).await?)
 }
 
 /// `POST /guests`

@@ -31,7 +31,7 @@ const LIST: ListSpec = ListSpec {
 pub async fn list(api: Api, request: Request) -> Result<Response, ApiError> {
     let query = LIST.parse(request.query())?;
     let rows = api.store.properties(&query).await?;
-    Ok(listing::answer(&query, rows, |property| property.to_json()).await?)
+    Ok(listing::answer(&request.answers, &query, rows, |property| property.to_json()).await?)
 }
 
 /// `POST /properties`

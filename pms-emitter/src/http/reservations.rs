@@ -26,7 +26,7 @@ pub async fn list(api: Api, request: Request) -> Result<Response, ApiError> {
         .reservations(&reservation_query::filter(&query)?, &query)
         .await?;
     let show = |(reservation, business_date): (Reservation, Date)| reservation.view(business_date);
-    Ok(listing::answer(&query, rows, show).await?)
+    Ok(listing::answer(&request.answers, &query, rows, show).await?)
 }
 
 /// `POST /reservations`

@@ -4,6 +4,7 @@
 //! hands it to the [`Router`], whose [`Endpoint`]s call a handler with a [`Request`] and turn its result, an answer or
 //! a problem, into a [`Response`]. Handlers see no framework: only this module and the services' `http/` import warp.
 
+pub mod answers;
 pub mod body;
 mod connection;
 pub mod context;
@@ -23,6 +24,7 @@ mod server;
 mod traffic;
 mod write_deadline;
 
+pub use answers::AnswerBudget;
 pub use body::Body;
 pub use context::RequestContext;
 pub use etag::Preconditions;

@@ -1,6 +1,7 @@
 //! What a handler is given: the request's parts, read on demand.
 
 use super::{
+    AnswerBudget,
     body::{self, Body, BodyLimits, BodyStream},
     context::RequestContext,
 };
@@ -22,6 +23,8 @@ pub struct Request {
     pub(super) query: String,
     pub(super) chunks: BodyStream,
     pub(super) limits: BodyLimits,
+    /// Where large answers have their places.
+    pub answers: AnswerBudget,
 }
 
 impl std::fmt::Debug for Request {

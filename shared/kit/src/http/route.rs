@@ -7,7 +7,7 @@
 //! a problem; it never rejects, so no other endpoint is asked once a pattern and its method match.
 
 use super::{
-    Response, Route,
+    AnswerBudget, Response, Route,
     body::{BodyLimits, BodyStream, Broken},
     context::RequestContext,
     etag::ReadConditions,
@@ -35,6 +35,7 @@ pub(super) struct Inbound {
     pub(super) context: Arc<RequestContext>,
     pub(super) foreign: Foreign,
     limits: BodyLimits,
+    answers: AnswerBudget,
     head: Arc<Mutex<Head>>,
 }
 
@@ -49,6 +50,7 @@ impl Inbound {
         context: Arc<RequestContext>,
         foreign: Foreign,
         limits: BodyLimits,
+        answers: AnswerBudget,
         parts: Parts,
     ) -> Self {
         let head = Head {
@@ -59,6 +61,7 @@ impl Inbound {
             context,
             foreign,
             limits,
+            answers,
             head: Arc::new(Mutex::new(head)),
         }
     }
@@ -235,6 +238,7 @@ impl Endpoint {
                     context,
                     foreign,
                     limits,
+                    answers,
                     ..
                 } = inbound;
                 let unknown = || parse_parameters(&[], &query).err().filter(|_| !takes_query);
@@ -252,6 +256,7 @@ impl Endpoint {
                         query,
                         chunks,
                         limits,
+                        answers,
                     }),
                 };
                 answering.map(move |mut response| {

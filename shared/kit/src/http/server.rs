@@ -1,7 +1,7 @@
 //! Around every request: its context, its log line, and an answer whatever happens.
 
 use super::{
-    Response, Router,
+    AnswerBudget, Response, Router,
     body::BodyLimits,
     context::{REQUEST_ID, RequestContext},
     host::Hosts,
@@ -41,6 +41,7 @@ pub struct Server {
     ids: Ids,
     limits: BodyLimits,
     hosts: Hosts,
+    answers: AnswerBudget,
     traffic: Arc<Traffic>,
 }
 
@@ -60,6 +61,7 @@ impl Server {
             ids,
             limits,
             hosts: Hosts::Any,
+            answers: AnswerBudget::default(),
             traffic,
         }
     }
@@ -68,6 +70,12 @@ impl Server {
     #[must_use]
     pub fn with_hosts(self, hosts: Hosts) -> Self {
         Self { hosts, ..self }
+    }
+
+    /// The same server with another budget of answers.
+    #[must_use]
+    pub fn with_answers(self, answers: AnswerBudget) -> Self {
+        Self { answers, ..self }
     }
 
     /// What it goes through.
@@ -101,7 +109,13 @@ impl Server {
             traffic: &self.traffic,
         };
         let foreign = Foreign::of(&head, &self.hosts);
-        let inbound = Inbound::new(Arc::clone(&context), foreign, self.limits.clone(), head);
+        let inbound = Inbound::new(
+            Arc::clone(&context),
+            foreign,
+            self.limits.clone(),
+            self.answers.clone(),
+            head,
+        );
         let mut request = http::Request::new(body.map_err(Into::into).boxed());
         request.extensions_mut().insert(inbound);
         let answering = AssertUnwindSafe((self.answering)(request)).catch_unwind();
@@ -112,6 +126,10 @@ impl Server {
                 span.in_scope(|| tracing::error!("a handler panicked"));
                 reply::problem(&Problem::new(ProblemCode::Internal), &context)
             }
+        };
+        let response = match self.answers.hold(response).await {
+            Ok(response) => response,
+            Err(problem) => reply::problem(&problem, &context),
         };
         let response = with_common_headers(response, &context);
         let route = response.extensions().get::<MatchedRoute>().cloned();

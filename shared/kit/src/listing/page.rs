@@ -1,10 +1,7 @@
 //! The page of a list, written row by row.
 
 use super::Rows;
-use crate::{
-    db::DbError,
-    http::{ListQuery, Position, Response, reply},
-};
+use crate::http::{AnswerBudget, ListQuery, Position, Response, answers::Place, reply};
 use contract::Problem;
 use http::StatusCode;
 use serde::Serialize;
@@ -18,11 +15,12 @@ const STEP_BYTES: usize = 256 * 1024;
 /// Left free for what stands behind the rows.
 const END_BYTES: usize = 4 * 1024;
 
-/// Reads the rows and answers the page: as many as it has room for.
+/// Reads the rows and answers the page: as many as it has room for. Its place is taken row by row.
 ///
 /// # Errors
-/// The database's, as a problem.
+/// The database's, as a problem; 503 when there is no room for the page.
 pub async fn answer<T, S>(
+    answers: &AnswerBudget,
     query: &ListQuery,
     mut rows: Rows<T>,
     show: impl Fn(T) -> S,
@@ -31,48 +29,76 @@ where
     T: Send + 'static,
     S: Serialize,
 {
-    let page = write(query, &mut rows, show, PAGE_BYTES_MAX).await?;
-    Ok(reply::bytes_of(StatusCode::OK, "application/json", page))
+    let mut page = Page {
+        bytes: Vec::new(),
+        place: answers.enter(),
+    };
+    page.push(br#"{"data":["#)?;
+    let goes_on_after = write(&mut page, &mut rows, show).await?;
+    page.push(br#"],"pagination":"#)?;
+    let pagination = query.pagination(goes_on_after.as_ref());
+    page.push(&serde_json::to_vec(&pagination).expect("it is plain data"))?;
+    page.push(b"}")?;
+    Ok(page.into_response())
 }
 
+/// Writes the rows, and answers where the next page begins.
 async fn write<T, S>(
-    query: &ListQuery,
+    page: &mut Page,
     rows: &mut Rows<T>,
     show: impl Fn(T) -> S,
-    bytes_max: usize,
-) -> Result<Vec<u8>, DbError>
+) -> Result<Option<Position>, Problem>
 where
     T: Send + 'static,
     S: Serialize,
 {
-    let mut page = br#"{"data":["#.to_vec();
     let (mut written, mut largest, mut step) = (0, 1, FIRST_STEP);
     let mut last: Option<Position> = None;
-    let goes_on_after = 'page: loop {
+    loop {
         let read = rows.next(step).await?;
         if read.is_empty() {
-            break rows.goes_on_after().cloned();
+            return Ok(rows.goes_on_after().cloned());
         }
         for (position, row) in read {
             if let Some(row) = row {
                 let row = serde_json::to_vec(&show(row)).expect("answers are plain data with string keys");
-                if written > 0 && page.len() + row.len() + END_BYTES > bytes_max {
-                    break 'page last;
+                if written > 0 && page.bytes.len() + row.len() + END_BYTES > PAGE_BYTES_MAX {
+                    return Ok(last);
                 }
                 if written > 0 {
-                    page.push(b',');
+                    page.push(b",")?;
                 }
-                page.extend_from_slice(&row);
+                page.push(&row)?;
                 written += 1;
                 largest = largest.max(row.len());
             }
             last = Some(position);
         }
         step = (STEP_BYTES / largest).max(1);
-    };
-    page.extend_from_slice(br#"],"pagination":"#);
-    let pagination = query.pagination(goes_on_after.as_ref());
-    serde_json::to_writer(&mut page, &pagination).expect("a Vec takes everything");
-    page.push(b'}');
-    Ok(page)
+    }
+}
+
+/// Invariant: its place has room for the capacity of its bytes.
+struct Page {
+    bytes: Vec<u8>,
+    place: Place,
+}
+
+impl Page {
+    fn push(&mut self, more: &[u8]) -> Result<(), Problem> {
+        let (len, capacity) = (self.bytes.len(), self.bytes.capacity());
+        if len + more.len() > capacity {
+            let wanted = (len + more.len()).max(2 * capacity);
+            self.place.grow(wanted - capacity)?;
+            self.bytes.reserve_exact(wanted - len);
+        }
+        self.bytes.extend_from_slice(more);
+        Ok(())
+    }
+
+    fn into_response(mut self) -> Response {
+        self.bytes.shrink_to_fit();
+        let response = reply::bytes_of(StatusCode::OK, "application/json", self.bytes);
+        self.place.with(response)
+    }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     db::{DatabaseUrl, DbSettings, Params, Row, begins_with_any},
-    http::{ListSpec, Position, SortField},
+    http::{AnswerBudget, ListSpec, Position, SortField},
     params,
 };
 use http_body_util::BodyExt;
@@ -350,7 +350,9 @@ async fn r44_a_page_ends_earlier_where_its_bytes_are_used_up() {
             .find(Asked::default().listing(), &query, reading)
             .await
             .unwrap();
-        let answer = answer(&query, rows, |row| row).await.unwrap();
+        let answer = answer(&AnswerBudget::default(), &query, rows, |row| row)
+            .await
+            .unwrap();
         let answer = answer.into_body().collect().await.unwrap().to_bytes();
         assert!(answer.len() <= PAGE_BYTES_MAX, "{}", answer.len());
         let page: serde_json::Value = serde_json::from_slice(&answer).unwrap();
