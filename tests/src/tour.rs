@@ -23,11 +23,8 @@ pub async fn where_to_look(
     let with_mail = guests.filter_map(|(person, guest)| Some((person.email.as_ref()?, guest.as_ref()?)));
     let regular = with_mail.max_by_key(|(_, guest)| expected.get(*guest).map(|totals| totals.stays));
     let (email, guest) = regular.context("nobody has an e-mail address")?;
-    let found = Client::new(receiver)
-        .get(&format!("/guest-profiles?email={email}"))
-        .await?;
-    let profile = found.body["data"][0]["profile_id"]
-        .as_str()
+    let profile = profile_of(&Client::new(receiver), email)
+        .await?
         .context("the guest has no profile")?;
     Ok(format!(
         "Look at the guest with the most stays, at what became of them, and change them:
@@ -36,4 +33,22 @@ pub async fn where_to_look(
   curl -X PUT {emitter}/guests/{guest} -H 'Content-Type: application/json' -d '{{\"vip_level\":1}}'
 Everything: {receiver}/guest-profiles  {receiver}/events  {emitter}/reservations  {emitter}/guests/webhook/status"
     ))
+}
+
+/// The profile of an address: an empty page says nothing while there are more.
+async fn profile_of(receiver: &Client, email: &str) -> Result<Option<String>> {
+    let mut cursor = String::new();
+    loop {
+        let page = receiver
+            .get(&format!("/guest-profiles?email={email}{cursor}"))
+            .await?;
+        let pagination = &page.body["pagination"];
+        if let Some(profile) = page.body["data"][0]["profile_id"].as_str() {
+            return Ok(Some(profile.to_owned()));
+        }
+        match pagination["next_cursor"].as_str() {
+            Some(next) if pagination["has_more"] == true => cursor = format!("&cursor={next}"),
+            _ => return Ok(None),
+        }
+    }
 }
