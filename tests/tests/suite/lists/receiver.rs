@@ -146,11 +146,11 @@ async fn r46_each_profile_is_listed_once_however_few_rows_a_page_looks_at(ctx: C
         let since = perhaps(&mut dice, 30, &[3, 5, 8]);
         let names = perhaps(&mut dice, 40, &["s", "ana", "sil", "x"]);
         let country = perhaps(&mut dice, 30, &["PT", "ES", "FR"]);
-        let terms = [(TermKind::Name, names), (TermKind::Country, country)];
         let filter = ProfileFilter {
-            terms: terms
+            name: names.map(|word| vec![word.to_owned()]).into_iter().collect(),
+            terms: country
+                .map(|country| (TermKind::Country, country.to_owned()))
                 .into_iter()
-                .filter_map(|(kind, term)| Some((kind, term?.to_owned())))
                 .collect(),
             property_id: perhaps(&mut dice, 30, &["LIS01", "OPO01"]).map(|id| id.parse().unwrap()),
             status: perhaps(&mut dice, 30, &["active", "stub"]).map(|status| status.parse().unwrap()),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    http::{Request, Response, Router, Traffic, body::BodyLimits, get, post, reply},
+    http::{AnswerBudget, Request, Response, Router, Traffic, body::BodyLimits, get, post, reply},
     lifecycle::{Ended, STOP_GRACE},
     random::{Ids, SeededEntropy, SystemClock},
 };
@@ -68,7 +68,8 @@ impl World {
             get("/held", &hold, held),
         ];
         let ids = Ids::new(Arc::new(SystemClock), Arc::new(SeededEntropy::new(1)));
-        let server = Server::new(Router::new().mount("", endpoints), ids, limits);
+        let answers = AnswerBudget::new(2 * BIG_ANSWER);
+        let server = Server::new(Router::new().mount("", endpoints), ids, limits).with_answers(answers);
         let (lifecycle, traffic) = (Lifecycle::new(), Arc::clone(server.traffic()));
         lifecycle.spawn("serve", serve(listener, server, settings, lifecycle.clone()));
         Self {
