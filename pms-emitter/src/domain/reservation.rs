@@ -174,16 +174,16 @@ impl EventPayload for Reservation {
 /// The guests that have to exist and be active for this change to be committed, each with its JSON pointer, in the
 /// order of their ids: so two transactions never lock them in opposite orders.
 ///
-/// Those that the change names anew, always; all of them, when what makes the reservation live is new. A guest of a
-/// past stay may have been deleted since, which is no reason to refuse a change to its bill.
+/// Those that the change names anew, always; all of them, when it makes the reservation live that was not. A guest of a
+/// past stay may have been deleted since, which is no reason to refuse a change to its bill; one of a live stay cannot
+/// have been, as long as this is the property's business date.
 pub fn guests_to_guard(
     before: Option<&Reservation>,
     after: &Reservation,
     business_date: Date,
 ) -> Vec<(String, GuestId)> {
-    let liveness = |state: &Reservation| (state.status(), state.booking.check_out);
     let known: Vec<&GuestId> = match before {
-        Some(before) if !after.is_live(business_date) || liveness(before) == liveness(after) => {
+        Some(before) if before.is_live(business_date) || !after.is_live(business_date) => {
             before.booking.guests().map(|(_, id)| id).collect()
         }
         _ => Vec::new(),

@@ -185,12 +185,14 @@ async fn commit(tx: &mut Tx, write: &ReservationWrite) -> Result<Written, DbErro
     }
 }
 
-/// Every condition of a transition may rest on the business date, and so does a walk-in.
+/// Every condition of a transition may rest on the business date, and so does a walk-in, and whether a stay of other dates
+/// was live before.
 fn rests_on_business_date(write: &ReservationWrite) -> bool {
     let after = &write.change.state;
+    let liveness = |state: &Reservation| (state.status(), state.booking.check_out);
     match &write.before {
         None => after.status().has_arrived(),
-        Some(before) => before.status() != after.status(),
+        Some(before) => liveness(before) != liveness(after),
     }
 }
 

@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 
 /// The media type of a problem.
 pub const PROBLEM_JSON: &str = "application/problem+json";
+/// The most broken rules that an answer names: a body may break as many as it has values.
+pub const ERRORS_MAX: usize = 100;
 
 macro_rules! problem_codes {
     ($($variant:ident = $status:literal $code:literal $title:literal,)*) => {
@@ -130,8 +132,9 @@ impl Problem {
         }
     }
 
-    /// A 422 with the rules that the content breaks.
-    pub fn validation(errors: Vec<FieldError>) -> Self {
+    /// A 422 with the rules that the content breaks, the first [`ERRORS_MAX`] of them.
+    pub fn validation(mut errors: Vec<FieldError>) -> Self {
+        errors.truncate(ERRORS_MAX);
         Self {
             errors,
             ..Self::new(ProblemCode::ValidationFailed)
@@ -216,6 +219,16 @@ mod tests {
                 "errors": [{"pointer": "/email", "code": "invalid", "message": "not an e-mail address"}],
             })
         );
+    }
+
+    #[test]
+    fn r43_an_answer_names_so_many_errors_and_no_more() {
+        let broken = |count| {
+            Problem::validation(vec![FieldError::new("/a", "b", "c"); count])
+                .errors
+                .len()
+        };
+        assert_eq!((broken(ERRORS_MAX), broken(20_000)), (ERRORS_MAX, ERRORS_MAX));
     }
 
     #[test]

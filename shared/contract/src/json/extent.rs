@@ -4,6 +4,7 @@
 //! first: too many are refused, and room is found for what the others will take.
 
 use super::DEPTH_MAX;
+use memchr::memchr2;
 use serde_json::Value;
 
 /// The most that a value takes in a tree, beside its text and the first allocation of its container: its share of a
@@ -70,14 +71,14 @@ impl Extent {
 
 /// The place behind the quotation mark that ends a text which begins at `at`.
 fn end_of_text(text: &[u8], mut at: usize) -> usize {
-    while let Some(&byte) = text.get(at) {
-        at += match byte {
-            b'"' => return at + 1,
-            b'\\' => 2,
-            _ => 1,
-        };
+    while let Some(rest) = text.get(at..) {
+        match memchr2(b'"', b'\\', rest) {
+            Some(found) if rest[found] == b'"' => return at + found + 1,
+            Some(found) => at += found + 2,
+            None => break,
+        }
     }
-    at
+    text.len()
 }
 
 #[cfg(test)]

@@ -34,7 +34,8 @@ pub struct HttpArgs {
     /// Connections at once; further ones are answered 503
     #[arg(long, env = "HTTP_CONNECTIONS", default_value = "10000", value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub http_connections: u32,
-    /// Bytes of request bodies in memory at once, in all, at most half of them of those that come slowly; beyond them 503
+    /// Bytes of request bodies and of what they become in memory at once, in all, at most half of them of bodies that come
+    /// slowly; beyond them 503
     #[arg(long, env = "HTTP_BODY_BYTES", default_value = "64MiB", value_parser = body_bytes)]
     pub http_body_bytes: ByteSize,
     /// The host:port of GET /metrics, on a listener of its own; without it there is none

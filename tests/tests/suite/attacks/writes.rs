@@ -14,6 +14,7 @@ pub fn cases() -> Vec<Case> {
         a16_a_thousand_fresh_keys_on_a_request_that_changes_nothing_leave_one_stored_answer,
         a16_a_change_of_nothing_writes_nothing,
         a16_a_patch_of_one_field_of_the_largest_guest_writes_one_record_and_one_event,
+        a16_a_change_of_a_stay_leaves_its_guests_alone,
         a16_a_record_that_would_be_too_large_is_refused_and_an_older_one_may_shrink,
     ]
 }
@@ -195,6 +196,58 @@ async fn a16_a_patch_of_one_field_of_the_largest_guest_writes_one_record_and_one
         let events = pms.events(made.id()).await;
         assert_eq!(events.last().unwrap()["changed"], json!(["title"]));
     }
+    pms.stop().await;
+}
+
+async fn a16_a_change_of_a_stay_leaves_its_guests_alone(ctx: Ctx) {
+    const GUESTS: usize = 20;
+    let pms = Pms::start(&ctx).await;
+    let mut guests = Vec::new();
+    for nth in 0..GUESTS {
+        let guest = json!({"last_name": format!("Silva-{nth}")});
+        guests.push(pms.post("/guests", &guest).await.expect(201).id().to_owned());
+    }
+    let stay = json!({
+        "primary_guest_id": guests[0], "accompanying_guest_ids": guests[1..], "adults": GUESTS,
+        "check_in": "2026-03-14", "check_out": "2026-03-16",
+    });
+    let made = pms.post("/reservations", &stay).await.expect(201);
+    let stay = format!("/reservations/{}", made.id());
+    for (method, path, body) in [
+        (Method::PATCH, "", json!({"check_out": "2026-03-17"})),
+        (
+            Method::PATCH,
+            "",
+            json!({"check_out": "2026-03-16", "children": 1}),
+        ),
+        (Method::POST, "/assign-room", json!({"room_id": "101"})),
+        (Method::POST, "/check-in", json!({})),
+        (Method::PATCH, "", json!({"check_out": "2026-03-18"})),
+        (Method::POST, "/check-out", json!({})),
+    ] {
+        let before = books(&pms).await;
+        let path = format!("{stay}{path}");
+        pms.send(method, &path, &[], Some(&body)).await.expect(200);
+        let added = added(&pms, &before).await;
+        let (property_guard, event_bytes) = (added[6], added[8]);
+        assert!(property_guard <= 1, "{path}: {property_guard}");
+        assert_eq!(
+            added,
+            [0, 0, 0, 0, 0, 1, property_guard, 1, event_bytes, 0, 0],
+            "{path} {body}"
+        );
+    }
+    // Who is named anew is asked for, and no other.
+    let other = pms
+        .post("/guests", &json!({"last_name": "Costa"}))
+        .await
+        .expect(201);
+    let before = books(&pms).await;
+    let booker = json!({"booker_guest_id": other.id()});
+    pms.send(Method::PATCH, &stay, &[], Some(&booker))
+        .await
+        .expect(200);
+    assert_eq!(added(&pms, &before).await[2], 1);
     pms.stop().await;
 }
 
