@@ -1,11 +1,12 @@
 //! What guests are found and sorted by of their names: the folded last name, and the words of all last names.
 //!
 //! The words are written in the transaction of the record, and only when a name is new. A deleted guest keeps them, as
-//! its row keeps its last state: lists find it by its status.
+//! its row keeps its last state: lists find it by its status. What an older program wrote of them is written again, and so is
+//! the telephone number that a guest is found by, where today's rules read another in what is stored.
 
 use super::guests::{SELECT, read};
 use crate::domain::guest::{Guest, GuestDetails};
-use contract::GuestId;
+use contract::{GuestId, Phone};
 use kit::db::{DbError, Dialect, Statement, Tx, Value, placeholders};
 use kit::fold::{FOLD_VERSION, fold_for_search, words::kept_words};
 use kit::params;
@@ -32,6 +33,13 @@ pub const GUEST_NAMES: Rebuild = Rebuild {
 pub(super) fn folded(details: &GuestDetails) -> String {
     let folded = fold_for_search(&details.last_name);
     folded.chars().take(FOLDED_LEN_MAX).collect()
+}
+
+/// The telephone number that a guest is found by. The record shows it as it was stored until its next change.
+fn phone(details: &GuestDetails) -> Option<String> {
+    let stored = details.phone.as_ref()?.as_str();
+    let read = Phone::read(stored);
+    Some(read.map_or_else(|_| stored.to_owned(), |reading| reading.phone.as_str().to_owned()))
 }
 
 /// Writes the words of a guest who has none yet.
@@ -82,8 +90,9 @@ async fn fold_again(tx: &mut Tx, position: &str) -> Result<Option<String>, DbErr
     let rows = tx.query(&sql, ids.iter().map(Value::from).collect()).await?;
     let guests = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let folds = guests.iter().flat_map(|guest| {
-        let sql = "UPDATE guests SET last_name_folded = ? WHERE id = ?";
-        let fold = Statement::change(sql, params![folded(&guest.details), guest.id.as_str()]);
+        let sql = "UPDATE guests SET last_name_folded = ?, phone = ? WHERE id = ?";
+        let details = &guest.details;
+        let fold = Statement::change(sql, params![folded(details), phone(details), guest.id.as_str()]);
         [fold, delete(&guest.id)].into_iter().chain(insert(guest))
     });
     tx.run(&folds.collect::<Vec<_>>()).await.all()?;

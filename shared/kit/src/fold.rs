@@ -8,6 +8,7 @@
 pub mod words;
 
 use caseless::Caseless;
+use contract::text::is_invisible;
 use std::{collections::HashMap, sync::LazyLock};
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
@@ -47,7 +48,7 @@ fn characters(text: &str) -> impl Iterator<Item = char> + '_ {
     text.nfkc()
         .default_case_fold()
         .nfkc()
-        .filter(|c| !is_invisible(*c))
+        .filter(|c| !is_invisible(*c) && *c != TATWEEL)
 }
 
 /// Adds a character without its marks, as it is typed.
@@ -72,23 +73,8 @@ fn push_spelled(text: &mut String, c: char) {
     }
 }
 
-/// Characters that show nothing and say nothing about a name: soft hyphen, joiners, marks of direction, tatweel, tags.
-const fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{AD}'
-            | '\u{34F}'
-            | '\u{61C}'
-            | '\u{640}'
-            | '\u{180E}'
-            | '\u{200B}'..='\u{200F}'
-            | '\u{202A}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}'
-            | '\u{FEFF}'
-            | '\u{FFF9}'..='\u{FFFB}'
-            | '\u{E0000}'..='\u{E007F}'
-    )
-}
+/// Arabic's tatweel, which only lengthens a word.
+const TATWEEL: char = '\u{640}';
 
 fn read_letters(table: &'static str) -> (Letters, Letters) {
     let (mut typed, mut spelled) = (Letters::new(), Letters::new());

@@ -17,6 +17,7 @@ use crate::told::{Inbox, guest, settle, stay, told};
 
 pub fn cases() -> Vec<Case> {
     cases![
+        case01_numbers_of_an_older_program_are_found_as_they_are_dialled,
         case10_guests_of_an_older_program_are_found_once_their_names_are_folded_again,
         case10_names_that_change_meanwhile_are_not_folded_back,
         case12_profiles_of_an_older_program_are_derived_again,
@@ -92,6 +93,24 @@ async fn found(pms: &Pms, typed: &str) -> usize {
             None => return found,
         }
     }
+}
+
+async fn case01_numbers_of_an_older_program_are_found_as_they_are_dialled(ctx: Ctx) {
+    let pms = Pms::start(&ctx).await;
+    let body = json!({"last_name": "T", "phone": "+44 20 7946 0018"});
+    pms.post("/guests", &body).await.expect(201);
+    write(
+        &pms.db,
+        "UPDATE guests SET phone = '+4402079460018', body = REPLACE(body, '+442079460018', '+4402079460018')",
+    )
+    .await;
+    let mut rebuilder = rebuilder(&pms.db, &pms.clock, "first", pms_emitter::store::GUEST_NAMES);
+    finish(&mut rebuilder).await;
+    for typed in ["%2B44%20(0)20%207946%200018", "%2B4402079460018"] {
+        let found = pms.get(&format!("/guests?phone={typed}")).await.expect(200).body;
+        assert_eq!(found["data"][0]["phone"], "+4402079460018", "{typed}");
+    }
+    pms.stop().await;
 }
 
 async fn case10_guests_of_an_older_program_are_found_once_their_names_are_folded_again(ctx: Ctx) {
