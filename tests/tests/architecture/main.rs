@@ -70,6 +70,16 @@ fn warp_and_the_http_client_stay_in_their_places() {
 }
 
 #[test]
+fn nobody_but_hyper_reads_a_connection() {
+    // Looking at bytes before it, or keeping what it left unread, is how a body became a request (R42).
+    assert_never_below(
+        &["shared/", "pms-emitter/", "crm-receiver/"],
+        &["RecvFlags", "MSG_PEEK", ".peek(&mut", "poll_peek", "Rewind"],
+    );
+    assert_only_below(&["shared/kit/src/http/"], &["hyper::server"]);
+}
+
+#[test]
 fn rules_and_folds_know_neither_store_nor_http_nor_tokio() {
     assert_never_below(
         &[

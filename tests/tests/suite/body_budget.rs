@@ -46,6 +46,7 @@ fn post(key: Option<&str>) -> Request<Full<Bytes>> {
     let mut request = Request::builder()
         .method(Method::POST)
         .uri("/guests")
+        .header(header::HOST, "pms")
         .header(header::CONTENT_TYPE, "application/json");
     if let Some(key) = key {
         request = request.header(IDEMPOTENCY_KEY, key);

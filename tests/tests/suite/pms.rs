@@ -109,6 +109,13 @@ impl Pms {
         Self::start_as(ctx, BEGIN, config(database)).await
     }
 
+    /// As [`Pms::start`], with other limits of its listener.
+    pub async fn start_serving(ctx: &Ctx, with: impl FnOnce(HttpArgs) -> HttpArgs) -> Self {
+        let usual = config(ctx.url());
+        let http = with(usual.http);
+        Self::start_as(ctx, BEGIN, Config { http, ..usual }).await
+    }
+
     async fn start_as(ctx: &Ctx, now: UnixMillis, config: Config) -> Self {
         let clock = Arc::new(HandClock::at(now));
         let runtime = Runtime {

@@ -106,7 +106,7 @@ impl Target {
 }
 
 impl Authority {
-    /// `host`, `host:port`, an IPv6 address in brackets. What is in a name is not looked at: it is only compared.
+    /// `host`, `host:port`, an IPv6 address in brackets, nothing before it (RFC 9110, section 7.2; RFC 3986, section 3.2).
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -121,6 +121,7 @@ impl Authority {
         };
         let port = match port.strip_prefix(':') {
             None if port.is_empty() => None,
+            // As good as no colon (RFC 3986, section 3.2.3).
             Some("") => None,
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
             None | Some(_) => return None,
@@ -142,7 +143,7 @@ impl Host {
             return Some(Self::of_address(address));
         }
         let name = text.strip_suffix('.').unwrap_or(text);
-        (!name.is_empty()).then(|| Self::Name(name.to_ascii_lowercase()))
+        (!name.is_empty() && is_name(name)).then(|| Self::Name(name.to_ascii_lowercase()))
     }
 
     fn of_address(address: IpAddr) -> Self {
@@ -156,6 +157,25 @@ impl Host {
             Self::Address(address) => address.is_loopback(),
         }
     }
+}
+
+/// Whether these may be the characters of a name: those of `reg-name` in RFC 3986, section 3.2.2, but the comma, which is what
+/// two `Host` lines become when a program on the way joins them.
+fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let taken = match byte {
+            b'%' => {
+                let mut hex = || bytes.next().is_some_and(|digit| digit.is_ascii_hexdigit());
+                hex() && hex()
+            }
+            byte => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(&byte),
+        };
+        if !taken {
+            return false;
+        }
+    }
+    true
 }
 
 impl FromStr for HostList {

@@ -9,6 +9,7 @@ pub mod body;
 mod connection;
 pub mod context;
 pub mod etag;
+mod head;
 mod host;
 pub mod json_body;
 pub mod list;

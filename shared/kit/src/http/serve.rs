@@ -22,11 +22,9 @@ pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Headers of one request by default; one more is 431.
 pub const HEADERS_MAX: usize = 100;
-/// Bytes that a connection buffers, which also bounds the head of a request: beyond it 431.
+/// Bytes that a connection buffers of what it reads, and as many of what it writes; also the bound of a request's head:
+/// beyond it 431. hyper takes no less, and 10,000 connections with both cost 160 MiB.
 pub const BUFFER_BYTES_MAX: usize = 8 * 1024;
-/// Connections that may keep hyper's two buffers while they are silent between requests: 16 KiB each, so 32 MiB. Further
-/// ones give them back when they have been answered, and take new ones with their next request.
-pub const BUFFERED_MAX: usize = 2048;
 /// Connections beyond the cap that are told so with care; further ones are told and closed at once.
 const REFUSALS_MAX: usize = 256;
 /// Connections that may wait for their accept; the system's own cap (`net.core.somaxconn`) applies too. Beyond it a peer
@@ -48,8 +46,6 @@ pub struct ServeSettings {
     pub headers_max: usize,
     /// Bytes that a connection buffers; at least 8192.
     pub buffer_bytes_max: usize,
-    /// Connections that keep their buffers between requests.
-    pub buffered_max: usize,
 }
 
 impl Default for ServeSettings {
@@ -60,7 +56,6 @@ impl Default for ServeSettings {
             write_timeout: WRITE_TIMEOUT,
             headers_max: HEADERS_MAX,
             buffer_bytes_max: BUFFER_BYTES_MAX,
-            buffered_max: BUFFERED_MAX,
         }
     }
 }

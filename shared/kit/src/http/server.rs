@@ -4,6 +4,7 @@ use super::{
     AnswerBudget, Response, Router,
     body::BodyLimits,
     context::{REQUEST_ID, RequestContext},
+    head,
     host::Hosts,
     origin::Foreign,
     reply,
@@ -17,7 +18,8 @@ use contract::{Problem, ProblemCode};
 use futures::{FutureExt, future::BoxFuture};
 use http::{
     HeaderValue, Method, StatusCode,
-    header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS},
+    header::{CACHE_CONTROL, CONNECTION, X_CONTENT_TYPE_OPTIONS},
+    request::Parts,
 };
 use http_body_util::{BodyExt, combinators::BoxBody};
 use hyper::service::Service;
@@ -108,9 +110,31 @@ impl Server {
             answer: None,
             traffic: &self.traffic,
         };
+        let refusal = head::refusal(&head);
+        let is_last = refusal.is_some() || head::is_last(&head);
+        let response = match refusal {
+            Some(problem) => reply::problem(&problem, &context),
+            None => self.route(head, body, &context).instrument(span).await,
+        };
+        let response = match self.answers.hold(response).await {
+            Ok(response) => response,
+            Err(problem) => reply::problem(&problem, &context),
+        };
+        let response = with_common_headers(response, &context, is_last);
+        let route = response.extensions().get::<MatchedRoute>().cloned();
+        line.answer = Some((response.status(), route));
+        response
+    }
+
+    /// Hands a request to the routes.
+    async fn route<B>(&self, head: Parts, body: B, context: &Arc<RequestContext>) -> Response
+    where
+        B: http_body::Body<Data = Bytes> + Send + Sync + 'static,
+        B::Error: Into<BodyFault>,
+    {
         let foreign = Foreign::of(&head, &self.hosts);
         let inbound = Inbound::new(
-            Arc::clone(&context),
+            Arc::clone(context),
             foreign,
             self.limits.clone(),
             self.answers.clone(),
@@ -118,28 +142,19 @@ impl Server {
         );
         let mut request = http::Request::new(body.map_err(Into::into).boxed());
         request.extensions_mut().insert(inbound);
-        let answering = AssertUnwindSafe((self.answering)(request)).catch_unwind();
-        let response = match answering.instrument(span.clone()).await {
+        match AssertUnwindSafe((self.answering)(request)).catch_unwind().await {
             Ok(response) if response.extensions().get::<Unanswered>().is_none() => response,
-            Ok(_) => reply::problem(&Problem::new(ProblemCode::Internal), &context),
+            Ok(_) => reply::problem(&Problem::new(ProblemCode::Internal), context),
             Err(_) => {
-                span.in_scope(|| tracing::error!("a handler panicked"));
-                reply::problem(&Problem::new(ProblemCode::Internal), &context)
+                tracing::error!("a handler panicked");
+                reply::problem(&Problem::new(ProblemCode::Internal), context)
             }
-        };
-        let response = match self.answers.hold(response).await {
-            Ok(response) => response,
-            Err(problem) => reply::problem(&problem, &context),
-        };
-        let response = with_common_headers(response, &context);
-        let route = response.extensions().get::<MatchedRoute>().cloned();
-        line.answer = Some((response.status(), route));
-        response
+        }
     }
 }
 
-/// What every answer carries. Answers hold guests' data: no cache may keep one.
-fn with_common_headers(mut response: Response, context: &RequestContext) -> Response {
+/// What every answer carries, and what the last one of a connection does. Answers hold guests' data: no cache may keep one.
+fn with_common_headers(mut response: Response, context: &RequestContext, is_last: bool) -> Response {
     let request_id = HeaderValue::from_str(context.request_id.as_str()).expect("an id is a header value");
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, request_id);
@@ -147,6 +162,9 @@ fn with_common_headers(mut response: Response, context: &RequestContext) -> Resp
     headers
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
+    if is_last {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

@@ -27,17 +27,12 @@ pub struct Traffic {
     /// Requests whose client went away before the answer.
     pub(super) gone: AtomicU64,
     open: AtomicUsize,
-    /// Connections that hold hyper's buffers.
-    buffered: AtomicUsize,
     accepted: AtomicU64,
     refused: AtomicU64,
 }
 
 /// A connection that is open; dropped, it is not.
 pub(super) struct Open(Arc<Traffic>);
-
-/// A connection that holds hyper's buffers; dropped, it does not.
-pub(super) struct Buffered(Arc<Traffic>);
 
 impl Answers {
     pub(super) fn count(&self, status: StatusCode) {
@@ -66,11 +61,6 @@ impl Traffic {
         Open(Arc::clone(self))
     }
 
-    /// Connections that hold hyper's buffers.
-    pub(super) fn buffered(&self) -> usize {
-        self.buffered.load(Ordering::Relaxed)
-    }
-
     pub(super) fn refuse(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
@@ -85,8 +75,6 @@ impl Traffic {
         gauge("http_connections", "Connections that are open.", |traffic| {
             traffic.open.load(Ordering::Relaxed)
         });
-        let help = "Connections that hold buffers of their own: about 16 KiB each.";
-        gauge("http_connections_buffered", help, Self::buffered);
         let counter = |name, help, labels: &[(&'static str, &str)], pick: fn(&Self) -> &AtomicU64| {
             let traffic = Arc::clone(self);
             metrics.read_counter(name, help, labels, move || pick(&traffic).load(Ordering::Relaxed));
@@ -124,18 +112,5 @@ impl Traffic {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Buffered {
-    pub(super) fn one_of(traffic: &Arc<Traffic>) -> Self {
-        traffic.buffered.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(traffic))
-    }
-}
-
-impl Drop for Buffered {
-    fn drop(&mut self) {
-        self.0.buffered.fetch_sub(1, Ordering::Relaxed);
     }
 }

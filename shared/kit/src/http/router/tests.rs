@@ -59,7 +59,10 @@ impl Answer {
 }
 
 async fn ask(method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut request = http::Request::builder().method(method).uri(path);
+    let mut request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "test");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

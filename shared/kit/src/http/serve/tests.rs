@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    http::{AnswerBudget, Request, Response, Router, Traffic, body::BodyLimits, get, post, reply},
+    http::{AnswerBudget, Request, Response, Router, body::BodyLimits, get, post, reply},
     lifecycle::{Ended, STOP_GRACE},
     random::{Ids, SeededEntropy, SystemClock},
 };
@@ -19,8 +19,6 @@ const SHORT: Duration = Duration::from_millis(150);
 /// A limit that a test must not meet.
 const LONG: Duration = Duration::from_secs(60);
 const BODY_LIMIT: usize = 64 * 1024;
-/// What the server does at once.
-const SOON: Duration = Duration::from_secs(5);
 /// More than the sockets' buffers hold.
 const BIG_ANSWER: usize = 64 * 1024 * 1024;
 
@@ -54,7 +52,6 @@ struct World {
     address: SocketAddr,
     lifecycle: Lifecycle,
     hold: Hold,
-    traffic: Arc<Traffic>,
 }
 
 impl World {
@@ -70,13 +67,12 @@ impl World {
         let ids = Ids::new(Arc::new(SystemClock), Arc::new(SeededEntropy::new(1)));
         let answers = AnswerBudget::new(2 * BIG_ANSWER);
         let server = Server::new(Router::new().mount("", endpoints), ids, limits).with_answers(answers);
-        let (lifecycle, traffic) = (Lifecycle::new(), Arc::clone(server.traffic()));
+        let lifecycle = Lifecycle::new();
         lifecycle.spawn("serve", serve(listener, server, settings, lifecycle.clone()));
         Self {
             address,
             lifecycle,
             hold,
-            traffic,
         }
     }
 
@@ -93,17 +89,6 @@ impl World {
     /// Sends a text and takes what comes until the server closes.
     async fn exchange(&self, text: &str) -> String {
         rest_of(self.open(text).await).await
-    }
-
-    /// Waits until so many connections hold buffers. There is no signal of it: it is looked at.
-    async fn until_buffered(&self, count: usize) {
-        let looking = async {
-            while self.traffic.buffered() != count {
-                tokio::task::yield_now().await;
-            }
-        };
-        let in_time = tokio::time::timeout(SOON, looking).await;
-        in_time.unwrap_or_else(|_| panic!("still {}", self.traffic.buffered()));
     }
 
     /// The server ends by itself: no connection is stuck.
@@ -149,7 +134,7 @@ fn head(path: &str, headers: usize) -> String {
 #[tokio::test]
 async fn a_stop_lets_the_request_in_hand_finish_and_takes_no_other() {
     let world = World::with(ServeSettings::default()).await;
-    let stream = world.open("GET /held HTTP/1.1\r\n\r\n").await;
+    let stream = world.open("GET /held HTTP/1.1\r\nhost: test\r\n\r\n").await;
     world.hold.entered.notified().await;
     let idle = TcpStream::connect(world.address).await.unwrap();
     world.lifecycle.stop();
@@ -166,9 +151,32 @@ async fn a_stop_lets_the_request_in_hand_finish_and_takes_no_other() {
 }
 
 #[tokio::test]
+async fn a_stop_waits_for_no_head() {
+    let world = World::with(ServeSettings {
+        header_read_timeout: LONG,
+        ..ServeSettings::default()
+    })
+    .await;
+    let mut half = Vec::new();
+    for begun in ["", "G", "GET /held HTTP/1.1\r\nhost: te"] {
+        half.push(world.open(begun).await);
+    }
+    let mut kept = world
+        .open("POST /read HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\nGET /he")
+        .await;
+    assert!(answer_of(&mut kept).await.starts_with("HTTP/1.1 200"));
+    half.push(kept);
+    world.lifecycle.stop();
+    for stream in half {
+        assert_eq!(rest_of(stream).await, "");
+    }
+    world.ends().await;
+}
+
+#[tokio::test]
 async fn a_hard_stop_ends_what_is_left() {
     let world = World::with(ServeSettings::default()).await;
-    let stuck = world.open("GET /held HTTP/1.1\r\n\r\n").await;
+    let stuck = world.open("GET /held HTTP/1.1\r\nhost: test\r\n\r\n").await;
     world.hold.entered.notified().await;
     world.lifecycle.abort();
     assert_eq!(world.lifecycle.run_until_stopped(LONG).await, Ended::Aborted);
@@ -180,7 +188,7 @@ async fn head_has_the_length_but_not_the_body() {
     let world = World::with(ServeSettings::default()).await;
     world.hold.release.notify_one();
     let answer = world
-        .exchange("HEAD /held HTTP/1.1\r\nconnection: close\r\n\r\n")
+        .exchange("HEAD /held HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
         .await;
     assert!(
         answer.contains("content-length: 6") && answer.ends_with("\r\n\r\n"),
