@@ -6,6 +6,7 @@
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use contract::UnixSeconds;
+use serde::Serialize;
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
@@ -42,7 +43,7 @@ pub struct Flood {
 }
 
 /// What had become of the connections at some instant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Open, and not answered.
     pub waiting: usize,
@@ -81,6 +82,14 @@ impl Flood {
     /// # Errors
     /// When this process may not open as many.
     pub async fn open(address: SocketAddr, attack: Attack, count: usize, at: UnixSeconds) -> Result<Self> {
+        Self::saying(address, count, |number| attack.words(number, at)).await
+    }
+
+    /// The same, each saying its words and no more.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub async fn saying(address: SocketAddr, count: usize, words: impl Fn(usize) -> Vec<u8>) -> Result<Self> {
         let mut flood = Self {
             connections: Vec::with_capacity(count),
             cut: 0,
@@ -88,9 +97,8 @@ impl Flood {
         for number in 0..count {
             let opening = timeout(TAKES_WITHIN, TcpStream::connect(address)).await;
             let mut stream = opening.context("a connection is not taken")??;
-            let words = attack.words(number, at);
             // It may be closed over them.
-            match timeout(TAKES_WITHIN, stream.write_all(&words)).await {
+            match timeout(TAKES_WITHIN, stream.write_all(&words(number))).await {
                 Ok(Ok(())) => flood.connections.push(stream),
                 Ok(Err(_)) | Err(_) => flood.cut += 1,
             }

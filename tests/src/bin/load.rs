@@ -1,6 +1,7 @@
 //! `cargo load`: how fast the services are on this machine. `--help` says what can be asked; docs/performance.md, how.
 //!
-//! Exit code 1 says that an answer was neither 2xx nor 503, or that the tables do not hold what was answered. Started
+//! Exit code 1 says that an answer was neither 2xx nor 503, that the tables do not hold what was answered, or that an attack
+//! took what it must not. Started
 //! under the name of a service, it is that service: so one build measures itself.
 
 use anyhow::{Context, Result};
@@ -9,7 +10,7 @@ use e2e::engine::Servers;
 use e2e::load::options::{Options, Target};
 use e2e::load::service::{EMITTER, RECEIVER, Stage};
 use e2e::load::session::{self, BARE_ROLE};
-use e2e::load::{bare, limits, replay, writes};
+use e2e::load::{bare, hostile, limits, replay, writes};
 use e2e::serve;
 use e2e::server::Room;
 use e2e::world::fresh_secret;
@@ -58,6 +59,10 @@ async fn measure(options: &Options) -> Result<ExitCode> {
     };
     if options.limits {
         return show(options, &limits::measure(options, &stage).await?, true);
+    }
+    if let Some(attack) = options.hostile {
+        let report = hostile::attack(attack, options, &stage).await?;
+        return show(options, &report, report.faults.is_empty());
     }
     let report = match options.target {
         Target::Receiver => {

@@ -284,10 +284,12 @@ async fn connect(target: SocketAddr) -> Result<TcpStream> {
 /// Sends one request and reads its answer into `answer`, which keeps its room.
 async fn exchange(stream: &mut TcpStream, request: &[u8], answer: &mut Vec<u8>) -> Result<wire::Answer> {
     answer.clear();
-    stream.write_all(request).await?;
+    // What is refused at its head may be cut off before its end: the answer is what counts.
+    let written = stream.write_all(request).await;
     loop {
         answer.reserve(READ_BYTES);
         if stream.read_buf(answer).await? == 0 {
+            written?;
             return Err(anyhow!("closed after {} bytes of an answer", answer.len()));
         }
         if let Some(got) = wire::read(answer)? {

@@ -3,6 +3,7 @@
 //! ```text
 //! mix -> lives -> template -> pool (signed before the clock starts) -> generator -> tally -> report
 //!                                          bare | receiver, each a process of its own  <- watch
+//! hostile (attacks, and who asks beside them) -> emitter, receiver
 //! desk (REST writes) -> generator -> emitter -> sink | receiver
 //! ```
 //! `docs/performance.md` says how to use it and what was measured.
@@ -11,6 +12,7 @@ pub mod bare;
 pub mod desk;
 pub mod figures;
 pub mod generator;
+pub mod hostile;
 pub mod limits;
 pub mod lives;
 pub mod mix;

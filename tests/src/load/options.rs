@@ -1,6 +1,7 @@
 //! What `cargo load` is asked for, and which questions make no sense.
 
 use super::generator::Pace;
+use super::hostile::Attack;
 use super::lives::BodyStyle;
 use super::pool::POOL_EVENTS_MAX;
 use crate::engine::Engine;
@@ -54,6 +55,12 @@ pub struct Options {
     /// Afterwards half of the rate, beside so many connections that send unsigned bodies of 20 kB
     #[arg(long, value_name = "CONNECTIONS", value_parser = value_parser!(u16).range(1..=8192))]
     pub unsigned: Option<u16>,
+    /// One attack alone on the emitter, then on the receiver; each must stay under 192 MiB resident
+    #[arg(long, value_enum, conflicts_with_all = ["target", "rate", "baseline", "repeat", "limits", "prepare", "replay"])]
+    pub hostile: Option<Attack>,
+    /// Events that stand in the receiver before `--hostile filters`; the emitter gets a tenth of it
+    #[arg(long, default_value_t = 400_000, value_parser = value_parser!(u64).range(1_000..=10_000_000))]
+    rows: u64,
     /// Events that are signed before the clock starts; by default enough for the time
     #[arg(long)]
     pool: Option<u64>,
@@ -121,6 +128,10 @@ impl Options {
             self.target == Target::Receiver || !(self.baseline || self.goes_on() || self.repeat > 1),
             "--baseline, --repeat, --half, --overload, --crowd and --unsigned are of the receiver alone"
         );
+        ensure!(
+            self.hostile.is_none() || !self.goes_on(),
+            "--hostile goes alone: leave --half, --overload, --crowd and --unsigned out"
+        );
         if let Some(times) = self.overload {
             ensure!(
                 (1.0..=20.0).contains(&times),
@@ -146,6 +157,11 @@ impl Options {
             EngineName::Sqlite => Engine::Sqlite,
             EngineName::Mysql => Engine::Mysql,
         }
+    }
+
+    /// Rows that stand there before filters are asked for.
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// Requests a second, if they are to be sent when they are due.
@@ -212,6 +228,11 @@ mod tests {
             "load --pool 1000001",
             "load --rate 100000 --seconds 60",
             "load --engine oracle",
+            "load --hostile nicely",
+            "load --hostile keys --rate 10",
+            "load --hostile lists --half",
+            "load --hostile bodies --target emitter",
+            "load --hostile filters --rows 10",
             "load --target emitter --baseline",
             "load --target e2e --half",
             "load --prepare 10 --secret sixteen-bytes-is",

@@ -83,6 +83,16 @@ impl Pool {
         }
     }
 
+    /// These requests, whatever they are.
+    pub fn of_requests(requests: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for request in requests {
+            bytes.extend(request);
+            ends.push(bytes.len());
+        }
+        Self::of(bytes, ends)
+    }
+
     /// How many requests it holds.
     pub fn len(&self) -> u64 {
         self.ends.len() as u64

@@ -13,6 +13,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The most looks of one run; a longer one is not looked at any further.
 const LOOKS_MAX: usize = 4 * 3_600;
+/// What `/proc/<process>/clear_refs` is told (proc(5)).
+const FORGET_PEAK: &str = "5";
 /// Ticks of processor time in a second, as Linux tells them to programs.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -104,6 +106,14 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
+/// Has a process forget the most that it ever had resident: its peak counts from now on.
+///
+/// # Errors
+/// When it is gone, or the system does not let us.
+pub fn forget_peak(process: u32) -> Result<()> {
+    std::fs::write(format!("/proc/{process}/clear_refs"), FORGET_PEAK).context("clear_refs")
+}
+
 /// A field of `/proc/<process>/status` in MiB.
 fn resident(process: u32, field: &str) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
@@ -135,6 +145,12 @@ pub fn cpu_seconds(process: u32) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peak_can_be_forgotten() {
+        forget_peak(std::process::id()).unwrap();
+        assert!(forget_peak(u32::MAX).is_err());
+    }
 
     #[tokio::test]
     async fn it_sees_this_very_process() {

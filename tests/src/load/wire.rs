@@ -5,8 +5,8 @@
 
 use anyhow::{Context, Result, ensure};
 
-/// The longest answer that is read.
-pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// The longest answer that is read: the longest list, and its head.
+pub const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024 + 64 * 1024;
 
 /// An answer that has arrived whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

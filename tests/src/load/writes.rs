@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Counts the deliveries that are still to be made.
-const PENDING: &str = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'pending'";
+pub const PENDING: &str = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'pending'";
 /// Counts the events of the emitter's log.
 const EVENTS: &str = "SELECT COUNT(*) AS n FROM events";
 /// Counts the deliveries that are done.
@@ -101,7 +101,11 @@ pub async fn end_to_end(options: &Options, stage: &Stage<'_>) -> Result<WritesRe
     Ok(report)
 }
 
-async fn start_emitter(stage: &Stage<'_>, url: String) -> Result<Service> {
+/// An emitter that delivers to `url`.
+///
+/// # Errors
+/// When there is no server of its engine, or it does not start.
+pub async fn start_emitter(stage: &Stage<'_>, url: String) -> Result<Service> {
     let variables = [
         ("CRM_WEBHOOK_URL", url),
         ("CRM_WEBHOOK_SECRET", stage.secret.clone()),

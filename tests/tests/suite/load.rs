@@ -3,7 +3,7 @@
 use clap::Parser;
 use e2e::load::options::Options;
 use e2e::load::service::Stage;
-use e2e::load::{session, writes};
+use e2e::load::{hostile, session, writes};
 use e2e::world::fresh_secret;
 
 use crate::case::{Case, Ctx, cases};
@@ -12,6 +12,7 @@ pub fn cases() -> Vec<Case> {
     cases![
         every_signed_event_is_taken_in_and_applied,
         every_write_is_applied_in_the_crm,
+        an_attack_is_answered_and_what_it_leaves_is_counted,
     ]
 }
 
@@ -48,4 +49,21 @@ async fn every_write_is_applied_in_the_crm(ctx: Ctx) {
     assert_eq!(report.faults, Vec::<String>::new());
     assert_eq!(report.load.answers.values().sum::<u64>(), 60);
     assert!(report.arrival_ms.max > 0.0, "{report}");
+}
+
+async fn an_attack_is_answered_and_what_it_leaves_is_counted(ctx: Ctx) {
+    let options = options("load --hostile keys --seconds 2");
+    let attack = options.hostile.unwrap();
+    let report = hostile::attack(attack, &options, &stage(&ctx)).await.unwrap();
+    let lines: Vec<_> = report
+        .services
+        .values()
+        .flat_map(|service| &service.lines)
+        .collect();
+    assert_eq!(lines.len(), 3, "{report}");
+    for line in lines {
+        let load = line.load.as_ref().unwrap();
+        assert!(load.is_good() && !load.answers.is_empty(), "{report}");
+        assert!(line.growth.is_some(), "{report}");
+    }
 }
