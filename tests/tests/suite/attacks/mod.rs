@@ -10,6 +10,7 @@ mod content;
 mod files;
 mod floods;
 pub(crate) mod forgeries;
+mod framing;
 mod ids;
 mod json;
 mod keys;
@@ -34,6 +35,7 @@ pub fn cases() -> Vec<Case> {
         files::cases(),
         floods::cases(),
         forgeries::cases(),
+        framing::cases(),
         ids::cases(),
         json::cases(),
         keys::cases(),

@@ -169,7 +169,7 @@ impl Receiver {
 
     /// What its metrics say now.
     pub(crate) async fn metrics(&self) -> Page {
-        Page::of(self.metrics.unwrap()).await
+        Page::of(self.metrics_address()).await
     }
 
     /// The one event under a key of the sender.
