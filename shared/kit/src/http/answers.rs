@@ -216,7 +216,7 @@ impl Place {
 
     /// Ends the connection too, when the place is taken away: hyper asks for no more of an answer that nobody reads, so
     /// it would not hear of it.
-    pub fn ends(&self, connection: &CancellationToken) {
+    pub(super) fn ends(&self, connection: &CancellationToken) {
         let mut queue = self.0.budget.queue();
         match queue.places.get_mut(&self.0.number) {
             Some(own) => own.connection = Some(connection.clone()),

@@ -4,7 +4,7 @@
 //! (the time for a head, its size, its headers). Around it stand the answer to a connection beyond the cap, the stop that
 //! drains a connection, and the close, which throws away what hyper left unread.
 
-use super::{Response, Server, serve::ServeSettings, write_deadline::WriteDeadline};
+use super::{Response, Server, answers::Place, serve::ServeSettings, write_deadline::WriteDeadline};
 use crate::lifecycle::Lifecycle;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,6 +27,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 /// How long a closing connection waits for the peer to stop sending.
 const LINGER_TIME: Duration = Duration::from_secs(1);
@@ -76,9 +77,16 @@ where
     let settings = &shared.settings;
     let io = TokioIo::new(WriteDeadline::new(stream, settings.write_timeout));
     let asked = AtomicBool::new(false);
+    let gives_way = CancellationToken::new();
     let service = service_fn(|request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
-        Box::pin(async { Ok::<Response, Infallible>(shared.server.answer(request, Some(remote)).await) })
+        Box::pin(async {
+            let answer = shared.server.answer(request, Some(remote)).await;
+            if let Some(place) = answer.extensions().get::<Place>() {
+                place.ends(&gives_way);
+            }
+            Ok::<Response, Infallible>(answer)
+        })
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -87,8 +95,13 @@ where
         .max_buf_size(settings.buffer_bytes_max)
         .serve_connection(io, service);
     let mut stopping = pin!(shared.lifecycle.stopping());
-    let mut draining = false;
+    let mut giving_way = pin!(gives_way.cancelled());
+    let (mut draining, mut gave_way) = (false, false);
     let ended = poll_fn(|context| {
+        if giving_way.as_mut().poll(context).is_ready() {
+            gave_way = true;
+            return Poll::Ready(Ok(()));
+        }
         if !draining && stopping.as_mut().poll(context).is_ready() {
             draining = true;
             Pin::new(&mut connection).graceful_shutdown();
@@ -101,6 +114,10 @@ where
         ended
     })
     .await;
+    if gave_way {
+        // In the middle of an answer that its peer does not read: there is nothing to wait for.
+        return None;
+    }
     let silent = match &ended {
         Ok(()) => draining && !asked.load(Ordering::Relaxed),
         Err(error) => {

@@ -21,6 +21,8 @@ const LONG: Duration = Duration::from_secs(60);
 const BODY_LIMIT: usize = 64 * 1024;
 /// More than the sockets' buffers hold.
 const BIG_ANSWER: usize = 64 * 1024 * 1024;
+/// Room for one such answer, and not for two.
+const ANSWERS: usize = BIG_ANSWER + 1024 * 1024;
 
 #[derive(Clone, Default)]
 struct Hold {
@@ -52,6 +54,7 @@ struct World {
     address: SocketAddr,
     lifecycle: Lifecycle,
     hold: Hold,
+    answers: AnswerBudget,
 }
 
 impl World {
@@ -65,14 +68,16 @@ impl World {
             get("/held", &hold, held),
         ];
         let ids = Ids::new(Arc::new(SystemClock), Arc::new(SeededEntropy::new(1)));
-        let answers = AnswerBudget::new(2 * BIG_ANSWER);
-        let server = Server::new(Router::new().mount("", endpoints), ids, limits).with_answers(answers);
+        let answers = AnswerBudget::new(ANSWERS);
+        let server =
+            Server::new(Router::new().mount("", endpoints), ids, limits).with_answers(answers.clone());
         let lifecycle = Lifecycle::new();
         lifecycle.spawn("serve", serve(listener, server, settings, lifecycle.clone()));
         Self {
             address,
             lifecycle,
             hold,
+            answers,
         }
     }
 

@@ -155,6 +155,38 @@ async fn r28_a_client_that_does_not_read_its_answer_is_cut() {
     drop(unread);
 }
 
+/// Each new answer finds room, since the one that nobody reads gives way with its connection. Who reads gets all of it.
+#[tokio::test]
+async fn r44_answers_that_nobody_reads_give_way_and_who_reads_gets_all() {
+    let world = World::with(ServeSettings::default()).await;
+    let request = "GET /big HTTP/1.1\r\nhost: test\r\n\r\n";
+    let mut unread = Vec::new();
+    for _ in 0..4 {
+        let stream = world.open(request).await;
+        // Its answer has begun, so its place is taken.
+        stream.readable().await.unwrap();
+        assert!(world.answers.left() < ANSWERS);
+        unread.push(stream);
+    }
+    let read = world
+        .exchange(&request.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n"))
+        .await;
+    assert!(read.starts_with("HTTP/1.1 200"), "{}", &read[..12]);
+    let (head, body) = read.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("content-length: {BIG_ANSWER}")), "{head}");
+    assert_eq!(body.len(), BIG_ANSWER);
+    for mut stream in unread {
+        let mut taken = Vec::new();
+        // Its connection has ended, in the middle of the answer.
+        let _ = tokio::time::timeout(STOP_GRACE, stream.read_to_end(&mut taken))
+            .await
+            .expect("the server has closed it");
+        assert!(taken.len() < BIG_ANSWER);
+    }
+    assert_eq!(world.answers.left(), ANSWERS, "every place is free again");
+    world.ends().await;
+}
+
 #[tokio::test]
 async fn r29_half_a_head_and_no_more_is_closed_at_once() {
     let world = World::with(ServeSettings {
