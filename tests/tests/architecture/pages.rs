@@ -22,19 +22,24 @@ struct Page {
     file: &'static str,
     /// How a test's name spells a row, and how the table does: `r` and `R` of `r05_...` and R5.
     kinds: &'static [(&'static str, &'static str)],
+    /// Rows that must be there, as the table names them: a letter, the first number and the last.
+    whole: &'static [(&'static str, u32, u32)],
 }
 
 const FAULTS: Page = Page {
     file: "docs/faults.md",
     kinds: &[("f", "F")],
+    whole: &[],
 };
 const ATTACKS: Page = Page {
     file: "docs/security.md",
     kinds: &[("r", "R"), ("a", "A")],
+    whole: &[("R", 42, 46), ("A", 13, 18)],
 };
 const CASES: Page = Page {
     file: "docs/cases.md",
     kinds: &[("case", "")],
+    whole: &[("", 1, 26)],
 };
 
 /// A row and a test as a page names it.
@@ -95,6 +100,14 @@ impl Page {
             .collect()
     }
 
+    fn missing_rows(&self) -> Vec<String> {
+        let there: BTreeSet<String> = self.rows().into_iter().map(|(row, _)| row).collect();
+        let wanted = self.whole.iter().flat_map(|(letter, first, last)| {
+            (*first..=*last).map(move |number| format!("{letter}{number}"))
+        });
+        wanted.filter(|row| !there.contains(row)).collect()
+    }
+
     /// Each row names a test, each name is a test of its row, and none of `listed` is missing.
     fn assert_holds(&self, listed: &[Source]) {
         let file = self.file;
@@ -104,6 +117,8 @@ impl Page {
             .filter_map(|(row, tests)| tests.is_empty().then_some(row))
             .collect();
         assert!(bare.is_empty(), "{file}: no test in row {bare:?}");
+        let missing = self.missing_rows();
+        assert!(missing.is_empty(), "{file}: no row {missing:?}");
         let named = self.named();
         let there = self.entries(&everything());
         let unknown: Vec<&Entry> = named.difference(&there).collect();
