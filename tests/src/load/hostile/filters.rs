@@ -56,7 +56,7 @@ const RECEIVER_FILTERS: [&str; 10] = [
 /// Of the emitter.
 const EMITTER_FILTERS: [&str; 10] = [
     "/guests?email=nobody@nowhere.example",
-    "/guests?phone=%2B351000000000",
+    "/guests?phone=%2B351210000000",
     "/guests?last_name=zzzzzz",
     "/guests?vip_level=9",
     "/guests?blacklisted=true&sort=last_name",
