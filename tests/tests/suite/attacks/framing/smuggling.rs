@@ -80,7 +80,7 @@ const EARLY: [Early; 20] = {
         early(E, "POST http://evil.example/api/v1/guests", JSON, 421),
         early(E, "POST /api/v1/nothing", JSON, 404),
         early(E, "GET /api/v1/guests/gst_none", "", 404),
-        early(E, "DELETE /api/v1/reservations/res_none", "", 405),
+        early(E, "DELETE /api/v1/reservations/res_none", "", 404),
         early(E, "PATCH /api/v1/guests", JSON, 405),
         early(E, "GET /api/v1/guests?nothing=1", "", 400),
         early(E, "GET /api/v1/guests", "", 200),
