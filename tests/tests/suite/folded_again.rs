@@ -27,7 +27,7 @@ pub fn cases() -> Vec<Case> {
 /// Guests of a case: three batches, the last not full.
 const GUESTS: usize = 120;
 
-/// The service's own rebuild of this version may be on its way: that of the next one is the test's.
+/// The service's own rebuild of this version is done: that of the next one is the test's.
 fn next(rebuild: Rebuild) -> Rebuild {
     Rebuild {
         version: rebuild.version + 1,
@@ -58,6 +58,7 @@ async fn finish(rebuilder: &mut Rebuilder) -> usize {
 
 /// Makes guests, and leaves their rows as a program before this one wrote them.
 async fn guests_of_an_older_program(pms: &Pms) -> Vec<String> {
+    pms.rebuilt().await;
     let bodies: Vec<_> = (0..GUESTS)
         .map(|nth| json!({"last_name": format!("Łódź{nth:03}")}))
         .collect();
@@ -97,6 +98,7 @@ async fn found(pms: &Pms, typed: &str) -> usize {
 
 async fn case01_numbers_of_an_older_program_are_found_as_they_are_dialled(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
+    pms.rebuilt().await;
     let body = json!({"last_name": "T", "phone": "+44 20 7946 0018"});
     pms.post("/guests", &body).await.expect(201);
     write(

@@ -14,9 +14,10 @@ use kit::config::{ByteSize, HttpArgs};
 use kit::db::{DatabaseUrl, Db, params};
 use kit::lifecycle::{Ended, Lifecycle};
 use kit::random::SystemEntropy;
+use kit::rebuild::{Rebuilder, Step};
 use pms_emitter::config::{Config, DeliveryConfig, EndpointConfig};
 use pms_emitter::dispatch::Schedule;
-use pms_emitter::store::Store;
+use pms_emitter::store::{GUEST_NAMES, Store};
 use pms_emitter::{App, Runtime};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -88,6 +89,15 @@ impl Pms {
     /// Starts one on the case's database, at [`BEGIN`].
     pub async fn start(ctx: &Ctx) -> Self {
         Self::start_with(ctx, BEGIN, None).await
+    }
+
+    /// Waits until the service's own rebuild of names is at its end, so that it writes nothing beside the case.
+    pub async fn rebuilt(&self) {
+        let clock = Arc::clone(&self.clock);
+        let mut rebuilder = Rebuilder::new(self.db.clone(), clock, "case".to_owned(), GUEST_NAMES);
+        while rebuilder.step().await.unwrap() != Step::Finished {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// As [`Pms::start`], at any instant.

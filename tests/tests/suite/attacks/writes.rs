@@ -88,6 +88,7 @@ async fn stay_of(pms: &Pms, guest: &str) -> String {
 
 async fn a16_a_thousand_fresh_keys_on_a_request_that_changes_nothing_leave_one_stored_answer(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
+    pms.rebuilt().await;
     let guest = pms.post("/guests", &large_guest()).await.expect(201);
     let path = format!("{}/assign-room", stay_of(&pms, guest.id()).await);
     let before = books(&pms).await;
@@ -132,6 +133,7 @@ async fn a16_a_thousand_fresh_keys_on_a_request_that_changes_nothing_leave_one_s
 
 async fn a16_a_change_of_nothing_writes_nothing(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
+    pms.rebuilt().await;
     let guest = pms.post("/guests", &large_guest()).await.expect(201);
     let guest = format!("/guests/{}", guest.id());
     let stay = stay_of(&pms, guest.trim_start_matches("/guests/")).await;
@@ -173,6 +175,7 @@ async fn a16_a_change_of_nothing_writes_nothing(ctx: Ctx) {
 
 async fn a16_a_patch_of_one_field_of_the_largest_guest_writes_one_record_and_one_event(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
+    pms.rebuilt().await;
     let made = pms.post("/guests", &large_guest()).await.expect(201);
     let path = format!("/guests/{}", made.id());
     let stored = number(&pms.db, "SELECT LENGTH(body) AS n FROM guests", params![]).await;
@@ -202,6 +205,7 @@ async fn a16_a_patch_of_one_field_of_the_largest_guest_writes_one_record_and_one
 async fn a16_a_change_of_a_stay_leaves_its_guests_alone(ctx: Ctx) {
     const GUESTS: usize = 20;
     let pms = Pms::start(&ctx).await;
+    pms.rebuilt().await;
     let mut guests = Vec::new();
     for nth in 0..GUESTS {
         let guest = json!({"last_name": format!("Silva-{nth}")});
@@ -253,6 +257,7 @@ async fn a16_a_change_of_a_stay_leaves_its_guests_alone(ctx: Ctx) {
 
 async fn a16_a_record_that_would_be_too_large_is_refused_and_an_older_one_may_shrink(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
+    pms.rebuilt().await;
     let guest = pms.post("/guests", &large_guest()).await.expect(201);
     let path = format!("/guests/{}", guest.id());
     let stay = stay_of(&pms, guest.id()).await;

@@ -227,7 +227,7 @@ async fn consent_and_timeline_outlive_the_payloads(ctx: Ctx) {
     let inbox = Inbox::open(&ctx).await;
     let projector = inbox.projector().await;
     let told = |version, status: &str| {
-        let consent = json!([{"channel": "email", "status": status, "at": version * 1000}]);
+        let consent = json!([{"channel": "email", "status": status, "at": 1_700_000_000_000_u64 + version}]);
         let at = i64::try_from(version).unwrap();
         told(
             "guest.consent_changed",
