@@ -51,7 +51,8 @@ pub(super) fn read(said: &[u8], methods: &[&str]) -> Result<Vec<Answer>, &'stati
         answers.push(Answer {
             status,
             id: field("x-request-id").map(str::to_owned),
-            closes: field("connection") == Some("close"),
+            // hyper adds its `keep-alive` to the `close` of an answer to HTTP/1.0.
+            closes: field("connection").is_some_and(|value| value.split(", ").any(|token| token == "close")),
             content_type: field("content-type").unwrap_or_default().to_owned(),
             body,
         });
