@@ -220,13 +220,17 @@ fn framing(fields: &Fields<'_>, is_1_1: bool, request: &mut Request) -> Option<F
         request.last = !lengths.is_empty();
         return Some(Framing::Chunked);
     }
-    let Some((first, others)) = lengths.split_first() else {
+    let number = |value: &&[u8]| {
+        let digits = value.iter().all(u8::is_ascii_digit).then_some(*value)?;
+        std::str::from_utf8(digits).ok()?.parse::<u64>().ok()
+    };
+    let lengths = lengths.iter().map(number).collect::<Option<Vec<_>>>()?;
+    let Some((&length, others)) = lengths.split_first() else {
         return Some(Framing::None);
     };
-    if others.iter().any(|other| other != first) || !first.iter().all(u8::is_ascii_digit) {
+    if others.iter().any(|other| *other != length) {
         return None;
     }
-    let length: u64 = std::str::from_utf8(first).ok()?.parse().ok()?;
     // The same length twice may be refused; one that no body can have as well.
     request.doubtful |= !others.is_empty() || length > u64::MAX / 2;
     Some(if length == 0 {
