@@ -121,7 +121,10 @@ mod tests {
             allowed: vec!["cancelled"],
         }));
         assert_eq!(problem.code, ProblemCode::InvalidTransition);
-        assert_eq!(problem.extensions["allowed"], serde_json::json!(["cancelled"]));
+        assert_eq!(
+            problem.extensions,
+            [("allowed", serde_json::json!(["cancelled"]))]
+        );
         let problem = Problem::from(ApiError::Refused(Refusal::NotUnique {
             pointer: "/external_ids/0".to_owned(),
         }));

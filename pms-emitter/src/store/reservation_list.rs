@@ -119,7 +119,7 @@ impl ComputedFilter {
         };
         listing.equal("status", Some(status.as_str()));
         if let Some(date) = date {
-            listing.require(&format!("{date} {BUSINESS_DATE}"), Params::new());
+            listing.require(format!("{date} {BUSINESS_DATE}"), Params::new());
         }
     }
 }

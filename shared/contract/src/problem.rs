@@ -114,8 +114,8 @@ pub struct Problem {
     pub detail: Option<String>,
     /// The broken rules of a validation.
     pub errors: Vec<FieldError>,
-    /// Further members, such as the transitions that are `allowed`.
-    pub extensions: Map<String, Value>,
+    /// Further members by name, such as the transitions that are `allowed`.
+    pub extensions: Vec<(&'static str, Value)>,
     /// Seconds after which a retry makes sense: the `Retry-After` header.
     pub retry_after_seconds: Option<u32>,
 }
@@ -127,7 +127,7 @@ impl Problem {
             code,
             detail: None,
             errors: Vec::new(),
-            extensions: Map::new(),
+            extensions: Vec::new(),
             retry_after_seconds: None,
         }
     }
@@ -150,8 +150,8 @@ impl Problem {
 
     /// Adds a member of its own.
     #[must_use]
-    pub fn with_extension(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.extensions.insert(name.to_owned(), value.into());
+    pub fn with_extension(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.extensions.push((name, value.into()));
         self
     }
 
@@ -185,7 +185,7 @@ impl Problem {
         }
         // A member of the standard's own name is not replaced.
         for (name, value) in &self.extensions {
-            object.entry(name.as_str()).or_insert_with(|| value.clone());
+            object.entry(*name).or_insert_with(|| value.clone());
         }
         Value::Object(object)
     }

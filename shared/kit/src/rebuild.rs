@@ -124,7 +124,7 @@ impl Rebuilder {
     /// Those of the database; nothing of the batch is written then, or all of it and its position.
     pub async fn step(&mut self) -> Result<Step, DbError> {
         let Some(lease) = self.claimed().await? else {
-            return Ok(self.if_unfinished(Step::Held).await?);
+            return self.if_unfinished(Step::Held).await;
         };
         let (rebuild, now) = (self.rebuild, self.clock.now());
         let batch = self.db.transaction("rebuild", move |tx| {

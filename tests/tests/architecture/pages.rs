@@ -54,9 +54,7 @@ impl Page {
         lines
             .filter_map(|line| {
                 let (row, rest) = line.split_once(" |")?;
-                let known = |(_, letter): &(&str, &str)| {
-                    row.strip_prefix(letter).is_some_and(|number| is_number(number))
-                };
+                let known = |(_, letter): &(&str, &str)| row.strip_prefix(letter).is_some_and(is_number);
                 self.kinds.iter().any(known).then(|| {
                     let words = rest.split('`').skip(1).step_by(2);
                     let tests = words.filter(|word| self.is_test(word)).map(str::to_owned);

@@ -48,7 +48,7 @@ pub(super) fn of_list(items: &[&str]) -> Option<SecretError> {
     // A list that is refused for its length anyway is not looked through.
     let items = items.get(..items.len().min(SECRETS_MAX + 1))?;
     let is_standard = |item: &&str| folded(item).contains(WORD);
-    if !items.iter().any(|item| is_standard(item)) {
+    if !items.iter().any(is_standard) {
         return None;
     }
     if let Some(damage) = items.iter().find_map(|item| of(item)) {
@@ -58,10 +58,7 @@ pub(super) fn of_list(items: &[&str]) -> Option<SecretError> {
         return Some(SecretError::Broken);
     }
     let refused = |item: &&str| item.parse::<Secret>() == Err(SecretError::PlainLength);
-    items
-        .iter()
-        .any(|item| refused(item))
-        .then_some(SecretError::Beside)
+    items.iter().any(refused).then_some(SecretError::Beside)
 }
 
 /// Whether the second is the rest of the first: together they are the base64 of one key.

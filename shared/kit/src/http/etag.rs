@@ -231,20 +231,20 @@ mod tests {
     use crate::random::{Ids, SeededEntropy, SystemClock};
     use std::sync::Arc;
 
-    fn headers(name: HeaderName, lines: &[&str]) -> HeaderMap {
+    fn headers(name: &HeaderName, lines: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(&name, line.parse().unwrap());
+            headers.append(name, line.parse().unwrap());
         }
         headers
     }
 
     fn if_match(lines: &[&str]) -> Result<Preconditions, ProblemCode> {
-        Preconditions::from_headers(&headers(IF_MATCH, lines)).map_err(|problem| problem.code)
+        Preconditions::from_headers(&headers(&IF_MATCH, lines)).map_err(|problem| problem.code)
     }
 
     fn if_none_match(lines: &[&str]) -> Result<Preconditions, ProblemCode> {
-        Preconditions::from_headers(&headers(IF_NONE_MATCH, lines)).map_err(|problem| problem.code)
+        Preconditions::from_headers(&headers(&IF_NONE_MATCH, lines)).map_err(|problem| problem.code)
     }
 
     #[test]
@@ -326,7 +326,7 @@ mod tests {
             (&["7"], None, 200),
             (&[""], None, 200),
         ] {
-            let answer = read(&headers(IF_NONE_MATCH, lines), beside);
+            let answer = read(&headers(&IF_NONE_MATCH, lines), beside);
             assert_eq!(answer.status(), status, "{lines:?}");
             assert_eq!(answer.headers().contains_key(CONTENT_TYPE), status == 200);
             assert!(answer.headers().contains_key(ETAG), "{lines:?}");
@@ -338,12 +338,12 @@ mod tests {
             (&["W/\"7\""], 412),
         ] {
             assert_eq!(
-                read(&headers(IF_MATCH, lines), None).status(),
+                read(&headers(&IF_MATCH, lines), None).status(),
                 status,
                 "{lines:?}"
             );
         }
-        let post = ReadConditions::of(&Method::POST, &headers(IF_NONE_MATCH, &["*"]));
+        let post = ReadConditions::of(&Method::POST, &headers(&IF_NONE_MATCH, &["*"]));
         assert_eq!(post, None);
     }
 }

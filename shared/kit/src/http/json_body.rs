@@ -101,7 +101,7 @@ mod tests {
         let limits = limits(64 << 20);
         let all = limits.budget.left();
         for (fits, over) in texts_of(MAX).into_iter().zip(texts_of(MAX + 4)) {
-            assert!(parse(&mut body(&fits, &limits), MAX, 1).is_ok(), "{:.40}", fits);
+            assert!(parse(&mut body(&fits, &limits), MAX, 1).is_ok(), "{fits:.40}");
             let mut body = body(&over, &limits);
             let refused = parse(&mut body, MAX, 1).unwrap_err();
             assert_eq!(
