@@ -52,7 +52,8 @@ async fn every_write_is_applied_in_the_crm(ctx: Ctx) {
 }
 
 async fn an_attack_is_answered_and_what_it_leaves_is_counted(ctx: Ctx) {
-    let options = options("load --hostile keys --seconds 2");
+    let command = format!("load --hostile keys --seconds 2 --engine {}", ctx.engine.name());
+    let options = options(&command);
     let attack = options.hostile.unwrap();
     let report = hostile::attack(attack, &options, &stage(&ctx)).await.unwrap();
     let lines: Vec<_> = report
