@@ -2,7 +2,7 @@
 //!
 //! A secret is `whsec_` and the base64 of 24 to 64 bytes (Standard Webhooks 1.0), or a plain string of at least 16
 //! bytes used as it is. A list of secrets is separated by white space: sign with all, accept any, which is how one is
-//! rotated. What looks like a `whsec_` secret that was damaged on its way is no plain secret ([`damage`]): it would be
+//! rotated. What looks like a `whsec_` secret that was damaged on its way is no plain secret (`damage`): it would be
 //! another key than the one at the other end, and every delivery would be refused.
 
 mod damage;

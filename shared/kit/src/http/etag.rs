@@ -1,7 +1,7 @@
 //! Versions as entity tags: `ETag` out, `If-Match` and `If-None-Match` in (RFC 9110, sections 8.8.3 and 13).
 //!
 //! A write reads its [`Preconditions`] and checks them against the version that it changes. A read's are judged by the
-//! router, on the answer that it would give: see [`ReadConditions`].
+//! router, on the answer that it would give: see `ReadConditions`.
 
 use super::{Response, context::RequestContext, reply};
 use contract::{Problem, ProblemCode};
