@@ -142,7 +142,7 @@ impl App {
         server.traffic().expose(&metrics);
         store.db.expose(&metrics);
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
-        let (db, clock) = (store.db.clone(), Arc::clone(&runtime.clock));
+        let (db, clock) = (store.db.answering_at_the_end(), Arc::clone(&runtime.clock));
         let profiles = Rebuilder::new(db, clock, runtime.ids().new_id("run"), PROFILES);
         Ok(Self {
             config,

@@ -147,7 +147,7 @@ impl App {
             None => None,
         };
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
-        let (db, clock) = (store.db().clone(), Arc::clone(&runtime.clock));
+        let (db, clock) = (store.db().answering_at_the_end(), Arc::clone(&runtime.clock));
         let guest_names = Rebuilder::new(db, clock, runtime.ids().new_id("run"), GUEST_NAMES);
         Ok(Self {
             config,

@@ -26,18 +26,19 @@ pub const PROFILES: Rebuild = Rebuild {
 /// A position is a source and a guest, with a space between.
 async fn derive_again(tx: &mut Tx, position: &str) -> Result<Option<String>, DbError> {
     let (source, guest) = position.split_once(' ').unwrap_or_default();
-    let mut guests = next_guests(tx, source, guest).await?;
-    if guests.is_empty()
-        && let Some(next) = next_source(tx, source).await?
-    {
+    let mut source = source.to_owned();
+    let mut guests = next_guests(tx, &source, guest).await?;
+    // A source may have no guests at all, as where only deleted reservations are left of it.
+    while guests.is_empty() {
+        let Some(next) = next_source(tx, &source).await? else {
+            return Ok(None);
+        };
         guests = next_guests(tx, &next, "").await?;
+        source = next;
     }
-    let Some(last) = guests.last() else {
-        return Ok(None);
-    };
-    let position = format!("{} {}", last.source, last.id);
+    let position = guests.last().map(|last| format!("{} {}", last.source, last.id));
     projection::derive_again(tx, &guests).await?;
-    Ok(Some(position))
+    Ok(position)
 }
 
 /// The guests of a source that follow one in the order of their ids.

@@ -173,11 +173,15 @@ fn decide(
         digest_key: situation.digest_key,
         consent: &before.consent,
     };
-    let (details, mut warnings) = read::<GuestInput>(&merged)
+    let (mut details, mut warnings) = read::<GuestInput>(&merged)
         .and_then(|input| judge(input, facts))
         .map_err(|errors| Refusal::Invalid(aliases.restore(errors)))?;
     // What was warned of once is not warned of again by a patch of something else.
     warnings.retain(|warning| is_of(&sent, &warning.pointer));
+    // A date that was taken before the list of placeholders named it stays until somebody sends another.
+    if !sent.contains("date_of_birth") {
+        details.date_of_birth = before.date_of_birth;
+    }
     Ok((details, aliases.restore(warnings)))
 }
 

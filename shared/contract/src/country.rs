@@ -19,6 +19,8 @@ const NONE: &str = "-";
 const FILLERS: [&str; 3] = ["the", "of", "and"];
 /// What people write for "saint" before a name.
 const SAINTS: [&str; 3] = ["st", "ste", "sainte"];
+/// Other ways to write `N/A`: without their dots they would be Namibia.
+const NOT_AVAILABLE: [&str; 2] = ["n.a.", "n.a"];
 /// The least letters of a name that is found written together.
 const TOGETHER_LEN_MIN: usize = 5;
 /// The longest text that is looked up, in bytes; the longest name has 70.
@@ -93,6 +95,10 @@ impl Meaning {
         if text.len() > TEXT_LEN_MAX {
             return None;
         }
+        let is_absent = NOT_AVAILABLE
+            .iter()
+            .any(|way| text.trim().eq_ignore_ascii_case(way));
+        let text = if is_absent { "N/A" } else { text };
         let found = KNOWN.by_words.get(&words(text)).copied();
         found.or_else(|| {
             let letters = letters(text);
@@ -131,8 +137,18 @@ fn words(text: &str) -> String {
     let mut words: Vec<&str> = folded
         .split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
-        .map(|word| if SAINTS.contains(&word) { "saint" } else { word })
         .collect();
+    // `U. K.` and `U S A`: a code whose letters stand apart.
+    let stand_apart = words.iter().all(|word| word.chars().count() == 1);
+    if words.len() > 1 && stand_apart && !text.contains(['/', '-']) {
+        return words.concat();
+    }
+    // ST alone is a code.
+    if words.len() > 1 {
+        for word in words.iter_mut().filter(|word| SAINTS.contains(word)) {
+            *word = "saint";
+        }
+    }
     if words.iter().any(|word| !FILLERS.contains(word)) {
         words.retain(|word| !FILLERS.contains(word));
     }

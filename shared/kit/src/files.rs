@@ -125,8 +125,8 @@ impl Me {
 
 /// Makes the folder if it is not there, sees to it that it is ours alone, and answers its real place.
 ///
-/// A folder that holds other folders is more than a data folder, such as a home or a working folder: of it others only
-/// lose the right to write. One that everybody shares by the sticky bit, such as `/tmp`, stays as it is.
+/// The working folder, and one that holds other folders, is more than a data folder: of it others only lose the right to
+/// write. One that everybody shares by the sticky bit, such as `/tmp`, stays as it is.
 ///
 /// # Errors
 /// When it cannot be made, or is another user's, or is open to others and not ours.
@@ -161,7 +161,9 @@ fn tighten_folder(real: &Path) -> Result<(), Problem> {
         return Ok(());
     }
     me.may_use(&found, WRITE_OF_OTHERS)?;
-    let others = if holds_folders(real) {
+    // A database may be named by its file alone: then its folder is the working folder, which holds other things too.
+    let is_working_folder = Path::new(".").canonicalize().is_ok_and(|working| working == real);
+    let others = if is_working_folder || holds_folders(real) {
         WRITE_OF_OTHERS
     } else {
         OF_OTHERS

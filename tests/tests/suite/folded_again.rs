@@ -209,6 +209,10 @@ async fn case12_profiles_of_an_older_program_are_derived_again(ctx: Ctx) {
                 "UPDATE profiles SET body = '{}', summary = '{}', sort_name = 'old', index_digest = NULL \
                  WHERE status IS NOT NULL",
                 "DELETE FROM profile_terms WHERE kind = 'name'",
+                // A source before the others that has no guest at all.
+                "INSERT INTO records (source_id, kind, entity_id, revision, version, property_id, digest, deleted, \
+                 occurred_at, type, event_id, state) SELECT 'apart', kind, entity_id, revision, version, property_id, \
+                 digest, 1, occurred_at, type, NULL, NULL FROM records WHERE entity_id = 'r00'",
                 "INSERT INTO profile_terms (kind, term, profile_id) SELECT 'name', 'old', id FROM profiles \
                  WHERE status IS NOT NULL",
             ] {

@@ -178,11 +178,25 @@ fn case09_names_as_people_write_them() {
 }
 
 #[test]
+fn case07_letters_that_stand_apart_are_a_code_and_words_for_nothing_are_none() {
+    for (text, code) in [("U. K.", "GB"), ("U S A", "US"), ("U. A. E.", "AE"), ("ST", "ST")] {
+        let found = Meaning::of(text).and_then(Meaning::country);
+        assert_eq!(found.as_ref().map(Country::as_str), Some(code), "{text}");
+    }
+    for text in ["N/A", "n.a.", "NULL", "none", "Unknown", "XX"] {
+        assert!(
+            matches!(Meaning::of(text), Some(Meaning::NoCountry { .. })),
+            "{text}"
+        );
+    }
+    assert_eq!(Meaning::of("Saint"), None);
+}
+
+#[test]
 fn what_is_no_country_is_refused() {
     for text in [
         "",
         " ",
-        "XX",
         "QQ",
         "999",
         "Atlantis",

@@ -84,6 +84,7 @@ fn case05_numbers_as_they_are_pasted_are_read() {
 fn case05_an_extension_has_an_error_of_its_own() {
     for text in [
         "+1 201-555-0123 ext. 5",
+        "+1 201-555-0123, ext. 5",
         "+1 201-555-0123 EXT 5",
         "+1 201-555-0123 extension: 512",
         "+1 201-555-0123x5",

@@ -174,7 +174,8 @@ fn is_extension(behind: &str) -> bool {
         && marker
             .chars()
             .all(|c| matches!(c, '#' | ',' | '*' | 'p' | 'w' | '~'));
-    let is_word = EXTENSION_WORDS.contains(&marker.trim_end_matches('#'));
+    let word = marker.trim_start_matches([',', ';', '#']).trim_end_matches('#');
+    let is_word = EXTENSION_WORDS.contains(&word);
     has_digits && (is_pause || is_word || EXTENSION_SIGNS.contains(&marker.as_str()))
 }
 
