@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 /// How often counters go from memory to the audit's counts.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
 
-/// What whoever reaches the port may do.
+/// What anyone who reaches the port may do.
 const EXPOSED: &str = "guest profiles and the events of all hotels can be read";
 
 /// Why the service does not start: a sentence for the operator.

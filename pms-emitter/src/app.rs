@@ -31,7 +31,7 @@ const PURGE_ROWS: u32 = 500;
 /// What a probe may take beyond its attempt's deadline: the end of an answer's body.
 const PROBE_SLACK: Duration = Duration::from_secs(2);
 
-/// What whoever reaches the port may do.
+/// What anyone who reaches the port may do.
 const EXPOSED: &str = "guests, their documents and reservations can be read, changed and deleted";
 
 /// Why the service does not start: a sentence for the operator.

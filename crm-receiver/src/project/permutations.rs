@@ -249,7 +249,7 @@ fn reservation_event() -> impl Strategy<Value = Event> {
         )
 }
 
-/// The same state of the same commit, told with another time, its members in another order.
+/// The same state of the same commit, with another time, its members in another order.
 fn retold(event: &Event) -> Event {
     let Record {
         key,

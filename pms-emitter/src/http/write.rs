@@ -32,7 +32,7 @@ const TREES_OF_A_WRITE: usize = 4;
 
 /// Reads the raw body and the JSON object that it is.
 ///
-/// The body has its place in the byte budget, with room for its trees, until its last clone is dropped: whoever decides
+/// The body has its place in the byte budget, with room for its trees, until its last clone is dropped: a caller that decides
 /// and writes keeps one to the end, since what was read of it lives as long. Work that outlives the request keeps its own.
 pub async fn read_object(request: &mut Request) -> Result<(Arc<Body>, Map<String, Value>), ApiError> {
     require_json(&request.context.method, &request.headers)?;
