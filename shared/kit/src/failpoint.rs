@@ -3,10 +3,11 @@
 //! A service names a step by calling [`reached`]. That is nothing without the feature `failpoints`, which no crate turns
 //! on by default; with it, a process that was started with `FAILPOINT=step:passage` aborts at that passage of that
 //! step, without unwinding, flushing or answering anything, and with `FAILPOINT=step:passage:stop` it stops there until
-//! somebody continues it.
+//! somebody continues it. Several stand in a row, with commas between them: each counts from when the process was continued
+//! from the one before.
 
 #[cfg(feature = "failpoints")]
-pub use armed::{Failpoint, InvalidFailpoint, arm};
+pub use armed::{Failpoints, InvalidFailpoint, arm};
 
 /// The process has come to this step.
 #[cfg(not(feature = "failpoints"))]
@@ -23,23 +24,46 @@ mod armed {
     use rustix::process::{Signal, getpid, kill_process};
     use std::str::FromStr;
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-    static ARMED: OnceLock<(Failpoint, AtomicU64)> = OnceLock::new();
+    static ARMED: OnceLock<Armed> = OnceLock::new();
+
+    struct Armed {
+        failpoints: Vec<Failpoint>,
+        /// Which of them comes next.
+        next: AtomicUsize,
+        /// Passages of its step so far.
+        passages: AtomicU64,
+    }
+
+    /// What this process is to come to, one after the other.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Failpoints(Vec<Failpoint>);
 
     /// What happens at which passage of which step.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Failpoint {
+    struct Failpoint {
         step: String,
         /// From 1.
         passage: u64,
         stops: bool,
     }
 
-    /// Not `step:passage` or `step:passage:stop`.
+    /// One of them is not `step:passage` or `step:passage:stop`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-    #[error("it must be step:passage or step:passage:stop")]
+    #[error("each must be step:passage or step:passage:stop")]
     pub struct InvalidFailpoint;
+
+    impl FromStr for Failpoints {
+        type Err = InvalidFailpoint;
+
+        fn from_str(text: &str) -> Result<Self, InvalidFailpoint> {
+            text.split(',')
+                .map(str::parse)
+                .collect::<Result<_, _>>()
+                .map(Self)
+        }
+    }
 
     impl FromStr for Failpoint {
         type Err = InvalidFailpoint;
@@ -64,23 +88,31 @@ mod armed {
     }
 
     /// Arms this process. The first call counts.
-    pub fn arm(failpoint: Failpoint) {
-        let _ = ARMED.set((failpoint, AtomicU64::new(0)));
+    pub fn arm(failpoints: Failpoints) {
+        let _ = ARMED.set(Armed {
+            failpoints: failpoints.0,
+            next: AtomicUsize::new(0),
+            passages: AtomicU64::new(0),
+        });
     }
 
     pub(super) fn reached(step: &str) {
-        let Some((failpoint, passages)) = ARMED.get() else {
+        let Some(armed) = ARMED.get() else {
             return;
         };
-        if failpoint.step != step || passages.fetch_add(1, Ordering::SeqCst) + 1 != failpoint.passage {
+        let Some(failpoint) = armed.failpoints.get(armed.next.load(Ordering::SeqCst)) else {
+            return;
+        };
+        if failpoint.step != step || armed.passages.fetch_add(1, Ordering::SeqCst) + 1 != failpoint.passage {
             return;
         }
-        if failpoint.stops {
-            // The name stands in this message so that a program with failpoints can be recognised: .ci/run looks for it.
-            kill_process(getpid(), Signal::STOP).expect("FAILPOINT: a process may stop itself");
-        } else {
+        if !failpoint.stops {
             std::process::abort();
         }
+        // The name stands in this message so that a program with failpoints can be recognised: .ci/run looks for it.
+        kill_process(getpid(), Signal::STOP).expect("FAILPOINT: a process may stop itself");
+        armed.passages.store(0, Ordering::SeqCst);
+        armed.next.fetch_add(1, Ordering::SeqCst);
     }
 
     #[cfg(test)]
@@ -89,20 +121,18 @@ mod armed {
 
         #[test]
         fn reads_a_step_its_passage_and_what_happens_there() {
-            let failpoint = |step: &str, passage, stops| {
-                Ok(Failpoint {
-                    step: step.to_owned(),
-                    passage,
-                    stops,
-                })
+            let failpoint = |step: &str, passage, stops| Failpoint {
+                step: step.to_owned(),
+                passage,
+                stops,
             };
+            let armed = |text: &str| text.parse().map(|Failpoints(failpoints)| failpoints);
+            let claimed = failpoint("claim.committed", 3, false);
+            assert_eq!(armed("claim.committed:3"), Ok(vec![claimed.clone()]));
+            let stopped = failpoint("attempt.answered", 1, true);
             assert_eq!(
-                "claim.committed:3".parse(),
-                failpoint("claim.committed", 3, false)
-            );
-            assert_eq!(
-                "claim.committed:1:stop".parse(),
-                failpoint("claim.committed", 1, true)
+                armed("attempt.answered:1:stop,claim.committed:3"),
+                Ok(vec![stopped, claimed])
             );
             for wrong in [
                 "",
@@ -112,8 +142,9 @@ mod armed {
                 ":1",
                 "claim:1:wait",
                 "claim:1:stop:2",
+                "claim:1,",
             ] {
-                assert_eq!(wrong.parse::<Failpoint>(), Err(InvalidFailpoint), "{wrong:?}");
+                assert_eq!(wrong.parse::<Failpoints>(), Err(InvalidFailpoint), "{wrong:?}");
             }
         }
     }

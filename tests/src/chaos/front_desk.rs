@@ -245,6 +245,7 @@ impl Clerk<'_> {
     async fn insist(&mut self, call: Call<'_>) -> (Option<Answer>, bool) {
         let (deadline, mut pause, mut repeated) = (Instant::now() + PATIENCE, PAUSE_FIRST, false);
         while Instant::now() < deadline {
+            self.desk.progress.runs().await;
             if let Some(answer) = self.once(call, repeated).await {
                 return (Some(answer), repeated);
             }

@@ -24,8 +24,10 @@ const ANSWERS: usize = 33;
 const STOP_LOOK: Duration = Duration::from_millis(20);
 /// How long it may take until a process stops itself.
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
-/// What a process that goes on after a pause has in hand is settled by then.
-const RESUMED_FOR: Duration = Duration::from_millis(500);
+/// How long it may take until its deliveries are made by the other one.
+const OVERTAKEN_WITHIN: Duration = Duration::from_secs(20);
+/// How long a process that goes on after a pause may take to settle what it has in hand.
+const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 /// SIGABRT.
 const ABORTED: i32 = 6;
 
@@ -98,7 +100,8 @@ impl Service {
         }
     }
 
-    /// Waits until it has stopped itself, leaves it so for longer than its lease, and lets it go on (F40).
+    /// Waits until it has stopped itself, leaves it so for longer than its lease and until the other emitter has delivered
+    /// what this one holds, and lets it go on (F40).
     async fn pause(&self, process: &mut Process) -> Result<()> {
         let id = process.id()?;
         let stopping = async {
@@ -110,11 +113,14 @@ impl Service {
         if timeout(STOPPED_WITHIN, stopping).await.is_err() {
             return Ok(());
         }
+        let mut again = self.tap.again();
+        let before = *again.borrow_and_update();
         sleep(self.pause).await;
+        // Nobody overtakes it where the other one dies in that time.
+        let _ = timeout(OVERTAKEN_WITHIN, again.wait_for(|again| *again > before)).await;
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
         kill_process(pid.context("a process id")?, Signal::CONT)?;
         self.toll.paused();
-        sleep(RESUMED_FOR).await;
         Ok(())
     }
 
@@ -123,6 +129,12 @@ impl Service {
         if let End::AtStep { step, .. } = life.end {
             // Its step may come only once in a long while: then it is killed like any other.
             let until = (life.until + self.patience).min(self.events);
+            let given_up = async {
+                match life.pause {
+                    Some(_) => sleep(SETTLED_WITHIN).await,
+                    None => self.progress.reaches(until).await,
+                }
+            };
             tokio::select! {
                 status = process.ended() => {
                     let status = status?;
@@ -131,7 +143,7 @@ impl Service {
                     }
                     return Ok(step);
                 }
-                () = self.progress.reaches(until) => {}
+                () = given_up => {}
             }
             process.kill().await?;
             return Ok("not at its step");
@@ -155,11 +167,15 @@ impl Service {
 }
 
 fn armed(life: &Life) -> Option<String> {
-    match (life.end, life.pause) {
-        (_, Some(passage)) => Some(format!("attempt.answered:{passage}:stop")),
-        (End::AtStep { step, passage }, None) => Some(format!("{step}:{passage}")),
-        (End::Killed | End::Unanswered, None) => None,
-    }
+    let stop = life
+        .pause
+        .map(|passage| format!("attempt.answered:{passage}:stop"));
+    let abort = match life.end {
+        End::AtStep { step, passage } => Some(format!("{step}:{passage}")),
+        End::Killed | End::Unanswered => None,
+    };
+    let armed: Vec<String> = stop.into_iter().chain(abort).collect();
+    (!armed.is_empty()).then(|| armed.join(","))
 }
 
 /// Whether the kernel says that a process is stopped.

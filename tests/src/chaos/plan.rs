@@ -86,13 +86,19 @@ pub struct Plan {
     pub locks: Vec<u64>,
 }
 
+/// How an emitter ends that was paused: with the settlement that comes too late.
+const SETTLED: End = End::AtStep {
+    step: "settle.committed",
+    passage: 1,
+};
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Strike {
     Database,
     Emitter(End),
     Receiver(End),
-    /// An emitter that is paused before it is killed.
-    Paused,
+    /// An emitter that is paused at this delivery, and ends when it has settled what it held.
+    Paused(u64),
 }
 
 impl Plan {
@@ -121,9 +127,9 @@ impl Plan {
                 Strike::Database => plan.database.push(until),
                 Strike::Emitter(end) => plan.emitters[replica].push(life(end)),
                 Strike::Receiver(end) => plan.receivers[replica].push(life(end)),
-                Strike::Paused => plan.emitters[replica].push(Life {
-                    pause: Some(rng.random_range(1..=gap.max(1))),
-                    ..life(End::Killed)
+                Strike::Paused(passage) => plan.emitters[replica].push(Life {
+                    pause: Some(passage),
+                    ..life(SETTLED)
                 }),
             }
         }
@@ -191,7 +197,7 @@ fn strikes(scenario: Scenario, rng: &mut ChaCha8Rng) -> Vec<Strike> {
     }
     for number in 0..services - at_steps {
         strikes.push(match rng.random_bool(0.5) {
-            _ if number < pauses => Strike::Paused,
+            _ if number < pauses => Strike::Paused(rng.random_range(1..=scenario.gap().max(1))),
             true => Strike::Emitter(End::Killed),
             false => Strike::Receiver(End::Killed),
         });
@@ -206,13 +212,14 @@ fn decisive(bug: Bug, scenario: Scenario, rng: &mut ChaCha8Rng) -> Vec<Strike> {
         Bug::AckBeforeCommit => Strike::Receiver(scenario.at("accept.begin", rng)),
         Bug::MarkBeforeProcessing => Strike::Receiver(scenario.at("project.inside", rng)),
         Bug::CacheAsTruth => Strike::Database,
-        Bug::MissingFence => Strike::Paused,
+        // Its first delivery: it has settled nothing before.
+        Bug::MissingFence => Strike::Paused(1),
     };
     let strikes = (0..scenario.kills).map(strike);
     // Without a server its files are locked instead, and without a second emitter there is nobody to take over.
     let possible = |strike: &Strike| match strike {
         Strike::Database => scenario.has_server,
-        Strike::Paused => scenario.replicas > 1,
+        Strike::Paused(_) => scenario.replicas > 1,
         Strike::Emitter(_) | Strike::Receiver(_) => true,
     };
     strikes.filter(possible).collect()

@@ -1,15 +1,17 @@
-//! How far the load is: how many writes have their last word, and the longest time in which none got it.
+//! How far the load is: how many writes have their last word, the longest time in which none got it, and whether the clerks
+//! are to wait.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// Counts writes that have their last word, and wakes whoever waits for so many.
 pub struct Progress {
     count: AtomicU64,
     moved: Notify,
+    paused: watch::Sender<bool>,
     gap: Mutex<Gap>,
 }
 
@@ -23,6 +25,7 @@ impl Default for Progress {
         Self {
             count: AtomicU64::new(0),
             moved: Notify::new(),
+            paused: watch::Sender::new(false),
             gap: Mutex::new(Gap {
                 last: Instant::now(),
                 longest: Duration::ZERO,
@@ -52,6 +55,18 @@ impl Progress {
     /// The longest time between two of them.
     pub fn longest_gap(&self) -> Duration {
         self.gap.lock().unwrap_or_else(PoisonError::into_inner).longest
+    }
+
+    /// Has every clerk wait before its next attempt, or go on.
+    pub fn pause(&self, paused: bool) {
+        self.paused.send_replace(paused);
+    }
+
+    /// Waits while the clerks are to wait.
+    pub async fn runs(&self) {
+        let mut paused = self.paused.subscribe();
+        // The sender lives as long as this does.
+        let _ = paused.wait_for(|paused| !paused).await;
     }
 
     /// Waits for so many.

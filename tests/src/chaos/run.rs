@@ -47,6 +47,8 @@ const LOCKED_FOR: Duration = Duration::from_millis(2_500);
 /// And with a bug that shows when a commit fails: longer than the service waits for the file, twice, since what it
 /// wants to write goes in two groups at most.
 const LOCKED_TOO_LONG: Duration = Duration::from_secs(9);
+/// How long the taking of the lock may wait for the service's own commits.
+const LOCK_WITHIN: Duration = Duration::from_secs(60);
 /// Ports below those that the system gives to clients, one of which might else sit on a dead service's.
 const PORTS: Range<u16> = 20_000..32_000;
 /// Where the next run of this process begins to look.
@@ -267,7 +269,8 @@ impl Cast<'_> {
         }
     }
 
-    /// Takes the write lock of the receiver's file at each of these numbers of writes, as another process may (F19).
+    /// Takes the write lock of the receiver's file at each of these numbers of writes, as another process may (F19). The
+    /// clerks wait until it is taken: the writes that are left are made while it is held.
     fn lock_file(&self, at: Vec<u64>) -> impl Future<Output = Result<()>> + Send + use<> {
         let path = self.ground.receiver.strip_prefix("sqlite://").map(PathBuf::from);
         let (progress, toll) = (Arc::clone(&self.progress), Arc::clone(&self.toll));
@@ -275,11 +278,14 @@ impl Cast<'_> {
         async move {
             for (until, path) in at.into_iter().zip(path.iter().cycle()) {
                 progress.reaches(until).await;
-                let path = path.clone();
+                progress.pause(true);
+                let (path, clerks) = (path.clone(), Arc::clone(&progress));
                 let locking = tokio::task::spawn_blocking(move || -> Result<()> {
                     let connection = rusqlite::Connection::open(path)?;
-                    connection.busy_timeout(LOCKED_TOO_LONG)?;
-                    connection.execute_batch("BEGIN IMMEDIATE")?;
+                    connection.busy_timeout(LOCK_WITHIN)?;
+                    let locked = connection.execute_batch("BEGIN IMMEDIATE");
+                    clerks.pause(false);
+                    locked?;
                     std::thread::sleep(locked_for);
                     Ok(connection.execute_batch("ROLLBACK")?)
                 });

@@ -37,6 +37,8 @@ struct Shared {
     requests: AtomicU64,
     /// Deliveries that were ever answered with a 2xx.
     taken: AtomicU64,
+    /// Answers with a 2xx to deliveries that had one before.
+    again: watch::Sender<u64>,
     answers: Mutex<HashMap<String, Vec<u16>>>,
     holding: watch::Sender<bool>,
     held: watch::Sender<usize>,
@@ -55,6 +57,7 @@ impl WireTap {
             turn: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
             taken: AtomicU64::new(0),
+            again: watch::Sender::new(0),
             answers: Mutex::default(),
             holding: watch::Sender::new(false),
             held: watch::Sender::new(0),
@@ -87,6 +90,11 @@ impl WireTap {
     /// How many deliveries a receiver has taken, each counted once.
     pub fn taken(&self) -> u64 {
         self.shared.taken.load(Ordering::SeqCst)
+    }
+
+    /// How many deliveries were taken again.
+    pub fn again(&self) -> watch::Receiver<u64> {
+        self.shared.again.subscribe()
     }
 
     /// What passed so far.
@@ -159,8 +167,12 @@ impl Shared {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let answers = answers.entry(id).or_default();
         let is_taken = |status: &u16| (200..300).contains(status);
-        if is_taken(&status) && !answers.iter().any(is_taken) {
-            self.taken.fetch_add(1, Ordering::SeqCst);
+        if is_taken(&status) {
+            if answers.iter().any(is_taken) {
+                self.again.send_modify(|again| *again += 1);
+            } else {
+                self.taken.fetch_add(1, Ordering::SeqCst);
+            }
         }
         answers.push(status);
     }
