@@ -23,11 +23,27 @@ const EXACT_FIELDS: [&str; 1] = ["email"];
 
 /// Reads a value of a request body and checks its validation rules.
 pub fn read<T: DeserializeOwned + Serialize + Validate>(value: &Value) -> Result<T, Vec<FieldError>> {
+    read_patched(value, |_| true)
+}
+
+/// Reads a record with a patch merged into it. Only the members that the patch sends are held to the validation rules: the
+/// others were taken under the rules of their time, and no patch of something else is refused for them.
+pub fn read_patched<T: DeserializeOwned + Serialize + Validate>(
+    value: &Value,
+    is_sent: impl Fn(&str) -> bool,
+) -> Result<T, Vec<FieldError>> {
     let typed: T = fit(value).map_err(|misfit| vec![misfit])?;
-    match typed.validate() {
-        Ok(()) => Ok(typed),
-        Err(broken) => Err(field_errors(&broken)),
-    }
+    let mut errors = match typed.validate() {
+        Ok(()) => Vec::new(),
+        Err(broken) => field_errors(&broken),
+    };
+    errors.retain(|error| is_sent(member_of(&error.pointer)));
+    if errors.is_empty() { Ok(typed) } else { Err(errors) }
+}
+
+/// The member of the body that a pointer leads into.
+fn member_of(pointer: &str) -> &str {
+    pointer.split('/').nth(1).unwrap_or_default()
 }
 
 /// Merges a patch into a value (RFC 7396): objects merge, null removes, everything else replaces.

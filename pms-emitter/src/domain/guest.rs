@@ -184,12 +184,11 @@ pub enum ConsentStatus {
     Withdrawn,
 }
 
-impl GuestDetails {
-    /// The names of the fields in which `other` differs.
-    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
-        changed_fields!(
-            self,
-            other,
+/// Calls a macro with the fields that clients set.
+macro_rules! with_fields {
+    ($macro:ident!($($argument:expr),*)) => {
+        $macro!(
+            $($argument,)*
             [
                 external_ids,
                 title,
@@ -211,6 +210,26 @@ impl GuestDetails {
                 notes,
             ]
         )
+    };
+}
+
+macro_rules! keep_fields {
+    ($details:expr, $before:expr, $is_set:expr, [$($field:ident),* $(,)?]) => {
+        $(if !$is_set(stringify!($field)) {
+            $details.$field.clone_from(&$before.$field);
+        })*
+    };
+}
+
+impl GuestDetails {
+    /// The names of the fields in which `other` differs.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        with_fields!(changed_fields!(self, other))
+    }
+
+    /// Takes the fields over that are not set.
+    pub fn keep_unless(&mut self, before: &Self, is_set: impl Fn(&str) -> bool) {
+        with_fields!(keep_fields!(self, before, is_set));
     }
 }
 
@@ -237,11 +256,6 @@ impl Guest {
     /// The record as the API shows it to the hotel's staff, document numbers and free text included.
     pub fn to_json(&self) -> Map<String, Value> {
         self.with_documents(object_of(&self.shown()), Document::to_json)
-    }
-
-    /// The fields that clients set, as they would send them.
-    pub fn to_request(&self) -> Map<String, Value> {
-        self.with_documents(object_of(&self.details), Document::to_json)
     }
 
     fn shown(&self) -> Shown<'_> {

@@ -4,7 +4,7 @@
 //! fresh state.
 
 use super::{
-    body::{drop_read_only, merge_patch, read},
+    body::{drop_read_only, merge_patch, read_patched},
     change::{Change, Outcome},
     guest::{Guest, GuestDetails, GuestStatus},
     guest_document::DigestKey,
@@ -15,7 +15,7 @@ use super::{
     refusal::Refusal,
 };
 use contract::{EventType, FieldError, GuestId, PropertyId, UnixMillis};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
 /// What a command rests on beside the guest itself.
@@ -62,7 +62,7 @@ pub fn create(
     request: Map<String, Value>,
     situation: Situation<'_>,
 ) -> Result<Applied<Change<Guest>>, Refusal> {
-    let (details, warnings) = decide(&GuestDetails::default(), Map::new(), request, situation)?;
+    let (details, warnings) = decide(None, request, situation)?;
     let content = || json_len(&details);
     within_bound(&details, content, || 0)?;
     let changed = GuestDetails::default().differences(&details);
@@ -99,7 +99,7 @@ pub fn merge(
     {
         return Err(Refusal::field("/property_id", "immutable", "cannot be changed"));
     }
-    let (details, warnings) = decide(&guest.details, guest.to_request(), patch, situation)?;
+    let (details, warnings) = decide(Some(&guest.details), patch, situation)?;
     let (content, before) = (|| json_len(&details), || json_len(&guest.details));
     within_bound(&details, content, before)?;
     let changed = guest.details.differences(&details);
@@ -155,40 +155,38 @@ fn next(
     })
 }
 
-/// The details after a patch, judged as a whole.
+/// The details of a new guest, or after a patch. Of a patch only what it sends is judged: the rest stays as it was taken,
+/// under the rules of its time.
 fn decide(
-    before: &GuestDetails,
-    base: Map<String, Value>,
+    before: Option<&GuestDetails>,
     mut patch: Map<String, Value>,
     situation: Situation<'_>,
 ) -> Result<Judged, Refusal> {
     drop_read_only(&mut patch, READ_ONLY);
     let aliases = Aliases::resolve(&mut patch)?;
     let sent: HashSet<String> = patch.keys().cloned().collect();
-    let mut merged = Value::Object(base);
+    let is_judged = |member: &str| before.is_none() || sent.contains(member);
+    let mut merged = Value::Object(Map::new());
+    // The one member that a patch merges into; any other takes the place of the one before.
+    if let Some(address) = before.and_then(|before| before.address.as_ref())
+        && sent.contains("address")
+    {
+        merged = json!({"address": address});
+    }
     merge_patch(&mut merged, Value::Object(patch));
     let facts = Facts {
         now: situation.now,
         today: situation.property.today(situation.now),
         digest_key: situation.digest_key,
-        consent: &before.consent,
+        consent: before.map(|before| before.consent.as_slice()).unwrap_or_default(),
     };
-    let (mut details, mut warnings) = read::<GuestInput>(&merged)
+    let (mut details, warnings) = read_patched::<GuestInput>(&merged, is_judged)
         .and_then(|input| judge(input, facts))
         .map_err(|errors| Refusal::Invalid(aliases.restore(errors)))?;
-    // What was warned of once is not warned of again by a patch of something else.
-    warnings.retain(|warning| is_of(&sent, &warning.pointer));
-    // A date that was taken before the list of placeholders named it stays until somebody sends another.
-    if !sent.contains("date_of_birth") {
-        details.date_of_birth = before.date_of_birth;
+    if let Some(before) = before {
+        details.keep_unless(before, is_judged);
     }
     Ok((details, aliases.restore(warnings)))
-}
-
-/// Whether a pointer leads into one of these members.
-fn is_of(members: &HashSet<String>, pointer: &str) -> bool {
-    let member = pointer.split('/').nth(1);
-    member.is_some_and(|member| members.contains(member))
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ pub fn create(
     ] {
         request.entry(name).or_insert(default);
     }
-    let mut booking = read(request, now)?;
+    let mut booking = read(request, |_| true, now)?;
     let mut errors = broken_rules(None, &mut booking, true, now);
     if !booking.status.may_start() {
         errors.push(FieldError::new(
@@ -198,7 +198,7 @@ fn revise(
     if transition.is_some() {
         drop_what_ends(&mut merged, &before_document);
     }
-    let mut booking = read(merged, now)?;
+    let mut booking = read(merged, |member| patch.contains_key(member), now)?;
     Refusal::unless_empty(broken_rules(
         Some(before),
         &mut booking,

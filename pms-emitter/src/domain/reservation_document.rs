@@ -55,8 +55,13 @@ pub fn drop_what_ends(merged: &mut Map<String, Value>, before: &Map<String, Valu
     }
 }
 
-/// Reads a document whose nulls were taken out, after filling in what may be left out.
-pub fn read(mut document: Map<String, Value>, now: UnixMillis) -> Result<Booking, Refusal> {
+/// Reads a document whose nulls were taken out, after filling in what may be left out. What is not sent was checked when it
+/// was (see [`body::read_patched`]).
+pub fn read(
+    mut document: Map<String, Value>,
+    is_sent: impl Fn(&str) -> bool,
+    now: UnixMillis,
+) -> Result<Booking, Refusal> {
     for (name, default) in [
         ("stay_type", json!("overnight")),
         ("adults", json!(0)),
@@ -85,7 +90,7 @@ pub fn read(mut document: Map<String, Value>, now: UnixMillis) -> Result<Booking
         }
     }
     Refusal::unless_empty(missing)?;
-    body::read(&Value::Object(document)).map_err(Refusal::Invalid)
+    body::read_patched(&Value::Object(document), is_sent).map_err(Refusal::Invalid)
 }
 
 fn required(pointer: String) -> FieldError {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::event::{EventPayload, envelope};
+use crate::domain::event::{EventPayload, envelope, object_of};
 use contract::EventId;
 use serde_json::json;
 
@@ -130,7 +130,7 @@ fn every_field_is_normalised_and_shown_and_counts_as_a_change() {
     ] {
         assert_eq!(shown.pointer(pointer), Some(&value), "{pointer}");
     }
-    let fields: Vec<String> = change.state.to_request().keys().cloned().collect();
+    let fields: Vec<String> = object_of(&change.state.details).keys().cloned().collect();
     assert_eq!(
         change.changed, fields,
         "differences() names every field of the details"
@@ -379,4 +379,22 @@ fn an_event_carries_the_state_without_free_text_and_document_numbers() {
     assert_eq!(event.payload["documents"][0]["last4"], "3456");
     assert_eq!(event.payload["last_name"], "Silva");
     assert_eq!(event.payload["version"], 1);
+}
+
+#[test]
+fn case02_what_was_stored_under_earlier_rules_refuses_no_patch_of_something_else() {
+    let unseen = json!({
+        "external_ids": [{"system": "old-pms", "value": "A\u{200b}1"}],
+        "last_name": "\u{200b}", "email": "ana\u{200b}@example.com",
+    });
+    let stored = Guest {
+        details: serde_json::from_value(unseen).unwrap(),
+        ..guest(&json!({"last_name": "Silva"}))
+    };
+    let after = change(&stored, &json!({"notes": "asks for a quiet room"}));
+    assert_eq!(after.changed, ["notes"]);
+    for member in ["external_ids", "last_name", "email"] {
+        let sent_back = json!({member: object_of(&stored.details)[member]});
+        assert!(merged(&stored, &sent_back).is_err(), "{member}");
+    }
 }

@@ -294,3 +294,17 @@ fn free_text_stays_out_of_events() {
     let payload = made(json!({"special_requests": ["quiet room"]})).payload();
     assert!(!serde_json::to_string(&payload).unwrap().contains("quiet"));
 }
+
+#[test]
+fn case02_what_was_stored_under_earlier_rules_refuses_no_transition() {
+    let mut stored = made(json!({}));
+    stored.booking.confirmation_number = "A\u{200b}1".to_owned();
+    let after = moved(&stored, "check-in", json!({"room_id": "101"}));
+    assert_eq!(after.booking.confirmation_number, "A\u{200b}1");
+    let same = json!({"confirmation_number": "A\u{200b}1"});
+    expect(
+        merge(&stored, same),
+        "/confirmation_number",
+        "invisible_character",
+    );
+}
