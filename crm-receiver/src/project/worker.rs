@@ -34,8 +34,9 @@ use tokio_util::sync::CancellationToken;
 /// How many events share a transaction.
 pub const BATCH_EVENTS_MAX: usize = 256;
 /// What the trees of the events of one step may take, as they are counted before the first is built. The first event is
-/// taken whatever it takes.
-const STEP_TREES_BYTES_MAX: usize = 16 << 20;
+/// taken whatever it takes. A full batch of ordinary events takes 4 MiB; what a step makes of its trees is several times as
+/// large.
+const STEP_TREES_BYTES_MAX: usize = 6 << 20;
 /// How many do while arrivals come: on SQLite these wait for the whole of the transaction.
 const BATCH_EVENTS_BUSY: usize = 32;
 /// After how many failures an event is a dead letter.
@@ -209,7 +210,7 @@ impl Projector {
                 // What another projector left is found by the next look.
                 Ok(Projection::Overtaken) => {}
                 Ok(Projection::Done(tally)) => self.count(&tally),
-                Err(error) if of_the_database(&error) => return Err(error),
+                Err(error) if !error.may_be_of_the_rows() => return Err(error),
                 Err(DbError::Timeout) if part.len() == 1 => {
                     let event = &part[0];
                     self.try_alone(&event.record.event_id, 0, Ok(event)).await?;
@@ -247,7 +248,7 @@ impl Projector {
                     self.count(&tally);
                     return Ok(());
                 }
-                Err(error) if of_the_database(&error) => return Err(error),
+                Err(error) if !error.may_be_of_the_rows() => return Err(error),
                 Err(error) => error.to_string(),
             },
         };
@@ -274,13 +275,6 @@ fn within(mut pending: Vec<Pending>, trees_bytes_max: usize) -> Vec<Pending> {
     }
     pending.truncate(fitting.max(1));
     pending
-}
-
-/// Whether an error is the database's or its other writers', rather than that of what was written. A deadline passes
-/// also for want of a smaller batch, so it counts as the events' own.
-fn of_the_database(error: &DbError) -> bool {
-    (error.is_outage() && *error != DbError::Timeout)
-        || matches!(error, DbError::Contended | DbError::LockTimeout)
 }
 
 /// When the try after this one is due.
@@ -332,14 +326,5 @@ mod tests {
             assert_eq!(within(four, room).len(), taken, "{room}");
         }
         assert!(within(Vec::new(), tree).is_empty());
-    }
-
-    #[test]
-    fn only_the_batchs_own_errors_send_it_in_halves() {
-        assert!(of_the_database(&DbError::Unavailable));
-        assert!(of_the_database(&DbError::Contended));
-        assert!(!of_the_database(&DbError::Timeout));
-        assert!(!of_the_database(&DbError::Duplicate));
-        assert!(!of_the_database(&DbError::Panicked));
     }
 }

@@ -20,29 +20,45 @@ const REBUILD_BATCH: usize = 32;
 pub const PROFILES: Rebuild = Rebuild {
     name: "profiles",
     version: FOLD_VERSION + DERIVE_VERSION,
-    make_again: |tx, position| Box::pin(derive_again(tx, position)),
+    batch: REBUILD_BATCH,
+    make_again: |tx, position, rows| Box::pin(derive_again(tx, position, rows)),
+    skip: |tx, position, rows| Box::pin(async move { Ok(behind(&next(tx, position, rows).await?)) }),
 };
 
+async fn derive_again(tx: &mut Tx, position: &str, rows: usize) -> Result<Option<String>, DbError> {
+    let guests = next(tx, position, rows).await?;
+    projection::derive_again(tx, &guests).await?;
+    Ok(behind(&guests))
+}
+
 /// A position is a source and a guest, with a space between.
-async fn derive_again(tx: &mut Tx, position: &str) -> Result<Option<String>, DbError> {
+fn behind(guests: &BTreeSet<GuestKey>) -> Option<String> {
+    guests.last().map(|last| format!("{} {}", last.source, last.id))
+}
+
+/// The guests that follow a position; none when it was the last.
+async fn next(tx: &mut Tx, position: &str, rows: usize) -> Result<BTreeSet<GuestKey>, DbError> {
     let (source, guest) = position.split_once(' ').unwrap_or_default();
     let mut source = source.to_owned();
-    let mut guests = next_guests(tx, &source, guest).await?;
+    let mut guests = next_guests(tx, &source, guest, rows).await?;
     // A source may have no guests at all, as where only deleted reservations are left of it.
     while guests.is_empty() {
         let Some(next) = next_source(tx, &source).await? else {
-            return Ok(None);
+            break;
         };
-        guests = next_guests(tx, &next, "").await?;
+        guests = next_guests(tx, &next, "", rows).await?;
         source = next;
     }
-    let position = guests.last().map(|last| format!("{} {}", last.source, last.id));
-    projection::derive_again(tx, &guests).await?;
-    Ok(position)
+    Ok(guests)
 }
 
 /// The guests of a source that follow one in the order of their ids.
-async fn next_guests(tx: &mut Tx, source: &str, after: &str) -> Result<BTreeSet<GuestKey>, DbError> {
+async fn next_guests(
+    tx: &mut Tx,
+    source: &str,
+    after: &str,
+    rows: usize,
+) -> Result<BTreeSet<GuestKey>, DbError> {
     let mut guests = BTreeSet::new();
     for sql in [
         "SELECT source_id, entity_id AS guest_id FROM records \
@@ -50,11 +66,11 @@ async fn next_guests(tx: &mut Tx, source: &str, after: &str) -> Result<BTreeSet<
         "SELECT DISTINCT source_id, guest_id FROM record_refs \
          WHERE source_id = ? AND guest_id > ? ORDER BY guest_id LIMIT ?",
     ] {
-        for row in tx.query(sql, params![source, after, REBUILD_BATCH]).await? {
+        for row in tx.query(sql, params![source, after, rows]).await? {
             guests.insert(guest(&row)?);
         }
     }
-    Ok(guests.into_iter().take(REBUILD_BATCH).collect())
+    Ok(guests.into_iter().take(rows).collect())
 }
 
 /// The first source behind this one. A guest that only a reservation names is of the source of that record.

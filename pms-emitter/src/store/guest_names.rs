@@ -20,13 +20,15 @@ const FOLDED_LEN_MAX: usize = 200;
 const NAMES: [&str; 2] = ["last_name", "second_last_name"];
 
 /// Guests that one transaction folds again. Their bodies are read: it bounds the memory of it.
-const REBUILD_BATCH: i64 = 50;
+const REBUILD_BATCH: usize = 50;
 
 /// Folds every guest's names again that another program has folded.
 pub const GUEST_NAMES: Rebuild = Rebuild {
     name: "guest_names",
     version: FOLD_VERSION,
-    make_again: |tx, position| Box::pin(fold_again(tx, position)),
+    batch: REBUILD_BATCH,
+    make_again: |tx, position, rows| Box::pin(fold_again(tx, position, rows)),
+    skip: |tx, position, rows| Box::pin(async move { Ok(next(tx, position, rows).await?.pop()) }),
 };
 
 /// The last name as it is sorted.
@@ -71,13 +73,8 @@ fn delete(guest: &GuestId) -> Statement {
 }
 
 /// Their rows are held before they are read, so that no change falls between what is read and what is written of it.
-async fn fold_again(tx: &mut Tx, position: &str) -> Result<Option<String>, DbError> {
-    let sql = "SELECT id FROM guests WHERE id > ? ORDER BY id LIMIT ?";
-    let rows = tx.query(sql, params![position, REBUILD_BATCH]).await?;
-    let ids = rows
-        .iter()
-        .map(|row| row.get::<String>("id"))
-        .collect::<Result<Vec<_>, _>>()?;
+async fn fold_again(tx: &mut Tx, position: &str, rows: usize) -> Result<Option<String>, DbError> {
+    let ids = next(tx, position, rows).await?;
     let Some(last) = ids.last() else {
         return Ok(None);
     };
@@ -97,4 +94,11 @@ async fn fold_again(tx: &mut Tx, position: &str) -> Result<Option<String>, DbErr
     });
     tx.run(&folds.collect::<Vec<_>>()).await.all()?;
     Ok(Some(last.clone()))
+}
+
+/// The ids of the guests that follow a position, in their order.
+async fn next(tx: &mut Tx, position: &str, rows: usize) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT id FROM guests WHERE id > ? ORDER BY id LIMIT ?";
+    let rows = tx.query(sql, params![position, rows]).await?;
+    rows.iter().map(|row| row.get("id")).collect()
 }

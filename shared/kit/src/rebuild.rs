@@ -3,7 +3,8 @@
 //! What a row holds beside its truth (a folded name, a derived profile) is made by a rule, and a newer program may have a
 //! newer rule. A [`Rebuild`] goes through the rows in the order of their keys; where it is stands in a table, written in
 //! the transaction of each batch, so that a process that dies leaves the next one nothing to do twice. A lease keeps
-//! replicas apart. The batch itself guards each row, so that it never overwrites what was written meanwhile.
+//! replicas apart. The batch itself guards each row, so that it never overwrites what was written meanwhile. A batch that
+//! fails is tried again in halves; a row that fails alone is named in the log and left as it is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +25,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long the loop rests between two batches at most; else as long as the batch took, so that serving goes first.
 const REST_MAX: Duration = Duration::from_secs(1);
 
-/// Makes the rows behind a position again, up to a batch of them, and answers the position of the last; none when there is
-/// no row left. A position is ASCII text of at most 255 characters; the first is empty.
-pub type MakeAgain =
-    for<'t> fn(tx: &'t mut Tx, position: &'t str) -> BoxFuture<'t, Result<Option<String>, DbError>>;
+/// How often a row alone may run out of time: the next time it is left as it is.
+const TIMEOUTS_ALONE_MAX: u32 = 3;
+
+/// Does something with the rows behind a position, up to so many of them, and answers the position of the last; none when
+/// there is no row left. A position is ASCII text of at most 255 characters; the first is empty.
+pub type Pass = for<'t> fn(
+    tx: &'t mut Tx,
+    position: &'t str,
+    rows: usize,
+) -> BoxFuture<'t, Result<Option<String>, DbError>>;
 
 /// Rows that are to be made again, once for each version.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +43,12 @@ pub struct Rebuild {
     pub name: &'static str,
     /// Which making this is: raised whenever the rows are to be made again.
     pub version: i64,
-    /// One batch.
-    pub make_again: MakeAgain,
+    /// Rows of one batch at most.
+    pub batch: usize,
+    /// Makes them again.
+    pub make_again: Pass,
+    /// Passes over them.
+    pub skip: Pass,
 }
 
 /// What a step found.
@@ -45,6 +56,10 @@ pub struct Rebuild {
 pub enum Step {
     /// A batch is made again; there may be more.
     Worked,
+    /// A batch failed, and is tried again with fewer rows.
+    Halved,
+    /// A row that cannot be made again is left as it is.
+    Skipped,
     /// Another replica is at it.
     Held,
     /// All rows are made by this version, or by a newer one.
@@ -58,6 +73,10 @@ pub struct Rebuilder {
     owner: String,
     rebuild: Rebuild,
     lease: Option<Lease>,
+    /// Of the next batch.
+    rows: usize,
+    /// How often the next row alone ran out of time.
+    timeouts: u32,
 }
 
 impl Rebuilder {
@@ -69,6 +88,8 @@ impl Rebuilder {
             owner,
             rebuild,
             lease: None,
+            rows: rebuild.batch,
+            timeouts: 0,
         }
     }
 
@@ -90,6 +111,7 @@ impl Rebuilder {
                     worked += 1;
                     begun.elapsed().min(REST_MAX)
                 }
+                Ok(Step::Halved | Step::Skipped) => begun.elapsed().min(REST_MAX),
                 Ok(Step::Finished) => {
                     if worked > 0 {
                         tracing::info!(
@@ -126,10 +148,49 @@ impl Rebuilder {
         let Some(lease) = self.claimed().await? else {
             return self.if_unfinished(Step::Held).await;
         };
-        let (rebuild, now) = (self.rebuild, self.clock.now());
+        match self.batch(&lease, self.rebuild.make_again, self.rows).await {
+            Ok(step) => {
+                if step == Step::Worked {
+                    self.rows = (self.rows * 2).min(self.rebuild.batch);
+                    self.timeouts = 0;
+                }
+                Ok(step)
+            }
+            Err(error) if !error.may_be_of_the_rows() => Err(error),
+            Err(_) if self.rows > 1 => {
+                self.rows /= 2;
+                Ok(Step::Halved)
+            }
+            Err(DbError::Timeout) if self.timeouts < TIMEOUTS_ALONE_MAX => {
+                self.timeouts += 1;
+                Err(DbError::Timeout)
+            }
+            Err(error) => self.skip(&lease, &error).await,
+        }
+    }
+
+    async fn skip(&mut self, lease: &Lease, error: &DbError) -> Result<Step, DbError> {
+        let (name, before) = (self.rebuild.name, self.position().await?);
+        let step = self.batch(lease, self.rebuild.skip, 1).await?;
+        self.timeouts = 0;
+        if step != Step::Worked {
+            return Ok(step);
+        }
+        tracing::error!(
+            rebuild.name = name,
+            behind = before.unwrap_or_default(),
+            %error,
+            "a row cannot be made again, and is left as it is"
+        );
+        Ok(Step::Skipped)
+    }
+
+    /// One pass over so many rows, and the position behind them.
+    async fn batch(&mut self, lease: &Lease, pass: Pass, rows: usize) -> Result<Step, DbError> {
+        let (rebuild, lease, now) = (self.rebuild, lease.clone(), self.clock.now());
         let batch = self.db.transaction("rebuild", move |tx| {
             let lease = lease.clone();
-            Box::pin(async move { work(tx, rebuild, &lease, now).await })
+            Box::pin(async move { work(tx, rebuild, (pass, rows), &lease, now).await })
         });
         match batch.await? {
             Some(step) => Ok(step),
@@ -154,14 +215,18 @@ impl Rebuilder {
     }
 
     async fn if_unfinished(&self, step: Step) -> Result<Step, DbError> {
+        Ok(match self.position().await? {
+            Some(_) => step,
+            None => Step::Finished,
+        })
+    }
+
+    async fn position(&self) -> Result<Option<String>, DbError> {
         let rebuild = self.rebuild;
         let read = self.db.read("rebuild_progress", move |tx| {
             Box::pin(async move { progress(tx, rebuild).await })
         });
-        Ok(match read.await? {
-            Some(_) => step,
-            None => Step::Finished,
-        })
+        read.await
     }
 }
 
@@ -169,6 +234,7 @@ impl Rebuilder {
 async fn work(
     tx: &mut Tx,
     rebuild: Rebuild,
+    (pass, rows): (Pass, usize),
     lease: &Lease,
     now: UnixMillis,
 ) -> Result<Option<Step>, DbError> {
@@ -180,7 +246,7 @@ async fn work(
         leases::release(tx, lease).await?;
         return Ok(Some(Step::Finished));
     };
-    let next = (rebuild.make_again)(tx, &position).await?;
+    let next = pass(tx, &position, rows).await?;
     let finished = next.is_none();
     let columns = ["name", "version", "position", "finished"];
     let update = tx.dialect().on_conflict_update(&columns[..1], &columns[1..]);

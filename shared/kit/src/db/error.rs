@@ -56,6 +56,16 @@ pub enum DbError {
 }
 
 impl DbError {
+    /// Whether the rows of a batch may be at fault, rather than the database or its other writers: then fewer of them may
+    /// go through. A deadline passes also for want of a smaller batch, so it counts as theirs.
+    pub fn may_be_of_the_rows(&self) -> bool {
+        match self {
+            Self::Timeout => true,
+            Self::Contended | Self::LockTimeout => false,
+            _ => !self.is_outage(),
+        }
+    }
+
     /// Whether the database as a whole is at fault, rather than this statement or its neighbours: such an error opens
     /// the store's breaker and is answered with 503.
     pub fn is_outage(&self) -> bool {
@@ -113,6 +123,25 @@ impl DbError {
         Self::Statement {
             code: 0,
             message: message.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DbError;
+
+    #[test]
+    fn only_its_own_errors_send_a_batch_in_halves() {
+        for (error, halved) in [
+            (DbError::Unavailable, false),
+            (DbError::Contended, false),
+            (DbError::LockTimeout, false),
+            (DbError::Timeout, true),
+            (DbError::Duplicate, true),
+            (DbError::Panicked, true),
+        ] {
+            assert_eq!(error.may_be_of_the_rows(), halved, "{error}");
         }
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use contract::UnixMillis;
 use e2e::clock::HandClock;
-use futures::future::BoxFuture;
 use kit::db::{Db, DbError, Tx, migrate};
 use kit::params;
 use kit::random::SystemClock;
@@ -18,6 +17,7 @@ pub fn cases() -> Vec<Case> {
         a_rebuild_goes_on_where_the_one_before_it_died,
         a_version_is_made_once_and_a_newer_one_is_left_alone,
         a_batch_that_fails_leaves_its_position,
+        a_row_that_cannot_be_made_again_is_left_and_the_others_are_made,
     ]
 }
 
@@ -28,34 +28,62 @@ async fn migrated(ctx: &Ctx) -> Db {
     db
 }
 
-/// Counts how often each of three batches is made; their numbers are the positions.
+/// Rows there are. Their numbers are the positions.
+const ROWS: usize = 3;
+/// Which of [`ROWS_WITH_ONE_BAD`] rows cannot be made again.
+const BAD: usize = 3;
+const ROWS_WITH_ONE_BAD: usize = 6;
+
+/// Counts how often each row is made, one in a batch.
 const COUNT: Rebuild = Rebuild {
     name: "count",
     version: 1,
-    make_again: |tx, position| Box::pin(count(tx, position)),
+    batch: 1,
+    make_again: |tx, position, rows| Box::pin(async move { count(tx, behind(position, rows, ROWS)).await }),
+    skip: |_, _, _| Box::pin(async { panic!("no row is bad") }),
 };
 
-async fn count(tx: &mut Tx, position: &str) -> Result<Option<String>, DbError> {
-    let batch = position.parse::<i64>().unwrap_or(0) + 1;
-    if batch > 3 {
-        return Ok(None);
-    }
-    let sql = "INSERT INTO audit_counts (minute, kind, cause, n) VALUES (?, 'batch', 'made', 1)";
+/// The same of more rows, one of which is bad.
+const COUNT_WITH_ONE_BAD: Rebuild = Rebuild {
+    batch: 4,
+    make_again: |tx, position, rows| {
+        Box::pin(async move {
+            let rows = behind(position, rows, ROWS_WITH_ONE_BAD);
+            if rows.contains(&BAD) {
+                return Err(DbError::Panicked);
+            }
+            count(tx, rows).await
+        })
+    },
+    skip: |_, position, rows| Box::pin(async move { Ok(last(&behind(position, rows, ROWS_WITH_ONE_BAD))) }),
+    ..COUNT
+};
+
+/// The rows behind a position, up to so many of `all`.
+fn behind(position: &str, rows: usize, all: usize) -> Vec<usize> {
+    let first = position.parse().unwrap_or(0) + 1;
+    (first..=all).take(rows).collect()
+}
+
+fn last(rows: &[usize]) -> Option<String> {
+    rows.last().map(ToString::to_string)
+}
+
+async fn count(tx: &mut Tx, rows: Vec<usize>) -> Result<Option<String>, DbError> {
+    let sql = "INSERT INTO audit_counts (minute, kind, cause, n) VALUES (?, 'row', 'made', 1)";
     let again = tx.dialect().on_conflict_add(&["minute", "kind", "cause"], &["n"]);
-    tx.execute(&format!("{sql}{again}"), params![batch]).await?;
-    Ok(Some(batch.to_string()))
+    for row in &rows {
+        tx.execute(&format!("{sql}{again}"), params![*row]).await?;
+    }
+    Ok(last(&rows))
 }
 
-fn fails<'t>(_: &'t mut Tx, _: &'t str) -> BoxFuture<'t, Result<Option<String>, DbError>> {
-    Box::pin(async { Err(DbError::Panicked) })
-}
-
-/// How often each batch was made.
+/// How often each row was made that was.
 async fn made(db: &Db) -> Vec<i64> {
     let read = db.read("made", |tx| {
         Box::pin(async move {
             tx.query(
-                "SELECT n FROM audit_counts WHERE kind = 'batch' ORDER BY minute",
+                "SELECT n FROM audit_counts WHERE kind = 'row' ORDER BY minute",
                 vec![],
             )
             .await
@@ -123,7 +151,7 @@ async fn a_batch_that_fails_leaves_its_position(ctx: Ctx) {
     assert_eq!(whole.step().await.unwrap(), Step::Worked);
     clock.advance(LEASE_LENGTH + Duration::from_millis(1));
     let broken = Rebuild {
-        make_again: fails,
+        make_again: |_, _, _| Box::pin(async { Err(DbError::Unavailable) }),
         ..COUNT
     };
     let mut broken = Rebuilder::new(db.clone(), clock.clone(), "broken".to_owned(), broken);
@@ -131,5 +159,22 @@ async fn a_batch_that_fails_leaves_its_position(ctx: Ctx) {
     clock.advance(LEASE_LENGTH + Duration::from_millis(1));
     assert_eq!(finish(&mut whole).await, 3, "held no more, and claimed again");
     assert_eq!(made(&db).await, [1, 1, 1]);
+    db.close().await;
+}
+
+async fn a_row_that_cannot_be_made_again_is_left_and_the_others_are_made(ctx: Ctx) {
+    use Step::{Finished, Halved, Skipped, Worked};
+    let db = migrated(&ctx).await;
+    let clock = Arc::new(HandClock::at(UnixMillis(1_000_000)));
+    let mut rebuilder = Rebuilder::new(db.clone(), clock, "one".to_owned(), COUNT_WITH_ONE_BAD);
+    let mut steps = Vec::new();
+    while steps.last() != Some(&Finished) {
+        steps.push(rebuilder.step().await.unwrap());
+    }
+    assert_eq!(
+        steps,
+        [Halved, Worked, Halved, Halved, Skipped, Worked, Worked, Finished]
+    );
+    assert_eq!(made(&db).await, [1; ROWS_WITH_ONE_BAD - 1]);
     db.close().await;
 }
