@@ -104,7 +104,7 @@ fn host_list(text: &str) -> Result<HostList, InvalidHostList> {
     text.parse()
 }
 
-/// At least what the largest body needs when it comes slowly.
+/// At least [`BYTES_IN_ALL_MIN`].
 fn body_bytes(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse().map_err(|error| format!("{error}"))?;
     if size.0 >= BYTES_IN_ALL_MIN {

@@ -106,7 +106,7 @@ fn a_wrong_value_is_one_sentence_that_names_the_variable() {
     );
     for (arguments, variable) in [
         (["--http-body-bytes", "64 MB"], "HTTP_BODY_BYTES"),
-        (["--http-body-bytes", "543KiB"], "HTTP_BODY_BYTES"),
+        (["--http-body-bytes", "4095KiB"], "HTTP_BODY_BYTES"),
         (["--http-connections", "0"], "HTTP_CONNECTIONS"),
         (["--app-base-path", "api"], "APP_BASE_PATH"),
         (["--metrics-addr", "9101"], "METRICS_ADDR"),

@@ -30,8 +30,10 @@ pub const BODY_LEN_MAX: usize = 256 * 1024;
 /// request. It counts against the budget until the body is there, so that thousands of bodies that never come cost no more
 /// than it.
 pub const READING_BYTES: usize = 16 * 1024;
-/// The least that may be in memory at once: with less, the largest body could never arrive.
-pub const BYTES_IN_ALL_MIN: usize = budget::SLOW_SHARE * (READING_BYTES + BODY_LEN_MAX);
+/// The least that may be in memory at once: the largest body can arrive, and there is room for what is made of a write, or
+/// an event, of a thousand values.
+pub const BYTES_IN_ALL_MIN: usize = 4 * 1024 * 1024;
+const _: () = assert!(BYTES_IN_ALL_MIN >= budget::SLOW_SHARE * (READING_BYTES + BODY_LEN_MAX));
 /// A body's buffer is made for at most so many times what came of it first, whatever more is declared: a declaration
 /// costs little.
 const FIRST_CAPACITY_FACTOR: usize = 2;
@@ -67,6 +69,11 @@ impl Body {
     /// The bytes and their place in the budget, for whoever keeps them longer than the request.
     pub fn into_parts(self) -> (Bytes, Reservation) {
         (self.bytes, self.reservation)
+    }
+
+    /// Its place in the budget.
+    pub fn reservation(&self) -> &Reservation {
+        &self.reservation
     }
 
     /// Takes room for what is made of the body and lives as long.

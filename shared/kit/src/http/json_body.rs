@@ -15,20 +15,32 @@ pub const VALUES_MAX: usize = 20_000;
 /// `trees` of its kind: the one that is answered, and those that are made of it at once.
 ///
 /// # Errors
-/// 422 `too_many_values` for more than `values_max`, 503 when there is no room, 400 `invalid_json`.
+/// 422 `too_many_values` for more than `values_max` or than could ever have room, 503 when there is no room now, 400
+/// `invalid_json`.
 pub fn parse(body: &mut Body, values_max: usize, trees: usize) -> Result<Value, Problem> {
-    let tree = tree_bytes(body, values_max)?;
-    body.make_room(tree * trees)?;
+    let bytes = trees * tree_bytes(body, values_max)?;
+    may_fit(body.reservation(), bytes)?;
+    body.make_room(bytes)?;
     json::parse(body).map_err(|error| Problem::new(ProblemCode::InvalidJson).with_detail(error.to_string()))
 }
 
 /// Room for one tree of a body that is parsed by somebody else, beside that of its bytes, for as long as it is held.
 ///
 /// # Errors
-/// 422 `too_many_values` for more than `values_max`, 503 when there is no room.
+/// 422 `too_many_values` for more than `values_max` or than could ever have room, 503 when there is no room now.
 pub fn room_for_tree(body: &[u8], held: &Reservation, values_max: usize) -> Result<Reservation, Problem> {
-    let room = held.beside(tree_bytes(body, values_max)?);
-    Ok(room.ok_or(BodyError::NoRoom)?)
+    let bytes = tree_bytes(body, values_max)?;
+    may_fit(held, bytes)?;
+    Ok(held.beside(bytes).ok_or(BodyError::NoRoom)?)
+}
+
+/// Refuses for good what would have no room if nothing else were in memory: to try again would not help.
+fn may_fit(held: &Reservation, bytes: usize) -> Result<(), Problem> {
+    if held.could_grow(bytes) {
+        return Ok(());
+    }
+    let detail = "what is made of this body takes more than HTTP_BODY_BYTES in memory: send fewer values";
+    Err(Problem::new(ProblemCode::TooManyValues).with_detail(detail))
 }
 
 /// What the tree of a body takes, counted before it is built.
@@ -112,6 +124,19 @@ mod tests {
             assert_eq!(limits.budget.left(), all - over.len(), "no room was taken for it");
         }
         assert_eq!(limits.budget.left(), all);
+    }
+
+    #[test]
+    fn r43_what_could_never_have_room_is_refused_for_good() {
+        let text = r#"{"x":[{"":0},{"":0}]}"#;
+        let tree = Extent::of(text.as_bytes()).tree_bytes();
+        let limits = limits(text.len() + 3 * tree);
+        let refused = parse(&mut body(text, &limits), VALUES_MAX, 4).unwrap_err();
+        assert_eq!(
+            (refused.code, refused.retry_after_seconds),
+            (ProblemCode::TooManyValues, None)
+        );
+        assert!(parse(&mut body(text, &limits), VALUES_MAX, 3).is_ok());
     }
 
     #[test]

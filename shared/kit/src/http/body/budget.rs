@@ -23,6 +23,7 @@ pub struct ByteBudget(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    total: usize,
     left: AtomicUsize,
     slow_max: usize,
     slow: Mutex<Queue>,
@@ -62,6 +63,7 @@ impl ByteBudget {
     /// A budget of `bytes` in all.
     pub fn new(bytes: usize) -> Self {
         Self(Arc::new(Shared {
+            total: bytes,
             left: AtomicUsize::new(bytes),
             slow_max: bytes / SLOW_SHARE,
             slow: Mutex::default(),
@@ -168,6 +170,11 @@ impl Queue {
 }
 
 impl Reservation {
+    /// Whether so many bytes would fit beside it if nothing else were in memory.
+    pub fn could_grow(&self, bytes: usize) -> bool {
+        self.bytes.saturating_add(bytes) <= self.budget.0.total
+    }
+
     /// Room in the same budget for what is made of the bytes, for as long as that lives; None when there is not enough.
     pub fn beside(&self, bytes: usize) -> Option<Self> {
         self.budget.reserve(bytes)
