@@ -1,7 +1,9 @@
 //! A guest record as the rules of survivorship read it.
 
 use super::{payload::Payload, record::Record};
-use contract::{EntityId, SourceId, UnixMillis, json::in_order};
+use contract::{
+    EntityId, SourceId, UnixMillis, json::in_order, parse_date, placeholder_date::is_placeholder,
+};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -80,6 +82,12 @@ pub enum EmailKind {
     Real,
 }
 
+/// The date of birth. Ours come without placeholders; another sender's may be what its system writes when it knows none.
+fn birth(payload: Payload<'_>) -> Option<Date> {
+    let text = payload.text("date_of_birth")?;
+    (!is_placeholder(text)).then(|| parse_date(text)).flatten()
+}
+
 /// One guest record, read.
 #[derive(Clone, Debug)]
 pub struct GuestFacts<'r> {
@@ -119,7 +127,7 @@ impl<'r> GuestFacts<'r> {
             email: payload.text("email"),
             phone: payload.text("phone"),
             address: payload.object("address").map(|address| address.0),
-            date_of_birth: payload.date("date_of_birth"),
+            date_of_birth: birth(payload),
             nationality: payload.text("nationality"),
             created_at: payload.instant("created_at"),
         }

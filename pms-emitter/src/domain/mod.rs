@@ -13,7 +13,6 @@ pub mod guest_document;
 pub mod guest_input;
 pub mod guest_rules;
 pub mod language;
-mod placeholder_date;
 pub mod property;
 pub mod rates;
 pub mod record_size;

@@ -18,6 +18,7 @@ pub mod json;
 pub mod mailbox;
 pub mod money;
 pub mod phone;
+pub mod placeholder_date;
 pub mod problem;
 pub mod secret;
 pub mod signature;

@@ -1,10 +1,10 @@
 //! Dates that say nothing: what systems write when they know no date. The list is a data file with its sources.
 
-use contract::parse_date;
+use crate::parse_date;
 use jiff::civil::Date;
 use std::{collections::HashSet, sync::LazyLock};
 
-const FILE: &str = include_str!("../../data/placeholder_dates.txt");
+const FILE: &str = include_str!("../data/placeholder_dates.txt");
 
 static PLACEHOLDERS: LazyLock<HashSet<&str>> = LazyLock::new(|| listed().collect());
 

@@ -99,6 +99,16 @@ fn what_a_document_states_wins_over_what_came_later() {
 }
 
 #[test]
+fn case03_a_placeholder_of_another_sender_is_no_date_of_birth() {
+    let born = |date: &str| guest("a", 1, json!({"date_of_birth": date}));
+    for placeholder in ["1970-01-01", "1900-01-01", "0001-01-01"] {
+        assert_eq!(with(&[born(placeholder)], date_of_birth), None, "{placeholder}");
+    }
+    let known = with(&[born("1970-01-02")], date_of_birth);
+    assert_eq!(known.map(|date| date.to_string()).as_deref(), Some("1970-01-02"));
+}
+
+#[test]
 fn the_highest_vip_level_any_blacklist_and_every_membership() {
     let records = [
         guest(

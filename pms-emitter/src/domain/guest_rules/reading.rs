@@ -4,8 +4,13 @@
 //! sender can mend is refused. docs/warnings.md lists both.
 
 use super::Rules;
-use crate::domain::placeholder_date::{is_placeholder, is_placeholder_before};
-use contract::{Country, FieldError, Phone, country::Meaning, parse_date, phone::PhoneError};
+use contract::{
+    Country, FieldError, Phone,
+    country::Meaning,
+    parse_date,
+    phone::PhoneError,
+    placeholder_date::{is_placeholder, is_placeholder_before},
+};
 use jiff::civil::{Date, date};
 
 /// Nobody alive was born before this day.
