@@ -15,7 +15,11 @@ use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
 use kit::rebuild::Rebuilder;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Notify, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often counters go from memory to the audit's counts.
@@ -135,6 +139,7 @@ impl App {
             counts: Arc::clone(&counts),
             meters,
             clock: Arc::clone(&runtime.clock),
+            large_profiles: Arc::new(Semaphore::new(1)),
         };
         let router = router(&api, &config.http.app_base_path);
         let server = Server::new(router, runtime.ids(), config.http.body_limits())

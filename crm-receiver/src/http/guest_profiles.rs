@@ -42,6 +42,8 @@ const RESERVATIONS_SHOWN: usize = 100;
 const PROFILE_COST: usize = 8;
 /// One that would take more counts this much: the largest of all must be shown too.
 const PROFILE_COST_MAX: usize = ANSWER_BYTES_IN_ALL / 2;
+/// From this cost on they are read one at a time.
+const PROFILE_COST_LARGE: usize = PROFILE_COST_MAX / 8;
 
 /// The filters that are looked up as whole terms.
 const TERMS: [(&str, TermKind); 3] = [
@@ -64,7 +66,13 @@ pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
     let stored = api.store.stored_profile(&request.id("id")?).await?;
     let stored = stored.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
     let place = request.answers.enter();
-    place.grow((PROFILE_COST * stored.bytes()).min(PROFILE_COST_MAX))?;
+    place.grow(stored.bytes())?;
+    let cost = (PROFILE_COST * stored.bytes()).min(PROFILE_COST_MAX);
+    let _turn = match cost {
+        PROFILE_COST_LARGE.. => api.large_profiles.acquire().await.ok(),
+        _ => None,
+    };
+    place.grow(cost.saturating_sub(stored.bytes()))?;
     let (profile, days) = stored.read()?;
     let on_day = match as_of {
         Some(day) => view::on_day(&profile.reservations, day),

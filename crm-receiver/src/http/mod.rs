@@ -18,6 +18,7 @@ use crate::{
 };
 use contract::Clock;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -34,4 +35,6 @@ pub struct Api {
     pub meters: IngestMeters,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// One large profile is read at a time: several would take the room of all other answers.
+    pub large_profiles: Arc<Semaphore>,
 }

@@ -121,6 +121,7 @@ impl AnswerBudget {
         };
         let bytes = body.to_bytes();
         let place = match parts.extensions.get::<Place>() {
+            Some(place) if place.is_lost() => return Err(no_room()),
             Some(place) => place.clone(),
             None => {
                 let place = self.enter();
@@ -179,7 +180,10 @@ impl Place {
     pub fn grow(&self, bytes: usize) -> Result<(), Problem> {
         let (Shared { bytes_max, .. }, mut queue) = (&*self.0.budget.0, self.0.budget.queue());
         queue.touch(self.0.number);
-        while queue.places.contains_key(&self.0.number) {
+        // Nobody gives way to what would not fit alone.
+        while let Some(own) = queue.places.get(&self.0.number)
+            && own.bytes + bytes <= *bytes_max
+        {
             if queue.bytes + bytes <= *bytes_max {
                 queue.bytes += bytes;
                 if let Some(own) = queue.places.get_mut(&self.0.number) {
@@ -195,7 +199,7 @@ impl Place {
                 }
             }
         }
-        Err(Problem::new(ProblemCode::Unavailable).with_retry_after(RETRY_AFTER_SECONDS))
+        Err(no_room())
     }
 
     /// The whole answer in its place, which gives back what it has taken beyond the answer's bytes.
@@ -237,6 +241,10 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.budget.queue().remove(self.number);
     }
+}
+
+fn no_room() -> Problem {
+    Problem::new(ProblemCode::Unavailable).with_retry_after(RETRY_AFTER_SECONDS)
 }
 
 /// The bytes of an answer, handed out one after the other. Each keeps the place until hyper has written it.

@@ -42,10 +42,11 @@ fn r44_one_that_has_no_room_even_alone_is_a_503() {
     let budget = AnswerBudget::new(100);
     let (other, place) = (budget.enter(), budget.enter());
     other.grow(50).unwrap();
-    place.grow(60).unwrap();
+    place.grow(50).unwrap();
     let refused = place.grow(60).unwrap_err();
     assert_eq!(refused.code, ProblemCode::Unavailable);
     assert!(refused.retry_after_seconds.is_some());
+    assert!(!other.is_lost(), "nobody gives way in vain");
     drop((other, place));
     assert_eq!(budget.left(), 100);
 }
