@@ -24,6 +24,7 @@ mod record_rows;
 mod requeue;
 mod sources;
 mod timeline_rows;
+mod tree_room;
 
 pub use self::events::{EventFilter, EventRow};
 pub use self::inbox::{Batch, Verdict};

@@ -9,6 +9,7 @@ use super::{
     Store, erasure_rows, event_status, premature_mark, profile_rows,
     property_days::{self, CommittedDays},
     record_rows, timeline_rows,
+    tree_room::TreeRoom,
 };
 use crate::{
     profile::{
@@ -77,7 +78,8 @@ async fn project(
     if events.is_empty() {
         return Ok((Projection::Overtaken, PropertyDays::new()));
     }
-    let known = lock_records(tx, &events).await?;
+    let mut room = TreeRoom::of(events.len());
+    let known = lock_records(tx, &events, &mut room).await?;
     let plan = plan(&known, &events);
     let guests = plan.guests(&known);
     let profiles = guests.iter().map(GuestKey::profile_id).collect();
@@ -92,7 +94,7 @@ async fn project(
     }
     let wiped = plan.erased.keys().chain(&plan.suppressed).cloned().collect();
     erasure_rows::wipe(tx, &wiped).await?;
-    write_profiles(tx, &guests, &erased, &known, &plan).await?;
+    write_profiles(tx, &guests, &erased, (&known, &plan), &mut room).await?;
     // Last, since all events of a property wait for its row.
     property_days::raise(tx, &plan.days, known_days).await?;
     Ok((Projection::Done(plan.tally()), plan.days))
@@ -103,17 +105,19 @@ pub(super) async fn derive_again(tx: &mut Tx, guests: &BTreeSet<GuestKey>) -> Re
     let profiles = guests.iter().map(GuestKey::profile_id).collect();
     profile_rows::lock(tx, &profiles).await?;
     let erased = erasure_rows::among(tx, guests.iter()).await?;
-    write_profiles(tx, guests, &erased, &Known::default(), &Plan::default()).await
+    let (known, plan) = (Known::default(), Plan::default());
+    let mut room = TreeRoom::of(guests.len());
+    write_profiles(tx, guests, &erased, (&known, &plan), &mut room).await
 }
 
 async fn write_profiles(
     tx: &mut Tx,
     guests: &BTreeSet<GuestKey>,
     erased: &BTreeSet<GuestKey>,
-    known: &Known,
-    plan: &Plan,
+    at_hand: (&Known, &Plan),
+    room: &mut TreeRoom,
 ) -> Result<(), DbError> {
-    let linked = Linkage::load(tx, guests, erased, known, plan).await?;
+    let linked = Linkage::load(tx, guests, erased, at_hand, room).await?;
     let profiles = guests
         .iter()
         .map(|guest| (guest.profile_id(), linked.derive(guest)))
@@ -122,7 +126,7 @@ async fn write_profiles(
 }
 
 /// Locks what the events are about, and reads what stands of it.
-async fn lock_records(tx: &mut Tx, events: &[&Event]) -> Result<Known, DbError> {
+async fn lock_records(tx: &mut Tx, events: &[&Event], room: &mut TreeRoom) -> Result<Known, DbError> {
     let mut keys: BTreeSet<RecordKey> = events.iter().map(|event| event.record.key.clone()).collect();
     keys.extend(
         events
@@ -134,7 +138,7 @@ async fn lock_records(tx: &mut Tx, events: &[&Event]) -> Result<Known, DbError> 
     let guests: BTreeSet<GuestKey> = keys.iter().filter_map(RecordKey::guest).collect();
     Ok(Known {
         erased: erasure_rows::among(tx, guests.iter()).await?,
-        records: record_rows::read(tx, &keys).await?,
+        records: record_rows::read(tx, &keys, room).await?,
     })
 }
 
@@ -175,8 +179,8 @@ impl Linkage {
         tx: &mut Tx,
         guests: &BTreeSet<GuestKey>,
         erased: &BTreeSet<GuestKey>,
-        known: &Known,
-        plan: &Plan,
+        (known, plan): (&Known, &Plan),
+        room: &mut TreeRoom,
     ) -> Result<Self, DbError> {
         let guests: BTreeSet<GuestKey> = guests.difference(erased).cloned().collect();
         let reservations = record_rows::reservations_of(tx, &guests).await?;
@@ -195,7 +199,7 @@ impl Linkage {
             .filter(|key| !records.contains_key(key))
             .cloned()
             .collect();
-        records.extend(record_rows::read(tx, &elsewhere).await?);
+        records.extend(record_rows::read(tx, &elsewhere, room).await?);
         let named = |(key, record): (&RecordKey, &Record)| (key.clone(), record.guests());
         Ok(Self {
             roles: records.iter().map(named).collect(),

@@ -3,7 +3,7 @@
 //! A row is locked by raising its revision, before it is read: whoever comes second waits, and reads what the first
 //! has committed. On a cluster the two raised revisions collide at COMMIT, and the second runs again.
 
-use super::batch_rows::padded;
+use super::{batch_rows::padded, tree_room::TreeRoom};
 use crate::profile::{GuestKey, Record, RecordKey, RecordKind};
 use contract::{EventType, PropertyId, SourceId};
 use kit::{
@@ -49,6 +49,7 @@ pub(super) async fn lock(tx: &mut Tx, keys: &BTreeSet<RecordKey>) -> Result<(), 
 pub(super) async fn read(
     tx: &mut Tx,
     keys: &BTreeSet<RecordKey>,
+    room: &mut TreeRoom,
 ) -> Result<BTreeMap<RecordKey, Record>, DbError> {
     let mut records = BTreeMap::new();
     for ((source, kind), ids) in by_source_and_kind(keys) {
@@ -62,7 +63,7 @@ pub(super) async fn read(
             let mut params = params![source.as_str(), kind.as_str()];
             params.extend(ids.iter().map(|id| (*id).into()));
             for row in tx.query(&sql, params).await? {
-                let record = record(source, kind, &row)?;
+                let record = record(source, kind, &row, room)?;
                 records.insert(record.key.clone(), record);
             }
         }
@@ -192,9 +193,10 @@ fn bind_key(key: &RecordKey) -> Params {
     params![key.source.as_str(), key.kind.as_str(), key.id.as_str()]
 }
 
-fn record(source: &SourceId, kind: RecordKind, row: &Row) -> Result<Record, DbError> {
+fn record(source: &SourceId, kind: RecordKind, row: &Row, room: &mut TreeRoom) -> Result<Record, DbError> {
     let digest: Vec<u8> = row.get("digest")?;
     let state: String = row.get("state")?;
+    room.take(&state)?;
     let property_id: Option<String> = row.get("property_id")?;
     let event_type: String = row.get("type")?;
     Ok(Record {
