@@ -167,14 +167,12 @@ fn beside(path: &Path, companion: &str) -> PathBuf {
     name.into()
 }
 
+/// The connection is opened before the first job comes: later there may be no file left for it, where clients hold them all.
 fn read_jobs(queue: &JobQueue, opener: &Opener) {
-    let mut tx: Option<Tx> = None;
+    let mut tx = reader(opener);
     while let Some(mut job) = queue.take(1).pop_front() {
         if tx.is_none() {
-            tx = opener
-                .connect(false)
-                .ok()
-                .map(|connected| connected.into_tx(false));
+            tx = reader(opener);
         }
         let Some(reader) = &mut tx else {
             job.answer(Err(DbError::Unavailable));
@@ -187,6 +185,16 @@ fn read_jobs(queue: &JobQueue, opener: &Opener) {
             tx = None;
         }
         job.answer(doom.map_or(Ok(()), |doom| Err(doom.error)));
+    }
+}
+
+fn reader(opener: &Opener) -> Option<Tx> {
+    match opener.connect(false) {
+        Ok(connected) => Some(connected.into_tx(false)),
+        Err(fault) => {
+            tracing::warn!(error = %fault.error, "no connection for reading can be opened");
+            None
+        }
     }
 }
 
