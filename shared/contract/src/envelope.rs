@@ -9,7 +9,7 @@ use crate::{
     entity::{EntityKind, EntityRef},
     event_type::{EventType, SCHEMA_VERSION},
     id::{IdempotencyKey, PropertyId, is_valid_id},
-    json::{self, JsonError},
+    json::{self, Fields},
     problem::FieldError,
     signature::Verified,
 };
@@ -44,9 +44,21 @@ pub struct Envelope {
     pub payload: Map<String, Value>,
 }
 
-/// The members of an envelope as they came, each still to be checked. They are taken out one by one: reading them by way
-/// of another type would build the whole payload again.
-struct RawEnvelope(Map<String, Value>);
+/// The members of an envelope, in the order of their places in [`Members`].
+const MEMBERS: [&str; 9] = [
+    "type",
+    "idempotency_key",
+    "timestamp",
+    "schema_version",
+    "property_id",
+    "entity",
+    "correlation_id",
+    "changed",
+    "payload",
+];
+
+/// The members of an envelope as they came, each still to be checked; absent and null mean the same.
+type Members = [Option<Value>; MEMBERS.len()];
 
 impl Envelope {
     /// The type, if it is in the catalogue and its payload has a shape that this version knows.
@@ -61,91 +73,78 @@ impl Envelope {
 
     /// Reads the envelope of a delivery whose signature was checked, or says everything that is wrong with it.
     pub fn parse(delivery: &Verified) -> Result<Self, Vec<FieldError>> {
-        Self::of(json::parse(delivery.body()), delivery.id())
+        Self::read(delivery, Fields::All)
     }
 
     /// As [`parse`](Self::parse), and as strict, with no more in its payload than the `fields`.
     pub fn parse_keeping(delivery: &Verified, fields: &[&str]) -> Result<Self, Vec<FieldError>> {
-        Self::of(
-            json::parse_keeping(delivery.body(), "payload", fields),
-            delivery.id(),
-        )
+        Self::read(delivery, Fields::Only(fields))
     }
 
-    fn of(parsed: Result<Value, JsonError>, webhook_id: &IdempotencyKey) -> Result<Self, Vec<FieldError>> {
+    fn read(delivery: &Verified, payload: Fields<'_>) -> Result<Self, Vec<FieldError>> {
         let whole = |code: &str, message: String| vec![FieldError::new("", code, message)];
-        let value = parsed.map_err(|why| whole("invalid_json", why.to_string()))?;
-        let Value::Object(members) = value else {
-            return Err(whole("not_an_object", "the body is not a JSON object".to_owned()));
-        };
-        RawEnvelope(members).check(webhook_id)
+        let parsed = json::parse_members(delivery.body(), &MEMBERS, ("payload", payload));
+        match parsed {
+            Ok(Some(members)) => check(members, delivery.id()),
+            Ok(None) => Err(whole("not_an_object", "the body is not a JSON object".to_owned())),
+            Err(why) => Err(whole("invalid_json", why.to_string())),
+        }
     }
 }
 
-impl RawEnvelope {
-    /// The member, or null where it is absent: absent and null mean the same.
-    fn take(&mut self, name: &str) -> Value {
-        self.0.remove(name).unwrap_or_default()
-    }
-
-    fn check(mut self, webhook_id: &IdempotencyKey) -> Result<Envelope, Vec<FieldError>> {
-        let mut errors = Vec::new();
-        let event_type = take(&mut errors, "/type", self.take("type"), event_type_of);
-        let idempotency_key = take(
-            &mut errors,
+fn check(members: Members, webhook_id: &IdempotencyKey) -> Result<Envelope, Vec<FieldError>> {
+    let mut errors = Vec::new();
+    let [
+        event_type,
+        idempotency_key,
+        timestamp,
+        schema_version,
+        property_id,
+        entity,
+        correlation_id,
+        changed,
+        payload,
+    ] = members.map(Option::unwrap_or_default);
+    let event_type = take(&mut errors, "/type", event_type, event_type_of);
+    let idempotency_key = take(&mut errors, "/idempotency_key", idempotency_key, typed);
+    let timestamp = timestamp_of(&mut errors, timestamp);
+    let schema_version = take(&mut errors, "/schema_version", schema_version, typed::<u32>);
+    let property_id = take_optional(&mut errors, "/property_id", property_id, typed);
+    let entity = take_optional(&mut errors, "/entity", entity, entity_of);
+    let correlation_id = take_optional(&mut errors, "/correlation_id", correlation_id, correlation_of);
+    let changed = take_optional(&mut errors, "/changed", changed, typed);
+    let payload = take_optional(&mut errors, "/payload", payload, object_of);
+    if idempotency_key.as_ref().is_some_and(|key| key != webhook_id) {
+        errors.push(FieldError::new(
             "/idempotency_key",
-            self.take("idempotency_key"),
-            typed,
-        );
-        let timestamp = timestamp_of(&mut errors, self.take("timestamp"));
-        let schema_version = take(
-            &mut errors,
-            "/schema_version",
-            self.take("schema_version"),
-            typed::<u32>,
-        );
-        let property_id = take_optional(&mut errors, "/property_id", self.take("property_id"), typed);
-        let entity = take_optional(&mut errors, "/entity", self.take("entity"), entity_of);
-        let correlation_id = take_optional(
-            &mut errors,
-            "/correlation_id",
-            self.take("correlation_id"),
-            correlation_of,
-        );
-        let changed = take_optional(&mut errors, "/changed", self.take("changed"), typed);
-        let payload = take_optional(&mut errors, "/payload", self.take("payload"), object_of);
-        if idempotency_key.as_ref().is_some_and(|key| key != webhook_id) {
-            errors.push(FieldError::new(
-                "/idempotency_key",
-                "differs",
-                "differs from the webhook-id header",
-            ));
+            "differs",
+            "differs from the webhook-id header",
+        ));
+    }
+    let kind = event_type
+        .as_deref()
+        .and_then(EventType::known)
+        .and_then(EventType::entity_kind);
+    if let Some(kind) = kind {
+        require_entity(&mut errors, &kind, entity.as_ref(), property_id.as_ref());
+    }
+    match (event_type, idempotency_key, timestamp, schema_version) {
+        (Some(event_type), Some(idempotency_key), Some(timestamp), Some(schema_version))
+            if errors.is_empty() =>
+        {
+            Ok(Envelope {
+                event_type,
+                idempotency_key,
+                timestamp,
+                schema_version,
+                property_id,
+                entity,
+                correlation_id,
+                changed: changed.unwrap_or_default(),
+                payload: payload.unwrap_or_default(),
+            })
         }
-        let kind = event_type
-            .as_deref()
-            .and_then(EventType::known)
-            .and_then(EventType::entity_kind);
-        if let Some(kind) = kind {
-            require_entity(&mut errors, &kind, entity.as_ref(), property_id.as_ref());
-        }
-        match (event_type, idempotency_key, timestamp, schema_version) {
-            (Some(event_type), Some(idempotency_key), Some(timestamp), Some(schema_version))
-                if errors.is_empty() =>
-            {
-                Ok(Envelope {
-                    event_type,
-                    idempotency_key,
-                    timestamp,
-                    schema_version,
-                    property_id,
-                    entity,
-                    correlation_id,
-                    changed: changed.unwrap_or_default(),
-                    payload: payload.unwrap_or_default(),
-                })
-            }
-            _ => Err(errors),
-        }
+        _ => Err(errors),
     }
 }
 

@@ -5,13 +5,18 @@
 //! are equal bytes.
 
 mod extent;
+mod members;
 mod order;
 mod skim;
 
 pub use extent::Extent;
+pub use members::{Fields, parse_members};
 pub use order::in_order;
 
-use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Serialize,
+    de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value};
 use skim::Skim;
 use std::fmt;
@@ -49,28 +54,29 @@ pub enum JsonError {
 
 /// Parses one JSON value that fills the whole text.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
-    parse_as(bytes, Keep::All)
+    parse_as(bytes, |rules, parser| {
+        Strict {
+            fields: Fields::All,
+            rules,
+        }
+        .deserialize(parser)
+    })
 }
 
-/// As [`parse`], and as strict, for whoever needs little of a large object: of the one that is the outer one's `member`
-/// only the `fields` are built. The rest is checked, at a fraction of the cost.
-pub fn parse_keeping(bytes: &[u8], member: &str, fields: &[&str]) -> Result<Value, JsonError> {
-    parse_as(bytes, Keep::Within(member, fields))
-}
+type Parser<'de> = serde_json::Deserializer<serde_json::de::StrRead<'de>>;
 
-fn parse_as(bytes: &[u8], keep: Keep<'_>) -> Result<Value, JsonError> {
+fn parse_as<'de, T>(
+    bytes: &'de [u8],
+    read: impl FnOnce(Rules<'_>, &mut Parser<'de>) -> serde_json::Result<T>,
+) -> Result<T, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
     let mut refused = None;
     let mut parser = serde_json::Deserializer::from_str(text);
-    let parsed = Strict {
-        keep,
-        rules: Rules {
-            depth: 0,
-            refused: &mut refused,
-        },
-    }
-    .deserialize(&mut parser)
-    .and_then(|value| {
+    let rules = Rules {
+        depth: 0,
+        refused: &mut refused,
+    };
+    let parsed = read(rules, &mut parser).and_then(|value| {
         parser.end()?;
         Ok(value)
     });
@@ -92,16 +98,16 @@ pub fn canonical(value: &Value) -> Vec<u8> {
 fn write_canonical(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(members) => {
-            let mut keys: Vec<_> = members.keys().collect();
-            keys.sort_unstable();
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by_key(|(key, _)| *key);
             out.push(b'{');
-            for (index, key) in keys.into_iter().enumerate() {
+            for (index, (key, value)) in members.into_iter().enumerate() {
                 if index > 0 {
                     out.push(b',');
                 }
-                write_scalar(&Value::String(key.clone()), out);
+                write(key, out);
                 out.push(b':');
-                write_canonical(&members[key], out);
+                write_canonical(value, out);
             }
             out.push(b'}');
         }
@@ -115,11 +121,11 @@ fn write_canonical(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        scalar => write_scalar(scalar, out),
+        scalar => write(scalar, out),
     }
 }
 
-fn write_scalar(value: &Value, out: &mut Vec<u8>) {
+fn write(value: &impl Serialize, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("a JSON value always writes to memory");
 }
 
@@ -162,29 +168,8 @@ impl Rules<'_> {
     }
 }
 
-/// How much of an object is built.
-#[derive(Clone, Copy)]
-enum Keep<'k> {
-    All,
-    /// All but the object under this member, of which only these fields.
-    Within(&'k str, &'k [&'k str]),
-    /// These fields, whole.
-    Fields(&'k [&'k str]),
-}
-
-impl<'k> Keep<'k> {
-    /// How much of the member `name`; None is nothing.
-    fn of(self, name: &str) -> Option<Self> {
-        match self {
-            Self::Within(member, fields) if name == member => Some(Self::Fields(fields)),
-            Self::Fields(fields) if !fields.contains(&name) => None,
-            Self::All | Self::Within(..) | Self::Fields(_) => Some(Self::All),
-        }
-    }
-}
-
 struct Strict<'r, 'k> {
-    keep: Keep<'k>,
+    fields: Fields<'k>,
     rules: Rules<'r>,
 }
 
@@ -226,7 +211,7 @@ impl<'de> Visitor<'de> for Strict<'_, '_> {
         let mut list = Vec::new();
         loop {
             let whole = Strict {
-                keep: Keep::All,
+                fields: Fields::All,
                 rules: self.rules.deeper()?,
             };
             let Some(item) = items.next_element_seed(whole)? else {
@@ -236,16 +221,18 @@ impl<'de> Visitor<'de> for Strict<'_, '_> {
         }
     }
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
+        let mut object = Map::with_capacity(self.fields.at_most());
         let mut dropped = skim::Keys::default();
         while let Some(key) = members.next_key::<skim::Key<'de>>()? {
-            if object.contains_key(key.as_str()) {
-                return Err(self.rules.refuse(JsonError::DuplicateKey));
-            }
             let rules = self.rules.deeper()?;
-            if let Some(keep) = self.keep.of(key.as_str()) {
-                let value = members.next_value_seed(Strict { keep, rules })?;
-                object.insert(key.into(), value);
+            if self.fields.has(key.as_str()) {
+                let value = members.next_value_seed(Strict {
+                    fields: Fields::All,
+                    rules,
+                })?;
+                if object.insert(key.into(), value).is_some() {
+                    return Err(self.rules.refuse(JsonError::DuplicateKey));
+                }
             } else {
                 members.next_value_seed(Skim {
                     rules,

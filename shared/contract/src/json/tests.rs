@@ -81,15 +81,24 @@ fn canonical_sorts_keys_at_every_level() {
     );
 }
 
+fn keeping(text: &str) -> Result<Option<[Option<Value>; 2]>, JsonError> {
+    let kept = ("payload", Fields::Only(&["kept"]));
+    parse_members(text.as_bytes(), &["a", "payload"], kept)
+}
+
 /// What is dropped is held to the same rules as what is kept.
 fn assert_as_strict(text: &str) {
     let whole = parse(text.as_bytes());
-    let kept = parse_keeping(text.as_bytes(), "payload", &["kept"]);
-    let expected = whole.map(|mut value| {
-        if let Some(payload) = value.get_mut("payload").and_then(Value::as_object_mut) {
+    let kept = keeping(text);
+    let expected = whole.map(|value| {
+        let Value::Object(mut members) = value else {
+            return None;
+        };
+        let mut payload = members.remove("payload");
+        if let Some(Value::Object(payload)) = &mut payload {
             payload.retain(|name, _| name == "kept");
         }
-        value
+        Some([members.remove("a"), payload])
     });
     assert_eq!(kept.is_ok(), expected.is_ok(), "{text}");
     if let Ok(expected) = expected {
@@ -99,13 +108,12 @@ fn assert_as_strict(text: &str) {
 
 #[test]
 fn keeps_the_fields_that_were_named_and_checks_the_others() {
-    let taken = parse_keeping(
-        br#"{"a":{"b":1},"payload":{"kept":{"x":[1]},"dropped":{"y":[{"z":2}]}}}"#,
-        "payload",
-        &["kept"],
-    );
-    let expected = serde_json::json!({"a": {"b": 1}, "payload": {"kept": {"x": [1]}}});
-    assert_eq!(taken, Ok(expected));
+    let taken = keeping(r#"{"a":{"b":1},"b":2,"payload":{"kept":{"x":[1]},"dropped":{"y":[{"z":2}]}}}"#);
+    let expected = [
+        Some(serde_json::json!({"b": 1})),
+        Some(serde_json::json!({"kept": {"x": [1]}})),
+    ];
+    assert_eq!(taken, Ok(Some(expected)));
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     for dropped in [
         r#""d":{"b":1,"b":2}"#,
