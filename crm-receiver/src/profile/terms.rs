@@ -67,27 +67,36 @@ fn digits(text: &str) -> String {
     digits.strip_prefix("00").map_or(digits.clone(), str::to_owned)
 }
 
-/// Every term of a profile: of all its names and contact points, also those that did not win.
-pub fn of(profile: &Profile) -> BTreeSet<(TermKind, String)> {
+/// The texts of a profile under which it is found: of all its names and contact points, also those that did not win.
+pub fn texts(profile: &Profile) -> Vec<(TermKind, &str)> {
     let names = profile.names.iter().map(|named| &named.name);
     let names = names.flat_map(|name| [&name.first_name, &name.last_name, &name.second_last_name]);
-    let words: BTreeSet<String> = names.flatten().flat_map(|name| kept_words(name)).collect();
+    let names = names.flatten().map(|name| (TermKind::Name, name.as_str()));
+    let points = profile
+        .contact_points
+        .iter()
+        .filter_map(|point| match &point.value {
+            Value::String(text) if point.kind == "email" => Some((TermKind::Email, text.as_str())),
+            Value::String(text) => Some((TermKind::Phone, text.as_str())),
+            address => Some((TermKind::Country, address.get("country")?.as_str()?)),
+        });
+    let nationality = profile
+        .nationality
+        .as_deref()
+        .map(|country| (TermKind::Country, country));
+    names.chain(points).chain(nationality).collect()
+}
+
+/// Every term of these texts.
+pub fn of(texts: &[(TermKind, &str)]) -> BTreeSet<(TermKind, String)> {
+    let (names, whole): (Vec<_>, Vec<_>) = texts.iter().partition(|(kind, _)| *kind == TermKind::Name);
+    let words: BTreeSet<String> = names.into_iter().flat_map(|(_, name)| kept_words(name)).collect();
     let words = words.into_iter().take(NAME_WORDS_MAX);
-    let mut terms: BTreeSet<_> = words.map(|word| (TermKind::Name, word)).collect();
-    let mut add = |kind: TermKind, text: Option<&str>| {
-        if let Some(term) = text.and_then(|text| kind.fold(text)) {
-            terms.insert((kind, term));
-        }
-    };
-    for point in &profile.contact_points {
-        match &point.value {
-            Value::String(text) if point.kind == "email" => add(TermKind::Email, Some(text)),
-            Value::String(text) => add(TermKind::Phone, Some(text)),
-            address => add(TermKind::Country, address.get("country").and_then(Value::as_str)),
-        }
-    }
-    add(TermKind::Country, profile.nationality.as_deref());
-    terms
+    let words = words.map(|word| (TermKind::Name, word));
+    let whole = whole
+        .into_iter()
+        .filter_map(|(kind, text)| Some((kind, kind.fold(text)?)));
+    words.chain(whole).collect()
 }
 
 /// The name that lists are sorted by: family name first.

@@ -4,11 +4,13 @@ use super::batch_rows::padded;
 use crate::profile::{
     Profile,
     contents::ProfileStatus,
+    derive::DERIVE_VERSION,
     terms::{self, TermKind},
 };
-use contract::{ProfileId, UnixMillis};
+use contract::{ProfileId, PropertyId, UnixMillis};
 use kit::{
     db::{DbError, Dialect, Params, Tx, placeholders},
+    fold::FOLD_VERSION,
     params,
 };
 use serde::{
@@ -42,15 +44,15 @@ const CONTENTS: [&str; 6] = [
 ];
 
 /// A profile as its rows hold it.
-struct ProfileRows {
-    id: ProfileId,
+struct ProfileRows<'p> {
+    id: &'p ProfileId,
     status: Option<ProfileStatus>,
     updated_at: UnixMillis,
     sort_name: String,
     summary: Option<String>,
     body: Option<String>,
-    terms: BTreeSet<(TermKind, String)>,
-    properties: BTreeSet<String>,
+    texts: Vec<(TermKind, &'p str)>,
+    properties: Vec<&'p str>,
     /// Of everything that it is found under; no two different sets share one.
     index_digest: Vec<u8>,
 }
@@ -70,8 +72,8 @@ pub(super) async fn lock(tx: &mut Tx, ids: &BTreeSet<ProfileId>) -> Result<(), D
 
 /// Writes what the profiles are now; None is one with nothing left to show. Their rows are locked.
 pub(super) async fn write(tx: &mut Tx, profiles: Vec<(ProfileId, Option<Profile>)>) -> Result<(), DbError> {
-    let profiles: Vec<ProfileRows> = profiles
-        .into_iter()
+    let profiles: Vec<ProfileRows<'_>> = profiles
+        .iter()
         .map(|(id, profile)| ProfileRows::of(id, profile.as_ref()))
         .collect();
     let indexed = index_digests(tx, &profiles).await?;
@@ -91,13 +93,13 @@ pub(super) async fn write(tx: &mut Tx, profiles: Vec<(ProfileId, Option<Profile>
         ]);
     }
     tx.insert("profiles", &columns, &update, params).await?;
-    let stands = |profile: &&ProfileRows| indexed.get(&profile.id) == Some(&profile.index_digest);
-    let found_otherwise: Vec<&ProfileRows> = profiles.iter().filter(|profile| !stands(profile)).collect();
+    let stands = |profile: &&ProfileRows<'_>| indexed.get(profile.id) == Some(&profile.index_digest);
+    let found_otherwise: Vec<&ProfileRows<'_>> = profiles.iter().filter(|profile| !stands(profile)).collect();
     write_index(tx, &found_otherwise).await
 }
 
 /// Writes terms and properties in the place of what was there.
-async fn write_index(tx: &mut Tx, profiles: &[&ProfileRows]) -> Result<(), DbError> {
+async fn write_index(tx: &mut Tx, profiles: &[&ProfileRows<'_>]) -> Result<(), DbError> {
     let ids: Vec<&str> = profiles.iter().map(|profile| profile.id.as_str()).collect();
     for ids in padded(&ids) {
         let places = placeholders(1, ids.len());
@@ -107,40 +109,26 @@ async fn write_index(tx: &mut Tx, profiles: &[&ProfileRows]) -> Result<(), DbErr
                 .await?;
         }
     }
-    let mut terms: Vec<(&str, &str, &str)> = Vec::new();
-    let mut properties: Vec<(&str, &str)> = Vec::new();
+    let (mut terms, mut properties) = (Params::new(), Params::new());
     for profile in profiles {
         let id = profile.id.as_str();
-        terms.extend(
-            profile
-                .terms
-                .iter()
-                .map(|(kind, term)| (kind.as_str(), term.as_str(), id)),
-        );
-        properties.extend(profile.properties.iter().map(|property| (id, property.as_str())));
+        for (kind, term) in terms::of(&profile.texts) {
+            terms.extend(params![kind.as_str(), term, id]);
+        }
+        for property in &profile.properties {
+            properties.extend(params![id, *property]);
+        }
     }
-    let terms = terms
-        .into_iter()
-        .flat_map(|(kind, term, id)| params![kind, term, id]);
-    tx.insert(
-        "profile_terms",
-        &["kind", "term", "profile_id"],
-        "",
-        terms.collect(),
-    )
-    .await?;
+    let columns = ["kind", "term", "profile_id"];
+    tx.insert("profile_terms", &columns, "", terms).await?;
     let columns = ["profile_id", "property_id"];
-    let properties = properties
-        .into_iter()
-        .flat_map(|(id, property)| params![id, property]);
-    tx.insert("profile_properties", &columns, "", properties.collect())
-        .await
+    tx.insert("profile_properties", &columns, "", properties).await
 }
 
 /// Under which terms and properties the profiles are found so far.
 async fn index_digests(
     tx: &mut Tx,
-    profiles: &[ProfileRows],
+    profiles: &[ProfileRows<'_>],
 ) -> Result<BTreeMap<ProfileId, Vec<u8>>, DbError> {
     let ids: Vec<&str> = profiles.iter().map(|profile| profile.id.as_str()).collect();
     let mut digests = BTreeMap::new();
@@ -159,27 +147,21 @@ async fn index_digests(
     Ok(digests)
 }
 
-impl ProfileRows {
-    fn of(id: ProfileId, profile: Option<&Profile>) -> Self {
-        let (terms, properties) = match profile {
-            Some(profile) => (
-                terms::of(profile),
-                profile.property_ids.iter().map(ToString::to_string).collect(),
-            ),
-            None => (BTreeSet::new(), BTreeSet::new()),
-        };
+impl<'p> ProfileRows<'p> {
+    fn of(id: &'p ProfileId, profile: Option<&'p Profile>) -> Self {
+        let texts = profile.map(terms::texts).unwrap_or_default();
+        let properties = profile.map(|profile| profile.property_ids.iter().map(PropertyId::as_str).collect());
+        let properties: Vec<&str> = properties.unwrap_or_default();
         let body = profile.map(whole);
         Self {
             id,
             status: profile.map(|profile| profile.status),
-            updated_at: profile
-                .as_ref()
-                .map_or(UnixMillis(0), |profile| profile.updated_at),
+            updated_at: profile.map_or(UnixMillis(0), |profile| profile.updated_at),
             sort_name: profile.map(terms::sort_name).unwrap_or_default(),
             summary: body.as_deref().map(summary),
             body,
-            index_digest: index_digest(&terms, &properties),
-            terms,
+            index_digest: index_digest(&texts, &properties),
+            texts,
             properties,
         }
     }
@@ -197,15 +179,17 @@ fn summary(whole: &str) -> String {
     serde_json::to_string(&Members(members)).expect("an object always serialises")
 }
 
-fn index_digest(terms: &BTreeSet<(TermKind, String)>, properties: &BTreeSet<String>) -> Vec<u8> {
+/// Of the texts as they stand, which is less work than to fold them, and of the versions of what is made of them.
+fn index_digest(texts: &[(TermKind, &str)], properties: &[&str]) -> Vec<u8> {
     let mut digest = Sha256::new();
-    let terms = terms.iter().map(|(kind, term)| (kind.as_str(), term.as_str()));
-    let properties = properties.iter().map(|property| ("property", property.as_str()));
-    for (kind, term) in terms.chain(properties) {
+    digest.update([FOLD_VERSION, DERIVE_VERSION].map(i64::to_be_bytes).concat());
+    let texts = texts.iter().map(|(kind, text)| (kind.as_str(), *text));
+    let properties = properties.iter().map(|property| ("property", *property));
+    for (kind, text) in texts.chain(properties) {
         digest.update(kind);
         digest.update([0]);
-        digest.update(term);
-        digest.update([0]);
+        digest.update(text.len().to_be_bytes());
+        digest.update(text);
     }
     digest.finalize().to_vec()
 }
