@@ -8,14 +8,17 @@ use super::batch::{Form, Statement};
 use super::fault::Fault;
 use super::value::Value;
 
-/// Bytes of a text at most; what is longer goes statement by statement.
-const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes that are sent at once, but for a single row that is longer: the driver keeps a buffer as large as the largest packet
+/// for each session. What is longer goes statement by statement, and in fewer rows.
+const SENT_BYTES_MAX: usize = 1024 * 1024;
+/// About what stands around a value in a text, or what a number takes: room for it is taken once.
+pub(super) const AROUND: usize = 16;
 /// What of a packet is not text.
 const PACKET_OVERHEAD: usize = 1024;
 
 /// Bytes of a text that may be sent to a server that takes packets of so many.
 pub(super) fn bytes_max(packet_bytes: usize) -> usize {
-    TEXT_BYTES_MAX.min(packet_bytes.saturating_sub(PACKET_OVERHEAD))
+    SENT_BYTES_MAX.min(packet_bytes.saturating_sub(PACKET_OVERHEAD))
 }
 
 /// The text of a batch; None when it would be longer than `bytes_max`.
@@ -27,7 +30,16 @@ pub(super) fn of_batch(
     statements: &[Statement],
     bytes_max: usize,
 ) -> Result<Option<String>, Fault> {
-    let mut text = String::with_capacity(statements.iter().map(length).sum());
+    let length = |around| {
+        statements
+            .iter()
+            .map(move |one| length(one, around))
+            .sum::<usize>()
+    };
+    if length(0) > bytes_max {
+        return Ok(None);
+    }
+    let mut text = String::with_capacity(length(AROUND));
     text.extend(first);
     for statement in statements {
         if !text.is_empty() {
@@ -41,16 +53,14 @@ pub(super) fn of_batch(
     Ok(Some(text))
 }
 
-/// About how long it will be: room for that is taken once.
-fn length(statement: &Statement) -> usize {
-    /// What stands around a value, or a number.
-    const AROUND: usize = 16;
-    let values = statement.params.iter().map(|value| match value {
-        Value::Text(text) => text.len() + AROUND,
-        Value::Bytes(bytes) => bytes.len() + AROUND,
-        Value::Null | Value::Int(_) | Value::TooLarge => AROUND,
-    });
-    statement.sql.len() + values.sum::<usize>()
+/// How long its text will be if so much stands around each value; it is never shorter than with nothing.
+fn length(statement: &Statement, around: usize) -> usize {
+    statement.sql.len() + values_len(&statement.params, around)
+}
+
+/// How long values are, with so much around each.
+pub(super) fn values_len(values: &[Value], around: usize) -> usize {
+    values.iter().map(|value| value.content_len() + around).sum()
 }
 
 fn write(text: &mut String, statement: &Statement) -> Result<(), Fault> {
@@ -142,7 +152,7 @@ mod tests {
 
     fn text(sql: &'static str, values: Vec<Value>) -> String {
         let statements = [Statement::change(sql, values)];
-        of_batch(None, &statements, TEXT_BYTES_MAX).unwrap().unwrap()
+        of_batch(None, &statements, SENT_BYTES_MAX).unwrap().unwrap()
     }
 
     #[test]
@@ -186,20 +196,20 @@ mod tests {
             Statement::change("one ?", params![1]),
             Statement::question("two", params![]),
         ];
-        let text = of_batch(Some("BEGIN"), &statements, TEXT_BYTES_MAX).unwrap();
+        let text = of_batch(Some("BEGIN"), &statements, SENT_BYTES_MAX).unwrap();
         assert_eq!(text.as_deref(), Some("BEGIN;one 1;two"));
         for wrong in [
             Statement::change("?", params![]),
             Statement::change("", params![1]),
         ] {
-            assert!(of_batch(None, &[wrong], TEXT_BYTES_MAX).is_err());
+            assert!(of_batch(None, &[wrong], SENT_BYTES_MAX).is_err());
         }
     }
 
     #[test]
     fn rows_are_one_statement() {
         let rows = Statement::rows("t", &["a", "b"], " END", params![1, "x", 2, "y"]).unwrap();
-        let text = of_batch(None, std::slice::from_ref(&rows), TEXT_BYTES_MAX).unwrap();
+        let text = of_batch(None, std::slice::from_ref(&rows), SENT_BYTES_MAX).unwrap();
         assert_eq!(
             text.as_deref(),
             Some("INSERT INTO t (a, b) VALUES (1, 'x'), (2, 'y') END")
@@ -210,10 +220,10 @@ mod tests {
 
     #[test]
     fn what_is_too_long_has_no_text() {
-        let long = [Statement::change("?", params!["a".repeat(TEXT_BYTES_MAX)])];
-        assert_eq!(of_batch(None, &long, TEXT_BYTES_MAX).unwrap(), None);
-        assert!(of_batch(None, &long, TEXT_BYTES_MAX + 2).unwrap().is_some());
-        assert_eq!(bytes_max(16 << 20), TEXT_BYTES_MAX);
+        let long = [Statement::change("?", params!["a".repeat(SENT_BYTES_MAX)])];
+        assert_eq!(of_batch(None, &long, SENT_BYTES_MAX).unwrap(), None);
+        assert!(of_batch(None, &long, SENT_BYTES_MAX + 2).unwrap().is_some());
+        assert_eq!(bytes_max(16 << 20), SENT_BYTES_MAX);
         assert_eq!(bytes_max(1 << 20), (1 << 20) - 1024);
     }
 }

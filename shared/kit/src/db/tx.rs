@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::batch::Form;
 use super::fault::{Fate, Fault};
+use super::mysql_text::{self, AROUND};
 use super::value::{Params, Value};
 use super::{
     DbError, Dialect, Outcome, Ran, Row, Statement, mysql_lease, mysql_statement, placeholders,
@@ -80,7 +81,7 @@ impl Tx {
 
     /// Inserts the rows that `params` hold one after the other, in as few statements as the engine is fastest with; `tail`
     /// ends each, as an upsert does. SQLite takes them one by one: a statement of one row needs no journal of its own.
-    /// MySQL takes them in a few fixed sizes, so that its statements stay prepared.
+    /// MySQL takes them in a few fixed sizes, so that its statements stay prepared, and in smaller ones where they are long.
     ///
     /// # Errors
     /// As [`execute`](Self::execute); what was inserted before the error stays in the transaction.
@@ -97,15 +98,18 @@ impl Tx {
             let values = placeholders(rows, columns.len());
             format!("INSERT INTO {table} ({names}) VALUES {values}{tail}")
         };
-        if self.dialect() == Dialect::Sqlite {
+        let TxEngine::Mysql(lease) = &self.engine else {
             let one = sql(1);
             for row in params.chunks(columns.len()) {
                 self.execute_here(&one, row)?;
             }
             return Ok(());
-        }
+        };
+        let bytes_max = mysql_text::bytes_max(lease.session().packet_bytes);
+        let fits = |rows: &[Value]| mysql_text::values_len(rows, AROUND) <= bytes_max;
         for size in INSERT_SIZES {
-            while params.len() >= size * columns.len() {
+            while params.len() >= size * columns.len() && (size == 1 || fits(&params[..size * columns.len()]))
+            {
                 let later = params.split_off(size * columns.len());
                 self.execute(&sql(size), std::mem::replace(&mut params, later))
                     .await?;

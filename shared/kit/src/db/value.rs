@@ -24,6 +24,17 @@ pub enum Value {
     TooLarge,
 }
 
+impl Value {
+    /// The bytes of its content; a number's count as none.
+    pub(super) fn content_len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Null | Self::Int(_) | Self::TooLarge => 0,
+        }
+    }
+}
+
 impl fmt::Debug for Value {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

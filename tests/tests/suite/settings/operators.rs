@@ -11,6 +11,7 @@ use futures::future::join_all;
 use kit::db::{DatabaseUrl, Db, DbSettings, Statement};
 use kit::params;
 use serde_json::json;
+use std::ops::Range;
 use std::time::Duration;
 
 pub fn cases() -> Vec<Case> {
@@ -107,7 +108,7 @@ async fn case26_both_services_work_within_a_servers_modes_and_limits(ctx: Ctx) {
     let world = world(&server).await;
     guests_arrive(&world, "Zo", 40).await;
     world.stop().await.unwrap();
-    // A batch that is longer than the server's packets, of rows that are not.
+    // A batch, and rows, that are longer together than the server's packets, and alone are not.
     let db = Db::open(&url(&server, "pms"), &DbSettings::default())
         .await
         .unwrap();
@@ -118,17 +119,20 @@ async fn case26_both_services_work_within_a_servers_modes_and_limits(ctx: Ctx) {
                 vec![],
             )
             .await?;
-            let texts = (0..8_i64)
-                .flat_map(|id| params![id, vec![b'q'; 250_000]])
-                .collect();
-            let insert = Statement::rows("long_texts", &["id", "text"], "", texts);
+            let texts = |ids: Range<i64>| {
+                ids.flat_map(|id| params![id, vec![b'q'; 250_000]])
+                    .collect::<Vec<_>>()
+            };
+            let columns = ["id", "text"];
+            let insert = Statement::rows("long_texts", &columns, "", texts(0..8));
             tx.run(&insert.into_iter().collect::<Vec<_>>()).await.all()?;
+            tx.insert("long_texts", &columns, "", texts(8..24)).await?;
             let sum = "SELECT SUM(LENGTH(text)) AS n FROM long_texts";
             let rows = tx.query(sum, vec![]).await?;
             rows[0].get::<i64>("n")
         })
     });
-    assert_eq!(bytes.await.unwrap(), 8 * 250_000);
+    assert_eq!(bytes.await.unwrap(), 24 * 250_000);
     db.close().await;
 }
 
