@@ -112,7 +112,7 @@ async fn the_status_line_decides_whatever_comes_after() {
 
 #[tokio::test]
 async fn case16_any_header_section_after_a_status_line_is_an_answer() {
-    let many = "x-one: 1\r\n".repeat(2_000);
+    let many = "x-one: 1\r\n".repeat(1_000);
     let long = format!("x-long: {}\r\n", "x".repeat(200_000));
     for section in [
         "x-folded: one\r\n two\r\n",
