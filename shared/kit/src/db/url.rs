@@ -261,7 +261,12 @@ fn mysql(text: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
 
 fn tls(url: &Url) -> Result<Tls, DatabaseUrlError> {
     let mut tls = Tls::default();
-    for (name, value) in url.query_pairs() {
+    // A + means itself: this is no form.
+    let parameters = url.query().unwrap_or_default().split('&');
+    for parameter in parameters.filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let part = |part| decoded(part).ok_or(DatabaseUrlError::Escape);
+        let (name, value) = (part(name)?, part(value)?);
         match &*name {
             "ssl-mode" if tls.mode.is_none() && !value.is_empty() => tls.mode = Some(value.parse()?),
             "ssl-mode" => return Err(DatabaseUrlError::Unclear("ssl-mode")),

@@ -93,8 +93,8 @@ fn case26_an_address_asks_for_tls_and_nothing_unknown() {
         (Some(TlsMode::Required), None)
     );
     assert_eq!(
-        of("mysql://app@db/crm?ssl-ca=%2Fetc%2Fmy%20ca.pem&ssl-mode=Verify_Identity"),
-        (Some(TlsMode::VerifyIdentity), Some("/etc/my ca.pem".to_owned()))
+        of("mysql://app@db/crm?ssl-ca=%2Fetc%2Fmy%20c++.pem&ssl-mode=Verify_Identity"),
+        (Some(TlsMode::VerifyIdentity), Some("/etc/my c++.pem".to_owned()))
     );
     assert_eq!(
         refusal("mysql://app@db/crm?ssl-mode=preferred"),
