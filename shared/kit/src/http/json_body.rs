@@ -19,28 +19,22 @@ pub const VALUES_MAX: usize = 20_000;
 /// `invalid_json`.
 pub fn parse(body: &mut Body, values_max: usize, trees: usize) -> Result<Value, Problem> {
     let bytes = trees * tree_bytes(body, values_max)?;
-    may_fit(body.reservation(), bytes)?;
+    if !body.reservation().could_grow(bytes) {
+        let detail = "what is made of this body takes more than HTTP_BODY_BYTES in memory: send fewer values";
+        return Err(Problem::new(ProblemCode::TooManyValues).with_detail(detail));
+    }
     body.make_room(bytes)?;
     json::parse(body).map_err(|error| Problem::new(ProblemCode::InvalidJson).with_detail(error.to_string()))
 }
 
-/// Room for one tree of a body that is parsed by somebody else, beside that of its bytes, for as long as it is held.
+/// Room for one tree of a body that is parsed by somebody else, beside that of its bytes, for as long as it is held. An event
+/// is committed at its sender already: one that could never have room is tried again until the operator gives more.
 ///
 /// # Errors
-/// 422 `too_many_values` for more than `values_max` or than could ever have room, 503 when there is no room now.
+/// 422 `too_many_values` for more than `values_max`, 503 when there is no room.
 pub fn room_for_tree(body: &[u8], held: &Reservation, values_max: usize) -> Result<Reservation, Problem> {
-    let bytes = tree_bytes(body, values_max)?;
-    may_fit(held, bytes)?;
-    Ok(held.beside(bytes).ok_or(BodyError::NoRoom)?)
-}
-
-/// Refuses for good what would have no room if nothing else were in memory: to try again would not help.
-fn may_fit(held: &Reservation, bytes: usize) -> Result<(), Problem> {
-    if held.could_grow(bytes) {
-        return Ok(());
-    }
-    let detail = "what is made of this body takes more than HTTP_BODY_BYTES in memory: send fewer values";
-    Err(Problem::new(ProblemCode::TooManyValues).with_detail(detail))
+    let room = held.beside(tree_bytes(body, values_max)?);
+    Ok(room.ok_or(BodyError::NoRoom)?)
 }
 
 /// What the tree of a body takes, counted before it is built.
