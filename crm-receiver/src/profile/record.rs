@@ -5,7 +5,10 @@
 
 use super::payload::Payload;
 use contract::{EntityId, EntityKind, EventId, EventType, ProfileId, PropertyId, SourceId, UnixMillis, json};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor},
+};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::{cmp::Reverse, collections::BTreeMap, fmt, str::FromStr, sync::Arc};
@@ -168,6 +171,32 @@ impl fmt::Debug for Record {
             self.key.id,
             self.version
         )
+    }
+}
+
+/// Members that a payload is given room for: a reservation of ours has about as many.
+const MEMBERS_USUAL: usize = 48;
+
+/// A payload as it is read from JSON, its room taken once.
+pub struct Members(pub Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members, A::Error> {
+                let mut read = Map::with_capacity(MEMBERS_USUAL);
+                while let Some((name, value)) = members.next_entry()? {
+                    read.insert(name, value);
+                }
+                Ok(Members(read))
+            }
+        }
+        deserializer.deserialize_map(Object)
     }
 }
 

@@ -4,13 +4,13 @@ use crate::ingest::payload;
 use crate::profile::{
     GuestKey, RecordKey, RecordKind,
     history::HistoryEntry,
-    record::{Record, digested},
+    record::{Members, Record, digested},
 };
 use contract::{
     EntityId, EntityRef, EventId, EventType, PropertyId, SourceId, UnixMillis, event_type::SCHEMA_VERSION,
 };
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// An event as the inbox keeps it, its body still bytes.
 #[derive(Clone)]
@@ -76,7 +76,7 @@ pub enum Unreadable {
 struct Body {
     #[serde(default)]
     changed: Option<Vec<String>>,
-    payload: Map<String, Value>,
+    payload: Members,
 }
 
 impl Pending {
@@ -105,11 +105,12 @@ impl Pending {
         let event_type = known.ok_or(Unreadable::NotFoldable)?;
         let body = self.body.as_deref().ok_or(Unreadable::NoBody)?;
         let body: Body = serde_json::from_slice(body).map_err(|_| Unreadable::BadBody)?;
+        let Members(payload) = body.payload;
         let deleted = matches!(
             event_type,
             EventType::GuestDeleted | EventType::ReservationDeleted
-        ) || body.payload.get("deleted_at").is_some_and(|at| !at.is_null());
-        let (digest, state) = digested(body.payload);
+        ) || payload.get("deleted_at").is_some_and(|at| !at.is_null());
+        let (digest, state) = digested(payload);
         Ok(Event {
             record: Record {
                 key,

@@ -4,7 +4,7 @@
 //! has committed. On a cluster the two raised revisions collide at COMMIT, and the second runs again.
 
 use super::{batch_rows::padded, tree_room::TreeRoom};
-use crate::profile::{GuestKey, Record, RecordKey, RecordKind};
+use crate::profile::{GuestKey, Record, RecordKey, RecordKind, record::Members};
 use contract::{EventType, PropertyId, SourceId};
 use kit::{
     db::{DbError, Dialect, Params, Row, Tx, placeholders},
@@ -197,6 +197,7 @@ fn record(source: &SourceId, kind: RecordKind, row: &Row, room: &mut TreeRoom) -
     let digest: Vec<u8> = row.get("digest")?;
     let state: String = row.get("state")?;
     room.take(&state)?;
+    let Members(state) = serde_json::from_str(&state).map_err(|_| unreadable("state"))?;
     let property_id: Option<String> = row.get("property_id")?;
     let event_type: String = row.get("type")?;
     Ok(Record {
@@ -214,6 +215,6 @@ fn record(source: &SourceId, kind: RecordKind, row: &Row, room: &mut TreeRoom) -
         occurred_at: row.get("occurred_at")?,
         event_type: EventType::known(&event_type).ok_or_else(|| unreadable("type"))?,
         event_id: parsed(row, "event_id")?,
-        state: Arc::new(serde_json::from_str(&state).map_err(|_| unreadable("state"))?),
+        state: Arc::new(state),
     })
 }
