@@ -4,7 +4,7 @@
 //! newer rule. A [`Rebuild`] goes through the rows in the order of their keys; where it is stands in a table, written in
 //! the transaction of each batch, so that a process that dies leaves the next one nothing to do twice. A lease keeps
 //! replicas apart. The batch itself guards each row, so that it never overwrites what was written meanwhile. A batch that
-//! fails is tried again in halves; a row that fails alone is named in the log and left as it is.
+//! fails is tried again in halves; a row that fails alone, but not for want of time, is named in the log and left as it is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long the loop rests between two batches at most; else as long as the batch took, so that serving goes first.
 const REST_MAX: Duration = Duration::from_secs(1);
 
-/// How often a row alone may run out of time: the next time it is left as it is.
-const TIMEOUTS_ALONE_MAX: u32 = 3;
+/// Rows in a row that may be left as they are: where more fail, something else is at fault, and the rebuild waits at its place.
+const SKIPPED_MAX: u32 = 10;
 
 /// Does something with the rows behind a position, up to so many of them, and answers the position of the last; none when
 /// there is no row left. A position is ASCII text of at most 255 characters; the first is empty.
@@ -75,8 +75,8 @@ pub struct Rebuilder {
     lease: Option<Lease>,
     /// Of the next batch.
     rows: usize,
-    /// How often the next row alone ran out of time.
-    timeouts: u32,
+    /// Rows that were left as they are since the last one that was made.
+    skipped: u32,
 }
 
 impl Rebuilder {
@@ -89,7 +89,7 @@ impl Rebuilder {
             rebuild,
             lease: None,
             rows: rebuild.batch,
-            timeouts: 0,
+            skipped: 0,
         }
     }
 
@@ -152,7 +152,7 @@ impl Rebuilder {
             Ok(step) => {
                 if step == Step::Worked {
                     self.rows = (self.rows * 2).min(self.rebuild.batch);
-                    self.timeouts = 0;
+                    self.skipped = 0;
                 }
                 Ok(step)
             }
@@ -161,10 +161,9 @@ impl Rebuilder {
                 self.rows /= 2;
                 Ok(Step::Halved)
             }
-            Err(DbError::Timeout) if self.timeouts < TIMEOUTS_ALONE_MAX => {
-                self.timeouts += 1;
-                Err(DbError::Timeout)
-            }
+            // A row that is too slow today is no bad one.
+            Err(DbError::Timeout) => Err(DbError::Timeout),
+            Err(error) if self.skipped == SKIPPED_MAX => Err(error),
             Err(error) => self.skip(&lease, &error).await,
         }
     }
@@ -172,10 +171,10 @@ impl Rebuilder {
     async fn skip(&mut self, lease: &Lease, error: &DbError) -> Result<Step, DbError> {
         let (name, before) = (self.rebuild.name, self.position().await?);
         let step = self.batch(lease, self.rebuild.skip, 1).await?;
-        self.timeouts = 0;
         if step != Step::Worked {
             return Ok(step);
         }
+        self.skipped += 1;
         tracing::error!(
             rebuild.name = name,
             behind = before.unwrap_or_default(),

@@ -18,6 +18,7 @@ pub fn cases() -> Vec<Case> {
         a_version_is_made_once_and_a_newer_one_is_left_alone,
         a_batch_that_fails_leaves_its_position,
         a_row_that_cannot_be_made_again_is_left_and_the_others_are_made,
+        where_no_row_can_be_made_again_the_rebuild_waits,
     ]
 }
 
@@ -56,6 +57,13 @@ const COUNT_WITH_ONE_BAD: Rebuild = Rebuild {
         })
     },
     skip: |_, position, rows| Box::pin(async move { Ok(last(&behind(position, rows, ROWS_WITH_ONE_BAD))) }),
+    ..COUNT
+};
+
+/// The same, where every row is bad.
+const COUNT_NOTHING: Rebuild = Rebuild {
+    make_again: |_, _, _| Box::pin(async { Err(DbError::Panicked) }),
+    skip: |_, position, rows| Box::pin(async move { Ok(last(&behind(position, rows, 1_000))) }),
     ..COUNT
 };
 
@@ -176,5 +184,19 @@ async fn a_row_that_cannot_be_made_again_is_left_and_the_others_are_made(ctx: Ct
         [Halved, Worked, Halved, Halved, Skipped, Worked, Worked, Finished]
     );
     assert_eq!(made(&db).await, [1; ROWS_WITH_ONE_BAD - 1]);
+    db.close().await;
+}
+
+async fn where_no_row_can_be_made_again_the_rebuild_waits(ctx: Ctx) {
+    let db = migrated(&ctx).await;
+    let clock = Arc::new(HandClock::at(UnixMillis(1_000_000)));
+    let mut rebuilder = Rebuilder::new(db.clone(), clock, "one".to_owned(), COUNT_NOTHING);
+    let mut skipped = 0;
+    while let Ok(step) = rebuilder.step().await {
+        assert_eq!(step, Step::Skipped);
+        skipped += 1;
+    }
+    assert!((1..100).contains(&skipped), "{skipped}");
+    assert!(rebuilder.step().await.is_err(), "it stays where it is");
     db.close().await;
 }
