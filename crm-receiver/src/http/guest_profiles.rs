@@ -11,9 +11,9 @@ use crate::{
         terms::TermKind,
         view::{self, OnDay},
     },
-    store::ProfileFilter,
+    store::{ProfileFilter, StoredProfile},
 };
-use contract::{Problem, ProblemCode, date::parse_date};
+use contract::{Problem, ProblemCode, ProfileId, date::parse_date};
 use jiff::civil::Date;
 use kit::{
     fold::words::typed_words,
@@ -26,6 +26,8 @@ use kit::{
     listing,
 };
 use serde_json::Value;
+use std::time::Duration;
+use tokio::{sync::SemaphorePermit, time::timeout};
 
 const GUEST_PROFILES: ListSpec = ListSpec {
     name: "guest_profiles",
@@ -42,8 +44,12 @@ const RESERVATIONS_SHOWN: usize = 100;
 const PROFILE_COST: usize = 8;
 /// One that would take more counts this much: the largest of all must be shown too.
 const PROFILE_COST_MAX: usize = ANSWER_BYTES_IN_ALL / 2;
-/// From this cost on they are read one at a time.
-const PROFILE_COST_LARGE: usize = PROFILE_COST_MAX / 8;
+/// Longer ones are read one at a time: several would take the room of all other answers.
+const PROFILE_BYTES_USUAL: usize = PROFILE_COST_MAX / PROFILE_COST / 8;
+/// How long one of these waits for its turn.
+const TURN_WITHIN: Duration = Duration::from_secs(1);
+/// What a client is asked to wait that did not get its turn.
+const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// The filters that are looked up as whole terms.
 const TERMS: [(&str, TermKind); 3] = [
@@ -63,22 +69,34 @@ pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
 /// stay's own property.
 pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
     let as_of = as_of(&request)?;
-    let stored = api.store.stored_profile(&request.id("id")?).await?;
-    let stored = stored.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
+    let (stored, _turn) = stored(&api, &request.id("id")?).await?;
     let place = request.answers.enter();
-    place.grow(stored.bytes())?;
-    let cost = (PROFILE_COST * stored.bytes()).min(PROFILE_COST_MAX);
-    let _turn = match cost {
-        PROFILE_COST_LARGE.. => api.large_profiles.acquire().await.ok(),
-        _ => None,
-    };
-    place.grow(cost.saturating_sub(stored.bytes()))?;
+    place.grow((PROFILE_COST * stored.bytes()).min(PROFILE_COST_MAX))?;
     let (profile, days) = stored.read()?;
     let on_day = match as_of {
         Some(day) => view::on_day(&profile.reservations, day),
         None => view::today(&profile.reservations, &days, api.clock.now()),
     };
     Ok(place.with(reply::ok(&shown(profile, on_day))))
+}
+
+/// A profile as it is stored, and the turn of a large one, to be kept until its answer is made.
+async fn stored<'a>(
+    api: &'a Api,
+    id: &ProfileId,
+) -> Result<(StoredProfile, Option<SemaphorePermit<'a>>), Problem> {
+    let not_found = || Problem::new(ProblemCode::NotFound);
+    let found = api.store.stored_profile(id, PROFILE_BYTES_USUAL).await?;
+    if let Some(usual) = found.ok_or_else(not_found)? {
+        return Ok((usual, None));
+    }
+    let turn = timeout(TURN_WITHIN, api.large_profiles.acquire()).await;
+    let turn = turn
+        .ok()
+        .and_then(Result::ok)
+        .ok_or_else(|| Problem::new(ProblemCode::Unavailable).with_retry_after(RETRY_AFTER_SECONDS))?;
+    let large = api.store.stored_profile(id, usize::MAX).await?;
+    Ok((large.flatten().ok_or_else(not_found)?, Some(turn)))
 }
 
 /// The whole profile, its metrics with what depends on the day.

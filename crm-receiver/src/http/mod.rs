@@ -35,6 +35,6 @@ pub struct Api {
     pub meters: IngestMeters,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// One large profile is read at a time: several would take the room of all other answers.
+    /// The turn of a large profile.
     pub large_profiles: Arc<Semaphore>,
 }

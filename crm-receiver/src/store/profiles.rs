@@ -102,18 +102,24 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn profile(&self, id: &ProfileId) -> Result<Option<(Profile, PropertyDays)>, DbError> {
-        let stored = self.stored_profile(id).await?;
-        stored.map(StoredProfile::read).transpose()
+        let stored = self.stored_profile(id, usize::MAX).await?;
+        stored.flatten().map(StoredProfile::read).transpose()
     }
 
-    /// As [`profile`](Self::profile), before its text is read.
+    /// As [`profile`](Self::profile), before its text is read; `Some(None)` when that is longer than `bytes_max`.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn stored_profile(&self, id: &ProfileId) -> Result<Option<StoredProfile>, DbError> {
-        let body = "SELECT body FROM profiles WHERE id = ? AND status IS NOT NULL";
+    pub async fn stored_profile(
+        &self,
+        id: &ProfileId,
+        bytes_max: usize,
+    ) -> Result<Option<Option<StoredProfile>>, DbError> {
+        let body = "SELECT CASE WHEN OCTET_LENGTH(body) <= ? THEN body END AS body FROM profiles \
+                    WHERE id = ? AND status IS NOT NULL";
+        let bytes_max = i64::try_from(bytes_max).unwrap_or(i64::MAX);
         let questions = Arc::new([
-            Statement::question(body, params![id.as_str()]),
+            Statement::question(body, params![bytes_max, id.as_str()]),
             property_days::question(id),
         ]);
         self.reads
@@ -124,8 +130,9 @@ impl Store {
                     let Some(row) = answers[0].row() else {
                         return Ok(None);
                     };
-                    let (text, days) = (row.get("body")?, property_days::read(&answers[1].rows)?);
-                    Ok(Some(StoredProfile { text, days }))
+                    let days = property_days::read(&answers[1].rows)?;
+                    let text: Option<String> = row.get("body")?;
+                    Ok(Some(text.map(|text| StoredProfile { text, days })))
                 })
             })
             .await

@@ -78,8 +78,7 @@ async fn project(
     if events.is_empty() {
         return Ok((Projection::Overtaken, PropertyDays::new()));
     }
-    let mut room = TreeRoom::of(events.len());
-    let known = lock_records(tx, &events, &mut room).await?;
+    let known = lock_records(tx, &events).await?;
     let plan = plan(&known, &events);
     let guests = plan.guests(&known);
     let profiles = guests.iter().map(GuestKey::profile_id).collect();
@@ -94,7 +93,7 @@ async fn project(
     }
     let wiped = plan.erased.keys().chain(&plan.suppressed).cloned().collect();
     erasure_rows::wipe(tx, &wiped).await?;
-    write_profiles(tx, &guests, &erased, (&known, &plan), &mut room).await?;
+    write_profiles(tx, &guests, &erased, &known, &plan).await?;
     // Last, since all events of a property wait for its row.
     property_days::raise(tx, &plan.days, known_days).await?;
     Ok((Projection::Done(plan.tally()), plan.days))
@@ -105,19 +104,17 @@ pub(super) async fn derive_again(tx: &mut Tx, guests: &BTreeSet<GuestKey>) -> Re
     let profiles = guests.iter().map(GuestKey::profile_id).collect();
     profile_rows::lock(tx, &profiles).await?;
     let erased = erasure_rows::among(tx, guests.iter()).await?;
-    let (known, plan) = (Known::default(), Plan::default());
-    let mut room = TreeRoom::of(guests.len());
-    write_profiles(tx, guests, &erased, (&known, &plan), &mut room).await
+    write_profiles(tx, guests, &erased, &Known::default(), &Plan::default()).await
 }
 
 async fn write_profiles(
     tx: &mut Tx,
     guests: &BTreeSet<GuestKey>,
     erased: &BTreeSet<GuestKey>,
-    at_hand: (&Known, &Plan),
-    room: &mut TreeRoom,
+    known: &Known,
+    plan: &Plan,
 ) -> Result<(), DbError> {
-    let linked = Linkage::load(tx, guests, erased, at_hand, room).await?;
+    let linked = Linkage::load(tx, guests, erased, known, plan).await?;
     let profiles = guests
         .iter()
         .map(|guest| (guest.profile_id(), linked.derive(guest)))
@@ -126,7 +123,7 @@ async fn write_profiles(
 }
 
 /// Locks what the events are about, and reads what stands of it.
-async fn lock_records(tx: &mut Tx, events: &[&Event], room: &mut TreeRoom) -> Result<Known, DbError> {
+async fn lock_records(tx: &mut Tx, events: &[&Event]) -> Result<Known, DbError> {
     let mut keys: BTreeSet<RecordKey> = events.iter().map(|event| event.record.key.clone()).collect();
     keys.extend(
         events
@@ -138,7 +135,7 @@ async fn lock_records(tx: &mut Tx, events: &[&Event], room: &mut TreeRoom) -> Re
     let guests: BTreeSet<GuestKey> = keys.iter().filter_map(RecordKey::guest).collect();
     Ok(Known {
         erased: erasure_rows::among(tx, guests.iter()).await?,
-        records: record_rows::read(tx, &keys, room).await?,
+        records: record_rows::read(tx, &keys, &mut TreeRoom::of(events.len())).await?,
     })
 }
 
@@ -179,8 +176,8 @@ impl Linkage {
         tx: &mut Tx,
         guests: &BTreeSet<GuestKey>,
         erased: &BTreeSet<GuestKey>,
-        (known, plan): (&Known, &Plan),
-        room: &mut TreeRoom,
+        known: &Known,
+        plan: &Plan,
     ) -> Result<Self, DbError> {
         let guests: BTreeSet<GuestKey> = guests.difference(erased).cloned().collect();
         let reservations = record_rows::reservations_of(tx, &guests).await?;
@@ -199,7 +196,7 @@ impl Linkage {
             .filter(|key| !records.contains_key(key))
             .cloned()
             .collect();
-        records.extend(record_rows::read(tx, &elsewhere, room).await?);
+        records.extend(record_rows::read(tx, &elsewhere, &mut TreeRoom::without_bound()).await?);
         let named = |(key, record): (&RecordKey, &Record)| (key.clone(), record.guests());
         Ok(Self {
             roles: records.iter().map(named).collect(),

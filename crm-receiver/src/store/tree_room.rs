@@ -1,8 +1,8 @@
 //! Room for the trees of the states that one transaction reads.
 //!
 //! The text of a state is at most as large as an event's body, its tree may be a hundred times as large, and a small event
-//! may be about a large record. A batch that reads too much of them fails, and is tried again in halves; one event, or one
-//! profile, alone takes what it needs.
+//! may be about a large record. A batch whose records take too much fails, and is tried again in halves; one event alone
+//! takes what it needs. What is read beside them, for the profiles, has no bound: no smaller batch would need less of it.
 
 use contract::json::Extent;
 use kit::db::DbError;
@@ -14,9 +14,14 @@ const TREES_BYTES_MAX: usize = 64 << 20;
 pub(super) struct TreeRoom(Option<usize>);
 
 impl TreeRoom {
-    /// For a transaction about so many events, or profiles.
+    /// For a batch of so many events.
     pub fn of(batch: usize) -> Self {
         Self((batch > 1).then_some(TREES_BYTES_MAX))
+    }
+
+    /// For what has to be read, however much it is.
+    pub fn without_bound() -> Self {
+        Self(None)
     }
 
     /// Takes the room of one state.

@@ -25,6 +25,7 @@ pub fn cases() -> Vec<Case> {
         f43_a_clock_set_back_keeps_nothing_waiting,
         f33_what_outlasts_its_deadline_becomes_a_dead_letter_while_others_pass,
         a_refused_payload_is_refused_again_when_requeued,
+        r43_small_events_about_large_records_go_in_smaller_batches,
     ]
 }
 
@@ -240,4 +241,31 @@ async fn a_refused_payload_is_refused_again_when_requeued(ctx: Ctx) {
         ("dead_letter".to_owned(), refused)
     );
     assert!(inbox.profile("g").await.is_none());
+}
+
+async fn r43_small_events_about_large_records_go_in_smaller_batches(ctx: Ctx) {
+    /// Of these records the trees take more than a batch may read, of half of them they do not.
+    const RECORDS: usize = 16;
+    let inbox = Inbox::open(&ctx).await;
+    let (projector, store) = (inbox.projector().await, inbox.store().await);
+    let payload = json!({"last_name": "Large", "more": vec![0; 19_000]});
+    let id = |nth: usize| format!("g{nth:02}");
+    let large: Vec<_> = (0..RECORDS)
+        .map(|nth| told("guest.updated", &id(nth), 1, 1, payload.clone()))
+        .collect();
+    inbox.accept(0, &large).await;
+    settle(&projector).await;
+    let small: Vec<_> = (0..RECORDS).map(|nth| guest(&id(nth), 2, 2, "Small")).collect();
+    inbox.accept(RECORDS, &small).await;
+    let now = contract::Clock::now(inbox.clock.as_ref());
+    let pending = store.pending(now, 1, RECORDS).await.unwrap();
+    let events: Vec<_> = pending.iter().map(|pending| pending.read().unwrap()).collect();
+    assert_eq!(events.len(), RECORDS);
+    let refused = store.project(events.into(), now).await.unwrap_err();
+    assert!(refused.may_be_of_the_rows(), "{refused}");
+    settle(&projector).await;
+    for nth in 0..RECORDS {
+        let event = format!("evt_{:06}", RECORDS + nth);
+        assert_eq!(inbox.status(&event).await, ("applied".to_owned(), None));
+    }
 }
