@@ -107,13 +107,15 @@ impl Tx {
         };
         let bytes_max = mysql_text::bytes_max(lease.session().packet_bytes);
         let fits = |rows: &[Value]| mysql_text::values_len(rows, AROUND) <= bytes_max;
-        for size in INSERT_SIZES {
-            while params.len() >= size * columns.len() && (size == 1 || fits(&params[..size * columns.len()]))
-            {
-                let later = params.split_off(size * columns.len());
-                self.execute(&sql(size), std::mem::replace(&mut params, later))
-                    .await?;
-            }
+        while !params.is_empty() {
+            let size = INSERT_SIZES.into_iter().find(|size| {
+                let rows = params.get(..size * columns.len());
+                rows.is_some_and(|rows| *size == 1 || fits(rows))
+            });
+            let size = size.ok_or_else(|| DbError::misuse("a row with fewer values than columns"))?;
+            let later = params.split_off(size * columns.len());
+            self.execute(&sql(size), std::mem::replace(&mut params, later))
+                .await?;
         }
         Ok(())
     }
