@@ -155,8 +155,8 @@ fn next(
     })
 }
 
-/// The details of a new guest, or after a patch. Of a patch only what it sends is judged: the rest stays as it was taken,
-/// under the rules of its time.
+/// The details of a new guest, or after a patch. Of a patch only the members that it sends are judged, each whole: the rest
+/// stays as it was taken, under the rules of its time.
 fn decide(
     before: Option<&GuestDetails>,
     mut patch: Map<String, Value>,

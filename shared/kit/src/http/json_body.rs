@@ -28,7 +28,8 @@ pub fn parse(body: &mut Body, values_max: usize, trees: usize) -> Result<Value, 
 }
 
 /// Room for one tree of a body that is parsed by somebody else, beside that of its bytes, for as long as it is held. An event
-/// is committed at its sender already: one that could never have room is tried again until the operator gives more.
+/// is committed at its sender already: one that could never have room is tried again for as long as its sender does, while the
+/// operator can give more.
 ///
 /// # Errors
 /// 422 `too_many_values` for more than `values_max`, 503 when there is no room.
