@@ -22,7 +22,7 @@ const ABORT_GRACE: Duration = Duration::from_secs(1);
 
 /// Lists have one of so many SQLite readers, and one of so many MySQL connections.
 const LISTS_OF_READERS: usize = 4;
-const LISTS_OF_CONNECTIONS: usize = 8;
+const LISTS_OF_CONNECTIONS: usize = 16;
 /// Single reads likewise. What both leave over is for taking in and writing.
 const READS_OF_READERS: usize = 2;
 const READS_OF_CONNECTIONS: usize = 4;
