@@ -93,19 +93,23 @@ async fn growing<S: Speakers>(
     Ok(())
 }
 
-/// The bytes of the database, by whole pages; on a server, by whole extents of its files.
+/// The bytes of the database, by whole pages; on a server, by whole extents of its files, which MySQL and MariaDB list under
+/// different names.
 async fn stored(service: &Service, engine: Engine) -> Result<u64> {
-    service
-        .count(match engine {
-            Engine::Sqlite => {
-                "SELECT page_count * page_size AS n FROM pragma_page_count(), pragma_page_size()"
-            }
-            Engine::Mysql => {
-                "SELECT CAST(SUM(FILE_SIZE) AS SIGNED) AS n FROM information_schema.INNODB_SYS_TABLESPACES
-                WHERE NAME LIKE CONCAT(DATABASE(), '/%')"
-            }
-        })
-        .await
+    const OF_MYSQL: &str = "SELECT COUNT(*) AS n FROM information_schema.TABLES
+        WHERE TABLE_SCHEMA = 'information_schema' AND TABLE_NAME = 'INNODB_TABLESPACES'";
+    let sql = match engine {
+        Engine::Sqlite => "SELECT page_count * page_size AS n FROM pragma_page_count(), pragma_page_size()",
+        Engine::Mysql if service.count(OF_MYSQL).await? > 0 => {
+            "SELECT CAST(SUM(FILE_SIZE) AS SIGNED) AS n FROM information_schema.INNODB_TABLESPACES
+            WHERE NAME LIKE CONCAT(DATABASE(), '/%')"
+        }
+        Engine::Mysql => {
+            "SELECT CAST(SUM(FILE_SIZE) AS SIGNED) AS n FROM information_schema.INNODB_SYS_TABLESPACES
+            WHERE NAME LIKE CONCAT(DATABASE(), '/%')"
+        }
+    };
+    service.count(sql).await
 }
 
 /// The same small request again and again.
