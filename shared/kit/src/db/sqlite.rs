@@ -169,10 +169,11 @@ fn beside(path: &Path, companion: &str) -> PathBuf {
 
 /// The connection is opened before the first job comes: later there may be no file left for it, where clients hold them all.
 fn read_jobs(queue: &JobQueue, opener: &Opener) {
-    let mut tx = reader(opener, true);
+    let mut warned = false;
+    let mut tx = reader(opener, &mut warned);
     while let Some(mut job) = queue.take(1).pop_front() {
         if tx.is_none() {
-            tx = reader(opener, false);
+            tx = reader(opener, &mut warned);
         }
         let Some(reader) = &mut tx else {
             job.answer(Err(DbError::Unavailable));
@@ -188,16 +189,17 @@ fn read_jobs(queue: &JobQueue, opener: &Opener) {
     }
 }
 
-/// A connection, or none and the reason in the log: as a warning the first time, or a client could fill the log.
-fn reader(opener: &Opener, first: bool) -> Option<Tx> {
+/// A connection, or none and the reason in the log: once until there is one again, or a client could fill the log.
+fn reader(opener: &Opener, warned: &mut bool) -> Option<Tx> {
     match opener.connect(false) {
-        Ok(connected) => Some(connected.into_tx(false)),
-        Err(fault) if first => {
-            tracing::warn!(error = %fault.error, "no connection for reading can be opened");
-            None
+        Ok(connected) => {
+            *warned = false;
+            Some(connected.into_tx(false))
         }
         Err(fault) => {
-            tracing::debug!(error = %fault.error, "no connection for reading can be opened");
+            if !std::mem::replace(warned, true) {
+                tracing::warn!(error = %fault.error, "no connection for reading can be opened");
+            }
             None
         }
     }
