@@ -6,10 +6,10 @@ use crate::ingest::{self, Lane, Origins, PMS, Sources, Told, counts::Counts, gua
 use crate::meters::{self, IngestMeters, ProjectionMeters};
 use crate::project::{Arrivals, Projector, lag::Lag};
 use crate::store::{MIGRATIONS, PROFILES, Store, StoreError};
+use api::{Server, serve, warn_if_exposed};
 use contract::{EventId, SourceId};
+use db::{DatabaseUrl, Db, DbError, DbSettings, MigrateError, migrate};
 use kit::config::ConfigError;
-use kit::db::{DatabaseUrl, Db, DbError, DbSettings, MigrateError, migrate};
-use kit::http::{Server, serve, warn_if_exposed};
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
@@ -71,9 +71,15 @@ pub async fn open_store(url: &DatabaseUrl, runtime: &Runtime, exclusive: bool) -
         exclusive,
         ..DbSettings::default()
     };
-    let db = Db::open(url, &settings).await?;
+    let db = Db::open(url, &settings, Arc::clone(&runtime.entropy)).await?;
     let owner = runtime.ids().new_id("run");
-    migrate(&db, &[MIGRATIONS], runtime.clock.as_ref(), &owner).await?;
+    migrate(
+        &db,
+        &[kit::tables::MIGRATIONS, MIGRATIONS],
+        runtime.clock.as_ref(),
+        &owner,
+    )
+    .await?;
     Ok(Store::new(db))
 }
 
@@ -144,8 +150,8 @@ impl App {
         let router = router(&api, &config.http.app_base_path);
         let server = Server::new(router, runtime.ids(), config.http.body_limits())
             .with_hosts(config.http.hosts(address));
-        server.traffic().expose(&metrics);
-        store.db.expose(&metrics);
+        server.traffic().register(metrics.registry());
+        store.db.counts().register(metrics.registry());
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
         let (db, clock) = (store.db.answering_at_the_end(), Arc::clone(&runtime.clock));
         let profiles = Rebuilder::new(db, clock, runtime.ids().new_id("run"), PROFILES);
@@ -186,7 +192,7 @@ impl App {
         // Lanes outlive the last connection: what it brought still has to be committed.
         let drained = CancellationToken::new();
         let settings = self.config.http.serve_settings();
-        let serving = serve(self.listener, self.server, settings, lifecycle.clone());
+        let serving = serve(self.listener, self.server, settings, lifecycle.signal());
         let no_more = drained.clone().drop_guard();
         lifecycle.spawn("http", async move {
             serving.await;

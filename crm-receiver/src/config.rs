@@ -3,10 +3,8 @@
 use crate::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
 use clap::{Args, Parser, Subcommand, value_parser};
 use contract::{EventId, SecretList};
-use kit::{
-    config::{ByteSize, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, SECRETS, parse_or_exit},
-    db::DatabaseUrl,
-};
+use db::DatabaseUrl;
+use kit::config::{ByteSize, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, SECRETS, parse_or_exit};
 
 /// What this service has when nothing is said.
 pub const DEFAULTS: Defaults = Defaults {

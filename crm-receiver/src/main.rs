@@ -11,6 +11,11 @@ use kit::{
 };
 use std::process::exit;
 
+/// A webhook takes some 200 allocations on its way, many of about a kilobyte, at which the C library's own allocator is slow:
+/// docs/performance.md has the figures. SQLite's C uses it too.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let (command, log) = read_or_exit();

@@ -165,7 +165,7 @@ impl ProjectionMeters {
     /// So many events with one outcome.
     pub fn projected(&self, outcome: Outcome, events: u64) {
         if let Some(counter) = self.outcomes.get(&outcome) {
-            counter.add(events);
+            counter.inc_by(events);
         }
     }
 

@@ -8,12 +8,12 @@ use crate::domain::guest_document::DigestKey;
 use crate::http::{Api, router};
 use crate::meters::{self, DispatchMeters};
 use crate::store::{BREAKER_HISTORY_MAX, ENV_ENDPOINT, EndpointSettings, GUEST_NAMES, MIGRATIONS, Store};
+use api::{Server, serve, warn_if_exposed};
 use contract::UnixMillis;
+use db::{Db, DbError, DbSettings, MigrateError, migrate};
 use kit::breaker::{Breaker, BreakerSettings, OPEN_MAX, OnChange};
 use kit::config::ConfigError;
-use kit::db::{Db, DbError, DbSettings, MigrateError, migrate};
 use kit::egress::Egress;
-use kit::http::{Server, serve, warn_if_exposed};
 use kit::idempotency::Idempotency;
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::metrics::{Metrics, page::MetricsPage};
@@ -76,9 +76,15 @@ pub async fn open_store(config: &Config, runtime: &Runtime, exclusive: bool) -> 
         exclusive,
         ..DbSettings::default()
     };
-    let db = Db::open(&config.database, &settings).await?;
+    let db = Db::open(&config.database, &settings, Arc::clone(&runtime.entropy)).await?;
     let owner = runtime.ids().new_id("run");
-    migrate(&db, &[MIGRATIONS], runtime.clock.as_ref(), &owner).await?;
+    migrate(
+        &db,
+        &[kit::tables::MIGRATIONS, MIGRATIONS],
+        runtime.clock.as_ref(),
+        &owner,
+    )
+    .await?;
     let store = Store::new(db);
     store.open_default_property(runtime.clock.now()).await?;
     Ok(store)
@@ -133,8 +139,8 @@ impl App {
         let server = Server::new(router(&api), runtime.ids(), config.http.body_limits())
             .with_hosts(config.http.hosts(address));
         let mut metrics = Metrics::new(meters::PREFIX, env!("CARGO_PKG_VERSION"));
-        server.traffic().expose(&metrics);
-        store.db.expose(&metrics);
+        server.traffic().register(metrics.registry());
+        store.db.counts().register(metrics.registry());
         meters::expose_pending(&mut metrics, ENV_ENDPOINT, &store);
         let dispatcher = match &config.endpoint {
             Some(endpoint) => Some(dispatcher(
@@ -185,7 +191,7 @@ impl App {
         let settings = self.config.http.serve_settings();
         lifecycle.spawn(
             "http",
-            serve(self.listener, self.server, settings, lifecycle.clone()),
+            serve(self.listener, self.server, settings, lifecycle.signal()),
         );
         if let Some(page) = self.metrics {
             lifecycle.spawn("metrics", page.serve(lifecycle.clone()));

@@ -1,9 +1,9 @@
 //! The key of document digests when none is configured: made once, kept in the data folder, readable by its owner.
 
 use crate::domain::guest_document::DigestKey;
+use contract::Entropy;
 use data_encoding::HEXLOWER;
-use kit::files::{self, FILE_MODE};
-use kit::random::Entropy;
+use db::files::{self, FILE_MODE};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;

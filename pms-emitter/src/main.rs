@@ -7,6 +7,11 @@ use pms_emitter::app::{App, Runtime, StartError, open_store, retry_dead};
 use pms_emitter::config::{Command, Config, read_or_exit};
 use std::process::ExitCode;
 
+/// A webhook takes some 200 allocations on its way, many of about a kilobyte, at which the C library's own allocator is slow:
+/// docs/performance.md has the figures. SQLite's C uses it too.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let (command, config, log) = read_or_exit();

@@ -80,7 +80,7 @@ impl DispatchMeters {
             (&self.deferred, settled.deferred),
             (&self.lost, settled.lost),
         ] {
-            counter.add(count as u64);
+            counter.inc_by(count as u64);
         }
     }
 }

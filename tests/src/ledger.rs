@@ -10,7 +10,7 @@ use crate::expected::{self, Totals, UnreadableColumn};
 use crate::loader::Loaded;
 use crate::people::Cast;
 use contract::Money;
-use kit::db::{Db, DbError, Row};
+use db::{Db, DbError, Row};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -228,7 +228,7 @@ async fn profiles(receiver: &Db) -> Result<Vec<Claimed>, LedgerError> {
 /// One page of rows after a position.
 async fn page<P>(db: &Db, name: &'static str, sql: String, after: P) -> Result<Vec<Row>, DbError>
 where
-    P: Clone + Into<kit::db::Value> + Send + Sync + 'static,
+    P: Clone + Into<db::Value> + Send + Sync + 'static,
 {
     let db = db.with_deadline(PAGE_WITHIN);
     db.read(name, move |tx| {

@@ -11,12 +11,13 @@ pub use config::fresh_secret;
 use anyhow::{Context, Result, bail, ensure};
 use contract::SecretList;
 use crm_receiver::app as receiver;
-use kit::db::{DatabaseUrl, Db, DbSettings};
+use db::{DatabaseUrl, Db, DbSettings};
 use kit::lifecycle::{Ended, Lifecycle};
-use kit::random::Runtime;
+use kit::random::{Runtime, SystemEntropy};
 use pms_emitter::app as emitter;
 use pms_emitter::config::EndpointConfig;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -206,8 +207,8 @@ impl Books {
             ..DbSettings::default()
         };
         Ok(Self {
-            emitter: Db::open(emitter, &settings).await?,
-            receiver: Db::open(receiver, &settings).await?,
+            emitter: Db::open(emitter, &settings, Arc::new(SystemEntropy)).await?,
+            receiver: Db::open(receiver, &settings, Arc::new(SystemEntropy)).await?,
         })
     }
 

@@ -4,16 +4,13 @@
 
 use super::Api;
 use crate::store::{EventFilter, EventRow};
-use contract::{Problem, ProblemCode, UnixMillis};
-use kit::{
-    audit::AuditEntry,
-    http::{
-        Request, Response,
-        list::{ListQuery, ListSpec, SortField},
-        reply,
-    },
-    listing,
+use api::{
+    Request, Response,
+    list::{ListQuery, ListSpec, SortField},
+    reply,
 };
+use contract::{Problem, ProblemCode, UnixMillis};
+use kit::{audit::AuditEntry, database_problem, listing};
 use serde_json::{Value, json};
 use std::str::FromStr;
 
@@ -48,13 +45,21 @@ const STATUSES: [&str; 6] = [
 /// `GET /events`
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = EVENTS.parse(request.query())?;
-    let rows = api.store.events(&filter(&query)?, &query).await?;
+    let rows = api
+        .store
+        .events(&filter(&query)?, &query)
+        .await
+        .map_err(database_problem)?;
     listing::answer(&request.answers, &query, rows, |row| show_row(&row)).await
 }
 
 /// `GET /events/{id}`
 pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
-    let found = api.store.event(&request.id("id")?).await?;
+    let found = api
+        .store
+        .event(&request.id("id")?)
+        .await
+        .map_err(database_problem)?;
     let (row, history) = found.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
     let mut event = show_row(&row);
     event["history"] = history.iter().map(show_entry).collect();

@@ -13,18 +13,15 @@ use crate::{
     },
     store::{ProfileFilter, StoredProfile},
 };
+use api::{
+    Request, Response,
+    answers::ANSWER_BYTES_IN_ALL,
+    list::{ListQuery, ListSpec, SortField, parse_parameters},
+    reply,
+};
 use contract::{Problem, ProblemCode, ProfileId, date::parse_date};
 use jiff::civil::Date;
-use kit::{
-    fold::words::typed_words,
-    http::{
-        Request, Response,
-        answers::ANSWER_BYTES_IN_ALL,
-        list::{ListQuery, ListSpec, SortField, parse_parameters},
-        reply,
-    },
-    listing,
-};
+use kit::{database_problem, fold::words::typed_words, listing};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::{sync::SemaphorePermit, time::timeout};
@@ -61,7 +58,11 @@ const TERMS: [(&str, TermKind); 3] = [
 /// `GET /guest-profiles`
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = GUEST_PROFILES.parse(request.query())?;
-    let rows = api.store.profiles(&filter(&query)?, &query).await?;
+    let rows = api
+        .store
+        .profiles(&filter(&query)?, &query)
+        .await
+        .map_err(database_problem)?;
     listing::answer(&request.answers, &query, rows, |summary| summary).await
 }
 
@@ -72,7 +73,7 @@ pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
     let (stored, _turn) = stored(&api, &request.id("id")?).await?;
     let place = request.answers.enter();
     place.grow((PROFILE_COST * stored.bytes()).min(PROFILE_COST_MAX))?;
-    let (profile, days) = stored.read()?;
+    let (profile, days) = stored.read().map_err(database_problem)?;
     let on_day = match as_of {
         Some(day) => view::on_day(&profile.reservations, day),
         None => view::today(&profile.reservations, &days, api.clock.now()),
@@ -86,7 +87,11 @@ async fn stored<'a>(
     id: &ProfileId,
 ) -> Result<(StoredProfile, Option<SemaphorePermit<'a>>), Problem> {
     let not_found = || Problem::new(ProblemCode::NotFound);
-    let found = api.store.stored_profile(id, PROFILE_BYTES_USUAL).await?;
+    let found = api
+        .store
+        .stored_profile(id, PROFILE_BYTES_USUAL)
+        .await
+        .map_err(database_problem)?;
     if let Some(usual) = found.ok_or_else(not_found)? {
         return Ok((usual, None));
     }
@@ -95,7 +100,11 @@ async fn stored<'a>(
         .ok()
         .and_then(Result::ok)
         .ok_or_else(|| Problem::new(ProblemCode::Unavailable).with_retry_after(RETRY_AFTER_SECONDS))?;
-    let large = api.store.stored_profile(id, usize::MAX).await?;
+    let large = api
+        .store
+        .stored_profile(id, usize::MAX)
+        .await
+        .map_err(database_problem)?;
     Ok((large.flatten().ok_or_else(not_found)?, Some(turn)))
 }
 

@@ -1,8 +1,9 @@
 //! `GET /health`: the process is alive. `GET /health/ready`: it can serve, since its database answers.
 
 use super::Api;
+use api::{Request, Response, reply};
 use contract::Problem;
-use kit::http::{Request, Response, reply};
+use kit::database_problem;
 use serde_json::json;
 
 /// `GET /health`
@@ -14,6 +15,6 @@ pub async fn alive(_: Api, _: Request) -> Result<Response, Problem> {
 
 /// `GET /health/ready`: 503 while the database does not answer.
 pub async fn ready(api: Api, _: Request) -> Result<Response, Problem> {
-    api.store.ping().await?;
+    api.store.ping().await.map_err(database_problem)?;
     Ok(reply::ok(&json!({"status": "ready", "database": "ok"})))
 }

@@ -1,7 +1,7 @@
 //! The table of routes.
 
 use super::{Api, events, guest_profiles, health, webhooks};
-use kit::http::{Endpoint, Router, get, post};
+use api::{Endpoint, Router, get, post};
 
 /// Everything that the receiver answers. Health is also found without the base path, where orchestrators look for it.
 pub fn router(api: &Api, base_path: &str) -> Router {

@@ -10,15 +10,15 @@ use crate::ingest::{
     counts::Kind,
     delivery::{RawDelivery, Rejection},
 };
-use contract::{EventId, Problem, ProblemCode, UnixMillis};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGTH};
-use kit::failpoint;
-use kit::http::{
+use api::{
     Request, Response,
     json_body::{VALUES_MAX, room_for_tree},
     media_type::require_json,
     reply,
 };
+use contract::{EventId, Problem, ProblemCode, UnixMillis};
+use db::failpoint;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use serde::Serialize;
 
 /// The largest body of a webhook.

@@ -12,12 +12,10 @@ use super::{
     seen_cache::SeenCache,
     underway::{Place, Underway},
 };
+use api::body::Reservation;
 use contract::{Clock, EventId, RequestId, TypedId};
-use kit::{
-    http::body::Reservation,
-    planted::{Bug, is_planted},
-    random::{Entropy, Ids},
-};
+use contract::{Entropy, Ids};
+use kit::planted::{Bug, is_planted};
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,

@@ -6,11 +6,9 @@
 
 use crate::store::Store;
 use contract::Clock;
-use kit::{
-    breaker::{Admit, Breaker, BreakerSettings, Change, Permit, State},
-    db::DbError,
-    random::{Entropy, Ids},
-};
+use contract::{Entropy, Ids};
+use db::DbError;
+use kit::breaker::{Admit, Breaker, BreakerSettings, Change, Permit, State};
 use std::{
     sync::{
         Arc,

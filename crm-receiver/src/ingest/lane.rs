@@ -17,11 +17,8 @@ use crate::{
     store::{Store, Verdict},
 };
 use contract::UnixMillis;
+use db::{DbError, Dialect, failpoint};
 use futures::{StreamExt, stream};
-use kit::{
-    db::{DbError, Dialect},
-    failpoint,
-};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, Semaphore, mpsc},

@@ -3,8 +3,8 @@
 //! An unknown or disabled source is answered exactly as a known one with a wrong signature, after the same work: it
 //! gets a decoy with as many keys, which no sender holds.
 
+use contract::Entropy;
 use contract::{Secret, SecretList, SourceId};
-use kit::random::Entropy;
 use std::{collections::HashMap, str::FromStr, sync::Arc};
 
 /// The source whose keys and skew the environment gives. Only it has keys so far.

@@ -16,7 +16,7 @@ use crate::{
     store::{Projection, Store},
 };
 use contract::{Clock, EventId, UnixMillis, json::Extent};
-use kit::{db::DbError, failpoint};
+use db::{DbError, failpoint};
 use std::{
     collections::BTreeMap,
     sync::{

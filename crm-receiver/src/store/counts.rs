@@ -2,7 +2,8 @@
 
 use super::Store;
 use crate::ingest::counts::Count;
-use kit::{audit, db::DbError};
+use db::DbError;
+use kit::audit;
 use std::sync::Arc;
 
 impl Store {

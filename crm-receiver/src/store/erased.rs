@@ -3,10 +3,7 @@
 use super::batch_rows::{by_source, padded};
 use crate::ingest::{accepted::Entry, delivery::Intake};
 use contract::{EntityKind, EventType, SourceId};
-use kit::{
-    db::{DbError, Dialect, Tx, placeholders},
-    params,
-};
+use db::{DbError, Dialect, Tx, params, placeholders};
 use std::{collections::HashSet, sync::Arc};
 
 /// The erased ones among the guests of a batch.

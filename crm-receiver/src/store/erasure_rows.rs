@@ -9,10 +9,7 @@ use super::{
 };
 use crate::profile::GuestKey;
 use contract::{EventId, UnixMillis};
-use kit::{
-    db::{DbError, Tx, placeholders},
-    params,
-};
+use db::{DbError, Tx, params, placeholders};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The erased ones among the guests.

@@ -6,11 +6,8 @@ use crate::project::{
     plan::{Outcome, Plan},
 };
 use contract::{EventId, PropertyId, UnixMillis};
-use kit::{
-    audit::{self, AuditEntry},
-    db::{DbError, Params, Tx, placeholders},
-    params,
-};
+use db::{DbError, Params, Tx, params, placeholders};
+use kit::audit::{self, AuditEntry};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The claim of an event by its id. An index on the bare column would be taken for the better one, and every waiting

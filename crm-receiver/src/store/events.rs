@@ -1,13 +1,12 @@
 //! The inbox as the API shows it: events without their bodies, newest first.
 
 use super::Store;
+use api::ListQuery;
 use contract::{EventId, PropertyId, SourceId, UnixMillis, id::IdempotencyKey};
+use db::{DbError, Params, Row, params};
 use kit::{
     audit::{self, AuditEntry},
-    db::{DbError, Params, Row},
-    http::ListQuery,
     listing::{Index, Listing, Lookup, Order, Part, Reading, Rows, Table},
-    params,
 };
 
 /// What an event must have to be in the list. Absent: anything.

@@ -13,11 +13,8 @@ use super::{
 };
 use crate::ingest::{Accepted, accepted::Entry, fingerprint::Fingerprint};
 use contract::{EventId, SourceId};
-use kit::{
-    audit,
-    db::{DbError, Row, Tx, placeholders},
-    failpoint, params,
-};
+use db::{DbError, Row, Tx, failpoint, params, placeholders};
+use kit::audit;
 use std::sync::Arc;
 
 /// The entries of one transaction, sorted by source and key, no key twice.

@@ -6,10 +6,7 @@ use super::{
 };
 use crate::ingest::{accepted::Entry, fingerprint::Fingerprint};
 use contract::PropertyId;
-use kit::{
-    db::{DbError, Params, Tx},
-    params,
-};
+use db::{DbError, Params, Tx, params};
 use std::sync::Arc;
 
 const COLUMNS: [&str; 18] = [

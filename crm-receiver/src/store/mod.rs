@@ -34,11 +34,8 @@ pub use self::profiles::{ProfileFilter, StoredProfile};
 pub use self::projection::Projection;
 pub use self::sources::StoreError;
 
-use kit::{
-    db::{Db, DbError, Dialect, Migration, MigrationSet},
-    listing::Lists,
-    params,
-};
+use db::{Db, DbError, Dialect, Migration, MigrationSet, params};
+use kit::listing::Lists;
 use std::time::Duration;
 
 /// The receiver's own tables, in the order in which they came to be.

@@ -2,12 +2,9 @@
 
 use super::{Store, event_status, record_rows::parsed};
 use crate::project::event::Pending;
+use api::body::BODY_LEN_MAX;
 use contract::{EventId, UnixMillis};
-use kit::{
-    db::{DbError, Row, Tx},
-    http::body::BODY_LEN_MAX,
-    params,
-};
+use db::{DbError, Row, Tx, params};
 
 /// How much of a failure's reason is kept, in characters; the column is as wide.
 const REASON_CHARS_MAX: usize = 1000;

@@ -2,10 +2,7 @@
 
 use super::{Store, batch_rows::padded};
 use crate::project::event::Event;
-use kit::{
-    db::{DbError, Params, Tx, placeholders},
-    params,
-};
+use db::{DbError, Params, Tx, params, placeholders};
 use std::sync::Arc;
 
 impl Store {

@@ -5,12 +5,8 @@
 
 use super::{projection, record_rows::parsed};
 use crate::profile::{GuestKey, derive::DERIVE_VERSION};
-use kit::{
-    db::{DbError, Row, Tx},
-    fold::FOLD_VERSION,
-    params,
-    rebuild::Rebuild,
-};
+use db::{DbError, Row, Tx, params};
+use kit::{fold::FOLD_VERSION, rebuild::Rebuild};
 use std::collections::BTreeSet;
 
 /// Guests whose profiles one transaction derives again: taking in waits for it on SQLite.

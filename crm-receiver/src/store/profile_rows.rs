@@ -8,11 +8,8 @@ use crate::profile::{
     terms::{self, TermKind},
 };
 use contract::{ProfileId, PropertyId, UnixMillis};
-use kit::{
-    db::{DbError, Dialect, Params, Tx, placeholders},
-    fold::FOLD_VERSION,
-    params,
-};
+use db::{DbError, Dialect, Params, Tx, params, placeholders};
+use kit::fold::FOLD_VERSION;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},

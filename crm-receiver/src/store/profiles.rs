@@ -2,13 +2,12 @@
 
 use super::{Store, property_days};
 use crate::profile::{Profile, contents::ProfileStatus, property_day::PropertyDays, terms::TermKind};
+use api::ListQuery;
 use contract::{ProfileId, PropertyId};
+use db::{DbError, Params, Statement, params};
 use kit::{
-    db::{DbError, Params, Statement, begins_with_any},
     fold::words::TypedWord,
-    http::ListQuery,
-    listing::{Index, Link, Listing, Order, Reading, Rows, Table},
-    params,
+    listing::{Index, Link, Listing, Order, Reading, Rows, Table, begins_with_any},
 };
 use serde_json::Value;
 use std::sync::Arc;

@@ -22,11 +22,8 @@ use crate::{
     },
 };
 use contract::UnixMillis;
-use kit::{
-    db::{DbError, Tx},
-    failpoint,
-    planted::{Bug, is_planted},
-};
+use db::{DbError, Tx, failpoint};
+use kit::planted::{Bug, is_planted};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

@@ -6,10 +6,7 @@
 use super::record_rows::{parsed, unreadable};
 use crate::profile::property_day::{PropertyDay, PropertyDays, add};
 use contract::{ProfileId, parse_date};
-use kit::{
-    db::{DbError, Row, Statement, Tx},
-    params,
-};
+use db::{DbError, Row, Statement, Tx, params};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many properties are remembered; beyond that all are forgotten.

@@ -6,10 +6,7 @@
 use super::{batch_rows::padded, tree_room::TreeRoom};
 use crate::profile::{GuestKey, Record, RecordKey, RecordKind, record::Members};
 use contract::{EventType, PropertyId, SourceId};
-use kit::{
-    db::{DbError, Dialect, Params, Row, Tx, placeholders},
-    params,
-};
+use db::{DbError, Dialect, Params, Row, Tx, params, placeholders};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

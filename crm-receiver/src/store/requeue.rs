@@ -2,11 +2,8 @@
 
 use super::Store;
 use contract::{EventId, UnixMillis};
-use kit::{
-    audit::{self, AuditEntry},
-    db::{DbError, Tx, placeholders},
-    params,
-};
+use db::{DbError, Tx, params, placeholders};
+use kit::audit::{self, AuditEntry};
 
 /// Dead letters of one transaction.
 const REQUEUE_BATCH: usize = 100;
@@ -77,7 +74,7 @@ async fn requeue(tx: &mut Tx, ids: &[String], now: UnixMillis) -> Result<usize, 
 }
 
 /// Without its body an event can never be folded: such a one stays where it is.
-async fn whole_dead_letters(tx: &mut Tx, ids: &[String]) -> Result<Vec<kit::db::Row>, DbError> {
+async fn whole_dead_letters(tx: &mut Tx, ids: &[String]) -> Result<Vec<db::Row>, DbError> {
     let places = placeholders(1, ids.len());
     let sql = format!(
         "SELECT inbox.event_id, source_id, property_id, entity_kind, entity_id, entity_version, correlation_id \

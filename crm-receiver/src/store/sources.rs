@@ -3,8 +3,8 @@
 use super::Store;
 use crate::ingest::Source;
 use contract::SourceId;
-use kit::db::{DbError, Row};
-use kit::params;
+use db::params;
+use db::{DbError, Row};
 
 /// Sources of one receiver at most; each is held in memory.
 const SOURCES_MAX: i64 = 1_000;

@@ -6,10 +6,7 @@ use super::{
 };
 use crate::profile::{GuestKey, RecordKey, RecordKind, history::HistoryEntry};
 use contract::{EventId, EventType, PropertyId, SourceId};
-use kit::{
-    db::{DbError, Params, Row, Tx, placeholders},
-    params,
-};
+use db::{DbError, Params, Row, Tx, params, placeholders};
 use std::collections::{BTreeMap, BTreeSet};
 
 const COLUMNS: [&str; 10] = [

@@ -5,7 +5,7 @@
 //! takes what it needs. What is read beside them, for the profiles, has no bound: no smaller batch would need less of it.
 
 use contract::json::Extent;
-use kit::db::DbError;
+use db::DbError;
 
 /// What the trees of one batch may take, as they are counted before the first is built.
 const TREES_BYTES_MAX: usize = 64 << 20;

@@ -6,16 +6,16 @@
 use super::classify::{Health, Outcome, classify, health, unanswered};
 use super::schedule::{Next, Schedule};
 use crate::store::{AttemptRecord, Claim, EndpointNews, Settlement, Verdict};
+use api::context::TRACEPARENT;
 use bytes::Bytes;
+use contract::Entropy;
 use contract::signature::{WEBHOOK_ATTEMPT, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign};
 use contract::{Clock, SecretList, UnixMillis};
+use db::failpoint;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use kit::breaker::Permit;
 use kit::egress::{Answered, Egress, EgressError, TargetUrl};
-use kit::failpoint;
-use kit::http::context::TRACEPARENT;
-use kit::random::Entropy;
 use std::sync::Arc;
 use std::time::Duration;
 

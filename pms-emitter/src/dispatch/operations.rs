@@ -9,9 +9,9 @@ use crate::store::{
     BATCH_MAX, BREAKER_HISTORY_MAX, Backfill, BreakerChange, ClaimRequest, Claimed, EndpointNews, Settled,
     Settlement, Target,
 };
+use db::DbError;
+use db::failpoint;
 use kit::breaker::Change;
-use kit::db::DbError;
-use kit::failpoint;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinError;

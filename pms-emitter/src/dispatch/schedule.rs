@@ -4,9 +4,9 @@
 //! have a schedule of its own; the default spans three days in ten attempts.
 
 use super::classify::RETRY_AFTER_MAX;
+use contract::Entropy;
 use contract::UnixMillis;
 use kit::config::{DurationList, InvalidUnit};
-use kit::random::Entropy;
 use std::{fmt, str::FromStr, time::Duration};
 
 /// The most attempts that a schedule may have.
@@ -116,7 +116,7 @@ impl fmt::Display for Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kit::random::SeededEntropy;
+    use contract::SeededEntropy;
 
     const NOW: UnixMillis = UnixMillis(1_763_769_600_000);
 

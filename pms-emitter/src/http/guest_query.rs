@@ -5,11 +5,9 @@ use crate::{
     domain::{email::Email, guest::GuestStatus},
     store::GuestFilter,
 };
+use api::{ListQuery, ListSpec, SortField};
 use contract::{Phone, Problem, ProblemCode};
-use kit::{
-    fold::words::typed_words,
-    http::{ListQuery, ListSpec, SortField},
-};
+use kit::fold::words::typed_words;
 use std::str::FromStr;
 
 /// `GET /guests`. `external_id` is `system:value`; `last_name` is the beginnings of words, in any order.

@@ -15,9 +15,9 @@ use crate::{
     },
     store::GuestWritten,
 };
+use api::{Preconditions, Request, RequestContext, Response, etag, reply};
 use contract::{FieldError, GuestId, PropertyId};
 use kit::{
-    http::{Preconditions, Request, RequestContext, Response, etag, reply},
     idempotency::{Answer, Key, Slot},
     listing,
 };

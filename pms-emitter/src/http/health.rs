@@ -1,7 +1,7 @@
 //! `GET /health` and `GET /health/ready`: for whoever keeps the process running.
 
 use super::{Api, ApiError};
-use kit::http::{Request, Response, reply};
+use api::{Request, Response, reply};
 use serde_json::json;
 
 /// `GET /health`: the process is alive. It asks nothing else, so that a lost database does not get it killed.

@@ -8,8 +8,8 @@ use crate::{
     domain::refusal::Refusal,
     store::{NightAudit, NightAuditRequest},
 };
+use api::{Request, Response};
 use kit::{
-    http::{Request, Response},
     idempotency::{Answer, Key},
     shape::pointer_to,
 };

@@ -2,7 +2,8 @@
 
 use crate::domain::{record_size::RECORD_BYTES_MAX, refusal::Refusal};
 use contract::{FieldError, Problem, ProblemCode};
-use kit::db::DbError;
+use db::DbError;
+use kit::database_problem;
 
 /// Seconds after which a client may come back when the database is gone or busy.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -43,7 +44,7 @@ impl From<ApiError> for Problem {
         match error {
             ApiError::Problem(problem) => problem,
             ApiError::Refused(refusal) => of_refusal(refusal),
-            ApiError::Db(error) => of_db(&error),
+            ApiError::Db(error) => database_problem(error),
             ApiError::Overtaken => Problem::new(ProblemCode::Unavailable)
                 .with_detail("others keep changing the same thing")
                 .with_retry_after(RETRY_AFTER_SECONDS),
@@ -78,42 +79,9 @@ fn of_refusal(refusal: Refusal) -> Problem {
     }
 }
 
-/// An outage, a lost race or a lock is 503: the client may try again. Anything else is a mistake of ours.
-fn of_db(error: &DbError) -> Problem {
-    if error.is_outage() || matches!(error, DbError::LockTimeout | DbError::Contended) {
-        tracing::warn!(error = %error, "database unavailable");
-        Problem::new(ProblemCode::Unavailable).with_retry_after(RETRY_AFTER_SECONDS)
-    } else {
-        tracing::error!(error = %error, "database operation failed");
-        Problem::new(ProblemCode::Internal)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_outage_is_503_with_retry_after_and_a_mistake_of_ours_500_without_its_words() {
-        for error in [
-            DbError::Unavailable,
-            DbError::CommitUnknown,
-            DbError::Contended,
-            DbError::LockTimeout,
-        ] {
-            let problem = Problem::from(ApiError::Db(error));
-            assert_eq!(
-                (problem.code, problem.retry_after_seconds),
-                (ProblemCode::Unavailable, Some(1))
-            );
-        }
-        let mistake = DbError::Statement {
-            code: 1,
-            message: "no such table: guests".to_owned(),
-        };
-        let problem = Problem::from(ApiError::Db(mistake));
-        assert_eq!((problem.code, &problem.detail), (ProblemCode::Internal, &None));
-    }
 
     #[test]
     fn a_refusal_keeps_what_a_client_can_act_on() {

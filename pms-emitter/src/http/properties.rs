@@ -8,10 +8,10 @@ use crate::{
     domain::{property::Property, refusal::Refusal},
     store::PropertyWritten,
 };
+use api::{ListSpec, Preconditions, Request, RequestContext, Response, SortField, etag, reply};
 use contract::{PropertyId, UnixMillis};
 use kit::{
     audit::AuditEntry,
-    http::{ListSpec, Preconditions, Request, RequestContext, Response, SortField, etag, reply},
     idempotency::{Answer, Key, Slot},
     listing,
 };

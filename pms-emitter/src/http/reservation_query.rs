@@ -2,9 +2,9 @@
 
 use crate::domain::transition::Status;
 use crate::store::{ComputedFilter, ReservationFilter, StatusFilter};
+use api::list::{ListQuery, ListSpec, SortField};
 use contract::{Problem, ProblemCode, parse_date};
 use jiff::civil::Date;
-use kit::http::list::{ListQuery, ListSpec, SortField};
 use std::str::FromStr;
 
 /// What the list takes.

@@ -16,11 +16,9 @@ use crate::{
     },
     store::{NewEvent, ReservationWrite, Written},
 };
+use api::{RequestContext, etag::Preconditions};
 use contract::{PropertyId, ReservationId, UnixMillis};
-use kit::{
-    http::{RequestContext, etag::Preconditions},
-    idempotency::{Answer, Slot},
-};
+use kit::idempotency::{Answer, Slot};
 use serde_json::{Map, Value};
 
 /// Makes a reservation of a property; the answer is 201 with it.

@@ -9,10 +9,14 @@ use super::{
 use crate::domain::{
     guest_command::take_property, refusal::Refusal, reservation::Reservation, reservation_command::Command,
 };
+use api::{
+    Request, Response,
+    etag::{self, Preconditions},
+    reply,
+};
 use contract::ReservationId;
 use jiff::civil::Date;
 use kit::{
-    http::{Request, Response, etag, etag::Preconditions, reply},
     idempotency::{Key, Slot},
     listing,
 };

@@ -3,10 +3,10 @@
 use super::{guests, health, night_audit, properties, reservations, webhook_status};
 use crate::domain::guest_document::DigestKey;
 use crate::store::Store;
+use api::{Endpoint, Router, delete, get, patch, post, put};
 use contract::Clock;
-use kit::http::{Endpoint, Router, delete, get, patch, post, put};
+use contract::Ids;
 use kit::idempotency::Idempotency;
-use kit::random::Ids;
 use std::sync::Arc;
 
 /// What every handler is given. Clones share everything.

@@ -2,8 +2,8 @@
 
 use super::{Api, ApiError};
 use crate::store::{BreakerChange, EndpointStatus};
+use api::{Request, Response, reply};
 use contract::UnixMillis;
-use kit::http::{Request, Response, reply};
 use serde::Serialize;
 use url::Url;
 

@@ -10,13 +10,13 @@ use crate::{
     },
     store::NewEvent,
 };
-use contract::{EventId, TypedId, UnixMillis};
-use kit::http::{
+use api::{
     Body, Request, RequestContext,
     body::BODY_LEN_MAX,
     json_body::{self, VALUES_MAX},
     media_type::require_json,
 };
+use contract::{EventId, TypedId, UnixMillis};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 //!
 //! SQLite writes every index whose column an UPDATE names, whether its value differs or not.
 
-use kit::db::Params;
+use db::Params;
 
 /// The SET clause and the parameters of those columns whose values differ. The versions always do.
 pub(super) fn changed_columns(names: &[&str], before: &Params, after: Params) -> (String, Params) {
@@ -21,7 +21,7 @@ pub(super) fn changed_columns(names: &[&str], before: &Params, after: Params) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kit::params;
+    use db::params;
 
     #[test]
     fn a16_only_what_differs_is_set() {

@@ -4,8 +4,8 @@
 
 use super::claims::{BATCH_MAX, Claim, ClaimRequest, Claimed, DeliveryRef, Subject, Target};
 use contract::UnixMillis;
-use kit::db::{DbError, Outcome, Params, Row, Statement, placeholders};
-use kit::params;
+use db::params;
+use db::{DbError, Outcome, Params, Row, Statement, placeholders};
 use std::time::Duration;
 
 /// Sizes of a list of ids in a statement.

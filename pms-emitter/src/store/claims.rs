@@ -6,7 +6,7 @@
 use super::Store;
 use super::claim_rows::{ids_due, look, owned_by, read_claims, read_target, take, target};
 use contract::{UnixMillis, id::IdempotencyKey};
-use kit::db::{DbError, Tx};
+use db::{DbError, Tx};
 use std::time::Duration;
 
 /// The most deliveries that one transaction claims or settles.

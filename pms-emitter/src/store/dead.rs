@@ -2,9 +2,9 @@
 
 use super::{BATCH_MAX, Store};
 use contract::UnixMillis;
+use db::params;
+use db::{DbError, Row, Tx};
 use kit::audit::{self, AuditEntry};
-use kit::db::{DbError, Row, Tx};
-use kit::params;
 use std::ops::RangeInclusive;
 
 /// What one batch made due again.

@@ -7,8 +7,8 @@
 
 use super::{Store, claim_rows::SKEW_MAX};
 use contract::UnixMillis;
-use kit::db::{DbError, SILENCE_MAX, Tx};
-use kit::params;
+use db::params;
+use db::{DbError, SILENCE_MAX, Tx};
 use std::time::Duration;
 
 /// The endpoint that the environment describes.

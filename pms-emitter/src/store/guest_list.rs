@@ -5,12 +5,13 @@ use super::{
     guests::{SELECT, read},
 };
 use crate::domain::guest::{Guest, GuestStatus};
+use api::ListQuery;
 use contract::PropertyId;
-use kit::db::{DbError, Params, begins_with_any};
+use db::params;
+use db::{DbError, Params};
 use kit::fold::words::TypedWord;
-use kit::http::ListQuery;
+use kit::listing::begins_with_any;
 use kit::listing::{Index, Link, Listing, Order, Reading, Rows, Table};
-use kit::params;
 
 /// The table as it is listed.
 const GUESTS: Table = Table {

@@ -7,9 +7,9 @@
 use super::guests::{SELECT, read};
 use crate::domain::guest::{Guest, GuestDetails};
 use contract::{GuestId, Phone};
-use kit::db::{DbError, Dialect, Statement, Tx, Value, placeholders};
+use db::params;
+use db::{DbError, Dialect, Statement, Tx, Value, placeholders};
 use kit::fold::{FOLD_VERSION, fold_for_search, words::kept_words};
-use kit::params;
 use kit::rebuild::Rebuild;
 use std::collections::BTreeSet;
 

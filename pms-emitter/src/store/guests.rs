@@ -8,11 +8,11 @@ use crate::domain::change::Change;
 use crate::domain::guest::{ExternalId, Guest, GuestDetails, GuestStatus};
 use crate::domain::property::Property;
 use contract::{EventId, GuestId, Phone};
+use db::failpoint;
+use db::params;
+use db::{DbError, Params, Ran, Row, Statement, Tx};
 use futures::future::BoxFuture;
-use kit::db::{DbError, Params, Ran, Row, Statement, Tx};
-use kit::failpoint;
 use kit::idempotency::{Answer, Slot};
-use kit::params;
 use std::sync::Arc;
 
 pub(super) const SELECT: &str = "SELECT id, property_id, version, status, merged_into, body, last_name_folded, \

@@ -40,7 +40,7 @@ pub use settled::Settled;
 pub use settlements::{AttemptRecord, EndpointNews, Settlement, Verdict};
 pub use status::EndpointStatus;
 
-use kit::db::{Db, Migration, MigrationSet};
+use db::{Db, Migration, MigrationSet};
 use kit::listing::Lists;
 
 /// The emitter's tables, in the order in which they are made.

@@ -5,12 +5,11 @@
 
 use super::{Store, properties};
 use contract::{PropertyId, UnixMillis};
+use db::{DbError, Tx, params};
 use jiff::civil::Date;
 use kit::{
     audit::{self, AuditEntry},
-    db::{DbError, Tx},
     idempotency::{Answer, Slot},
-    params,
 };
 use serde::Serialize;
 use std::sync::{Arc, Mutex, PoisonError};

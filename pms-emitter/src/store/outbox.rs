@@ -4,8 +4,8 @@
 //! was rolled back: these rows are the queue.
 
 use contract::{Envelope, EventId, UnixMillis};
-use kit::db::{DbError, Statement, Tx};
-use kit::{failpoint, params};
+use db::{DbError, Statement, Tx};
+use db::{failpoint, params};
 
 /// An event that is about to be committed with its change.
 ///

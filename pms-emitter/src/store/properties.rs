@@ -2,13 +2,13 @@
 
 use super::Store;
 use crate::domain::property::{Property, timezone};
+use api::ListQuery;
 use contract::{PropertyId, UnixMillis, parse_date};
+use db::params;
+use db::{DbError, Params, Row, Statement, Tx};
 use kit::audit::{self, AuditEntry};
-use kit::db::{DbError, Params, Row, Statement, Tx};
-use kit::http::ListQuery;
 use kit::idempotency::{Answer, Slot};
 use kit::listing::{Listing, Order, Reading, Rows, Table};
-use kit::params;
 use std::sync::Arc;
 
 const SELECT: &str = "SELECT id, version, name, timezone, currency, business_date, created_at, updated_at \

@@ -5,11 +5,8 @@
 
 use crate::domain::reservation::{Reservation, guests_to_guard};
 use contract::{FieldError, GuestId};
+use db::{DbError, Statement, Tx, params};
 use jiff::civil::Date;
-use kit::{
-    db::{DbError, Statement, Tx},
-    params,
-};
 
 /// Whether a guest may not be deleted: one of the reservations that name it is in house, or its stay lies ahead.
 ///

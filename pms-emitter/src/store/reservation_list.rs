@@ -2,14 +2,11 @@
 
 use super::{Store, reservations::decode};
 use crate::domain::{reservation::Reservation, transition::Status};
+use api::ListQuery;
 use contract::{GuestId, PropertyId, parse_date};
+use db::{DbError, Params, Row, params};
 use jiff::civil::Date;
-use kit::{
-    db::{DbError, Params, Row},
-    http::ListQuery,
-    listing::{Index, Link, Listing, Order, Reading, Rows, Table},
-    params,
-};
+use kit::listing::{Index, Link, Listing, Order, Reading, Rows, Table};
 
 /// The table as it is listed.
 const RESERVATIONS: Table = Table {

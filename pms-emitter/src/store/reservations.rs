@@ -13,12 +13,8 @@ use super::{
 };
 use crate::domain::{change::Change, property::Property, reservation::Reservation};
 use contract::{FieldError, ReservationId};
-use kit::{
-    db::{DbError, Params, Row, Statement, Tx},
-    failpoint,
-    idempotency::{Answer, Slot},
-    params,
-};
+use db::{DbError, Params, Row, Statement, Tx, failpoint, params};
+use kit::idempotency::{Answer, Slot};
 use std::sync::Arc;
 
 /// A change of a reservation that is about to be committed.

@@ -3,9 +3,9 @@
 use super::settled::Settled;
 use super::settlements::{AttemptRecord, EndpointNews, Settlement, Verdict};
 use contract::UnixMillis;
+use db::params;
+use db::{Dialect, Params, Statement};
 use kit::audit::{self, AuditEntry};
-use kit::db::{Dialect, Params, Statement};
-use kit::params;
 use kit::planted::{Bug, is_planted};
 
 /// What the audit entries name as their actor.

@@ -10,9 +10,9 @@ use super::settled::Settled;
 use super::settlement_records::records;
 use super::{BATCH_MAX, Store};
 use contract::UnixMillis;
-use kit::db::{DbError, Ran, Statement, Tx};
+use db::{DbError, Ran, Statement, Tx};
+use db::{failpoint, params};
 use kit::planted::{Bug, is_planted};
-use kit::{failpoint, params};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

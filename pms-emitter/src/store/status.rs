@@ -3,8 +3,8 @@
 use super::claim_rows::is_paused;
 use super::{BREAKER_HISTORY_MAX, BreakerChange, Store};
 use contract::UnixMillis;
-use kit::db::{DbError, Row, Tx};
-use kit::params;
+use db::params;
+use db::{DbError, Row, Tx};
 use std::time::Duration;
 
 /// One endpoint as it stands. Delivered ones are counted as they are settled; the others are counted now.

@@ -11,9 +11,11 @@ pub mod clock;
 pub mod country;
 pub mod date;
 pub mod entity;
+pub mod entropy;
 pub mod envelope;
 pub mod event_type;
 pub mod id;
+pub mod id_generator;
 pub mod json;
 pub mod mailbox;
 pub mod money;
@@ -28,11 +30,13 @@ pub use clock::{Clock, UnixMillis, UnixSeconds};
 pub use country::Country;
 pub use date::parse_date;
 pub use entity::{EntityKind, EntityRef};
+pub use entropy::{Entropy, SeededEntropy};
 pub use envelope::Envelope;
 pub use event_type::EventType;
 pub use id::{
     EntityId, EventId, GuestId, ProfileId, PropertyId, RequestId, ReservationId, SourceId, TypedId,
 };
+pub use id_generator::Ids;
 pub use mailbox::MailboxKind;
 pub use money::{Currency, Money};
 pub use phone::Phone;

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use contract::clock::UnixMillis;
 
-use crate::db::{DbError, Params, Row, Statement, Tx};
-use crate::params;
+use db::params;
+use db::{DbError, Params, Row, Statement, Tx};
 
 /// Entries that [`find_by_event`] answers at most.
 const FOUND_MOST: i64 = 1_000;

@@ -8,8 +8,8 @@
 mod circuit;
 mod machine;
 
-use crate::random::Entropy;
 use circuit::{Circuit, Ticket};
+use contract::Entropy;
 use contract::{Clock, UnixMillis};
 use std::{
     borrow::Cow,

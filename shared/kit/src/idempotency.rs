@@ -15,12 +15,11 @@ pub use answer::Answer;
 pub use key::{IDEMPOTENCY_KEY, Key};
 pub use slot::Slot;
 
-use crate::{
-    db::{Db, DbError},
-    http::{RequestContext, Response},
-    random::Entropy,
-};
+use crate::database_problem;
+use api::{RequestContext, Response};
+use contract::Entropy;
 use contract::{Clock, Problem, ProblemCode};
+use db::{Db, DbError};
 use http::HeaderValue;
 use in_flight::{Entered, InFlight, Place};
 use slot::{Fingerprint, Scope, Stored};
@@ -84,7 +83,7 @@ impl Idempotency {
         let scope = Scope::new(caller, context, key)?;
         let place = self.wait_for(&scope).await?;
         // First of all: what was done before would refuse to be done again, and that refusal is not the answer.
-        if let Some(stored) = self.look_up(&scope).await?
+        if let Some(stored) = self.look_up(&scope).await.map_err(database_problem)?
             && !stored.is_expired(self.clock.now())
         {
             return replay(stored, body);
@@ -158,7 +157,7 @@ impl Idempotency {
             Ok(_) if slot.is_taken() => Err(still_in_flight()),
             Ok(_) => Err(error.into()),
             // What the work said may be about a state that another replica made of this very request.
-            Err(unknown) => Err(unknown.into()),
+            Err(unknown) => Err(database_problem(unknown)),
         }
     }
 }
@@ -188,10 +187,9 @@ fn still_in_flight() -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        db::{DbSettings, migrate},
-        random::{SeededEntropy, SystemClock},
-    };
+    use crate::random::SystemClock;
+    use contract::SeededEntropy;
+    use db::{DbSettings, migrate};
     use http::{HeaderMap, Method};
 
     /// An error that is nobody's answer.
@@ -207,7 +205,13 @@ mod tests {
     async fn an_error_that_another_replicas_answer_covers_is_never_made_a_problem() {
         let folder = std::env::temp_dir().join(format!("kit-idempotency-{}", std::process::id()));
         let url = format!("sqlite://{}/race.db", folder.display()).parse().unwrap();
-        let db = Db::open(&url, &DbSettings::default()).await.unwrap();
+        let db = Db::open(
+            &url,
+            &DbSettings::default(),
+            Arc::new(crate::random::SystemEntropy),
+        )
+        .await
+        .unwrap();
         migrate(&db, &[], &SystemClock, "test").await.unwrap();
         let idempotency =
             Idempotency::new(db.clone(), Arc::new(SystemClock), Arc::new(SeededEntropy::new(1)));

@@ -8,15 +8,11 @@
 pub mod audit;
 pub mod breaker;
 pub mod config;
-pub mod db;
+mod database_problem;
 pub mod egress;
-pub mod failpoint;
-pub mod files;
 pub mod fold;
 pub mod healthcheck;
-pub mod http;
 pub mod idempotency;
-pub mod leases;
 pub mod lifecycle;
 pub mod listing;
 pub mod metrics;
@@ -24,9 +20,7 @@ pub mod planted;
 pub mod random;
 pub mod rebuild;
 pub mod shape;
+pub mod tables;
 pub mod telemetry;
 
-/// Every program of ours, SQLite in it included. A webhook takes some 200 allocations on its way, many of about a kilobyte,
-/// at which the C library's own allocator is slow: docs/performance.md has the figures.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+pub use database_problem::database_problem;

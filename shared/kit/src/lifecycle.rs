@@ -4,6 +4,7 @@
 //! deadline or on a second signal. The soft token lies inside the hard one, so whoever waits for the soft stop also
 //! sees the hard one. Stopping before starting and stopping twice both work, and a task that panics stops the process.
 
+use api::StopSignal;
 use std::{
     future::Future,
     sync::{
@@ -12,7 +13,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 /// How long a soft stop may take by default before the hard one.
 pub const STOP_GRACE: Duration = Duration::from_secs(20);
@@ -28,59 +29,48 @@ pub enum Ended {
     Failed,
 }
 
-/// The two tokens and the tasks that watch them. Clones share everything.
-///
-/// Invariant: the hard token being cancelled implies that the soft one is.
-#[derive(Clone, Debug)]
+/// The signal to stop and the tasks that watch it. Clones share everything.
+#[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
-    hard: CancellationToken,
-    soft: CancellationToken,
+    signal: StopSignal,
     tasks: TaskTracker,
     failed: Arc<AtomicBool>,
-}
-
-impl Default for Lifecycle {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl Lifecycle {
     /// Neither stopping nor aborting, without tasks.
     pub fn new() -> Self {
-        let hard = CancellationToken::new();
-        let soft = hard.child_token();
-        Self {
-            hard,
-            soft,
-            tasks: TaskTracker::new(),
-            failed: Arc::default(),
-        }
+        Self::default()
+    }
+
+    /// The signal, for those who know no tasks.
+    pub fn signal(&self) -> StopSignal {
+        self.signal.clone()
     }
 
     /// Asks every task to finish. A second call changes nothing.
     pub fn stop(&self) {
-        self.soft.cancel();
+        self.signal.stop();
     }
 
     /// Ends every task now.
     pub fn abort(&self) {
-        self.hard.cancel();
+        self.signal.abort();
     }
 
     /// Whether a stop was asked for.
     pub fn is_stopping(&self) -> bool {
-        self.soft.is_cancelled()
+        self.signal.is_stopping()
     }
 
     /// Waits until a stop is asked for.
     pub async fn stopping(&self) {
-        self.soft.cancelled().await;
+        self.signal.stopping().await;
     }
 
     /// Waits until what is left has to end now.
     pub async fn aborting(&self) {
-        self.hard.cancelled().await;
+        self.signal.aborting().await;
     }
 
     /// Runs a task that the end of the process waits for. It is dropped at its next await on a hard stop; its panic

@@ -10,17 +10,17 @@
 
 mod condition;
 mod page;
+mod prefix;
 mod rows;
 mod walk;
 
 pub use condition::{Index, Link, Listing, Lookup, Part};
 pub use page::{PAGE_BYTES_MAX, answer};
+pub use prefix::begins_with_any;
 pub use rows::{Reading, Rows};
 
-use crate::{
-    db::{Db, DbError, Dialect},
-    http::ListQuery,
-};
+use api::ListQuery;
+use db::{Db, DbError, Dialect};
 use std::sync::Arc;
 
 /// Rows that one page looks at, at most.

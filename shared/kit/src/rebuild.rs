@@ -13,10 +13,10 @@ use contract::clock::{Clock, UnixMillis};
 use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
-use crate::db::{Db, DbError, Tx};
-use crate::leases::{self, Lease};
 use crate::lifecycle::Lifecycle;
-use crate::params;
+use db::leases::{self, Lease};
+use db::params;
+use db::{Db, DbError, Tx};
 
 /// How long a replica holds the lease without renewing it, which each batch does.
 pub const LEASE_LENGTH: Duration = Duration::from_secs(30);

@@ -1,12 +1,10 @@
 //! Logs: events of lower case with fields, as text or JSON, on standard error.
 //!
 //! Standard output is left to what a command was asked for. The access log is one line per request, written by
-//! [`crate::http::Server`]; its ids stand in the span around the handler, so every line in between carries them.
+//! [`api::Server`]; its ids stand in the span around the handler, so every line in between carries them.
 
-use crate::{
-    config::{ConfigError, LogArgs, LogFormat},
-    files::Tightened,
-};
+use crate::config::{ConfigError, LogArgs, LogFormat};
+use db::files::Tightened;
 use std::{
     io::stderr,
     panic::PanicHookInfo,

@@ -38,7 +38,7 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    kit::http::open_files::allow_connections(u32::try_from(args.connections)?);
+    api::open_files::allow_connections(u32::try_from(args.connections)?);
     let folder = tempfile::tempdir()?;
     let secret = fresh_secret();
     let variables = [

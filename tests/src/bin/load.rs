@@ -21,6 +21,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use tokio::runtime::Builder;
 
+/// As the services have it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> Result<ExitCode> {
     let called = std::env::args_os().next().unwrap_or_default();
     let name = Path::new(&called).file_name().and_then(OsStr::to_str);

@@ -5,12 +5,12 @@
 
 use crate::process::READY;
 use anyhow::Result;
+use api::ServeSettings;
 use bytes::Bytes;
 use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use kit::http::ServeSettings;
 use tokio::net::TcpListener;
 use warp::Filter;
 

@@ -3,9 +3,11 @@
 use crate::engine::{Engine, Servers, TestDatabase};
 use crate::process::Process;
 use anyhow::{Context, Result, ensure};
-use kit::db::{Db, DbSettings, Params, Row};
+use db::{Db, DbSettings, Params, Row};
+use kit::random::SystemEntropy;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -69,7 +71,7 @@ impl Service {
         };
         Ok(Self {
             process,
-            counting: Db::open(&database.parsed(), &settings).await?,
+            counting: Db::open(&database.parsed(), &settings, Arc::new(SystemEntropy)).await?,
             database,
             _folder: folder,
         })

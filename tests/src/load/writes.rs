@@ -19,7 +19,7 @@ use super::watch::{Watching, cpu_seconds};
 use crate::world::BASE_PATH;
 use anyhow::Result;
 use contract::clock::Clock;
-use kit::db::params;
+use db::params;
 use kit::random::SystemClock;
 use std::collections::BTreeMap;
 use std::sync::Arc;

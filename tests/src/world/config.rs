@@ -1,10 +1,11 @@
 //! What both services of a world are told: their own defaults, said here because no environment is read.
 
 use super::{BASE_PATH, Settings};
+use contract::Entropy;
 use contract::{Secret, SecretList};
 use crm_receiver::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
 use kit::config::{ByteSize, HttpArgs};
-use kit::random::{Entropy, SystemEntropy};
+use kit::random::SystemEntropy;
 use pms_emitter::config::{DeliveryConfig, EndpointConfig};
 use std::path::PathBuf;
 use std::time::Duration;

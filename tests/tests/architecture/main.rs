@@ -45,10 +45,9 @@ fn sql_stands_in_stores_and_in_kits_own_tables_alone() {
         &[
             "pms-emitter/src/store/",
             "crm-receiver/src/store/",
-            "shared/kit/src/db/",
+            "shared/db/src/",
             "shared/kit/src/audit",
             "shared/kit/src/idempotency",
-            "shared/kit/src/leases",
             "shared/kit/src/listing",
             "shared/kit/src/rebuild",
         ],
@@ -65,7 +64,7 @@ fn sql_stands_in_stores_and_in_kits_own_tables_alone() {
 
 #[test]
 fn warp_and_the_http_client_stay_in_their_places() {
-    assert_only_below(&["shared/kit/src/http/"], &["warp::"]);
+    assert_only_below(&["shared/api/src/"], &["warp::"]);
     assert_only_below(&["shared/kit/src/egress"], &["reqwest::"]);
 }
 
@@ -76,7 +75,7 @@ fn nobody_but_hyper_reads_a_connection() {
         &["shared/", "pms-emitter/", "crm-receiver/"],
         &["RecvFlags", "MSG_PEEK", ".peek(&mut", "poll_peek", "Rewind"],
     );
-    assert_only_below(&["shared/kit/src/http/"], &["hyper::server"]);
+    assert_only_below(&["shared/api/src/"], &["hyper::server"]);
 }
 
 #[test]
@@ -87,7 +86,7 @@ fn rules_and_folds_know_neither_store_nor_http_nor_tokio() {
             "crm-receiver/src/profile/",
             "crm-receiver/src/project/fold",
         ],
-        &["crate::store", "crate::http", "kit::http", "kit::db", "tokio::"],
+        &["crate::store", "crate::http", "api::", "db::", "tokio::"],
     );
 }
 

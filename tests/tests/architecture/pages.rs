@@ -7,8 +7,10 @@ use std::fs;
 use super::source::{Source, below, root, sources};
 
 /// The crates whose tests stand beside their code, with the folder of it.
-const CRATES: [(&str, &str); 5] = [
+const CRATES: [(&str, &str); 7] = [
     ("contract", "shared/contract/src/"),
+    ("db", "shared/db/src/"),
+    ("api", "shared/api/src/"),
     ("kit", "shared/kit/src/"),
     ("pms-emitter", "pms-emitter/src/"),
     ("crm-receiver", "crm-receiver/src/"),

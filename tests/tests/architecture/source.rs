@@ -36,6 +36,8 @@ impl Source {
 pub fn sources() -> Vec<Source> {
     let found = below(&[
         "shared/contract/src",
+        "shared/db/src",
+        "shared/api/src",
         "shared/kit/src",
         "pms-emitter/src",
         "crm-receiver/src",

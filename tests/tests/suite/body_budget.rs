@@ -3,17 +3,18 @@
 
 use std::sync::{Arc, Mutex, mpsc};
 
+use api::Server;
+use api::body::{BodyLimits, ByteBudget};
 use bytes::Bytes;
+use contract::Ids;
 use contract::{Clock, UnixMillis, json::Extent};
+use db::migrate;
 use e2e::clock::HandClock;
 use e2e::engine::Engine;
 use http::{Method, Request, header};
 use http_body_util::Full;
-use kit::db::migrate;
-use kit::http::Server;
-use kit::http::body::{BodyLimits, ByteBudget};
 use kit::idempotency::{IDEMPOTENCY_KEY, Idempotency};
-use kit::random::{Ids, SystemEntropy};
+use kit::random::SystemEntropy;
 use pms_emitter::http::{Api, router};
 use pms_emitter::store::{MIGRATIONS, Store};
 use tokio::sync::Notify;
@@ -57,7 +58,9 @@ fn post(key: Option<&str>) -> Request<Full<Bytes>> {
 async fn a_body_counts_until_its_write_is_done(ctx: Ctx) {
     let db = ctx.open().await;
     let hand = Arc::new(HandClock::at(BEGIN));
-    migrate(&db, &[MIGRATIONS], &*hand, "test").await.unwrap();
+    migrate(&db, &[kit::tables::MIGRATIONS, MIGRATIONS], &*hand, "test")
+        .await
+        .unwrap();
     let store = Store::new(db.clone());
     store.open_default_property(BEGIN).await.unwrap();
     let (deciding, entropy) = (Arc::new(Notify::new()), Arc::new(SystemEntropy));

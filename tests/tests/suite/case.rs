@@ -4,10 +4,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use db::{DatabaseUrl, Db, DbSettings};
 use e2e::engine::{Engine, Servers, TestDatabase};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use kit::db::{DatabaseUrl, Db, DbSettings};
+use kit::random::SystemEntropy;
 use libtest_mimic::{Failed, Trial};
 
 /// A case that has not ended by then hangs.
@@ -61,7 +62,7 @@ impl Ctx {
 
     /// Opens the database with these settings.
     pub async fn open_with(&self, settings: DbSettings) -> Db {
-        Db::open(&self.url(), &settings)
+        Db::open(&self.url(), &settings, Arc::new(SystemEntropy))
             .await
             .expect("the fresh database opens")
     }

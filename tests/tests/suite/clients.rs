@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use db::params;
 use e2e::signer::{Answer, Delivery};
 use e2e::wire::Wire;
 use http::Method;
-use kit::params;
 use serde_json::{Value, json};
 
 use crate::case::{Case, Ctx, cases};

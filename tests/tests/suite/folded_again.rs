@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use db::Db;
+use db::params;
 use e2e::clock::HandClock;
 use futures::future::join_all;
-use kit::db::Db;
-use kit::params;
 use kit::rebuild::{LEASE_LENGTH, Rebuild, Rebuilder, Step};
 use serde_json::json;
 

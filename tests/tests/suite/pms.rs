@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::UnixMillis;
+use db::{DatabaseUrl, Db, params};
 use e2e::clock::HandClock;
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use kit::config::{ByteSize, HttpArgs};
-use kit::db::{DatabaseUrl, Db, params};
 use kit::lifecycle::{Ended, Lifecycle};
 use kit::random::SystemEntropy;
 use kit::rebuild::{Rebuilder, Step};

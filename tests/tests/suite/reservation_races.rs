@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use contract::{EventId, ReservationId, UnixMillis};
+use db::{Db, Dialect, params};
 use e2e::receiver_double::ReceiverDouble;
 use futures::{StreamExt, future::join_all, stream};
 use http::Method;
-use kit::db::{Db, Dialect, params};
 use kit::idempotency::{Answer, Slot};
 use pms_emitter::config::EndpointConfig;
 use pms_emitter::domain::change::Outcome;

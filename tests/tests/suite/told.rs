@@ -1,5 +1,6 @@
 //! Accepted events put straight into the inbox, and a projector stepped by hand: what projection does, without ingest.
 
+use contract::SeededEntropy;
 use contract::UnixMillis;
 use crm_receiver::{
     app::{Runtime, open_store},
@@ -7,10 +8,9 @@ use crm_receiver::{
     project::{Arrivals, Projector, Step, lag::Lag},
     store::Store,
 };
+use db::{Db, Row, params};
 use e2e::clock::HandClock;
-use kit::db::{Db, Row, params};
 use kit::metrics::Metrics;
-use kit::random::SeededEntropy;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -151,7 +151,7 @@ impl Inbox {
     /// Runs statements in one transaction.
     pub async fn write(
         &self,
-        statements: impl Fn(&mut Vec<(&'static str, kit::db::Params)>) + Send + Sync + 'static,
+        statements: impl Fn(&mut Vec<(&'static str, db::Params)>) + Send + Sync + 'static,
     ) {
         let done = self.db.transaction("test_write", move |tx| {
             let mut run = Vec::new();

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use db::Db;
 use e2e::client::Client;
 use e2e::demo::Conclusion;
 use e2e::ledger;
 use e2e::loader::{self, Loaded};
 use e2e::world::{Books, Settings, World};
-use kit::db::Db;
 use serde_json::Value;
 
 use crate::bookings::Weeks;

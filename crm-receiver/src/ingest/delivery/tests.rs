@@ -1,7 +1,7 @@
 use super::*;
 use crate::ingest::source::{Source, Sources};
+use contract::SeededEntropy;
 use contract::{SecretList, UnixSeconds, signature};
-use kit::random::SeededEntropy;
 
 const NOW: UnixMillis = UnixMillis(1_763_769_600_000);
 const SECRET: &str = "a secret of the source";

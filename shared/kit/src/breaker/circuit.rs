@@ -1,7 +1,7 @@
 //! What stands around the state machine: open period, probe, ramp, generation. No lock and no clock: both are given.
 
 use super::{BreakerSettings, JITTER_PERCENT, Outcome, RAMP_PAUSE, Snapshot, State, machine::Machine};
-use crate::random::Entropy;
+use contract::Entropy;
 use contract::UnixMillis;
 use std::{borrow::Cow, sync::Arc};
 use tokio::time::Instant;

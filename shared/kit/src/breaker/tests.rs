@@ -1,7 +1,7 @@
 //! Time is tokio's, paused and moved by hand.
 
 use super::*;
-use crate::random::SeededEntropy;
+use contract::SeededEntropy;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::time::advance;
 

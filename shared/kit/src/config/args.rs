@@ -4,7 +4,7 @@ use super::{
     ByteSize, ConfigError,
     host::{MetricsAddr, host},
 };
-use crate::http::{
+use api::{
     HostList, Hosts, InvalidHostList, ServeSettings,
     body::{BODY_DEADLINE, BYTES_IN_ALL_MIN, BodyLimits, ByteBudget},
     listen, open_files,

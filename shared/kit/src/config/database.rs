@@ -1,8 +1,8 @@
 //! Where the database is, and how the way to it is protected.
 
 use super::{ConfigError, Defaults, SECRETS, host::host};
-use crate::db::{DatabaseUrl, MYSQL_PORT, Tls, TlsMode};
 use clap::{Args, value_parser};
+use db::{DatabaseUrl, MYSQL_PORT, Tls, TlsMode};
 use std::{fmt, path::PathBuf};
 
 /// Where the database is: `DATABASE_URL`, or the parts of a MySQL address.

@@ -7,7 +7,8 @@
 //! line's parser as defaults instead.
 
 use super::ConfigError;
-use crate::{files, telemetry};
+use crate::telemetry;
+use db::files;
 use std::{collections::HashMap, path::Path};
 
 /// The file, in the working folder.

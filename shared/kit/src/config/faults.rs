@@ -1,7 +1,8 @@
 //! What a process of the tests is told to do wrong. Only their own programs ask for it.
 
 use super::ConfigError;
-use crate::{failpoint, planted};
+use crate::planted;
+use db::failpoint;
 
 /// Arms the failpoint of `FAILPOINT` and plants the bug of `PLANTED_BUG`.
 ///

@@ -4,8 +4,8 @@
 //! the flag is refused before clap sees it, and the help shows the variable alone.
 
 use super::ConfigError;
-use crate::db::DatabaseUrl;
 use clap::{Arg, Command};
+use db::DatabaseUrl;
 use std::ffi::OsString;
 
 /// The heading of settings that are secrets.

@@ -1,6 +1,6 @@
 use super::*;
-use crate::db::DatabaseUrl;
 use contract::SecretList;
+use db::DatabaseUrl;
 
 mod values;
 

@@ -1,6 +1,6 @@
 //! An answer that can be stored: status, Location, ETag and body of a 2xx.
 
-use crate::http::{Response, reply};
+use api::{Response, reply};
 use http::{
     HeaderValue, StatusCode,
     header::{ETAG, LOCATION},

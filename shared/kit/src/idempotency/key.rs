@@ -1,6 +1,6 @@
 //! The key as a client sends it.
 
-use crate::http::Request;
+use api::Request;
 use contract::{Problem, ProblemCode};
 use http::HeaderMap;
 use std::fmt;

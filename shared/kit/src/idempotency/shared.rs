@@ -5,11 +5,8 @@
 //! expiry, in the key's own transaction and with the row locked, so the purge never takes a row that a key still names.
 
 use super::Answer;
-use crate::{
-    db::{DbError, Dialect, Statement, Tx},
-    params,
-};
 use contract::UnixMillis;
+use db::{DbError, Dialect, Statement, Tx, params};
 use sha2::{Digest, Sha256};
 
 /// Expiries are rounded up to it, so that keys of one hour leave the row as it is.

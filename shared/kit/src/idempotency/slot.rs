@@ -1,13 +1,10 @@
 //! The row of a key: written in the transaction of the change, found by a retry, removed when it has expired.
 
 use super::{Answer, Key, shared::Shared};
-use crate::{
-    db::{DbError, Params, Ran, Row, Statement, Tx},
-    http::RequestContext,
-    params,
-    random::Entropy,
-};
+use api::RequestContext;
+use contract::Entropy;
 use contract::{Problem, ProblemCode, UnixMillis};
+use db::{DbError, Params, Ran, Row, Statement, Tx, params};
 use http::StatusCode;
 use sha2::{Digest, Sha256};
 use std::sync::{
@@ -308,7 +305,7 @@ pub(super) async fn purge(tx: &mut Tx, now: UnixMillis, rows: u32) -> Result<u64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::SeededEntropy;
+    use contract::SeededEntropy;
 
     #[test]
     fn a_fingerprint_knows_its_body_and_shows_nothing_of_it() {

@@ -1,7 +1,7 @@
 //! What a list is narrowed to: conditions on its rows, and the indexes that find them.
 
 use super::{Table, join_in_order};
-use crate::db::{Dialect, Params, Value};
+use db::{Dialect, Params, Value};
 
 /// The conditions of one list, all of which hold for each of its rows.
 #[derive(Clone, Debug)]

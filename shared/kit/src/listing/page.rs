@@ -1,7 +1,8 @@
 //! The page of a list, written row by row.
 
 use super::Rows;
-use crate::http::{AnswerBudget, ListQuery, Position, Response, answers::Place, reply};
+use crate::database_problem;
+use api::{AnswerBudget, ListQuery, Position, Response, answers::Place, reply};
 use contract::Problem;
 use http::StatusCode;
 use serde::Serialize;
@@ -55,7 +56,7 @@ where
     let (mut written, mut largest, mut step) = (0, 1, FIRST_STEP);
     let mut last: Option<Position> = None;
     loop {
-        let read = rows.next(step).await?;
+        let read = rows.next(step).await.map_err(database_problem)?;
         if read.is_empty() {
             return Ok(rows.goes_on_after().cloned());
         }

@@ -1,10 +1,8 @@
 //! The rows of a page, read in steps: what is not yet wanted is not in memory.
 
 use super::{Listing, walk::Found};
-use crate::{
-    db::{Db, DbError, Params, Row, Value},
-    http::Position,
-};
+use api::Position;
+use db::{Db, DbError, Params, Row, Value};
 use std::{collections::VecDeque, fmt, sync::Arc};
 
 /// How many rows one statement reads, the largest first: few sizes, so that it stays prepared.
@@ -101,7 +99,7 @@ impl<T> Rows<T> {
 }
 
 /// The rows of these ids, as far as they still belong to the list. The last id fills the statement up to its size.
-fn select(listing: &Listing, select: &str, ids: &[Value], dialect: crate::db::Dialect) -> (String, Params) {
+fn select(listing: &Listing, select: &str, ids: &[Value], dialect: db::Dialect) -> (String, Params) {
     let size = STEPS.into_iter().rev().find(|size| *size >= ids.len());
     let size = size.unwrap_or(ids.len());
     let last = ids.last().expect("a step has a row");

@@ -1,9 +1,7 @@
 use super::*;
-use crate::{
-    db::{DatabaseUrl, DbSettings, Params, Row, begins_with_any},
-    http::{AnswerBudget, ListSpec, Position, SortField},
-    params,
-};
+use crate::listing::begins_with_any;
+use api::{AnswerBudget, ListSpec, Position, SortField};
+use db::{DatabaseUrl, DbSettings, Params, Row, params};
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -119,7 +117,13 @@ async fn database(folder: &std::path::Path, things: &[Thing]) -> Db {
     let url: DatabaseUrl = format!("sqlite://{}", folder.join("things.db").display())
         .parse()
         .unwrap();
-    let db = Db::open(&url, &DbSettings::default()).await.unwrap();
+    let db = Db::open(
+        &url,
+        &DbSettings::default(),
+        Arc::new(crate::random::SystemEntropy),
+    )
+    .await
+    .unwrap();
     let things = things.to_vec();
     let filled = db.transaction("fill", move |tx| {
         let things = things.clone();

@@ -4,14 +4,11 @@
 //! pages are full after a few rows, so the first step is short and later ones are longer.
 
 use super::{Index, Listing, Order, join_in_order};
-use crate::{
-    db::{DbError, Dialect, Params, Row, Tx, Value},
-    http::{
-        ListQuery, Position,
-        list::{SortKey, SortKind},
-    },
-    params,
+use api::{
+    ListQuery, Position,
+    list::{SortKey, SortKind},
 };
+use db::{DbError, Dialect, Params, Row, Tx, Value, params};
 use std::{collections::VecDeque, sync::Arc};
 
 /// The first step of a walk looks at so many times the rows that are wanted, a later one at so many times the one before.

@@ -1,23 +1,24 @@
-//! Metrics: what a service counts as it works, as the Prometheus text format 0.0.4.
+//! Metrics: what a service counts as it works, in the Prometheus text format 0.0.4.
 //!
-//! Each running service has a [`Metrics`] of its own, handed to whatever counts: a recorder of the whole process would mix
-//! the services that tests run in one. Who counts holds its counters and adds to them without a lock or a look-up; what
-//! others keep anyway is read when it is asked for. [`page`] serves it on a listener of its own. Labels have fixed values,
-//! never anything that a client or a guest chose.
+//! Each running service has a [`Metrics`] of its own, handed to whatever counts: a registry of the whole process would mix
+//! the services that tests run in one. Who counts holds its counters and adds to them; what others keep anyway is read when
+//! it is asked for. [`page`] serves it on a listener of its own. Labels have fixed values, never anything that a client or a
+//! guest chose.
 
 pub mod page;
 mod process;
-mod text;
-mod value;
+mod reading;
 
-pub use value::{Counter, Histogram};
+pub use prometheus::{Histogram, IntCounter as Counter};
 
 use futures::future::{BoxFuture, join_all};
+use prometheus::{HistogramOpts, Opts, Registry, TextEncoder, core::Collector};
+use reading::Reading;
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -37,35 +38,18 @@ const UNKNOWN: u64 = u64::MAX;
 ///
 /// Invariant: a name has one type and one help text; no name stands twice with the same labels.
 pub struct Metrics {
-    prefix: &'static str,
-    families: Mutex<BTreeMap<String, Family>>,
+    registry: Registry,
     refreshers: Vec<Refresher>,
 }
 
 type Refresher = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// All series of one name.
-struct Family {
-    help: &'static str,
-    kind: &'static str,
-    /// By their labels, as they are written.
-    series: BTreeMap<String, Series>,
-}
-
-/// Where the value of one series comes from.
-enum Series {
-    Counted(Counter),
-    Observed(Histogram),
-    CountRead(Box<dyn Fn() -> u64 + Send + Sync>),
-    LevelRead(Box<dyn Fn() -> f64 + Send + Sync>),
-}
-
 impl Metrics {
     /// Those of a service whose names begin with `prefix`: what it is built from, and what its process takes.
     pub fn new(prefix: &'static str, version: &str) -> Self {
+        let registry = Registry::new_custom(Some(prefix.to_owned()), None);
         let metrics = Self {
-            prefix,
-            families: Mutex::default(),
+            registry: registry.expect("a prefix is not empty"),
             refreshers: Vec::new(),
         };
         let help = "Always 1; the label says which version runs.";
@@ -74,14 +58,20 @@ impl Metrics {
         metrics
     }
 
+    /// Where a part that knows nothing of services registers its own counters.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// A counter; its name ends in `_total`.
     ///
     /// # Panics
     /// As all of these: when the name stands twice with the same labels, or with another type or help text: names are
     /// code.
-    pub fn counter(&self, name: &str, help: &'static str, labels: Labels<'_>) -> Counter {
-        let counter = Counter::default();
-        self.add(name, help, labels, Series::Counted(counter.clone()));
+    pub fn counter(&self, name: &str, help: &str, labels: Labels<'_>) -> Counter {
+        let counter = Counter::with_opts(Opts::new(name, help).const_labels(owned(labels)));
+        let counter = counter.expect(VALID);
+        self.add(counter.clone());
         counter
     }
 
@@ -89,30 +79,11 @@ impl Metrics {
     ///
     /// # Panics
     /// As [`Metrics::counter`].
-    pub fn histogram(
-        &self,
-        name: &str,
-        help: &'static str,
-        labels: Labels<'_>,
-        bounds: &'static [f64],
-    ) -> Histogram {
-        let histogram = Histogram::new(bounds);
-        self.add(name, help, labels, Series::Observed(histogram.clone()));
+    pub fn histogram(&self, name: &str, help: &str, labels: Labels<'_>, bounds: &[f64]) -> Histogram {
+        let opts = HistogramOpts::new(name, help).const_labels(owned(labels));
+        let histogram = Histogram::with_opts(opts.buckets(bounds.to_vec())).expect(VALID);
+        self.add(histogram.clone());
         histogram
-    }
-
-    /// A counter that somebody else keeps, read at each scrape; its name ends in `_total`.
-    ///
-    /// # Panics
-    /// As [`Metrics::counter`].
-    pub fn read_counter(
-        &self,
-        name: &str,
-        help: &'static str,
-        labels: Labels<'_>,
-        read: impl Fn() -> u64 + Send + Sync + 'static,
-    ) {
-        self.add(name, help, labels, Series::CountRead(Box::new(read)));
     }
 
     /// A gauge, read at each scrape; its name ends in its unit or in what it counts.
@@ -122,11 +93,12 @@ impl Metrics {
     pub fn read_gauge(
         &self,
         name: &str,
-        help: &'static str,
+        help: &str,
         labels: Labels<'_>,
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) {
-        self.add(name, help, labels, Series::LevelRead(Box::new(read)));
+        let opts = Opts::new(name, help).const_labels(owned(labels));
+        self.add(Reading::new(&opts, Box::new(read)).expect(VALID));
     }
 
     /// A gauge whose value takes a question to the database: asked at the beginning of each scrape, which waits for it, so
@@ -134,12 +106,8 @@ impl Metrics {
     ///
     /// # Panics
     /// As [`Metrics::counter`].
-    pub fn ask_gauge<F>(
-        &mut self,
-        name: &str,
-        help: &'static str,
-        ask: impl Fn() -> F + Send + Sync + 'static,
-    ) where
+    pub fn ask_gauge<F>(&mut self, name: &str, help: &str, ask: impl Fn() -> F + Send + Sync + 'static)
+    where
         F: Future<Output = Option<u64>> + Send + 'static,
     {
         let answer = Arc::new(AtomicU64::new(UNKNOWN));
@@ -160,41 +128,23 @@ impl Metrics {
     /// Everything as text, as of now.
     pub async fn scrape(&self) -> String {
         join_all(self.refreshers.iter().map(|refresh| refresh())).await;
-        let mut text = String::new();
-        for (name, family) in &*self.families.lock().unwrap_or_else(PoisonError::into_inner) {
-            text::family(&mut text, name, family.help, family.kind);
-            for (labels, series) in &family.series {
-                match series {
-                    Series::Counted(counter) => text::sample(&mut text, name, labels, counter.get()),
-                    Series::CountRead(read) => text::sample(&mut text, name, labels, read()),
-                    Series::LevelRead(read) => text::sample(&mut text, name, labels, read()),
-                    Series::Observed(histogram) => {
-                        text::histogram(&mut text, name, labels, &histogram.observed());
-                    }
-                }
-            }
-        }
-        text
+        let text = TextEncoder::new().encode_to_string(&self.registry.gather());
+        text.expect("every family has a sample")
     }
 
-    fn add(&self, name: &str, help: &'static str, labels: Labels<'_>, series: Series) {
-        let kind = match series {
-            Series::Counted(_) | Series::CountRead(_) => "counter",
-            Series::LevelRead(_) => "gauge",
-            Series::Observed(_) => "histogram",
-        };
-        let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
-        let family = families
-            .entry(format!("{}_{name}", self.prefix))
-            .or_insert_with(|| Family {
-                help,
-                kind,
-                series: BTreeMap::new(),
-            });
-        assert_eq!((family.help, family.kind), (help, kind), "{name} is one thing");
-        let twice = family.series.insert(text::labels(labels), series);
-        assert!(twice.is_none(), "{name} stands once with {labels:?}");
+    fn add(&self, collector: impl Collector + 'static) {
+        let added = self.registry.register(Box::new(collector));
+        added.expect("a name stands once with its labels");
     }
+}
+
+const VALID: &str = "names and labels stand in the code";
+
+fn owned(labels: Labels<'_>) -> HashMap<String, String> {
+    let owned = labels
+        .iter()
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()));
+    owned.collect()
 }
 
 impl fmt::Debug for Metrics {

@@ -3,10 +3,10 @@
 use super::Metrics;
 use crate::{
     config::{ConfigError, HttpArgs},
-    http::{Request, Response, Router, ServeSettings, Server, body::BodyLimits, get, reply, serve},
     lifecycle::Lifecycle,
-    random::Ids,
 };
+use api::{Request, Response, Router, ServeSettings, Server, body::BodyLimits, get, reply, serve};
+use contract::Ids;
 use contract::Problem;
 use http::StatusCode;
 use std::{net::SocketAddr, sync::Arc};
@@ -52,7 +52,7 @@ impl MetricsPage {
             connections_max: CONNECTIONS_MAX,
             ..ServeSettings::default()
         };
-        serve(self.listener, self.server, settings, lifecycle).await;
+        serve(self.listener, self.server, settings, lifecycle.signal()).await;
     }
 }
 

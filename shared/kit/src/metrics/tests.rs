@@ -8,7 +8,6 @@ async fn what_is_counted_and_what_is_read_stand_under_the_prefix() {
     let good = metrics.counter("things_total", help, &[("how", "well")]);
     metrics.counter("things_total", help, &[("how", "badly")]);
     good.inc();
-    metrics.read_counter("reads_total", "Reads.", &[], || 7);
     metrics.read_gauge("waiting_entries", "Entries.", &[], || 2.5);
     let took = metrics.histogram("took_seconds", "Time.", &[("of", "it")], &[0.1, 1.0]);
     took.observe(0.5);
@@ -23,9 +22,6 @@ async fn what_is_counted_and_what_is_read_stand_under_the_prefix() {
             "# HELP svc_build_info Always 1; the label says which version runs.",
             "# TYPE svc_build_info gauge",
             "svc_build_info{version=\"1.2.3\"} 1",
-            "# HELP svc_reads_total Reads.",
-            "# TYPE svc_reads_total counter",
-            "svc_reads_total 7",
             "# HELP svc_things_total Things done.",
             "# TYPE svc_things_total counter",
             "svc_things_total{how=\"badly\"} 0",

@@ -7,7 +7,7 @@ use crate::load::options::Options;
 use crate::load::service::Service;
 use crate::world::BASE_PATH;
 use anyhow::Result;
-use kit::http::open_files::allow_connections;
+use api::open_files::allow_connections;
 use std::time::Duration;
 use tokio::time::sleep;
 

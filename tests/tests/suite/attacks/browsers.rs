@@ -4,9 +4,9 @@
 use std::net::SocketAddr;
 use std::process::Stdio;
 
+use api::HostList;
 use e2e::signer::{Answer, Delivery};
 use e2e::world::{BASE_PATH, fresh_secret};
-use kit::http::HostList;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};

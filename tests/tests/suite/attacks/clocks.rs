@@ -4,8 +4,8 @@ use super::{all_refused_alike, because, genuine};
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{NOW, Receiver, guest_event, number};
 use contract::{UnixMillis, UnixSeconds};
+use db::params;
 use e2e::signer::Delivery;
-use kit::params;
 
 pub fn cases() -> Vec<Case> {
     cases![

@@ -3,8 +3,8 @@
 use super::{genuine, signed};
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{Receiver, guest_event, number};
+use db::params;
 use e2e::signer::Delivery;
-use kit::params;
 
 pub fn cases() -> Vec<Case> {
     cases![

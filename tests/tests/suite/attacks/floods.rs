@@ -1,17 +1,17 @@
 //! Rows R28 and R29: connections that say nothing, or half of something, are few, cheap, and soon gone.
 //!
 //! Here the cap is low; the product's own, with its memory, is measured by `flood`, and docs/security.md says what came of
-//! it. Each limit in time stands beside `kit::http::serve`, shortened; here are those of a receiver as it is.
+//! it. Each limit in time stands beside `api::serve`, shortened; here are those of a receiver as it is.
 
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{NOW, Receiver, config, event, guest_event};
+use api::body::{BYTES_IN_ALL, READING_BYTES};
 use crm_receiver::config::Config;
 use e2e::{
     flood::{Attack, Flood, HALF_BODY_LEN},
     wire::Wire,
 };
 use kit::config::{ByteSize, HttpArgs};
-use kit::http::body::{BYTES_IN_ALL, READING_BYTES};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};

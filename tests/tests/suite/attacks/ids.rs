@@ -4,8 +4,8 @@
 use super::signed;
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{Receiver, event, number};
+use db::params;
 use e2e::engine::Engine;
-use kit::params;
 use serde_json::{Value, json};
 use url::form_urlencoded::byte_serialize;
 

@@ -3,8 +3,8 @@
 use super::signed;
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{Receiver, event, guest_event, number};
+use db::params;
 use e2e::signer::Answer;
-use kit::params;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::timeout;

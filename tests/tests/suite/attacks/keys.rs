@@ -5,8 +5,8 @@ use crate::case::{Case, Ctx, cases};
 use crate::ingest::{Receiver, SECRET, config, execute, guest_event, number};
 use contract::UnixSeconds;
 use crm_receiver::config::Config;
+use db::params;
 use e2e::signer::Delivery;
-use kit::params;
 use tokio::process::Command;
 
 pub fn cases() -> Vec<Case> {

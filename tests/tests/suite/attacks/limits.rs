@@ -5,8 +5,9 @@
 use super::{genuine, signed};
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{Receiver, guest_event, number};
+use api::ServeSettings;
+use db::params;
 use e2e::{signer::Delivery, wire::Wire};
-use kit::{http::ServeSettings, params};
 use std::{fmt::Write, net::SocketAddr, time::Duration};
 
 pub fn cases() -> Vec<Case> {

@@ -6,12 +6,12 @@ use super::signed;
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{Receiver, config, event, guest_event, number};
 use crate::pms::Pms;
+use api::json_body::VALUES_MAX;
 use crm_receiver::config::Config;
+use db::params;
 use futures::future::join_all;
 use http::Method;
 use kit::config::{ByteSize, HttpArgs};
-use kit::http::json_body::VALUES_MAX;
-use kit::params;
 use serde_json::{Value, json};
 
 pub fn cases() -> Vec<Case> {

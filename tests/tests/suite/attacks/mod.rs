@@ -23,8 +23,8 @@ mod writes;
 
 use crate::case::{Case, Ctx};
 use crate::ingest::{NOW, Receiver, SECRET, guest_event, number};
+use db::params;
 use e2e::signer::{Answer, Delivery};
-use kit::params;
 use serde_json::Value;
 
 pub fn cases() -> Vec<Case> {

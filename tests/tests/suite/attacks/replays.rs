@@ -3,8 +3,8 @@
 use super::{NOW, genuine, signed};
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{Receiver, audited, guest_event, number};
+use db::params;
 use e2e::signer::Delivery;
-use kit::params;
 use serde_json::json;
 use std::time::Duration;
 

@@ -4,9 +4,9 @@
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::number;
 use crate::pms::Pms;
+use db::params;
 use futures::{StreamExt, stream};
 use http::Method;
-use kit::params;
 use serde_json::{Value, json};
 
 pub fn cases() -> Vec<Case> {

@@ -1,8 +1,8 @@
 //! The audit rows: what is appended is found, what is counted adds up.
 
 use contract::clock::UnixMillis;
+use db::{DbError, migrate};
 use kit::audit::{self, AuditEntry};
-use kit::db::{DbError, migrate};
 use kit::random::SystemClock;
 
 use crate::case::{Case, Ctx, cases};
@@ -18,7 +18,9 @@ const START: UnixMillis = UnixMillis(1_763_769_600_000);
 
 async fn audit_entries_come_back_as_they_went(ctx: Ctx) {
     let db = ctx.open().await;
-    migrate(&db, &[], &SystemClock, "suite").await.unwrap();
+    migrate(&db, &[kit::tables::MIGRATIONS], &SystemClock, "suite")
+        .await
+        .unwrap();
     let full = AuditEntry {
         outcome: Some("done".into()),
         actor: Some("worker".to_owned()),
@@ -63,7 +65,9 @@ async fn audit_entries_come_back_as_they_went(ctx: Ctx) {
 
 async fn counts_add_up_within_their_minute(ctx: Ctx) {
     let db = ctx.open().await;
-    migrate(&db, &[], &SystemClock, "suite").await.unwrap();
+    migrate(&db, &[kit::tables::MIGRATIONS], &SystemClock, "suite")
+        .await
+        .unwrap();
     let counted: Vec<(i64, i64, i64)> = vec![(0, 1, 1), (59_999, 2, 1), (60_000, 5, 2)];
     for (after, n, _) in counted {
         let run = db.transaction("count", move |tx| {

@@ -1,6 +1,6 @@
 //! Statements that go together: in their order, up to the first that fails, and every value as it was.
 
-use kit::db::{Db, DbError, Dialect, Ran, Statement, params};
+use db::{Db, DbError, Dialect, Ran, Statement, params};
 
 use super::{add_note, make_notes, notes};
 use crate::case::{Case, Ctx, cases};

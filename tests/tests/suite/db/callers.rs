@@ -1,11 +1,10 @@
 //! No caller can cut an operation, and none gets the answer of another.
 
-use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use db::{Db, DbError, DbSettings, Dialect, params};
 use e2e::engine::Engine;
-use kit::db::{Db, DbError, DbSettings, Dialect, params};
 
 use super::door::door;
 use super::{add, add_note, make_notes, notes};
@@ -131,7 +130,7 @@ async fn a_late_answer_is_a_timeout_and_the_next_answers_are_right(ctx: Ctx) {
     let db = ctx.open_with(one_connection()).await;
     let hurried = db.with_deadlines(Duration::from_millis(50), Duration::from_secs(20));
     assert_eq!(run_slow_query(&hurried).await, Err(DbError::Timeout));
-    assert_eq!(db.counts().timeouts.load(Ordering::Relaxed), 1);
+    assert_eq!(db.counts().timeouts.get(), 1);
     answers_are_right(&db).await;
 }
 
@@ -153,10 +152,6 @@ async fn the_server_itself_ends_what_takes_too_long(ctx: Ctx) {
     let db = ctx.open_with(settings).await.with_deadline(PATIENCE);
     let endless = db.read("endless", |tx| Box::pin(tx.query(ENDLESS, vec![])));
     assert_eq!(endless.await.err(), Some(DbError::Timeout));
-    assert_eq!(
-        db.counts().timeouts.load(Ordering::Relaxed),
-        0,
-        "it was answered, not given up"
-    );
+    assert_eq!(db.counts().timeouts.get(), 0, "it was answered, not given up");
     answers_are_right(&db).await;
 }

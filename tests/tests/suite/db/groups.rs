@@ -1,7 +1,9 @@
 //! SQLite's writer: what shares a transaction, and what one member can do to the others.
 
+use db::{Db, DbError, DbSettings, params};
 use e2e::engine::Engine;
-use kit::db::{Db, DbError, DbSettings, params};
+use kit::random::SystemEntropy;
+use std::sync::Arc;
 
 use super::door::{Doorkeeper, door};
 use super::{add, add_note, make_notes, notes};
@@ -151,11 +153,13 @@ async fn a_full_queue_refuses_at_once(ctx: Ctx) {
 }
 
 async fn a_second_server_of_one_file_is_refused(ctx: Ctx) {
-    let db = Db::open(&ctx.url(), &DbSettings::default()).await.unwrap();
-    let second = Db::open(&ctx.url(), &DbSettings::default()).await;
+    let db = Db::open(&ctx.url(), &DbSettings::default(), Arc::new(SystemEntropy))
+        .await
+        .unwrap();
+    let second = Db::open(&ctx.url(), &DbSettings::default(), Arc::new(SystemEntropy)).await;
     assert!(matches!(second, Err(DbError::Open { reason }) if reason.contains("another process serves")));
     db.close().await;
-    let third = Db::open(&ctx.url(), &DbSettings::default())
+    let third = Db::open(&ctx.url(), &DbSettings::default(), Arc::new(SystemEntropy))
         .await
         .expect("the lock ends with its holder");
     third.close().await;

@@ -1,11 +1,10 @@
 //! Connections that say nothing, and a server that ends them for it: no caller hears of it.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use db::{Db, DbSettings, params};
 use e2e::engine::Engine;
 use futures::future::join_all;
-use kit::db::{Db, DbSettings, params};
 use tokio::time::{Instant, sleep};
 
 use super::{add_note, make_notes, notes};
@@ -47,7 +46,7 @@ async fn connections_that_were_idle_for_long_are_not_used_again(ctx: Ctx) {
         until_all_ended(&watch).await;
     }
     assert_eq!(notes(&db).await, ["a", "b", "c", "d", "e", "f"]);
-    assert_eq!(db.counts().reruns.load(Ordering::Relaxed), 0, "none met its end");
+    assert_eq!(db.counts().reruns.get(), 0, "none met its end");
     db.close().await;
     watch.close().await;
 }
@@ -61,11 +60,7 @@ async fn a_connection_that_its_server_has_ended_is_replaced_unseen(ctx: Ctx) {
     sooner.await.unwrap();
     until_all_ended(&watch).await;
     assert_eq!(add_note(&db, "a").await, Ok(()));
-    assert_eq!(
-        db.counts().reruns.load(Ordering::Relaxed),
-        1,
-        "it met the end of the kept one"
-    );
+    assert_eq!(db.counts().reruns.get(), 1, "it met the end of the kept one");
     assert_eq!(notes(&db).await, ["a"]);
     db.close().await;
     watch.close().await;

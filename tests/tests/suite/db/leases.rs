@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use contract::clock::{Clock, UnixMillis};
+use db::leases::{self, Lease};
+use db::{Db, migrate, params};
 use e2e::clock::HandClock;
 use futures::future::join_all;
-use kit::db::{Db, migrate, params};
-use kit::leases::{self, Lease};
 use kit::random::SystemClock;
 
 use super::{make_notes, notes};
@@ -25,7 +25,7 @@ const LENGTH: Duration = Duration::from_secs(15);
 
 /// Kit's own tables, and the notes.
 async fn make_tables(db: &Db) {
-    migrate(db, &[], &SystemClock, "suite")
+    migrate(db, &[kit::tables::MIGRATIONS], &SystemClock, "suite")
         .await
         .expect("the tables are made");
     make_notes(db).await;

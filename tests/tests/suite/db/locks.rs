@@ -5,9 +5,9 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use db::{Db, DbError, DbSettings, params};
 use e2e::engine::Engine;
 use futures::future::join_all;
-use kit::db::{Db, DbError, DbSettings, params};
 use tokio::sync::Barrier;
 
 use super::door::door;
@@ -92,7 +92,7 @@ async fn f13_a_deadlock_victim_runs_again_whole(ctx: Ctx) {
     assert_eq!((one, two), (Ok(1), Ok(1)));
     assert_eq!(counters(&db).await, [2, 2]);
     assert_eq!(runs.load(Ordering::SeqCst), 3);
-    assert_eq!(db.counts().reruns.load(Ordering::Relaxed), 1);
+    assert_eq!(db.counts().reruns.get(), 1);
 }
 
 async fn f13_a_lock_wait_is_surfaced_on_request(ctx: Ctx) {

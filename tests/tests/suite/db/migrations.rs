@@ -1,8 +1,8 @@
 //! Migrations: once each, by one runner, resumed where they stopped.
 
+use db::{Db, MigrateError, Migration, MigrationSet, migrate};
 use e2e::engine::Engine;
 use futures::future::join_all;
-use kit::db::{Db, MigrateError, Migration, MigrationSet, migrate};
 use kit::random::SystemClock;
 
 use super::notes;
@@ -40,7 +40,7 @@ static BOTH: MigrationSet = MigrationSet {
 };
 
 async fn run(db: &Db, set: MigrationSet, owner: &str) -> Result<usize, MigrateError> {
-    migrate(db, &[set], &SystemClock, owner).await
+    migrate(db, &[kit::tables::MIGRATIONS, set], &SystemClock, owner).await
 }
 
 async fn f9_two_runners_at_once_apply_each_migration_once(ctx: Ctx) {

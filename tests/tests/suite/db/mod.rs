@@ -14,8 +14,8 @@ mod rebuilds;
 mod transactions;
 mod values;
 
+use db::{Db, DbError, Tx, params};
 use futures::future::BoxFuture;
-use kit::db::{Db, DbError, Tx, params};
 
 use crate::case::Case;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::UnixMillis;
+use db::params;
+use db::{Db, DbError, Tx, migrate};
 use e2e::clock::HandClock;
-use kit::db::{Db, DbError, Tx, migrate};
-use kit::params;
 use kit::random::SystemClock;
 use kit::rebuild::{LEASE_LENGTH, Rebuild, Rebuilder, Step};
 
@@ -25,7 +25,9 @@ pub fn cases() -> Vec<Case> {
 /// Kit's own tables.
 async fn migrated(ctx: &Ctx) -> Db {
     let db = ctx.open().await;
-    migrate(&db, &[], &SystemClock, "suite").await.unwrap();
+    migrate(&db, &[kit::tables::MIGRATIONS], &SystemClock, "suite")
+        .await
+        .unwrap();
     db
 }
 

@@ -1,6 +1,6 @@
 //! What a transaction keeps and what it undoes.
 
-use kit::db::{DbError, DbSettings, Dialect, params};
+use db::{DbError, DbSettings, Dialect, params};
 
 use super::{add, add_note, make_notes, notes};
 use crate::case::{Case, Ctx, cases};

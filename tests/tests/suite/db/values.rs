@@ -1,7 +1,7 @@
 //! What is written is what is read, and keys are told apart byte by byte.
 
-use kit::db::{Db, DbError, Dialect, Row, params, placeholders};
-use kit::random::{Entropy, SeededEntropy};
+use contract::{Entropy, SeededEntropy};
+use db::{Db, DbError, Dialect, Row, params, placeholders};
 
 use super::{add, add_note, make_notes, notes};
 use crate::case::{Case, Ctx, cases};

@@ -45,12 +45,7 @@ async fn f11_a_settlement_whose_commit_is_lost_or_unknown_is_made_once(ctx: Ctx)
             .await;
         assert_eq!(attempts.len(), 1);
     }
-    let unknown = rig
-        .store
-        .db()
-        .counts()
-        .unknown_commits
-        .load(std::sync::atomic::Ordering::Relaxed);
+    let unknown = rig.store.db().counts().unknown_commits.get();
     assert!(unknown >= 1, "the fault was met");
     assert_eq!(rig.status().await.delivered, 2);
     let (double, _) = rig.stop().await;

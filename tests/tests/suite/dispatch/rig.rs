@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use contract::SeededEntropy;
 use contract::{Envelope, EventId, SecretList, UnixMillis};
+use db::{DatabaseUrl, DbError, Row, Tx, params};
 use e2e::clock::HandClock;
 use e2e::receiver_double::ReceiverDouble;
 use futures::future::BoxFuture;
 use kit::audit::{self, AuditEntry};
 use kit::config::{ByteSize, HttpArgs};
-use kit::db::{DatabaseUrl, DbError, Row, Tx, params};
 use kit::lifecycle::{Ended, Lifecycle};
-use kit::random::SeededEntropy;
 use pms_emitter::config::{Config, DeliveryConfig, EndpointConfig};
 use pms_emitter::dispatch::parts::{LEASE_SLACK, LOOK_EVERY};
 use pms_emitter::store::outbox;

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use contract::UnixMillis;
+use db::params;
 use e2e::signer::Delivery;
 use e2e::world::Books;
 use futures::{StreamExt, stream};
 use http::Method;
-use kit::params;
 use pms_emitter::config::EndpointConfig;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;

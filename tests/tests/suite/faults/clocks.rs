@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use contract::UnixMillis;
+use db::params;
 use e2e::receiver_double::Answer;
-use kit::params;
 
 use super::endpoints::{assert_effects, receiver_on};
 use crate::case::{Case, Ctx, cases};

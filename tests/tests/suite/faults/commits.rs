@@ -1,8 +1,6 @@
 //! COMMIT is cut off on its way to the database, or its answer on the way back: each write of the emitter is one
 //! change with one event all the same, and its retry hears so. MySQL only: SQLite has no way to lose.
 
-use std::sync::atomic::Ordering;
-
 use e2e::{
     engine::Engine,
     fault_proxy::{FaultProxy, Mode},
@@ -126,7 +124,7 @@ async fn f13_a_lost_race_runs_the_whole_write_again_and_not_for_ever(ctx: Ctx) {
          END",
     )
     .await;
-    let reruns = || pms.store.db().counts().reruns.load(Ordering::Relaxed);
+    let reruns = || pms.store.db().counts().reruns.get();
     for (nth, code) in (1..).zip(RACES) {
         let key = format!("race-{code}");
         let headers = [("idempotency-key", key.as_str())];

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use contract::SecretList;
+use db::params;
 use e2e::engine::Engine;
 use e2e::process::Process;
 use e2e::signer::Delivery;
-use kit::params;
 use kit::random::SystemClock;
 use serde_json::json;
 use tokio::time::{Instant, sleep};

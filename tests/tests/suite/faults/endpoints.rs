@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use contract::UnixMillis;
 use crm_receiver::config::Config;
+use db::params;
 use e2e::fault_proxy::{FaultProxy, Mode};
 use e2e::receiver_double::Answer;
-use kit::params;
 
 use crate::case::{Case, Ctx, cases};
 use crate::dispatch::rig::{BEGIN, Rig, SECRETS, Setup};

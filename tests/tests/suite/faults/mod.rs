@@ -18,9 +18,11 @@ mod queries;
 mod server_disk;
 mod steps;
 
+use db::{Db, DbSettings};
 use e2e::server::Server;
-use kit::db::{Db, DbSettings};
+use kit::random::SystemEntropy;
 use mysql_async::{Conn, Opts, prelude::Queryable};
+use std::sync::Arc;
 
 use crate::case::{Case, Ctx};
 
@@ -68,5 +70,7 @@ async fn open(url: &str) -> Db {
         exclusive: false,
         ..DbSettings::default()
     };
-    Db::open(&url.parse().unwrap(), &settings).await.unwrap()
+    Db::open(&url.parse().unwrap(), &settings, Arc::new(SystemEntropy))
+        .await
+        .unwrap()
 }

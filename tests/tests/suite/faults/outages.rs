@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use db::params;
 use e2e::engine::Engine;
 use e2e::fault_proxy::{FaultProxy, Mode};
 use e2e::server::Server;
 use futures::future::join_all;
 use http::Method;
-use kit::params;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::sync::watch;

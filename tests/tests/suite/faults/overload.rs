@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use contract::SecretList;
+use db::params;
 use e2e::process::Process;
 use e2e::signer::Delivery;
 use futures::future::join_all;
 use futures::{StreamExt, stream};
-use kit::params;
 use kit::random::SystemClock;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use db::params;
 use e2e::server::Server;
 use http::Method;
-use kit::params;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::SecretList;
+use db::params;
 use e2e::clock::HandClock;
 use e2e::process::Process;
 use e2e::receiver_double::{Answer, Gate, ReceiverDouble};
 use e2e::signer::{self, Delivery};
-use kit::params;
 use kit::random::SystemClock;
 use serde_json::json;
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use contract::{Problem, ProblemCode};
-use kit::db::DbError;
+use db::DbError;
+use kit::database_problem;
 use kit::idempotency::{Answer, Slot};
 
 use super::{BODY, Replica, Seen};
@@ -120,7 +121,7 @@ async fn a_change_that_is_rolled_back_takes_its_answer_with_it(ctx: Ctx) {
                 Err::<(), _>(DbError::Contended)
             })
         });
-        run.await?;
+        run.await.map_err(database_problem)?;
         Ok(Answer::no_content())
     };
     let problem = replica
@@ -170,7 +171,7 @@ async fn unchanged(replica: &Replica, key: &str, view: &'static str) -> Seen {
             let (slot, stored) = (slot.clone(), stored.clone());
             Box::pin(async move { slot.share(tx, &stored).await })
         });
-        kept.await?;
+        kept.await.map_err(database_problem)?;
         Ok(answer)
     };
     let seen = replica.run("reception", "/api/v1/guests", key, BODY, work).await;
@@ -247,7 +248,7 @@ async fn a16_answers_of_the_version_before_are_still_replayed(ctx: Ctx) {
         "DELETE FROM schema_migrations WHERE scope = 'kit' AND number = 2",
     ] {
         let undo = replica.db.transaction("undo", move |tx| {
-            Box::pin(async move { tx.execute(sql, kit::params![]).await.map(drop) })
+            Box::pin(async move { tx.execute(sql, db::params![]).await.map(drop) })
         });
         undo.await.unwrap();
     }

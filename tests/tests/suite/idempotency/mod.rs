@@ -8,13 +8,14 @@ mod races;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use api::{RequestContext, Response};
 use contract::{Clock, Problem, UnixMillis};
+use db::{Db, migrate, params};
 use e2e::clock::HandClock;
 use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::BodyExt;
 use kit::audit::{self, AuditEntry};
-use kit::db::{Db, migrate, params};
-use kit::http::{RequestContext, Response};
+use kit::database_problem;
 use kit::idempotency::{Answer, IDEMPOTENCY_KEY, Idempotency, Key, Slot};
 use kit::random::SystemEntropy;
 
@@ -49,7 +50,7 @@ impl Replica {
     async fn on(ctx: &Ctx) -> Self {
         let clock = Arc::new(HandClock::at(UnixMillis(1_773_480_413_589)));
         let db = ctx.open().await;
-        migrate(&db, &[], &*clock, "test")
+        migrate(&db, &[kit::tables::MIGRATIONS], &*clock, "test")
             .await
             .expect("kit's tables are made");
         let idempotency = Idempotency::new(db.clone(), clock.clone(), Arc::new(SystemEntropy));
@@ -107,7 +108,7 @@ impl Replica {
                 audit::append(tx, &[AuditEntry::new("created", now)]).await
             })
         });
-        created.await?;
+        created.await.map_err(database_problem)?;
         Ok(answer)
     }
 

@@ -3,9 +3,9 @@
 use super::{LIMITS, Receiver, audited, batches::connect, config, event, execute, guest_event, number};
 use crate::case::{Case, Ctx, cases};
 use crm_receiver::config::Config;
+use db::params;
 use e2e::{engine::Engine, signer::Answer};
 use futures::future::join_all;
-use kit::params;
 use mysql_async::prelude::Queryable;
 use serde_json::{Value, json};
 use std::time::Duration;

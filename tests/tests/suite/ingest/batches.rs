@@ -13,12 +13,13 @@ use crm_receiver::{
     meters::IngestMeters,
     project::lag::Lag,
 };
+use db::params;
 use e2e::engine::Engine;
 use futures::{
     FutureExt,
     future::{BoxFuture, join_all, ready},
 };
-use kit::{metrics::Metrics, params, random::SystemEntropy};
+use kit::{metrics::Metrics, random::SystemEntropy};
 use mysql_async::{Conn, Opts, prelude::Queryable};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::Instant};

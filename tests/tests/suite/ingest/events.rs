@@ -3,7 +3,7 @@
 use super::{Receiver, audited, event, execute, guest_event};
 use crate::case::{Case, Ctx, cases};
 use crm_receiver::app::{Runtime, open_store, requeue};
-use kit::params;
+use db::params;
 use serde_json::{Value, json};
 use std::time::Duration;
 

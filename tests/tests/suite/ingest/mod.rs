@@ -21,6 +21,7 @@ use crm_receiver::{
     config::Config,
     ingest::IngestLimits,
 };
+use db::{DatabaseUrl, Db, Params};
 use e2e::{
     clock::HandClock,
     signer::{Answer, Delivery},
@@ -28,7 +29,6 @@ use e2e::{
 };
 use kit::{
     config::{ByteSize, HttpArgs},
-    db::{DatabaseUrl, Db, Params},
     lifecycle::{Ended, Lifecycle},
     random::SystemEntropy,
 };
@@ -186,7 +186,7 @@ impl Receiver {
         let waiting = "SELECT COUNT(*) AS n FROM inbox WHERE status = 'accepted'";
         let settled = async {
             // There is no signal across processes: the table is looked at.
-            while number(&db, waiting, kit::params![]).await > 0 {
+            while number(&db, waiting, db::params![]).await > 0 {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
@@ -242,5 +242,5 @@ pub(crate) async fn execute(db: &Db, sql: &'static str, params: Params) -> u64 {
 /// The audit entries of an action.
 pub(crate) async fn audited(db: &Db, action: &str) -> i64 {
     let sql = "SELECT COUNT(*) AS n FROM audit_entries WHERE action = ?";
-    number(db, sql, kit::params![action]).await
+    number(db, sql, db::params![action]).await
 }

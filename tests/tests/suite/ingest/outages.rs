@@ -3,12 +3,12 @@
 use super::{Receiver, batches::carry_out, config, guest_event, number};
 use crate::case::{Case, Ctx, cases};
 use crm_receiver::app::{Runtime, open_store};
+use db::{DatabaseUrl, params};
 use e2e::{
     engine::Engine,
     fault_proxy::{FaultProxy, Mode},
 };
 use futures::future::join_all;
-use kit::{db::DatabaseUrl, params};
 use mysql_async::Opts;
 use std::{net::SocketAddr, time::Duration};
 use tokio::time::{Instant, sleep};

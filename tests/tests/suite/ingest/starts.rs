@@ -3,8 +3,8 @@
 use super::config;
 use crate::case::{Case, Ctx, cases};
 use crm_receiver::app::{App, Runtime};
+use db::DatabaseUrl;
 use e2e::engine::Engine;
-use kit::db::DatabaseUrl;
 use tokio::process::Command;
 
 pub fn cases() -> Vec<Case> {

@@ -1,10 +1,10 @@
 //! Guests and reservations.
 
+use api::{ListSpec, SortField};
 use contract::{PropertyId, parse_date};
+use db::Row;
+use db::params;
 use e2e::dice::{DEFAULT_SEED, Dice, Purpose};
-use kit::db::Row;
-use kit::http::{ListSpec, SortField};
-use kit::params;
 use pms_emitter::domain::guest::{Guest, GuestStatus};
 use pms_emitter::domain::reservation::Reservation;
 use pms_emitter::domain::transition::Status;

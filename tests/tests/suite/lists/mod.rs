@@ -7,9 +7,9 @@ mod shares;
 
 use std::future::Future;
 
+use api::{ListQuery, ListSpec, SortField};
+use db::{Db, DbError, FromValue, Row};
 use e2e::dice::Dice;
-use kit::db::{Db, DbError, FromValue, Row};
-use kit::http::{ListQuery, ListSpec, SortField};
 use kit::listing::Rows;
 
 use crate::case::Case;

@@ -1,12 +1,12 @@
 //! Events and guest profiles.
 
+use api::{ListSpec, SortField};
 use contract::UnixMillis;
 use crm_receiver::profile::terms::TermKind;
 use crm_receiver::store::{EventFilter, EventRow, ProfileFilter, Store};
+use db::Row;
+use db::params;
 use e2e::dice::{DEFAULT_SEED, Dice, Purpose};
-use kit::db::Row;
-use kit::http::{ListSpec, SortField};
-use kit::params;
 
 use super::{QUESTIONS, Question, ROWS, all, is, perhaps, spec};
 use crate::case::{Case, Ctx, cases};

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use kit::db::{Db, DbError, Dialect};
+use db::{Db, DbError, Dialect};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 

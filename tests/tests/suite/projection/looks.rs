@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use api::body::BODY_LEN_MAX;
 use crm_receiver::project::{Step, lag::Lag};
 use crm_receiver::store::STEP_BYTES_MAX;
-use kit::db::params;
-use kit::http::body::BODY_LEN_MAX;
+use db::params;
 use serde_json::json;
 
 use crate::case::{Case, Ctx, cases};

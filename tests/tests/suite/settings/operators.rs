@@ -3,15 +3,17 @@
 use crate::case::{Case, Ctx, cases};
 use crate::faults::{admin, own_server};
 use crate::settings::{BOTH, Start};
+use db::params;
+use db::{DatabaseUrl, Db, DbSettings, Statement};
 use e2e::client::Client;
 use e2e::engine::Engine;
 use e2e::server::Server;
 use e2e::world::{Settings, World};
 use futures::future::join_all;
-use kit::db::{DatabaseUrl, Db, DbSettings, Statement};
-use kit::params;
+use kit::random::SystemEntropy;
 use serde_json::json;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub fn cases() -> Vec<Case> {
@@ -109,9 +111,13 @@ async fn case26_both_services_work_within_a_servers_modes_and_limits(ctx: Ctx) {
     guests_arrive(&world, "Zo", 40).await;
     world.stop().await.unwrap();
     // A batch, and rows, that are longer together than the server's packets, and alone are not.
-    let db = Db::open(&url(&server, "pms"), &DbSettings::default())
-        .await
-        .unwrap();
+    let db = Db::open(
+        &url(&server, "pms"),
+        &DbSettings::default(),
+        Arc::new(SystemEntropy),
+    )
+    .await
+    .unwrap();
     let bytes = db.transaction("long", |tx| {
         Box::pin(async move {
             tx.execute(

@@ -3,13 +3,15 @@
 use super::{BOTH, EMITTER, Start};
 use crate::case::{Case, Ctx, cases};
 use crate::faults::{admin, own_server};
+use db::{DatabaseUrl, Db, DbError, DbSettings};
 use e2e::engine::Engine;
 use e2e::server::{Server, USER};
-use kit::db::{DatabaseUrl, Db, DbError, DbSettings};
+use kit::random::SystemEntropy;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 pub fn cases() -> Vec<Case> {
@@ -80,7 +82,7 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 /// The cipher of the session; empty in plain text.
 async fn cipher(address: &str) -> Result<String, DbError> {
     let url: DatabaseUrl = address.parse().unwrap();
-    let db = Db::open(&url, &DbSettings::default()).await?;
+    let db = Db::open(&url, &DbSettings::default(), Arc::new(SystemEntropy)).await?;
     let sql = "SHOW SESSION STATUS LIKE 'Ssl_cipher'";
     let rows = db
         .read("cipher", move |tx| Box::pin(tx.query(sql, vec![])))

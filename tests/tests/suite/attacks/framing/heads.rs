@@ -2,8 +2,8 @@
 
 use super::{BEHIND, Both, answers, behind, said_to};
 use crate::case::{Case, Ctx, cases};
+use api::body::BYTES_IN_ALL;
 use kit::config::ByteSize;
-use kit::http::body::BYTES_IN_ALL;
 use std::net::SocketAddr;
 
 pub fn cases() -> Vec<Case> {

@@ -3,13 +3,13 @@
 use super::{BEHIND, Both, Service, WITHIN, answers, behind, said_to};
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::NOW;
+use api::body::{BYTES_IN_ALL, BYTES_IN_ALL_MIN, READING_BYTES};
 use e2e::{
     flood::{Attack, Flood},
     signer::Delivery,
     wire::Wire,
 };
 use kit::config::ByteSize;
-use kit::http::body::{BYTES_IN_ALL, BYTES_IN_ALL_MIN, READING_BYTES};
 use std::{fmt::Write, net::SocketAddr};
 
 pub fn cases() -> Vec<Case> {

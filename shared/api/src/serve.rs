@@ -1,0 +1,148 @@
+//! The accept loop: warp's own server has no time-out at all, so its service is served here, with limits.
+//!
+//! HTTP/1.1 only: the attacks on HTTP/2 (rapid reset, CONTINUATION and settings floods) have nothing to aim at.
+
+use super::{
+    Server, StopSignal,
+    connection::{self, Shared},
+};
+use std::{io, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpSocket, lookup_host},
+    sync::Semaphore,
+};
+use tokio_util::task::TaskTracker;
+
+/// Connections at once by default.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// How long a request's head may take, and how long a kept connection may be silent, by default.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer may fall behind in reading its answer by default.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Headers of one request by default; one more is 431.
+pub const HEADERS_MAX: usize = 100;
+/// Bytes that a connection buffers of what it reads, and as many of what it writes; also the bound of a request's head:
+/// beyond it 431. hyper takes no less, and 10,000 connections with both cost 160 MiB.
+pub const BUFFER_BYTES_MAX: usize = 8 * 1024;
+/// Connections beyond the cap that are told so with care; further ones are told and closed at once.
+const REFUSALS_MAX: usize = 256;
+/// Connections that may wait for their accept; the system's own cap (`net.core.somaxconn`) applies too. Beyond it a peer
+/// tries again after a second, so a burst of senders must fit in.
+const BACKLOG: u32 = 4096;
+/// The pause after a failed accept, as when file descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The limits of one listener.
+#[derive(Clone, Debug)]
+pub struct ServeSettings {
+    /// Connections at once; further ones get a 503 and are closed.
+    pub connections_max: usize,
+    /// For a request's head, and for the silence between requests.
+    pub header_read_timeout: Duration,
+    /// From a write that the peer does not take whole until one that it does.
+    pub write_timeout: Duration,
+    /// Headers of one request.
+    pub headers_max: usize,
+    /// Bytes that a connection buffers; at least 8192.
+    pub buffer_bytes_max: usize,
+}
+
+impl Default for ServeSettings {
+    fn default() -> Self {
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            header_read_timeout: HEADER_READ_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
+            headers_max: HEADERS_MAX,
+            buffer_bytes_max: BUFFER_BYTES_MAX,
+        }
+    }
+}
+
+/// Listens on the first address of `host` that can be had. Port 0 becomes a real one.
+///
+/// # Errors
+/// When the host is unknown, or its port in use or not permitted.
+pub async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut refused = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in lookup_host((host, port)).await? {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        };
+        let listening = socket.and_then(|socket| {
+            // A restart must not wait for the connections of the process before it.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        });
+        match listening {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+/// Serves until a stop, then lets the connections finish what they are answering, until a hard stop.
+pub async fn serve(listener: TcpListener, server: Server, settings: ServeSettings, stop: StopSignal) {
+    let connections = Arc::new(Semaphore::new(settings.connections_max));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    let open = TaskTracker::new();
+    let shared = Arc::new(Shared {
+        server,
+        settings,
+        stop: stop.clone(),
+    });
+    // Told once, not every time: it lasts until files are closed.
+    let mut failing = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.stopping() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, remote) = match accepted {
+            Ok(accepted) => {
+                failing = false;
+                accepted
+            }
+            Err(error) => {
+                if !failing {
+                    tracing::warn!(error = %error, "accept failed");
+                }
+                failing = true;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if let Ok(permit) = Arc::clone(&connections).try_acquire_owned() {
+            let shared = Arc::clone(&shared);
+            let counted = shared.server.traffic().accept();
+            open.spawn(async move {
+                connection::run(stream, remote, shared).await;
+                drop(counted);
+                drop(permit);
+            });
+        } else {
+            shared.server.traffic().refuse();
+            if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+                let stop = stop.clone();
+                open.spawn(async move {
+                    connection::refuse(stream, stop).await;
+                    drop(permit);
+                });
+            } else {
+                connection::refuse_at_once(stream);
+            }
+        }
+    }
+    // The port is free as soon as nothing more is accepted.
+    drop(listener);
+    open.close();
+    open.wait().await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! The queue between the callers and SQLite's threads, and the operations in it.
+//!
+//! A job is driven to its end by one thread: its future awaits nothing but its own transaction, and on SQLite that is
+//! never pending, so it is polled once. Its answer is sent when its fate is known.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::{DbError, Tx};
+
+/// Whether what a job wrote is to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Keep,
+    Undo,
+}
+
+/// One operation. It may run several times, from its start, before its answer is sent once.
+pub(crate) trait Job: Send {
+    fn name(&self) -> &'static str;
+    fn abort_after(&self) -> Duration;
+    fn run(&mut self, tx: &mut Tx) -> Verdict;
+    /// Sends what the last run gave, or the error that befell its transaction.
+    fn answer(self: Box<Self>, fate: Result<(), DbError>);
+}
+
+pub(crate) struct Work<T, F> {
+    name: &'static str,
+    abort_after: Duration,
+    f: Arc<F>,
+    outcome: Result<T, DbError>,
+    reply: oneshot::Sender<Result<T, DbError>>,
+    span: tracing::Span,
+}
+
+impl<T, F> Work<T, F>
+where
+    T: Send + 'static,
+    F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+{
+    pub fn new(
+        name: &'static str,
+        abort_after: Duration,
+        f: Arc<F>,
+    ) -> (Box<Self>, oneshot::Receiver<Result<T, DbError>>) {
+        let (reply, answer) = oneshot::channel();
+        let (outcome, span) = (Err(DbError::Unavailable), tracing::Span::current());
+        (
+            Box::new(Self {
+                name,
+                abort_after,
+                f,
+                outcome,
+                reply,
+                span,
+            }),
+            answer,
+        )
+    }
+}
+
+impl<T, F> Job for Work<T, F>
+where
+    T: Send + 'static,
+    F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+{
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn abort_after(&self) -> Duration {
+        self.abort_after
+    }
+
+    fn run(&mut self, tx: &mut Tx) -> Verdict {
+        let _inside = self.span.enter();
+        let run = AssertUnwindSafe(|| (self.f)(tx).now_or_never());
+        self.outcome = match catch_unwind(run) {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => Err(DbError::misuse(
+                "the closure awaited something other than its transaction",
+            )),
+            Err(_) => Err(DbError::Panicked),
+        };
+        if self.outcome.is_ok() && !tx.abandoned {
+            Verdict::Keep
+        } else {
+            Verdict::Undo
+        }
+    }
+
+    fn answer(self: Box<Self>, fate: Result<(), DbError>) {
+        // The caller may have hung up; its operation took effect all the same.
+        drop(self.reply.send(fate.and(self.outcome)));
+    }
+}
+
+/// A bounded queue of jobs. Closed, it takes no more, and gives out what is in it.
+pub(crate) struct JobQueue {
+    state: Mutex<State>,
+    ready: Condvar,
+    bound: usize,
+}
+
+struct State {
+    jobs: VecDeque<Box<dyn Job>>,
+    closed: bool,
+}
+
+impl JobQueue {
+    pub fn new(bound: usize) -> Arc<Self> {
+        let state = State {
+            jobs: VecDeque::new(),
+            closed: false,
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            ready: Condvar::new(),
+            bound,
+        })
+    }
+
+    /// Queues the job, or refuses it at once when the queue is full or closed.
+    pub fn push(&self, job: Box<dyn Job>) -> Result<(), DbError> {
+        let mut state = self.lock();
+        if state.closed || state.jobs.len() >= self.bound {
+            return Err(DbError::Unavailable);
+        }
+        state.jobs.push_back(job);
+        self.ready.notify_one();
+        Ok(())
+    }
+
+    /// Waits for jobs and takes up to `most` of those waiting; none means that the queue is closed and empty.
+    pub fn take(&self, most: usize) -> VecDeque<Box<dyn Job>> {
+        let mut state = self.lock();
+        while state.jobs.is_empty() && !state.closed {
+            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let taken = state.jobs.len().min(most);
+        state.jobs.drain(..taken).collect()
+    }
+
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.ready.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,139 @@
+//! Leases: who may do what only one replica may do, such as migrating, sequencing or purging.
+//!
+//! A lease is a row claimed by a committed compare-and-set. Its holder acts only after that commit, and every later
+//! write stands behind [`fence`] in the same transaction: a holder that was paused past its time, and replaced, changes
+//! nothing. A lock of the database would not do: it ends with its connection, and on a cluster it is local to a node.
+
+use std::time::Duration;
+
+use contract::clock::UnixMillis;
+
+use crate::params;
+use crate::{DbError, Tx};
+
+/// A claimed lease. `epoch` grows with every claim of that name, so it tells this holder from every earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// What it is a lease of.
+    pub name: String,
+    /// The token of the process that holds it.
+    pub owner: String,
+    /// When it ends, unless it is renewed.
+    pub until: UnixMillis,
+    /// Which claim of the name this is.
+    pub epoch: i64,
+}
+
+/// Claims the lease of a name for `length`, when it is free, ended, or ends later than a lease can (a clock was set
+/// back). Act on it only after the transaction's commit. `owner` is unique to the process.
+///
+/// # Errors
+/// Those of the database.
+pub async fn claim(
+    tx: &mut Tx,
+    name: &str,
+    owner: &str,
+    now: UnixMillis,
+    length: Duration,
+) -> Result<Option<Lease>, DbError> {
+    if !take(tx, name, owner, now, length).await? {
+        if tx
+            .query_one("SELECT epoch FROM leases WHERE name = ?", params![name])
+            .await?
+            .is_some()
+        {
+            return Ok(None);
+        }
+        let insert = "INSERT INTO leases (name, epoch, fences) VALUES (?, 0, 0)";
+        tx.execute(
+            &(insert.to_owned() + &tx.dialect().skip_existing("name")),
+            params![name],
+        )
+        .await?;
+        if !take(tx, name, owner, now, length).await? {
+            return Ok(None);
+        }
+    }
+    let sql = "SELECT epoch FROM leases WHERE name = ? AND owner = ?";
+    let Some(row) = tx.query_one(sql, params![name, owner]).await? else {
+        return Ok(None);
+    };
+    let (name, owner, until) = (name.to_owned(), owner.to_owned(), after(now, length));
+    Ok(Some(Lease {
+        name,
+        owner,
+        until,
+        epoch: row.get("epoch")?,
+    }))
+}
+
+async fn take(
+    tx: &mut Tx,
+    name: &str,
+    owner: &str,
+    now: UnixMillis,
+    length: Duration,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE leases SET owner = ?, lease_until = ?, epoch = epoch + 1 \
+               WHERE name = ? AND (owner IS NULL OR lease_until < ? OR lease_until > ?)";
+    // Twice the length: another replica's clock may be ahead of ours.
+    let beyond = after(now, length.saturating_mul(2));
+    Ok(tx
+        .execute(sql, params![owner, after(now, length), name, now, beyond])
+        .await?
+        == 1)
+}
+
+/// Lengthens a lease that is still held to `length` from now; None when another claim took its place.
+///
+/// # Errors
+/// Those of the database.
+pub async fn renew(
+    tx: &mut Tx,
+    lease: &Lease,
+    now: UnixMillis,
+    length: Duration,
+) -> Result<Option<Lease>, DbError> {
+    let until = after(now, length);
+    let sql =
+        "UPDATE leases SET lease_until = ?, fences = fences + 1 WHERE name = ? AND owner = ? AND epoch = ?";
+    let held = tx
+        .execute(sql, params![until, &lease.name, &lease.owner, lease.epoch])
+        .await?
+        == 1;
+    Ok(held.then(|| Lease {
+        until,
+        ..lease.clone()
+    }))
+}
+
+/// Gives the lease up, if it is still held.
+///
+/// # Errors
+/// Those of the database.
+pub async fn release(tx: &mut Tx, lease: &Lease) -> Result<(), DbError> {
+    let sql = "UPDATE leases SET owner = NULL, lease_until = NULL WHERE name = ? AND owner = ? AND epoch = ?";
+    tx.execute(sql, params![&lease.name, &lease.owner, lease.epoch])
+        .await
+        .map(drop)
+}
+
+/// Whether the lease is still this holder's; if so it stays so until the transaction ends, since the row is written.
+/// Call it first in every transaction that the lease protects, and write nothing when it says no.
+///
+/// # Errors
+/// Those of the database.
+pub async fn fence(tx: &mut Tx, lease: &Lease) -> Result<bool, DbError> {
+    let sql = "UPDATE leases SET fences = fences + 1 WHERE name = ? AND owner = ? AND epoch = ?";
+    Ok(tx
+        .execute(sql, params![&lease.name, &lease.owner, lease.epoch])
+        .await?
+        == 1)
+}
+
+fn after(now: UnixMillis, length: Duration) -> UnixMillis {
+    UnixMillis(
+        now.0
+            .saturating_add(i64::try_from(length.as_millis()).unwrap_or(i64::MAX)),
+    )
+}

@@ -1,0 +1,8 @@
+//! Connections to a MySQL server and the statements that run on them; what a transaction is, it does not know.
+
+pub(crate) mod lease;
+mod permits;
+pub(crate) mod pool;
+pub(crate) mod session;
+pub(crate) mod statement;
+pub(crate) mod text;

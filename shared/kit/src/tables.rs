@@ -1,0 +1,41 @@
+//! Kit's own tables: audit rows, idempotency slots with their shared answers, and how far a rebuild has come.
+
+use db::{Migration, MigrationSet};
+
+/// They come before a service's own.
+pub const MIGRATIONS: MigrationSet = MigrationSet {
+    scope: "kit",
+    migrations: &[
+        Migration {
+            number: 1,
+            name: "audit_and_idempotency",
+            sqlite: include_str!("../migrations/sqlite/0001_audit_and_idempotency.sql"),
+            mysql: include_str!("../migrations/mysql/0001_audit_and_idempotency.sql"),
+        },
+        Migration {
+            number: 2,
+            name: "shared_answers",
+            sqlite: include_str!("../migrations/sqlite/0002_shared_answers.sql"),
+            mysql: include_str!("../migrations/mysql/0002_shared_answers.sql"),
+        },
+        Migration {
+            number: 3,
+            name: "rebuilds",
+            sqlite: include_str!("../migrations/sqlite/0003_rebuilds.sql"),
+            mysql: include_str!("../migrations/mysql/0003_rebuilds.sql"),
+        },
+    ],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_engines_get_every_migration_of_kit() {
+        for (place, migration) in MIGRATIONS.migrations.iter().enumerate() {
+            assert_eq!(migration.number as usize, place + 1);
+            assert!(migration.sqlite.contains(';') && migration.mysql.contains(';'));
+        }
+    }
+}
