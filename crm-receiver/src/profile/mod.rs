@@ -1,6 +1,7 @@
 //! Who a guest is, as far as the records and events say: pure functions, without a table, a clock or a request.
 //!
-//! [`record`] holds the latest known state of one guest or reservation of one source; [`derive()`] makes a
+//! [`record`] holds the latest known state of one guest or reservation of one source; [`linkage`] says which records
+//! make up which profile; [`derive()`] makes a
 //! [`Profile`] of the records linked to a person and of the history received for them, and nothing else, so that
 //! replay, late events, erasure and new rules are all the same: derive again. [`survivorship`] says which value wins,
 //! [`metrics`] counts, [`view`] adds what depends on the date that is asked for, which at each property is another
@@ -11,6 +12,7 @@ pub mod contents;
 pub mod derive;
 pub mod guest;
 pub mod history;
+pub mod linkage;
 pub mod metrics;
 mod payload;
 pub mod property_day;
@@ -22,4 +24,5 @@ pub mod view;
 
 pub use contents::{Linked, Profile};
 pub use derive::derive;
+pub use linkage::Linkage;
 pub use record::{GuestKey, Record, RecordKey, RecordKind, Role};

@@ -6,10 +6,9 @@ use super::{
     plan::{Known, plan},
 };
 use crate::profile::{
-    GuestKey, Linked, Record, RecordKey, Role,
-    contents::LinkRule,
-    derive,
+    GuestKey, Linkage, Record, RecordKey,
     history::HistoryEntry,
+    linkage::Reservations,
     property_day::{self, PropertyDays},
 };
 use contract::{ProfileId, UnixMillis};
@@ -47,6 +46,8 @@ pub fn sent(event_type: &str, id: &str, version: u64, at: i64, payload: impl Int
 #[derive(Default)]
 struct World {
     records: BTreeMap<RecordKey, Record>,
+    /// Which guests each reservation names, but for those that are erased.
+    links: BTreeMap<RecordKey, BTreeSet<GuestKey>>,
     erased: BTreeSet<GuestKey>,
     history: BTreeSet<HistoryEntry>,
     profiles: BTreeMap<ProfileId, Vec<u8>>,
@@ -85,74 +86,79 @@ impl World {
         };
         let plan = plan(&known, batch);
         let guests = plan.guests(&known);
+        self.erased.extend(plan.erased.keys().cloned());
+        for (reservation, named) in plan.changed_links(&known, &self.erased) {
+            self.links.insert(reservation.clone(), named);
+        }
         for guest in plan.erased.keys() {
             self.records.remove(&guest.record());
             self.history.retain(|entry| entry.key != guest.record());
+            for named in self.links.values_mut() {
+                named.remove(guest);
+            }
         }
         self.records.extend(plan.records);
-        self.erased.extend(plan.erased.into_keys());
         for (key, day) in plan.days {
             property_day::add(&mut self.days, key, day);
         }
         self.history
             .extend(plan.history.into_iter().map(|(_, entry)| entry));
-        for guest in guests {
-            match self.derive(&guest) {
-                Some(body) => self.profiles.insert(guest.profile_id(), body),
-                None => self.profiles.remove(&guest.profile_id()),
+        for (id, body) in self.derive(&guests) {
+            match body {
+                Some(body) => self.profiles.insert(id, body),
+                None => self.profiles.remove(&id),
             };
         }
     }
 
-    fn derive(&self, guest: &GuestKey) -> Option<Vec<u8>> {
-        if self.erased.contains(guest) {
-            return None;
-        }
-        let record = self.records.get(&guest.record());
-        let linked: Vec<Linked<'_>> = record
-            .map(|record| Linked {
-                record,
-                rule: LinkRule::OwnRecord,
-            })
-            .into_iter()
-            .collect();
-        let links = |record: &Record| record.guests().get(guest).copied();
-        let stays: Vec<(&Record, Role)> = self
-            .records
-            .values()
-            .filter_map(|record| Some((record, links(record)?)))
-            .collect();
-        let keys: BTreeSet<&RecordKey> = linked
-            .iter()
-            .map(|linked| &linked.record.key)
-            .chain(stays.iter().map(|(record, _)| &record.key))
-            .collect();
-        let history = self
-            .history
-            .iter()
-            .filter(|entry| keys.contains(&entry.key))
-            .cloned()
-            .collect();
-        let profile = derive(guest, &linked, &stays, &history)?;
-        Some(serde_json::to_vec(&profile).unwrap())
+    /// The profiles of these guests, of what the tables hold.
+    fn derive(&self, guests: &BTreeSet<GuestKey>) -> Vec<(ProfileId, Option<Vec<u8>>)> {
+        let linkage = self.linkage(guests);
+        let derived = guests.iter().map(|guest| {
+            let profile = linkage.derive(guest);
+            let body = profile.map(|profile| serde_json::to_vec(&profile).unwrap());
+            (guest.profile_id(), body)
+        });
+        derived.collect()
     }
 
-    /// Every profile derived from nothing but what stands at the end, in one go.
+    fn linkage(&self, guests: &BTreeSet<GuestKey>) -> Linkage {
+        let living: BTreeSet<GuestKey> = guests.difference(&self.erased).cloned().collect();
+        let mut reservations = Reservations::new();
+        for (reservation, named) in &self.links {
+            for guest in named.intersection(&living) {
+                let reservations = reservations.entry(guest.clone()).or_default();
+                reservations.insert(reservation.clone());
+            }
+        }
+        let keys = Linkage::record_keys(&living, &reservations);
+        let held = self.records.iter().filter(|(key, _)| keys.contains(*key));
+        let records = held.map(|(key, record)| (key.clone(), record.clone())).collect();
+        let mut history = BTreeMap::<RecordKey, Vec<HistoryEntry>>::new();
+        for entry in self.history.iter().filter(|entry| keys.contains(&entry.key)) {
+            history.entry(entry.key.clone()).or_default().push(entry.clone());
+        }
+        Linkage::new(reservations, records, history)
+    }
+
+    /// Every profile derived from nothing but the records that stand at the end, in one go: also who is linked to what.
     fn derived_afresh(&self) -> BTreeMap<ProfileId, Vec<u8>> {
-        let named = self
-            .records
-            .values()
-            .flat_map(|record| record.guests().into_keys());
-        let guests: BTreeSet<GuestKey> = self
-            .records
-            .keys()
-            .filter_map(RecordKey::guest)
-            .chain(named)
-            .collect();
-        guests
-            .iter()
-            .filter_map(|guest| Some((guest.profile_id(), self.derive(guest)?)))
-            .collect()
+        let named = |record: &Record| record.guests().into_keys().collect::<BTreeSet<_>>();
+        let afresh = Self {
+            records: self.records.clone(),
+            links: self
+                .records
+                .iter()
+                .map(|(key, record)| (key.clone(), named(record)))
+                .collect(),
+            erased: self.erased.clone(),
+            history: self.history.clone(),
+            ..Self::default()
+        };
+        let own = afresh.records.keys().filter_map(RecordKey::guest);
+        let guests = own.chain(afresh.links.values().flatten().cloned()).collect();
+        let derived = afresh.derive(&guests).into_iter();
+        derived.filter_map(|(id, body)| Some((id, body?))).collect()
     }
 }
 

@@ -94,8 +94,7 @@ impl Plan {
             self.suppressed.insert(guest);
             return;
         }
-        let standing = self.records.get(key).or_else(|| known.records.get(key));
-        let outcome = match fold(standing, event) {
+        let outcome = match fold(self.state_after(known, key), event) {
             Folded::Applied(record) => {
                 self.records.insert(key.clone(), record);
                 Outcome::Applied
@@ -124,6 +123,29 @@ impl Plan {
             guests.extend(states.into_iter().flatten().flat_map(links));
         }
         guests
+    }
+
+    /// The reservations that name other guests than before, each with those that it names now and that are not erased.
+    pub fn changed_links(
+        &self,
+        known: &Known,
+        erased: &BTreeSet<GuestKey>,
+    ) -> BTreeMap<&RecordKey, BTreeSet<GuestKey>> {
+        let named = |record: &Record| record.guests().into_keys().collect::<BTreeSet<_>>();
+        let mut links = BTreeMap::new();
+        for (key, record) in &self.records {
+            let now = named(record);
+            let before = known.records.get(key).map(named).unwrap_or_default();
+            if before != now {
+                links.insert(key, now.difference(erased).cloned().collect());
+            }
+        }
+        links
+    }
+
+    /// The state of a record that stands after the batch, as far as the batch holds it.
+    pub fn state_after<'r>(&'r self, known: &'r Known, key: &RecordKey) -> Option<&'r Record> {
+        self.records.get(key).or_else(|| known.records.get(key))
     }
 
     /// How often each outcome occurs, those of earlier events that it changes included.

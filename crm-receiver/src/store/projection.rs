@@ -12,10 +12,7 @@ use super::{
     tree_room::TreeRoom,
 };
 use crate::{
-    profile::{
-        GuestKey, Linked, Profile, Record, RecordKey, Role, contents::LinkRule, derive,
-        history::HistoryEntry, property_day::PropertyDays,
-    },
+    profile::{GuestKey, Linkage, Record, RecordKey, property_day::PropertyDays},
     project::{
         event::Event,
         plan::{Known, Outcome, Plan, plan},
@@ -111,10 +108,10 @@ async fn write_profiles(
     known: &Known,
     plan: &Plan,
 ) -> Result<(), DbError> {
-    let linked = Linkage::load(tx, guests, erased, known, plan).await?;
+    let linkage = load_linkage(tx, guests, erased, known, plan).await?;
     let profiles = guests
         .iter()
-        .map(|guest| (guest.profile_id(), linked.derive(guest)))
+        .map(|guest| (guest.profile_id(), linkage.derive(guest)))
         .collect();
     profile_rows::write(tx, profiles).await
 }
@@ -143,87 +140,31 @@ async fn write_records(
     erased: &BTreeSet<GuestKey>,
 ) -> Result<(), DbError> {
     record_rows::write(tx, &plan.records).await?;
-    let mut refs = BTreeMap::new();
-    for (key, record) in &plan.records {
-        let named: BTreeSet<GuestKey> = record.guests().into_keys().collect();
-        let before: Option<BTreeSet<GuestKey>> = known
-            .records
-            .get(key)
-            .map(|record| record.guests().into_keys().collect());
-        if before.unwrap_or_default() != named {
-            refs.insert(key, named.difference(erased).cloned().collect());
-        }
-    }
-    record_rows::write_refs(tx, &refs).await?;
+    record_rows::write_refs(tx, &plan.changed_links(known, erased)).await?;
     timeline_rows::add(tx, &plan.history).await
 }
 
-/// Everything that the touched profiles are derived from.
-struct Linkage {
-    reservations: BTreeMap<GuestKey, BTreeSet<RecordKey>>,
-    records: BTreeMap<RecordKey, Record>,
-    /// Whom each record names, worked out once and not once for each of them.
-    roles: BTreeMap<RecordKey, BTreeMap<GuestKey, Role>>,
-    history: BTreeMap<RecordKey, Vec<HistoryEntry>>,
-}
-
-impl Linkage {
-    /// Reads it, but for the records that the batch has at hand.
-    async fn load(
-        tx: &mut Tx,
-        guests: &BTreeSet<GuestKey>,
-        erased: &BTreeSet<GuestKey>,
-        known: &Known,
-        plan: &Plan,
-    ) -> Result<Self, DbError> {
-        let guests: BTreeSet<GuestKey> = guests.difference(erased).cloned().collect();
-        let reservations = record_rows::reservations_of(tx, &guests).await?;
-        let keys: BTreeSet<RecordKey> = guests
-            .iter()
-            .map(GuestKey::record)
-            .chain(reservations.values().flatten().cloned())
-            .collect();
-        let at_hand = |key: &RecordKey| plan.records.get(key).or_else(|| known.records.get(key)).cloned();
-        let mut records: BTreeMap<RecordKey, Record> = keys
-            .iter()
-            .filter_map(|key| Some((key.clone(), at_hand(key)?)))
-            .collect();
-        let elsewhere = keys
-            .iter()
-            .filter(|key| !records.contains_key(key))
-            .cloned()
-            .collect();
-        records.extend(record_rows::read(tx, &elsewhere, &mut TreeRoom::without_bound()).await?);
-        let named = |(key, record): (&RecordKey, &Record)| (key.clone(), record.guests());
-        Ok(Self {
-            roles: records.iter().map(named).collect(),
-            reservations,
-            history: timeline_rows::read(tx, &keys).await?,
-            records,
-        })
-    }
-
-    /// The profile of a guest; None when there is nothing to show, as of one that is erased.
-    fn derive(&self, guest: &GuestKey) -> Option<Profile> {
-        let own = guest.record();
-        let linked: Vec<Linked<'_>> = self
-            .records
-            .get(&own)
-            .map(|record| Linked {
-                record,
-                rule: LinkRule::OwnRecord,
-            })
-            .into_iter()
-            .collect();
-        let none = BTreeSet::new();
-        let reservations = self.reservations.get(guest).unwrap_or(&none);
-        let stays: Vec<(&Record, Role)> = reservations
-            .iter()
-            .filter_map(|key| Some((self.records.get(key)?, *self.roles.get(key)?.get(guest)?)))
-            .collect();
-        let told = std::iter::once(&own)
-            .chain(reservations)
-            .filter_map(|key| self.history.get(key));
-        derive(guest, &linked, &stays, &told.flatten().cloned().collect())
-    }
+/// Reads what the profiles of the guests are derived from, but for the records that the batch holds already.
+async fn load_linkage(
+    tx: &mut Tx,
+    guests: &BTreeSet<GuestKey>,
+    erased: &BTreeSet<GuestKey>,
+    known: &Known,
+    plan: &Plan,
+) -> Result<Linkage, DbError> {
+    let guests: BTreeSet<GuestKey> = guests.difference(erased).cloned().collect();
+    let reservations = record_rows::reservations_of(tx, &guests).await?;
+    let keys = Linkage::record_keys(&guests, &reservations);
+    let mut records: BTreeMap<RecordKey, Record> = keys
+        .iter()
+        .filter_map(|key| Some((key.clone(), plan.state_after(known, key)?.clone())))
+        .collect();
+    let missing = keys
+        .iter()
+        .filter(|key| !records.contains_key(key))
+        .cloned()
+        .collect();
+    records.extend(record_rows::read(tx, &missing, &mut TreeRoom::without_bound()).await?);
+    let history = timeline_rows::read(tx, &keys).await?;
+    Ok(Linkage::new(reservations, records, history))
 }
