@@ -4,8 +4,9 @@
 //! it is about anyone: labels are names from lists of our own.
 
 use crate::{
-    ingest::{Accepted, Batcher, delivery::Rejection, guard::StoreGuard},
-    project::{lag::Lag, plan::Outcome},
+    event::{Accepted, ProjectionOutcome},
+    ingest::{Batcher, delivery::Rejection, guard::StoreGuard},
+    project::lag::Lag,
 };
 use contract::{Clock, ProblemCode, signature::Cause};
 use kit::metrics::{Counter, Histogram, Metrics, SECONDS};
@@ -63,7 +64,7 @@ struct Ingest {
 
 /// What projection counts.
 pub struct ProjectionMeters {
-    outcomes: BTreeMap<Outcome, Counter>,
+    outcomes: BTreeMap<ProjectionOutcome, Counter>,
     poisoned: Counter,
 }
 
@@ -151,10 +152,10 @@ impl ProjectionMeters {
             metrics.counter("projection_events_total", help, &[("outcome", outcome)])
         };
         let outcomes = [
-            (Outcome::Applied, "applied"),
-            (Outcome::Stale, "stale"),
-            (Outcome::VersionConflict, "version_conflict"),
-            (Outcome::Suppressed, "suppressed"),
+            (ProjectionOutcome::Applied, "applied"),
+            (ProjectionOutcome::Stale, "stale"),
+            (ProjectionOutcome::VersionConflict, "version_conflict"),
+            (ProjectionOutcome::Suppressed, "suppressed"),
         ];
         Self {
             outcomes: outcomes.map(|(outcome, name)| (outcome, counter(name))).into(),
@@ -163,7 +164,7 @@ impl ProjectionMeters {
     }
 
     /// So many events with one outcome.
-    pub fn projected(&self, outcome: Outcome, events: u64) {
+    pub fn projected(&self, outcome: ProjectionOutcome, events: u64) {
         if let Some(counter) = self.outcomes.get(&outcome) {
             counter.inc_by(events);
         }

@@ -32,16 +32,6 @@ const EVENTS: ListSpec = ListSpec {
     updated_since: false,
 };
 
-/// What may become of an event.
-const STATUSES: [&str; 6] = [
-    "accepted",
-    "applied",
-    "stale",
-    "ignored",
-    "dead_letter",
-    "suppressed",
-];
-
 /// `GET /events`
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = EVENTS.parse(request.query())?;
@@ -67,13 +57,7 @@ pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
 }
 
 fn filter(query: &ListQuery) -> Result<EventFilter, Problem> {
-    let status = query.filter("status").map(str::to_owned);
-    if status
-        .as_deref()
-        .is_some_and(|status| !STATUSES.contains(&status))
-    {
-        return Err(malformed("status"));
-    }
+    let status = typed(query, "status")?;
     let instant = |name| {
         let text = query.filter(name);
         text.map(|text| UnixMillis::parse_rfc3339(text).ok_or_else(|| malformed(name)))
@@ -110,7 +94,7 @@ fn show_row(row: &EventRow) -> Value {
         "idempotency_key": row.idempotency_key,
         "source": row.source,
         "type": row.event_type,
-        "status": row.status,
+        "status": row.status.as_str(),
         "property_id": row.property_id,
         "entity": entity.map(|(kind, id, version)| json!({"kind": kind, "id": id, "version": version})),
         "occurred_at": row.occurred_at,

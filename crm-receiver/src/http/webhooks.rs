@@ -5,10 +5,13 @@
 //! answer.
 
 use super::Api;
-use crate::ingest::{
-    Accepted, Brought, IngestError,
-    counts::Kind,
-    delivery::{RawDelivery, Rejection},
+use crate::{
+    event::Accepted,
+    ingest::{
+        Brought, IngestError,
+        delivery::{RawDelivery, Rejection},
+    },
+    store::CountKind,
 };
 use api::{
     Request, Response,
@@ -39,19 +42,19 @@ fn count(api: &Api, accepted: &Result<Accepted, Refused>, now: UnixMillis) {
         Ok(accepted) => {
             api.meters.accepted(accepted);
             if let Accepted::Duplicate(_) = accepted {
-                api.counts.add(Kind::Duplicate, "same_body", now);
+                api.counts.add(CountKind::Duplicate, "same_body", now);
             }
         }
         Err(Refused::Unauthentic(rejection)) => {
             api.meters.unauthentic(rejection);
-            api.counts.add(Kind::Rejected, rejection.cause, now);
+            api.counts.add(CountKind::Rejected, rejection.cause, now);
             if let Some(skew) = rejection.skew_seconds {
                 api.counts.add_skew(skew, now);
             }
         }
         Err(Refused::Problem(problem)) => {
             api.meters.refused(problem.code);
-            api.counts.add(Kind::Rejected, problem.code.as_str(), now);
+            api.counts.add(CountKind::Rejected, problem.code.as_str(), now);
         }
     }
 }

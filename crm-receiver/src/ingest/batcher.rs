@@ -4,13 +4,15 @@
 //! has its end here: 503 at once when the queue is full, 409 for a key that is in flight for too long.
 
 use super::{
-    accepted::{Accepted, Entry, IngestError, Key},
-    delivery::Arrival,
-    fingerprint::{Fingerprint, SALT_LEN},
+    IngestError,
     flights::{Entered, Flights, Leading, Outcome},
     guard::StoreGuard,
     seen_cache::SeenCache,
     underway::{Place, Underway},
+};
+use crate::event::{
+    Accepted, Arrival, DedupeKey, InboxEntry,
+    fingerprint::{Fingerprint, SALT_LEN},
 };
 use api::body::Reservation;
 use contract::{Clock, EventId, RequestId, TypedId};
@@ -68,7 +70,7 @@ pub struct Brought {
 
 /// One entry on its way through a lane.
 pub(super) struct Waiting {
-    pub(super) entry: Arc<Entry>,
+    pub(super) entry: Arc<InboxEntry>,
     pub(super) leading: Leading,
     pub(super) since: Instant,
     _place: Place,
@@ -185,12 +187,12 @@ impl Batcher {
         event_id
     }
 
-    fn entry(&self, arrival: Arrival, brought: &Brought) -> Entry {
+    fn entry(&self, arrival: Arrival, brought: &Brought) -> InboxEntry {
         let origins = &self.0.origins;
         let mut salt = [0; SALT_LEN];
         origins.entropy.fill(&mut salt);
         let correlation_id = arrival.envelope.correlation_id.clone();
-        Entry {
+        InboxEntry {
             event_id: origins
                 .ids
                 .new_id(EventId::PREFIX)
@@ -205,7 +207,7 @@ impl Batcher {
     }
 }
 
-fn lane_of(key: &Key, lanes: usize) -> usize {
+fn lane_of(key: &DedupeKey, lanes: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     let lanes = u64::try_from(lanes).expect("a handful of lanes");

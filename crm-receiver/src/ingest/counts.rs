@@ -3,6 +3,7 @@
 //! A flood of either writes no row of its own: the counters stand in memory, bounded, and are added to the audit's
 //! counts every few seconds. A cause is a name from our own lists, never anything that a sender chose.
 
+use crate::store::{CountKind, MinuteCount};
 use contract::UnixMillis;
 use std::{
     collections::BTreeMap,
@@ -15,60 +16,25 @@ const MINUTE_MILLIS: i64 = 60_000;
 /// counted under the last one that is there.
 const COUNTERS_MAX: usize = 4_096;
 
-/// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// A delivery that was refused, by its cause.
-    Rejected,
-    /// A delivery that was refused for its time, by how far off it was.
-    Skewed,
-    /// A repeat of something committed.
-    Duplicate,
-}
-
-/// So many of one kind and cause in one minute.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Count {
-    /// What was counted.
-    pub kind: Kind,
-    /// Why.
-    pub cause: &'static str,
-    /// The beginning of the minute.
-    pub minute: UnixMillis,
-    /// How many.
-    pub number: u64,
-}
-
 /// The counters of this process since they were last taken.
 #[derive(Debug, Default)]
-pub struct Counts(Mutex<BTreeMap<(Kind, &'static str, i64), u64>>);
-
-impl Kind {
-    /// As it stands in the audit's counts.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Rejected => "rejected",
-            Self::Skewed => "skewed",
-            Self::Duplicate => "duplicate",
-        }
-    }
-}
+pub struct Counts(Mutex<BTreeMap<(CountKind, &'static str, i64), u64>>);
 
 impl Counts {
     /// Counts one.
-    pub fn add(&self, kind: Kind, cause: &'static str, at: UnixMillis) {
+    pub fn add(&self, kind: CountKind, cause: &'static str, at: UnixMillis) {
         self.add_many(kind, cause, at.0.div_euclid(MINUTE_MILLIS) * MINUTE_MILLIS, 1);
     }
 
     /// Counts a refusal for its time: an alert when our own clock is the one that is wrong.
     pub fn add_skew(&self, skew_seconds: i64, at: UnixMillis) {
-        self.add(Kind::Skewed, skew_bucket(skew_seconds), at);
+        self.add(CountKind::Skewed, skew_bucket(skew_seconds), at);
     }
 
     /// Everything that was counted since, and begins anew.
-    pub fn take(&self) -> Vec<Count> {
+    pub fn take(&self) -> Vec<MinuteCount> {
         let taken = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let count = |((kind, cause, minute), number)| Count {
+        let count = |((kind, cause, minute), number)| MinuteCount {
             kind,
             cause,
             minute: UnixMillis(minute),
@@ -78,13 +44,13 @@ impl Counts {
     }
 
     /// Takes back what could not be written.
-    pub fn give_back(&self, counts: Vec<Count>) {
+    pub fn give_back(&self, counts: Vec<MinuteCount>) {
         for count in counts {
             self.add_many(count.kind, count.cause, count.minute.0, count.number);
         }
     }
 
-    fn add_many(&self, kind: Kind, cause: &'static str, minute: i64, number: u64) {
+    fn add_many(&self, kind: CountKind, cause: &'static str, minute: i64, number: u64) {
         let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let full = counters.len() >= COUNTERS_MAX && !counters.contains_key(&(kind, cause, minute));
         if !full {
@@ -121,9 +87,9 @@ mod tests {
     fn counts_per_minute_and_cause_and_begins_anew() {
         let counts = Counts::default();
         for at in [0, 59_999, 60_000] {
-            counts.add(Kind::Rejected, "skew", UnixMillis(at));
+            counts.add(CountKind::Rejected, "skew", UnixMillis(at));
         }
-        counts.add(Kind::Duplicate, "same_body", UnixMillis(1));
+        counts.add(CountKind::Duplicate, "same_body", UnixMillis(1));
         counts.add_skew(-3_600, UnixMillis(1));
         let taken = counts.take();
         let shown: Vec<_> = taken
@@ -141,7 +107,7 @@ mod tests {
         );
         assert!(counts.take().is_empty());
         counts.give_back(taken.clone());
-        counts.add(Kind::Rejected, "skew", UnixMillis(5));
+        counts.add(CountKind::Rejected, "skew", UnixMillis(5));
         assert_eq!(counts.take()[0].number, 3);
     }
 
@@ -150,7 +116,7 @@ mod tests {
         let counts = Counts::default();
         let minutes = COUNTERS_MAX as i64 + 100;
         for minute in 0..minutes {
-            counts.add(Kind::Rejected, "skew", UnixMillis(minute * MINUTE_MILLIS));
+            counts.add(CountKind::Rejected, "skew", UnixMillis(minute * MINUTE_MILLIS));
         }
         let taken = counts.take();
         assert_eq!(taken.len(), COUNTERS_MAX);

@@ -3,14 +3,14 @@
 //! [`RawDelivery`] is what the header lines alone allow to be known, before the body is read; [`VerifiedDelivery`] is
 //! what a key of the source signed; [`Arrival`] is what can be kept. The order of the checks lies in the types.
 
-use super::{
-    payload,
-    source::{OnInvalid, Sender},
+use super::source::Sender;
+use crate::{
+    event::{Arrival, Intake, payload},
+    store::OnInvalid,
 };
 use bytes::Bytes;
 use contract::{
     Envelope, FieldError, SourceId, UnixMillis,
-    id::IdempotencyKey,
     signature::{Cause, SignedHeaders, TimelyHeaders, Unauthentic, Verified},
 };
 use serde_json::Map;
@@ -38,45 +38,6 @@ pub struct Rejection {
     pub cause: &'static str,
     /// The sender's clock minus ours, when the timestamp could be read.
     pub skew_seconds: Option<i64>,
-}
-
-/// How an event is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Intake {
-    /// It waits for the projector.
-    Fold,
-    /// Its type or schema version is not known, or it is about no entity: kept, never folded.
-    Ignore,
-    /// Its payload is invalid, and its source asks for such to be kept.
-    Quarantine,
-}
-
-/// An authentic, readable event that can be kept.
-#[derive(Debug)]
-pub struct Arrival {
-    /// Who sent it.
-    pub source: SourceId,
-    /// Unique within its source.
-    pub key: IdempotencyKey,
-    /// The raw bytes that were signed.
-    pub body: Bytes,
-    /// What stands around the payload; the payload itself, and what changed in it, stay in the body.
-    pub envelope: Envelope,
-    /// How it is kept.
-    pub intake: Intake,
-    /// Names of broken rules, without values, when it is quarantined.
-    pub reason: Option<String>,
-}
-
-impl Intake {
-    /// The status that its row begins with.
-    pub const fn status(self) -> &'static str {
-        match self {
-            Self::Fold => "accepted",
-            Self::Ignore => "ignored",
-            Self::Quarantine => "dead_letter",
-        }
-    }
 }
 
 impl RawDelivery {

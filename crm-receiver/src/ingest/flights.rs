@@ -4,7 +4,8 @@
 //! place is held by its [`Leading`], which travels with it through the queue: however that ends, also by being
 //! dropped, those who wait are told and the key is free.
 
-use super::accepted::{Accepted, IngestError, Key};
+use super::IngestError;
+use crate::event::{Accepted, DedupeKey};
 use bytes::Bytes;
 use foldhash::quality::RandomState;
 use std::{
@@ -18,7 +19,7 @@ pub type Outcome = Result<Accepted, IngestError>;
 
 /// The keys that are on their way.
 #[derive(Clone, Debug, Default)]
-pub struct Flights(Arc<Mutex<HashMap<Arc<Key>, Airborne, RandomState>>>);
+pub struct Flights(Arc<Mutex<HashMap<Arc<DedupeKey>, Airborne, RandomState>>>);
 
 /// What those who come with the same key need to know of a leader.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ pub struct Flight {
 #[derive(Debug)]
 pub struct Leading {
     flights: Flights,
-    key: Arc<Key>,
+    key: Arc<DedupeKey>,
     told: Option<oneshot::Sender<Outcome>>,
     outcome: Outcome,
 }
@@ -55,7 +56,7 @@ pub enum Entered {
 
 impl Flights {
     /// Enters with a key.
-    pub fn enter(&self, key: Arc<Key>, body: &Bytes) -> Entered {
+    pub fn enter(&self, key: Arc<DedupeKey>, body: &Bytes) -> Entered {
         let (told, outcome) = oneshot::channel();
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(airborne) = flights.get_mut(&key) {
@@ -88,7 +89,7 @@ impl Flight {
 
 impl Leading {
     /// The key on its way.
-    pub fn key(&self) -> &Arc<Key> {
+    pub fn key(&self) -> &Arc<DedupeKey> {
         &self.key
     }
 
@@ -118,8 +119,8 @@ impl Drop for Leading {
 mod tests {
     use super::*;
 
-    fn key() -> Arc<Key> {
-        Arc::new(Key {
+    fn key() -> Arc<DedupeKey> {
+        Arc::new(DedupeKey {
             source: "pms".parse().unwrap(),
             id: "evt_1".parse().unwrap(),
         })

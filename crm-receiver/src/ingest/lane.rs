@@ -6,12 +6,13 @@
 //! committed what is left.
 
 use super::{
-    accepted::{Accepted, IngestError, Key},
+    IngestError,
     batcher::{Batcher, JOIN_WITHIN, Origins, Waiting},
     guard::{self, StoreGuard},
     seen_cache::SeenCache,
 };
 use crate::{
+    event::{Accepted, DedupeKey},
     meters::IngestMeters,
     project::lag::Lag,
     store::{Store, Verdict},
@@ -195,11 +196,9 @@ impl Committer {
         failpoint::reached("accept.committed");
         let mut oldest_new: Option<UnixMillis> = None;
         for (waiting, verdict) in part.into_iter().zip(verdicts) {
-            let (Accepted::New(event_id) | Accepted::Duplicate(event_id) | Accepted::IdReuse(event_id)) =
-                &verdict.accepted;
             if let Some(fingerprint) = verdict.fingerprint {
-                self.seen
-                    .committed(waiting.leading.key(), event_id.clone(), fingerprint);
+                let event_id = verdict.accepted.event_id().clone();
+                self.seen.committed(waiting.leading.key(), event_id, fingerprint);
             }
             if matches!(verdict.accepted, Accepted::New(_)) {
                 let received_at = waiting.entry.received_at;
@@ -253,7 +252,7 @@ fn is_about_all(error: &DbError) -> bool {
 }
 
 /// Logs what nothing more is tried against, and says what the callers hear.
-fn told(error: &DbError, first: &Key, rows: usize) -> IngestError {
+fn told(error: &DbError, first: &DedupeKey, rows: usize) -> IngestError {
     if is_about_all(error) {
         tracing::warn!(error = %error, rows, "batch failed");
         IngestError::Unavailable

@@ -7,7 +7,7 @@
 //! Keys are remembered by their hashes alone, under a seed of this process. Two keys of one hash only lose their place to
 //! each other: an answer takes the same body, and a body holds its key, though not its source.
 
-use super::{accepted::Key, fingerprint::Fingerprint};
+use crate::event::{DedupeKey, Fingerprint};
 use contract::EventId;
 use foldhash::quality::RandomState;
 use moka::{policy::EvictionPolicy, sync::Cache};
@@ -66,13 +66,13 @@ impl SeenCache {
     }
 
     /// The id under which this very body was committed, if that is remembered.
-    pub fn find(&self, key: &Key, body: &[u8]) -> Option<EventId> {
+    pub fn find(&self, key: &DedupeKey, body: &[u8]) -> Option<EventId> {
         let seen = self.seen.get(&self.hashes.hash_one(key))?;
         seen.fingerprint.matches(body).then_some(seen.event_id)
     }
 
     /// Remembers a key. Only ever after its commit.
-    pub fn committed(&self, key: &Key, event_id: EventId, fingerprint: Fingerprint) {
+    pub fn committed(&self, key: &DedupeKey, event_id: EventId, fingerprint: Fingerprint) {
         let seen = Seen {
             event_id,
             fingerprint,
@@ -85,8 +85,8 @@ impl SeenCache {
 mod tests {
     use super::*;
 
-    fn key(id: &str) -> Key {
-        Key {
+    fn key(id: &str) -> DedupeKey {
+        DedupeKey {
             source: "pms".parse().unwrap(),
             id: id.parse().unwrap(),
         }
@@ -103,7 +103,7 @@ mod tests {
         remember(&cache, "evt_1");
         assert_eq!(cache.find(&key("evt_1"), b"body"), Some("evt_1".parse().unwrap()));
         assert_eq!(cache.find(&key("evt_1"), b"other"), None);
-        let elsewhere = Key {
+        let elsewhere = DedupeKey {
             source: "other".parse().unwrap(),
             ..key("evt_1")
         };

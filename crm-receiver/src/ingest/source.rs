@@ -3,34 +3,13 @@
 //! An unknown or disabled source is answered exactly as a known one with a wrong signature, after the same work: it
 //! gets a decoy with as many keys, which no sender holds.
 
+use crate::store::{OnInvalid, Source};
 use contract::Entropy;
 use contract::{Secret, SecretList, SourceId};
-use std::{collections::HashMap, str::FromStr, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 /// The source whose keys and skew the environment gives. Only it has keys so far.
 pub const PMS: &str = "pms";
-
-/// What becomes of a delivery that is authentic and readable, but whose payload is invalid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnInvalid {
-    /// 422 with the reasons; nothing is kept.
-    Reject,
-    /// 202; it is kept as a dead letter.
-    Quarantine,
-}
-
-/// A row of the table of sources. It has no secrets: those stay in memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// Its name in the path, and half of every idempotency key.
-    pub id: SourceId,
-    /// How far its clock may be from ours, on both sides.
-    pub max_skew_seconds: u32,
-    /// What becomes of its invalid payloads.
-    pub on_invalid: OnInvalid,
-    /// A disabled source is as good as unknown.
-    pub enabled: bool,
-}
 
 /// A source with its keys, or the decoy, which has no `id`.
 #[derive(Debug)]
@@ -101,29 +80,4 @@ fn decoy_keys(number: usize, entropy: &dyn Entropy) -> SecretList {
     keys.join(" ")
         .parse()
         .expect("as many encoded secrets as a valid list has")
-}
-
-impl OnInvalid {
-    /// As it stands in its column.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Reject => "reject",
-            Self::Quarantine => "quarantine",
-        }
-    }
-}
-
-/// The text names no policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("neither reject nor quarantine")]
-pub struct UnknownPolicy;
-
-impl FromStr for OnInvalid {
-    type Err = UnknownPolicy;
-    fn from_str(text: &str) -> Result<Self, UnknownPolicy> {
-        [Self::Reject, Self::Quarantine]
-            .into_iter()
-            .find(|policy| policy.as_str() == text)
-            .ok_or(UnknownPolicy)
-    }
 }

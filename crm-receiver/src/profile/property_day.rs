@@ -94,7 +94,7 @@ pub fn today(stay: &Stay, days_known: &PropertyDays, now: UnixMillis) -> Date {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{profile::Role, project::permutations::sent};
+    use crate::{event::permutations::sent, profile::Role};
     use jiff::civil::date;
     use serde_json::{Value, json};
 

@@ -4,13 +4,9 @@
 //! halves, down to the event at fault; that one is tried alone, each try counted before it is made and waiting longer
 //! than the one before, and after the last it is a dead letter. Nothing waits for it meanwhile.
 
-use super::{
-    event::{Event, Pending},
-    lag::Lag,
-    plan::Outcome,
-    put_off::PutOff,
-};
+use super::{lag::Lag, put_off::PutOff};
 use crate::{
+    event::{Event, PendingEvent, ProjectionOutcome},
     ingest::Underway,
     meters::ProjectionMeters,
     store::{Projection, Store},
@@ -182,7 +178,7 @@ impl Projector {
 
     /// When the oldest event was received that waits: of the first that are due, or of those that were put off, which
     /// may be due behind all of these.
-    async fn oldest(&self, pending: &[Pending]) -> Result<Option<UnixMillis>, DbError> {
+    async fn oldest(&self, pending: &[PendingEvent]) -> Result<Option<UnixMillis>, DbError> {
         let first = pending.iter().map(|pending| pending.received_at).min();
         if self.put_off.begin_look(pending.is_empty()) {
             self.put_off.found(self.store.oldest_put_off().await?);
@@ -190,7 +186,7 @@ impl Projector {
         Ok(first.into_iter().chain(self.put_off.oldest()).min())
     }
 
-    fn count(&self, tally: &BTreeMap<Outcome, u64>) {
+    fn count(&self, tally: &BTreeMap<ProjectionOutcome, u64>) {
         for (outcome, events) in tally {
             self.meters.projected(*outcome, *events);
         }
@@ -265,7 +261,7 @@ impl Projector {
 }
 
 /// The first of them whose trees take no more than `trees_bytes_max` together, one at least; the next step finds the others.
-fn within(mut pending: Vec<Pending>, trees_bytes_max: usize) -> Vec<Pending> {
+fn within(mut pending: Vec<PendingEvent>, trees_bytes_max: usize) -> Vec<PendingEvent> {
     let mut left = trees_bytes_max;
     let mut fitting = 0;
     for next in &pending {
@@ -299,8 +295,8 @@ mod tests {
         assert_eq!(next_due(UnixMillis(0), u32::MAX).0, WAIT_MAX_MS);
     }
 
-    fn pending(body: Vec<u8>) -> Pending {
-        Pending {
+    fn pending(body: Vec<u8>) -> PendingEvent {
+        PendingEvent {
             event_id: "evt_1".parse().unwrap(),
             source: "pms".parse().unwrap(),
             event_type: "guest.created".to_owned(),

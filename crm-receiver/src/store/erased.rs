@@ -1,7 +1,7 @@
 //! The guests that were erased: nothing about them is kept but the key of what was sent.
 
 use super::batch_rows::{by_source, padded};
-use crate::ingest::{accepted::Entry, delivery::Intake};
+use crate::event::{InboxEntry, Intake};
 use contract::{EntityKind, EventType, SourceId};
 use db::{DbError, Dialect, Tx, params, placeholders};
 use std::{collections::HashSet, sync::Arc};
@@ -12,7 +12,7 @@ pub(super) struct Erased(HashSet<(SourceId, String)>);
 impl Erased {
     /// Asks the register. A guest that is erased at this very moment is caught by the projector, or by
     /// [`suppress_overtaken`](Self::suppress_overtaken).
-    pub(super) async fn among(tx: &mut Tx, batch: &[Arc<Entry>]) -> Result<Self, DbError> {
+    pub(super) async fn among(tx: &mut Tx, batch: &[Arc<InboxEntry>]) -> Result<Self, DbError> {
         find(tx, batch.iter(), "").await.map(Self)
     }
 
@@ -21,14 +21,14 @@ impl Erased {
     pub(super) async fn suppress_overtaken(
         &mut self,
         tx: &mut Tx,
-        batch: &[Arc<Entry>],
+        batch: &[Arc<InboxEntry>],
     ) -> Result<(), DbError> {
         let lock = match tx.dialect() {
             // One writer: nothing was entered since the first look.
             Dialect::Sqlite => return Ok(()),
             Dialect::Mysql => " LOCK IN SHARE MODE",
         };
-        let open = |entry: &&Arc<Entry>| entry.arrival.intake != Intake::Fold && !self.holds(entry);
+        let open = |entry: &&Arc<InboxEntry>| entry.arrival.intake != Intake::Fold && !self.holds(entry);
         let open: Vec<_> = batch.iter().filter(open).collect();
         self.0.extend(find(tx, open.iter().copied(), lock).await?);
         for entry in open.into_iter().filter(|entry| self.holds(entry)) {
@@ -40,7 +40,7 @@ impl Erased {
     }
 
     /// Whether the event is about one of them. A further erasure is left to the projector: it may list new aliases.
-    pub(super) fn holds(&self, entry: &Entry) -> bool {
+    pub(super) fn holds(&self, entry: &InboxEntry) -> bool {
         if entry.arrival.envelope.known_type() == Some(EventType::GuestErased) {
             return false;
         }
@@ -52,7 +52,7 @@ impl Erased {
 /// The guests of the entries that stand in the register; `lock` ends the query.
 async fn find<'b>(
     tx: &mut Tx,
-    entries: impl Iterator<Item = &'b Arc<Entry>>,
+    entries: impl Iterator<Item = &'b Arc<InboxEntry>>,
     lock: &str,
 ) -> Result<HashSet<(SourceId, String)>, DbError> {
     let guests = entries.filter_map(|entry| Some((&entry.arrival.source, guest_id(entry)?)));
@@ -72,7 +72,7 @@ async fn find<'b>(
     Ok(erased)
 }
 
-fn guest_id(entry: &Entry) -> Option<&str> {
+fn guest_id(entry: &InboxEntry) -> Option<&str> {
     let entity = entry.arrival.envelope.entity.as_ref()?;
     (entity.kind == EntityKind::Guest).then(|| entity.id.as_str())
 }

@@ -1,10 +1,7 @@
 //! The status of events as projection moves it, each move with its audit row.
 
 use super::batch_rows::padded;
-use crate::project::{
-    event::Event,
-    plan::{Outcome, Plan},
-};
+use crate::event::{Event, Plan, ProjectionOutcome};
 use contract::{EventId, PropertyId, UnixMillis};
 use db::{DbError, Params, Tx, params, placeholders};
 use kit::audit::{self, AuditEntry};
@@ -45,7 +42,7 @@ pub(super) async fn settle(
     plan: &Plan,
     now: UnixMillis,
 ) -> Result<bool, DbError> {
-    let mut by_outcome: BTreeMap<Outcome, Vec<&str>> = BTreeMap::new();
+    let mut by_outcome: BTreeMap<ProjectionOutcome, Vec<&str>> = BTreeMap::new();
     for (id, outcome) in &plan.outcomes {
         by_outcome.entry(*outcome).or_default().push(id.as_str());
     }
@@ -57,7 +54,7 @@ pub(super) async fn settle(
                 "UPDATE inbox SET status = ?, applied_at = ?, last_error = ? \
                  WHERE {ACCEPTED} AND event_id IN {places}"
             );
-            let mut params: Params = params![status(outcome), now, reason(outcome)];
+            let mut params: Params = params![outcome.status().as_str(), now, reason(outcome)];
             params.extend(list.iter().map(|id| (*id).into()));
             if tx.execute(&sql, params).await? != distinct as u64 {
                 return Ok(false);
@@ -110,24 +107,15 @@ pub(super) async fn bury(
     audit::append(tx, &[entry]).await
 }
 
-fn status(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Applied => "applied",
-        Outcome::Stale => "stale",
-        Outcome::VersionConflict => "dead_letter",
-        Outcome::Suppressed => "suppressed",
-    }
+fn reason(outcome: ProjectionOutcome) -> Option<&'static str> {
+    (outcome == ProjectionOutcome::VersionConflict).then_some(VERSION_CONFLICT)
 }
 
-fn reason(outcome: Outcome) -> Option<&'static str> {
-    (outcome == Outcome::VersionConflict).then_some(VERSION_CONFLICT)
-}
-
-fn audited(event: &Event, outcome: Outcome, now: UnixMillis) -> AuditEntry {
+fn audited(event: &Event, outcome: ProjectionOutcome, now: UnixMillis) -> AuditEntry {
     let record = &event.record;
     let (action, why) = match outcome {
-        Outcome::VersionConflict => ("dead_lettered", Some("version_conflict".into())),
-        _ => (status(outcome), None),
+        ProjectionOutcome::VersionConflict => ("dead_lettered", Some("version_conflict".into())),
+        _ => (outcome.status().as_str(), None),
     };
     AuditEntry {
         outcome: why,

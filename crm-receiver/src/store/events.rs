@@ -1,6 +1,7 @@
 //! The inbox as the API shows it: events without their bodies, newest first.
 
-use super::Store;
+use super::{Store, record_rows::parsed};
+use crate::event::EventStatus;
 use api::ListQuery;
 use contract::{EventId, PropertyId, SourceId, UnixMillis, id::IdempotencyKey};
 use db::{DbError, Params, Row, params};
@@ -18,8 +19,8 @@ pub struct EventFilter {
     pub idempotency_key: Option<IdempotencyKey>,
     /// The event's type.
     pub event_type: Option<String>,
-    /// `accepted`, `applied`, `stale`, `ignored`, `dead_letter` or `suppressed`.
-    pub status: Option<String>,
+    /// What became of it.
+    pub status: Option<EventStatus>,
     /// The property.
     pub property_id: Option<PropertyId>,
     /// The entity that it is about.
@@ -44,7 +45,7 @@ pub struct EventRow {
     /// Its type.
     pub event_type: String,
     /// What became of it so far.
-    pub status: String,
+    pub status: EventStatus,
     /// The property.
     pub property_id: Option<String>,
     /// Kind, id and version of what it is about.
@@ -126,7 +127,7 @@ impl EventFilter {
             "correlation_id",
             self.correlation_id.as_ref(),
         );
-        listing.equal_by("inbox_due", "status", self.status.as_ref());
+        listing.equal_by("inbox_due", "status", self.status.map(EventStatus::as_str));
         listing.equal("source_id", self.source.as_ref().map(SourceId::as_str));
         listing.equal("type", self.event_type.as_ref());
         listing.equal("property_id", self.property_id.as_ref().map(PropertyId::as_str));
@@ -172,7 +173,7 @@ fn event_row(row: &Row) -> Result<EventRow, DbError> {
         source: row.get("source_id")?,
         idempotency_key: row.get("idempotency_key")?,
         event_type: row.get("type")?,
-        status: row.get("status")?,
+        status: parsed(row, "status")?,
         property_id: row.get("property_id")?,
         entity: kind
             .zip(id)

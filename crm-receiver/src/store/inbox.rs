@@ -11,14 +11,14 @@ use super::{
     inbox_audit::audit_entries,
     inbox_rows::{insert_bodies, insert_events},
 };
-use crate::ingest::{Accepted, accepted::Entry, fingerprint::Fingerprint};
+use crate::event::{Accepted, Fingerprint, InboxEntry};
 use contract::{EventId, SourceId};
 use db::{DbError, Row, Tx, failpoint, params, placeholders};
 use kit::audit;
 use std::sync::Arc;
 
 /// The entries of one transaction, sorted by source and key, no key twice.
-pub type Batch = Arc<[Arc<Entry>]>;
+pub type Batch = Arc<[Arc<InboxEntry>]>;
 
 /// What the database says of one entry.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ impl Store {
     }
 }
 
-async fn accept(tx: &mut Tx, batch: &[Arc<Entry>]) -> Result<Vec<Verdict>, DbError> {
+async fn accept(tx: &mut Tx, batch: &[Arc<InboxEntry>]) -> Result<Vec<Verdict>, DbError> {
     let mut erased = Erased::among(tx, batch).await?;
     insert_events(tx, batch, &erased).await?;
     failpoint::reached("accept.inside");
@@ -75,10 +75,10 @@ async fn accept(tx: &mut Tx, batch: &[Arc<Entry>]) -> Result<Vec<Verdict>, DbErr
 
 /// After an unknown commit: it took effect if any row of ours stands. A batch of repeats alone wrote nothing that
 /// running it again could spoil.
-async fn find_written(tx: &mut Tx, batch: &[Arc<Entry>]) -> Result<Option<Vec<Verdict>>, DbError> {
+async fn find_written(tx: &mut Tx, batch: &[Arc<InboxEntry>]) -> Result<Option<Vec<Verdict>>, DbError> {
     let mut standings = batch.iter().map(|_| None).collect::<Vec<_>>();
     find_others(tx, batch, &mut standings).await?;
-    let is_ours = |(entry, standing): (&Arc<Entry>, &Option<Standing>)| {
+    let is_ours = |(entry, standing): (&Arc<InboxEntry>, &Option<Standing>)| {
         standing
             .as_ref()
             .is_some_and(|standing| standing.event_id == entry.event_id)
@@ -94,7 +94,7 @@ async fn find_written(tx: &mut Tx, batch: &[Arc<Entry>]) -> Result<Option<Vec<Ve
 /// all are ours.
 async fn find_ours(
     tx: &mut Tx,
-    batch: &[Arc<Entry>],
+    batch: &[Arc<InboxEntry>],
     erased: &Erased,
 ) -> Result<Vec<Option<Standing>>, DbError> {
     let mut standings = batch.iter().map(|_| None).collect::<Vec<_>>();
@@ -115,7 +115,7 @@ async fn find_ours(
 /// Fills in the rows of the entries that have none yet, as they stand in the table.
 async fn find_others(
     tx: &mut Tx,
-    batch: &[Arc<Entry>],
+    batch: &[Arc<InboxEntry>],
     standings: &mut [Option<Standing>],
 ) -> Result<(), DbError> {
     let open = batch.iter().zip(&*standings);
@@ -131,7 +131,7 @@ async fn find_others(
 /// The rows under the keys of `entries`, each with its source.
 async fn rows_of(
     tx: &mut Tx,
-    entries: Vec<&Arc<Entry>>,
+    entries: Vec<&Arc<InboxEntry>>,
     columns: &str,
 ) -> Result<Vec<(SourceId, Row)>, DbError> {
     let keys = entries
@@ -153,7 +153,7 @@ async fn rows_of(
 }
 
 /// Where in the batch, which is sorted, the entry of a row stands.
-fn place_of(batch: &[Arc<Entry>], source: &SourceId, row: &Row) -> Result<usize, DbError> {
+fn place_of(batch: &[Arc<InboxEntry>], source: &SourceId, row: &Row) -> Result<usize, DbError> {
     let key: String = row.get("idempotency_key")?;
     batch
         .binary_search_by(|entry| {
@@ -183,8 +183,8 @@ fn standing(row: &Row) -> Result<Standing, DbError> {
     })
 }
 
-fn decide(batch: &[Arc<Entry>], standings: Vec<Option<Standing>>) -> Result<Vec<Verdict>, DbError> {
-    let verdict = |(entry, standing): (&Arc<Entry>, Option<Standing>)| {
+fn decide(batch: &[Arc<InboxEntry>], standings: Vec<Option<Standing>>) -> Result<Vec<Verdict>, DbError> {
+    let verdict = |(entry, standing): (&Arc<InboxEntry>, Option<Standing>)| {
         let standing = standing.ok_or(DbError::Contended)?;
         let (id, fingerprint) = (standing.event_id, standing.fingerprint);
         let accepted = match &fingerprint {
@@ -203,9 +203,9 @@ fn decide(batch: &[Arc<Entry>], standings: Vec<Option<Standing>>) -> Result<Vec<
 
 /// The entries that are new, in their order.
 pub(super) fn new_entries<'b>(
-    batch: &'b [Arc<Entry>],
+    batch: &'b [Arc<InboxEntry>],
     verdicts: &'b [Verdict],
-) -> impl Iterator<Item = &'b Arc<Entry>> {
+) -> impl Iterator<Item = &'b Arc<InboxEntry>> {
     let is_new = |verdict: &Verdict| matches!(verdict.accepted, Accepted::New(_));
     batch
         .iter()

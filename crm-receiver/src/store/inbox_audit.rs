@@ -4,13 +4,17 @@ use super::{
     erased::Erased,
     inbox::{Verdict, new_entries},
 };
-use crate::ingest::{Accepted, accepted::Entry, delivery::Intake};
+use crate::event::{Accepted, InboxEntry, Intake};
 use contract::EventId;
 use kit::audit::AuditEntry;
 use std::sync::Arc;
 
 /// The effects of a batch beyond its new rows, which are the record of their own acceptance.
-pub(super) fn audit_entries(batch: &[Arc<Entry>], verdicts: &[Verdict], erased: &Erased) -> Vec<AuditEntry> {
+pub(super) fn audit_entries(
+    batch: &[Arc<InboxEntry>],
+    verdicts: &[Verdict],
+    erased: &Erased,
+) -> Vec<AuditEntry> {
     let reused = batch
         .iter()
         .zip(verdicts)
@@ -29,7 +33,7 @@ pub(super) fn audit_entries(batch: &[Arc<Entry>], verdicts: &[Verdict], erased: 
     reused.chain(set_aside).collect()
 }
 
-fn audit_entry(action: &'static str, entry: &Entry, event_id: &EventId) -> AuditEntry {
+fn audit_entry(action: &'static str, entry: &InboxEntry, event_id: &EventId) -> AuditEntry {
     let envelope = &entry.arrival.envelope;
     let entity = envelope.entity.as_ref();
     AuditEntry {

@@ -4,7 +4,7 @@ use super::{
     erased::Erased,
     inbox::{Verdict, new_entries},
 };
-use crate::ingest::{accepted::Entry, fingerprint::Fingerprint};
+use crate::event::{EventStatus, Fingerprint, InboxEntry};
 use contract::PropertyId;
 use db::{DbError, Params, Tx, params};
 use std::sync::Arc;
@@ -31,7 +31,11 @@ const COLUMNS: [&str; 18] = [
 ];
 
 /// Inserts the keys that are not there yet, and leaves the others alone.
-pub(super) async fn insert_events(tx: &mut Tx, batch: &[Arc<Entry>], erased: &Erased) -> Result<(), DbError> {
+pub(super) async fn insert_events(
+    tx: &mut Tx,
+    batch: &[Arc<InboxEntry>],
+    erased: &Erased,
+) -> Result<(), DbError> {
     let skip = tx.dialect().skip_existing("event_id");
     let mut params = Params::with_capacity(batch.len() * COLUMNS.len());
     for entry in batch {
@@ -40,10 +44,15 @@ pub(super) async fn insert_events(tx: &mut Tx, batch: &[Arc<Entry>], erased: &Er
     tx.insert("inbox", &COLUMNS, &skip, params).await
 }
 
-fn bind(params: &mut Params, entry: &Entry, erased: bool) {
+fn bind(params: &mut Params, entry: &InboxEntry, erased: bool) {
     let arrival = &entry.arrival;
     let envelope = &arrival.envelope;
     let entity = envelope.entity.as_ref();
+    let status = if erased {
+        EventStatus::Suppressed
+    } else {
+        arrival.intake.status()
+    };
     let fingerprint = (!erased).then_some(&entry.fingerprint);
     params.extend(params![
         entry.event_id.as_str(),
@@ -51,11 +60,7 @@ fn bind(params: &mut Params, entry: &Entry, erased: bool) {
         arrival.key.as_str(),
         fingerprint.map(Fingerprint::digest),
         fingerprint.map(Fingerprint::salt),
-        if erased {
-            "suppressed"
-        } else {
-            arrival.intake.status()
-        },
+        status.as_str(),
         &envelope.event_type,
         envelope.schema_version,
         envelope.property_id.as_ref().map(PropertyId::as_str),
@@ -74,7 +79,7 @@ fn bind(params: &mut Params, entry: &Entry, erased: bool) {
 /// Inserts the bodies of what is new, unless its guest is erased.
 pub(super) async fn insert_bodies(
     tx: &mut Tx,
-    batch: &[Arc<Entry>],
+    batch: &[Arc<InboxEntry>],
     verdicts: &[Verdict],
     erased: &Erased,
 ) -> Result<(), DbError> {

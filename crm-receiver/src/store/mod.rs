@@ -4,8 +4,8 @@
 //! the view of the inbox that the API shows. `pending` is what waits to be projected,
 //! `projection` its transaction, `profiles` what came of it.
 
+mod audit_counts;
 mod batch_rows;
-mod counts;
 mod erased;
 mod erasure_rows;
 mod event_status;
@@ -26,13 +26,14 @@ mod sources;
 mod timeline_rows;
 mod tree_room;
 
+pub use self::audit_counts::{CountKind, MinuteCount};
 pub use self::events::{EventFilter, EventRow};
 pub use self::inbox::{Batch, Verdict};
 pub use self::pending::STEP_BYTES_MAX;
 pub use self::profile_rebuild::PROFILES;
 pub use self::profiles::{ProfileFilter, StoredProfile};
 pub use self::projection::Projection;
-pub use self::sources::StoreError;
+pub use self::sources::{OnInvalid, Source, StoreError};
 
 use db::{Db, DbError, Dialect, Migration, MigrationSet, params};
 use kit::listing::Lists;

@@ -1,7 +1,7 @@
 //! What waits to be projected, and what becomes of an event that cannot be.
 
 use super::{Store, event_status, record_rows::parsed};
-use crate::project::event::Pending;
+use crate::event::PendingEvent;
 use api::body::BODY_LEN_MAX;
 use contract::{EventId, UnixMillis};
 use db::{DbError, Row, Tx, params};
@@ -19,7 +19,7 @@ impl Store {
         now: UnixMillis,
         wait_max_ms: i64,
         limit: usize,
-    ) -> Result<Vec<Pending>, DbError> {
+    ) -> Result<Vec<PendingEvent>, DbError> {
         let due = Due {
             now,
             later: now.plus_millis(wait_max_ms),
@@ -149,9 +149,9 @@ fn cut(reason: &str) -> String {
     reason.chars().take(REASON_CHARS_MAX).collect()
 }
 
-fn pending(row: &Row) -> Result<Pending, DbError> {
+fn pending(row: &Row) -> Result<PendingEvent, DbError> {
     let parse = |column: &str| row.get::<Option<String>>(column);
-    Ok(Pending {
+    Ok(PendingEvent {
         event_id: parsed(row, "event_id")?,
         source: parsed(row, "source_id")?,
         event_type: row.get("type")?,

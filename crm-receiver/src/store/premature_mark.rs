@@ -1,7 +1,7 @@
 //! The mistake of marking events as done before they are: planted by tests alone, to be found by the ledger.
 
 use super::{Store, batch_rows::padded};
-use crate::project::event::Event;
+use crate::event::Event;
 use db::{DbError, Params, Tx, params, placeholders};
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 //!
 //! The claim is `status = 'accepted'` in the update of the events themselves: whoever finds fewer of them than expected
 //! has been overtaken and undoes everything. Until then records, then profiles, are locked in the order of their keys,
-//! so that what is read of them is what stands; what a batch means is worked out by [`crate::project::plan`].
+//! so that what is read of them is what stands; what a batch means is worked out by [`crate::event::plan`].
 
 use super::{
     Store, erasure_rows, event_status, premature_mark, profile_rows,
@@ -12,11 +12,11 @@ use super::{
     tree_room::TreeRoom,
 };
 use crate::{
-    profile::{GuestKey, Linkage, Record, RecordKey, property_day::PropertyDays},
-    project::{
-        event::Event,
-        plan::{Known, Outcome, Plan, plan},
+    event::{
+        Event, Plan, ProjectionOutcome,
+        plan::{Known, plan},
     },
+    profile::{GuestKey, Linkage, Record, RecordKey, property_day::PropertyDays},
 };
 use contract::UnixMillis;
 use db::{DbError, Tx, failpoint};
@@ -30,7 +30,7 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Projection {
     /// What became of each event, and how often.
-    Done(BTreeMap<Outcome, u64>),
+    Done(BTreeMap<ProjectionOutcome, u64>),
     /// Another projector was faster with some of them; nothing was written.
     Overtaken,
 }

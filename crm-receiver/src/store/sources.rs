@@ -1,15 +1,62 @@
 //! The table of sources: who may send, and how strictly they are read.
 
 use super::Store;
-use crate::ingest::Source;
 use contract::SourceId;
 use db::params;
 use db::{DbError, Row};
+use std::str::FromStr;
 
 /// Sources of one receiver at most; each is held in memory.
 const SOURCES_MAX: i64 = 1_000;
 /// The one signature scheme so far: Standard Webhooks 1.0.
 const SCHEME: &str = "standard-webhooks";
+
+/// What becomes of a delivery that is authentic and readable, but whose payload is invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInvalid {
+    /// 422 with the reasons; nothing is kept.
+    Reject,
+    /// 202; it is kept as a dead letter.
+    Quarantine,
+}
+
+/// A row of the table of sources. It has no secrets: those stay in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its name in the path, and half of every idempotency key.
+    pub id: SourceId,
+    /// How far its clock may be from ours, on both sides.
+    pub max_skew_seconds: u32,
+    /// What becomes of its invalid payloads.
+    pub on_invalid: OnInvalid,
+    /// A disabled source is as good as unknown.
+    pub enabled: bool,
+}
+
+impl OnInvalid {
+    /// As it stands in its column.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Quarantine => "quarantine",
+        }
+    }
+}
+
+/// The text names no policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("neither reject nor quarantine")]
+pub struct UnknownPolicy;
+
+impl FromStr for OnInvalid {
+    type Err = UnknownPolicy;
+    fn from_str(text: &str) -> Result<Self, UnknownPolicy> {
+        [Self::Reject, Self::Quarantine]
+            .into_iter()
+            .find(|policy| policy.as_str() == text)
+            .ok_or(UnknownPolicy)
+    }
+}
 
 /// What a store method could not do.
 #[derive(Debug, thiserror::Error)]

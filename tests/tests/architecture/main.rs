@@ -83,8 +83,8 @@ fn rules_and_folds_know_neither_store_nor_http_nor_tokio() {
     assert_never_below(
         &[
             "pms-emitter/src/domain/",
+            "crm-receiver/src/event/",
             "crm-receiver/src/profile/",
-            "crm-receiver/src/project/fold",
         ],
         &["crate::store", "crate::http", "api::", "db::", "tokio::"],
     );

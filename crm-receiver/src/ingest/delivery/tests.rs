@@ -1,5 +1,8 @@
 use super::*;
-use crate::ingest::source::{Source, Sources};
+use crate::{
+    ingest::source::Sources,
+    store::{OnInvalid, Source},
+};
 use contract::SeededEntropy;
 use contract::{SecretList, UnixSeconds, signature};
 

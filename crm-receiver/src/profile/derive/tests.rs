@@ -1,6 +1,6 @@
 use super::*;
+use crate::event::{Event, permutations::sent};
 use crate::profile::{consent::ConsentStatus, contents::LinkRule};
-use crate::project::{event::Event, permutations::sent};
 use serde_json::json;
 
 fn owner() -> GuestKey {

@@ -1,6 +1,6 @@
 use super::*;
+use crate::event::permutations::sent;
 use crate::profile::{record::Record, view::on_day};
-use crate::project::permutations::sent;
 use jiff::civil::date;
 use serde_json::{Value, json};
 

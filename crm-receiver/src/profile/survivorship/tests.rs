@@ -1,6 +1,6 @@
 use super::*;
+use crate::event::permutations::sent;
 use crate::profile::record::Record;
-use crate::project::permutations::sent;
 use serde_json::json;
 
 fn guest(id: &str, at: i64, payload: Value) -> Record {

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use contract::{UnixSeconds, signature};
 use crm_receiver::{
     app::{Runtime, open_store},
+    event::{Accepted, Arrival},
     ingest::{
-        self, Accepted, Arrival, Batcher, Brought, IngestError, IngestLimits, Lane, OnInvalid, Origins,
-        Source, Sources, Told, delivery::RawDelivery, guard::StoreGuard,
+        self, Batcher, Brought, IngestError, IngestLimits, Lane, Origins, Sources, Told,
+        delivery::RawDelivery, guard::StoreGuard,
     },
     meters::IngestMeters,
     project::lag::Lag,
+    store::{OnInvalid, Source},
 };
 use db::params;
 use e2e::engine::Engine;

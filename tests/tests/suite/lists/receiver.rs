@@ -69,7 +69,8 @@ async fn r46_each_event_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx
             source: perhaps(&mut dice, 20, &["pms", "other"]).map(|id| id.parse().unwrap()),
             idempotency_key: perhaps(&mut dice, 10, &["key_1", "key_7"]).map(|key| key.parse().unwrap()),
             event_type: text(&mut dice, &TYPES),
-            status: text(&mut dice, &["accepted", "applied", "stale", "suppressed"]),
+            status: perhaps(&mut dice, 20, &["accepted", "applied", "stale", "suppressed"])
+                .map(|status| status.parse().unwrap()),
             property_id: perhaps(&mut dice, 20, &["LIS01", "POR01"]).map(|id| id.parse().unwrap()),
             entity_id: text(&mut dice, &ENTITIES),
             correlation_id: text(&mut dice, &["req_0", "req_9"]),
@@ -99,7 +100,11 @@ fn fits(filter: &EventFilter, row: &Row) -> bool {
     is(row, "source_id", source.map(ToString::to_string).as_ref())
         && is(row, "idempotency_key", key.map(ToString::to_string).as_ref())
         && is(row, "type", filter.event_type.as_ref())
-        && is(row, "status", filter.status.as_ref())
+        && is(
+            row,
+            "status",
+            filter.status.map(|status| status.as_str().to_owned()).as_ref(),
+        )
         && is(
             row,
             "property_id",

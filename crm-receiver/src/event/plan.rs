@@ -5,7 +5,7 @@
 //! does the same with maps for tables. So what a batch means stands here alone.
 
 use super::{
-    event::Event,
+    Event, EventStatus,
     fold::{Folded, fold},
 };
 use crate::profile::{
@@ -25,12 +25,12 @@ pub struct Known {
     pub erased: BTreeSet<GuestKey>,
 }
 
-/// What became of an event.
+/// What projection made of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Outcome {
+pub enum ProjectionOutcome {
     /// Its state stood, at least for a while.
     Applied,
-    /// It told nothing new: kept as history.
+    /// It changed nothing: kept as history.
     Stale,
     /// A dead letter: another state of the same version stands.
     VersionConflict,
@@ -38,11 +38,23 @@ pub enum Outcome {
     Suppressed,
 }
 
+impl ProjectionOutcome {
+    /// The status of the event from then on.
+    pub const fn status(self) -> EventStatus {
+        match self {
+            Self::Applied => EventStatus::Applied,
+            Self::Stale => EventStatus::Stale,
+            Self::VersionConflict => EventStatus::DeadLetter,
+            Self::Suppressed => EventStatus::Suppressed,
+        }
+    }
+}
+
 /// What a batch comes to.
 #[derive(Default)]
 pub struct Plan {
     /// Of each event of the batch.
-    pub outcomes: BTreeMap<EventId, Outcome>,
+    pub outcomes: BTreeMap<EventId, ProjectionOutcome>,
     /// Events applied before this batch that lost a conflict in it: dead letters now.
     pub overruled: BTreeSet<EventId>,
     /// The records whose state is new.
@@ -80,9 +92,9 @@ impl Plan {
         if !erases.is_empty() {
             let new: Vec<GuestKey> = erases.into_iter().filter(|guest| !erased(guest)).collect();
             let outcome = if new.is_empty() {
-                Outcome::Suppressed
+                ProjectionOutcome::Suppressed
             } else {
-                Outcome::Applied
+                ProjectionOutcome::Applied
             };
             self.outcomes.insert(id.clone(), outcome);
             new.into_iter().for_each(|guest| self.erase(guest, id));
@@ -90,21 +102,21 @@ impl Plan {
             return;
         }
         if let Some(guest) = key.guest().filter(erased) {
-            self.outcomes.insert(id.clone(), Outcome::Suppressed);
+            self.outcomes.insert(id.clone(), ProjectionOutcome::Suppressed);
             self.suppressed.insert(guest);
             return;
         }
         let outcome = match fold(self.state_after(known, key), event) {
             Folded::Applied(record) => {
                 self.records.insert(key.clone(), record);
-                Outcome::Applied
+                ProjectionOutcome::Applied
             }
-            Folded::Stale => Outcome::Stale,
-            Folded::ConflictLost => Outcome::VersionConflict,
+            Folded::Stale => ProjectionOutcome::Stale,
+            Folded::ConflictLost => ProjectionOutcome::VersionConflict,
             Folded::ConflictWon { record, loser } => {
                 self.records.insert(key.clone(), record);
                 self.overrule(loser);
-                Outcome::Applied
+                ProjectionOutcome::Applied
             }
         };
         self.outcomes.insert(id.clone(), outcome);
@@ -149,8 +161,8 @@ impl Plan {
     }
 
     /// How often each outcome occurs, those of earlier events that it changes included.
-    pub fn tally(&self) -> BTreeMap<Outcome, u64> {
-        let overruled = self.overruled.iter().map(|_| Outcome::VersionConflict);
+    pub fn tally(&self) -> BTreeMap<ProjectionOutcome, u64> {
+        let overruled = self.overruled.iter().map(|_| ProjectionOutcome::VersionConflict);
         let mut tally = BTreeMap::new();
         for outcome in self.outcomes.values().copied().chain(overruled) {
             *tally.entry(outcome).or_default() += 1;
@@ -161,7 +173,7 @@ impl Plan {
     /// An event of this batch has its outcome changed; one applied before it is named.
     fn overrule(&mut self, loser: EventId) {
         match self.outcomes.get_mut(&loser) {
-            Some(outcome) => *outcome = Outcome::VersionConflict,
+            Some(outcome) => *outcome = ProjectionOutcome::VersionConflict,
             None => {
                 self.overruled.insert(loser);
             }

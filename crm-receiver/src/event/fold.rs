@@ -1,6 +1,6 @@
 //! Which of two states of one record stands.
 
-use super::event::Event;
+use super::Event;
 use crate::profile::Record;
 use contract::EventId;
 
@@ -48,7 +48,7 @@ pub fn fold(known: Option<&Record>, event: &Event) -> Folded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::project::permutations::sent;
+    use crate::event::permutations::sent;
     use serde_json::json;
 
     #[test]

@@ -1,6 +1,6 @@
-//! An accepted event, read back for projection.
+//! An accepted event, read back for projection: as its row and body hold it, and as what it says of a record.
 
-use crate::ingest::payload;
+use super::payload;
 use crate::profile::{
     GuestKey, RecordKey, RecordKind,
     history::HistoryEntry,
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// An event as the inbox keeps it, its body still bytes.
 #[derive(Clone)]
-pub struct Pending {
+pub struct PendingEvent {
     /// The receiver's own id.
     pub event_id: EventId,
     /// Who sent it.
@@ -79,7 +79,7 @@ struct Body {
     payload: Members,
 }
 
-impl Pending {
+impl PendingEvent {
     /// Reads the event, once, outside of any transaction, and asks of its payload what ingest does: a quarantined one
     /// that was requeued is still refused.
     pub fn read(&self) -> Result<Event, Unreadable> {

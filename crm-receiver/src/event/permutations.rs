@@ -2,7 +2,7 @@
 //! events ends in byte-identical profiles.
 
 use super::{
-    event::{Event, Pending},
+    Event, PendingEvent,
     plan::{Known, plan},
 };
 use crate::profile::{
@@ -21,7 +21,7 @@ pub fn sent(event_type: &str, id: &str, version: u64, at: i64, payload: impl Int
     let kind = event_type.split_once('.').unwrap().0;
     let payload: Value = payload.into();
     let body = json!({"payload": payload, "changed": ["x"]});
-    let pending = Pending {
+    let pending = PendingEvent {
         event_id: format!("evt_{event_type}-{id}-{version}-{at}")
             .replace('.', "_")
             .parse()

@@ -1,0 +1,18 @@
+//! Why nobody can say whether a delivery was kept.
+
+/// The event may be committed all the same; the sender tries again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IngestError {
+    /// The queue is full.
+    #[error("the queue is full")]
+    Overloaded,
+    /// The database is gone, or did not answer in time.
+    #[error("the database is unavailable")]
+    Unavailable,
+    /// The same key is being committed elsewhere, for longer than a caller waits.
+    #[error("the same key is in flight")]
+    InFlight,
+    /// This row is refused by the database, for a reason that is in the log.
+    #[error("the event could not be kept")]
+    Failed,
+}
