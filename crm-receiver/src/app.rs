@@ -1,10 +1,11 @@
 //! The composition root: from a [`Config`] to a service that runs until it is stopped.
 
+use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::http::{Api, router};
-use crate::ingest::{self, Lane, Origins, PMS, Sources, Told, counts::Counts, guard::StoreGuard};
+use crate::ingest::{self, CommitListeners, Lane, Origins, PMS, Sources, counts::Counts, guard::StoreGuard};
 use crate::meters::{self, IngestMeters, ProjectionMeters};
-use crate::project::{Arrivals, Projector, lag::Lag};
+use crate::project::Projector;
 use crate::store::{MIGRATIONS, PROFILES, Store, StoreError};
 use api::{Server, serve, warn_if_exposed};
 use contract::{EventId, SourceId};
@@ -15,11 +16,7 @@ use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
 use kit::rebuild::Rebuilder;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    net::TcpListener,
-    sync::{Notify, Semaphore},
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How often counters go from memory to the audit's counts.
@@ -119,24 +116,18 @@ impl App {
             ids: runtime.ids(),
             entropy: Arc::clone(&runtime.entropy),
         };
-        let accepted = Arc::new(Notify::new());
         let guard = StoreGuard::new(Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
         let metrics = Metrics::new(meters::PREFIX, env!("CARGO_PKG_VERSION"));
-        let (lag, meters) = (Lag::default(), IngestMeters::new(&metrics));
-        let told = Told {
-            accepted: Arc::clone(&accepted),
-            lag: lag.clone(),
+        let (backlog, meters) = (Backlog::default(), IngestMeters::new(&metrics));
+        let listeners = CommitListeners {
+            backlog: backlog.clone(),
             meters: meters.clone(),
         };
-        let (batcher, lanes) = ingest::open(&store, guard.clone(), config.ingest, origins, told);
-        meters::expose(&metrics, &batcher, &guard, &lag, &runtime.clock);
+        let (batcher, lanes) = ingest::open(&store, guard.clone(), config.ingest, origins, listeners);
+        meters::expose(&metrics, &batcher, &guard);
+        backlog.expose(&metrics, &runtime.clock);
         let projected = ProjectionMeters::new(&metrics);
-        let arrivals = Arrivals {
-            accepted,
-            lag,
-            underway: batcher.underway(),
-        };
-        let projector = Projector::new(store.clone(), Arc::clone(&runtime.clock), arrivals, projected);
+        let projector = Projector::new(store.clone(), Arc::clone(&runtime.clock), backlog, projected);
         let counts = Arc::new(Counts::default());
         let api = Api {
             store: store.clone(),

@@ -5,6 +5,7 @@
 //! line in the route table. To add a table: a migration of both engines and a store method.
 
 pub mod app;
+pub mod backlog;
 pub mod config;
 pub mod event;
 pub mod http;

@@ -6,9 +6,8 @@
 use crate::{
     event::{Accepted, ProjectionOutcome},
     ingest::{Batcher, delivery::Rejection, guard::StoreGuard},
-    project::lag::Lag,
 };
-use contract::{Clock, ProblemCode, signature::Cause};
+use contract::{ProblemCode, signature::Cause};
 use kit::metrics::{Counter, Histogram, Metrics, SECONDS};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -176,8 +175,8 @@ impl ProjectionMeters {
     }
 }
 
-/// Shows what is read when it is asked for: the queue, the store's breaker, how far projection is behind.
-pub fn expose(metrics: &Metrics, batcher: &Batcher, guard: &StoreGuard, lag: &Lag, clock: &Arc<dyn Clock>) {
+/// Shows what is read when it is asked for: the queue and the store's breaker.
+pub fn expose(metrics: &Metrics, batcher: &Batcher, guard: &StoreGuard) {
     let batcher = batcher.clone();
     let help = "Events that wait for a batch.";
     #[expect(clippy::cast_precision_loss, reason = "a queue has at most a million places")]
@@ -187,10 +186,5 @@ pub fn expose(metrics: &Metrics, batcher: &Batcher, guard: &StoreGuard, lag: &La
     let help = "The breaker before the database: 0 closed, 1 half-open, 2 open.";
     metrics.read_gauge("store_breaker_state", help, &[], move || {
         guard.state().as_number()
-    });
-    let (lag, clock) = (lag.clone(), Arc::clone(clock));
-    let help = "Age of the oldest accepted event that is not projected; 0 when none waits.";
-    metrics.read_gauge("projection_lag_seconds", help, &[], move || {
-        lag.behind(clock.now()).as_secs_f64()
     });
 }

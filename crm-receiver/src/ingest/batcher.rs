@@ -8,8 +8,8 @@ use super::{
     flights::{Entered, Flights, Leading, Outcome},
     guard::StoreGuard,
     seen_cache::SeenCache,
-    underway::{Place, Underway},
 };
+use crate::backlog::{Backlog, PendingArrival};
 use crate::event::{
     Accepted, Arrival, DedupeKey, InboxEntry,
     fingerprint::{Fingerprint, SALT_LEN},
@@ -42,7 +42,7 @@ struct Shared {
     flights: Flights,
     seen: SeenCache,
     guard: StoreGuard,
-    underway: Underway,
+    backlog: Backlog,
     origins: Origins,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Waiting {
     pub(super) entry: Arc<InboxEntry>,
     pub(super) leading: Leading,
     pub(super) since: Instant,
-    _place: Place,
+    _pending: PendingArrival,
     _held: Option<Reservation>,
 }
 
@@ -91,6 +91,7 @@ impl Batcher {
         queue: usize,
         seen: SeenCache,
         guard: StoreGuard,
+        backlog: Backlog,
         origins: Origins,
     ) -> (Self, Vec<mpsc::Receiver<Waiting>>) {
         let (lanes, receivers) = (0..lanes)
@@ -101,7 +102,7 @@ impl Batcher {
             flights: Flights::default(),
             seen,
             guard,
-            underway: Underway::default(),
+            backlog,
             origins,
         };
         (Self(Arc::new(shared)), receivers)
@@ -116,11 +117,6 @@ impl Batcher {
     /// Whether no lane has room. Whoever comes now would be told so in the end, after all the work of reading it.
     pub fn is_full(&self) -> bool {
         self.0.lanes.iter().all(|lane| lane.capacity() == 0)
-    }
-
-    /// What is waiting, or being committed.
-    pub fn underway(&self) -> Underway {
-        self.0.underway.clone()
     }
 
     /// Brings one arrival to its commit, or to the row that stands under its key, and says which.
@@ -176,7 +172,7 @@ impl Batcher {
             entry,
             leading,
             since: Instant::now(),
-            _place: self.0.underway.enter(),
+            _pending: self.0.backlog.add_arrival(),
             _held: brought.held,
         };
         match self.0.lanes[lane].try_send(waiting) {

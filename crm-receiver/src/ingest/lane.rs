@@ -12,9 +12,9 @@ use super::{
     seen_cache::SeenCache,
 };
 use crate::{
+    backlog::Backlog,
     event::{Accepted, DedupeKey},
     meters::IngestMeters,
-    project::lag::Lag,
     store::{Store, Verdict},
 };
 use contract::UnixMillis;
@@ -22,7 +22,7 @@ use db::{DbError, Dialect, failpoint};
 use futures::{StreamExt, stream};
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::{Notify, Semaphore, mpsc},
+    sync::{Semaphore, mpsc},
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -63,17 +63,15 @@ struct Committer {
     store: Store,
     guard: StoreGuard,
     seen: SeenCache,
-    told: Told,
+    listeners: CommitListeners,
     scattered: Arc<Semaphore>,
 }
 
-/// Who is told of every commit.
-pub struct Told {
-    /// The projector, of something new.
-    pub accepted: Arc<Notify>,
-    /// How far it is behind.
-    pub lag: Lag,
-    /// Rows and times.
+/// What hears of every commit.
+pub struct CommitListeners {
+    /// Of arrivals, and of what a commit accepted: it wakes the projector.
+    pub backlog: Backlog,
+    /// Of rows and times.
     pub meters: IngestMeters,
 }
 
@@ -83,20 +81,27 @@ pub fn open(
     guard: StoreGuard,
     limits: IngestLimits,
     origins: Origins,
-    told: Told,
+    listeners: CommitListeners,
 ) -> (Batcher, Vec<Lane>) {
     let lanes = match store.db.dialect() {
         Dialect::Sqlite => 1,
         Dialect::Mysql => LANES_MYSQL,
     };
     let seen = SeenCache::new(limits.seen_entries);
-    let (batcher, queues) = Batcher::new(lanes, limits.queue, seen.clone(), guard.clone(), origins);
+    let (batcher, queues) = Batcher::new(
+        lanes,
+        limits.queue,
+        seen.clone(),
+        guard.clone(),
+        listeners.backlog.clone(),
+        origins,
+    );
     let scattered = Arc::new(Semaphore::new(SCATTERED_MAX));
     let committer = Arc::new(Committer {
         store: store.clone(),
         guard,
         seen,
-        told,
+        listeners,
         scattered,
     });
     let lane = |queue| Lane {
@@ -187,7 +192,7 @@ impl Committer {
             .store
             .accept_batch(part.iter().map(|waiting| Arc::clone(&waiting.entry)).collect())
             .await?;
-        self.told.meters.committed(part.len(), begun.elapsed());
+        self.listeners.meters.committed(part.len(), begun.elapsed());
         Ok(verdicts)
     }
 
@@ -207,8 +212,7 @@ impl Committer {
             waiting.leading.land(Ok(verdict.accepted));
         }
         if let Some(oldest) = oldest_new {
-            self.told.lag.accepted(oldest);
-            self.told.accepted.notify_one();
+            self.listeners.backlog.accepted(oldest);
         }
     }
 

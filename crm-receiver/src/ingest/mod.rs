@@ -15,10 +15,8 @@ pub mod guard;
 pub mod lane;
 pub mod seen_cache;
 pub mod source;
-pub mod underway;
 
 pub use batcher::{Batcher, Brought, Origins};
 pub use error::IngestError;
-pub use lane::{IngestLimits, Lane, Told, open};
+pub use lane::{CommitListeners, IngestLimits, Lane, open};
 pub use source::{PMS, Sources};
-pub use underway::Underway;

@@ -2,10 +2,8 @@
 //!
 //! What a batch of events changes is decided by [`crate::event::plan`], without a table; the store locks what a batch
 //! touches, runs the plan on it and writes the outcome beside the events' own status.
-//! The [`worker`] is one step and a thin loop around it; [`lag`] tells how far it is behind.
+//! The [`worker`] is one step and a thin loop around it.
 
-pub mod lag;
-mod put_off;
 pub mod worker;
 
-pub use worker::{Arrivals, Projector, Step};
+pub use worker::{Projector, Step};

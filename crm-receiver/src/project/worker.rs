@@ -4,10 +4,9 @@
 //! halves, down to the event at fault; that one is tried alone, each try counted before it is made and waiting longer
 //! than the one before, and after the last it is a dead letter. Nothing waits for it meanwhile.
 
-use super::{lag::Lag, put_off::PutOff};
 use crate::{
+    backlog::Backlog,
     event::{Event, PendingEvent, ProjectionOutcome},
-    ingest::Underway,
     meters::ProjectionMeters,
     store::{Projection, Store},
 };
@@ -65,35 +64,21 @@ pub enum Step {
 pub struct Projector {
     store: Store,
     clock: Arc<dyn Clock>,
-    arrivals: Arrivals,
+    backlog: Backlog,
     meters: ProjectionMeters,
-    /// What waits for a further try, which a look for what is due may not find.
-    put_off: PutOff,
-    /// How many had arrived at the last step.
-    entered: AtomicU64,
-}
-
-/// What taking in tells a projector.
-#[derive(Clone, Debug, Default)]
-pub struct Arrivals {
-    /// Told after each commit that accepted events.
-    pub accepted: Arc<Notify>,
-    /// Told of the same, for the age of what waits.
-    pub lag: Lag,
-    /// What goes first.
-    pub underway: Underway,
+    /// How many events had arrived at the last step.
+    arrivals_seen: AtomicU64,
 }
 
 impl Projector {
     /// A projector that does nothing until it runs, or is stepped.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, arrivals: Arrivals, meters: ProjectionMeters) -> Self {
+    pub fn new(store: Store, clock: Arc<dyn Clock>, backlog: Backlog, meters: ProjectionMeters) -> Self {
         Self {
             store,
             clock,
-            arrivals,
+            backlog,
             meters,
-            put_off: PutOff::default(),
-            entered: AtomicU64::new(0),
+            arrivals_seen: AtomicU64::new(0),
         }
     }
 
@@ -102,9 +87,9 @@ impl Projector {
         let mut failing = false;
         while !stop.is_cancelled() {
             // Registered before the look, so that no wake-up falls between the two.
-            let accepted = self.arrivals.accepted.notified();
+            let accepted = self.backlog.next_accepted();
             if self.yields() {
-                self.arrivals.underway.pause(YIELD_MAX).await;
+                self.backlog.wait_for_no_arrivals(YIELD_MAX).await;
             }
             let step = self.step().await;
             if let Err(error) = &step
@@ -133,9 +118,9 @@ impl Projector {
     /// Those of the database as a whole, or of too many writers at once; an event at fault is no error here.
     pub async fn step(&self) -> Result<Step, DbError> {
         let now = self.clock.now();
-        self.arrivals.lag.looking();
+        self.backlog.begin_look();
         let pending = self.store.pending(now, WAIT_MAX_MS, self.batch_events()).await?;
-        self.arrivals.lag.found(self.oldest(&pending).await?);
+        self.end_look(&pending).await?;
         let pending = within(pending, STEP_TREES_BYTES_MAX);
         if pending.is_empty() {
             return Ok(Step::Idle);
@@ -160,9 +145,9 @@ impl Projector {
     }
 
     fn batch_events(&self) -> usize {
-        let entered = self.arrivals.underway.entered();
-        let came = self.entered.swap(entered, Ordering::Relaxed) != entered;
-        if came && self.yields() {
+        let arrivals = self.backlog.arrivals_in_all();
+        let some_came = self.arrivals_seen.swap(arrivals, Ordering::Relaxed) != arrivals;
+        if some_came && self.yields() {
             BATCH_EVENTS_BUSY
         } else {
             BATCH_EVENTS_MAX
@@ -172,18 +157,19 @@ impl Projector {
     /// Taking in goes first, until that has left the projector too far behind: under a load without an end it would
     /// never come to its turn.
     fn yields(&self) -> bool {
-        let crowded = self.store.has_one_writer() || self.arrivals.underway.count() >= CROWD_MIN;
-        crowded && self.arrivals.lag.behind(self.clock.now()) < YIELDS_BEHIND_MAX
+        let crowded = self.store.has_one_writer() || self.backlog.pending_arrivals() >= CROWD_MIN;
+        crowded && self.backlog.age_of_oldest(self.clock.now()) < YIELDS_BEHIND_MAX
     }
 
-    /// When the oldest event was received that waits: of the first that are due, or of those that were put off, which
-    /// may be due behind all of these.
-    async fn oldest(&self, pending: &[PendingEvent]) -> Result<Option<UnixMillis>, DbError> {
-        let first = pending.iter().map(|pending| pending.received_at).min();
-        if self.put_off.begin_look(pending.is_empty()) {
-            self.put_off.found(self.store.oldest_put_off().await?);
+    /// Reports what a look has found: the first that are due, and now and then what waits for a further try, which may
+    /// be due behind all of these.
+    async fn end_look(&self, pending: &[PendingEvent]) -> Result<(), DbError> {
+        if self.backlog.should_look_for_retries(pending.is_empty()) {
+            self.backlog.found_retries(self.store.oldest_retry().await?);
         }
-        Ok(first.into_iter().chain(self.put_off.oldest()).min())
+        let oldest = pending.iter().map(|pending| pending.received_at).min();
+        self.backlog.end_look(oldest);
+        Ok(())
     }
 
     fn count(&self, tally: &BTreeMap<ProjectionOutcome, u64>) {
@@ -228,7 +214,7 @@ impl Projector {
         tried: u32,
         event: Result<&Event, String>,
     ) -> Result<(), DbError> {
-        self.put_off.failed();
+        self.backlog.try_failed();
         let now = self.clock.now();
         let number = tried + 1;
         if !self.store.count_try(id, tried, next_due(now, number)).await? {

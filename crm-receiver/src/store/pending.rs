@@ -40,9 +40,9 @@ impl Store {
     }
 
     /// When the oldest event was received that waits for a further try, due or not. It looks at all that waits.
-    pub async fn oldest_put_off(&self) -> Result<Option<UnixMillis>, DbError> {
+    pub async fn oldest_retry(&self) -> Result<Option<UnixMillis>, DbError> {
         self.db
-            .read("oldest_put_off", move |tx| {
+            .read("oldest_retry", move |tx| {
                 Box::pin(async move {
                     let sql = "SELECT MIN(received_at) AS oldest FROM inbox WHERE status = 'accepted' AND attempts > 0";
                     let row = tx.query_one(sql, params![]).await?;

@@ -4,8 +4,9 @@ use contract::SeededEntropy;
 use contract::UnixMillis;
 use crm_receiver::{
     app::{Runtime, open_store},
+    backlog::Backlog,
     meters::ProjectionMeters,
-    project::{Arrivals, Projector, Step, lag::Lag},
+    project::{Projector, Step},
     store::Store,
 };
 use db::{Db, Row, params};
@@ -90,30 +91,26 @@ impl Inbox {
     }
 
     pub async fn projector(&self) -> Projector {
-        self.projector_on(self.store().await, Lag::default())
+        self.projector_on(self.store().await, Backlog::default())
     }
 
     /// One that tells how far it is behind.
-    pub async fn projector_telling(&self, lag: &Lag) -> Projector {
-        self.projector_on(self.store().await, lag.clone())
+    pub async fn projector_telling(&self, backlog: &Backlog) -> Projector {
+        self.projector_on(self.store().await, backlog.clone())
     }
 
     /// One whose transactions are aborted after so long.
     pub async fn projector_within(&self, deadline: Duration) -> Projector {
         let store = Store::new(self.ctx.open().await.with_deadline(deadline));
-        self.projector_on(store, Lag::default())
+        self.projector_on(store, Backlog::default())
     }
 
-    fn projector_on(&self, store: Store, lag: Lag) -> Projector {
+    fn projector_on(&self, store: Store, backlog: Backlog) -> Projector {
         let (clock, meters) = (
             self.runtime.clock.clone(),
             ProjectionMeters::new(&Metrics::new("inbox", "0")),
         );
-        let arrivals = Arrivals {
-            lag,
-            ..Arrivals::default()
-        };
-        Projector::new(store, clock, arrivals, meters)
+        Projector::new(store, clock, backlog, meters)
     }
 
     /// Accepts the events in this order, under ids `evt_<n>` counted from `first`.

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use contract::{UnixSeconds, signature};
 use crm_receiver::{
     app::{Runtime, open_store},
+    backlog::Backlog,
     event::{Accepted, Arrival},
     ingest::{
-        self, Batcher, Brought, IngestError, IngestLimits, Lane, Origins, Sources, Told,
+        self, Batcher, Brought, CommitListeners, IngestError, IngestLimits, Lane, Origins, Sources,
         delivery::RawDelivery, guard::StoreGuard,
     },
     meters::IngestMeters,
-    project::lag::Lag,
     store::{OnInvalid, Source},
 };
 use db::params;
@@ -24,7 +24,7 @@ use futures::{
 use kit::{metrics::Metrics, random::SystemEntropy};
 use mysql_async::{Conn, Opts, prelude::Queryable};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub fn cases() -> Vec<Case> {
@@ -52,7 +52,7 @@ struct Bench {
     batcher: Batcher,
     lanes: Vec<Lane>,
     sources: Sources,
-    accepted: Arc<Notify>,
+    backlog: Backlog,
 }
 
 impl Bench {
@@ -60,18 +60,17 @@ impl Bench {
         let runtime = Runtime::system();
         let store = open_store(&ctx.url(), &runtime, false).await.unwrap();
         let guard = StoreGuard::new(Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
-        let accepted = Arc::new(Notify::new());
+        let backlog = Backlog::default();
         let origins = Origins {
             clock: runtime.clock.clone(),
             ids: runtime.ids(),
             entropy: runtime.entropy.clone(),
         };
-        let told = Told {
-            accepted: Arc::clone(&accepted),
-            lag: Lag::default(),
+        let listeners = CommitListeners {
+            backlog: backlog.clone(),
             meters: IngestMeters::new(&Metrics::new("bench", "0")),
         };
-        let (batcher, lanes) = ingest::open(&store, guard, limits, origins, told);
+        let (batcher, lanes) = ingest::open(&store, guard, limits, origins, listeners);
         let source = Source {
             id: "pms".parse().unwrap(),
             max_skew_seconds: 0,
@@ -83,7 +82,7 @@ impl Bench {
             batcher,
             lanes,
             sources,
-            accepted,
+            backlog,
         }
     }
 
@@ -135,7 +134,7 @@ async fn a_failing_row_fails_alone_among_two_hundred(ctx: Ctx) {
     let waiting: Vec<_> = (0..200)
         .map(|number| bench.accept(&format!("evt_{number}")))
         .collect();
-    let accepted = Arc::clone(&bench.accepted);
+    let backlog = bench.backlog.clone();
     let drained = bench.run();
     let outcomes = join_all(waiting).await;
     for (number, outcome) in outcomes.iter().enumerate() {
@@ -145,7 +144,7 @@ async fn a_failing_row_fails_alone_among_two_hundred(ctx: Ctx) {
             other => panic!("{number}: {other:?}"),
         }
     }
-    tokio::time::timeout(Duration::from_secs(5), accepted.notified())
+    tokio::time::timeout(Duration::from_secs(5), backlog.next_accepted())
         .await
         .expect("the projector is woken");
     drained.cancel();
@@ -286,7 +285,7 @@ async fn what_a_lane_leaves_behind_is_told(ctx: Ctx) {
         batcher,
         lanes,
         sources,
-        accepted,
+        backlog,
     } = bench;
     drop(lanes);
     assert_eq!(waiting.await, Err(IngestError::Unavailable));
@@ -294,7 +293,7 @@ async fn what_a_lane_leaves_behind_is_told(ctx: Ctx) {
         batcher,
         lanes: Vec::new(),
         sources,
-        accepted,
+        backlog,
     };
     assert_eq!(bench.accept("evt_1").await, Err(IngestError::Unavailable));
 }

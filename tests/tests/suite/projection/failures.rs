@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crm_receiver::project::{Step, lag::Lag};
+use crm_receiver::{backlog::Backlog, project::Step};
 use e2e::engine::Engine;
 use serde_json::json;
 
@@ -94,9 +94,9 @@ async fn f33_poison_becomes_a_dead_letter_while_others_pass(ctx: Ctx) {
 }
 
 async fn what_waits_for_its_next_try_is_behind_all_the_while(ctx: Ctx) {
-    let (inbox, lag) = (Inbox::open(&ctx).await, Lag::default());
-    let projector = inbox.projector_telling(&lag).await;
-    let behind = || lag.behind(contract::Clock::now(inbox.clock.as_ref()));
+    let (inbox, backlog) = (Inbox::open(&ctx).await, Backlog::default());
+    let projector = inbox.projector_telling(&backlog).await;
+    let behind = || backlog.age_of_oldest(contract::Clock::now(inbox.clock.as_ref()));
     inbox
         .accept_body(
             "evt_poison",

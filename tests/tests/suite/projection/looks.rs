@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use api::body::BODY_LEN_MAX;
-use crm_receiver::project::{Step, lag::Lag};
-use crm_receiver::store::STEP_BYTES_MAX;
+use crm_receiver::{backlog::Backlog, project::Step, store::STEP_BYTES_MAX};
 use db::params;
 use serde_json::json;
 
@@ -27,8 +26,8 @@ const STEP_EVENTS_MAX: usize = 256;
 const LARGE: usize = STEP_BYTES_MAX / BODY_LEN_MAX + 8;
 
 async fn what_another_replica_put_off_is_behind_a_longer_backlog(ctx: Ctx) {
-    let (inbox, lag) = (Inbox::open(&ctx).await, Lag::default());
-    let behind = || lag.behind(contract::Clock::now(inbox.clock.as_ref()));
+    let (inbox, known) = (Inbox::open(&ctx).await, Backlog::default());
+    let behind = || known.age_of_oldest(contract::Clock::now(inbox.clock.as_ref()));
     inbox.accept(0, &[guest("late", 1, 1, "Late")]).await;
     inbox
         .write(|run| {
@@ -43,7 +42,7 @@ async fn what_another_replica_put_off_is_behind_a_longer_backlog(ctx: Ctx) {
     inbox.accept(1, &backlog).await;
     // Due by then, and behind all of the backlog.
     inbox.clock.advance(Duration::from_secs(30));
-    let projector = inbox.projector_telling(&lag).await;
+    let projector = inbox.projector_telling(&known).await;
     assert_eq!(projector.step().await.unwrap(), Step::Worked(STEP_EVENTS_MAX));
     assert_eq!(inbox.status("evt_000000").await.0, "accepted");
     assert_eq!(behind(), Duration::from_secs(40), "since it was received");
