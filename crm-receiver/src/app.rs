@@ -3,9 +3,10 @@
 use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::http::{Api, router};
-use crate::ingest::{self, CommitListeners, Lane, Origins, PMS, Sources, counts::Counts, guard::StoreGuard};
-use crate::meters::{self, IngestMeters, ProjectionMeters};
-use crate::project::Projector;
+use crate::ingest::{
+    self, CommitListeners, IngestMeters, Lane, Origins, PMS, Sources, counts::Counts, guard::StoreGuard,
+};
+use crate::project::{ProjectionMeters, Projector};
 use crate::store::{MIGRATIONS, PROFILES, Store, StoreError};
 use api::{Server, serve, warn_if_exposed};
 use contract::{EventId, SourceId};
@@ -19,6 +20,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+/// What the name of every metric begins with.
+const METRICS_PREFIX: &str = "crm_receiver";
 /// How often counters go from memory to the audit's counts.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
 
@@ -117,14 +120,15 @@ impl App {
             entropy: Arc::clone(&runtime.entropy),
         };
         let guard = StoreGuard::new(Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
-        let metrics = Metrics::new(meters::PREFIX, env!("CARGO_PKG_VERSION"));
+        let metrics = Metrics::new(METRICS_PREFIX, env!("CARGO_PKG_VERSION"));
         let (backlog, meters) = (Backlog::default(), IngestMeters::new(&metrics));
         let listeners = CommitListeners {
             backlog: backlog.clone(),
             meters: meters.clone(),
         };
         let (batcher, lanes) = ingest::open(&store, guard.clone(), config.ingest, origins, listeners);
-        meters::expose(&metrics, &batcher, &guard);
+        batcher.expose(&metrics);
+        guard.expose(&metrics);
         backlog.expose(&metrics, &runtime.clock);
         let projected = ProjectionMeters::new(&metrics);
         let projector = Projector::new(store.clone(), Arc::clone(&runtime.clock), backlog, projected);

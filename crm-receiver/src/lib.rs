@@ -10,7 +10,6 @@ pub mod config;
 pub mod event;
 pub mod http;
 pub mod ingest;
-pub mod meters;
 pub mod profile;
 pub mod project;
 pub mod store;

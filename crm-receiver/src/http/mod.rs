@@ -12,8 +12,7 @@ mod webhooks;
 pub use routes::router;
 
 use crate::{
-    ingest::{Batcher, Sources, counts::Counts},
-    meters::IngestMeters,
+    ingest::{Batcher, IngestMeters, Sources, counts::Counts},
     store::Store,
 };
 use contract::Clock;

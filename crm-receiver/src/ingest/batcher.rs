@@ -17,7 +17,10 @@ use crate::event::{
 use api::body::Reservation;
 use contract::{Clock, EventId, RequestId, TypedId};
 use contract::{Entropy, Ids};
-use kit::planted::{Bug, is_planted};
+use kit::{
+    metrics::Metrics,
+    planted::{Bug, is_planted},
+};
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
@@ -117,6 +120,15 @@ impl Batcher {
     /// Whether no lane has room. Whoever comes now would be told so in the end, after all the work of reading it.
     pub fn is_full(&self) -> bool {
         self.0.lanes.iter().all(|lane| lane.capacity() == 0)
+    }
+
+    /// Shows how many entries wait in the lanes as `ingest_queue_entries`.
+    pub fn expose(&self, metrics: &Metrics) {
+        let batcher = self.clone();
+        let help = "Events that wait for a batch.";
+        #[expect(clippy::cast_precision_loss, reason = "a queue has at most a million places")]
+        let waiting = move || batcher.waiting() as f64;
+        metrics.read_gauge("ingest_queue_entries", help, &[], waiting);
     }
 
     /// Brings one arrival to its commit, or to the row that stands under its key, and says which.

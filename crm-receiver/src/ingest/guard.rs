@@ -8,7 +8,10 @@ use crate::store::Store;
 use contract::Clock;
 use contract::{Entropy, Ids};
 use db::DbError;
-use kit::breaker::{Admit, Breaker, BreakerSettings, Change, Permit, State};
+use kit::{
+    breaker::{Admit, Breaker, BreakerSettings, Change, Permit, State},
+    metrics::Metrics,
+};
 use std::{
     sync::{
         Arc,
@@ -71,6 +74,15 @@ impl StoreGuard {
     /// The breaker's state, without moving it.
     pub fn state(&self) -> State {
         self.breaker.snapshot().state
+    }
+
+    /// Shows the breaker's state as `store_breaker_state`.
+    pub fn expose(&self, metrics: &Metrics) {
+        let guard = self.clone();
+        let help = "The breaker before the database: 0 closed, 1 half-open, 2 open.";
+        metrics.read_gauge("store_breaker_state", help, &[], move || {
+            guard.state().as_number()
+        });
     }
 
     /// A permit for one batch, or None while the database is taken to be gone.

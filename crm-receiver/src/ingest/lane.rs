@@ -9,12 +9,12 @@ use super::{
     IngestError,
     batcher::{Batcher, JOIN_WITHIN, Origins, Waiting},
     guard::{self, StoreGuard},
+    meters::IngestMeters,
     seen_cache::SeenCache,
 };
 use crate::{
     backlog::Backlog,
     event::{Accepted, DedupeKey},
-    meters::IngestMeters,
     store::{Store, Verdict},
 };
 use contract::UnixMillis;

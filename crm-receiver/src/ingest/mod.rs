@@ -13,10 +13,12 @@ mod error;
 pub mod flights;
 pub mod guard;
 pub mod lane;
+mod meters;
 pub mod seen_cache;
 pub mod source;
 
 pub use batcher::{Batcher, Brought, Origins};
 pub use error::IngestError;
 pub use lane::{CommitListeners, IngestLimits, Lane, open};
+pub use meters::IngestMeters;
 pub use source::{PMS, Sources};

@@ -4,6 +4,8 @@
 //! touches, runs the plan on it and writes the outcome beside the events' own status.
 //! The [`worker`] is one step and a thin loop around it.
 
+mod meters;
 pub mod worker;
 
+pub use meters::ProjectionMeters;
 pub use worker::{Projector, Step};

@@ -4,10 +4,10 @@
 //! halves, down to the event at fault; that one is tried alone, each try counted before it is made and waiting longer
 //! than the one before, and after the last it is a dead letter. Nothing waits for it meanwhile.
 
+use super::ProjectionMeters;
 use crate::{
     backlog::Backlog,
     event::{Event, PendingEvent, ProjectionOutcome},
-    meters::ProjectionMeters,
     store::{Projection, Store},
 };
 use contract::{Clock, EventId, UnixMillis, json::Extent};
@@ -240,7 +240,7 @@ impl Projector {
         }
         if self.store.give_up(id, &reason, self.clock.now()).await? {
             tracing::error!(event.id = %id, tries = number, reason, "event is a dead letter");
-            self.meters.gave_up();
+            self.meters.dead_letter();
         }
         Ok(())
     }

@@ -5,8 +5,7 @@ use contract::UnixMillis;
 use crm_receiver::{
     app::{Runtime, open_store},
     backlog::Backlog,
-    meters::ProjectionMeters,
-    project::{Projector, Step},
+    project::{ProjectionMeters, Projector, Step},
     store::Store,
 };
 use db::{Db, Row, params};

@@ -9,10 +9,9 @@ use crm_receiver::{
     backlog::Backlog,
     event::{Accepted, Arrival},
     ingest::{
-        self, Batcher, Brought, CommitListeners, IngestError, IngestLimits, Lane, Origins, Sources,
-        delivery::RawDelivery, guard::StoreGuard,
+        self, Batcher, Brought, CommitListeners, IngestError, IngestLimits, IngestMeters, Lane, Origins,
+        Sources, delivery::RawDelivery, guard::StoreGuard,
     },
-    meters::IngestMeters,
     store::{OnInvalid, Source},
 };
 use db::params;

@@ -1,18 +1,13 @@
-//! What this service counts as it works, and under which names metrics show it.
+//! What taking in counts as it works, and under which names metrics show it.
 //!
-//! Built once for each running service and handed to who counts: the webhook's handler, the lanes, the projector. None of
-//! it is about anyone: labels are names from lists of our own.
+//! Built once for each running service and handed to who counts: the webhook's handler and the lanes. None of it is about
+//! anyone: labels are names from lists of our own.
 
-use crate::{
-    event::{Accepted, ProjectionOutcome},
-    ingest::{Batcher, delivery::Rejection, guard::StoreGuard},
-};
+use super::delivery::Rejection;
+use crate::event::Accepted;
 use contract::{ProblemCode, signature::Cause};
 use kit::metrics::{Counter, Histogram, Metrics, SECONDS};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-/// What every name begins with.
-pub const PREFIX: &str = "crm_receiver";
 
 /// Why a delivery was refused: what is not authentic by its cause, the rest by the code of its answer.
 const REFUSALS: [&str; 20] = [
@@ -48,9 +43,9 @@ const ROWS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0
 
 /// What taking in counts. Clones count together.
 #[derive(Clone)]
-pub struct IngestMeters(Arc<Ingest>);
+pub struct IngestMeters(Arc<Meters>);
 
-struct Ingest {
+struct Meters {
     new: Counter,
     duplicate: Counter,
     id_reuse: Counter,
@@ -59,12 +54,6 @@ struct Ingest {
     behind: Histogram,
     rows: Histogram,
     commit: Histogram,
-}
-
-/// What projection counts.
-pub struct ProjectionMeters {
-    outcomes: BTreeMap<ProjectionOutcome, Counter>,
-    poisoned: Counter,
 }
 
 impl IngestMeters {
@@ -87,7 +76,7 @@ impl IngestMeters {
             metrics.histogram("ingest_rejected_skew_seconds", help, &labels, SKEW_SECONDS)
         };
         let (rows, commit) = ("Rows of a committed batch.", "Time of a committed batch.");
-        Self(Arc::new(Ingest {
+        Self(Arc::new(Meters {
             new: answer("new"),
             duplicate: answer("duplicate"),
             id_reuse: answer("id_reuse"),
@@ -141,50 +130,4 @@ impl IngestMeters {
         let counter = self.0.refused.get(cause).or_else(|| self.0.refused.get(OTHER));
         counter.expect("the list has another").inc();
     }
-}
-
-impl ProjectionMeters {
-    /// Shows them as `projection_events_total`.
-    pub fn new(metrics: &Metrics) -> Self {
-        let counter = |outcome| {
-            let help = "Events projected, by what became of them.";
-            metrics.counter("projection_events_total", help, &[("outcome", outcome)])
-        };
-        let outcomes = [
-            (ProjectionOutcome::Applied, "applied"),
-            (ProjectionOutcome::Stale, "stale"),
-            (ProjectionOutcome::VersionConflict, "version_conflict"),
-            (ProjectionOutcome::Suppressed, "suppressed"),
-        ];
-        Self {
-            outcomes: outcomes.map(|(outcome, name)| (outcome, counter(name))).into(),
-            poisoned: counter("dead_letter"),
-        }
-    }
-
-    /// So many events with one outcome.
-    pub fn projected(&self, outcome: ProjectionOutcome, events: u64) {
-        if let Some(counter) = self.outcomes.get(&outcome) {
-            counter.inc_by(events);
-        }
-    }
-
-    /// One event that was given up.
-    pub fn gave_up(&self) {
-        self.poisoned.inc();
-    }
-}
-
-/// Shows what is read when it is asked for: the queue and the store's breaker.
-pub fn expose(metrics: &Metrics, batcher: &Batcher, guard: &StoreGuard) {
-    let batcher = batcher.clone();
-    let help = "Events that wait for a batch.";
-    #[expect(clippy::cast_precision_loss, reason = "a queue has at most a million places")]
-    let waiting = move || batcher.waiting() as f64;
-    metrics.read_gauge("ingest_queue_entries", help, &[], waiting);
-    let guard = guard.clone();
-    let help = "The breaker before the database: 0 closed, 1 half-open, 2 open.";
-    metrics.read_gauge("store_breaker_state", help, &[], move || {
-        guard.state().as_number()
-    });
 }
