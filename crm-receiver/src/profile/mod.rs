@@ -18,6 +18,7 @@ mod payload;
 pub mod property_day;
 pub mod record;
 pub mod stay;
+pub mod summary;
 pub mod survivorship;
 pub mod terms;
 pub mod view;

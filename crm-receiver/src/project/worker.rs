@@ -238,7 +238,7 @@ impl Projector {
             tracing::warn!(event.id = %id, tries = number, "event not projected, and tried again later");
             return self.store.keep_failure(id, &reason).await;
         }
-        if self.store.give_up(id, &reason, self.clock.now()).await? {
+        if self.store.make_dead_letter(id, &reason, self.clock.now()).await? {
             tracing::error!(event.id = %id, tries = number, reason, "event is a dead letter");
             self.meters.dead_letter();
         }

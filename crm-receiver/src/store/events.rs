@@ -1,10 +1,10 @@
 //! The inbox as the API shows it: events without their bodies, newest first.
 
-use super::{Store, record_rows::parsed};
+use super::Store;
 use crate::event::EventStatus;
 use api::ListQuery;
 use contract::{EventId, PropertyId, SourceId, UnixMillis, id::IdempotencyKey};
-use db::{DbError, Params, Row, params};
+use db::{DbError, Params, Row, params, read_id};
 use kit::{
     audit::{self, AuditEntry},
     listing::{Index, Listing, Lookup, Order, Part, Reading, Rows, Table},
@@ -173,7 +173,7 @@ fn event_row(row: &Row) -> Result<EventRow, DbError> {
         source: row.get("source_id")?,
         idempotency_key: row.get("idempotency_key")?,
         event_type: row.get("type")?,
-        status: parsed(row, "status")?,
+        status: read_id(row, "status")?,
         property_id: row.get("property_id")?,
         entity: kind
             .zip(id)

@@ -6,16 +6,39 @@
 
 use super::{
     Store,
-    batch_rows::{by_source, padded},
-    erased::Erased,
-    inbox_audit::audit_entries,
-    inbox_rows::{insert_bodies, insert_events},
+    erasures::{Concurrent, erased_among},
+    grouped,
 };
-use crate::event::{Accepted, Fingerprint, InboxEntry};
-use contract::{EventId, SourceId};
-use db::{DbError, Row, Tx, failpoint, params, placeholders};
-use kit::audit;
-use std::sync::Arc;
+use crate::{
+    event::{Accepted, AuditAction, EventStatus, Fingerprint, InboxEntry, Intake},
+    profile::GuestKey,
+};
+use contract::{EntityId, EntityKind, EventId, EventType, PropertyId, SourceId};
+use db::{DbError, Dialect, Params, Row, Tx, failpoint, in_lists, params, read_id};
+use kit::audit::{self, AuditEntry};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// The columns of a new row.
+const COLUMNS: [&str; 18] = [
+    "event_id",
+    "source_id",
+    "idempotency_key",
+    "fingerprint",
+    "salt",
+    "status",
+    "type",
+    "schema_version",
+    "property_id",
+    "entity_kind",
+    "entity_id",
+    "entity_version",
+    "correlation_id",
+    "occurred_at",
+    "received_at",
+    "attempts",
+    "last_error",
+    "due_at",
+];
 
 /// The entries of one transaction, sorted by source and key, no key twice.
 pub type Batch = Arc<[Arc<InboxEntry>]>;
@@ -61,10 +84,10 @@ impl Store {
 }
 
 async fn accept(tx: &mut Tx, batch: &[Arc<InboxEntry>]) -> Result<Vec<Verdict>, DbError> {
-    let mut erased = Erased::among(tx, batch).await?;
+    let mut erased = ErasedGuests::among(tx, batch).await?;
     insert_events(tx, batch, &erased).await?;
     failpoint::reached("accept.inside");
-    erased.suppress_overtaken(tx, batch).await?;
+    erased.suppress_erased_meanwhile(tx, batch).await?;
     let mut standings = find_ours(tx, batch, &erased).await?;
     find_others(tx, batch, &mut standings).await?;
     let verdicts = decide(batch, standings)?;
@@ -95,7 +118,7 @@ async fn find_written(tx: &mut Tx, batch: &[Arc<InboxEntry>]) -> Result<Option<V
 async fn find_ours(
     tx: &mut Tx,
     batch: &[Arc<InboxEntry>],
-    erased: &Erased,
+    erased: &ErasedGuests,
 ) -> Result<Vec<Option<Standing>>, DbError> {
     let mut standings = batch.iter().map(|_| None).collect::<Vec<_>>();
     let all = batch.iter().collect();
@@ -138,14 +161,11 @@ async fn rows_of(
         .into_iter()
         .map(|entry| (&entry.arrival.source, entry.arrival.key.as_str()));
     let mut found = Vec::new();
-    for (source, keys) in by_source(keys) {
-        for keys in padded(&keys) {
-            let places = placeholders(1, keys.len());
+    for (source, keys) in grouped(keys) {
+        for list in in_lists(keys) {
             let sql =
-                format!("SELECT {columns} FROM inbox WHERE source_id = ? AND idempotency_key IN {places}");
-            let mut params = params![source.as_str()];
-            params.extend(keys.iter().map(Into::into));
-            let rows = tx.query(&sql, params).await?;
+                format!("SELECT {columns} FROM inbox WHERE source_id = ? AND idempotency_key IN {list}");
+            let rows = tx.query(&sql, list.after(params![source.as_str()])).await?;
             found.extend(rows.into_iter().map(|row| (source.clone(), row)));
         }
     }
@@ -169,16 +189,11 @@ fn place_of(batch: &[Arc<InboxEntry>], source: &SourceId, row: &Row) -> Result<u
 fn standing(row: &Row) -> Result<Standing, DbError> {
     let salt: Option<Vec<u8>> = row.get("salt")?;
     let digest: Option<Vec<u8>> = row.get("fingerprint")?;
-    let event_id: String = row.get("event_id")?;
-    let event_id = event_id.parse().map_err(|_| DbError::Decode {
-        column: "event_id".to_owned(),
-        expected: "event id",
-    })?;
     let fingerprint = salt
         .zip(digest)
         .and_then(|(salt, digest)| Fingerprint::from_columns(&salt, &digest));
     Ok(Standing {
-        event_id,
+        event_id: read_id(row, "event_id")?,
         fingerprint,
     })
 }
@@ -202,7 +217,7 @@ fn decide(batch: &[Arc<InboxEntry>], standings: Vec<Option<Standing>>) -> Result
 }
 
 /// The entries that are new, in their order.
-pub(super) fn new_entries<'b>(
+fn new_entries<'b>(
     batch: &'b [Arc<InboxEntry>],
     verdicts: &'b [Verdict],
 ) -> impl Iterator<Item = &'b Arc<InboxEntry>> {
@@ -212,4 +227,151 @@ pub(super) fn new_entries<'b>(
         .zip(verdicts)
         .filter(move |(_, verdict)| is_new(verdict))
         .map(|(entry, _)| entry)
+}
+
+/// Inserts the keys that are not there yet, and leaves the others alone.
+async fn insert_events(tx: &mut Tx, batch: &[Arc<InboxEntry>], erased: &ErasedGuests) -> Result<(), DbError> {
+    let skip = tx.dialect().skip_existing("event_id");
+    let mut params = Params::with_capacity(batch.len() * COLUMNS.len());
+    for entry in batch {
+        bind(&mut params, entry, erased.holds(entry));
+    }
+    tx.insert("inbox", &COLUMNS, &skip, params).await
+}
+
+fn bind(params: &mut Params, entry: &InboxEntry, erased: bool) {
+    let arrival = &entry.arrival;
+    let envelope = &arrival.envelope;
+    let entity = envelope.entity.as_ref();
+    let status = if erased {
+        EventStatus::Suppressed
+    } else {
+        arrival.intake.status()
+    };
+    let fingerprint = (!erased).then_some(&entry.fingerprint);
+    params.extend(params![
+        entry.event_id.as_str(),
+        arrival.source.as_str(),
+        arrival.key.as_str(),
+        fingerprint.map(Fingerprint::digest),
+        fingerprint.map(Fingerprint::salt),
+        status.as_str(),
+        &envelope.event_type,
+        envelope.schema_version,
+        envelope.property_id.as_ref().map(PropertyId::as_str),
+        entity.map(|entity| entity.kind.as_str()),
+        entity.map(|entity| entity.id.as_str()),
+        entity.map(|entity| entity.version),
+        &entry.correlation_id,
+        envelope.timestamp,
+        entry.received_at,
+        0,
+        &arrival.reason,
+        entry.received_at,
+    ]);
+}
+
+/// Inserts the bodies of what is new, unless its guest is erased.
+async fn insert_bodies(
+    tx: &mut Tx,
+    batch: &[Arc<InboxEntry>],
+    verdicts: &[Verdict],
+    erased: &ErasedGuests,
+) -> Result<(), DbError> {
+    let kept = new_entries(batch, verdicts).filter(|entry| !erased.holds(entry));
+    let skip = tx.dialect().skip_existing("event_id");
+    let params = kept
+        .flat_map(|entry| params![entry.event_id.as_str(), entry.arrival.body.as_ref()])
+        .collect();
+    tx.insert("inbox_bodies", &["event_id", "body"], &skip, params)
+        .await
+}
+
+/// The effects of a batch beyond its new rows, which are the record of their own acceptance.
+fn audit_entries(batch: &[Arc<InboxEntry>], verdicts: &[Verdict], erased: &ErasedGuests) -> Vec<AuditEntry> {
+    let reused = batch
+        .iter()
+        .zip(verdicts)
+        .filter_map(|(entry, verdict)| match &verdict.accepted {
+            Accepted::IdReuse(first) => Some(audit_entry(AuditAction::IdReuse, entry, first)),
+            Accepted::New(_) | Accepted::Duplicate(_) => None,
+        });
+    let set_aside = new_entries(batch, verdicts).filter_map(|entry| {
+        let action = match entry.arrival.intake {
+            _ if erased.holds(entry) => AuditAction::Suppressed,
+            Intake::Quarantine => AuditAction::DeadLettered,
+            Intake::Fold | Intake::Ignore => return None,
+        };
+        Some(audit_entry(action, entry, &entry.event_id))
+    });
+    reused.chain(set_aside).collect()
+}
+
+fn audit_entry(action: AuditAction, entry: &InboxEntry, event_id: &EventId) -> AuditEntry {
+    let envelope = &entry.arrival.envelope;
+    let entity = envelope.entity.as_ref();
+    AuditEntry {
+        source: Some(entry.arrival.source.to_string()),
+        event_id: Some(event_id.to_string()),
+        property_id: envelope.property_id.as_ref().map(ToString::to_string),
+        entity_kind: entity.map(|entity| entity.kind.as_str().to_owned()),
+        entity_id: entity.map(|entity| entity.id.to_string()),
+        entity_version: entity.and_then(|entity| i64::try_from(entity.version).ok()),
+        correlation_id: Some(entry.correlation_id.clone()),
+        request_id: Some(entry.request_id.to_string()),
+        ..AuditEntry::new(action, entry.received_at)
+    }
+}
+
+/// The erased ones among the guests of a batch.
+struct ErasedGuests(BTreeSet<GuestKey>);
+
+impl ErasedGuests {
+    /// Asks the register. A guest that is erased at this very moment is caught by the projector, or by
+    /// [`suppress_erased_meanwhile`](Self::suppress_erased_meanwhile).
+    async fn among(tx: &mut Tx, batch: &[Arc<InboxEntry>]) -> Result<Self, DbError> {
+        let guests = batch.iter().filter_map(|entry| guest_of(entry));
+        erased_among(tx, guests, Concurrent::Overlooked).await.map(Self)
+    }
+
+    /// Looks again for those whose rows are inserted by now and never come to the projector. Whoever erases a guest
+    /// enters it first and then wipes its rows: either that waits for ours, or we wait here for the register's row.
+    async fn suppress_erased_meanwhile(
+        &mut self,
+        tx: &mut Tx,
+        batch: &[Arc<InboxEntry>],
+    ) -> Result<(), DbError> {
+        // One writer: nothing was entered since the first look.
+        if tx.dialect() == Dialect::Sqlite {
+            return Ok(());
+        }
+        let open = |entry: &&Arc<InboxEntry>| entry.arrival.intake != Intake::Fold && !self.holds(entry);
+        let open: Vec<_> = batch.iter().filter(open).collect();
+        let guests = open.iter().filter_map(|entry| guest_of(entry));
+        self.0
+            .extend(erased_among(tx, guests, Concurrent::WaitedFor).await?);
+        for entry in open.into_iter().filter(|entry| self.holds(entry)) {
+            let sql = "UPDATE inbox SET status = 'suppressed', salt = NULL, fingerprint = NULL, last_error = NULL \
+                       WHERE event_id = ?";
+            tx.execute(sql, params![entry.event_id.as_str()]).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the event is about one of them. A further erasure is left to the projector: it may list new aliases.
+    fn holds(&self, entry: &InboxEntry) -> bool {
+        if self.0.is_empty() || entry.arrival.envelope.known_type() == Some(EventType::GuestErased) {
+            return false;
+        }
+        guest_of(entry).is_some_and(|(source, id)| {
+            let (source, id) = (source.clone(), id.clone());
+            self.0.contains(&GuestKey { source, id })
+        })
+    }
+}
+
+/// The source and the id of the guest that an event is about.
+fn guest_of(entry: &InboxEntry) -> Option<(&SourceId, &EntityId)> {
+    let entity = entry.arrival.envelope.entity.as_ref()?;
+    (entity.kind == EntityKind::Guest).then_some((&entry.arrival.source, &entity.id))
 }

@@ -1,30 +1,26 @@
 //! The receiver's tables. A store method is one transaction; nobody outside of here sees one.
 //!
-//! `inbox` takes batches of arrivals in, `sources` says who may send, `counts` adds up what was not kept, `events` is
-//! the view of the inbox that the API shows. `pending` is what waits to be projected,
-//! `projection` its transaction, `profiles` what came of it.
+//! A file holds a table, or a transaction over several, with its rows, queries and audit entries. `inbox` takes batches of
+//! arrivals in; `events` is the inbox as the API shows it, `pending` what of it waits to be projected, `dead_letters` what
+//! nothing is tried for any more. `projection` writes `records`, `record_refs`, `timeline`, `erasures`, `profiles` and
+//! `property_days` in one transaction; `profile_rebuild` derives profiles again. `sources` says who may send,
+//! `audit_counts` adds up what was not kept.
 
 mod audit_counts;
-mod batch_rows;
-mod erased;
-mod erasure_rows;
-mod event_status;
+mod dead_letters;
+mod erasures;
 mod events;
 mod inbox;
-mod inbox_audit;
-mod inbox_rows;
 mod pending;
-mod premature_mark;
 mod profile_rebuild;
-mod profile_rows;
 mod profiles;
 mod projection;
 mod property_days;
-mod record_rows;
-mod requeue;
+mod record_refs;
+mod records;
 mod sources;
-mod timeline_rows;
-mod tree_room;
+mod state_budget;
+mod timeline;
 
 pub use self::audit_counts::{CountKind, MinuteCount};
 pub use self::events::{EventFilter, EventRow};
@@ -37,7 +33,7 @@ pub use self::sources::{OnInvalid, Source, StoreError};
 
 use db::{Db, DbError, Dialect, Migration, MigrationSet, params};
 use kit::listing::Lists;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// The receiver's own tables, in the order in which they came to be.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
@@ -136,4 +132,13 @@ impl Store {
     pub async fn close(&self) {
         self.db.clone().close().await;
     }
+}
+
+/// The values under each key: an IN list is of one source, or of one source and kind.
+fn grouped<K: Ord, V>(pairs: impl Iterator<Item = (K, V)>) -> BTreeMap<K, Vec<V>> {
+    let mut groups = BTreeMap::<K, Vec<V>>::new();
+    for (key, value) in pairs {
+        groups.entry(key).or_default().push(value);
+    }
+    groups
 }

@@ -1,13 +1,11 @@
-//! What waits to be projected, and what becomes of an event that cannot be.
+//! What waits to be projected, and the tries of an event whose projection fails.
 
-use super::{Store, event_status, record_rows::parsed};
+use super::{Store, dead_letters::cut};
 use crate::event::PendingEvent;
 use api::body::BODY_LEN_MAX;
 use contract::{EventId, UnixMillis};
-use db::{DbError, Row, Tx, params};
+use db::{DbError, Row, Tx, params, read_id};
 
-/// How much of a failure's reason is kept, in characters; the column is as wide.
-const REASON_CHARS_MAX: usize = 1000;
 /// Bytes of the bodies of one step: so many are in memory at once, parsed several times as much.
 pub const STEP_BYTES_MAX: usize = 8 << 20;
 
@@ -52,8 +50,8 @@ impl Store {
             .await
     }
 
-    /// Counts a try of one event before it is made, so that a try which ends the process counts too, and puts the next
-    /// one off. False when the event is not accepted any more, or another projector counted this try already.
+    /// Counts a try of one event before it is made, so that a try which ends the process counts too, and sets when the
+    /// next one is due. False when the event is not accepted any more, or another projector counted this try already.
     pub async fn count_try(
         &self,
         event: &EventId,
@@ -82,25 +80,6 @@ impl Store {
                 Box::pin(async move {
                     let sql = "UPDATE inbox SET last_error = ? WHERE event_id = ? AND status = 'accepted'";
                     tx.execute(sql, params).await.map(drop)
-                })
-            })
-            .await
-    }
-
-    /// Makes an event a dead letter. False when it is not accepted any more.
-    pub async fn give_up(&self, event: &EventId, reason: &str, now: UnixMillis) -> Result<bool, DbError> {
-        let (event, reason) = (event.clone(), cut(reason));
-        self.db
-            .transaction("give_up", move |tx| {
-                let (event, reason) = (event.clone(), reason.clone());
-                Box::pin(async move {
-                    let sql = "UPDATE inbox SET status = 'dead_letter', last_error = ?, applied_at = ? \
-                               WHERE event_id = ? AND status = 'accepted'";
-                    let claimed = tx.execute(sql, params![&reason, now, event.as_str()]).await? == 1;
-                    if claimed {
-                        event_status::bury(tx, &event, "poison", now).await?;
-                    }
-                    Ok(claimed)
                 })
             })
             .await
@@ -145,15 +124,11 @@ impl Due {
     }
 }
 
-fn cut(reason: &str) -> String {
-    reason.chars().take(REASON_CHARS_MAX).collect()
-}
-
 fn pending(row: &Row) -> Result<PendingEvent, DbError> {
     let parse = |column: &str| row.get::<Option<String>>(column);
     Ok(PendingEvent {
-        event_id: parsed(row, "event_id")?,
-        source: parsed(row, "source_id")?,
+        event_id: read_id(row, "event_id")?,
+        source: read_id(row, "source_id")?,
         event_type: row.get("type")?,
         schema_version: row.get("schema_version")?,
         property_id: parse("property_id")?.and_then(|id| id.parse().ok()),

@@ -3,9 +3,9 @@
 //! It goes through every guest that a record or a reservation names, source by source, and does what projection does for
 //! the profiles that a batch touches: their rows are locked first, so what is read then of their records is what stands.
 
-use super::{projection, record_rows::parsed};
+use super::projection;
 use crate::profile::{GuestKey, derive::DERIVE_VERSION};
-use db::{DbError, Row, Tx, params};
+use db::{DbError, Row, Tx, params, read_id};
 use kit::{fold::FOLD_VERSION, rebuild::Rebuild};
 use std::collections::BTreeSet;
 
@@ -78,7 +78,7 @@ async fn next_source(tx: &mut Tx, source: &str) -> Result<Option<String>, DbErro
 
 fn guest(row: &Row) -> Result<GuestKey, DbError> {
     Ok(GuestKey {
-        source: parsed(row, "source_id")?,
-        id: parsed(row, "guest_id")?,
+        source: read_id(row, "source_id")?,
+        id: read_id(row, "guest_id")?,
     })
 }

@@ -1,16 +1,27 @@
-//! Profiles as the API shows them: stored bodies, found by terms and properties.
+//! Profiles, with the terms and properties under which they are found: written by projection, listed and shown by the API.
 
 use super::{Store, property_days};
-use crate::profile::{Profile, contents::ProfileStatus, property_day::PropertyDays, terms::TermKind};
+use crate::profile::{
+    Profile,
+    contents::ProfileStatus,
+    derive::DERIVE_VERSION,
+    property_day::PropertyDays,
+    summary::summary,
+    terms::{self, TermKind},
+};
 use api::ListQuery;
-use contract::{ProfileId, PropertyId};
-use db::{DbError, Params, Statement, params};
+use contract::{ProfileId, PropertyId, UnixMillis};
+use db::{DbError, Dialect, Params, Statement, Tx, in_lists, params, read_id};
 use kit::{
-    fold::words::TypedWord,
+    fold::{FOLD_VERSION, words::TypedWord},
     listing::{Index, Link, Listing, Order, Reading, Rows, Table, begins_with_any},
 };
 use serde_json::Value;
-use std::sync::Arc;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What a profile must have to be in the list. Absent: anything.
 #[derive(Clone, Debug, Default)]
@@ -139,7 +150,7 @@ impl Store {
 }
 
 fn stored<T: serde::de::DeserializeOwned>(text: &str, column: &str) -> Result<T, DbError> {
-    serde_json::from_str(text).map_err(|_| super::record_rows::unreadable(column))
+    serde_json::from_str(text).map_err(|_| DbError::unreadable(column))
 }
 
 impl ProfileFilter {
@@ -163,4 +174,150 @@ impl ProfileFilter {
         listing.between(Some("profiles_updated"), "updated_at", query.updated_since, none);
         listing
     }
+}
+
+/// The columns that a projection writes.
+const CONTENTS: [&str; 6] = [
+    "status",
+    "updated_at",
+    "sort_name",
+    "index_digest",
+    "summary",
+    "body",
+];
+
+/// A profile as its rows hold it.
+struct ProfileRows<'p> {
+    id: &'p ProfileId,
+    status: Option<ProfileStatus>,
+    updated_at: UnixMillis,
+    sort_name: String,
+    summary: Option<String>,
+    body: Option<String>,
+    texts: Vec<(TermKind, &'p str)>,
+    properties: Vec<&'p str>,
+    /// Of everything that it is found under; no two different sets share one.
+    index_digest: Vec<u8>,
+}
+
+/// Makes sure that there is a row for each profile, and holds them all until the transaction ends, in the order of
+/// their ids.
+pub(super) async fn lock(tx: &mut Tx, ids: &BTreeSet<ProfileId>) -> Result<(), DbError> {
+    // One writer: nobody else is there to be kept out.
+    if tx.dialect() == Dialect::Sqlite {
+        return Ok(());
+    }
+    let raise = tx.dialect().on_conflict_add(&["id"], &["revision"]);
+    let columns = ["id", "revision", "updated_at", "sort_name"];
+    let params = ids.iter().flat_map(|id| params![id.as_str(), 1, 0, ""]).collect();
+    tx.insert("profiles", &columns, &raise, params).await
+}
+
+/// Writes what the profiles are now; None is one with nothing left to show. Their rows are locked.
+pub(super) async fn write(tx: &mut Tx, profiles: Vec<(ProfileId, Option<Profile>)>) -> Result<(), DbError> {
+    let profiles: Vec<ProfileRows<'_>> = profiles
+        .iter()
+        .map(|(id, profile)| ProfileRows::of(id, profile.as_ref()))
+        .collect();
+    let indexed = index_digests(tx, &profiles).await?;
+    let update = tx.dialect().on_conflict_update(&["id"], &CONTENTS);
+    let columns = [["id", "revision"].as_slice(), &CONTENTS].concat();
+    let mut params = Params::with_capacity(profiles.len() * columns.len());
+    for profile in &profiles {
+        params.extend(params![
+            profile.id.as_str(),
+            1,
+            profile.status.map(ProfileStatus::as_str),
+            profile.updated_at,
+            &profile.sort_name,
+            &profile.index_digest,
+            &profile.summary,
+            &profile.body,
+        ]);
+    }
+    tx.insert("profiles", &columns, &update, params).await?;
+    let stands = |profile: &&ProfileRows<'_>| indexed.get(profile.id) == Some(&profile.index_digest);
+    let found_otherwise: Vec<&ProfileRows<'_>> = profiles.iter().filter(|profile| !stands(profile)).collect();
+    write_index(tx, &found_otherwise).await
+}
+
+/// Writes terms and properties in the place of what was there.
+async fn write_index(tx: &mut Tx, profiles: &[&ProfileRows<'_>]) -> Result<(), DbError> {
+    let ids: Vec<&str> = profiles.iter().map(|profile| profile.id.as_str()).collect();
+    for list in in_lists(ids) {
+        for table in ["profile_terms", "profile_properties"] {
+            let sql = format!("DELETE FROM {table} WHERE profile_id IN {list}");
+            tx.execute(&sql, list.clone().into_params()).await?;
+        }
+    }
+    let (mut terms, mut properties) = (Params::new(), Params::new());
+    for profile in profiles {
+        let id = profile.id.as_str();
+        for (kind, term) in terms::of(&profile.texts) {
+            terms.extend(params![kind.as_str(), term, id]);
+        }
+        for property in &profile.properties {
+            properties.extend(params![id, *property]);
+        }
+    }
+    let columns = ["kind", "term", "profile_id"];
+    tx.insert("profile_terms", &columns, "", terms).await?;
+    let columns = ["profile_id", "property_id"];
+    tx.insert("profile_properties", &columns, "", properties).await
+}
+
+/// Under which terms and properties the profiles are found so far.
+async fn index_digests(
+    tx: &mut Tx,
+    profiles: &[ProfileRows<'_>],
+) -> Result<BTreeMap<ProfileId, Vec<u8>>, DbError> {
+    let ids: Vec<&str> = profiles.iter().map(|profile| profile.id.as_str()).collect();
+    let mut digests = BTreeMap::new();
+    for list in in_lists(ids) {
+        let sql =
+            format!("SELECT id, index_digest FROM profiles WHERE index_digest IS NOT NULL AND id IN {list}");
+        for row in tx.query(&sql, list.into_params()).await? {
+            digests.insert(read_id(&row, "id")?, row.get("index_digest")?);
+        }
+    }
+    Ok(digests)
+}
+
+impl<'p> ProfileRows<'p> {
+    fn of(id: &'p ProfileId, profile: Option<&'p Profile>) -> Self {
+        let texts = profile.map(terms::texts).unwrap_or_default();
+        let properties = profile.map(|profile| profile.property_ids.iter().map(PropertyId::as_str).collect());
+        let properties: Vec<&str> = properties.unwrap_or_default();
+        let body = profile.map(whole);
+        Self {
+            id,
+            status: profile.map(|profile| profile.status),
+            updated_at: profile.map_or(UnixMillis(0), |profile| profile.updated_at),
+            sort_name: profile.map(terms::sort_name).unwrap_or_default(),
+            summary: body.as_deref().map(summary),
+            body,
+            index_digest: index_digest(&texts, &properties),
+            texts,
+            properties,
+        }
+    }
+}
+
+fn whole(profile: &Profile) -> String {
+    serde_json::to_string(profile).expect("a profile always serialises")
+}
+
+/// Of the texts as they stand, which is less work than to fold them, and of the versions of what is made of them.
+fn index_digest(texts: &[(TermKind, &str)], properties: &[&str]) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    digest.update([FOLD_VERSION, DERIVE_VERSION].map(i64::to_be_bytes).concat());
+    let texts = texts.iter().map(|(kind, text)| (kind.as_str(), *text));
+    let properties = properties.iter().map(|property| ("property", *property));
+    for (kind, text) in texts.chain(properties) {
+        digest.update(kind);
+        digest.update([0]);
+        digest.update(text.len().to_be_bytes());
+        digest.update(text);
+    }
+    digest.finalize().to_vec()
 }

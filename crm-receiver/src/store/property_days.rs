@@ -3,10 +3,9 @@
 //! A day is raised by a guarded write, never by a read: of two projectors the one with the greater day wins, whichever
 //! comes last. What is known to be committed is remembered, so that a batch that says nothing new costs nothing.
 
-use super::record_rows::{parsed, unreadable};
 use crate::profile::property_day::{PropertyDay, PropertyDays, add};
 use contract::{ProfileId, parse_date};
-use db::{DbError, Row, Statement, Tx, params};
+use db::{DbError, Row, Statement, Tx, params, read_id};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many properties are remembered; beyond that all are forgotten.
@@ -75,10 +74,10 @@ pub(super) fn read(rows: &[Row]) -> Result<PropertyDays, DbError> {
     let day = |row: &Row| {
         let date: String = row.get("business_date")?;
         let day = PropertyDay {
-            business_date: parse_date(&date).ok_or_else(|| unreadable("business_date"))?,
+            business_date: parse_date(&date).ok_or_else(|| DbError::unreadable("business_date"))?,
             timezone: row.get("timezone")?,
         };
-        Ok(((parsed(row, "source_id")?, parsed(row, "property_id")?), day))
+        Ok(((read_id(row, "source_id")?, read_id(row, "property_id")?), day))
     };
     rows.iter().map(day).collect()
 }

@@ -1,7 +1,7 @@
-//! Room for the trees of the states that one transaction reads.
+//! How much memory the states that one transaction reads may take.
 //!
-//! The text of a state is at most as large as an event's body, its tree may be a hundred times as large, and a small event
-//! may be about a large record. A batch whose records take too much fails, and is tried again in halves; one event alone
+//! The text of a state is at most as large as an event's body, the tree that is parsed of it may be a hundred times as
+//! large, and a small event may be about a large record. A batch whose records take too much fails, and is tried again in halves; one event alone
 //! takes what it needs. What is read beside them, for the profiles, has no bound: no smaller batch would need less of it.
 
 use contract::json::Extent;
@@ -11,9 +11,9 @@ use db::DbError;
 const TREES_BYTES_MAX: usize = 64 << 20;
 
 /// What is left of it; None where it has no bound.
-pub(super) struct TreeRoom(Option<usize>);
+pub(super) struct StateBudget(Option<usize>);
 
-impl TreeRoom {
+impl StateBudget {
     /// For a batch of so many events.
     pub fn of(batch: usize) -> Self {
         Self((batch > 1).then_some(TREES_BYTES_MAX))
@@ -24,7 +24,7 @@ impl TreeRoom {
         Self(None)
     }
 
-    /// Takes the room of one state.
+    /// Takes what the tree of one state needs.
     ///
     /// # Errors
     /// When there is not enough left.
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn r43_a_batch_reads_no_more_states_than_have_room_and_one_alone_what_it_needs() {
         let state = format!("[{}0]", "0,".repeat(19_000));
-        let (mut batch, mut alone) = (TreeRoom::of(2), TreeRoom::of(1));
+        let (mut batch, mut alone) = (StateBudget::of(2), StateBudget::of(1));
         let fitting = (0..1_000).take_while(|_| batch.take(&state).is_ok()).count();
         assert!((1..100).contains(&fitting), "{fitting}");
         assert!(

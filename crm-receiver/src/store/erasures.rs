@@ -1,33 +1,42 @@
-//! The register of erased guests, and the wiping that goes with it.
+//! The register of erased guests, and the wiping that goes with an erasure.
 //!
 //! What is kept of an erased guest is the key of each event, so that a repeat is still known, and the register's row,
 //! which outranks every version for ever.
 
-use super::{
-    batch_rows::{by_source, padded},
-    record_rows, timeline_rows,
-};
+use super::{grouped, record_refs, records, timeline};
 use crate::profile::GuestKey;
-use contract::{EventId, UnixMillis};
-use db::{DbError, Tx, params, placeholders};
+use contract::{EntityId, EventId, SourceId, UnixMillis};
+use db::{DbError, Dialect, Tx, in_lists, params, read_id};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The erased ones among the guests.
-pub(super) async fn among<'g>(
+/// Whether a question to the register waits for who enters a guest at that very moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Concurrent {
+    /// What is not committed yet is not seen.
+    Overlooked,
+    /// The answer comes after their commit. SQLite, with its one writer, has no such.
+    WaitedFor,
+}
+
+/// The erased ones among the guests, each given as its source and id.
+pub(super) async fn erased_among<'g>(
     tx: &mut Tx,
-    guests: impl Iterator<Item = &'g GuestKey>,
+    guests: impl Iterator<Item = (&'g SourceId, &'g EntityId)>,
+    concurrent: Concurrent,
 ) -> Result<BTreeSet<GuestKey>, DbError> {
+    let lock = match (concurrent, tx.dialect()) {
+        (Concurrent::WaitedFor, Dialect::Mysql) => " LOCK IN SHARE MODE",
+        (Concurrent::Overlooked, _) | (_, Dialect::Sqlite) => "",
+    };
     let mut erased = BTreeSet::new();
-    for (source, ids) in by_source(guests.map(|guest| (&guest.source, guest.id.as_str()))) {
-        for ids in padded(&ids) {
-            let places = placeholders(1, ids.len());
-            let sql = format!("SELECT entity_id FROM erasures WHERE source_id = ? AND entity_id IN {places}");
-            let mut params = params![source.as_str()];
-            params.extend(ids.iter().map(|id| (*id).into()));
-            for row in tx.query(&sql, params).await? {
+    for (source, ids) in grouped(guests.map(|(source, id)| (source, id.as_str()))) {
+        for list in in_lists(ids) {
+            let sql =
+                format!("SELECT entity_id FROM erasures WHERE source_id = ? AND entity_id IN {list}{lock}");
+            for row in tx.query(&sql, list.after(params![source.as_str()])).await? {
                 erased.insert(GuestKey {
                     source: source.clone(),
-                    id: record_rows::parsed(&row, "entity_id")?,
+                    id: read_id(&row, "entity_id")?,
                 });
             }
         }
@@ -50,10 +59,11 @@ pub(super) async fn register(
     Ok(())
 }
 
-/// Wipes everything that was received of the guests: states, history, bodies, fingerprints, and what failed.
+/// Wipes everything that was received of the guests: states, history, bodies, fingerprints, and why events failed.
 pub(super) async fn wipe(tx: &mut Tx, guests: &BTreeSet<GuestKey>) -> Result<(), DbError> {
-    record_rows::forget(tx, guests).await?;
-    timeline_rows::forget(tx, guests).await?;
+    records::forget(tx, guests).await?;
+    record_refs::forget(tx, guests).await?;
+    timeline::forget(tx, guests).await?;
     for guest in guests {
         // What is still accepted is left whole: its turn will come, and then it is suppressed.
         let of_guest = "source_id = ? AND entity_kind = 'guest' AND entity_id = ? AND status <> 'accepted'";

@@ -1,12 +1,9 @@
-//! The rows of the history: one for each event that told of a record.
+//! The history: one row for each event about a record.
 
-use super::{
-    batch_rows::padded,
-    record_rows::{by_source_and_kind, parsed, unreadable},
-};
+use super::records::by_source_and_kind;
 use crate::profile::{GuestKey, RecordKey, RecordKind, history::HistoryEntry};
 use contract::{EventId, EventType, PropertyId, SourceId};
-use db::{DbError, Params, Row, Tx, params, placeholders};
+use db::{DbError, Params, Row, Tx, in_lists, params, read_id, read_optional_id};
 use std::collections::{BTreeMap, BTreeSet};
 
 const COLUMNS: [&str; 10] = [
@@ -22,7 +19,7 @@ const COLUMNS: [&str; 10] = [
     "consents",
 ];
 
-/// Adds what the events told. An event that is projected again, after a requeue, has its row already.
+/// Adds what the events say. An event that is projected again, after a requeue, has its row already.
 pub(super) async fn add(tx: &mut Tx, history: &[(EventId, HistoryEntry)]) -> Result<(), DbError> {
     let skip = tx.dialect().skip_existing("event_id");
     let mut params = Params::with_capacity(history.len() * COLUMNS.len());
@@ -43,21 +40,19 @@ pub(super) async fn add(tx: &mut Tx, history: &[(EventId, HistoryEntry)]) -> Res
     tx.insert("timeline", &COLUMNS, &skip, params).await
 }
 
-/// Everything that was told of the records.
+/// The history of the records.
 pub(super) async fn read(
     tx: &mut Tx,
     keys: &BTreeSet<RecordKey>,
 ) -> Result<BTreeMap<RecordKey, Vec<HistoryEntry>>, DbError> {
     let mut history: BTreeMap<RecordKey, Vec<HistoryEntry>> = BTreeMap::new();
     for ((source, kind), ids) in by_source_and_kind(keys) {
-        for ids in padded(&ids) {
-            let places = placeholders(1, ids.len());
+        for list in in_lists(ids) {
             let columns = COLUMNS.join(", ");
             let sql = format!(
-                "SELECT {columns} FROM timeline WHERE source_id = ? AND kind = ? AND entity_id IN {places}"
+                "SELECT {columns} FROM timeline WHERE source_id = ? AND kind = ? AND entity_id IN {list}"
             );
-            let mut params = params![source.as_str(), kind.as_str()];
-            params.extend(ids.iter().map(|id| (*id).into()));
+            let params = list.after(params![source.as_str(), kind.as_str()]);
             for row in tx.query(&sql, params).await? {
                 let entry = entry(source, kind, &row)?;
                 history.entry(entry.key.clone()).or_default().push(entry);
@@ -67,7 +62,7 @@ pub(super) async fn read(
     Ok(history)
 }
 
-/// Forgets everything that was told of erased guests.
+/// Forgets the history of erased guests.
 pub(super) async fn forget(tx: &mut Tx, guests: &BTreeSet<GuestKey>) -> Result<(), DbError> {
     for guest in guests {
         let sql = "DELETE FROM timeline WHERE source_id = ? AND kind = ? AND entity_id = ?";
@@ -79,7 +74,6 @@ pub(super) async fn forget(tx: &mut Tx, guests: &BTreeSet<GuestKey>) -> Result<(
 }
 
 fn entry(source: &SourceId, kind: RecordKind, row: &Row) -> Result<HistoryEntry, DbError> {
-    let property_id: Option<String> = row.get("property_id")?;
     let event_type: String = row.get("type")?;
     let (changed, consents): (String, String) = (row.get("changed")?, row.get("consents")?);
     Ok(HistoryEntry {
@@ -87,14 +81,12 @@ fn entry(source: &SourceId, kind: RecordKind, row: &Row) -> Result<HistoryEntry,
         key: RecordKey {
             source: source.clone(),
             kind,
-            id: parsed(row, "entity_id")?,
+            id: read_id(row, "entity_id")?,
         },
         version: row.get("version")?,
-        event_type: EventType::known(&event_type).ok_or_else(|| unreadable("type"))?,
-        property_id: property_id
-            .map(|id| id.parse().map_err(|_| unreadable("property_id")))
-            .transpose()?,
-        changed: serde_json::from_str(&changed).map_err(|_| unreadable("changed"))?,
-        consents: serde_json::from_str(&consents).map_err(|_| unreadable("consents"))?,
+        event_type: EventType::known(&event_type).ok_or_else(|| DbError::unreadable("type"))?,
+        property_id: read_optional_id(row, "property_id")?,
+        changed: serde_json::from_str(&changed).map_err(|_| DbError::unreadable("changed"))?,
+        consents: serde_json::from_str(&consents).map_err(|_| DbError::unreadable("consents"))?,
     })
 }
