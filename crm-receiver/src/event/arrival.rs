@@ -35,7 +35,7 @@ pub struct Arrival {
     pub key: IdempotencyKey,
     /// The raw bytes that were signed.
     pub body: Bytes,
-    /// What stands around the payload; the payload itself, and what changed in it, stay in the body.
+    /// The envelope without the payload and the names of what changed, which stay in the body.
     pub envelope: Envelope,
     /// How it is kept.
     pub intake: Intake,
@@ -87,7 +87,7 @@ pub enum Accepted {
     New(EventId),
     /// The same body was committed before, under this id.
     Duplicate(EventId),
-    /// Another body was committed before under the same key; this id, the first one's, stands.
+    /// Another body was committed before under the same key; this is the id of that first one.
     IdReuse(EventId),
 }
 
@@ -101,7 +101,7 @@ impl Accepted {
         }
     }
 
-    /// Our id of the event that stands under the key.
+    /// Our id of the event that is committed under the key.
     pub const fn event_id(&self) -> &EventId {
         match self {
             Self::New(event_id) | Self::Duplicate(event_id) | Self::IdReuse(event_id) => event_id,

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 /// The action of an audit entry of the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditAction {
-    /// Its state stands, or stood for a while.
+    /// Its state is current, or was for a while.
     Applied,
-    /// It changed nothing: a newer state, or the same one, stood already.
+    /// It changed nothing: a newer state, or the same one, was current already.
     Stale,
     /// Its guest is erased, so that nothing of it was kept but its key.
     Suppressed,
@@ -45,7 +45,7 @@ impl From<AuditAction> for Cow<'static, str> {
 /// Why projection made an event a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeadLetterCause {
-    /// Another state of the same version stands.
+    /// Another state of the same version is current.
     VersionConflict,
     /// Each of its tries failed.
     Poison,

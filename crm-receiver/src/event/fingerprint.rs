@@ -26,7 +26,7 @@ impl Fingerprint {
         Self { salt, digest }
     }
 
-    /// As it stands in a row; None when either part is of another length.
+    /// The fingerprint that a row holds; None when either part is of another length.
     pub fn from_columns(salt: &[u8], digest: &[u8]) -> Option<Self> {
         Some(Self {
             salt: salt.try_into().ok()?,

@@ -1,4 +1,4 @@
-//! Which of two states of one record stands.
+//! Which of two states of one record is current.
 
 use super::Event;
 use crate::profile::Record;
@@ -7,39 +7,39 @@ use contract::EventId;
 /// What an event does to the record that it is about.
 #[derive(Debug, PartialEq)]
 pub enum Folded {
-    /// Its state stands now.
+    /// Its state is current now.
     Applied(Record),
-    /// A state of a higher version, or the same state, stands already.
+    /// A state of a higher version, or the same state, is current already.
     Stale,
-    /// Another state of this very version stands: this event is a dead letter.
+    /// Another state of this very version is current: this event is a dead letter.
     ConflictLost,
-    /// Its state stands now, in the place of another of this very version: that one's event is a dead letter.
+    /// Its state is current now, in place of another one of this very version: that one's event is a dead letter.
     ConflictWon {
         /// The new state.
         record: Record,
-        /// The event that brought the state before.
+        /// The event of the state before.
         loser: EventId,
     },
 }
 
 /// Folds an event into the latest known state of its record.
 ///
-/// A higher version replaces, a lower one is stale. Of two different states under one version the one whose payload
-/// has the smaller SHA-256 stands, whichever came first. The same state told twice is stale; but of two events that
-/// tell it with different times the earlier one's time is kept, so that nothing depends on which came first.
+/// A higher version replaces, a lower one is stale. Of two different states under one version the one whose payload has
+/// the smaller SHA-256 becomes current, whichever came first. The same state sent twice is stale; but of two events
+/// that state it with different times the earlier one's time is kept, so that nothing depends on which came first.
 pub fn fold(known: Option<&Record>, event: &Event) -> Folded {
-    let told = &event.record;
+    let proposed = &event.record;
     let Some(known) = known else {
-        return Folded::Applied(told.clone());
+        return Folded::Applied(proposed.clone());
     };
-    let outranks = told.standing() > known.standing();
-    let conflict = told.version == known.version && !told.same_state(known);
+    let outranks = proposed.precedence() > known.precedence();
+    let conflict = proposed.version == known.version && !proposed.same_state(known);
     match (outranks, conflict) {
-        (true, false) => Folded::Applied(told.clone()),
+        (true, false) => Folded::Applied(proposed.clone()),
         (false, false) => Folded::Stale,
         (false, true) => Folded::ConflictLost,
         (true, true) => Folded::ConflictWon {
-            record: told.clone(),
+            record: proposed.clone(),
             loser: known.event_id.clone(),
         },
     }
@@ -65,10 +65,10 @@ mod tests {
     }
 
     #[test]
-    fn the_same_state_told_again_is_stale_whatever_the_order_of_its_keys() {
-        let told = sent("guest.updated", "g", 2, 5, json!({"a": 1, "last_name": "B"}));
+    fn the_same_state_sent_again_is_stale_whatever_the_order_of_its_keys() {
+        let proposed = sent("guest.updated", "g", 2, 5, json!({"a": 1, "last_name": "B"}));
         let again = sent("guest.updated", "g", 2, 5, json!({"last_name": "B", "a": 1}));
-        assert_eq!(fold(Some(&told.record), &again), Folded::Stale);
+        assert_eq!(fold(Some(&proposed.record), &again), Folded::Stale);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! clock or a request.
 //!
 //! [`arrival`] is an event that may be kept, [`payload`] what is asked of it before, [`fingerprint`] what tells two bodies
-//! under one key apart. [`status`] is what became of an event so far. [`pending`] reads an accepted event back; [`fold`]
-//! decides which state of a record stands, and [`plan`] what a batch of events changes.
+//! under one key apart. [`status`] says how far an event has come. [`pending`] reads an accepted event back; [`fold`]
+//! decides which state of a record is current, and [`plan`] what a batch of events changes.
 
 pub mod arrival;
 pub mod audit_action;

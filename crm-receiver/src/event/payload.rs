@@ -1,9 +1,10 @@
-//! What the receiver asks of a payload: only what it cannot do without.
+//! What the receiver requires of a payload: only what it cannot do without.
 //!
 //! A guest's `last_name`, unless deleted or erased; a reservation's `status`, `check_in`, `check_out` and
 //! `primary_guest_id`. The rest may be absent, unknown fields are kept. `id`, `version` and `property_id`, where they
 //! are present, equal the envelope's, and an instant that is a number is one of milliseconds. Pure: no clock, no store.
 
+use crate::profile::ReservationStatus;
 use contract::{
     EntityId, EntityKind, EntityRef, Envelope, EventType, FieldError, PropertyId, UnixMillis,
     date::parse_date, text,
@@ -11,20 +12,8 @@ use contract::{
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 
-/// The statuses that a reservation may have (domain.md, section 4).
-const RESERVATION_STATUSES: [&str; 8] = [
-    "inquiry",
-    "waitlisted",
-    "optional",
-    "confirmed",
-    "checked_in",
-    "checked_out",
-    "cancelled",
-    "no_show",
-];
-
-/// How many accompanying guests a reservation may name. The emitter ends at 100; five times as many leave room for
-/// other senders, while each named guest is a profile that is derived again in one transaction.
+/// How many accompanying guests a reservation may name. Our emitter allows 100; five times as many allow for
+/// other senders. Each named guest is a profile that is derived again in one transaction.
 pub const ACCOMPANYING_GUESTS_MAX: usize = 500;
 
 /// The fields that are instants. As RFC 3339 they are read where they are used; a number of seconds would be read there
@@ -148,7 +137,7 @@ fn check_reservation(errors: &mut Vec<FieldError>, payload: &Map<String, Value>)
     if status.is_some_and(|status| {
         status
             .as_str()
-            .is_none_or(|name| !RESERVATION_STATUSES.contains(&name))
+            .is_none_or(|name| name.parse::<ReservationStatus>().is_err())
     }) {
         refuse(errors, "status", "unknown", "is no status of a reservation");
     }

@@ -23,21 +23,21 @@ pub struct PendingEvent {
     pub event_type: String,
     /// The version of its payload's shape.
     pub schema_version: u32,
-    /// Where.
+    /// The property that it is about.
     pub property_id: Option<PropertyId>,
-    /// What kind of thing it is about.
+    /// The kind of entity that it is about.
     pub entity_kind: Option<String>,
-    /// Which one.
+    /// The entity's id.
     pub entity_id: Option<EntityId>,
-    /// Which of its commits.
+    /// The entity's version after the change.
     pub entity_version: Option<u64>,
     /// What ties it to the request that caused it.
     pub correlation_id: Option<String>,
     /// When the change was committed at the sender.
     pub occurred_at: UnixMillis,
-    /// When it was taken in.
+    /// When it arrived.
     pub received_at: UnixMillis,
-    /// How often it was tried.
+    /// How many tries were made before.
     pub attempts: u32,
     /// The raw body; None once it is purged.
     pub body: Option<Vec<u8>>,
@@ -63,7 +63,7 @@ pub enum Unreadable {
     /// The body is no envelope with a payload.
     #[error("its body is no envelope")]
     BadBody,
-    /// Its payload is one that ingest refuses: it was quarantined, and then requeued.
+    /// Its payload breaks the rules of [`payload`]: it was quarantined, and then requeued.
     #[error("its payload is invalid")]
     Invalid,
     /// It is about nothing that is folded.
@@ -71,7 +71,7 @@ pub enum Unreadable {
     NotFoldable,
 }
 
-/// What projection reads of a body. Ingest has parsed it strictly: no key stands twice, no number is inexact.
+/// What projection reads of a body. It was parsed strictly on arrival: no key occurs twice, no number is inexact.
 #[derive(Deserialize)]
 struct Body {
     #[serde(default)]
@@ -80,8 +80,11 @@ struct Body {
 }
 
 impl PendingEvent {
-    /// Reads the event, once, outside of any transaction, and asks of its payload what ingest does: a quarantined one
-    /// that was requeued is still refused.
+    /// Reads the event, once, outside of any transaction. Its payload is checked as on arrival: one that was quarantined
+    /// and then requeued is still refused.
+    ///
+    /// # Errors
+    /// Why it cannot be folded.
     pub fn read(&self) -> Result<Event, Unreadable> {
         let event = self.proposed()?;
         let record = &event.record;
@@ -97,7 +100,7 @@ impl PendingEvent {
         Ok(event)
     }
 
-    /// The event that its body proposes, whatever its payload lacks.
+    /// The event that its body holds, without a check of its payload.
     pub(super) fn proposed(&self) -> Result<Event, Unreadable> {
         let key = self.key().ok_or(Unreadable::NotFoldable)?;
         let version = self.entity_version.ok_or(Unreadable::NotFoldable)?;
@@ -140,8 +143,8 @@ impl PendingEvent {
 }
 
 impl Event {
-    /// The guests that this event erases for ever; empty unless it is `guest.erased`. Beside the one that it is about,
-    /// these are the aliases that its payload lists.
+    /// The guests that this event erases for ever: the one that it is about, and the aliases that its payload lists. Empty
+    /// unless it is `guest.erased`.
     pub fn erases(&self) -> Vec<GuestKey> {
         let Some(guest) = self
             .record

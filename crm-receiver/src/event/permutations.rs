@@ -256,7 +256,7 @@ fn reservation_event() -> impl Strategy<Value = Event> {
 }
 
 /// The same state of the same commit, with another time, its members in another order.
-fn retold(event: &Event) -> Event {
+fn resent(event: &Event) -> Event {
     let Record {
         key,
         version,
@@ -288,14 +288,14 @@ fn reversed(value: Value) -> Value {
     }
 }
 
-/// A stream, in which a few states are told twice, and the same events again: permuted, each up to three times.
+/// A stream, in which a few states are sent twice, and the same events again: permuted, each up to three times.
 fn two_arrivals() -> impl Strategy<Value = (Vec<Event>, Vec<Event>)> {
     let event = prop_oneof![2 => guest_event(), 3 => reservation_event()];
-    let told = (event, prop::bool::weighted(0.2), 1..4_usize);
-    prop::collection::vec(told, 1..24).prop_flat_map(|stream| {
+    let sent = (event, prop::bool::weighted(0.2), 1..4_usize);
+    prop::collection::vec(sent, 1..24).prop_flat_map(|stream| {
         let (mut once, mut repeated) = (Vec::new(), Vec::new());
         for (event, twice, times) in stream {
-            let again = twice.then(|| retold(&event));
+            let again = twice.then(|| resent(&event));
             for event in [Some(event), again].into_iter().flatten() {
                 repeated.extend(std::iter::repeat_n(event.clone(), times));
                 once.push(event);

@@ -1,8 +1,8 @@
-//! What a batch of events comes to, worked out in memory: the records that stand after it, the outcome of each event,
+//! What a batch of events changes, worked out in memory: the records that are current after it, the outcome of each event,
 //! what it adds to the history, whom it erases, and whose profiles it touches.
 //!
-//! The store loads [`Known`] for the batch, runs [`plan`], and writes the [`Plan`]; the property test of the project
-//! does the same with maps for tables. So what a batch means stands here alone.
+//! The store loads [`Known`] for the batch, runs [`plan`], and writes the [`Plan`]; the property test does the same with
+//! maps in place of tables. So the meaning of a batch is decided here alone.
 
 use super::{
     Event, EventStatus,
@@ -16,7 +16,7 @@ use crate::profile::{
 use contract::EventId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What stands before a batch, as far as the batch is concerned.
+/// The state before a batch, as far as the batch needs it.
 #[derive(Default)]
 pub struct Known {
     /// The records of the events' entities.
@@ -28,11 +28,11 @@ pub struct Known {
 /// What projection made of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProjectionOutcome {
-    /// Its state stood, at least for a while.
+    /// Its state became current, at least for a while.
     Applied,
     /// It changed nothing: kept as history.
     Stale,
-    /// A dead letter: another state of the same version stands.
+    /// A dead letter: another state of the same version is current.
     VersionConflict,
     /// Its guest is erased: nothing of it is kept but its key.
     Suppressed,
@@ -50,7 +50,7 @@ impl ProjectionOutcome {
     }
 }
 
-/// What a batch comes to.
+/// The changes that a batch makes.
 #[derive(Default)]
 pub struct Plan {
     /// Of each event of the batch.
@@ -63,15 +63,15 @@ pub struct Plan {
     pub erased: BTreeMap<GuestKey, EventId>,
     /// The erased guests of whom events came all the same.
     pub suppressed: BTreeSet<GuestKey>,
-    /// New entries of the history, with the event that told each.
+    /// New entries of the history, each with its event.
     pub history: Vec<(EventId, HistoryEntry)>,
-    /// The records that were told of, also by stale events: the profiles that they are linked to are derived again.
+    /// The records that the events are about, also the stale ones: the profiles that they are linked to are derived again.
     pub touched: BTreeSet<RecordKey>,
-    /// What the events say of the days of their properties, whatever became of them.
+    /// What the events say of the days of their properties, whatever their outcome.
     pub days: PropertyDays,
 }
 
-/// Works out a batch, event by event.
+/// Works out the changes of a batch, event by event.
 pub fn plan(known: &Known, events: &[&Event]) -> Plan {
     let mut plan = Plan::default();
     for event in events {
@@ -124,8 +124,8 @@ impl Plan {
         self.touched.insert(key.clone());
     }
 
-    /// The guests whose profiles may differ after the batch: of every record that was told of, those that it is linked
-    /// to now and those that it was linked to before.
+    /// The guests whose profiles may differ after the batch: of every record that an event is about, those that it is
+    /// linked to now and those that it was linked to before.
     pub fn guests(&self, known: &Known) -> BTreeSet<GuestKey> {
         let links = |record: &Record| record.guests().into_keys().collect::<Vec<_>>();
         let mut guests = BTreeSet::new();
@@ -155,7 +155,7 @@ impl Plan {
         links
     }
 
-    /// The state of a record that stands after the batch, as far as the batch holds it.
+    /// The current state of a record after the batch, if the batch holds it.
     pub fn state_after<'r>(&'r self, known: &'r Known, key: &RecordKey) -> Option<&'r Record> {
         self.records.get(key).or_else(|| known.records.get(key))
     }
@@ -170,7 +170,7 @@ impl Plan {
         tally
     }
 
-    /// An event of this batch has its outcome changed; one applied before it is named.
+    /// Makes the loser of a conflict a dead letter: an event of this batch, or one that was applied before it.
     fn overrule(&mut self, loser: EventId) {
         match self.outcomes.get_mut(&loser) {
             Some(outcome) => *outcome = ProjectionOutcome::VersionConflict,
@@ -180,7 +180,7 @@ impl Plan {
         }
     }
 
-    /// The guest's record and history go, also what this batch has brought of them.
+    /// Removes the guest's record and history, also those that this batch has added.
     fn erase(&mut self, guest: GuestKey, event: &EventId) {
         let key = guest.record();
         self.records.remove(&key);

@@ -1,4 +1,4 @@
-//! What became of an event so far.
+//! The status of an event, from its commit to its projection.
 
 use std::str::FromStr;
 
@@ -7,13 +7,13 @@ use std::str::FromStr;
 pub enum EventStatus {
     /// It waits for the projector.
     Accepted,
-    /// Its state stood, at least for a while.
+    /// Its state became current, at least for a while.
     Applied,
-    /// A newer state of its record, or the same one, stood already.
+    /// A newer state of its record, or the same one, was current already.
     Stale,
     /// Its type or schema version is not known, or it is about no entity: kept, never projected.
     Ignored,
-    /// It could not be projected, lost a conflict, or was quarantined: an operator may requeue it.
+    /// It could not be projected, lost a conflict, or was quarantined. An operator may requeue it.
     DeadLetter,
     /// Its guest is erased: nothing of it is kept but its key.
     Suppressed,

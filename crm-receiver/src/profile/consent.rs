@@ -1,4 +1,4 @@
-//! Consent: what a guest allows, per channel. No record means no, and what is not understood never grants.
+//! Consent: what a guest allows, per channel. No statement means no, and what is not understood never grants.
 
 use super::{
     payload::Payload,
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// How many entries of the history of consent a profile shows, the newest first.
 pub const CONSENT_HISTORY_MAX: usize = 200;
 
-/// What was said. The order is that of restriction: of two said at one instant the greater counts.
+/// What a guest stated. The order is that of restriction: of two stated at one instant the greater counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConsentStatus {
@@ -26,9 +26,9 @@ pub enum ConsentStatus {
 /// One statement of consent, with where it was read. The order is that of a history: by time, then restriction.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Consent {
-    /// When it was said; the commit's time when the sender does not say.
+    /// When it was stated; the commit's time when the sender does not say.
     pub at: UnixMillis,
-    /// What was said.
+    /// What was stated.
     pub status: ConsentStatus,
     /// `email`, `sms`, `phone`, `post`, `profiling`, `third_party`, or a sender's own.
     pub channel: String,

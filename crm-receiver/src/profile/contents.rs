@@ -34,7 +34,7 @@ pub struct Linked<'r> {
 /// A linked record as the profile names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordLink {
-    /// Where it stands.
+    /// Where it was read.
     #[serde(flatten)]
     pub provenance: Provenance,
     /// Its property.
@@ -56,11 +56,23 @@ pub struct NamedBy {
     pub provenance: Provenance,
 }
 
+/// The kinds of contact point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContactKind {
+    /// A postal address.
+    Address,
+    /// An e-mail address.
+    Email,
+    /// A telephone number.
+    Phone,
+}
+
 /// A way to reach the person, and where it was read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ContactPoint {
-    /// `email`, `phone` or `address`.
-    pub kind: String,
+    /// What it is.
+    pub kind: ContactKind,
     /// A text, or the object of an address.
     pub value: Value,
     /// For an e-mail, what kind of mailbox it is.
@@ -71,7 +83,7 @@ pub struct ContactPoint {
     pub provenance: Provenance,
 }
 
-/// What is known of the person as a whole.
+/// What a profile is based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProfileStatus {
@@ -117,7 +129,7 @@ impl FromStr for ProfileStatus {
 pub struct Profile {
     /// The id that its first record owns.
     pub profile_id: ProfileId,
-    /// What is known as a whole.
+    /// Whether a guest record is there, and how it ended.
     pub status: ProfileStatus,
     /// The profile of the record that the source merged this one into.
     pub merged_into: Option<ProfileId>,
@@ -125,26 +137,26 @@ pub struct Profile {
     pub display_name: Option<String>,
     /// Mr, Dr, ...
     pub title: Option<String>,
-    /// The name that won.
+    /// The name that the rules of survivorship chose.
     #[serde(flatten)]
     pub name: Name,
-    /// The e-mail that won.
+    /// The e-mail address that they chose.
     pub email: Option<String>,
     /// What kind of mailbox it is.
     pub email_kind: Option<EmailKind>,
-    /// The telephone number that won.
+    /// The telephone number that they chose.
     pub phone: Option<String>,
-    /// The postal address that won.
+    /// The postal address that they chose.
     pub address: Option<Map<String, Value>>,
-    /// The date of birth that won.
+    /// The date of birth that they chose.
     pub date_of_birth: Option<Date>,
-    /// The nationality that won.
+    /// The nationality that they chose.
     pub nationality: Option<String>,
-    /// The language that won.
+    /// The language that they chose.
     pub language: Option<String>,
-    /// The highest.
+    /// The highest VIP level of any record.
     pub vip_level: Option<Value>,
-    /// By any record.
+    /// Whether any record says so.
     pub blacklisted: bool,
     /// All memberships.
     pub loyalty: Vec<Value>,
@@ -152,13 +164,13 @@ pub struct Profile {
     pub external_ids: Vec<Value>,
     /// The properties of its records and reservations.
     pub property_ids: BTreeSet<PropertyId>,
-    /// What counts, per channel.
+    /// The consent in force, per channel.
     pub consent: Vec<Consent>,
     /// When its oldest record was made at its source.
     pub created_at: Option<UnixMillis>,
     /// The latest commit among its records and reservations.
     pub updated_at: UnixMillis,
-    /// The numbers.
+    /// What its reservations add up to.
     pub metrics: Metrics,
     /// The records linked to it.
     pub records: Vec<RecordLink>,
@@ -170,8 +182,8 @@ pub struct Profile {
     pub consent_history: Vec<Consent>,
     /// The newest reservations.
     pub reservations: Vec<Stay>,
-    /// The newest of what happened.
+    /// The newest events.
     pub timeline: Vec<TimelineEntry>,
-    /// How much happened in all.
+    /// How many entries the whole timeline has.
     pub timeline_count: u64,
 }

@@ -5,7 +5,7 @@
 
 use super::{
     consent::{self, CONSENT_HISTORY_MAX, Consent},
-    contents::{ContactPoint, Linked, NamedBy, Profile, ProfileStatus, RecordLink},
+    contents::{ContactKind, ContactPoint, Linked, NamedBy, Profile, ProfileStatus, RecordLink},
     guest::{GuestFacts, Provenance, shown_address},
     history::{HistoryEntry, TimelineEntry},
     metrics::metrics,
@@ -18,7 +18,8 @@ use contract::{EntityId, ProfileId, SourceId};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Raise it with every change of what a profile is derived to, or found under: those that are stored are then derived again.
+/// Raise it with every change of what a profile is derived to, or found under: those that are stored are then derived
+/// again.
 pub const DERIVE_VERSION: i64 = 2;
 /// How many reservations a profile keeps, the newest first; all are counted.
 pub const RESERVATIONS_MAX: usize = 500;
@@ -36,12 +37,12 @@ pub fn derive(
     reservations: &[(&Record, Role)],
     history: &BTreeSet<HistoryEntry>,
 ) -> Option<Profile> {
-    let standing = in_force(records);
+    let in_force = in_force(records);
     let status = status(
-        standing.iter().map(|linked| linked.record),
+        in_force.iter().map(|linked| linked.record),
         !reservations.is_empty(),
     )?;
-    let facts: Vec<GuestFacts<'_>> = standing
+    let facts: Vec<GuestFacts<'_>> = in_force
         .iter()
         .map(|linked| GuestFacts::of(linked.record))
         .collect();
@@ -59,7 +60,7 @@ pub fn derive(
     Some(Profile {
         profile_id: owner.profile_id(),
         status,
-        merged_into: merged_into(owner, &standing),
+        merged_into: merged_into(owner, &in_force),
         display_name: name.display(),
         title: wins::latest_text(&facts, "title"),
         name,
@@ -77,7 +78,7 @@ pub fn derive(
         property_ids: everything()
             .filter_map(|record| record.property_id.clone())
             .collect(),
-        consent: consent::current(standing.iter().map(|linked| linked.record)),
+        consent: consent::current(in_force.iter().map(|linked| linked.record)),
         created_at: facts.iter().filter_map(|fact| fact.created_at).min(),
         updated_at: everything()
             .map(|record| record.occurred_at)
@@ -118,16 +119,16 @@ fn timeline(history: &BTreeSet<HistoryEntry>) -> Vec<TimelineEntry> {
 
 /// The records whose values count, in the order of their keys: a deleted one only when there is no other.
 fn in_force<'r>(records: &[Linked<'r>]) -> Vec<Linked<'r>> {
-    let mut standing: Vec<Linked<'r>> = records
+    let mut in_force: Vec<Linked<'r>> = records
         .iter()
         .filter(|linked| !linked.record.deleted)
         .cloned()
         .collect();
-    if standing.is_empty() {
-        standing = records.to_vec();
+    if in_force.is_empty() {
+        in_force = records.to_vec();
     }
-    standing.sort_by(|left, right| left.record.key.cmp(&right.record.key));
-    standing
+    in_force.sort_by(|left, right| left.record.key.cmp(&right.record.key));
+    in_force
 }
 
 fn status<'r>(
@@ -144,8 +145,8 @@ fn status<'r>(
 }
 
 /// The profile of the guest that the owner's record was merged into at its source.
-fn merged_into(owner: &GuestKey, standing: &[Linked<'_>]) -> Option<ProfileId> {
-    let own = standing
+fn merged_into(owner: &GuestKey, in_force: &[Linked<'_>]) -> Option<ProfileId> {
+    let own = in_force
         .iter()
         .find(|linked| linked.record.key == owner.record())?;
     let id: EntityId = Payload(&own.record.state).text("merged_into")?.parse().ok()?;
@@ -185,19 +186,23 @@ fn contact_points(facts: &[GuestFacts<'_>]) -> Vec<ContactPoint> {
     let mut points: Vec<ContactPoint> = facts
         .iter()
         .flat_map(|fact| {
-            let point = |kind: &str, value: Option<Value>, email_kind| {
+            let point = |kind, value: Option<Value>, email_kind| {
                 value.map(|value| ContactPoint {
-                    kind: kind.to_owned(),
+                    kind,
                     value,
                     email_kind,
                     provenance: fact.provenance.clone(),
                 })
             };
             [
-                point("email", fact.email.map(Value::from), Some(fact.email_kind())),
-                point("phone", fact.phone.map(Value::from), None),
                 point(
-                    "address",
+                    ContactKind::Email,
+                    fact.email.map(Value::from),
+                    Some(fact.email_kind()),
+                ),
+                point(ContactKind::Phone, fact.phone.map(Value::from), None),
+                point(
+                    ContactKind::Address,
                     fact.address.map(|address| shown_address(address).into()),
                     None,
                 ),

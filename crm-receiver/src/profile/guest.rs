@@ -97,7 +97,7 @@ pub struct GuestFacts<'r> {
     pub provenance: Provenance,
     /// Its name, if it has any.
     pub name: Option<Name>,
-    /// Its address of electronic mail.
+    /// Its e-mail address.
     pub email: Option<&'r str>,
     /// Its telephone number.
     pub phone: Option<&'r str>,

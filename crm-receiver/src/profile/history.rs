@@ -1,6 +1,6 @@
 //! What has been received for a record: one entry for each commit, also for those that came too late to be applied.
 //!
-//! An entry holds nothing of its arrival and nothing of the person but the consent that was told with it, so it
+//! An entry holds nothing of its arrival and nothing of the person but the consents of that commit, so it
 //! outlives the purge of the payload, and two deliveries of one commit are one entry.
 
 use super::{
@@ -15,7 +15,7 @@ pub const CHANGED_NAMES_MAX: usize = 64;
 /// The longest name of a field that is kept, in bytes.
 const FIELD_NAME_LEN_MAX: usize = 64;
 
-/// One commit, as an event told of it. The order is that of a timeline: by time, then by what is shown.
+/// One commit, as an event reported it. The order is that of a timeline: by time, then by what is shown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HistoryEntry {
     /// When it was committed at the sender.

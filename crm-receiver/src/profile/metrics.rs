@@ -5,7 +5,8 @@
 
 use super::{
     record::Role,
-    stay::{Outcome, Stay, days},
+    reservation_status::ReservationStatus,
+    stay::{Stay, days},
 };
 use contract::{Currency, EntityId, Money, PropertyId};
 use jiff::civil::Date;
@@ -86,24 +87,24 @@ pub fn metrics(reservations: &[Stay]) -> Metrics {
         .iter()
         .filter(|stay| stay.role == Role::Primary)
         .collect();
-    let ended = |outcome| {
+    let with_status = |status| {
         bookings
             .iter()
-            .filter(|stay| stay.outcome() == Some(outcome))
+            .filter(|stay| stay.known_status() == Some(status))
             .count() as u64
     };
     let own: Vec<&Stay> = bookings
         .iter()
         .copied()
-        .filter(|stay| stay.outcome() == Some(Outcome::CheckedOut))
+        .filter(|stay| stay.known_status() == Some(ReservationStatus::CheckedOut))
         .collect();
     let stayed = reservations
         .iter()
-        .filter(|stay| stay.stays() && stay.outcome() == Some(Outcome::CheckedOut));
+        .filter(|stay| stay.stays() && stay.known_status() == Some(ReservationStatus::CheckedOut));
     let stays = stayed.clone().count() as u64;
     let room_nights = own.iter().map(|stay| u64::from(stay.nights.unwrap_or(0))).sum();
-    let cancellations = ended(Outcome::Cancelled);
-    let no_shows = ended(Outcome::NoShow);
+    let cancellations = with_status(ReservationStatus::Cancelled);
+    let no_shows = with_status(ReservationStatus::NoShow);
     Metrics {
         reservations: reservations.len() as u64,
         stays,

@@ -1,7 +1,8 @@
-//! The day that it is at a property: what its events say of its business date, and of the zone that its dates are in.
+//! Today at a property: what its events say of its business date, and of the timezone of its dates.
 //!
-//! Of a property the newest business date counts that any event of it says, of whatever guest and in whatever order they
-//! arrive: the greatest of a set. It is kept beside the profiles, not in them, which hold facts that no day changes.
+//! The newest business date that any event of a property states is used, of whatever guest and in whatever order the
+//! events arrive: the greatest of a set. It is kept beside the profiles, not in them, which hold facts that no day
+//! changes.
 
 use super::{
     payload::Payload,
@@ -20,7 +21,7 @@ const BUSINESS_DATE_OFF_MAX: i32 = 1;
 /// A property: its code is unique within its source only.
 pub type PropertyKey = (SourceId, PropertyId);
 
-/// What the events of a property say of its day. The greatest of all stands.
+/// What an event of a property says of its day. The greatest of all is used.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PropertyDay {
     /// Its business date.
@@ -59,7 +60,7 @@ pub fn zone_name(payload: Payload<'_>) -> Option<String> {
     (name.len() <= ZONE_LEN_MAX && name.bytes().all(shaped)).then(|| name.to_owned())
 }
 
-/// Adds what one event says: the greater stands.
+/// Adds what one event says: the greater is kept.
 pub fn add(days: &mut PropertyDays, key: PropertyKey, day: PropertyDay) {
     match days.get(&key) {
         Some(standing) if *standing >= day => {}

@@ -1,6 +1,6 @@
 //! Records: the latest known state of one guest or one reservation of one source.
 //!
-//! Which state stands is decided by [`Record::standing`], a total order over everything that a record says, so that
+//! Which state is current is decided by [`Record::precedence`], a total order over everything that a record says, so that
 //! the same set of events ends in the same record whatever their order and number.
 
 use super::payload::Payload;
@@ -111,7 +111,7 @@ impl RecordKey {
     }
 }
 
-/// What a guest is to a reservation, the nearest first: somebody with two roles has the first of them.
+/// What a guest is to a reservation, the most involved first: somebody with two roles has the first of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -137,7 +137,7 @@ impl Role {
 /// The latest known state of one entity of one source.
 ///
 /// Everything but `event_id` is a function of the set of events received for it; `event_id` is the receiver's own id
-/// of an event that brought this state, kept to name the loser of a conflict, and never shown in a profile.
+/// of an event with this state, kept to name the loser of a conflict, and never shown in a profile.
 #[derive(Clone, PartialEq)]
 pub struct Record {
     /// Which record.
@@ -152,9 +152,9 @@ pub struct Record {
     pub deleted: bool,
     /// When the change was committed at the sender.
     pub occurred_at: UnixMillis,
-    /// The type of the event that brought it.
+    /// The type of the event with this state.
     pub event_type: EventType,
-    /// The event that brought it.
+    /// The event with this state.
     pub event_id: EventId,
     /// The payload, whole.
     pub state: Arc<Map<String, Value>>,
@@ -174,10 +174,10 @@ impl fmt::Debug for Record {
     }
 }
 
-/// Members that a payload is given room for: a reservation of ours has about as many.
+/// Members that a payload is allocated for: a reservation of ours has about as many.
 const MEMBERS_USUAL: usize = 48;
 
-/// A payload as it is read from JSON, its room taken once.
+/// A payload as it is read from JSON, allocated once.
 pub struct Members(pub Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -213,9 +213,9 @@ pub fn digested(payload: Map<String, Value>) -> ([u8; 32], Arc<Map<String, Value
 }
 
 impl Record {
-    /// The order in which states of one entity outrank each other: the greater stands. First the version; of two
+    /// The order of precedence among the states of one entity: the greatest is current. First the version; of two
     /// states under one version the smaller digest; then, for the same payload, everything else that is shown.
-    pub fn standing(&self) -> impl Ord + '_ {
+    pub fn precedence(&self) -> impl Ord + '_ {
         (
             self.version,
             Reverse(self.digest),
@@ -229,7 +229,7 @@ impl Record {
         self.version == other.version && self.digest == other.digest && self.deleted == other.deleted
     }
 
-    /// The guests that a reservation names, each with the nearest of its roles; none once it is deleted.
+    /// The guests that a reservation names, each with the first of its roles; none once it is deleted.
     pub fn guests(&self) -> BTreeMap<GuestKey, Role> {
         let mut guests = BTreeMap::new();
         if self.key.kind != RecordKind::Reservation || self.deleted {

@@ -4,6 +4,7 @@ use super::{
     payload::Payload,
     property_day::zone_name,
     record::{Record, Role},
+    reservation_status::ReservationStatus,
 };
 use contract::{Currency, EntityId, Money, PropertyId, SourceId, UnixMillis};
 use jiff::civil::Date;
@@ -58,17 +59,6 @@ pub struct Stay {
     pub total: Option<String>,
 }
 
-/// The outcomes that are counted. Every other status is of a booking whose outcome is still open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The guest came and went.
-    CheckedOut,
-    /// It was cancelled.
-    Cancelled,
-    /// The guest did not come.
-    NoShow,
-}
-
 impl Stay {
     /// Reads a reservation's record.
     pub fn of(record: &Record, role: Role) -> Self {
@@ -105,14 +95,9 @@ impl Stay {
         stay
     }
 
-    /// How it ended, if it has.
-    pub fn outcome(&self) -> Option<Outcome> {
-        match self.status.as_str() {
-            "checked_out" => Some(Outcome::CheckedOut),
-            "cancelled" => Some(Outcome::Cancelled),
-            "no_show" => Some(Outcome::NoShow),
-            _ => None,
-        }
+    /// Its status, unless the sender spells one that is not known.
+    pub fn known_status(&self) -> Option<ReservationStatus> {
+        self.status.parse().ok()
     }
 
     /// Whether this person stays or stayed, rather than only booked.
@@ -130,12 +115,12 @@ impl Stay {
         self.checked_out_on.or(self.check_out)
     }
 
-    /// What the whole stay brought.
+    /// The revenue of the whole stay.
     pub fn revenue(&self) -> Option<Money> {
         Money::parse_signed(self.total.as_deref()?, self.currency?).ok()
     }
 
-    /// What the room alone brought.
+    /// The revenue of the room alone.
     pub fn room_revenue(&self) -> Option<Money> {
         Money::parse_signed(self.room_total.as_deref()?, self.currency?).ok()
     }

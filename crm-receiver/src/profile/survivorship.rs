@@ -1,4 +1,4 @@
-//! Which value wins when several records of one person differ: every rule of the table, one function each.
+//! Which value a profile shows when several records of one person differ: one function for each rule.
 //!
 //! "Latest" is by the commit time in the record's event, then by its ids: never by arrival. The records come in any
 //! order; no rule looks at it.

@@ -1,6 +1,6 @@
-//! The terms under which a profile is found, folded so that equality and prefix are all a search needs.
+//! The terms under which a profile is found, folded so that a search needs only equality and prefixes.
 
-use super::contents::Profile;
+use super::contents::{ContactKind, Profile};
 use contract::{Country, Phone};
 use kit::fold::{fold_for_search, words::kept_words};
 use serde_json::Value;
@@ -35,8 +35,8 @@ impl TermKind {
         }
     }
 
-    /// Folds a text that is searched for, or that shall be found, as a whole; None when nothing is left of it. A whole name
-    /// is only sorted by: it is found by its words.
+    /// Folds a text that is searched, or found, as a whole; None when nothing is left of it. A whole name is only used to
+    /// sort by: it is found by its words.
     pub fn fold(self, text: &str) -> Option<String> {
         let term = match self {
             Self::Name | Self::Email => fold_for_search(text),
@@ -50,7 +50,7 @@ impl TermKind {
     }
 }
 
-/// The code of the country that a sender or a client means, else its own word.
+/// The code of the country that a text names; of any other text, the folded text.
 fn country(text: &str) -> String {
     match Country::parse(text) {
         Some(country) => country.as_str().to_owned(),
@@ -58,7 +58,7 @@ fn country(text: &str) -> String {
     }
 }
 
-/// The digits of the number that a text is, however it is written; of what is no number, its digits.
+/// The digits of a telephone number, however it is written; of any other text, the digits in it.
 fn digits(text: &str) -> String {
     if let Ok(reading) = Phone::read(text) {
         return reading.phone.digits().to_owned();
@@ -76,7 +76,7 @@ pub fn texts(profile: &Profile) -> Vec<(TermKind, &str)> {
         .contact_points
         .iter()
         .filter_map(|point| match &point.value {
-            Value::String(text) if point.kind == "email" => Some((TermKind::Email, text.as_str())),
+            Value::String(text) if point.kind == ContactKind::Email => Some((TermKind::Email, text.as_str())),
             Value::String(text) => Some((TermKind::Phone, text.as_str())),
             address => Some((TermKind::Country, address.get("country")?.as_str()?)),
         });

@@ -6,6 +6,7 @@
 use super::{
     metrics::{StayDates, stay_dates},
     property_day::{self, PropertyDays},
+    reservation_status::ReservationStatus,
     stay::Stay,
 };
 use contract::UnixMillis;
@@ -17,18 +18,19 @@ use serde::Serialize;
 pub struct OnDay {
     /// The day that was asked for; else the latest today of all stays' properties.
     pub as_of: Date,
-    /// The earliest stay that begins on its property's day or later: expected, or on a day in the past one that came about.
+    /// The earliest stay that begins on its property's day or later: expected, or, on a day in the past, one that took
+    /// place.
     pub next_stay: Option<StayDates>,
-    /// Whether the guest is in a room of ours: arrived, and not departed.
+    /// Whether the guest is in the hotel: arrived, and not departed.
     pub in_house: bool,
 }
 
-/// Looks at the reservations of one person on one day, whatever day it is at their properties.
+/// The view of one person's reservations on one day, whatever day it is at their properties.
 pub fn on_day(reservations: &[Stay], as_of: Date) -> OnDay {
     on_days(reservations, as_of, |_| as_of)
 }
 
-/// Looks at the reservations of one person today, each where its property is.
+/// The view of one person's reservations today, each on its own property's day.
 pub fn today(reservations: &[Stay], days: &PropertyDays, now: UnixMillis) -> OnDay {
     let today = |stay: &Stay| property_day::today(stay, days, now);
     let latest = reservations.iter().map(today).max();
@@ -52,9 +54,11 @@ fn on_days(reservations: &[Stay], as_of: Date, day: impl Fn(&Stay) -> Date) -> O
 }
 
 fn begins_later(stay: &Stay, as_of: Date) -> bool {
-    match stay.status.as_str() {
-        "confirmed" => stay.check_in.is_some_and(|day| day >= as_of),
-        "checked_in" | "checked_out" => stay.from().is_some_and(|day| day > as_of),
+    match stay.known_status() {
+        Some(ReservationStatus::Confirmed) => stay.check_in.is_some_and(|day| day >= as_of),
+        Some(ReservationStatus::CheckedIn | ReservationStatus::CheckedOut) => {
+            stay.from().is_some_and(|day| day > as_of)
+        }
         _ => false,
     }
 }
@@ -62,9 +66,9 @@ fn begins_later(stay: &Stay, as_of: Date) -> bool {
 /// Somebody who has not checked out is still there, also past the booked departure.
 fn in_house(stay: &Stay, as_of: Date) -> bool {
     let arrived = stay.from().is_some_and(|day| day <= as_of);
-    match stay.status.as_str() {
-        "checked_in" => arrived,
-        "checked_out" => arrived && stay.until().is_some_and(|day| as_of < day),
+    match stay.known_status() {
+        Some(ReservationStatus::CheckedIn) => arrived,
+        Some(ReservationStatus::CheckedOut) => arrived && stay.until().is_some_and(|day| as_of < day),
         _ => false,
     }
 }

@@ -10,7 +10,7 @@ fn owner() -> GuestKey {
     }
 }
 
-fn derived(guest: Option<&Event>, stays: &[&Event], told: &[&Event]) -> Option<Profile> {
+fn derived(guest: Option<&Event>, stays: &[&Event], received: &[&Event]) -> Option<Profile> {
     let rule = LinkRule::OwnRecord;
     let records: Vec<Linked<'_>> = guest
         .map(|event| Linked {
@@ -20,7 +20,7 @@ fn derived(guest: Option<&Event>, stays: &[&Event], told: &[&Event]) -> Option<P
         .into_iter()
         .collect();
     let stays: Vec<(&Record, Role)> = stays.iter().map(|event| (&event.record, Role::Primary)).collect();
-    let history = told.iter().map(|event| event.history()).collect();
+    let history = received.iter().map(|event| event.history()).collect();
     derive(&owner(), &records, &stays, &history)
 }
 
@@ -102,7 +102,7 @@ fn a_merged_record_points_to_where_it_went() {
 
 #[test]
 fn consent_is_the_newest_statement_and_of_two_at_once_the_more_restrictive() {
-    let told = |version, consents: Value| {
+    let received = |version, consents: Value| {
         sent(
             "guest.consent_changed",
             "g",
@@ -115,8 +115,8 @@ fn consent_is_the_newest_statement_and_of_two_at_once_the_more_restrictive() {
     const BASE: i64 = 1_763_769_600_000;
     let stated =
         |status: &str, at: i64| json!({"channel": "sms", "status": status, "at": BASE + at, "source": "web"});
-    let first = told(1, json!([stated("granted", 10)]));
-    let second = told(
+    let first = received(1, json!([stated("granted", 10)]));
+    let second = received(
         2,
         json!([
             stated("withdrawn", 20),
