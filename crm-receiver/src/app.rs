@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 /// What the name of every metric begins with.
 const METRICS_PREFIX: &str = "crm_receiver";
-/// How often counters go from memory to the audit's counts.
+/// How often the counts of what was not kept go from memory to the database.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
 
-/// What anyone who reaches the port may do.
+/// What anyone who reaches the port can do, for a warning.
 const EXPOSED: &str = "guest profiles and the events of all hotels can be read";
 
 /// Why the service does not start: a sentence for the operator.
@@ -58,7 +58,7 @@ pub struct App {
     counts: Arc<Counts>,
     /// None without METRICS_ADDR.
     metrics: Option<MetricsPage>,
-    /// Of what an older program has derived.
+    /// Derives profiles again that an older program has derived.
     profiles: Rebuilder,
 }
 
@@ -86,7 +86,7 @@ pub async fn open_store(url: &DatabaseUrl, runtime: &Runtime, exclusive: bool) -
 /// Gives dead letters back to the projector, one or all, batch by batch, and answers how many.
 ///
 /// # Errors
-/// When the database fails; what was given back before stays so.
+/// When the database fails; the batches before stay requeued.
 pub async fn requeue(store: &Store, runtime: &Runtime, event: Option<EventId>) -> Result<usize, DbError> {
     if let Some(event) = event {
         return Ok(usize::from(store.requeue_one(&event, runtime.clock.now()).await?));
@@ -180,11 +180,12 @@ impl App {
         &self.store
     }
 
-    /// Serves until a stop: then accepts no more, answers what is in flight after its commit, and closes the database.
+    /// Serves until a stop: then accepts no more, answers each request that is being handled after its commit, and closes
+    /// the database.
     pub async fn run_until_stopped(self, lifecycle: Lifecycle) -> Ended {
         tracing::info!(address = %self.address, "listening");
         warn_if_exposed(self.address, EXPOSED);
-        // Lanes outlive the last connection: what it brought still has to be committed.
+        // Lanes outlive the last connection: what came over it still has to be committed.
         let drained = CancellationToken::new();
         let settings = self.config.http.serve_settings();
         let serving = serve(self.listener, self.server, settings, lifecycle.signal());
@@ -210,7 +211,7 @@ impl App {
     }
 }
 
-/// Adds what was counted to the audit's counts, now and then and at the end.
+/// Adds what was counted in memory to the audit's counts, every few seconds and at the end.
 async fn keep_counts(store: Store, counts: Arc<Counts>, drained: CancellationToken) {
     loop {
         let last = timeout(COUNTS_EVERY, drained.cancelled()).await.is_ok();

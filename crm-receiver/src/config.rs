@@ -1,4 +1,4 @@
-//! What the environment and the flags say, as plain values. Nothing else of this service reads either.
+//! Settings: the environment and the flags, read into plain values. Nothing else of this service reads either.
 
 use crate::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
 use clap::{Args, Parser, Subcommand, value_parser};
@@ -6,7 +6,7 @@ use contract::{EventId, SecretList};
 use db::DatabaseUrl;
 use kit::config::{ByteSize, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, SECRETS, parse_or_exit};
 
-/// What this service has when nothing is said.
+/// The defaults of this service.
 pub const DEFAULTS: Defaults = Defaults {
     port: "5001",
     database_url: "sqlite://data/crm.db",
@@ -15,7 +15,7 @@ pub const DEFAULTS: Defaults = Defaults {
 /// The largest INGEST_BATCH_BYTES: MariaDB refuses a packet of 16 MiB.
 const BATCH_BYTES_MAX: usize = 12 << 20;
 
-/// Everything that a running receiver is told.
+/// The settings of a receiver that serves.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where and how much to serve.
@@ -26,24 +26,24 @@ pub struct Config {
     pub secrets: SecretList,
     /// How far the clock of `pms` may be from ours, on both sides.
     pub max_skew_seconds: u32,
-    /// The bounds of taking in.
+    /// The bounds of batches and queues.
     pub ingest: IngestLimits,
 }
 
-/// What the process is asked to do.
+/// What this run of the program is to do.
 #[derive(Debug)]
 pub enum Command {
     /// Serve until stopped.
     Serve(Config),
     /// Bring the tables up to date.
     Migrate(DatabaseUrl),
-    /// Ask the one that serves whether it can.
+    /// Ask the receiver that serves whether it can.
     Healthcheck(HttpArgs),
     /// Give dead letters back to the projector: one, or all.
     Requeue {
         /// Where the tables are.
         database: DatabaseUrl,
-        /// The one, by the receiver's own id.
+        /// Only this one, by the receiver's own id.
         event: Option<EventId>,
     },
 }

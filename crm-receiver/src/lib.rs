@@ -1,8 +1,12 @@
 //! The CRM's side: takes signed webhooks in, folds them into guest profiles, answers queries over both.
 //!
-//! The way of an event is the way of the modules: `ingest` verifies, parses and keeps it (202 after the commit), then
-//! the projector folds it into records and profiles. To add an endpoint: a handler in its file under `http/`, and one
-//! line in the route table. To add a table: a migration of both engines and a store method.
+//! An event passes the modules in this order: `ingest` verifies, parses and commits it (202 after the commit), then
+//! `project` folds it into records and profiles. Imports point one way, `http -> ingest | project -> store -> event ->
+//! profile`, where `event` and `profile` are pure; `backlog`, which both `ingest` and `project` report to, is below them.
+//! `config` and `app` put it together.
+//!
+//! To add an endpoint: a handler in its file under `http/`, and one line in the route table. To add a table: a migration
+//! for each engine, and a file under `store/`.
 
 pub mod app;
 pub mod backlog;

@@ -1,4 +1,4 @@
-//! `crm-receiver`: parses, sets logging up, and does what it is asked.
+//! `crm-receiver`: reads its settings, sets up logging, and runs the command.
 
 use crm_receiver::{
     app::{App, Runtime, StartError, open_store, requeue},
@@ -19,7 +19,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let (command, log) = read_or_exit();
-    // A question has nothing to log: its answer is all that is wanted.
+    // A health check logs nothing: its answer is all that is wanted.
     if !matches!(command, Command::Healthcheck(_))
         && let Err(error) = kit::telemetry::init(&log)
     {

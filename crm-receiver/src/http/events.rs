@@ -1,4 +1,4 @@
-//! `GET /events` and `GET /events/{id}`: what was received and what became of it, for browsing and for audits.
+//! `GET /events` and `GET /events/{id}`: what was received and how far it has come, for browsing and for audits.
 //!
 //! The list is newest first. It is no safe order for polling: commits become visible out of order.
 

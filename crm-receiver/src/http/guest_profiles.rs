@@ -37,15 +37,16 @@ const GUEST_PROFILES: ListSpec = ListSpec {
 /// How many reservations of a profile are shown, the newest first; `metrics.reservations` counts them all.
 const RESERVATIONS_SHOWN: usize = 100;
 
-/// Times the length of its text that a profile takes while it is read and shown: its fields, a tree of them, the answer.
+/// How many times its text's length a profile takes in memory while it is read and shown: as fields, as a tree, as an
+/// answer.
 const PROFILE_COST: usize = 8;
-/// One that would take more counts this much: the largest of all must be shown too.
+/// The most that is counted for one profile: the largest of all must be shown too.
 const PROFILE_COST_MAX: usize = ANSWER_BYTES_IN_ALL / 2;
-/// Longer ones are read one at a time: several would take the room of all other answers.
+/// Longer profiles are read one at a time: several would use up the memory budget of all other answers.
 const PROFILE_BYTES_USUAL: usize = PROFILE_COST_MAX / PROFILE_COST / 8;
-/// How long one of these waits for its turn.
+/// How long a request for a long profile waits for its turn.
 const TURN_WITHIN: Duration = Duration::from_secs(1);
-/// What a client is asked to wait that did not get its turn.
+/// When a client should come back that did not get its turn.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// The filters that are looked up as whole terms.

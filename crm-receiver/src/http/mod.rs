@@ -24,16 +24,16 @@ use tokio::sync::Semaphore;
 pub struct Api {
     /// The tables.
     pub store: Store,
-    /// Takes events in.
+    /// Commits arrivals.
     pub batcher: Batcher,
     /// Who may send.
     pub sources: Arc<Sources>,
-    /// What was not kept.
+    /// Counts what was not kept, for the audit log.
     pub counts: Arc<Counts>,
-    /// What metrics show of it.
+    /// Counts answers, for metrics.
     pub meters: IngestMeters,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// The turn of a large profile.
+    /// Lets one large profile be read at a time.
     pub large_profiles: Arc<Semaphore>,
 }

@@ -1,14 +1,14 @@
-//! `POST /webhooks/{source}`: checks in their order, on raw bytes, then a place in a batch.
+//! `POST /webhooks/{source}`: checks the raw bytes in a fixed order, then hands the event to the batcher.
 //!
-//! Content type and declared length come first, then what the headers alone can tell, then whether there is room, then
-//! the body, then its signature; only what is authentic is parsed. Every failure of authenticity gets one and the same
-//! answer.
+//! Content type and declared length are checked first, then the signature's headers and their time, then whether the
+//! queue has space, then the body's length, then its signature; only what is authentic is parsed. Every failure of
+//! authenticity gets one and the same answer.
 
 use super::Api;
 use crate::{
     event::Accepted,
     ingest::{
-        Brought, IngestError,
+        DeliveryContext, IngestError,
         delivery::{RawDelivery, Rejection},
     },
     store::CountKind,
@@ -26,13 +26,13 @@ use serde::Serialize;
 
 /// The largest body of a webhook.
 const BODY_LEN_MAX: usize = 256 * 1024;
-/// Tells a sender that this answer was given before.
+/// Marks the answer to a repeat.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// `POST /webhooks/{source}`
 pub async fn receive(api: Api, mut request: Request) -> Result<Response, Problem> {
     let now = api.clock.now();
-    let accepted = take_in(&api, &mut request, now).await;
+    let accepted = accept(&api, &mut request, now).await;
     count(&api, &accepted, now);
     answer(accepted?)
 }
@@ -59,11 +59,11 @@ fn count(api: &Api, accepted: &Result<Accepted, Refused>, now: UnixMillis) {
     }
 }
 
-/// Why nothing was taken in.
+/// Why a delivery was not accepted.
 enum Refused {
-    /// One answer, whatever the cause.
+    /// It is not authentic: the answer is the same, whatever the cause.
     Unauthentic(Rejection),
-    /// Said as it is.
+    /// Anything else, answered as it is.
     Problem(Problem),
 }
 
@@ -94,7 +94,7 @@ impl From<Refused> for Problem {
     }
 }
 
-async fn take_in(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Accepted, Refused> {
+async fn accept(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Accepted, Refused> {
     require_json(&request.context.method, &request.headers)?;
     if declared_len(&request.headers).is_some_and(|len| len > BODY_LEN_MAX) {
         return Err(Problem::new(ProblemCode::PayloadTooLarge).into());
@@ -108,20 +108,20 @@ async fn take_in(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Ac
     if api.batcher.is_full() {
         return Err(IngestError::Overloaded.into());
     }
-    let (body, held) = request.read_body(BODY_LEN_MAX).await?.into_parts();
+    let (body, reservation) = request.read_body(BODY_LEN_MAX).await?.into_parts();
     failpoint::reached("delivery.unverified");
     let verified = raw.verify(body)?;
     // An event of the largest reservation, of 365 nights and 102 guests, holds some 600 values, and one of a guest 1,000.
-    let tree = room_for_tree(verified.body(), &held, VALUES_MAX)?;
+    let tree = room_for_tree(verified.body(), &reservation, VALUES_MAX)?;
     let arrival = verified.parse().map_err(Problem::validation)?;
     drop(tree);
     let key = arrival.key.clone();
-    let brought = Brought {
+    let context = DeliveryContext {
         request_id: request.context.request_id.clone(),
         correlation_id: request.context.correlation_id.clone(),
-        held: Some(held),
+        reservation: Some(reservation),
     };
-    let accepted = api.batcher.accept(arrival, brought).await?;
+    let accepted = api.batcher.accept(arrival, context).await?;
     tracing::info!(
         event.id = key.as_str(),
         outcome = accepted.as_str(),
@@ -149,7 +149,7 @@ fn answer(accepted: Accepted) -> Result<Response, Problem> {
     }
 }
 
-/// What a sender is told of an event that stands.
+/// The answer for an event that is committed.
 #[derive(Serialize)]
 struct Receipt {
     status: &'static str,

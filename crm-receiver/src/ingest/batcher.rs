@@ -1,13 +1,14 @@
-//! The way into a batch: cached repeats leave at once, equal keys join, the rest waits in a lane for its commit.
+//! The way into a batch: cached repeats are answered at once, equal keys wait for the first of them, the rest waits in a
+//! lane's queue for its commit.
 //!
-//! A caller that goes away changes nothing: what it brought travels with the lane, not with the caller. Every wait
-//! has its end here: 503 at once when the queue is full, 409 for a key that is in flight for too long.
+//! A caller that goes away changes nothing: its arrival is in the queue, which does not ask for the caller. Every wait
+//! ends: 503 at once when the queue is full, 409 for a key that is pending for too long.
 
 use super::{
     IngestError,
-    flights::{Entered, Flights, Leading, Outcome},
     guard::StoreGuard,
     seen_cache::SeenCache,
+    singleflight::{AcceptResult, Entered, Leader, Singleflight},
 };
 use crate::backlog::{Backlog, PendingArrival};
 use crate::event::{
@@ -36,13 +37,13 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long a caller waits for a commit of its key by somebody else, here or on another replica.
 pub const JOIN_WITHIN: Duration = Duration::from_secs(2);
 
-/// The front of the group commit. Clones share everything.
+/// Takes arrivals in and answers after their commit. Clones share everything.
 #[derive(Clone)]
 pub struct Batcher(Arc<Shared>);
 
 struct Shared {
-    lanes: Vec<mpsc::Sender<Waiting>>,
-    flights: Flights,
+    lanes: Vec<mpsc::Sender<QueuedEntry>>,
+    singleflight: Singleflight,
     seen: SeenCache,
     guard: StoreGuard,
     backlog: Backlog,
@@ -52,35 +53,35 @@ struct Shared {
 /// Where instants, ids and salts come from.
 #[derive(Clone)]
 pub struct Origins {
-    /// When something came.
+    /// When an arrival came.
     pub clock: Arc<dyn Clock>,
-    /// Our event ids.
+    /// The event ids that we give.
     pub ids: Ids,
-    /// Salts.
+    /// Salts of fingerprints.
     pub entropy: Arc<dyn Entropy>,
 }
 
-/// What a request adds to what it brought.
+/// What the batcher needs to know of the request that delivered an arrival.
 #[derive(Debug)]
-pub struct Brought {
+pub struct DeliveryContext {
     /// The request.
     pub request_id: RequestId,
     /// Stands in for the envelope's correlation id where that has none.
     pub correlation_id: RequestId,
-    /// The place of the body in the budget of all bodies, kept until its commit.
-    pub held: Option<Reservation>,
+    /// The body's share in the memory budget of all bodies, kept until its commit.
+    pub reservation: Option<Reservation>,
 }
 
-/// One entry on its way through a lane.
-pub(super) struct Waiting {
+/// One entry in a lane's queue, or in its batch.
+pub(super) struct QueuedEntry {
     pub(super) entry: Arc<InboxEntry>,
-    pub(super) leading: Leading,
+    pub(super) leader: Leader,
     pub(super) since: Instant,
     _pending: PendingArrival,
-    _held: Option<Reservation>,
+    _reservation: Option<Reservation>,
 }
 
-impl Waiting {
+impl QueuedEntry {
     /// What it adds to a batch's size.
     pub(super) fn bytes(&self) -> usize {
         self.entry.arrival.body.len()
@@ -88,7 +89,7 @@ impl Waiting {
 }
 
 impl Batcher {
-    /// A front over `lanes` queues of `queue` entries in all; the other ends are for the lanes.
+    /// A batcher over `lanes` queues of `queue` entries in all; the other ends of the queues are for the lanes.
     pub(super) fn new(
         lanes: usize,
         queue: usize,
@@ -96,13 +97,13 @@ impl Batcher {
         guard: StoreGuard,
         backlog: Backlog,
         origins: Origins,
-    ) -> (Self, Vec<mpsc::Receiver<Waiting>>) {
+    ) -> (Self, Vec<mpsc::Receiver<QueuedEntry>>) {
         let (lanes, receivers) = (0..lanes)
             .map(|_| mpsc::channel(queue.div_ceil(lanes).max(1)))
             .unzip();
         let shared = Shared {
             lanes,
-            flights: Flights::default(),
+            singleflight: Singleflight::default(),
             seen,
             guard,
             backlog,
@@ -113,11 +114,11 @@ impl Batcher {
 
     /// How many entries wait in the lanes.
     pub fn waiting(&self) -> usize {
-        let waiting = |lane: &mpsc::Sender<Waiting>| lane.max_capacity() - lane.capacity();
+        let waiting = |lane: &mpsc::Sender<QueuedEntry>| lane.max_capacity() - lane.capacity();
         self.0.lanes.iter().map(waiting).sum()
     }
 
-    /// Whether no lane has room. Whoever comes now would be told so in the end, after all the work of reading it.
+    /// Whether every queue is full. A delivery would be refused for it in the end, after all the work of reading it.
     pub fn is_full(&self) -> bool {
         self.0.lanes.iter().all(|lane| lane.capacity() == 0)
     }
@@ -131,13 +132,13 @@ impl Batcher {
         metrics.read_gauge("ingest_queue_entries", help, &[], waiting);
     }
 
-    /// Brings one arrival to its commit, or to the row that stands under its key, and says which.
+    /// Commits one arrival, or finds the row that stands under its key, and says which.
     ///
     /// # Errors
     /// As [`IngestError`] lists them; after any of them the event may still be committed, and the sender tries again.
-    pub async fn accept(&self, arrival: Arrival, brought: Brought) -> Outcome {
+    pub async fn accept(&self, arrival: Arrival, context: DeliveryContext) -> AcceptResult {
         let key = Arc::new(arrival.dedupe_key());
-        let joined_until = Instant::now() + JOIN_WITHIN;
+        let follow_until = Instant::now() + JOIN_WITHIN;
         loop {
             if let Some(event_id) = self.0.seen.find(&key, &arrival.body) {
                 return Ok(Accepted::Duplicate(event_id));
@@ -145,57 +146,55 @@ impl Batcher {
             if self.0.guard.is_shut() {
                 return Err(IngestError::Unavailable);
             }
-            let flight = match self.0.flights.enter(Arc::clone(&key), &arrival.body) {
-                Entered::Lead(leading, flight) => {
-                    let event_id = self.queue(arrival, brought, leading);
+            let waiter = match self.0.singleflight.enter(Arc::clone(&key), &arrival.body) {
+                Entered::Leader(leader, own) => {
+                    let event_id = self.queue(arrival, context, leader);
                     if is_planted(Bug::AckBeforeCommit) {
                         return Ok(Accepted::New(event_id));
                     }
-                    let landed = timeout_at(Instant::now() + ANSWER_WITHIN, flight.landed()).await;
-                    return landed.unwrap_or(Err(IngestError::Unavailable));
+                    let result = timeout_at(Instant::now() + ANSWER_WITHIN, own.completed()).await;
+                    return result.unwrap_or(Err(IngestError::Unavailable));
                 }
-                Entered::Join(flight) => flight,
+                Entered::Follower(waiter) => waiter,
             };
-            let is_same = flight.body == arrival.body;
-            let landed = timeout_at(joined_until, flight.landed()).await;
-            let Ok(outcome) = landed else {
+            let is_same = waiter.body == arrival.body;
+            let completed = timeout_at(follow_until, waiter.completed()).await;
+            let Ok(result) = completed else {
                 return Err(IngestError::InFlight);
             };
             if is_same {
-                return outcome.map(Accepted::repeated);
+                return result.map(Accepted::repeated);
             }
-            // Another body under a key that is decided now: the database tells, and keeps the record of it.
+            // Another body under a key that is decided by now: the database says so, and the audit log keeps it.
         }
     }
 
     /// Puts it into the lane of its key, so that equal keys never meet in two transactions of this process.
     /// Answers the id that it gets if it is new.
-    fn queue(&self, arrival: Arrival, brought: Brought, leading: Leading) -> EventId {
-        let lane = lane_of(leading.key(), self.0.lanes.len());
-        let entry = Arc::new(self.entry(arrival, &brought));
+    fn queue(&self, arrival: Arrival, context: DeliveryContext, leader: Leader) -> EventId {
+        let lane = lane_of(leader.key(), self.0.lanes.len());
+        let entry = Arc::new(self.entry(arrival, &context));
         let event_id = entry.event_id.clone();
         if is_planted(Bug::CacheAsTruth) {
             let fingerprint = entry.fingerprint;
-            self.0
-                .seen
-                .committed(leading.key(), event_id.clone(), fingerprint);
+            self.0.seen.committed(leader.key(), event_id.clone(), fingerprint);
         }
-        let waiting = Waiting {
+        let queued = QueuedEntry {
             entry,
-            leading,
+            leader,
             since: Instant::now(),
             _pending: self.0.backlog.add_arrival(),
-            _held: brought.held,
+            _reservation: context.reservation,
         };
-        match self.0.lanes[lane].try_send(waiting) {
+        match self.0.lanes[lane].try_send(queued) {
             Ok(()) => {}
-            Err(TrySendError::Full(waiting)) => waiting.leading.land(Err(IngestError::Overloaded)),
-            Err(TrySendError::Closed(waiting)) => waiting.leading.land(Err(IngestError::Unavailable)),
+            Err(TrySendError::Full(queued)) => queued.leader.complete(Err(IngestError::Overloaded)),
+            Err(TrySendError::Closed(queued)) => queued.leader.complete(Err(IngestError::Unavailable)),
         }
         event_id
     }
 
-    fn entry(&self, arrival: Arrival, brought: &Brought) -> InboxEntry {
+    fn entry(&self, arrival: Arrival, context: &DeliveryContext) -> InboxEntry {
         let origins = &self.0.origins;
         let mut salt = [0; SALT_LEN];
         origins.entropy.fill(&mut salt);
@@ -208,8 +207,8 @@ impl Batcher {
                 .expect("the ids we make are valid ids"),
             received_at: origins.clock.now(),
             fingerprint: Fingerprint::of(salt, &arrival.body),
-            correlation_id: correlation_id.unwrap_or_else(|| brought.correlation_id.to_string()),
-            request_id: brought.request_id.clone(),
+            correlation_id: correlation_id.unwrap_or_else(|| context.correlation_id.to_string()),
+            request_id: context.request_id.clone(),
             arrival,
         }
     }

@@ -1,7 +1,7 @@
-//! What is not kept is counted: rejects and duplicates, per minute and cause.
+//! Counts of deliveries that are not kept, rejects and duplicates, per minute and cause.
 //!
-//! A flood of either writes no row of its own: the counters stand in memory, bounded, and are added to the audit's
-//! counts every few seconds. A cause is a name from our own lists, never anything that a sender chose.
+//! A flood of them writes no row for each: the counters are held in memory, bounded, and are added to the audit's counts
+//! every few seconds. A cause is a name from our own lists, never anything that a sender chose.
 
 use crate::store::{CountKind, MinuteCount};
 use contract::UnixMillis;
@@ -12,8 +12,8 @@ use std::{
 
 /// Milliseconds in a minute.
 const MINUTE_MILLIS: i64 = 60_000;
-/// Counters in memory at once. It is reached only while the database is gone for hours; later minutes are then
-/// counted under the last one that is there.
+/// Counters in memory at once. So many there are only when the database is gone for hours; later minutes are then counted
+/// under the last one that has a counter.
 const COUNTERS_MAX: usize = 4_096;
 
 /// The counters of this process since they were last taken.
@@ -31,7 +31,7 @@ impl Counts {
         self.add(CountKind::Skewed, skew_bucket(skew_seconds), at);
     }
 
-    /// Everything that was counted since, and begins anew.
+    /// Takes everything that was counted since the last time, and begins again from zero.
     pub fn take(&self) -> Vec<MinuteCount> {
         let taken = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let count = |((kind, cause, minute), number)| MinuteCount {
@@ -43,7 +43,7 @@ impl Counts {
         taken.into_iter().map(count).collect()
     }
 
-    /// Takes back what could not be written.
+    /// Adds back what was taken but could not be written.
     pub fn give_back(&self, counts: Vec<MinuteCount>) {
         for count in counts {
             self.add_many(count.kind, count.cause, count.minute.0, count.number);
@@ -64,7 +64,7 @@ impl Counts {
     }
 }
 
-/// How far the sender's clock is from ours, in steps that an operator can act on.
+/// How far the sender's clock is from ours, in steps that tell an operator what to do.
 fn skew_bucket(skew_seconds: i64) -> &'static str {
     let ahead = skew_seconds > 0;
     match (skew_seconds.unsigned_abs(), ahead) {

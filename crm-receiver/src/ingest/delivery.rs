@@ -1,7 +1,7 @@
-//! A delivery on its way from header lines to something that may be kept, one type for each step.
+//! A delivery from its header lines to an event that may be kept, one type for each step.
 //!
-//! [`RawDelivery`] is what the header lines alone allow to be known, before the body is read; [`VerifiedDelivery`] is
-//! what a key of the source signed; [`Arrival`] is what can be kept. The order of the checks lies in the types.
+//! [`RawDelivery`] has passed the checks of the headers alone, before the body is read; [`VerifiedDelivery`] is signed
+//! by a key of its source; [`Arrival`] is parsed and can be kept. So the types enforce the order of the checks.
 
 use super::source::Sender;
 use crate::{
@@ -16,7 +16,7 @@ use contract::{
 use serde_json::Map;
 use std::sync::Arc;
 
-/// Headers that are worth reading a body for: well-formed, once each, and in time.
+/// A delivery whose headers are well-formed, once each, and in time: its body may be read.
 #[derive(Debug)]
 pub struct RawDelivery {
     sender: Arc<Sender>,
@@ -31,7 +31,7 @@ pub struct VerifiedDelivery {
     delivery: Verified,
 }
 
-/// Why a delivery is not authentic. The answer is the same whatever it is; this is for the counters.
+/// Why a delivery is not authentic, for the counters: the answer does not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The cause's name.
@@ -51,7 +51,7 @@ impl RawDelivery {
         Ok(Self { sender, headers })
     }
 
-    /// Checks the signatures over the raw body. The decoy does the same work before it is refused.
+    /// Checks the signatures over the raw body. For an unknown source the same work is done before it is refused.
     pub fn verify(self, body: Bytes) -> Result<VerifiedDelivery, Rejection> {
         let verified = self.headers.verify(body, self.sender.keys.as_slice());
         let Some(source) = self.sender.id.clone() else {
@@ -70,7 +70,7 @@ impl RawDelivery {
 
 impl From<Unauthentic> for Rejection {
     fn from(unauthentic: Unauthentic) -> Self {
-        // A skew within the limits is no news; the cause tells when it was not.
+        // The skew is of interest only when it is the cause.
         let skewed = unauthentic.cause == Cause::Skew;
         Self {
             cause: unauthentic.cause.as_str(),
@@ -85,7 +85,10 @@ impl VerifiedDelivery {
         self.delivery.body()
     }
 
-    /// Reads the envelope and looks at the payload. What cannot be read at all is refused whatever the source's policy.
+    /// Reads the envelope and checks the payload. What cannot be read at all is refused whatever the source's policy.
+    ///
+    /// # Errors
+    /// The rules that are broken, without values.
     pub fn parse(self) -> Result<Arrival, Vec<FieldError>> {
         let mut envelope = Envelope::parse_keeping(&self.delivery, &payload::CHECKED)?;
         let errors = envelope
@@ -101,7 +104,7 @@ impl VerifiedDelivery {
             (true, _) if foldable => Intake::Fold,
             (true, _) => Intake::Ignore,
         };
-        // Both stand in the body too, and what waits in a queue is small.
+        // Both are in the body too; what waits in a queue stays small.
         envelope.payload = Map::new();
         envelope.changed = Vec::new();
         Ok(Arrival {

@@ -1,8 +1,8 @@
-//! What stands before the database: when it is gone, callers hear so at once, and soon after its return they don't.
+//! The breaker before the database: while the database is gone, callers are refused at once instead of waiting for it.
 //!
 //! A breaker opens after two batches in a row that failed by an outage. From then on nothing waits for the database but
-//! one probe at a time, in the background, so that it closes again without any traffic. The probe writes: a database
-//! that still answers, but takes no writes, is as good as gone.
+//! one probe at a time, in the background, so that it closes soon after the database is back, also without traffic. The
+//! probe writes: a database that still answers, but takes no writes, is as good as gone.
 
 use crate::store::Store;
 use contract::Clock;
@@ -22,12 +22,14 @@ use std::{
 use tokio::{sync::Notify, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// Batches in a row that an outage fails. One alone may be a single lost connection.
+/// Batches in a row that fail by an outage until the breaker opens. One alone may be a single lost connection.
 const FAILURES: u32 = 2;
-/// The open periods: short, since a probe is cheap, and the service is to be back within a second of its database.
+/// How long the breaker stays open before its first probe. Short, since a probe is cheap, and the service is to be back
+/// within a second of its database.
 const OPEN_FIRST: Duration = Duration::from_millis(100);
+/// How long it stays open at most between probes.
 const OPEN_MAX: Duration = Duration::from_millis(250);
-/// A probe that takes longer is no answer.
+/// A probe that takes longer has failed.
 const PROBE_DEADLINE: Duration = Duration::from_millis(500);
 
 /// The breaker of one database. Clones are the same one.
@@ -40,13 +42,13 @@ pub struct StoreGuard {
 
 #[derive(Debug, Default)]
 struct Signals {
-    /// What callers look at: no lock on the way of every request.
+    /// Whether the breaker is not closed, for callers: they take no lock.
     shut: AtomicBool,
     opened: Notify,
 }
 
 impl StoreGuard {
-    /// A closed one.
+    /// A guard whose breaker is closed.
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let settings = BreakerSettings {
             failures: FAILURES,
@@ -93,7 +95,7 @@ impl StoreGuard {
         }
     }
 
-    /// Probes a database that is gone until it takes a write, and again whenever it goes; ends with `drained`.
+    /// Whenever the breaker opens, probes the database until it takes a write; ends with `drained`.
     pub async fn keep(self, store: Store, drained: CancellationToken) {
         loop {
             tokio::select! {

@@ -1,13 +1,12 @@
-//! One lane of the group commit: it takes what is waiting, commits it in one transaction, and tells everyone.
+//! One lane of the group commit: it takes what its queue holds, commits it in one transaction, and answers all who wait.
 //!
-//! It never waits for a batch to be full. What goes wrong is narrowed down by halves, so that only the row at fault
-//! fails. A batch in which a row is locked elsewhere leaves the lane and goes on row by row: halving it would cost its
-//! neighbours a lock wait at every step. The lane ends when it is told that nobody brings anything more, after it has
-//! committed what is left.
+//! It never waits for a batch to be full. A batch that fails runs again in halves, so that only the row at fault fails. A
+//! batch in which a row is locked elsewhere leaves the lane and goes on row by row: halving it would cost its neighbours a
+//! lock wait at every step. The lane ends once no more arrivals can come, after it has committed what is left.
 
 use super::{
     IngestError,
-    batcher::{Batcher, JOIN_WITHIN, Origins, Waiting},
+    batcher::{Batcher, JOIN_WITHIN, Origins, QueuedEntry},
     guard::{self, StoreGuard},
     meters::IngestMeters,
     seen_cache::SeenCache,
@@ -27,16 +26,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Batches in flight at once on MySQL; SQLite has one writer.
+/// Batches that are committed at once on MySQL; SQLite has one writer.
 const LANES_MYSQL: usize = 2;
-/// Batches at once that go on row by row; a further one is answered at once.
-const SCATTERED_MAX: usize = 8;
-/// Rows of such a batch that are tried at once.
-const SCATTERED_WIDTH: usize = 4;
+/// Batches at once that go on row by row; a further one is refused at once.
+const ROW_BY_ROW_MAX: usize = 8;
+/// Rows of such a batch that are tried at the same time.
+const ROW_BY_ROW_WIDTH: usize = 4;
 /// Between two tries of a row that is locked elsewhere.
 const LOCKED_PAUSE: Duration = Duration::from_millis(50);
 
-/// The bounds of taking in.
+/// The bounds of batches, queues and the cache.
 #[derive(Clone, Copy, Debug)]
 pub struct IngestLimits {
     /// Rows of one batch, at least 1.
@@ -51,9 +50,9 @@ pub struct IngestLimits {
 
 /// One queue and what commits it.
 pub struct Lane {
-    queue: mpsc::Receiver<Waiting>,
-    /// Taken from the queue, but over the size of the batch before.
-    carried: Option<Waiting>,
+    queue: mpsc::Receiver<QueuedEntry>,
+    /// Taken from the queue, but too large for the batch before.
+    carried: Option<QueuedEntry>,
     limits: IngestLimits,
     committer: Arc<Committer>,
 }
@@ -64,18 +63,19 @@ struct Committer {
     guard: StoreGuard,
     seen: SeenCache,
     listeners: CommitListeners,
-    scattered: Arc<Semaphore>,
+    /// A permit for each batch that goes on row by row.
+    row_by_row: Arc<Semaphore>,
 }
 
-/// What hears of every commit.
+/// Who is notified of every commit.
 pub struct CommitListeners {
-    /// Of arrivals, and of what a commit accepted: it wakes the projector.
+    /// Knows what is pending, and wakes the projector for what is accepted.
     pub backlog: Backlog,
-    /// Of rows and times.
+    /// Count rows and times.
     pub meters: IngestMeters,
 }
 
-/// The front and its lanes, which do nothing until they run.
+/// The batcher and its lanes, which do nothing until they run.
 pub fn open(
     store: &Store,
     guard: StoreGuard,
@@ -96,13 +96,13 @@ pub fn open(
         listeners.backlog.clone(),
         origins,
     );
-    let scattered = Arc::new(Semaphore::new(SCATTERED_MAX));
+    let row_by_row = Arc::new(Semaphore::new(ROW_BY_ROW_MAX));
     let committer = Arc::new(Committer {
         store: store.clone(),
         guard,
         seen,
         listeners,
-        scattered,
+        row_by_row,
     });
     let lane = |queue| Lane {
         queue,
@@ -114,7 +114,7 @@ pub fn open(
 }
 
 impl Lane {
-    /// Commits batch after batch, until `drained` says that nobody brings anything more and the queue is empty.
+    /// Commits batch after batch, until `drained` says that no more arrivals can come and the queue is empty.
     pub async fn run(mut self, drained: CancellationToken) {
         while let Some(batch) = self.next(&drained).await {
             Arc::clone(&self.committer).commit(batch).await;
@@ -122,7 +122,7 @@ impl Lane {
     }
 
     /// The first that comes, and whatever is waiting behind it, within the bounds.
-    async fn next(&mut self, drained: &CancellationToken) -> Option<Vec<Waiting>> {
+    async fn next(&mut self, drained: &CancellationToken) -> Option<Vec<QueuedEntry>> {
         let first = match self.carried.take() {
             Some(carried) => carried,
             None => self.wait(drained).await?,
@@ -141,7 +141,7 @@ impl Lane {
         Some(batch)
     }
 
-    async fn wait(&mut self, drained: &CancellationToken) -> Option<Waiting> {
+    async fn wait(&mut self, drained: &CancellationToken) -> Option<QueuedEntry> {
         tokio::select! {
             biased;
             next = self.queue.recv() => next,
@@ -154,10 +154,10 @@ impl Lane {
 }
 
 impl Committer {
-    /// Commits a batch, in halves where it fails for one of its rows, and tells everyone who waits.
-    async fn commit(self: Arc<Self>, mut batch: Vec<Waiting>) {
+    /// Commits a batch, in halves where it fails for one of its rows, and answers all who wait.
+    async fn commit(self: Arc<Self>, mut batch: Vec<QueuedEntry>) {
         // In one order everywhere: batches in different orders deadlock.
-        batch.sort_by(|one, other| one.leading.key().cmp(other.leading.key()));
+        batch.sort_by(|one, other| one.leader.key().cmp(other.leader.key()));
         let mut parts = vec![batch];
         while let Some(mut part) = parts.pop() {
             let Some(permit) = self.guard.admit() else {
@@ -172,9 +172,9 @@ impl Committer {
                     let committer = Arc::clone(&self);
                     tokio::spawn(async move { committer.settle(part, verdicts) });
                 }
-                Err(DbError::LockTimeout) => Arc::clone(&self).scatter(part),
+                Err(DbError::LockTimeout) => Arc::clone(&self).commit_row_by_row(part),
                 Err(error) if part.len() == 1 || is_about_all(&error) => {
-                    let why = told(&error, part[0].leading.key(), part.len());
+                    let why = log_failure(&error, part[0].leader.key(), part.len());
                     fail(part, why);
                 }
                 Err(_) => {
@@ -185,31 +185,31 @@ impl Committer {
         }
     }
 
-    async fn try_commit(&self, part: &[Waiting]) -> Result<Vec<Verdict>, DbError> {
+    async fn try_commit(&self, part: &[QueuedEntry]) -> Result<Vec<Verdict>, DbError> {
         failpoint::reached("accept.begin");
         let begun = Instant::now();
         let verdicts = self
             .store
-            .accept_batch(part.iter().map(|waiting| Arc::clone(&waiting.entry)).collect())
+            .accept_batch(part.iter().map(|queued| Arc::clone(&queued.entry)).collect())
             .await?;
         self.listeners.meters.committed(part.len(), begun.elapsed());
         Ok(verdicts)
     }
 
     /// After the commit: the cache first, so that whoever comes after the key is free finds it there.
-    fn settle(&self, part: Vec<Waiting>, verdicts: Vec<Verdict>) {
+    fn settle(&self, part: Vec<QueuedEntry>, verdicts: Vec<Verdict>) {
         failpoint::reached("accept.committed");
         let mut oldest_new: Option<UnixMillis> = None;
-        for (waiting, verdict) in part.into_iter().zip(verdicts) {
+        for (queued, verdict) in part.into_iter().zip(verdicts) {
             if let Some(fingerprint) = verdict.fingerprint {
                 let event_id = verdict.accepted.event_id().clone();
-                self.seen.committed(waiting.leading.key(), event_id, fingerprint);
+                self.seen.committed(queued.leader.key(), event_id, fingerprint);
             }
             if matches!(verdict.accepted, Accepted::New(_)) {
-                let received_at = waiting.entry.received_at;
+                let received_at = queued.entry.received_at;
                 oldest_new = Some(oldest_new.map_or(received_at, |oldest| oldest.min(received_at)));
             }
-            waiting.leading.land(Ok(verdict.accepted));
+            queued.leader.complete(Ok(verdict.accepted));
         }
         if let Some(oldest) = oldest_new {
             self.listeners.backlog.accepted(oldest);
@@ -217,32 +217,31 @@ impl Committer {
     }
 
     /// Goes on with each row by itself, off the lane, so that only the locked ones wait.
-    fn scatter(self: Arc<Self>, part: Vec<Waiting>) {
-        match Arc::clone(&self.scattered).try_acquire_owned() {
-            Ok(place) => {
+    fn commit_row_by_row(self: Arc<Self>, part: Vec<QueuedEntry>) {
+        match Arc::clone(&self.row_by_row).try_acquire_owned() {
+            Ok(permit) => {
                 tokio::spawn(async move {
                     let rows = stream::iter(part);
-                    rows.for_each_concurrent(SCATTERED_WIDTH, |waiting| self.commit_alone(waiting))
+                    rows.for_each_concurrent(ROW_BY_ROW_WIDTH, |queued| self.commit_alone(queued))
                         .await;
-                    drop(place);
+                    drop(permit);
                 });
             }
             Err(_) => fail(part, IngestError::InFlight),
         }
     }
 
-    /// Tries one row for as long as a caller waits for a lock, and once however late its turn comes: what went before it
-    /// in the batch says nothing of it.
-    async fn commit_alone(&self, waiting: Waiting) {
-        let until = waiting.since + JOIN_WITHIN;
-        let part = vec![waiting];
+    /// Tries one row for as long as a caller waits for a lock, and at least once however late its turn comes.
+    async fn commit_alone(&self, queued: QueuedEntry) {
+        let until = queued.since + JOIN_WITHIN;
+        let part = vec![queued];
         loop {
             match self.try_commit(&part).await {
                 Ok(verdicts) => return self.settle(part, verdicts),
                 Err(DbError::LockTimeout) if Instant::now() < until => sleep(LOCKED_PAUSE).await,
                 Err(DbError::LockTimeout) => return fail(part, IngestError::InFlight),
                 Err(error) => {
-                    let why = told(&error, part[0].leading.key(), 1);
+                    let why = log_failure(&error, part[0].leader.key(), 1);
                     return fail(part, why);
                 }
             }
@@ -250,13 +249,13 @@ impl Committer {
     }
 }
 
-/// Whether no part of the batch would fare better.
+/// Whether each part of the batch would fail as well.
 fn is_about_all(error: &DbError) -> bool {
     error.is_outage() || *error == DbError::Contended
 }
 
-/// Logs what nothing more is tried against, and says what the callers hear.
-fn told(error: &DbError, first: &DedupeKey, rows: usize) -> IngestError {
+/// Logs a failure for which nothing more is tried, and says what the callers are answered.
+fn log_failure(error: &DbError, first: &DedupeKey, rows: usize) -> IngestError {
     if is_about_all(error) {
         tracing::warn!(error = %error, rows, "batch failed");
         IngestError::Unavailable
@@ -266,7 +265,7 @@ fn told(error: &DbError, first: &DedupeKey, rows: usize) -> IngestError {
     }
 }
 
-fn fail(part: Vec<Waiting>, why: IngestError) {
+fn fail(part: Vec<QueuedEntry>, why: IngestError) {
     part.into_iter()
-        .for_each(|waiting| waiting.leading.land(Err(why)));
+        .for_each(|queued| queued.leader.complete(Err(why)));
 }

@@ -1,7 +1,7 @@
-//! What taking in counts as it works, and under which names metrics show it.
+//! What accepting webhooks counts, and under which names metrics show it.
 //!
-//! Built once for each running service and handed to who counts: the webhook's handler and the lanes. None of it is about
-//! anyone: labels are names from lists of our own.
+//! Built once for each running service and handed to the webhook's handler and the lanes. No label holds personal data:
+//! labels are names from lists of our own.
 
 use super::delivery::Rejection;
 use crate::event::Accepted;
@@ -32,7 +32,7 @@ const REFUSALS: [&str; 20] = [
     ProblemCode::Internal.as_str(),
     OTHER,
 ];
-/// A refusal that the list above lacks.
+/// Any refusal that is not in the list above.
 const OTHER: &str = "other";
 /// Upper ends of the buckets for clocks that are off, in seconds.
 const SKEW_SECONDS: &[f64] = &[
@@ -41,7 +41,7 @@ const SKEW_SECONDS: &[f64] = &[
 /// Upper ends of the buckets for rows of a batch.
 const ROWS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
 
-/// What taking in counts. Clones count together.
+/// Counters of accepted and refused webhooks. Clones count together.
 #[derive(Clone)]
 pub struct IngestMeters(Arc<Meters>);
 

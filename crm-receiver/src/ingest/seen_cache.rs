@@ -1,11 +1,11 @@
-//! The fast answer to a repeat: "seen and committed", or nothing.
+//! A cache of committed keys, to answer a repeat without the database: it says "seen and committed", or nothing.
 //!
 //! It is written only after a commit, so an unsigned or failed request leaves no trace in it, and it never says "new".
 //! It never says "another body" either: erasure may have dropped the row's fingerprint since, so that is left to the
 //! database. Losing it, or having none, changes no answer.
 //!
-//! Keys are remembered by their hashes alone, under a seed of this process. Two keys of one hash only lose their place to
-//! each other: an answer takes the same body, and a body holds its key, though not its source.
+//! Keys are remembered by their hashes alone, under a seed of this process. Two keys of one hash only push each other out:
+//! a hit needs the same body too, and a body holds its key, though not its source.
 
 use crate::event::{DedupeKey, Fingerprint};
 use contract::EventId;
@@ -18,7 +18,8 @@ use std::{
 
 /// Committed keys that are remembered by default.
 pub const SEEN_ENTRIES: u64 = 20_000;
-/// How long one is remembered: most retries come within minutes, and digests of people are not kept without need.
+/// How long a key is remembered: most retries come within minutes, and digests of personal data are not kept for longer
+/// than needed.
 const SEEN_FOR: Duration = Duration::from_secs(3600);
 
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ pub struct SeenCache {
     hashes: RandomState,
 }
 
-/// Takes what is a hash already for its own.
+/// The hash of a key that is a hash already.
 #[derive(Debug, Default)]
 struct Hashed(u64);
 
@@ -51,7 +52,7 @@ impl Hasher for Hashed {
 }
 
 impl SeenCache {
-    /// Room for `entries`; 0 remembers nothing.
+    /// A cache of so many `entries`; with 0 it remembers nothing.
     pub fn new(entries: u64) -> Self {
         // The default policy refuses new keys when it is full, and it is the new ones that are repeated.
         let seen = Cache::builder()

@@ -1,8 +1,8 @@
-//! Equal keys that are on their way at the same time in this process: one flies, the others wait for it.
+//! Equal keys that are pending at the same time in this process: only one goes to the database, the others wait for it.
 //!
-//! The first to come leads; whoever comes with the same key before the leader's commit is known joins. The leader's
-//! place is held by its [`Leading`], which travels with it through the queue: however that ends, also by being
-//! dropped, those who wait are told and the key is free.
+//! The first to come leads; whoever comes with the same key before the leader's commit is known follows. The leader's
+//! place is held by its [`Leader`], which travels with the entry through the queue: however that ends, also by being
+//! dropped, all who wait get an answer and the key is free.
 
 use super::IngestError;
 use crate::event::{Accepted, DedupeKey};
@@ -14,103 +14,104 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// What became of a leader.
-pub type Outcome = Result<Accepted, IngestError>;
+/// What the database says of a key, or why nobody knows.
+pub type AcceptResult = Result<Accepted, IngestError>;
 
-/// The keys that are on their way.
+/// The keys that are pending.
 #[derive(Clone, Debug, Default)]
-pub struct Flights(Arc<Mutex<HashMap<Arc<DedupeKey>, Airborne, RandomState>>>);
+pub struct Singleflight(Arc<Mutex<HashMap<Arc<DedupeKey>, Pending, RandomState>>>);
 
-/// What those who come with the same key need to know of a leader.
+/// One pending key: what those who come with it need to know of its leader.
 #[derive(Debug)]
-struct Airborne {
+struct Pending {
     body: Bytes,
-    joined: Vec<oneshot::Sender<Outcome>>,
+    followers: Vec<oneshot::Sender<AcceptResult>>,
 }
 
-/// One key on its way, seen from somebody who waits for it.
+/// Waits for a pending key's result.
 #[derive(Debug)]
-pub struct Flight {
+pub struct Waiter {
     /// The leader's body.
     pub body: Bytes,
-    outcome: oneshot::Receiver<Outcome>,
+    result: oneshot::Receiver<AcceptResult>,
 }
 
 /// The leader's place.
 #[derive(Debug)]
-pub struct Leading {
-    flights: Flights,
+pub struct Leader {
+    singleflight: Singleflight,
     key: Arc<DedupeKey>,
-    told: Option<oneshot::Sender<Outcome>>,
-    outcome: Outcome,
+    /// Who leads waits for the result too.
+    waiter: Option<oneshot::Sender<AcceptResult>>,
+    result: AcceptResult,
 }
 
-/// What a newcomer finds.
+/// What a newcomer is.
 #[derive(Debug)]
 pub enum Entered {
-    /// Nobody with this key: the newcomer leads, and waits on the flight like everyone else.
-    Lead(Leading, Flight),
-    /// Somebody leads.
-    Join(Flight),
+    /// The first with its key: it leads, and waits like everyone else.
+    Leader(Leader, Waiter),
+    /// Somebody leads already.
+    Follower(Waiter),
 }
 
-impl Flights {
+impl Singleflight {
     /// Enters with a key.
     pub fn enter(&self, key: Arc<DedupeKey>, body: &Bytes) -> Entered {
-        let (told, outcome) = oneshot::channel();
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(airborne) = flights.get_mut(&key) {
-            airborne.joined.push(told);
-            let body = airborne.body.clone();
-            return Entered::Join(Flight { body, outcome });
+        let (sender, result) = oneshot::channel();
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pending) = pending.get_mut(&key) {
+            pending.followers.push(sender);
+            let body = pending.body.clone();
+            return Entered::Follower(Waiter { body, result });
         }
-        let airborne = Airborne {
+        let first = Pending {
             body: body.clone(),
-            joined: Vec::new(),
+            followers: Vec::new(),
         };
-        flights.insert(Arc::clone(&key), airborne);
+        pending.insert(Arc::clone(&key), first);
         let body = body.clone();
-        let leading = Leading {
-            flights: self.clone(),
+        let leader = Leader {
+            singleflight: self.clone(),
             key,
-            told: Some(told),
-            outcome: Err(IngestError::Unavailable),
+            waiter: Some(sender),
+            result: Err(IngestError::Unavailable),
         };
-        Entered::Lead(leading, Flight { body, outcome })
+        Entered::Leader(leader, Waiter { body, result })
     }
 }
 
-impl Flight {
-    /// Waits for what became of the leader.
-    pub async fn landed(self) -> Outcome {
-        self.outcome.await.unwrap_or(Err(IngestError::Unavailable))
+impl Waiter {
+    /// Waits for the leader's result.
+    pub async fn completed(self) -> AcceptResult {
+        self.result.await.unwrap_or(Err(IngestError::Unavailable))
     }
 }
 
-impl Leading {
-    /// The key on its way.
+impl Leader {
+    /// The pending key.
     pub fn key(&self) -> &Arc<DedupeKey> {
         &self.key
     }
 
-    /// Frees the key and tells everyone who waits. Whoever comes after this finds the cache or asks the database.
-    pub fn land(mut self, outcome: Outcome) {
-        self.outcome = outcome;
+    /// Frees the key and answers everyone who waits. Whoever comes after this finds the cache or asks the database.
+    pub fn complete(mut self, result: AcceptResult) {
+        self.result = result;
     }
 }
 
-impl Drop for Leading {
+impl Drop for Leader {
     fn drop(&mut self) {
-        let landed = self
-            .flights
+        let completed = self
+            .singleflight
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.key);
-        let joined = landed.map(|airborne| airborne.joined).unwrap_or_default();
-        for told in joined.into_iter().chain(self.told.take()) {
+        let followers = completed.map(|pending| pending.followers).unwrap_or_default();
+        for waiter in followers.into_iter().chain(self.waiter.take()) {
             // One who has gone needs no answer.
-            drop(told.send(self.outcome.clone()));
+            drop(waiter.send(self.result.clone()));
         }
     }
 }
@@ -126,37 +127,37 @@ mod tests {
         })
     }
 
-    fn lead(flights: &Flights) -> (Leading, Flight) {
-        match flights.enter(key(), &Bytes::from_static(b"one")) {
-            Entered::Lead(leading, flight) => (leading, flight),
-            Entered::Join(_) => panic!("the key is taken"),
+    fn lead(singleflight: &Singleflight) -> (Leader, Waiter) {
+        match singleflight.enter(key(), &Bytes::from_static(b"one")) {
+            Entered::Leader(leader, waiter) => (leader, waiter),
+            Entered::Follower(_) => panic!("the key is taken"),
         }
     }
 
     #[tokio::test]
-    async fn those_who_join_hear_what_became_of_the_leader() {
-        let flights = Flights::default();
-        let (leading, first) = lead(&flights);
-        let Entered::Join(second) = flights.enter(key(), &Bytes::from_static(b"two")) else {
+    async fn followers_get_the_result_of_the_leader() {
+        let singleflight = Singleflight::default();
+        let (leader, first) = lead(&singleflight);
+        let Entered::Follower(second) = singleflight.enter(key(), &Bytes::from_static(b"two")) else {
             panic!("two lead");
         };
         assert_eq!(second.body, Bytes::from_static(b"one"));
-        leading.land(Ok(Accepted::New("evt_ours".parse().unwrap())));
-        for flight in [first, second] {
+        leader.complete(Ok(Accepted::New("evt_ours".parse().unwrap())));
+        for waiter in [first, second] {
             assert_eq!(
-                flight.landed().await,
+                waiter.completed().await,
                 Ok(Accepted::New("evt_ours".parse().unwrap()))
             );
         }
-        drop(lead(&flights));
+        drop(lead(&singleflight));
     }
 
     #[tokio::test]
-    async fn a_leader_that_is_dropped_frees_its_key_and_tells() {
-        let flights = Flights::default();
-        let (leading, flight) = lead(&flights);
-        drop(leading);
-        assert_eq!(flight.landed().await, Err(IngestError::Unavailable));
-        assert!(flights.0.lock().unwrap().is_empty());
+    async fn a_leader_that_is_dropped_frees_its_key_and_answers() {
+        let singleflight = Singleflight::default();
+        let (leader, waiter) = lead(&singleflight);
+        drop(leader);
+        assert_eq!(waiter.completed().await, Err(IngestError::Unavailable));
+        assert!(singleflight.0.lock().unwrap().is_empty());
     }
 }

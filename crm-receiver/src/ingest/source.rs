@@ -1,4 +1,4 @@
-//! Who may send, and the stand-in for everyone else.
+//! Who may send, and the decoy that stands in for everyone else.
 //!
 //! An unknown or disabled source is answered exactly as a known one with a wrong signature, after the same work: it
 //! gets a decoy with as many keys, which no sender holds.

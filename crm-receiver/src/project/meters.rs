@@ -1,10 +1,10 @@
-//! What projection counts as it works, and under which name metrics show it.
+//! What projection counts, and under which name metrics show it.
 
 use crate::event::ProjectionOutcome;
 use kit::metrics::{Counter, Metrics};
 use std::collections::BTreeMap;
 
-/// What projection counts.
+/// Counters of projected events.
 pub struct ProjectionMeters {
     outcomes: BTreeMap<ProjectionOutcome, Counter>,
     dead_letters: Counter,

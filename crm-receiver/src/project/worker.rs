@@ -1,8 +1,8 @@
 //! The projector: one step, and a thin loop around it.
 //!
-//! A step takes what is accepted, up to a batch, and projects it in one transaction. A batch that fails runs again in
-//! halves, down to the event at fault; that one is tried alone, each try counted before it is made and waiting longer
-//! than the one before, and after the last it is a dead letter. Nothing waits for it meanwhile.
+//! A step takes accepted events, up to a batch, and projects them in one transaction. A batch that fails runs again in
+//! halves, down to the event at fault. That one is tried alone: each try is counted before it is made and comes later
+//! after the one before, and after the last one the event is a dead letter. Other events do not wait for it.
 
 use super::ProjectionMeters;
 use crate::{
@@ -20,36 +20,33 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{
-    sync::Notify,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How many events share a transaction.
 pub const BATCH_EVENTS_MAX: usize = 256;
-/// What the trees of the events of one step may take, as they are counted before the first is built. The first event is
-/// taken whatever it takes. A full batch of ordinary events takes 4 MiB; what a step makes of its trees is several times as
-/// large.
+/// How much memory the JSON trees of the events of one step may take, as counted before the first is built. The first
+/// event is taken whatever it needs. A full batch of ordinary events needs 4 MiB; what a step makes of its trees is
+/// several times as large.
 const STEP_TREES_BYTES_MAX: usize = 6 << 20;
-/// How many do while arrivals come: on SQLite these wait for the whole of the transaction.
+/// How many do while events arrive: on SQLite arrivals wait for the whole transaction.
 const BATCH_EVENTS_BUSY: usize = 32;
 /// After how many failures an event is a dead letter.
 pub const TRIES_MAX: u32 = 8;
-/// How long the second try alone waits; each further one twice as long.
+/// How long after a first failure the next try is due; after each further one it is twice as long.
 const WAIT_FIRST_MS: i64 = 1_000;
-/// How long a try waits at most.
+/// The longest time between two tries.
 pub const WAIT_MAX_MS: i64 = 60_000;
-/// How often the inbox is looked at without being told: another replica may have accepted, or a wait be over.
+/// How often to look at the inbox without a wake-up: another replica may have accepted events, or a try may be due.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Arrivals at once that go first on MySQL, where a step keeps no arrival from writing, but takes of the machine.
+/// From so many pending arrivals on, they go first on MySQL: a step blocks no arrival there, but shares the machine.
 const CROWD_MIN: usize = 64;
-/// How far behind the projector still lets arrivals go first.
+/// Up to which lag the projector lets arrivals go first.
 const YIELDS_BEHIND_MAX: Duration = Duration::from_secs(10);
-/// How long a step then waits for those that are being taken in.
+/// How long a step then waits for pending arrivals.
 const YIELD_MAX: Duration = Duration::from_millis(50);
-/// How long the loop rests when the database fails.
-const REST: Duration = Duration::from_millis(250);
+/// How long the loop waits when the database fails.
+const FAILURE_PAUSE: Duration = Duration::from_millis(250);
 
 /// What a step found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,11 +79,11 @@ impl Projector {
         }
     }
 
-    /// Projects until it is stopped; what it holds then is finished.
+    /// Projects until it is stopped; a step that has begun is finished.
     pub async fn run(self, stop: CancellationToken) {
         let mut failing = false;
         while !stop.is_cancelled() {
-            // Registered before the look, so that no wake-up falls between the two.
+            // Registered before the step looks, so that no wake-up falls between the two.
             let accepted = self.backlog.next_accepted();
             if self.yields() {
                 self.backlog.wait_for_no_arrivals(YIELD_MAX).await;
@@ -106,7 +103,7 @@ impl Projector {
                 },
                 Err(_) => tokio::select! {
                     () = stop.cancelled() => {}
-                    () = sleep(REST) => {}
+                    () = sleep(FAILURE_PAUSE) => {}
                 },
             }
         }
@@ -154,8 +151,8 @@ impl Projector {
         }
     }
 
-    /// Taking in goes first, until that has left the projector too far behind: under a load without an end it would
-    /// never come to its turn.
+    /// Whether arrivals go first. Not when that has left the projector too far behind: under a load without an end it
+    /// would never get its turn.
     fn yields(&self) -> bool {
         let crowded = self.store.has_one_writer() || self.backlog.pending_arrivals() >= CROWD_MIN;
         crowded && self.backlog.age_of_oldest(self.clock.now()) < YIELDS_BEHIND_MAX
@@ -178,8 +175,9 @@ impl Projector {
         }
     }
 
-    /// Projects a batch, or what of it can be; answers the events at fault. One that runs out of time alone is tried and
-    /// counted at once: the count is a write too, so that a database which has stopped answering ends the step there.
+    /// Projects a batch, or as much of it as succeeds; answers the events at fault. An event whose transaction runs out of
+    /// time alone is counted and tried at once: the count is a write too, so that a database which has stopped answering
+    /// ends the step there.
     async fn project_or_halve(&self, batch: Vec<Event>) -> Result<Vec<Event>, DbError> {
         let mut at_fault = Vec::new();
         let mut parts = vec![batch];
@@ -189,7 +187,7 @@ impl Projector {
             }
             let outcome = self.store.project(part.clone().into(), self.clock.now()).await;
             match outcome {
-                // What another projector left is found by the next look.
+                // The next look finds what another projector left.
                 Ok(Projection::Overtaken) => {}
                 Ok(Projection::Done(tally)) => self.count(&tally),
                 Err(error) if !error.may_be_of_the_rows() => return Err(error),
@@ -221,7 +219,7 @@ impl Projector {
             return Ok(());
         }
         let reason = match event {
-            // Counted as often as it may be tried, and never heard of again: it ends the process.
+            // All its tries are counted and none came to an end: it ends the process.
             _ if number > TRIES_MAX => "its tries ended the process".to_owned(),
             Err(unreadable) => unreadable,
             Ok(event) => match self.store.project(vec![event.clone()].into(), now).await {
@@ -246,7 +244,8 @@ impl Projector {
     }
 }
 
-/// The first of them whose trees take no more than `trees_bytes_max` together, one at least; the next step finds the others.
+/// The first of them whose trees need no more than `trees_bytes_max` together, at least one; the next step finds the
+/// others.
 fn within(mut pending: Vec<PendingEvent>, trees_bytes_max: usize) -> Vec<PendingEvent> {
     let mut left = trees_bytes_max;
     let mut fitting = 0;

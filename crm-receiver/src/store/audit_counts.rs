@@ -18,7 +18,7 @@ pub enum CountKind {
 }
 
 impl CountKind {
-    /// As it stands in the audit's counts.
+    /// The kind as the audit's counts spell it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",

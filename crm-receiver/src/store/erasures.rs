@@ -9,24 +9,24 @@ use contract::{EntityId, EventId, SourceId, UnixMillis};
 use db::{DbError, Dialect, Tx, in_lists, params, read_id};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Whether a question to the register waits for who enters a guest at that very moment.
+/// Whether a read of the register waits for transactions that are entering guests at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Concurrent {
-    /// What is not committed yet is not seen.
-    Overlooked,
-    /// The answer comes after their commit. SQLite, with its one writer, has no such.
-    WaitedFor,
+pub(super) enum ReadLock {
+    /// It does not wait: what is not committed yet is not seen.
+    None,
+    /// It waits for them to end. SQLite, with its one writer, needs no lock for it.
+    Shared,
 }
 
 /// The erased ones among the guests, each given as its source and id.
 pub(super) async fn erased_among<'g>(
     tx: &mut Tx,
     guests: impl Iterator<Item = (&'g SourceId, &'g EntityId)>,
-    concurrent: Concurrent,
+    read_lock: ReadLock,
 ) -> Result<BTreeSet<GuestKey>, DbError> {
-    let lock = match (concurrent, tx.dialect()) {
-        (Concurrent::WaitedFor, Dialect::Mysql) => " LOCK IN SHARE MODE",
-        (Concurrent::Overlooked, _) | (_, Dialect::Sqlite) => "",
+    let lock = match (read_lock, tx.dialect()) {
+        (ReadLock::Shared, Dialect::Mysql) => " LOCK IN SHARE MODE",
+        (ReadLock::None, _) | (_, Dialect::Sqlite) => "",
     };
     let mut erased = BTreeSet::new();
     for (source, ids) in grouped(guests.map(|(source, id)| (source, id.as_str()))) {

@@ -19,13 +19,13 @@ pub struct EventFilter {
     pub idempotency_key: Option<IdempotencyKey>,
     /// The event's type.
     pub event_type: Option<String>,
-    /// What became of it.
+    /// How far it has come.
     pub status: Option<EventStatus>,
     /// The property.
     pub property_id: Option<PropertyId>,
     /// The entity that it is about.
     pub entity_id: Option<String>,
-    /// What ties it to a request.
+    /// What links it to a request.
     pub correlation_id: Option<String>,
     /// Received at or after.
     pub from: Option<UnixMillis>,
@@ -44,23 +44,23 @@ pub struct EventRow {
     pub idempotency_key: String,
     /// Its type.
     pub event_type: String,
-    /// What became of it so far.
+    /// How far it has come.
     pub status: EventStatus,
     /// The property.
     pub property_id: Option<String>,
     /// Kind, id and version of what it is about.
     pub entity: Option<(String, String, i64)>,
-    /// What ties it to a request.
+    /// What links it to a request.
     pub correlation_id: String,
     /// When the change was committed at the sender.
     pub occurred_at: UnixMillis,
     /// When it came.
     pub received_at: UnixMillis,
-    /// When the projector was done with it.
+    /// When it was projected, or became a dead letter.
     pub applied_at: Option<UnixMillis>,
-    /// How often the projector failed on it.
+    /// How often it was tried alone.
     pub attempts: u32,
-    /// Why it failed last.
+    /// Why its last try failed, or why it is a dead letter.
     pub last_error: Option<String>,
 }
 
@@ -68,7 +68,7 @@ const SELECT: &str = "SELECT event_id, source_id, idempotency_key, type, status,
                       entity_version, correlation_id, occurred_at, received_at, applied_at, attempts, last_error \
                       FROM inbox";
 
-/// The table as it is listed.
+/// How the table is listed.
 const INBOX: Table = Table {
     name: "inbox",
     id: "event_id",

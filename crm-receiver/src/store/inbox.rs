@@ -1,12 +1,12 @@
-//! Taking a batch of arrivals in: one transaction, in which the unique key decides what is new.
+//! Accepting a batch of arrivals: one transaction, in which the unique key of the inbox decides what is new.
 //!
 //! Every row carries an event id of ours. After the INSERT, which skips the keys that are there, a SELECT over all keys
-//! of the batch says whose row stands: one is new if and only if its event id is ours. Affected rows decide nothing, so
-//! the same holds when the transaction runs again, also after a commit of which nobody knows.
+//! of the batch reads the rows that are there: an arrival is new if and only if its row has our event id. Affected rows
+//! decide nothing, so the same holds when the transaction runs again, also after a commit whose answer was lost.
 
 use super::{
     Store,
-    erasures::{Concurrent, erased_among},
+    erasures::{ReadLock, erased_among},
     grouped,
 };
 use crate::{
@@ -48,18 +48,18 @@ pub type Batch = Arc<[Arc<InboxEntry>]>;
 pub struct Verdict {
     /// New, seen before, or another body under the same key.
     pub accepted: Accepted,
-    /// The fingerprint of the row that stands, unless it was erased.
+    /// The fingerprint of the row under its key, unless it was erased.
     pub fingerprint: Option<Fingerprint>,
 }
 
-/// The row that stands under an entry's key.
+/// The row that the table holds under an entry's key.
 struct Standing {
     event_id: EventId,
     fingerprint: Option<Fingerprint>,
 }
 
 impl Store {
-    /// Commits what is new of a batch and says of each entry, in order, what became of it.
+    /// Commits what is new of a batch and says of each entry, in order, whether it is new.
     ///
     /// # Errors
     /// `LockTimeout` at the first wait over a second, so that the caller can run the batch in halves; an error of a
@@ -96,7 +96,7 @@ async fn accept(tx: &mut Tx, batch: &[Arc<InboxEntry>]) -> Result<Vec<Verdict>, 
     Ok(verdicts)
 }
 
-/// After an unknown commit: it took effect if any row of ours stands. A batch of repeats alone wrote nothing that
+/// After an unknown commit: it took effect if any row of ours is there. A batch of repeats alone wrote nothing that
 /// running it again could spoil.
 async fn find_written(tx: &mut Tx, batch: &[Arc<InboxEntry>]) -> Result<Option<Vec<Verdict>>, DbError> {
     let mut standings = batch.iter().map(|_| None).collect::<Vec<_>>();
@@ -172,7 +172,7 @@ async fn rows_of(
     Ok(found)
 }
 
-/// Where in the batch, which is sorted, the entry of a row stands.
+/// The place in the sorted batch of the entry of a row.
 fn place_of(batch: &[Arc<InboxEntry>], source: &SourceId, row: &Row) -> Result<usize, DbError> {
     let key: String = row.get("idempotency_key")?;
     batch
@@ -331,7 +331,7 @@ impl ErasedGuests {
     /// [`suppress_erased_meanwhile`](Self::suppress_erased_meanwhile).
     async fn among(tx: &mut Tx, batch: &[Arc<InboxEntry>]) -> Result<Self, DbError> {
         let guests = batch.iter().filter_map(|entry| guest_of(entry));
-        erased_among(tx, guests, Concurrent::Overlooked).await.map(Self)
+        erased_among(tx, guests, ReadLock::None).await.map(Self)
     }
 
     /// Looks again for those whose rows are inserted by now and never come to the projector. Whoever erases a guest
@@ -348,8 +348,7 @@ impl ErasedGuests {
         let open = |entry: &&Arc<InboxEntry>| entry.arrival.intake != Intake::Fold && !self.holds(entry);
         let open: Vec<_> = batch.iter().filter(open).collect();
         let guests = open.iter().filter_map(|entry| guest_of(entry));
-        self.0
-            .extend(erased_among(tx, guests, Concurrent::WaitedFor).await?);
+        self.0.extend(erased_among(tx, guests, ReadLock::Shared).await?);
         for entry in open.into_iter().filter(|entry| self.holds(entry)) {
             let sql = "UPDATE inbox SET status = 'suppressed', salt = NULL, fingerprint = NULL, last_error = NULL \
                        WHERE event_id = ?";

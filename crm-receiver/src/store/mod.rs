@@ -70,7 +70,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) db: Db,
-    /// For single reads of the API, which neither wait for lists nor hold up taking in and projecting.
+    /// For single reads of the API, which neither wait for lists nor hold up accepting and projecting.
     reads: Db,
     lists: Lists,
     /// Of properties, as far as this process knows what is committed.

@@ -6,12 +6,13 @@ use api::body::BODY_LEN_MAX;
 use contract::{EventId, UnixMillis};
 use db::{DbError, Row, Tx, params, read_id};
 
-/// Bytes of the bodies of one step: so many are in memory at once, parsed several times as much.
+/// Bytes of the bodies of one step at most: they are in memory at once, and parsed they take several times as much.
 pub const STEP_BYTES_MAX: usize = 8 << 20;
 
 impl Store {
-    /// The next events that may be projected, at most `limit` and about [`STEP_BYTES_MAX`], but one at least: those never
-    /// tried, and those whose wait is over. A wait longer than `wait_max_ms` is of a clock that was set back.
+    /// The next events that may be projected, at most `limit` and about [`STEP_BYTES_MAX`], but one at least: those
+    /// never tried, and those whose next try is due. One that is due later than in `wait_max_ms` was set before the
+    /// clock was set back: it is due too.
     pub async fn pending(
         &self,
         now: UnixMillis,
@@ -105,7 +106,7 @@ impl Due {
     }
 
     /// How many of the first `limit` have no more than [`STEP_BYTES_MAX`] together. Few always fit, and are not looked at.
-    /// What another projector takes before the bodies are read makes room for others, of any length.
+    /// If another projector takes some of them before the bodies are read, others come in their place, of any length.
     async fn fitting(self, tx: &mut Tx, limit: usize) -> Result<usize, DbError> {
         if limit <= STEP_BYTES_MAX / BODY_LEN_MAX {
             return Ok(limit);

@@ -1,7 +1,8 @@
-//! Deriving stored profiles again, which an older program has derived by older rules.
+//! Deriving profiles again that an older program has derived by older rules.
 //!
-//! It goes through every guest that a record or a reservation names, source by source, and does what projection does for
-//! the profiles that a batch touches: their rows are locked first, so what is read then of their records is what stands.
+//! It goes through every guest that a record or a reservation names, source by source, and does what projection does
+//! for the profiles that a batch touches: their rows are locked first, so that nobody changes their records after they
+//! are read.
 
 use super::projection;
 use crate::profile::{GuestKey, derive::DERIVE_VERSION};
@@ -9,7 +10,7 @@ use db::{DbError, Row, Tx, params, read_id};
 use kit::{fold::FOLD_VERSION, rebuild::Rebuild};
 use std::collections::BTreeSet;
 
-/// Guests whose profiles one transaction derives again: taking in waits for it on SQLite.
+/// Guests whose profiles one transaction derives again: arrivals wait for it on SQLite.
 const REBUILD_BATCH: usize = 32;
 
 /// Makes every profile again, with the words that it is found under. The sum rises with either version.

@@ -26,17 +26,17 @@ use std::{
 /// What a profile must have to be in the list. Absent: anything.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileFilter {
-    /// Words that its names have, all of them.
+    /// Words that must all be among its names.
     pub name: Vec<TypedWord>,
-    /// Terms of other kinds, folded, whole.
+    /// Terms of other kinds, folded; found whole.
     pub terms: Vec<(TermKind, String)>,
     /// A property of one of its records.
     pub property_id: Option<PropertyId>,
-    /// Absent: those of guests that are there, known or not.
+    /// Absent: active and stub profiles.
     pub status: Option<ProfileStatus>,
 }
 
-/// The table as it is listed.
+/// How the table is listed.
 const PROFILES: Table = Table {
     name: "profiles",
     id: "id",
@@ -68,7 +68,7 @@ const PROPERTIES: Link = Link {
     by_row: Index::Primary,
 };
 
-/// What lists show.
+/// What lists read.
 const SELECT: &str = "SELECT id, summary FROM profiles";
 
 /// A profile as it is stored.
@@ -84,10 +84,10 @@ impl StoredProfile {
         self.text.len()
     }
 
-    /// What it says, with the days of its properties.
+    /// The profile that it holds, with the days of its properties.
     ///
     /// # Errors
-    /// `Decode` when it was written by something else.
+    /// `Decode` when this program did not write it.
     pub fn read(self) -> Result<(Profile, PropertyDays), DbError> {
         Ok((stored(&self.text, "body")?, self.days))
     }
@@ -196,7 +196,7 @@ struct ProfileRows<'p> {
     body: Option<String>,
     texts: Vec<(TermKind, &'p str)>,
     properties: Vec<&'p str>,
-    /// Of everything that it is found under; no two different sets share one.
+    /// Over everything that it is found under: equal sets have equal digests.
     index_digest: Vec<u8>,
 }
 
@@ -213,7 +213,7 @@ pub(super) async fn lock(tx: &mut Tx, ids: &BTreeSet<ProfileId>) -> Result<(), D
     tx.insert("profiles", &columns, &raise, params).await
 }
 
-/// Writes what the profiles are now; None is one with nothing left to show. Their rows are locked.
+/// Writes the profiles; None is one with nothing left to show. Their rows must be locked.
 pub(super) async fn write(tx: &mut Tx, profiles: Vec<(ProfileId, Option<Profile>)>) -> Result<(), DbError> {
     let profiles: Vec<ProfileRows<'_>> = profiles
         .iter()
@@ -241,7 +241,7 @@ pub(super) async fn write(tx: &mut Tx, profiles: Vec<(ProfileId, Option<Profile>
     write_index(tx, &found_otherwise).await
 }
 
-/// Writes terms and properties in the place of what was there.
+/// Replaces the terms and properties under which the profiles are found.
 async fn write_index(tx: &mut Tx, profiles: &[&ProfileRows<'_>]) -> Result<(), DbError> {
     let ids: Vec<&str> = profiles.iter().map(|profile| profile.id.as_str()).collect();
     for list in in_lists(ids) {
@@ -266,7 +266,7 @@ async fn write_index(tx: &mut Tx, profiles: &[&ProfileRows<'_>]) -> Result<(), D
     tx.insert("profile_properties", &columns, "", properties).await
 }
 
-/// Under which terms and properties the profiles are found so far.
+/// The digests of the terms and properties under which the profiles are found so far.
 async fn index_digests(
     tx: &mut Tx,
     profiles: &[ProfileRows<'_>],
@@ -307,7 +307,8 @@ fn whole(profile: &Profile) -> String {
     serde_json::to_string(profile).expect("a profile always serialises")
 }
 
-/// Of the texts as they stand, which is less work than to fold them, and of the versions of what is made of them.
+/// A digest of the texts as they are, which is less work than folding them, and of the versions of the rules that fold
+/// them.
 fn index_digest(texts: &[(TermKind, &str)], properties: &[&str]) -> Vec<u8> {
     let mut digest = Sha256::new();
     digest.update([FOLD_VERSION, DERIVE_VERSION].map(i64::to_be_bytes).concat());

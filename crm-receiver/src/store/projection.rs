@@ -2,13 +2,13 @@
 //! the audit rows.
 //!
 //! The claim is `status = 'accepted'` in the update of the events themselves: whoever finds fewer of them than expected
-//! has been overtaken and undoes everything. Until then records, then profiles, are locked in the order of their keys,
-//! so that what is read of them is what stands; what a batch means is worked out by [`crate::event::plan`].
+//! was overtaken and undoes everything. Before that, records, then profiles, are locked in the order of their keys, so
+//! that nobody changes them after they are read; what a batch changes is worked out by [`crate::event::plan`].
 
 use super::{
     Store,
     dead_letters::audit_dead_letter,
-    erasures::{self, Concurrent, erased_among},
+    erasures::{self, ReadLock, erased_among},
     profiles,
     property_days::{self, CommittedDays},
     record_refs, records,
@@ -42,7 +42,7 @@ const VERSION_CONFLICT: &str = "version_conflict: another state of this version 
 /// What a projection did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Projection {
-    /// What became of each event, and how often.
+    /// How many events had which outcome.
     Done(BTreeMap<ProjectionOutcome, u64>),
     /// Another projector was faster with some of them; nothing was written.
     Overtaken,
@@ -71,7 +71,7 @@ impl Store {
     }
 }
 
-/// Answers, beside what became of the batch, the days that it has written.
+/// Answers the outcome, and the days of properties that were written.
 async fn project(
     tx: &mut Tx,
     events: &[Event],
@@ -106,7 +106,7 @@ async fn project(
     Ok((Projection::Done(plan.tally()), plan.days))
 }
 
-/// Derives the profiles of these guests again, of what stands.
+/// Derives the profiles of these guests again from the current records.
 pub(super) async fn derive_again(tx: &mut Tx, guests: &BTreeSet<GuestKey>) -> Result<(), DbError> {
     let ids = guests.iter().map(GuestKey::profile_id).collect();
     profiles::lock(tx, &ids).await?;
@@ -129,7 +129,7 @@ async fn write_profiles(
     profiles::write(tx, derived).await
 }
 
-/// Locks what the events are about, and reads what stands of it.
+/// Locks the records that the events are about, and reads their current states.
 async fn lock_records(tx: &mut Tx, events: &[&Event]) -> Result<Known, DbError> {
     let mut keys: BTreeSet<RecordKey> = events.iter().map(|event| event.record.key.clone()).collect();
     keys.extend(
@@ -185,7 +185,7 @@ async fn load_linkage(
 /// The erased ones among the guests.
 async fn erased_guests(tx: &mut Tx, guests: &BTreeSet<GuestKey>) -> Result<BTreeSet<GuestKey>, DbError> {
     let guests = guests.iter().map(|guest| (&guest.source, &guest.id));
-    erased_among(tx, guests, Concurrent::Overlooked).await
+    erased_among(tx, guests, ReadLock::None).await
 }
 
 /// Those of the events that nobody has taken yet.

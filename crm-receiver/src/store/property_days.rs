@@ -1,14 +1,14 @@
 //! The days of properties: written by projection when an event says a newer one, read beside a profile.
 //!
-//! A day is raised by a guarded write, never by a read: of two projectors the one with the greater day wins, whichever
-//! comes last. What is known to be committed is remembered, so that a batch that says nothing new costs nothing.
+//! A day is raised by a guarded write, never after a read: of two projectors the one with the greater day wins, whichever
+//! comes last. What is known to be committed is remembered, so that a batch with nothing new writes nothing.
 
 use crate::profile::property_day::{PropertyDay, PropertyDays, add};
 use contract::{ProfileId, parse_date};
 use db::{DbError, Row, Statement, Tx, params, read_id};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many properties are remembered; beyond that all are forgotten.
+/// How many properties are remembered; one more, and all are forgotten.
 const REMEMBERED_MAX: usize = 1_024;
 
 /// Days that are committed. Clones are the same one.
@@ -16,7 +16,7 @@ const REMEMBERED_MAX: usize = 1_024;
 pub(super) struct CommittedDays(Arc<Mutex<PropertyDays>>);
 
 impl CommittedDays {
-    /// Those of the days that may be newer than what stands in the table.
+    /// Those of the days that may be newer than those in the table.
     fn newer(&self, days: &PropertyDays) -> PropertyDays {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_newer = |(key, day): &(_, &PropertyDay)| known.get(*key).is_none_or(|known| known < *day);
@@ -36,7 +36,7 @@ impl CommittedDays {
     }
 }
 
-/// Writes those of the days that are newer than what stands.
+/// Writes those of the days that are newer than those in the table.
 pub(super) async fn raise(
     tx: &mut Tx,
     days: &PropertyDays,

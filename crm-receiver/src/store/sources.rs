@@ -34,7 +34,7 @@ pub struct Source {
 }
 
 impl OnInvalid {
-    /// As it stands in its column.
+    /// The policy as its column spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Reject => "reject",

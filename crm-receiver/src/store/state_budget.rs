@@ -1,8 +1,9 @@
 //! How much memory the states that one transaction reads may take.
 //!
 //! The text of a state is at most as large as an event's body, the tree that is parsed of it may be a hundred times as
-//! large, and a small event may be about a large record. A batch whose records take too much fails, and is tried again in halves; one event alone
-//! takes what it needs. What is read beside them, for the profiles, has no bound: no smaller batch would need less of it.
+//! large, and a small event may be about a large record. A batch whose records take too much fails, and is tried again
+//! in halves; one event alone takes what it needs. What is read beside them, for the profiles, has no bound: no smaller
+//! batch would need less of it.
 
 use contract::json::Extent;
 use db::DbError;

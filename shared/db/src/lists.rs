@@ -1,8 +1,8 @@
 //! Lists of values in a statement, and ids in its answer.
 //!
-//! An `IN (?, ?, ...)` is as long as its list. Each length is another statement, which an engine would have to prepare again
-//! and keep, so that lists come in a few fixed sizes: the last value is repeated until a size is full, and in an IN a
-//! repetition means nothing.
+//! An `IN (?, ?, ...)` is as long as its list. Each length is another statement, which an engine would have to prepare
+//! again and keep, so that lists come in a few fixed sizes: the last value is repeated until a size is full, and in an
+//! IN a repetition means nothing.
 
 use std::fmt;
 use std::str::FromStr;

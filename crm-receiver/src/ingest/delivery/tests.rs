@@ -101,7 +101,7 @@ fn r17_an_unknown_or_disabled_source_is_refused_after_the_same_work() {
 }
 
 #[test]
-fn only_a_skew_is_told_with_its_size() {
+fn only_a_skew_is_reported_with_its_size() {
     let late = Sent {
         at: NOW.seconds().0 - 1801,
         ..Sent::default()

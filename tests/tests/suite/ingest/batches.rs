@@ -9,8 +9,8 @@ use crm_receiver::{
     backlog::Backlog,
     event::{Accepted, Arrival},
     ingest::{
-        self, Batcher, Brought, CommitListeners, IngestError, IngestLimits, IngestMeters, Lane, Origins,
-        Sources, delivery::RawDelivery, guard::StoreGuard,
+        self, Batcher, CommitListeners, DeliveryContext, IngestError, IngestLimits, IngestMeters, Lane,
+        Origins, Sources, delivery::RawDelivery, guard::StoreGuard,
     },
     store::{OnInvalid, Source},
 };
@@ -119,11 +119,11 @@ impl Bench {
     }
 }
 
-fn brought() -> Brought {
-    Brought {
+fn brought() -> DeliveryContext {
+    DeliveryContext {
         request_id: "req_1".parse().unwrap(),
         correlation_id: "req_1".parse().unwrap(),
-        held: None,
+        reservation: None,
     }
 }
 
