@@ -1,9 +1,9 @@
-//! What waits, as far as this process knows it: arrivals that are not committed yet, accepted events that are not
-//! projected yet, and events that wait for a further try.
+//! What waits, as far as this process knows: arrivals that are not committed yet, accepted events that are not projected
+//! yet, and events that wait for a further try.
 //!
-//! Taking in and projecting meet here and know nothing else of each other: the lanes report what they take and commit,
-//! the projector reports what it finds, and asks for whom it should wait. Nothing here reads a table; it is no truth,
-//! only when to look at the tables, and how old what waits there is.
+//! `ingest` and `project` share it and do not import each other: the lanes report what arrives and what they commit, the
+//! projector reports what it finds in the inbox and asks whether arrivals should go first. It reads no table and decides
+//! nothing about an event: it says when to look at the inbox, and how old the oldest event there is.
 
 mod arrivals;
 mod lag;
