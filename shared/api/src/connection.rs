@@ -4,9 +4,7 @@
 //! (the time for a head, its size, its headers). Around it stand the answer to a connection beyond the cap, the stop that
 //! drains a connection, and the close, which throws away what hyper left unread.
 
-use super::{
-    Response, Server, StopSignal, answers::Place, serve::ServeSettings, write_deadline::WriteDeadline,
-};
+use super::{Response, ServeSettings, Server, StopSignal, answers::Place, write_deadline::WriteDeadline};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{

@@ -3,7 +3,7 @@
 //! HTTP/1.1 only: the attacks on HTTP/2 (rapid reset, CONTINUATION and settings floods) have nothing to aim at.
 
 use super::{
-    Server, StopSignal,
+    ServeSettings, Server, StopSignal,
     connection::{self, Shared},
 };
 use std::{io, sync::Arc, time::Duration};
@@ -13,17 +13,6 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-/// Connections at once by default.
-pub const CONNECTIONS_MAX: usize = 10_000;
-/// How long a request's head may take, and how long a kept connection may be silent, by default.
-pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a peer may fall behind in reading its answer by default.
-pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Headers of one request by default; one more is 431.
-pub const HEADERS_MAX: usize = 100;
-/// Bytes that a connection buffers of what it reads, and as many of what it writes; also the bound of a request's head:
-/// beyond it 431. hyper takes no less, and 10,000 connections with both cost 160 MiB.
-pub const BUFFER_BYTES_MAX: usize = 8 * 1024;
 /// Connections beyond the cap that are told so with care; further ones are told and closed at once.
 const REFUSALS_MAX: usize = 256;
 /// Connections that may wait for their accept; the system's own cap (`net.core.somaxconn`) applies too. Beyond it a peer
@@ -31,33 +20,6 @@ const REFUSALS_MAX: usize = 256;
 const BACKLOG: u32 = 4096;
 /// The pause after a failed accept, as when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The limits of one listener.
-#[derive(Clone, Debug)]
-pub struct ServeSettings {
-    /// Connections at once; further ones get a 503 and are closed.
-    pub connections_max: usize,
-    /// For a request's head, and for the silence between requests.
-    pub header_read_timeout: Duration,
-    /// From a write that the peer does not take whole until one that it does.
-    pub write_timeout: Duration,
-    /// Headers of one request.
-    pub headers_max: usize,
-    /// Bytes that a connection buffers; at least 8192.
-    pub buffer_bytes_max: usize,
-}
-
-impl Default for ServeSettings {
-    fn default() -> Self {
-        Self {
-            connections_max: CONNECTIONS_MAX,
-            header_read_timeout: HEADER_READ_TIMEOUT,
-            write_timeout: WRITE_TIMEOUT,
-            headers_max: HEADERS_MAX,
-            buffer_bytes_max: BUFFER_BYTES_MAX,
-        }
-    }
-}
 
 /// Listens on the first address of `host` that can be had. Port 0 becomes a real one.
 ///

@@ -17,6 +17,7 @@ mod units;
 
 pub use args::{HttpArgs, LogArgs, LogFormat};
 pub use database::DatabaseArgs;
+pub(crate) use dotenv::warn_of_env_file;
 pub use host::{InvalidHost, MetricsAddr, host};
 pub use secrets::SECRETS;
 pub use units::{ByteSize, DurationList, InvalidUnit};

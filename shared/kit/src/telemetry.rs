@@ -3,25 +3,9 @@
 //! Standard output is left to what a command was asked for. The access log is one line per request, written by
 //! [`api::Server`]; its ids stand in the span around the handler, so every line in between carries them.
 
-use crate::config::{ConfigError, LogArgs, LogFormat};
-use db::files::Tightened;
-use std::{
-    io::stderr,
-    panic::PanicHookInfo,
-    sync::{Mutex, PoisonError},
-};
+use crate::config::{ConfigError, LogArgs, LogFormat, warn_of_env_file};
+use std::{io::stderr, panic::PanicHookInfo};
 use tracing_subscriber::{EnvFilter, fmt, fmt::MakeWriter, layer::SubscriberExt, registry};
-
-/// What was found before it was known how to log.
-static EARLY: Mutex<Vec<Tightened>> = Mutex::new(Vec::new());
-
-/// Logs it once logging is set up: the settings themselves come from a file that may have been open to others.
-pub(crate) fn warn_later(tightened: Tightened) {
-    EARLY
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(tightened);
-}
 
 /// Starts logging for the whole process, panics included: with their place, without their message, which may quote
 /// data. A second call in one process changes nothing, so that tests may run both services in one.
@@ -33,8 +17,7 @@ pub fn init(args: &LogArgs) -> Result<(), ConfigError> {
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         std::panic::set_hook(Box::new(log_panic));
     }
-    let early = std::mem::take(&mut *EARLY.lock().unwrap_or_else(PoisonError::into_inner));
-    early.iter().for_each(Tightened::warn);
+    warn_of_env_file();
     Ok(())
 }
 

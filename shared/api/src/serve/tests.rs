@@ -1,9 +1,11 @@
 //! The limits, seen from a raw socket. Waits end with an event on the socket; the limits themselves are made short.
 
 use super::*;
+use crate::serve_settings::HEADERS_MAX;
 use crate::{AnswerBudget, Request, Response, Router, body::BodyLimits, get, post, reply};
 use contract::{Ids, Problem, SeededEntropy, UnixMillis};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -7,14 +7,28 @@
 //! line's parser as defaults instead.
 
 use super::ConfigError;
-use crate::telemetry;
-use db::files;
-use std::{collections::HashMap, path::Path};
+use db::files::{self, Tightened};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 /// The file, in the working folder.
 const FILE: &str = ".env";
 /// The longest file that is read.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
+
+/// The file was open to others: not logged yet, since its settings say how to log.
+static TIGHTENED: Mutex<Option<Tightened>> = Mutex::new(None);
+
+/// Logs, once, that the file was open to others and is no longer.
+pub(crate) fn warn_of_env_file() {
+    let tightened = TIGHTENED.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(tightened) = tightened {
+        tightened.warn();
+    }
+}
 
 /// The variables of a file, by name.
 #[derive(Debug, Default)]
@@ -101,7 +115,7 @@ fn read_file(path: &Path) -> Result<Variables, ConfigError> {
         Err(refused) => return Err(ConfigError::new(file, refused.problem())),
     };
     if let Some(tightened) = contents.tightened {
-        telemetry::warn_later(tightened);
+        *TIGHTENED.lock().unwrap_or_else(PoisonError::into_inner) = Some(tightened);
     }
     let text = decode(&contents.bytes).map_err(|problem| ConfigError::new(&file, problem))?;
     let mut variables = parse(text).map_err(|BadLine { line, reason }| {
