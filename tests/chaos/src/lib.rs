@@ -1,0 +1,27 @@
+//! `cargo chaos`: both services and their database as real processes, killed again and again under load, and then the books.
+//!
+//! ```text
+//! plan (by the seed) -> lives: each process is started, struck, and started again
+//! front_desk: clients that ask until they are told   -> history
+//! wire_tap: between emitters and receivers            -> wire log
+//! books, contents: plain SQL over both databases      -> ledger: lost, doubled, stuck, out of order, wrong
+//! ```
+
+pub mod books;
+mod command;
+pub mod contents;
+pub mod front_desk;
+pub mod ground;
+pub mod history;
+mod http_message;
+pub mod ledger;
+pub mod lives;
+pub mod plan;
+pub mod progress;
+pub mod report;
+pub mod run;
+pub mod steps;
+pub mod toll;
+pub mod wire_tap;
+
+pub use command::main_of_chaos;

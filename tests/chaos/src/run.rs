@@ -1,0 +1,315 @@
+//! One run: everything is started, struck by the plan while the clerks write, left to settle, and balanced.
+
+use super::books::{Books, Database, waiting};
+use super::front_desk::FrontDesk;
+use super::ground::{Ground, strike};
+use super::history::History;
+use super::ledger::Ledger;
+use super::lives::Service;
+use super::plan::{Plan, Scenario};
+use super::progress::Progress;
+use super::report::Report;
+use super::toll::Toll;
+use super::wire_tap::{WireLog, WireTap};
+use anyhow::{Context, Result, ensure};
+use harness::client::Client;
+use harness::process::Process;
+use harness::program::{EMITTER, Program, RECEIVER};
+use harness::serve::{SHORT_LEASE_SLACK, SHORT_WAITS};
+use harness::world::{BASE_PATH, fresh_secret};
+use kit::planted::Bug;
+use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+/// Writes at once.
+const CLERKS: usize = 48;
+/// Few enough that an emitter that stops is mostly in no transaction, whose locks would keep the other one out.
+const CLERKS_FEW: usize = 3;
+/// One attempt of a delivery; with the slack it makes the lease.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Soon again: whoever died is back within a second or two. Most waits are added where it matters, at the end.
+const RETRY_SCHEDULE: [&str; 8] = ["0s", "50ms", "100ms", "200ms", "300ms", "400ms", "500ms", "800ms"];
+const RETRY_LAST: &str = "1s";
+const RETRIES: usize = 50;
+/// Two looks at what waits lie so far apart: there is no signal across two databases.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// What still waits after that is stuck.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+/// So many gaps between two strikes after its time, a process that has not come to its step is killed where it is.
+const STEP_GAPS: u64 = 4;
+/// How long a locked file stays locked: longer than an attempt waits for its answer.
+const LOCKED_FOR: Duration = Duration::from_millis(2_500);
+/// And with a bug that shows when a commit fails: longer than the service waits for the file, twice, since what it
+/// wants to write goes in two groups at most.
+const LOCKED_TOO_LONG: Duration = Duration::from_secs(9);
+/// How long the taking of the lock may wait for the service's own commits.
+const LOCK_WITHIN: Duration = Duration::from_secs(60);
+/// Ports below those that the system gives to clients, one of which might else sit on a dead service's.
+const PORTS: Range<u16> = 20_000..32_000;
+/// Where the next run of this process begins to look.
+const PORTS_OF_RUN: u16 = 16;
+
+/// The log level at which the services say nothing at all.
+pub const SILENT: &str = "off";
+
+/// What a run is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The file that is either service when it is called by its name.
+    pub program: PathBuf,
+    /// Deaths.
+    pub kills: u64,
+    /// Writes.
+    pub events: u64,
+    /// Of everything that is drawn.
+    pub seed: u64,
+    /// Writes at once.
+    pub clerks: usize,
+    /// A bug that is planted in both services.
+    pub bug: Option<Bug>,
+    /// What the services log.
+    pub log_level: String,
+}
+
+/// How many clerks show a bug, or none, best.
+pub fn clerks_for(bug: Option<Bug>) -> usize {
+    match bug {
+        Some(Bug::MissingFence) => CLERKS_FEW,
+        _ => CLERKS,
+    }
+}
+
+/// What came of a run; with the two databases its witnesses can be heard again.
+pub struct Outcome {
+    /// The balance, and what was done.
+    pub report: Report,
+    /// What the clients were told.
+    pub history: History,
+    /// What went over the wire.
+    pub wire: WireLog,
+}
+
+/// Everybody who takes part.
+struct Cast<'a> {
+    options: &'a Options,
+    ground: &'a Ground,
+    progress: Arc<Progress>,
+    toll: Arc<Toll>,
+    tap: Arc<WireTap>,
+    emitters: Vec<SocketAddr>,
+    receivers: Vec<SocketAddr>,
+    secret: String,
+    digest_key: String,
+}
+
+/// Runs on a ground that is fresh.
+///
+/// # Errors
+/// When a part does not start, does not come back, or ends by itself; what the books say is no error here.
+pub async fn run(options: &Options, ground: &Ground) -> Result<Outcome> {
+    let replicas = if ground.emitter.starts_with("sqlite") {
+        1
+    } else {
+        2
+    };
+    ensure!(
+        replicas > 1 || options.bug != Some(Bug::MissingFence),
+        "an emitter alone is overtaken by nobody: this bug shows on mysql"
+    );
+    let plan = Plan::draw(Scenario {
+        kills: options.kills,
+        events: options.events,
+        seed: options.seed,
+        replicas,
+        has_server: ground.server.is_some(),
+        bug: options.bug,
+    });
+    let mut emitters = ports(2 * replicas)?;
+    let receivers = emitters.split_off(replicas);
+    let cast = Cast {
+        options,
+        ground,
+        progress: Arc::default(),
+        toll: Arc::default(),
+        tap: Arc::new(WireTap::start(receivers.clone()).await?),
+        emitters,
+        receivers,
+        secret: fresh_secret(),
+        digest_key: fresh_secret(),
+    };
+    cast.perform(plan).await
+}
+
+impl Cast<'_> {
+    async fn perform(self, plan: Plan) -> Result<Outcome> {
+        let mut strikes = JoinSet::new();
+        for (lives, address) in plan.receivers.into_iter().zip(&self.receivers) {
+            strikes.spawn(self.service(RECEIVER, *address).live(lives));
+        }
+        for (lives, address) in plan.emitters.into_iter().zip(&self.emitters) {
+            strikes.spawn(self.service(EMITTER, *address).live(lives));
+        }
+        let mut blows = JoinSet::new();
+        blows.spawn(self.kill_server(plan.database));
+        blows.spawn(self.lock_file(plan.locks));
+        let begun = Instant::now();
+        let desk = Arc::new(self.desk());
+        let mut clerks = JoinSet::new();
+        for _ in 0..self.options.clerks {
+            let desk = Arc::clone(&desk);
+            clerks.spawn(async move { desk.work().await });
+        }
+        let mut alive: Vec<Process> = Vec::new();
+        // Whoever fails for good ends the run; the clerks would wait for it in vain.
+        while !clerks.is_empty() || !strikes.is_empty() || !blows.is_empty() {
+            tokio::select! {
+                Some(clerk) = clerks.join_next() => clerk?,
+                Some(last) = strikes.join_next() => alive.push(last??),
+                Some(blow) = blows.join_next() => blow??,
+            }
+        }
+        let loaded_in = begun.elapsed();
+        let longest_gap = self.progress.longest_gap();
+        let mut emitter = Database::open(&self.ground.emitter).await?;
+        let mut receiver = Database::open(&self.ground.receiver).await?;
+        let settling = Instant::now();
+        while waiting(&mut emitter, &mut receiver).await? != (0, 0) && settling.elapsed() < SETTLED_WITHIN {
+            sleep(LOOK_EVERY).await;
+        }
+        let settled_in = settling.elapsed();
+        for process in alive {
+            process.kill().await?;
+        }
+        let history = Arc::into_inner(desk)
+            .context("every clerk has gone")?
+            .into_history();
+        let books = Books::read(&mut emitter, &mut receiver).await?;
+        let wire = self.tap.log();
+        let report = Report {
+            ledger: Ledger::balance(&history, &wire, &books),
+            toll: self.toll.read(),
+            loaded_in,
+            settled_in,
+            longest_gap,
+        };
+        Ok(Outcome {
+            report,
+            history,
+            wire,
+        })
+    }
+
+    fn desk(&self) -> FrontDesk {
+        let client = |address: &SocketAddr| Client::new(format!("http://{address}{BASE_PATH}"));
+        let clients = self.emitters.iter().map(client).collect();
+        let run = format!("chaos-{}", self.options.seed);
+        let (progress, tap) = (Arc::clone(&self.progress), Arc::clone(&self.tap));
+        FrontDesk::new(clients, run, self.options.events, progress, tap)
+    }
+
+    fn service(&self, name: &'static str, address: SocketAddr) -> Service {
+        let mut variables = vec![
+            ("APP_PORT", address.port().to_string()),
+            ("LOG_LEVEL", self.options.log_level.clone()),
+        ];
+        if name == EMITTER {
+            let url = format!("http://{}{BASE_PATH}/webhooks/pms", self.tap.address());
+            let last = std::iter::repeat_n(RETRY_LAST, RETRIES - RETRY_SCHEDULE.len());
+            let schedule: Vec<&str> = RETRY_SCHEDULE.into_iter().chain(last).collect();
+            variables.extend([
+                ("DATABASE_URL", self.ground.emitter.clone()),
+                ("CRM_WEBHOOK_URL", url),
+                ("CRM_WEBHOOK_SECRET", self.secret.clone()),
+                ("DELIVERY_RETRY_SCHEDULE", schedule.join(", ")),
+                ("DELIVERY_TIMEOUT_SECONDS", DELIVERY_TIMEOUT.as_secs().to_string()),
+                ("DOCUMENT_DIGEST_KEY", self.digest_key.clone()),
+                (SHORT_WAITS, "1".to_owned()),
+            ]);
+        } else {
+            variables.extend([
+                ("DATABASE_URL", self.ground.receiver.clone()),
+                ("WEBHOOK_SHARED_SECRET", self.secret.clone()),
+            ]);
+        }
+        variables.extend(self.options.bug.map(|bug| ("PLANTED_BUG", bug.name().to_owned())));
+        Service {
+            program: Program::new(&self.options.program, name),
+            folder: self.ground.folder.path().to_owned(),
+            variables,
+            silent: self.options.log_level == SILENT,
+            // The lease, and the second within which it is taken over.
+            pause: DELIVERY_TIMEOUT + SHORT_LEASE_SLACK + Duration::from_secs(1),
+            progress: Arc::clone(&self.progress),
+            tap: Arc::clone(&self.tap),
+            toll: Arc::clone(&self.toll),
+            events: self.options.events,
+            patience: STEP_GAPS * self.options.events / (self.options.kills + 1),
+        }
+    }
+
+    /// Kills the database server at each of these numbers of writes.
+    fn kill_server(&self, at: Vec<u64>) -> impl Future<Output = Result<()>> + Send + use<> {
+        let server = self.ground.server.clone();
+        let (progress, toll) = (Arc::clone(&self.progress), Arc::clone(&self.toll));
+        async move {
+            for (until, server) in at.into_iter().zip(server.iter().cycle()) {
+                progress.reaches(until).await;
+                let struck = Instant::now();
+                strike(server).await?;
+                toll.death("database", "killed");
+                toll.recovered("database", struck.elapsed());
+            }
+            Ok(())
+        }
+    }
+
+    /// Takes the write lock of the receiver's file at each of these numbers of writes, as another process may (F19). The
+    /// clerks wait until it is taken: the writes that are left are made while it is held.
+    fn lock_file(&self, at: Vec<u64>) -> impl Future<Output = Result<()>> + Send + use<> {
+        let path = self.ground.receiver.strip_prefix("sqlite://").map(PathBuf::from);
+        let (progress, toll) = (Arc::clone(&self.progress), Arc::clone(&self.toll));
+        let locked_for = self.options.bug.map_or(LOCKED_FOR, |_| LOCKED_TOO_LONG);
+        async move {
+            for (until, path) in at.into_iter().zip(path.iter().cycle()) {
+                progress.reaches(until).await;
+                progress.pause(true);
+                let (path, clerks) = (path.clone(), Arc::clone(&progress));
+                let locking = tokio::task::spawn_blocking(move || -> Result<()> {
+                    let connection = rusqlite::Connection::open(path)?;
+                    connection.busy_timeout(LOCK_WITHIN)?;
+                    let locked = connection.execute_batch("BEGIN IMMEDIATE");
+                    clerks.pause(false);
+                    locked?;
+                    std::thread::sleep(locked_for);
+                    Ok(connection.execute_batch("ROLLBACK")?)
+                });
+                locking.await??;
+                toll.locked();
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Free ports, to be had again after each death; those of runs side by side lie apart.
+fn ports(count: usize) -> Result<Vec<SocketAddr>> {
+    static RUNS: AtomicU16 = AtomicU16::new(0);
+    let width = PORTS.end - PORTS.start;
+    let run = RUNS.fetch_add(1, Ordering::SeqCst).wrapping_mul(PORTS_OF_RUN);
+    let first = (u16::try_from(std::process::id() % u32::from(width))? + run % width) % width;
+    let candidates = (first..width).chain(0..first).map(|offset| PORTS.start + offset);
+    let free = candidates.filter_map(|port| {
+        let bound = TcpListener::bind(("127.0.0.1", port)).ok()?;
+        Some((bound.local_addr().ok()?, bound))
+    });
+    // Held together, so that they differ.
+    let held: Vec<(SocketAddr, TcpListener)> = free.take(count).collect();
+    ensure!(held.len() == count, "no port is free");
+    Ok(held.into_iter().map(|(address, _)| address).collect())
+}

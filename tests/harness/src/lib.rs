@@ -1,0 +1,34 @@
+//! What the tests, the demo, the load generator and the chaos run stand on: real bookings, invented guests, and both services
+//! started, spoken to and counted.
+//!
+//! ```text
+//! data:      bookings + people (names, dice) -> plan (rooms) -> loader (bodies, draft) -> client -> both services
+//! books:     bookings -> expected -> ledger <- both databases
+//! services:  world (both, in this process) | program -> process (serve: one of them, in a process of its own)
+//! databases: engine, server, fault_proxy (the way to one, broken on demand)
+//! doubles:   clock (moved by hand), receiver_double, signer and wire (a sender)
+//! ```
+
+pub mod bodies;
+pub mod bookings;
+pub mod client;
+pub mod clock;
+pub mod dice;
+pub mod draft;
+pub mod engine;
+pub mod expected;
+pub mod fault_proxy;
+pub mod ledger;
+pub mod loader;
+pub mod names;
+pub mod people;
+pub mod plan;
+pub mod process;
+pub mod program;
+pub mod receiver_double;
+pub mod rooms;
+pub mod serve;
+pub mod server;
+pub mod signer;
+pub mod wire;
+pub mod world;

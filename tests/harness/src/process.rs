@@ -1,0 +1,99 @@
+//! A service as a real process of its own, which can be killed the way a power cut kills.
+//!
+//! Each [`Program`] prints `ready <address>` once it listens, so nobody has to guess when. A process that is dropped is
+//! killed too.
+
+use crate::program::Program;
+use anyhow::{Context, Result};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// What a program prints before its address.
+pub const READY: &str = "ready ";
+/// Opening the database, migrating and listening.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A running process.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    /// Starts `program` in `folder` with nothing but these variables, and waits until it listens. What it logs goes to the
+    /// standard error of this process.
+    ///
+    /// # Errors
+    /// When it ends, or is silent for too long, before it listens.
+    pub async fn start(program: &Program, folder: &Path, variables: &[(&str, String)]) -> Result<Self> {
+        Self::start_logging_to(Stdio::inherit(), program, folder, variables).await
+    }
+
+    /// As [`start`](Self::start), with another place for what it logs.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn start_logging_to(
+        log: Stdio,
+        program: &Program,
+        folder: &Path,
+        variables: &[(&str, String)],
+    ) -> Result<Self> {
+        let mut child = Command::from(program.command())
+            .env_clear()
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{program} cannot be run"))?;
+        let stdout = child.stdout.take().context("its output is a pipe")?;
+        let mut line = String::new();
+        let mut reader = BufReader::new(stdout);
+        timeout(READY_WITHIN, reader.read_line(&mut line))
+            .await
+            .with_context(|| format!("{program} is not ready"))??;
+        let address = line
+            .strip_prefix(READY)
+            .and_then(|address| address.trim().parse().ok());
+        let address = address.with_context(|| format!("{program} did not start"))?;
+        Ok(Self { child, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn id(&self) -> Result<u32> {
+        self.child.id().context("the process has ended")
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        self.child.wait().await.context("wait")
+    }
+
+    /// Kills it with SIGKILL and waits for its end.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub async fn kill(mut self) -> Result<()> {
+        self.child.kill().await.context("kill")
+    }
+}

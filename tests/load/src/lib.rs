@@ -1,0 +1,37 @@
+//! `cargo load`, the load generator: how fast the services are, beside what the machine and a bare endpoint can do in the same run.
+//!
+//! ```text
+//! mix -> lives -> template -> pool (signed before the clock starts) -> generator -> tally -> report
+//!                                          bare | receiver, each a process of its own  <- watch
+//! hostile (attacks, and who asks beside them) -> emitter, receiver
+//! flood (connections that say nothing, or half of something) -> receiver
+//! desk (REST writes) -> generator -> emitter -> sink | receiver
+//! ```
+//! `docs/performance.md` says how to use it and what was measured.
+
+pub mod bare;
+mod command;
+pub mod desk;
+pub mod figures;
+pub mod flood;
+pub mod generator;
+pub mod hostile;
+pub mod limits;
+pub mod lives;
+pub mod mix;
+pub mod options;
+pub mod overload;
+pub mod pool;
+pub mod receiver;
+pub mod replay;
+pub mod report;
+pub mod service;
+pub mod session;
+pub mod sink;
+pub mod tally;
+pub mod template;
+pub mod watch;
+pub mod wire;
+pub mod writes;
+
+pub use command::main_of_load;

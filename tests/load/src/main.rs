@@ -1,0 +1,11 @@
+//! `cargo load`.
+
+use std::process::ExitCode;
+
+/// As the services have it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    load::main_of_load()
+}

@@ -1,0 +1,187 @@
+//! Writes at the emitter under load: how fast they are, and how soon what they commit is where it has to be.
+//!
+//! `emitter`: to a sink in this process, timed from the answer of the write, which the client has after the commit, to
+//! the arrival of the event; both instants are of one clock. `e2e`: to a receiver, timed from the event's own
+//! `occurred_at` to the `applied_at` of the receiver's table; those are whole milliseconds of the two services' clocks,
+//! which are one machine's.
+
+use super::desk::Desk;
+use super::figures::LoadFigures;
+use super::generator::{self, Load, Measured};
+use super::options::Options;
+use super::receiver::{BACKLOG, Receiver};
+use super::report::WritesReport;
+use super::service::{Service, Stage};
+use super::session;
+use super::sink::Sink;
+use super::tally::Tally;
+use super::watch::{Watching, cpu_seconds};
+use anyhow::Result;
+use contract::clock::Clock;
+use db::params;
+use harness::program::EMITTER;
+use harness::world::BASE_PATH;
+use kit::random::SystemClock;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Counts the deliveries that are still to be made.
+pub const PENDING: &str = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'pending'";
+/// Counts the events of the emitter's log.
+const EVENTS: &str = "SELECT COUNT(*) AS n FROM events";
+/// Counts the deliveries that are done.
+const DELIVERED: &str = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'delivered'";
+/// The events of the inbox behind a place in their order.
+const TIMES: &str = "SELECT event_id, occurred_at, applied_at FROM inbox WHERE event_id > ?
+    AND applied_at IS NOT NULL ORDER BY event_id LIMIT 5000";
+
+/// Writes to the emitter, delivered to a sink.
+///
+/// # Errors
+/// When something does not start, or fails in a way that is no figure.
+pub async fn emitter(options: &Options, stage: &Stage<'_>) -> Result<WritesReport> {
+    let sink = Sink::start()?;
+    let emitter = start_emitter(stage, sink.url()).await?;
+    let desk = desk(&emitter).await?;
+    let mut report = under_load(options, stage, &emitter, None, &desk).await?;
+    let arrivals = sink.arrivals();
+    let mut arrived = Tally::new();
+    let mut missing = 0_u64;
+    for written in desk.written() {
+        match arrivals.get(&written.commit) {
+            // Nothing when it was there before its answer was read.
+            Some(at) => arrived.took(at.saturating_duration_since(written.at)),
+            None => missing += 1,
+        }
+    }
+    if missing > 0 {
+        report
+            .faults
+            .push(format!("{missing} writes never arrived at the sink"));
+    }
+    report.arrival = "from the answer of the write to its event's arrival at the sink";
+    report.arrival_ms = arrived.percentiles();
+    emitter.end().await?;
+    Ok(report)
+}
+
+/// Writes to the emitter, applied in the receiver.
+///
+/// # Errors
+/// When something does not start, or fails in a way that is no figure.
+pub async fn end_to_end(options: &Options, stage: &Stage<'_>) -> Result<WritesReport> {
+    let receiver = Receiver::start(stage).await?;
+    let url = format!("http://{}{BASE_PATH}/webhooks/pms", receiver.service().address());
+    let emitter = start_emitter(stage, url).await?;
+    let desk = desk(&emitter).await?;
+    let mut report = under_load(options, stage, &emitter, Some(receiver.service()), &desk).await?;
+    let mut applied = Tally::new();
+    let mut after = String::new();
+    let mut effects = 0_u64;
+    loop {
+        let rows = receiver.service().rows(TIMES, params![after.clone()]).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.get("event_id")?;
+        for row in &rows {
+            let took: i64 = row.get::<i64>("applied_at")? - row.get::<i64>("occurred_at")?;
+            applied.took(Duration::from_millis(u64::try_from(took).unwrap_or(0)));
+            effects += 1;
+        }
+    }
+    let events = emitter.count(EVENTS).await?;
+    if effects != events {
+        report.faults.push(format!(
+            "the emitter has {events} events, and the receiver applied {effects}"
+        ));
+    }
+    report.arrival = "from the commit in the PMS to applied in the CRM, by both tables";
+    report.arrival_ms = applied.percentiles();
+    emitter.end().await?;
+    receiver.end().await?;
+    Ok(report)
+}
+
+/// An emitter that delivers to `url`.
+///
+/// # Errors
+/// When there is no server of its engine, or it does not start.
+pub async fn start_emitter(stage: &Stage<'_>, url: String) -> Result<Service> {
+    let variables = [
+        ("CRM_WEBHOOK_URL", url),
+        ("CRM_WEBHOOK_SECRET", stage.secret.clone()),
+    ];
+    Service::start(stage, EMITTER, &variables).await
+}
+
+async fn desk(emitter: &Service) -> Result<Arc<Desk>> {
+    let desk = Arc::new(Desk::new(format!("load-{}", SystemClock.now().0))?);
+    desk.open_hotels(emitter.address()).await?;
+    Ok(desk)
+}
+
+/// Sends the load and waits until nothing waits anywhere. The arrival is the caller's to fill in.
+async fn under_load(
+    options: &Options,
+    stage: &Stage<'_>,
+    emitter: &Service,
+    receiver: Option<&Service>,
+    desk: &Arc<Desk>,
+) -> Result<WritesReport> {
+    let load = Load {
+        target: emitter.address(),
+        ..session::load(options, options.pace(), options.time())
+    };
+    let mut watched = vec![("emitter", Watching::begin(emitter.process()?)?)];
+    if let Some(receiver) = receiver {
+        watched.push(("receiver", Watching::begin(receiver.process()?)?));
+    }
+    let used = cpu_seconds(std::process::id())?;
+    let speakers = Arc::new(Arc::clone(desk));
+    let measured: Measured = tokio::task::spawn_blocking(move || generator::run(load, &speakers)).await??;
+    let used = cpu_seconds(std::process::id())? - used;
+    let (backlog, mut drain) = emitter.drain(PENDING).await?;
+    if let Some(receiver) = receiver {
+        drain += receiver.drain(BACKLOG).await?.1;
+    }
+    let events = emitter.count(EVENTS).await?;
+    let mut memory_mib = BTreeMap::new();
+    let mut cpu_micros_per_event = BTreeMap::new();
+    for (name, watching) in watched {
+        let (memory, cpu) = watching.end().await?;
+        memory_mib.insert(name, memory);
+        cpu_micros_per_event.insert(name, (cpu * 1e6 / events.max(1) as f64).round());
+    }
+    let mut faults = Vec::new();
+    let (good, delivered) = (measured.tally.good(), emitter.count(DELIVERED).await?);
+    if measured.tally.wrong() > 0 {
+        faults.push(format!(
+            "{} answers were neither 2xx nor 503",
+            measured.tally.wrong()
+        ));
+    }
+    if events < good {
+        faults.push(format!(
+            "{good} writes were answered, but the log has {events} events"
+        ));
+    }
+    if delivered != events {
+        faults.push(format!("of {events} events {delivered} were delivered"));
+    }
+    let load = LoadFigures::new(&measured, options.rate(), options.connections(), used);
+    Ok(WritesReport {
+        target: options.target,
+        engine: stage.engine.name(),
+        connections: options.connections(),
+        steady_rate: (events as f64 / (measured.elapsed + drain).as_secs_f64()).round(),
+        load,
+        arrival: "",
+        arrival_ms: Tally::new().percentiles(),
+        backlog,
+        drain_seconds: (drain.as_secs_f64() * 100.0).round() / 100.0,
+        memory_mib,
+        cpu_micros_per_event,
+        log_level: stage.log_level.clone(),
+        faults,
+    })
+}

@@ -1,0 +1,297 @@
+//! Who may act on a delivery, and write about it: leases, fences, and a clock that moves either way.
+
+use std::time::Duration;
+
+use contract::UnixMillis;
+use harness::receiver_double::Answer;
+use pms_emitter::store::{
+    AttemptRecord, Claim, ClaimRequest, Claimed, ENV_ENDPOINT, EndpointNews, Settled, Settlement, Store,
+    Verdict,
+};
+
+use super::rig::{BEGIN, Rig, Setup, event_id};
+use crate::case::{Case, Ctx, cases};
+
+/// The lease of these cases: 15 s of an attempt and 15 s of slack.
+const LEASE: Duration = Duration::from_secs(30);
+
+pub fn cases() -> Vec<Case> {
+    cases![
+        f2_what_a_dead_dispatcher_held_is_taken_over_after_its_lease,
+        f40_a_late_settlement_of_an_old_owner_changes_nothing,
+        two_claims_share_nothing,
+        retries_and_first_attempts_do_not_starve_each_other,
+        f43_a_clock_set_back_holds_nothing_up,
+        f43_a_clock_set_back_by_minutes_ends_waits_and_pauses,
+    ]
+}
+
+/// A dispatcher that nothing is known of but its claims.
+async fn claim(store: &Store, token: &str, now: UnixMillis, limit: usize) -> Vec<Claim> {
+    let request = ClaimRequest {
+        endpoint: ENV_ENDPOINT,
+        token: token.to_owned(),
+        now,
+        lease: LEASE,
+        limit,
+    };
+    match store.claim(request).await.unwrap() {
+        Claimed::Deliveries(_, claims) => claims,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn delivered(claim: &Claim, at: UnixMillis) -> Settlement {
+    Settlement {
+        delivery: claim.delivery.clone(),
+        subject: claim.subject.clone(),
+        attempt: Some(AttemptRecord {
+            number: claim.attempts + 1,
+            at,
+            duration_ms: 1,
+            status: Some(200),
+            error: None,
+        }),
+        verdict: Verdict::Delivered,
+    }
+}
+
+/// An emitter without a dispatcher, whose endpoint has so many events waiting.
+async fn waiting(ctx: &Ctx, events: u32) -> Rig {
+    let rig = Rig::start_without_dispatcher(ctx).await;
+    rig.emit(0..events).await;
+    rig
+}
+
+async fn f2_what_a_dead_dispatcher_held_is_taken_over_after_its_lease(ctx: Ctx) {
+    let rig = waiting(&ctx, 1).await;
+    assert_eq!(claim(&rig.store, "dead", BEGIN, 10).await.len(), 1);
+    let (double, clock) = rig.stop().await;
+
+    let rig = Rig::start_with(&ctx, Setup::default(), double, clock).await;
+    // An event of its own tells that it has looked, and left alone what is another's.
+    rig.emit(1..2).await;
+    rig.until_delivered(1).await;
+    assert_eq!(rig.delivery(0).await.get::<String>("owner").unwrap(), "dead");
+    rig.clock.advance(LEASE + Duration::from_millis(1));
+    rig.until_delivered(2).await;
+    assert_eq!(rig.delivery(0).await.get::<i64>("epoch").unwrap(), 2);
+    rig.stop().await;
+}
+
+async fn f40_a_late_settlement_of_an_old_owner_changes_nothing(ctx: Ctx) {
+    let rig = waiting(&ctx, 3).await;
+    let old = claim(&rig.store, "old", BEGIN, 10).await;
+    assert_eq!(old.len(), 3);
+    let later = BEGIN.plus_millis(31_000);
+    let new = claim(&rig.store, "new", later, 1).await;
+    assert_eq!(new.len(), 1);
+
+    let batch: Vec<Settlement> = old.iter().map(|claim| delivered(claim, BEGIN)).collect();
+    let settle = |batch: Vec<Settlement>| {
+        rig.store
+            .settle(ENV_ENDPOINT, batch.into(), EndpointNews::default(), later)
+    };
+    let settled = settle(batch.clone()).await.unwrap();
+    assert_eq!(
+        settled,
+        Settled {
+            delivered: 2,
+            lost: 1,
+            ..Settled::default()
+        }
+    );
+    let row = rig.delivery(0).await;
+    assert_eq!(row.get::<String>("status").unwrap(), "pending");
+    assert_eq!(row.get::<String>("owner").unwrap(), "new");
+    assert!(
+        rig.audited(0).await.is_empty(),
+        "of what is not ours nothing is said either"
+    );
+
+    // A second time, as after an unknown commit: nothing is left to settle.
+    assert_eq!(
+        settle(batch).await.unwrap(),
+        Settled {
+            lost: 3,
+            ..Settled::default()
+        }
+    );
+    for late in [
+        Verdict::Dead("late".to_owned()),
+        Verdict::Again(later),
+        Verdict::Kept,
+    ] {
+        let settlement = Settlement {
+            verdict: late.clone(),
+            ..delivered(&old[0], BEGIN)
+        };
+        let lost = Settled {
+            lost: 1,
+            ..Settled::default()
+        };
+        assert_eq!(
+            settle(vec![settlement]).await.unwrap(),
+            lost,
+            "{late:?} counts once"
+        );
+    }
+    let deferred = Settlement {
+        attempt: None,
+        verdict: Verdict::Deferred,
+        ..delivered(&old[0], BEGIN)
+    };
+    settle(vec![deferred]).await.unwrap();
+    assert_eq!(
+        rig.delivery(0).await.get::<String>("owner").unwrap(),
+        "new",
+        "it cannot give back another's claim"
+    );
+
+    assert_eq!(
+        settle(vec![delivered(&new[0], later)]).await.unwrap().delivered,
+        1
+    );
+    for number in 0..3 {
+        assert_eq!(rig.audited(number).await, ["delivered"]);
+        let attempts = rig
+            .rows(
+                "SELECT number FROM delivery_attempts WHERE event_id = ?",
+                event_id(number),
+            )
+            .await;
+        assert_eq!(attempts.len(), 1);
+    }
+    assert_eq!(rig.status().await.delivered, 3);
+    rig.stop().await;
+}
+
+async fn two_claims_share_nothing(ctx: Ctx) {
+    const EVENTS: u32 = 120;
+    const DISPATCHERS: usize = 6;
+    let rig = waiting(&ctx, EVENTS).await;
+    let claims = (0..DISPATCHERS).map(|number| {
+        let store = rig.store.clone();
+        tokio::spawn(async move {
+            let (token, mut mine) = (format!("dispatcher_{number}"), Vec::new());
+            // Each token is used once.
+            for round in 0.. {
+                let claimed = claim(&store, &format!("{token}_{round}"), BEGIN, 7).await;
+                if claimed.is_empty() {
+                    return mine;
+                }
+                mine.extend(
+                    claimed
+                        .into_iter()
+                        .map(|claim| (claim.delivery.event_id.to_string(), claim.delivery.epoch)),
+                );
+            }
+            mine
+        })
+    });
+    let mut all = Vec::new();
+    for claimed in futures::future::join_all(claims).await {
+        all.extend(claimed.unwrap());
+    }
+    all.sort();
+    let expected: Vec<(String, i64)> = (0..EVENTS).map(|number| (event_id(number), 1)).collect();
+    // A dispatcher that finds nothing may have raced with one that had read the same rows first.
+    all.extend(
+        claim(&rig.store, "last", BEGIN, 100)
+            .await
+            .into_iter()
+            .map(|claim| (claim.delivery.event_id.to_string(), 1)),
+    );
+    all.sort();
+    assert_eq!(all, expected, "every delivery is claimed once");
+    rig.stop().await;
+}
+
+async fn retries_and_first_attempts_do_not_starve_each_other(ctx: Ctx) {
+    let rig = waiting(&ctx, 20).await;
+    let first = claim(&rig.store, "first", BEGIN, 20).await;
+    let again: Vec<Settlement> = first
+        .iter()
+        .map(|claim| Settlement {
+            verdict: Verdict::Again(BEGIN),
+            ..delivered(claim, BEGIN)
+        })
+        .collect();
+    rig.store
+        .settle(ENV_ENDPOINT, again.into(), EndpointNews::default(), BEGIN)
+        .await
+        .unwrap();
+    rig.emit(20..40).await;
+    let claimed = claim(&rig.store, "second", BEGIN, 8).await;
+    let retries = claimed.iter().filter(|claim| claim.attempts > 0).count();
+    assert_eq!(
+        (claimed.len(), retries),
+        (8, 2),
+        "a quarter of a claim is for retries"
+    );
+    assert_eq!(
+        claim(&rig.store, "third", BEGIN, 100).await.len(),
+        32,
+        "and the rest for whatever is due"
+    );
+    rig.stop().await;
+}
+
+async fn f43_a_clock_set_back_holds_nothing_up(ctx: Ctx) {
+    let rig = waiting(&ctx, 2).await;
+    let held = claim(&rig.store, "before", BEGIN, 1).await;
+    let retried = claim(&rig.store, "retried", BEGIN, 1).await;
+    let again = Settlement {
+        verdict: Verdict::Again(BEGIN.plus_millis(10_000)),
+        ..delivered(&retried[0], BEGIN)
+    };
+    rig.store
+        .settle(ENV_ENDPOINT, vec![again].into(), EndpointNews::default(), BEGIN)
+        .await
+        .unwrap();
+    let (double, clock) = rig.stop().await;
+    double.otherwise(Answer::status(200));
+
+    // Ten days back: the lease and the wait lie further ahead than either can.
+    clock.set(BEGIN.plus_millis(-10 * 24 * 3_600_000));
+    let rig = Rig::start_with(&ctx, Setup::default(), double, clock).await;
+    rig.until_delivered(2).await;
+    // An event that was committed before the clock was set back is due at once, whatever its time says.
+    rig.clock.set(BEGIN);
+    rig.emit(2..3).await;
+    rig.clock.set(BEGIN.plus_millis(-3_600_000));
+    rig.until_delivered(3).await;
+    assert_eq!(held.len(), 1);
+    rig.stop().await;
+}
+
+async fn f43_a_clock_set_back_by_minutes_ends_waits_and_pauses(ctx: Ctx) {
+    const MINUTE: i64 = 60_000;
+    let mut rig = waiting(&ctx, 1).await;
+    let mut now = BEGIN;
+    for (back, token) in [(10 * MINUTE, "minutes"), (24 * 60 * MINUTE, "day")] {
+        let held = claim(&rig.store, token, now, 1).await;
+        assert_eq!(held.len(), 1, "what was set before the clock went back is due");
+        let until = now.plus_millis(5 * MINUTE);
+        let again = Settlement {
+            verdict: Verdict::Again(until),
+            ..delivered(&held[0], now)
+        };
+        let news = EndpointNews {
+            paused_until: Some(until),
+            disabled: None,
+        };
+        let settled = rig.store.settle(ENV_ENDPOINT, vec![again].into(), news, now);
+        settled.await.unwrap();
+        assert!(rig.status().await.is_paused(now));
+        // Another replica's clock is a little behind: that is no reason.
+        assert!(rig.status().await.is_paused(now.plus_millis(-MINUTE)));
+        now = now.plus_millis(-back);
+        assert!(!rig.status().await.is_paused(now));
+    }
+    let (double, clock) = rig.stop().await;
+    clock.set(now);
+    rig = Rig::start_with(&ctx, Setup::default(), double, clock).await;
+    rig.until_delivered(1).await;
+    rig.stop().await;
+}

@@ -1,0 +1,290 @@
+//! An emitter, a receiver double, and a look into the tables beside them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::SeededEntropy;
+use contract::{Envelope, EventId, SecretList, UnixMillis};
+use db::{DatabaseUrl, DbError, Row, Tx, params};
+use futures::future::BoxFuture;
+use harness::clock::HandClock;
+use harness::receiver_double::ReceiverDouble;
+use kit::audit::{self, AuditEntry};
+use kit::config::{ByteSize, HttpArgs};
+use kit::lifecycle::{Ended, Lifecycle};
+use pms_emitter::config::{Config, DeliveryConfig, EndpointConfig};
+use pms_emitter::dispatch::parts::{LEASE_SLACK, LOOK_EVERY};
+use pms_emitter::store::outbox;
+use pms_emitter::store::{EndpointStatus, NewEvent, Store};
+use pms_emitter::{App, Runtime};
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::case::Ctx;
+use crate::metrics::{ANY_PORT, Page};
+
+/// When every case begins.
+pub const BEGIN: UnixMillis = UnixMillis(1_763_769_600_000);
+/// What every case signs with: two, as in the middle of a rotation.
+pub const SECRETS: &str = "the-new-secret-of-it the-old-secret-of-it";
+/// What has not happened by then does not happen.
+const HAPPENS_WITHIN: Duration = Duration::from_secs(20);
+
+/// What differs between cases.
+pub struct Setup {
+    pub schedule: &'static str,
+    pub concurrency: usize,
+    pub breaker_failures: u32,
+    pub breaker_open: Duration,
+    pub look_every: Duration,
+    pub has_url: bool,
+    /// Another way to the double, or another receiver.
+    pub url: Option<String>,
+    /// Another way to the case's database.
+    pub database: Option<DatabaseUrl>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            schedule: "0s,10s,20s",
+            concurrency: 8,
+            breaker_failures: 1_000,
+            breaker_open: Duration::from_millis(50),
+            look_every: LOOK_EVERY,
+            has_url: true,
+            url: None,
+            database: None,
+        }
+    }
+}
+
+/// An emitter that runs, and what it talks to.
+pub struct Rig {
+    pub double: Arc<ReceiverDouble>,
+    pub clock: Arc<HandClock>,
+    pub store: Store,
+    pub lifecycle: Lifecycle,
+    pub base: String,
+    metrics: Option<SocketAddr>,
+    /// None when there is no emitter, only its tables.
+    task: Option<JoinHandle<Ended>>,
+}
+
+impl Rig {
+    /// A double, and an emitter on the case's database that delivers to it.
+    pub async fn start(ctx: &Ctx, setup: Setup) -> Self {
+        let double = Arc::new(ReceiverDouble::start().await.unwrap());
+        Self::start_with(ctx, setup, double, Arc::new(HandClock::at(BEGIN))).await
+    }
+
+    /// An emitter on the case's database, with the double and the clock of another.
+    pub async fn start_with(
+        ctx: &Ctx,
+        setup: Setup,
+        double: Arc<ReceiverDouble>,
+        clock: Arc<HandClock>,
+    ) -> Self {
+        let runtime = Runtime {
+            clock: clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(BEGIN.0.unsigned_abs())),
+        };
+        let app = App::build(config(ctx, &setup, &double), runtime).await.unwrap();
+        let (store, base) = (app.store().clone(), format!("http://{}/api/v1", app.address()));
+        let (lifecycle, metrics) = (Lifecycle::new(), app.metrics_address());
+        let task = Some(tokio::spawn(app.run_until_stopped(lifecycle.clone())));
+        Self {
+            double,
+            clock,
+            store,
+            lifecycle,
+            base,
+            metrics,
+            task,
+        }
+    }
+
+    /// The tables of an emitter that is stopped: its endpoint is subscribed, and nobody works on it.
+    pub async fn start_without_dispatcher(ctx: &Ctx) -> Self {
+        let (double, clock) = Self::start(ctx, Setup::default()).await.stop().await;
+        let store = Store::new(ctx.open().await);
+        Self {
+            double,
+            clock,
+            store,
+            lifecycle: Lifecycle::new(),
+            base: String::new(),
+            metrics: None,
+            task: None,
+        }
+    }
+
+    /// Stops it softly, and answers what it talked to.
+    pub async fn stop(self) -> (Arc<ReceiverDouble>, Arc<HandClock>) {
+        self.lifecycle.stop();
+        match self.task {
+            Some(task) => assert_eq!(task.await.unwrap(), Ended::Finished),
+            None => self.store.db().clone().close().await,
+        }
+        (self.double, self.clock)
+    }
+
+    /// Commits so many events, each in a transaction of its own.
+    pub async fn emit(&self, events: std::ops::Range<u32>) {
+        for number in events {
+            let event = event(number, self.now());
+            let committed = self.store.db().transaction("emit", move |tx| {
+                let event = event.clone();
+                Box::pin(async move { outbox::append(tx, &event).await })
+            });
+            committed.await.unwrap();
+        }
+    }
+
+    pub fn now(&self) -> UnixMillis {
+        contract::Clock::now(self.clock.as_ref())
+    }
+
+    /// Where it shows its metrics.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.metrics.expect("an emitter runs")
+    }
+
+    /// What its metrics say now.
+    pub async fn metrics(&self) -> Page {
+        Page::of(self.metrics_address()).await
+    }
+
+    pub async fn status(&self) -> EndpointStatus {
+        self.store.endpoint_statuses().await.unwrap().remove(0)
+    }
+
+    /// Waits until the endpoint stands as expected, and answers how.
+    pub async fn until(&self, what: &str, expected: impl Fn(&EndpointStatus) -> bool) -> EndpointStatus {
+        let deadline = Instant::now() + HAPPENS_WITHIN;
+        loop {
+            let status = self.status().await;
+            if expected(&status) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "never {what}: {status:?}");
+            // Each look is a question to the database, which is pause enough.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until nothing is in flight and so many are delivered.
+    pub async fn until_delivered(&self, deliveries: u64) -> EndpointStatus {
+        self.until("delivered", |status| status.delivered >= deliveries)
+            .await
+    }
+
+    /// Waits until so many attempts at an event's delivery are settled.
+    pub async fn until_attempts(&self, number: u32, attempts: i64) {
+        let deadline = Instant::now() + HAPPENS_WITHIN;
+        while self.delivery(number).await.get::<i64>("attempts").unwrap() < attempts {
+            assert!(Instant::now() < deadline, "never {attempts} attempts");
+        }
+    }
+
+    /// One row of the deliveries.
+    pub async fn delivery(&self, number: u32) -> Row {
+        let sql = "SELECT status, attempts, attempts_before, due_at, owner, epoch, last_status, last_error
+             FROM deliveries WHERE event_id = ?";
+        let rows = self.rows(sql, event_id(number)).await;
+        rows.into_iter().next().expect("the event has a delivery")
+    }
+
+    /// The actions that the audit log has for an event, in their order.
+    pub async fn audited(&self, number: u32) -> Vec<String> {
+        let read = self.store.db().read("audited", move |tx| {
+            Box::pin(async move { audit::find_by_event(tx, &event_id(number)).await })
+        });
+        read.await
+            .unwrap()
+            .into_iter()
+            .map(|entry: AuditEntry| entry.action.into_owned())
+            .collect()
+    }
+
+    /// The rows of a query with one parameter.
+    pub async fn rows(&self, sql: &'static str, parameter: String) -> Vec<Row> {
+        let read = self.store.db().read(
+            "rows",
+            move |tx: &mut Tx| -> BoxFuture<'_, Result<Vec<Row>, DbError>> {
+                let parameter = parameter.clone();
+                Box::pin(async move { tx.query(sql, params![parameter]).await })
+            },
+        );
+        read.await.unwrap()
+    }
+}
+
+/// The id of an event of these cases.
+pub fn event_id(number: u32) -> String {
+    format!("evt_{number:05}")
+}
+
+/// An event of a guest of its own.
+pub fn event(number: u32, now: UnixMillis) -> NewEvent {
+    let id: EventId = event_id(number).parse().unwrap();
+    let envelope = json!({
+        "kind": "guest", "id": format!("gst_{number:05}"), "version": 1,
+    });
+    let envelope = Envelope {
+        event_type: "guest.created".to_owned(),
+        idempotency_key: id.clone().into(),
+        timestamp: now,
+        schema_version: 1,
+        property_id: Some("MAIN".parse().unwrap()),
+        entity: Some(serde_json::from_value(envelope).unwrap()),
+        correlation_id: Some(format!("req_{number:05}")),
+        changed: vec!["last_name".to_owned()],
+        payload: json!({"last_name": "Ångström"}).as_object().unwrap().clone(),
+    };
+    let traceparent = (number % 2 == 1).then(|| TRACEPARENT.to_owned());
+    NewEvent {
+        id,
+        envelope,
+        committed_at: now,
+        traceparent,
+    }
+}
+
+/// The trace of every event with an odd number.
+pub const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn config(ctx: &Ctx, setup: &Setup, double: &ReceiverDouble) -> Config {
+    let secrets: SecretList = SECRETS.parse().unwrap();
+    let endpoint = EndpointConfig {
+        url: setup.url.clone().unwrap_or_else(|| double.url()).parse().unwrap(),
+        secrets,
+    };
+    Config {
+        http: HttpArgs {
+            app_host: "127.0.0.1".to_owned(),
+            app_port: 0,
+            app_base_path: "/api/v1".to_owned(),
+            allowed_hosts: None,
+            http_connections: 100,
+            http_body_bytes: ByteSize(1 << 20),
+            metrics_addr: Some(ANY_PORT.parse().unwrap()),
+        },
+        database: setup.database.clone().unwrap_or_else(|| ctx.url()),
+        endpoint: setup.has_url.then_some(endpoint),
+        delivery: DeliveryConfig {
+            schedule: setup.schedule.parse().unwrap(),
+            timeout: Duration::from_secs(15),
+            concurrency: setup.concurrency,
+            breaker_failures: setup.breaker_failures,
+            breaker_open: setup.breaker_open,
+            look_every: setup.look_every,
+            lease_slack: LEASE_SLACK,
+        },
+        document_digest_key: Some("a key for no document".parse().unwrap()),
+        data_folder: PathBuf::new(),
+    }
+}

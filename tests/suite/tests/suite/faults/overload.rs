@@ -1,0 +1,279 @@
+//! More requests at once than a receiver can take, and a signal in the middle of them, against real processes.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use contract::SecretList;
+use db::params;
+use futures::future::join_all;
+use futures::{StreamExt, stream};
+use harness::process::Process;
+use harness::signer::Delivery;
+use kit::random::SystemClock;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
+use tokio::time::{Instant, timeout};
+
+use super::hold::Hold;
+use super::processes::receiver;
+use crate::case::{Case, Ctx, cases};
+use crate::ingest::{SECRET, guest_event, number};
+
+pub fn cases() -> Vec<Case> {
+    cases![
+        f8_a_signal_in_mid_load_finishes_what_is_in_flight,
+        f8_a_kill_in_mid_shutdown_loses_nothing_that_was_confirmed,
+        f34_twenty_times_the_load_is_shed_early_and_soon_forgotten,
+    ]
+}
+
+/// Requests that are sent before the signal.
+const IN_FLIGHT: usize = 1_000;
+/// How many of them at least wait for their batch by then; those of the batches that are held up come on top.
+const WAITING_LEAST: usize = 400;
+/// Until they do.
+const WAITING_WITHIN: Duration = Duration::from_secs(30);
+/// The soft stop's grace, and the process's own end.
+const ENDS_WITHIN: Duration = Duration::from_secs(25);
+/// What the queue of the overloaded receiver takes, and how many times as many come.
+const QUEUE: usize = 64;
+const TIMES: usize = 20;
+/// Shedding is an answer at once, on a busy machine.
+const SHED_WITHIN: Duration = Duration::from_secs(3);
+/// From the end of the overload until nobody is turned away.
+const GOOD_AGAIN_WITHIN: Duration = Duration::from_secs(5);
+/// What the overload may add to the process's memory, in KiB: its requests hold 1,280 sockets and small bodies.
+const GROWTH_KIB_MAX: u64 = 64 * 1024;
+/// From a signal until the port is closed.
+const CLOSED_WITHIN: Duration = Duration::from_secs(10);
+/// Until a delivery that is turned away is taken.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+/// Retries at once.
+const AT_ONCE: usize = 64;
+
+fn deliveries(count: usize) -> Vec<Delivery> {
+    let secrets: SecretList = SECRET.parse().unwrap();
+    let now = contract::Clock::now(&SystemClock).seconds();
+    let sign = |number| {
+        let key = format!("evt_{number}");
+        Delivery::signed("pms", &key, &guest_event(&key), &secrets, now)
+    };
+    (0..count).map(sign).collect()
+}
+
+/// A request whose answer is still to come.
+async fn ask(address: SocketAddr, delivery: &Delivery) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&delivery.bytes(address)).await.unwrap();
+    stream
+}
+
+/// The status of the answer; none when the connection ends without one.
+async fn status(stream: TcpStream) -> Option<u16> {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).await.ok()?;
+    line.split(' ').nth(1)?.parse().ok()
+}
+
+/// Asks everything at once, and answers when the server has come round since.
+async fn ask_all(address: SocketAddr, deliveries: &[Delivery]) -> Vec<TcpStream> {
+    let asked = join_all(deliveries.iter().map(|delivery| ask(address, delivery))).await;
+    // It accepts in the order of arrival, so whoever came before these is in its hands.
+    for _ in 0..3 {
+        assert_eq!(get("/health").send(address).await.unwrap().status, 200);
+    }
+    asked
+}
+
+async fn signal(process: &Process, name: &str) {
+    let id = process.id().expect("it runs").to_string();
+    let sent = Command::new("sh")
+        .args(["-c", "kill -s \"$0\" \"$1\"", name, &id])
+        .status();
+    assert!(sent.await.unwrap().success());
+}
+
+/// An address that nobody listens on.
+async fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap()
+}
+
+fn get(path: &str) -> Delivery {
+    Delivery {
+        method: "GET".to_owned(),
+        path: path.to_owned(),
+        headers: Vec::new(),
+        body: Vec::new(),
+    }
+}
+
+/// Until enough of what was sent waits for its batch.
+async fn until_waiting(metrics: SocketAddr) {
+    let looking = async {
+        loop {
+            let page = get("/metrics").send(metrics).await.unwrap();
+            let page = String::from_utf8(page.body).unwrap();
+            let line = page
+                .lines()
+                .find_map(|line| line.strip_prefix("crm_receiver_ingest_queue_entries "));
+            let waiting: usize = line.expect("the queue's gauge").parse().unwrap();
+            if waiting >= WAITING_LEAST {
+                return;
+            }
+        }
+    };
+    timeout(WAITING_WITHIN, looking)
+        .await
+        .expect("what was sent is read");
+}
+
+async fn until_nobody_is_let_in(address: SocketAddr) {
+    let closing = async { while TcpStream::connect(address).await.is_ok() {} };
+    timeout(CLOSED_WITHIN, closing)
+        .await
+        .expect("its port is closed soon");
+}
+
+async fn kept(ctx: &Ctx) -> i64 {
+    let db = ctx.open().await;
+    let kept = number(&db, "SELECT COUNT(*) AS n FROM inbox", params![]).await;
+    db.close().await;
+    kept
+}
+
+async fn f8_a_signal_in_mid_load_finishes_what_is_in_flight(ctx: Ctx) {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = free_address().await;
+    let page = [("METRICS_ADDR", metrics.to_string())];
+    let mut process = receiver(ctx.database.url(), folder.path(), &page).await;
+    let (address, deliveries) = (process.address(), deliveries(IN_FLIGHT));
+    let hold = Hold::on_inbox(&ctx).await;
+    let asked = ask_all(address, &deliveries).await;
+    until_waiting(metrics).await;
+    signal(&process, "TERM").await;
+    until_nobody_is_let_in(address).await;
+    hold.end().await;
+    let answers = join_all(asked.into_iter().map(status)).await;
+    // A request that was not read yet is let go without an answer; one that was read is finished.
+    let (taken, let_go): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| *answer == Some(202));
+    assert!(let_go.iter().all(Option::is_none), "{let_go:?}");
+    assert!(
+        taken.len() >= WAITING_LEAST,
+        "{} of {IN_FLIGHT} were finished",
+        taken.len()
+    );
+    let ended = timeout(ENDS_WITHIN, process.ended()).await;
+    assert_eq!(ended.expect("it ends in its grace").unwrap().code(), Some(0));
+    let kept = kept(&ctx).await;
+    assert_eq!(
+        kept,
+        i64::try_from(taken.len()).unwrap(),
+        "what is kept was confirmed"
+    );
+}
+
+async fn f8_a_kill_in_mid_shutdown_loses_nothing_that_was_confirmed(ctx: Ctx) {
+    let folder = tempfile::tempdir().unwrap();
+    let process = receiver(ctx.database.url(), folder.path(), &[]).await;
+    let (address, deliveries) = (process.address(), deliveries(IN_FLIGHT));
+    let asked = ask_all(address, &deliveries).await;
+    signal(&process, "TERM").await;
+    until_nobody_is_let_in(address).await;
+    process.kill().await.unwrap();
+    let answers = join_all(asked.into_iter().map(status)).await;
+    let confirmed = answers.iter().filter(|answer| **answer == Some(202)).count();
+    assert!(kept(&ctx).await >= i64::try_from(confirmed).unwrap());
+    // What was not confirmed is sent again, and what was as well.
+    let process = receiver(ctx.database.url(), folder.path(), &[]).await;
+    let retries = stream::iter(0..IN_FLIGHT).map(|number| deliveries[number].send(process.address()));
+    let again: Vec<_> = retries.buffered(AT_ONCE).collect().await;
+    let statuses = again.into_iter().map(|answer| answer.unwrap().status);
+    for (first, second) in answers.iter().zip(statuses) {
+        let expected: &[u16] = if *first == Some(202) { &[200] } else { &[200, 202] };
+        assert!(expected.contains(&second), "{first:?}, then {second}");
+    }
+    assert_eq!(kept(&ctx).await, i64::try_from(IN_FLIGHT).unwrap());
+    process.kill().await.unwrap();
+}
+
+/// The memory that a process has in use, in KiB.
+fn resident_kib(process: &Process) -> u64 {
+    let id = process.id().expect("it runs");
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Sends it again as long as it is turned away.
+async fn until_taken(address: SocketAddr, delivery: &Delivery) -> u16 {
+    let sending = async {
+        loop {
+            let status = delivery.send(address).await.unwrap().status;
+            if status != 503 {
+                return status;
+            }
+        }
+    };
+    timeout(TAKEN_WITHIN, sending).await.expect("it is taken in time")
+}
+
+async fn f34_twenty_times_the_load_is_shed_early_and_soon_forgotten(ctx: Ctx) {
+    let folder = tempfile::tempdir().unwrap();
+    let process = receiver(
+        ctx.database.url(),
+        folder.path(),
+        &[("INGEST_QUEUE", QUEUE.to_string())],
+    )
+    .await;
+    let (address, deliveries) = (process.address(), deliveries(TIMES * QUEUE));
+    let before = resident_kib(&process);
+    let hold = Hold::on_inbox(&ctx).await;
+    let begun = Instant::now();
+    let asked = ask_all(address, &deliveries).await;
+    let mut answers: stream::FuturesUnordered<_> = asked.into_iter().map(status).collect();
+    // Those for whom there is no room hear so while the others wait; a batch may be on its way beside the queue.
+    let shed_least = (TIMES - 6) * QUEUE;
+    for nth in 0..shed_least {
+        assert_eq!(answers.next().await, Some(Some(503)), "{nth}");
+    }
+    assert!(begun.elapsed() < SHED_WITHIN, "{:?}", begun.elapsed());
+    let grown = resident_kib(&process).saturating_sub(before);
+    assert!(grown < GROWTH_KIB_MAX, "{grown} KiB more");
+    hold.end().await;
+    let good_again = Instant::now();
+    let rest: Vec<_> = answers.collect().await;
+    assert!(
+        rest.iter().all(|answer| matches!(answer, Some(202 | 503))),
+        "{rest:?}"
+    );
+    // Good again is when as many as fit are taken at once, with nobody turned away.
+    let took = loop {
+        let sent = deliveries
+            .iter()
+            .take(QUEUE / 2)
+            .map(|delivery| delivery.send(address));
+        let answers = join_all(sent).await;
+        if answers
+            .iter()
+            .all(|answer| answer.as_ref().unwrap().status != 503)
+        {
+            break good_again.elapsed();
+        }
+        assert!(
+            good_again.elapsed() < GOOD_AGAIN_WITHIN,
+            "some are still turned away"
+        );
+    };
+    eprintln!("f34: {grown} KiB more at {TIMES} times the load, good again {took:?} after it");
+    assert!(took < GOOD_AGAIN_WITHIN, "{took:?}");
+    let retries = stream::iter(0..deliveries.len()).map(|number| until_taken(address, &deliveries[number]));
+    let statuses: Vec<u16> = retries.buffer_unordered(QUEUE / 2).collect().await;
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 202)));
+    assert_eq!(kept(&ctx).await, i64::try_from(deliveries.len()).unwrap());
+    process.kill().await.unwrap();
+}
