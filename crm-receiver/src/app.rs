@@ -11,6 +11,7 @@ use crate::store::{MIGRATIONS, PROFILES, Store, StoreError};
 use api::{Server, serve, warn_if_exposed};
 use contract::{EventId, SourceId};
 use db::{DatabaseUrl, Db, DbError, DbSettings, MigrateError, migrate};
+use futures::future::BoxFuture;
 use kit::config::ConfigError;
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::metrics::{Metrics, page::MetricsPage};
@@ -107,7 +108,11 @@ impl App {
     ///
     /// # Errors
     /// When any of it fails, as a sentence for the operator.
-    pub async fn build(config: Config, runtime: Runtime) -> Result<Self, StartError> {
+    pub fn build(config: Config, runtime: Runtime) -> BoxFuture<'static, Result<Self, StartError>> {
+        Box::pin(Self::open(config, runtime))
+    }
+
+    async fn open(config: Config, runtime: Runtime) -> Result<Self, StartError> {
         contract::phone::warm_up();
         let store = open_store(&config.database, &runtime, true).await?;
         let pms: SourceId = PMS.parse().expect("it is a valid id");
@@ -182,7 +187,11 @@ impl App {
 
     /// Serves until a stop: then accepts no more, answers each request that is being handled after its commit, and closes
     /// the database.
-    pub async fn run_until_stopped(self, lifecycle: Lifecycle) -> Ended {
+    pub fn run_until_stopped(self, lifecycle: Lifecycle) -> BoxFuture<'static, Ended> {
+        Box::pin(self.run(lifecycle))
+    }
+
+    async fn run(self, lifecycle: Lifecycle) -> Ended {
         tracing::info!(address = %self.address, "listening");
         warn_if_exposed(self.address, EXPOSED);
         // Lanes outlive the last connection: what came over it still has to be committed.

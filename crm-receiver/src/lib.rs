@@ -15,5 +15,8 @@ pub mod event;
 pub mod http;
 pub mod ingest;
 pub mod profile;
+mod program;
 pub mod project;
 pub mod store;
+
+pub use program::main_of_receiver;

@@ -11,6 +11,7 @@ use crate::store::{BREAKER_HISTORY_MAX, ENV_ENDPOINT, EndpointSettings, GUEST_NA
 use api::{Server, serve, warn_if_exposed};
 use contract::UnixMillis;
 use db::{Db, DbError, DbSettings, MigrateError, migrate};
+use futures::future::BoxFuture;
 use kit::breaker::{Breaker, BreakerSettings, OPEN_MAX, OnChange};
 use kit::config::ConfigError;
 use kit::egress::Egress;
@@ -111,7 +112,11 @@ impl App {
     ///
     /// # Errors
     /// When any of it fails, as a sentence for the operator.
-    pub async fn build(config: Config, runtime: Runtime) -> Result<Self, StartError> {
+    pub fn build(config: Config, runtime: Runtime) -> BoxFuture<'static, Result<Self, StartError>> {
+        Box::pin(Self::open(config, runtime))
+    }
+
+    async fn open(config: Config, runtime: Runtime) -> Result<Self, StartError> {
         contract::phone::warm_up();
         let store = open_store(&config, &runtime, true).await?;
         let settings = EndpointSettings {
@@ -185,7 +190,11 @@ impl App {
 
     /// Serves and delivers until a stop: then accepts no more, finishes what is in flight, gives claims back, and
     /// closes the database.
-    pub async fn run_until_stopped(self, lifecycle: Lifecycle) -> Ended {
+    pub fn run_until_stopped(self, lifecycle: Lifecycle) -> BoxFuture<'static, Ended> {
+        Box::pin(self.run(lifecycle))
+    }
+
+    async fn run(self, lifecycle: Lifecycle) -> Ended {
         tracing::info!(address = %self.address, "listening");
         warn_if_exposed(self.address, EXPOSED);
         let settings = self.config.http.serve_settings();

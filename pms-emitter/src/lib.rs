@@ -13,7 +13,9 @@ pub mod dispatch;
 pub mod domain;
 pub mod http;
 pub mod meters;
+mod program;
 pub mod store;
 
 pub use app::{App, Runtime, StartError};
 pub use config::Config;
+pub use program::main_of_emitter;

@@ -6,6 +6,7 @@
 
 use anyhow::Context;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
@@ -114,7 +115,12 @@ impl Client {
         .await
     }
 
-    async fn call(&self, call: Call<'_>) -> Result<Answer, Unanswered> {
+    /// Boxed, as is what else a caller in another crate would compile again.
+    fn call<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Answer, Unanswered>> {
+        Box::pin(self.call_until_answered(call))
+    }
+
+    async fn call_until_answered(&self, call: Call<'_>) -> Result<Answer, Unanswered> {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = PAUSE_FIRST;
         loop {
@@ -139,10 +145,11 @@ impl Client {
     ///
     /// # Errors
     /// When no whole answer comes `within`; the call may have been carried out all the same.
-    pub async fn once(&self, call: Call<'_>, within: Duration) -> anyhow::Result<Answer> {
-        timeout(within, self.attempt(call))
-            .await
-            .context("no answer in time")?
+    pub fn once<'a>(&'a self, call: Call<'a>, within: Duration) -> BoxFuture<'a, anyhow::Result<Answer>> {
+        Box::pin(async move {
+            let attempt = timeout(within, self.attempt(call)).await;
+            attempt.context("no answer in time")?
+        })
     }
 
     async fn attempt(&self, call: Call<'_>) -> anyhow::Result<Answer> {

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use db::DatabaseUrl;
+use futures::future::BoxFuture;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 use tempfile::TempDir;
@@ -197,9 +198,11 @@ impl TestDatabase {
     }
 }
 
-async fn run(url: &str, sql: &str) -> Result<()> {
-    let mut conn = Conn::new(Opts::from_url(url)?).await?;
-    conn.query_drop(sql).await?;
-    conn.disconnect().await?;
-    Ok(())
+fn run<'a>(url: &'a str, sql: &'a str) -> BoxFuture<'a, Result<()>> {
+    Box::pin(async move {
+        let mut conn = Conn::new(Opts::from_url(url)?).await?;
+        conn.query_drop(sql).await?;
+        conn.disconnect().await?;
+        Ok(())
+    })
 }

@@ -11,6 +11,7 @@ use crate::loader::Loaded;
 use crate::people::Cast;
 use contract::Money;
 use db::{Db, DbError, Row};
+use futures::future::BoxFuture;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -72,7 +73,15 @@ pub enum LedgerError {
 ///
 /// # Errors
 /// When a database cannot be read.
-pub async fn balance(
+pub fn balance<'a>(
+    emitter: &'a Db,
+    receiver: &'a Db,
+    expected: &'a HashMap<String, Totals>,
+) -> BoxFuture<'a, Result<Ledger, LedgerError>> {
+    Box::pin(read_and_balance(emitter, receiver, expected))
+}
+
+async fn read_and_balance(
     emitter: &Db,
     receiver: &Db,
     expected: &HashMap<String, Totals>,

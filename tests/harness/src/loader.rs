@@ -9,6 +9,7 @@ use crate::bookings::Booking;
 use crate::client::{Answer, Client, Unanswered};
 use crate::people::Cast;
 use crate::plan::{Command, HotelPlan, Stage, Task};
+use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, future, stream};
 use http::StatusCode;
 use jiff::ToSpan;
@@ -54,7 +55,17 @@ pub enum LoadError {
 ///
 /// # Errors
 /// When the service stays silent, or answers what no rule explains.
-pub async fn load(
+pub fn load<'a>(
+    client: &'a Client,
+    bookings: &'a [Booking],
+    cast: &'a Cast,
+    plans: &'a [HotelPlan],
+    progress: &'a (dyn Fn(u64) + Sync),
+) -> BoxFuture<'a, Result<Loaded, LoadError>> {
+    Box::pin(load_hotels(client, bookings, cast, plans, progress))
+}
+
+async fn load_hotels(
     client: &Client,
     bookings: &[Booking],
     cast: &Cast,

@@ -5,6 +5,7 @@
 
 use crate::program::Program;
 use anyhow::{Context, Result};
+use futures::future::BoxFuture;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -31,20 +32,28 @@ impl Process {
     ///
     /// # Errors
     /// When it ends, or is silent for too long, before it listens.
-    pub async fn start(program: &Program, folder: &Path, variables: &[(&str, String)]) -> Result<Self> {
-        Self::start_logging_to(Stdio::inherit(), program, folder, variables).await
+    pub fn start<'a>(
+        program: &'a Program,
+        folder: &'a Path,
+        variables: &'a [(&str, String)],
+    ) -> BoxFuture<'a, Result<Self>> {
+        Self::start_logging_to(Stdio::inherit(), program, folder, variables)
     }
 
     /// As [`start`](Self::start), with another place for what it logs.
     ///
     /// # Errors
     /// As `start`.
-    pub async fn start_logging_to(
+    pub fn start_logging_to<'a>(
         log: Stdio,
-        program: &Program,
-        folder: &Path,
-        variables: &[(&str, String)],
-    ) -> Result<Self> {
+        program: &'a Program,
+        folder: &'a Path,
+        variables: &'a [(&str, String)],
+    ) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(Self::run(log, program, folder, variables))
+    }
+
+    async fn run(log: Stdio, program: &Program, folder: &Path, variables: &[(&str, String)]) -> Result<Self> {
         let mut child = Command::from(program.command())
             .env_clear()
             .envs(variables.iter().map(|(name, value)| (name, value)))

@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result, ensure};
 use contract::{SecretList, UnixSeconds, id::IdempotencyKey, signature};
+use futures::future::BoxFuture;
 use serde_json::Value;
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
@@ -167,11 +168,17 @@ impl Delivery {
         )
     }
 
-    async fn exchange(&self, address: SocketAddr, framing: &str, body: &[u8]) -> Result<Answer> {
+    fn exchange(
+        &self,
+        address: SocketAddr,
+        framing: &str,
+        body: &[u8],
+    ) -> BoxFuture<'static, Result<Answer>> {
         let request = self.framed(address, framing, body);
-        timeout(ANSWER_WITHIN, talk(address, &request))
-            .await
-            .context("no answer in time")?
+        Box::pin(async move {
+            let answer = timeout(ANSWER_WITHIN, talk(address, request)).await;
+            answer.context("no answer in time")?
+        })
     }
 
     fn framed(&self, address: SocketAddr, framing: &str, body: &[u8]) -> Vec<u8> {
@@ -194,10 +201,9 @@ impl Delivery {
 }
 
 /// Writes, and reads one answer. The server may answer and close before it has read everything.
-async fn talk(address: SocketAddr, request: &[u8]) -> Result<Answer> {
+async fn talk(address: SocketAddr, request: Vec<u8>) -> Result<Answer> {
     let stream = TcpStream::connect(address).await?;
     let (mut reading, mut writing) = stream.into_split();
-    let request = request.to_vec();
     let sending = tokio::spawn(async move {
         // An early answer may cut this: the answer is what counts.
         let _ = writing.write_all(&request).await;

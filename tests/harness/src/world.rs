@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use contract::SecretList;
 use crm_receiver::app as receiver;
 use db::{DatabaseUrl, Db, DbSettings};
+use futures::future::BoxFuture;
 use kit::lifecycle::{Ended, Lifecycle};
 use kit::random::{Runtime, SystemEntropy};
 use pms_emitter::app as emitter;
@@ -81,22 +82,26 @@ impl World {
     ///
     /// # Errors
     /// When one of them does not start.
-    pub async fn start(settings: Settings) -> Result<Self> {
-        Self::start_on(settings, Runtime::system).await
+    pub fn start(settings: Settings) -> BoxFuture<'static, Result<Self>> {
+        Self::start_on(settings, Runtime::system)
     }
 
     /// As [`start`](Self::start), each service on a runtime of its own: with a clock that is moved by hand, say.
     ///
     /// # Errors
     /// When one of them does not start.
-    pub async fn start_on(settings: Settings, runtime: impl Fn() -> Runtime) -> Result<Self> {
+    pub fn start_on(settings: Settings, runtime: impl Fn() -> Runtime) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(Self::run(settings, runtime(), runtime()))
+    }
+
+    async fn run(settings: Settings, of_receiver: Runtime, of_emitter: Runtime) -> Result<Self> {
         let secrets: SecretList = fresh_secret().parse()?;
         let config = config::receiver(&settings, secrets.clone());
-        let app = receiver::App::build(config, runtime()).await?;
+        let app = receiver::App::build(config, of_receiver).await?;
         let receiver = Running::start(app.address(), |lifecycle| app.run_until_stopped(lifecycle));
         let url = format!("http://{}{BASE_PATH}/webhooks/pms", receiver.address).parse()?;
         let config = config::emitter(&settings, EndpointConfig { url, secrets });
-        let app = emitter::App::build(config, runtime()).await?;
+        let app = emitter::App::build(config, of_emitter).await?;
         let emitter = Running::start(app.address(), |lifecycle| app.run_until_stopped(lifecycle));
         let books = Books::open(&settings.emitter_database, &settings.receiver_database).await?;
         Ok(Self {
@@ -160,13 +165,16 @@ impl World {
         ended
     }
 
-    async fn end_services(&mut self) -> Result<()> {
-        for service in [self.emitter.take(), self.receiver.take()].into_iter().flatten() {
-            service.lifecycle.stop();
-            let ended = service.task.await.context("a service panicked")?;
-            ensure!(ended == Ended::Finished, "a service ended as {ended:?}");
-        }
-        Ok(())
+    fn end_services(&mut self) -> BoxFuture<'static, Result<()>> {
+        let services = [self.emitter.take(), self.receiver.take()];
+        Box::pin(async move {
+            for service in services.into_iter().flatten() {
+                service.lifecycle.stop();
+                let ended = service.task.await.context("a service panicked")?;
+                ensure!(ended == Ended::Finished, "a service ended as {ended:?}");
+            }
+            Ok(())
+        })
     }
 }
 

@@ -1,0 +1,80 @@
+//! The program `crm-receiver`: parses, sets logging up, and does what it is asked.
+//!
+//! It stands in the library, so that `main.rs` has no async code to compile and only links.
+
+use crate::{
+    app::{App, Runtime, StartError, open_store, requeue},
+    config::{Command, read_or_exit},
+};
+use kit::{
+    config::EXIT_CONFIG,
+    healthcheck::healthcheck,
+    lifecycle::{Ended, Lifecycle},
+};
+use std::process::{ExitCode, exit};
+use tokio::runtime::Runtime as Threads;
+
+/// The whole program, from its arguments to its exit code.
+pub fn main_of_receiver() -> ExitCode {
+    let ended = Threads::new().map_err(Into::into);
+    match ended.and_then(|threads| threads.block_on(program())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn program() -> anyhow::Result<()> {
+    let (command, log) = read_or_exit();
+    // A question has nothing to log: its answer is all that is wanted.
+    if !matches!(command, Command::Healthcheck(_))
+        && let Err(error) = kit::telemetry::init(&log)
+    {
+        error.exit();
+    }
+    match run(command).await {
+        Ok(()) => Ok(()),
+        Err(error) => match error.downcast_ref::<StartError>() {
+            Some(error) => {
+                eprintln!("error: {error}");
+                exit(EXIT_CONFIG)
+            }
+            None => Err(error),
+        },
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    let runtime = Runtime::system();
+    match command {
+        Command::Serve(config) => {
+            let app = App::build(config, runtime).await?;
+            let lifecycle = Lifecycle::new();
+            lifecycle.stop_on_signals()?;
+            match app.run_until_stopped(lifecycle).await {
+                Ended::Finished => Ok(()),
+                Ended::Aborted => anyhow::bail!("stopped before everything was finished"),
+                Ended::Failed => anyhow::bail!("a task panicked; see the log"),
+            }
+        }
+        Command::Migrate(database) => {
+            open_store(&database, &runtime, false).await?.close().await;
+            Ok(())
+        }
+        Command::Healthcheck(http) => Ok(healthcheck(&http).await?),
+        Command::Requeue { database, event } => {
+            let store = open_store(&database, &runtime, false).await?;
+            let one = event.is_some();
+            let count = requeue(&store, &runtime, event).await?;
+            store.close().await;
+            anyhow::ensure!(
+                count > 0 || !one,
+                "there is no dead letter of that id that still has its body"
+            );
+            println!("{count} dead letters requeued");
+            Ok(())
+        }
+    }
+}

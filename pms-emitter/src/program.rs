@@ -1,0 +1,77 @@
+//! The program `pms-emitter`: parses, sets logging up, and does what it is asked.
+//!
+//! It stands in the library, so that `main.rs` has no async code to compile and only links.
+
+use kit::config::EXIT_CONFIG;
+use kit::healthcheck::healthcheck;
+use kit::lifecycle::{Ended, Lifecycle};
+use crate::app::{App, Runtime, StartError, open_store, retry_dead};
+use crate::config::{Command, Config, read_or_exit};
+use std::process::ExitCode;
+use tokio::runtime::Runtime as Threads;
+
+/// The whole program, from its arguments to its exit code.
+pub fn main_of_emitter() -> ExitCode {
+    let ended = Threads::new().map_err(Into::into);
+    ended
+        .and_then(|threads| threads.block_on(program()))
+        .unwrap_or_else(|error| {
+            eprintln!("Error: {error:?}");
+            ExitCode::FAILURE
+        })
+}
+
+async fn program() -> anyhow::Result<ExitCode> {
+    let (command, config, log) = read_or_exit();
+    // A question has nothing to log: its answer is all that is wanted.
+    if command != Command::Healthcheck
+        && let Err(error) = kit::telemetry::init(&log)
+    {
+        error.exit();
+    }
+    match run(command, config).await {
+        Ok(code) => Ok(code),
+        Err(error) => match error.downcast::<StartError>() {
+            Ok(error) => {
+                eprintln!("error: {error}");
+                Ok(ExitCode::from(EXIT_CONFIG as u8))
+            }
+            Err(error) => Err(error),
+        },
+    }
+}
+
+async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
+    let runtime = Runtime::system();
+    match command {
+        Command::Serve => {
+            let app = App::build(config, runtime).await?;
+            let lifecycle = Lifecycle::new();
+            lifecycle.stop_on_signals()?;
+            Ok(match app.run_until_stopped(lifecycle).await {
+                Ended::Finished => ExitCode::SUCCESS,
+                Ended::Aborted | Ended::Failed => ExitCode::FAILURE,
+            })
+        }
+        Command::Migrate => {
+            open_store(&config, &runtime, false)
+                .await?
+                .db()
+                .clone()
+                .close()
+                .await;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Healthcheck => {
+            healthcheck(&config.http).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::RetryDead { since } => {
+            let store = open_store(&config, &runtime, false).await?;
+            let count = retry_dead(&store, &runtime, since).await?;
+            store.db().clone().close().await;
+            println!("{count} deliveries are due again");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
