@@ -4,9 +4,9 @@
 //! nothing of the services' code. That load merges and deletes nobody and names one guest in a reservation, so a profile
 //! is one guest's last state, and the sums of what names that guest.
 
-use super::books::{Database, Row, about, texts};
-use super::history::{Entity, Kind};
 use anyhow::{Context, Result};
+use harness::books::{Entity, Kind, about, texts};
+use harness::database::{Databases, Row};
 use jiff::civil::Date;
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -66,7 +66,8 @@ impl Contents {
     ///
     /// # Errors
     /// When a database cannot be read, or holds what is no payload and no profile.
-    pub async fn read(emitter: &mut Database, receiver: &mut Database) -> Result<Self> {
+    pub async fn read(databases: &mut Databases) -> Result<Self> {
+        let Databases { emitter, receiver } = databases;
         let mut contents = Self::default();
         let mut bookings = Vec::new();
         let told = |row: Row| {

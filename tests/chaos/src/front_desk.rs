@@ -5,7 +5,8 @@
 //! again, at the next emitter. So every write is carried out once, whoever dies in between, and the clerk knows which
 //! version it made.
 
-use super::history::{Entity, History, Kind};
+use super::history::History;
+use harness::books::{Entity, Kind};
 use super::progress::Progress;
 use super::wire_tap::WireTap;
 use harness::client::{Answer, Call, Client};

@@ -1,24 +1,7 @@
 //! What the clients were told: the one side of the books that no service can touch.
 
+use harness::books::Entity;
 use std::collections::{BTreeMap, HashMap};
-
-/// What an entity is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// A guest.
-    Guest,
-    /// A reservation.
-    Reservation,
-}
-
-/// A guest or a reservation by the emitter's id.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Entity {
-    /// Which of the two.
-    pub kind: Kind,
-    /// Its id.
-    pub id: String,
-}
 
 /// The clients' own record.
 #[derive(Debug, Default)]
@@ -31,23 +14,6 @@ pub struct History {
     pub refused: BTreeMap<String, u64>,
     /// Writes of which nobody knows: no answer came for as long as a client waits.
     pub unknown: u64,
-}
-
-impl Kind {
-    /// As both services name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Guest => "guest",
-            Self::Reservation => "reservation",
-        }
-    }
-
-    /// The one of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::Guest, Self::Reservation]
-            .into_iter()
-            .find(|kind| kind.name() == name)
-    }
 }
 
 impl History {

@@ -3,9 +3,10 @@
 //! It compares four witnesses: what the clients were told, what went over the wire, and what each database holds. An
 //! event is one write that a client made; its effect is one `applied` or `stale` entry of the receiver's audit log.
 
-use super::books::{Books, Event};
-use super::history::{Entity, History};
+use super::contents::Contents;
+use super::history::History;
 use super::wire_tap::WireLog;
+use harness::books::{Books, Entity, Event};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 
@@ -76,7 +77,8 @@ impl Ledger {
     }
 
     /// Balances the books.
-    pub fn balance(history: &History, wire: &WireLog, books: &Books) -> Self {
+    pub fn balance(history: &History, wire: &WireLog, books: &Books, contents: &Contents) -> Self {
+        let effects = books.count_effects();
         let mut ledger = Self {
             confirmed: history.writes(),
             repeated: history.repeated,
@@ -84,45 +86,29 @@ impl Ledger {
             unknown: history.unknown,
             events: books.events.len() as u64,
             requests: wire.requests,
+            applied: effects.applied,
+            stale: effects.stale,
             ..Self::default()
         };
-        let effects = ledger.effects(books);
-        let by_key: HashMap<&str, (&str, &str)> = books
+        for event in &effects.of_no_event {
+            ledger.find(Fault::Doubled, || format!("{event}: an effect of no event"));
+        }
+        let status_of: HashMap<&str, &str> = books
             .inbox
-            .iter()
-            .map(|(event, received)| (received.key.as_str(), (event.as_str(), received.status.as_str())))
+            .values()
+            .map(|received| (received.key.as_str(), received.status.as_str()))
             .collect();
         for id in books.events.keys() {
-            let received = by_key.get(id.as_str()).copied();
-            let effects = received.map_or(0, |(event, _)| effects.get(event).copied().unwrap_or(0));
+            let times = effects.of_event.get(id.as_str()).copied().unwrap_or(0);
             ledger.delivery(id, books, wire);
-            ledger.effect(id, books, received.map(|(_, status)| status), effects);
+            ledger.effect(id, books, status_of.get(id.as_str()).copied(), times);
         }
         ledger.writes(history, books);
         ledger.order(books);
-        for difference in books.contents.differences() {
+        for difference in contents.differences() {
             ledger.find(Fault::Wrong, || difference);
         }
         ledger
-    }
-
-    /// Counts each event's effects, by the receiver's id; those of no event are too many.
-    fn effects<'b>(&mut self, books: &'b Books) -> HashMap<&'b str, u64> {
-        let mut counts = HashMap::new();
-        for effect in &books.effects {
-            match effect.action.as_str() {
-                "applied" => self.applied += 1,
-                _ => self.stale += 1,
-            }
-            let known = books.inbox.get(&effect.event_id);
-            if known.is_none_or(|received| !books.events.contains_key(&received.key)) {
-                self.find(Fault::Doubled, || {
-                    format!("{}: an effect of no event", effect.event_id)
-                });
-            }
-            *counts.entry(effect.event_id.as_str()).or_default() += 1;
-        }
-        counts
     }
 
     /// A delivery that is done was answered with a 2xx, and says so once; the receiver said 202 once at most.
@@ -200,7 +186,9 @@ impl Ledger {
     fn order(&mut self, books: &Books) {
         let mut standing: HashMap<&Entity, u64> = HashMap::new();
         for effect in books.effects.iter().filter(|effect| effect.action == "applied") {
-            let (entity, version) = (&effect.entity, effect.version);
+            let (Some(entity), version) = (&effect.entity, effect.version) else {
+                continue;
+            };
             let before = standing.insert(entity, version).unwrap_or(0);
             if version <= before {
                 self.find(Fault::OutOfOrder, || {

@@ -4,10 +4,9 @@
 //! plan (by the seed) -> lives: each process is started, struck, and started again
 //! front_desk: clients that ask until they are told   -> history
 //! wire_tap: between emitters and receivers            -> wire log
-//! books, contents: plain SQL over both databases      -> ledger: lost, doubled, stuck, out of order, wrong
+//! books of the harness, contents: SQL over both databases -> ledger: lost, doubled, stuck, out of order, wrong
 //! ```
 
-pub mod books;
 mod command;
 pub mod contents;
 pub mod front_desk;

@@ -1,6 +1,6 @@
 //! One run: everything is started, struck by the plan while the clerks write, left to settle, and balanced.
 
-use super::books::{Books, Database, waiting};
+use super::contents::Contents;
 use super::front_desk::FrontDesk;
 use super::ground::{Ground, strike};
 use super::history::History;
@@ -12,11 +12,13 @@ use super::report::Report;
 use super::toll::Toll;
 use super::wire_tap::{WireLog, WireTap};
 use anyhow::{Context, Result, ensure};
+use harness::books::Books;
 use harness::client::Client;
+use harness::database::{Databases, SETTLED_WITHIN};
 use harness::process::Process;
 use harness::program::{EMITTER, Program, RECEIVER};
 use harness::serve::{SHORT_LEASE_SLACK, SHORT_WAITS};
-use harness::world::{BASE_PATH, fresh_secret};
+use harness::config::{BASE_PATH, fresh_secret};
 use kit::planted::Bug;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Range;
@@ -25,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 /// Writes at once.
 const CLERKS: usize = 48;
@@ -37,10 +39,6 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(1);
 const RETRY_SCHEDULE: [&str; 8] = ["0s", "50ms", "100ms", "200ms", "300ms", "400ms", "500ms", "800ms"];
 const RETRY_LAST: &str = "1s";
 const RETRIES: usize = 50;
-/// Two looks at what waits lie so far apart: there is no signal across two databases.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// What still waits after that is stuck.
-const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 /// So many gaps between two strikes after its time, a process that has not come to its step is killed where it is.
 const STEP_GAPS: u64 = 4;
 /// How long a locked file stays locked: longer than an attempt waits for its answer.
@@ -176,12 +174,10 @@ impl Cast<'_> {
         }
         let loaded_in = begun.elapsed();
         let longest_gap = self.progress.longest_gap();
-        let mut emitter = Database::open(&self.ground.emitter).await?;
-        let mut receiver = Database::open(&self.ground.receiver).await?;
+        let mut databases = Databases::open(&self.ground.emitter, &self.ground.receiver).await?;
         let settling = Instant::now();
-        while waiting(&mut emitter, &mut receiver).await? != (0, 0) && settling.elapsed() < SETTLED_WITHIN {
-            sleep(LOOK_EVERY).await;
-        }
+        // What still waits then is stuck, as the ledger says.
+        databases.settle(SETTLED_WITHIN).await?;
         let settled_in = settling.elapsed();
         for process in alive {
             process.kill().await?;
@@ -189,10 +185,11 @@ impl Cast<'_> {
         let history = Arc::into_inner(desk)
             .context("every clerk has gone")?
             .into_history();
-        let books = Books::read(&mut emitter, &mut receiver).await?;
+        let books = Books::read(&mut databases).await?;
+        let contents = Contents::read(&mut databases).await?;
         let wire = self.tap.log();
         let report = Report {
-            ledger: Ledger::balance(&history, &wire, &books),
+            ledger: Ledger::balance(&history, &wire, &books, &contents),
             toll: self.toll.read(),
             loaded_in,
             settled_in,

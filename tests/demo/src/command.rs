@@ -62,10 +62,10 @@ async fn demo(options: &Options) -> Result<ExitCode> {
     // Before there is anything to remove.
     let mut signals = Signals::listen()?;
     let folder = tempfile::Builder::new().prefix("guestwire-demo-").tempdir()?;
-    let database = |name: &str| format!("sqlite://{}", folder.path().join(name).display()).parse();
+    let database = |name: &str| format!("sqlite://{}", folder.path().join(name).display());
     let world = World::start(Settings {
-        emitter_database: database("pms.db")?,
-        receiver_database: database("crm.db")?,
+        emitter_database: database("pms.db"),
+        receiver_database: database("crm.db"),
         emitter_port: free_or_any(EMITTER_PORT),
         receiver_port: free_or_any(RECEIVER_PORT),
     })
@@ -112,7 +112,7 @@ async fn show(world: &World, options: &Options) -> Result<End> {
     let loaded = load(world, &bookings, &cast, options.seed).await?;
     world.settled(SETTLED_WITHIN).await?;
     let elapsed = started.elapsed();
-    let conclusion = Conclusion::of(world.books(), &bookings, &cast, &loaded, elapsed).await?;
+    let conclusion = Conclusion::of(&mut world.databases().await?, &bookings, &cast, &loaded, elapsed).await?;
     eprintln!(
         "{}steps of refused rows that were skipped: {}",
         conclusion.report, loaded.skipped

@@ -6,11 +6,11 @@
 use crate::report::Report;
 use anyhow::Result;
 use harness::bookings::{Booking, CSV};
+use harness::database::Databases;
 use harness::expected::Totals;
 use harness::ledger::{self, Ledger};
 use harness::loader::Loaded;
 use harness::people::Cast;
-use harness::world::Books;
 use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -78,14 +78,14 @@ impl Conclusion {
     /// # Errors
     /// When the books or the file cannot be read.
     pub async fn of(
-        books: &Books,
+        databases: &mut Databases,
         bookings: &[Booking],
         cast: &Cast,
         loaded: &Loaded,
         elapsed: Duration,
     ) -> Result<Self> {
         let expected = ledger::expected_by_guest(CSV, bookings, cast, loaded)?;
-        let ledger = ledger::balance(&books.emitter, &books.receiver, &expected).await?;
+        let ledger = ledger::balance(databases, &expected).await?;
         Ok(Self {
             report: Report::new(bookings.len(), loaded, &ledger, elapsed),
             expected,

@@ -1,27 +1,20 @@
 //! Balances the books of both services: was anything lost or doubled, and do the profiles say what the file says?
 //!
-//! An independent reader: plain SQL on both databases, none of the services' code. An effect is an `applied` or
+//! It reads the [`books`](crate::books), and none of the services' code. An effect is an `applied` or
 //! `stale` audit entry of the receiver; every event of the emitter's log must have exactly one, and nothing else may
 //! have any. Profiles are compared with [`crate::expected`]. The suite plants each kind of fault in real books.
 
 use crate::bodies::CURRENCY;
 use crate::bookings::Booking;
+use crate::books::{Books, Kind, texts};
+use crate::database::{Database, Databases, Row};
 use crate::expected::{self, Totals, UnreadableColumn};
 use crate::loader::Loaded;
 use crate::people::Cast;
+use anyhow::{Context, Result};
 use contract::Money;
-use db::{Db, DbError, Row};
 use futures::future::BoxFuture;
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
-
-/// The name under which the receiver knows the emitter.
-pub const SOURCE: &str = "pms";
-
-/// Rows of one query.
-const PAGE: usize = 5_000;
-/// A page may take long on a busy machine.
-const PAGE_WITHIN: Duration = Duration::from_secs(60);
+use std::collections::HashMap;
 
 /// What the books say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,71 +45,48 @@ impl Ledger {
         self.guest_events + self.reservation_events
     }
 
+    /// What the books say of the events alone.
+    fn of_events(books: &Books) -> Self {
+        let effects = books.count_effects();
+        let times = |event: &str| effects.of_event.get(event).copied().unwrap_or(0);
+        let about = |kind| books.events.values().filter(move |event| event.entity.kind == kind);
+        let delivered = books.deliveries.values().filter(|status| *status == "delivered");
+        let lost = books.events.keys().filter(|event| times(event) == 0);
+        let repeated = books.events.keys().filter(|event| times(event) > 1);
+        Self {
+            guest_events: about(Kind::Guest).count() as u64,
+            reservation_events: about(Kind::Reservation).count() as u64,
+            delivered: delivered.count() as u64,
+            applied: effects.applied,
+            stale: effects.stale,
+            lost: lost.count() as u64,
+            doubled: (repeated.count() + effects.of_no_event.len()) as u64,
+            ..Self::default()
+        }
+    }
+
     /// Nothing lost, nothing doubled, nothing wrong.
     pub fn is_balanced(&self) -> bool {
         (self.lost, self.doubled, self.wrong_totals) == (0, 0, 0)
     }
 }
 
-/// Books that cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// The database.
-    #[error(transparent)]
-    Database(#[from] DbError),
-    /// A stored profile is not in the shape that the API shows.
-    #[error("profile {0} cannot be read")]
-    Profile(String),
-}
-
 /// Balances the books. `expected` has the totals of each guest by their id at the emitter.
 ///
 /// # Errors
-/// When a database cannot be read.
+/// When a database cannot be read, or a stored profile is not in the shape that the API shows.
 pub fn balance<'a>(
-    emitter: &'a Db,
-    receiver: &'a Db,
+    databases: &'a mut Databases,
     expected: &'a HashMap<String, Totals>,
-) -> BoxFuture<'a, Result<Ledger, LedgerError>> {
-    Box::pin(read_and_balance(emitter, receiver, expected))
-}
-
-async fn read_and_balance(
-    emitter: &Db,
-    receiver: &Db,
-    expected: &HashMap<String, Totals>,
-) -> Result<Ledger, LedgerError> {
-    let log = events(emitter).await?;
-    let effects = effects(receiver).await?;
-    let profiles = profiles(receiver).await?;
-    let mut ledger = Ledger {
-        delivered: delivered(emitter).await?,
-        profiles: profiles.len() as u64,
-        wrong_totals: wrong_totals(&profiles, expected),
-        ..Ledger::default()
-    };
-    for (event, kind) in &log {
-        match kind.as_str() {
-            "guest" => ledger.guest_events += 1,
-            _ => ledger.reservation_events += 1,
-        }
-        match effects
-            .get(event)
-            .map_or(0, |effect| effect.applied + effect.stale)
-        {
-            0 => ledger.lost += 1,
-            1 => {}
-            _ => ledger.doubled += 1,
-        }
-    }
-    for (event, effect) in &effects {
-        ledger.applied += effect.applied;
-        ledger.stale += effect.stale;
-        if !log.contains_key(event) {
-            ledger.doubled += effect.applied + effect.stale;
-        }
-    }
-    Ok(ledger)
+) -> BoxFuture<'a, Result<Ledger>> {
+    Box::pin(async move {
+        let books = Books::read(databases).await?;
+        let profiles = profiles(&mut databases.receiver).await?;
+        let mut ledger = Ledger::of_events(&books);
+        ledger.profiles = profiles.len() as u64;
+        ledger.wrong_totals = wrong_totals(&profiles, expected);
+        Ok(ledger)
+    })
 }
 
 /// What `csv` says of each guest whom the service took, over the rows of `bookings` that it took.
@@ -145,11 +115,6 @@ pub fn expected_by_guest(
 }
 
 /// How often an event took effect.
-#[derive(Clone, Copy, Debug, Default)]
-struct Effects {
-    applied: u64,
-    stale: u64,
-}
 
 /// What a profile says of itself.
 #[derive(Debug)]
@@ -159,92 +124,16 @@ struct Claimed {
     totals: Option<Totals>,
 }
 
-/// The emitter's log: each event's id and the kind of its entity.
-async fn events(emitter: &Db) -> Result<BTreeMap<String, String>, LedgerError> {
-    let mut log = BTreeMap::new();
-    loop {
-        let after = log
-            .last_key_value()
-            .map_or_else(String::new, |(id, _): (&String, _)| id.clone());
-        let sql = format!("SELECT id, entity_kind FROM events WHERE id > ? ORDER BY id LIMIT {PAGE}");
-        let rows = page(emitter, "ledger_events", sql, after).await?;
-        let last = rows.len() < PAGE;
-        for row in rows {
-            log.insert(
-                row.get("id")?,
-                row.get::<Option<String>>("entity_kind")?.unwrap_or_default(),
-            );
-        }
-        if last {
-            return Ok(log);
-        }
-    }
-}
-
-async fn delivered(emitter: &Db) -> Result<u64, LedgerError> {
-    let sql = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'delivered' AND event_id > ?";
-    let rows = page(emitter, "ledger_delivered", sql.to_owned(), String::new()).await?;
-    Ok(rows.first().map_or(Ok(0), |row| row.get("n"))?)
-}
-
-/// The receiver's effects by the emitter's event id, which is the idempotency key; those of no event in the inbox under
-/// the empty one, which no event has.
-async fn effects(receiver: &Db) -> Result<HashMap<String, Effects>, LedgerError> {
-    let mut effects: HashMap<String, Effects> = HashMap::new();
-    let mut after = 0_i64;
-    loop {
-        let sql = format!(
-            "SELECT entry.id, entry.action, COALESCE(inbox.idempotency_key, '') AS idempotency_key
-             FROM audit_entries AS entry LEFT JOIN inbox ON inbox.event_id = entry.event_id
-             WHERE entry.id > ? AND COALESCE(inbox.source_id, '{SOURCE}') = '{SOURCE}'
-               AND entry.action IN ('applied', 'stale')
-             ORDER BY entry.id LIMIT {PAGE}"
-        );
-        let rows = page(receiver, "ledger_effects", sql, after).await?;
-        for row in &rows {
-            after = row.get("id")?;
-            let effect = effects.entry(row.get("idempotency_key")?).or_default();
-            match row.get::<String>("action")?.as_str() {
-                "applied" => effect.applied += 1,
-                _ => effect.stale += 1,
-            }
-        }
-        if rows.len() < PAGE {
-            return Ok(effects);
-        }
-    }
-}
-
-async fn profiles(receiver: &Db) -> Result<Vec<Claimed>, LedgerError> {
+async fn profiles(receiver: &mut Database) -> Result<Vec<Claimed>> {
     let mut profiles = Vec::new();
-    let mut after = String::new();
-    loop {
-        let sql = format!(
-            "SELECT id, body FROM profiles WHERE id > ? AND body IS NOT NULL ORDER BY id LIMIT {PAGE}"
-        );
-        let rows = page(receiver, "ledger_profiles", sql, after.clone()).await?;
-        for row in &rows {
-            after = row.get("id")?;
-            let body: String = row.get("body")?;
-            profiles.push(claimed(&body).ok_or_else(|| LedgerError::Profile(after.clone()))?);
-        }
-        if rows.len() < PAGE {
-            return Ok(profiles);
-        }
-    }
-}
-
-/// One page of rows after a position.
-async fn page<P>(db: &Db, name: &'static str, sql: String, after: P) -> Result<Vec<Row>, DbError>
-where
-    P: Clone + Into<db::Value> + Send + Sync + 'static,
-{
-    let db = db.with_deadline(PAGE_WITHIN);
-    db.read(name, move |tx| {
-        let (sql, after) = (sql.clone(), after.clone());
-        Box::pin(async move { tx.query(&sql, vec![after.into()]).await })
-    })
-    .await
+    let read = |row: Row| {
+        let [id, body] = texts(row)?;
+        profiles.push(claimed(&body).with_context(|| format!("profile {id} cannot be read"))?);
+        Ok(())
+    };
+    let all = "SELECT id, body FROM profiles WHERE body IS NOT NULL";
+    receiver.each(all, read).await?;
+    Ok(profiles)
 }
 
 fn claimed(body: &str) -> Option<Claimed> {

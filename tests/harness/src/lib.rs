@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! data:      bookings + people (names, dice) -> plan (rooms) -> loader (bodies, draft) -> client -> both services
-//! books:     bookings -> expected -> ledger <- both databases
+//! books:     bookings -> expected -> ledger <- books <- database (both, by plain SQL)
 //! services:  world (both, in this process) | program -> process (serve: one of them, in a process of its own)
 //! databases: engine, server, fault_proxy (the way to one, broken on demand)
 //! doubles:   clock (moved by hand), receiver_double, signer and wire (a sender)
@@ -11,8 +11,11 @@
 
 pub mod bodies;
 pub mod bookings;
+pub mod books;
 pub mod client;
 pub mod clock;
+pub mod config;
+pub mod database;
 pub mod dice;
 pub mod draft;
 pub mod engine;

@@ -6,6 +6,7 @@
 use crate::program::Program;
 use anyhow::{Context, Result};
 use futures::future::BoxFuture;
+use rustix::process::{Pid, Signal, kill_process};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -104,5 +105,15 @@ impl Process {
     /// When the system refuses.
     pub async fn kill(mut self) -> Result<()> {
         self.child.kill().await.context("kill")
+    }
+
+    /// Asks it to stop with SIGTERM and waits for its end.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub async fn stop(mut self) -> Result<ExitStatus> {
+        let process = i32::try_from(self.id()?).ok().and_then(Pid::from_raw);
+        kill_process(process.context("a process id")?, Signal::TERM)?;
+        self.ended().await
     }
 }

@@ -4,37 +4,27 @@
 //! [`World::stop`] when both have finished what they held and closed their databases. [`World::abandon`] stops them in
 //! the middle of their work. A world that is dropped without either says so: what it left behind was never looked at.
 
-mod config;
-
-pub use config::fresh_secret;
-
-use anyhow::{Context, Result, bail, ensure};
+use crate::config::{self, BASE_PATH, fresh_secret};
+use crate::database::Databases;
+use anyhow::{Context, Result, ensure};
 use contract::SecretList;
 use crm_receiver::app as receiver;
-use db::{DatabaseUrl, Db, DbSettings};
 use futures::future::BoxFuture;
 use kit::lifecycle::{Ended, Lifecycle};
-use kit::random::{Runtime, SystemEntropy};
+use kit::random::Runtime;
 use pms_emitter::app as emitter;
 use pms_emitter::config::EndpointConfig;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
-
-/// What every path begins with.
-pub const BASE_PATH: &str = "/api/v1";
-/// Two looks at the queues lie so far apart: there is no signal across two databases.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Where a world keeps its tables and listens.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The emitter's database.
-    pub emitter_database: DatabaseUrl,
+    /// The emitter's database, as `DATABASE_URL` takes it.
+    pub emitter_database: String,
     /// The receiver's database.
-    pub receiver_database: DatabaseUrl,
+    pub receiver_database: String,
     /// The emitter's port; 0 takes a free one.
     pub emitter_port: u16,
     /// The receiver's port; 0 takes a free one.
@@ -46,17 +36,6 @@ pub struct World {
     settings: Settings,
     emitter: Option<Running>,
     receiver: Option<Running>,
-    /// The ledger's own connections, which claim nothing.
-    books: Books,
-}
-
-/// Both databases, opened beside the services.
-#[derive(Clone, Debug)]
-pub struct Books {
-    /// The emitter's.
-    pub emitter: Db,
-    /// The receiver's.
-    pub receiver: Db,
 }
 
 struct Running {
@@ -67,10 +46,10 @@ struct Running {
 
 impl Settings {
     /// Free ports.
-    pub fn on(emitter_database: DatabaseUrl, receiver_database: DatabaseUrl) -> Self {
+    pub fn on(emitter_database: impl Into<String>, receiver_database: impl Into<String>) -> Self {
         Self {
-            emitter_database,
-            receiver_database,
+            emitter_database: emitter_database.into(),
+            receiver_database: receiver_database.into(),
             emitter_port: 0,
             receiver_port: 0,
         }
@@ -90,25 +69,29 @@ impl World {
     ///
     /// # Errors
     /// When one of them does not start.
-    pub fn start_on(settings: Settings, runtime: impl Fn() -> Runtime) -> BoxFuture<'static, Result<Self>> {
+    pub fn start_on(
+        settings: Settings,
+        runtime: impl Fn() -> Runtime,
+    ) -> BoxFuture<'static, Result<Self>> {
         Box::pin(Self::run(settings, runtime(), runtime()))
     }
 
     async fn run(settings: Settings, of_receiver: Runtime, of_emitter: Runtime) -> Result<Self> {
         let secrets: SecretList = fresh_secret().parse()?;
-        let config = config::receiver(&settings, secrets.clone());
+        let mut config = config::receiver(settings.receiver_database.parse()?, secrets.clone());
+        config.http.app_port = settings.receiver_port;
         let app = receiver::App::build(config, of_receiver).await?;
         let receiver = Running::start(app.address(), |lifecycle| app.run_until_stopped(lifecycle));
         let url = format!("http://{}{BASE_PATH}/webhooks/pms", receiver.address).parse()?;
-        let config = config::emitter(&settings, EndpointConfig { url, secrets });
+        let endpoint = EndpointConfig { url, secrets };
+        let mut config = config::emitter(settings.emitter_database.parse()?, Some(endpoint));
+        config.http.app_port = settings.emitter_port;
         let app = emitter::App::build(config, of_emitter).await?;
         let emitter = Running::start(app.address(), |lifecycle| app.run_until_stopped(lifecycle));
-        let books = Books::open(&settings.emitter_database, &settings.receiver_database).await?;
         Ok(Self {
             settings,
             emitter: Some(emitter),
             receiver: Some(receiver),
-            books,
         })
     }
 
@@ -127,9 +110,13 @@ impl World {
         &self.settings
     }
 
-    /// Both databases, for reading.
-    pub fn books(&self) -> &Books {
-        &self.books
+    /// Opens both databases beside the services, without claiming their files.
+    ///
+    /// # Errors
+    /// When one cannot be opened.
+    pub async fn databases(&self) -> Result<Databases> {
+        let settings = &self.settings;
+        Databases::open(&settings.emitter_database, &settings.receiver_database).await
     }
 
     /// Waits until no delivery and no event is waiting.
@@ -137,7 +124,7 @@ impl World {
     /// # Errors
     /// When something still waits after `within`.
     pub async fn settled(&self, within: Duration) -> Result<()> {
-        self.books.settled(within).await
+        self.databases().await?.settled(within).await
     }
 
     /// Stops both, the emitter first, and makes sure that they ended well and left nothing waiting.
@@ -146,12 +133,8 @@ impl World {
     /// When a service had to be aborted, or an event is left in between.
     pub async fn stop(mut self) -> Result<()> {
         self.end_services().await?;
-        let (deliveries, events) = self.books.waiting().await?;
-        self.books.clone().close().await;
-        ensure!(
-            (deliveries, events) == (0, 0),
-            "left: {deliveries} deliveries and {events} events"
-        );
+        let waiting = self.databases().await?.waiting().await?;
+        ensure!(waiting.is_nothing(), "left: {waiting:?}");
         Ok(())
     }
 
@@ -160,9 +143,7 @@ impl World {
     /// # Errors
     /// When a service had to be aborted.
     pub async fn abandon(mut self) -> Result<()> {
-        let ended = self.end_services().await;
-        self.books.clone().close().await;
-        ended
+        self.end_services().await
     }
 
     fn end_services(&mut self) -> BoxFuture<'static, Result<()>> {
@@ -200,74 +181,6 @@ impl Running {
             task,
         }
     }
-}
-
-impl Books {
-    /// Opens both databases without claiming their files.
-    ///
-    /// # Errors
-    /// When one cannot be opened.
-    pub async fn open(emitter: &DatabaseUrl, receiver: &DatabaseUrl) -> Result<Self> {
-        let settings = DbSettings {
-            exclusive: false,
-            connections: 2,
-            readers: 1,
-            ..DbSettings::default()
-        };
-        Ok(Self {
-            emitter: Db::open(emitter, &settings, Arc::new(SystemEntropy)).await?,
-            receiver: Db::open(receiver, &settings, Arc::new(SystemEntropy)).await?,
-        })
-    }
-
-    /// Waits until no delivery and no event is waiting.
-    ///
-    /// # Errors
-    /// When something still waits after `within`.
-    pub async fn settled(&self, within: Duration) -> Result<()> {
-        let deadline = Instant::now() + within;
-        loop {
-            let (deliveries, events) = self.waiting().await?;
-            if (deliveries, events) == (0, 0) {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!("still waiting after {within:?}: {deliveries} deliveries and {events} events");
-            }
-            sleep(LOOK_EVERY).await;
-        }
-    }
-
-    /// How many deliveries and how many events wait. The deliveries are counted first: a delivered event is in the
-    /// inbox before it stops being a waiting delivery.
-    async fn waiting(&self) -> Result<(i64, i64)> {
-        let deliveries = count(
-            &self.emitter,
-            "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'pending'",
-        )
-        .await?;
-        let events = count(
-            &self.receiver,
-            "SELECT COUNT(*) AS n FROM inbox WHERE status = 'accepted'",
-        )
-        .await?;
-        Ok((deliveries, events))
-    }
-
-    /// Closes both.
-    pub async fn close(self) {
-        self.emitter.close().await;
-        self.receiver.close().await;
-    }
-}
-
-async fn count(db: &Db, sql: &'static str) -> Result<i64> {
-    let rows = db
-        .read("count", move |tx| {
-            Box::pin(async move { tx.query(sql, vec![]).await })
-        })
-        .await?;
-    rows.first().map_or(Ok(0), |row| Ok(row.get("n")?))
 }
 
 fn api(service: Option<&Running>) -> String {

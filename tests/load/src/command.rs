@@ -13,7 +13,7 @@ use harness::engine::Servers;
 use harness::program::{called_by, exit_code};
 use harness::serve::main_of_service;
 use harness::server::Room;
-use harness::world::fresh_secret;
+use harness::config::fresh_secret;
 use serde::Serialize;
 use std::fmt::Display;
 use std::process::ExitCode;

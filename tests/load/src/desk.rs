@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use harness::bookings::{self, Booking, CSV, End, Hotel};
 use harness::client::Client;
 use harness::dice::DEFAULT_SEED;
-use harness::world::BASE_PATH;
+use harness::config::BASE_PATH;
 use harness::{bodies, draft, people};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -5,16 +5,15 @@
 
 use super::generator::{self, Load, Measured, Speakers};
 use super::pool::Pool;
-use super::service::{LOOK_EVERY, Service, Stage};
+use super::service::{Service, Stage};
 use super::watch::{Memory, Watching};
 use anyhow::Result;
+use harness::books::texts;
+use harness::database::{EVENTS_ACCEPTED, LOOK_EVERY};
 use harness::program::RECEIVER;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Counts the events that wait to be applied.
-pub const BACKLOG: &str = "SELECT COUNT(*) AS n FROM inbox WHERE status = 'accepted'";
 
 /// A running receiver.
 pub struct Receiver(Service);
@@ -83,7 +82,7 @@ impl Receiver {
         };
         let speakers = Arc::clone(speakers);
         let measured = tokio::task::spawn_blocking(move || generator::run(load, &speakers)).await??;
-        let (backlog, drain) = self.0.drain(BACKLOG).await?;
+        let (backlog, drain) = self.0.drain(EVENTS_ACCEPTED).await?;
         let (memory, cpu_seconds) = watching.end().await?;
         Ok(Run {
             measured,
@@ -109,10 +108,10 @@ impl Receiver {
     /// When the database cannot be read.
     pub async fn inbox(&self) -> Result<BTreeMap<String, u64>> {
         let sql = "SELECT status, COUNT(*) AS n FROM inbox GROUP BY status";
-        let rows = self.0.rows(sql, vec![]).await?;
-        let counts = rows
-            .iter()
-            .map(|row| Ok((row.get("status")?, u64::try_from(row.get::<i64>("n")?)?)));
+        let counts = self.0.rows(sql).await?.into_iter().map(|row| {
+            let [status, count] = texts(row)?;
+            Ok((status, count.parse()?))
+        });
         counts.collect()
     }
 }

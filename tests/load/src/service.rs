@@ -1,24 +1,19 @@
 //! A service as a process of its own on a fresh database, and what can be counted in its tables from outside.
 
-use anyhow::{Context, Result, ensure};
-use db::{Db, DbSettings, Params, Row};
+use anyhow::{Result, ensure};
+use harness::database::{Database, Row};
 use harness::engine::{Engine, Servers, TestDatabase};
 use harness::process::Process;
 use harness::program::Program;
-use kit::random::SystemEntropy;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// For everything that waits after the last answer.
 const DRAINED_WITHIN: Duration = Duration::from_secs(180);
-/// How often it is looked at meanwhile.
-pub const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// A count may take long on a busy machine.
-const COUNT_WITHIN: Duration = Duration::from_secs(60);
 
 /// What services are started from.
 pub struct Stage<'s> {
@@ -38,7 +33,7 @@ pub struct Stage<'s> {
 pub struct Service {
     process: Process,
     database: TestDatabase,
-    counting: Db,
+    counting: Mutex<Database>,
     // Its working folder.
     _folder: TempDir,
 }
@@ -58,17 +53,9 @@ impl Service {
         ];
         all.extend(variables.iter().cloned());
         let process = Process::start(&Program::new(&stage.program, name), folder.path(), &all).await?;
-        let settings = DbSettings {
-            exclusive: false,
-            connections: 1,
-            readers: 1,
-            answer_within: COUNT_WITHIN,
-            abort_after: COUNT_WITHIN,
-            ..DbSettings::default()
-        };
         Ok(Self {
             process,
-            counting: Db::open(&database.parsed(), &settings, Arc::new(SystemEntropy)).await?,
+            counting: Mutex::new(Database::open(database.url()).await?),
             database,
             _folder: folder,
         })
@@ -91,40 +78,27 @@ impl Service {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn rows(&self, sql: &'static str, params: Params) -> Result<Vec<Row>> {
-        let rows = self.counting.read("load_look", move |tx| {
-            let params = params.clone();
-            Box::pin(tx.query(sql, params))
-        });
-        Ok(rows.await?)
+    pub async fn rows(&self, sql: &str) -> Result<Vec<Row>> {
+        self.counting.lock().await.rows(sql).await
     }
 
-    /// The one number that a query answers, as `n`.
+    /// The one number that a query answers.
     ///
     /// # Errors
     /// When the database cannot be read, or it answers no number.
-    pub async fn count(&self, sql: &'static str) -> Result<u64> {
-        let rows = self.rows(sql, vec![]).await?;
-        let count: i64 = rows.first().context("a count is one row")?.get("n")?;
-        Ok(u64::try_from(count)?)
+    pub async fn count(&self, sql: &str) -> Result<u64> {
+        self.counting.lock().await.count(sql).await
     }
 
     /// What `sql` counts now, and how long it takes until that is nothing.
     ///
     /// # Errors
     /// When it does not end.
-    pub async fn drain(&self, sql: &'static str) -> Result<(u64, Duration)> {
+    pub async fn drain(&self, sql: &str) -> Result<(u64, Duration)> {
         let begun = Instant::now();
         let backlog = self.count(sql).await?;
-        let mut left = backlog;
-        while left > 0 {
-            ensure!(
-                begun.elapsed() < DRAINED_WITHIN,
-                "{left} still wait after {DRAINED_WITHIN:?}"
-            );
-            sleep(LOOK_EVERY).await;
-            left = self.count(sql).await?;
-        }
+        let left = self.counting.lock().await.drained(sql, DRAINED_WITHIN).await?;
+        ensure!(left == 0, "{left} still wait after {DRAINED_WITHIN:?}");
         Ok((backlog, begun.elapsed()))
     }
 
@@ -134,7 +108,7 @@ impl Service {
     /// When the system or the server refuses.
     pub async fn end(self) -> Result<()> {
         self.process.kill().await?;
-        self.counting.close().await;
+        drop(self.counting);
         self.database.remove().await
     }
 }

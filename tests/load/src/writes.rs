@@ -9,7 +9,7 @@ use super::desk::Desk;
 use super::figures::LoadFigures;
 use super::generator::{self, Load, Measured};
 use super::options::Options;
-use super::receiver::{BACKLOG, Receiver};
+use super::receiver::Receiver;
 use super::report::WritesReport;
 use super::service::{Service, Stage};
 use super::session;
@@ -18,23 +18,21 @@ use super::tally::Tally;
 use super::watch::{Watching, cpu_seconds};
 use anyhow::Result;
 use contract::clock::Clock;
-use db::params;
+use harness::books::texts;
+use harness::database::{DELIVERIES_PENDING, EVENTS_ACCEPTED};
 use harness::program::EMITTER;
-use harness::world::BASE_PATH;
+use harness::config::BASE_PATH;
 use kit::random::SystemClock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Counts the deliveries that are still to be made.
-pub const PENDING: &str = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'pending'";
 /// Counts the events of the emitter's log.
 const EVENTS: &str = "SELECT COUNT(*) AS n FROM events";
 /// Counts the deliveries that are done.
 const DELIVERED: &str = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'delivered'";
-/// The events of the inbox behind a place in their order.
-const TIMES: &str = "SELECT event_id, occurred_at, applied_at FROM inbox WHERE event_id > ?
-    AND applied_at IS NOT NULL ORDER BY event_id LIMIT 5000";
+/// When each event of the inbox was committed at the emitter, and applied.
+const TIMES: &str = "SELECT occurred_at, applied_at FROM inbox WHERE applied_at IS NOT NULL";
 
 /// Writes to the emitter, delivered to a sink.
 ///
@@ -77,17 +75,12 @@ pub async fn end_to_end(options: &Options, stage: &Stage<'_>) -> Result<WritesRe
     let desk = desk(&emitter).await?;
     let mut report = under_load(options, stage, &emitter, Some(receiver.service()), &desk).await?;
     let mut applied = Tally::new();
-    let mut after = String::new();
     let mut effects = 0_u64;
-    loop {
-        let rows = receiver.service().rows(TIMES, params![after.clone()]).await?;
-        let Some(last) = rows.last() else { break };
-        after = last.get("event_id")?;
-        for row in &rows {
-            let took: i64 = row.get::<i64>("applied_at")? - row.get::<i64>("occurred_at")?;
-            applied.took(Duration::from_millis(u64::try_from(took).unwrap_or(0)));
-            effects += 1;
-        }
+    for row in receiver.service().rows(TIMES).await? {
+        let [occurred_at, applied_at] = texts(row)?;
+        let took = applied_at.parse::<i64>()? - occurred_at.parse::<i64>()?;
+        applied.took(Duration::from_millis(u64::try_from(took).unwrap_or(0)));
+        effects += 1;
     }
     let events = emitter.count(EVENTS).await?;
     if effects != events {
@@ -140,9 +133,9 @@ async fn under_load(
     let speakers = Arc::new(Arc::clone(desk));
     let measured: Measured = tokio::task::spawn_blocking(move || generator::run(load, &speakers)).await??;
     let used = cpu_seconds(std::process::id())? - used;
-    let (backlog, mut drain) = emitter.drain(PENDING).await?;
+    let (backlog, mut drain) = emitter.drain(DELIVERIES_PENDING).await?;
     if let Some(receiver) = receiver {
-        drain += receiver.drain(BACKLOG).await?.1;
+        drain += receiver.drain(EVENTS_ACCEPTED).await?.1;
     }
     let events = emitter.count(EVENTS).await?;
     let mut memory_mib = BTreeMap::new();

@@ -1,5 +1,4 @@
-use super::super::books::{Effect, Received};
-use super::super::history::Kind;
+use harness::books::{Effect, Kind, Received};
 use super::*;
 
 /// Books of three writes on one guest, as they should be.
@@ -46,7 +45,7 @@ impl Witnesses {
     }
 
     fn balance(&self) -> Ledger {
-        Ledger::balance(&self.history, &self.wire, &self.books)
+        Ledger::balance(&self.history, &self.wire, &self.books, &Contents::default())
     }
 
     fn faults(&self) -> (u64, u64, u64, u64) {
@@ -66,7 +65,7 @@ fn effect(event_id: &str, version: u64) -> Effect {
     Effect {
         event_id: event_id.to_owned(),
         action: "applied".to_owned(),
-        entity: guest(),
+        entity: Some(guest()),
         version,
     }
 }

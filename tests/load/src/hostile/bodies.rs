@@ -10,7 +10,7 @@ use anyhow::Result;
 use contract::SecretList;
 use contract::clock::Clock;
 use harness::signer::Delivery;
-use harness::world::BASE_PATH;
+use harness::config::BASE_PATH;
 use kit::random::SystemClock;
 use serde_json::json;
 use std::sync::Arc;

@@ -6,15 +6,15 @@ use crate::generator::{Load, Measured, Pace, Speaker, Speakers};
 use crate::lives::BodyStyle;
 use crate::options::Options;
 use crate::pool::{Batch, Pool};
-use crate::receiver::BACKLOG;
 use crate::service::Service;
 use crate::watch::cpu_seconds;
-use crate::writes::PENDING;
 use anyhow::{Result, ensure};
 use contract::clock::Clock;
 use contract::{SecretList, UnixMillis};
 use futures::{StreamExt, TryStreamExt, stream};
-use harness::world::BASE_PATH;
+use harness::books::texts;
+use harness::database::{DELIVERIES_PENDING, EVENTS_ACCEPTED};
+use harness::config::BASE_PATH;
 use kit::random::SystemClock;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ pub async fn on_emitter(emitter: &Service, options: &Options) -> Result<Attacked
     filling.open_hotels(emitter.address()).await?;
     fill(emitter, options.rows() / EMITTER_SHARE, filling).await?;
     // What waits would be worked off beside the figures.
-    emitter.drain(PENDING).await?;
+    emitter.drain(DELIVERIES_PENDING).await?;
     let reads = reads(emitter, &[("SELECT id FROM guests LIMIT 1000", "/guests")]).await?;
     let kinds = ["reads", "writes"];
     under_attack(emitter, options, (kinds, &reads), &EMITTER_FILTERS, |phase, _| {
@@ -94,7 +94,7 @@ pub async fn on_receiver(receiver: &Service, options: &Options, secret: &str) ->
     while events.next < options.rows() {
         let pool = events.sign((options.rows() - events.next).min(FILL_EVENTS))?;
         fill(receiver, pool.len(), pool).await?;
-        receiver.drain(BACKLOG).await?;
+        receiver.drain(EVENTS_ACCEPTED).await?;
     }
     let records = [
         ("SELECT event_id AS id FROM inbox LIMIT 1000", "/events"),
@@ -190,9 +190,8 @@ async fn fill<S: Speakers>(service: &Service, requests: u64, speakers: S) -> Res
 /// Requests for single records: the ids that each query answers, below its path.
 async fn reads(service: &Service, kinds: &[(&'static str, &str)]) -> Result<Arc<Pool>> {
     let requests = stream::iter(kinds).then(|(sql, path)| async move {
-        let rows = service.rows(sql, vec![]).await?;
-        let ids = rows.iter().map(|row| row.get::<String>("id"));
-        ids.map(|id| Ok(get(&format!("{path}/{}", id?))))
+        let ids = service.rows(sql).await?.into_iter().map(texts);
+        ids.map(|id| id.map(|[id]| get(&format!("{path}/{id}"))))
             .collect::<Result<Vec<_>>>()
     });
     let requests: Vec<Vec<Vec<u8>>> = requests.try_collect().await?;

@@ -11,7 +11,7 @@ use contract::SecretList;
 use contract::clock::Clock;
 use harness::engine::Engine;
 use harness::signer::Delivery;
-use harness::world::BASE_PATH;
+use harness::config::BASE_PATH;
 use kit::random::SystemClock;
 use serde_json::json;
 use std::sync::Arc;

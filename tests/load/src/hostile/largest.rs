@@ -6,7 +6,7 @@ use contract::clock::Clock;
 use contract::{EntityKind, EntityRef, Envelope, SecretList};
 use harness::client::Client;
 use harness::signer;
-use harness::world::BASE_PATH;
+use harness::config::BASE_PATH;
 use kit::random::SystemClock;
 use serde_json::{Map, Value, json};
 

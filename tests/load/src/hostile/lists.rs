@@ -7,7 +7,8 @@ use crate::options::Options;
 use crate::service::Service;
 use anyhow::Result;
 use api::open_files::allow_connections;
-use harness::world::BASE_PATH;
+use harness::config::BASE_PATH;
+use harness::database::EVENTS_ACCEPTED;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -31,7 +32,7 @@ pub async fn on_emitter(emitter: &Service, options: &Options) -> Result<Attacked
 /// The lists of the receiver's two.
 pub async fn on_receiver(receiver: &Service, options: &Options, secret: &str) -> Result<Attacked> {
     largest::profiles(receiver, secret, RECORDS).await?;
-    receiver.drain(crate::receiver::BACKLOG).await?;
+    receiver.drain(EVENTS_ACCEPTED).await?;
     ask(receiver, ["/guest-profiles", "/events"], options.time()).await
 }
 

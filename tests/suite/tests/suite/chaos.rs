@@ -1,9 +1,11 @@
 //! `cargo chaos` in small: twenty deaths under load balance, each planted bug is found, and so is each fault in real books.
 
-use chaos::books::{Books, Database};
+use chaos::contents::Contents;
 use chaos::ground::Ground;
 use chaos::ledger::Ledger;
 use chaos::run::{Options, Outcome, SILENT, clerks_for, run};
+use harness::books::Books;
+use harness::database::Databases;
 use harness::engine::Engine;
 use kit::planted::Bug;
 
@@ -104,16 +106,19 @@ async fn each_fault_in_real_books_is_found(ctx: Ctx) {
     };
     let outcome = run(&few_clerks, &ground).await.unwrap();
     assert!(outcome.report.ledger.is_zero(), "{}", outcome.report);
-    let mut emitter = Database::open(&ground.emitter).await.unwrap();
-    let mut receiver = Database::open(&ground.receiver).await.unwrap();
+    let mut databases = Databases::open(&ground.emitter, &ground.receiver)
+        .await
+        .unwrap();
     let applied = "SELECT MIN(id) FROM audit_entries WHERE action = 'applied'";
-    let first = receiver.count(applied).await.unwrap();
+    let first = databases.receiver.count(applied).await.unwrap();
     let entity = outcome.history.confirmed.keys().min().unwrap();
     for (of_emitter, damage, expected) in damages(first, &entity.id) {
-        let database = if of_emitter { &mut emitter } else { &mut receiver };
+        let Databases { emitter, receiver } = &mut databases;
+        let database = if of_emitter { emitter } else { receiver };
         database.execute(&damage).await.unwrap();
-        let books = Books::read(&mut emitter, &mut receiver).await.unwrap();
-        let ledger = Ledger::balance(&outcome.history, &outcome.wire, &books);
+        let books = Books::read(&mut databases).await.unwrap();
+        let contents = Contents::read(&mut databases).await.unwrap();
+        let ledger = Ledger::balance(&outcome.history, &outcome.wire, &books, &contents);
         assert_eq!(ledger.faults(), expected, "{damage}: {:?}", ledger.told);
     }
     ground.clear().await.unwrap();

@@ -1,9 +1,9 @@
 //! Finding people by what somebody types of their names, in the lists of both services.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use harness::client::Client;
+use harness::database::SETTLED_WITHIN;
 use harness::engine::TestDatabase;
 use harness::world::{Settings, World};
 use serde_json::{Value, json};
@@ -19,7 +19,6 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Both services, over people that the emitter was given.
 struct Hotel {
@@ -32,7 +31,7 @@ struct Hotel {
 impl Hotel {
     async fn with(ctx: &Ctx, people: &[Value]) -> Self {
         let other = ctx.servers.fresh(ctx.engine, "finding_receiver").await.unwrap();
-        let world = World::start(Settings::on(ctx.url(), other.parsed()))
+        let world = World::start(Settings::on(ctx.database.url(), other.url()))
             .await
             .unwrap();
         let hotel = Self {

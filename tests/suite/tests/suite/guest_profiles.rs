@@ -1,17 +1,12 @@
 //! `GET /guest-profiles` over real HTTP: found by what people type, page by page, and whole.
 
 use contract::UnixMillis;
-use crm_receiver::{
-    app::{App, Runtime},
-    config::Config,
-    ingest::IngestLimits,
-};
-use harness::{client::Client, clock::HandClock, world::BASE_PATH};
-use kit::{
-    config::{ByteSize, HttpArgs},
-    lifecycle::{Ended, Lifecycle},
-    random::SystemEntropy,
-};
+use crm_receiver::app::{App, Runtime};
+use harness::client::Client;
+use harness::clock::HandClock;
+use harness::config::{BASE_PATH, fresh_secret};
+use kit::lifecycle::{Ended, Lifecycle};
+use kit::random::SystemEntropy;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::task::JoinHandle;
@@ -44,26 +39,7 @@ impl Receiver {
         let inbox = Inbox::open(ctx).await;
         inbox.accept(0, events).await;
         settle(&inbox.projector().await).await;
-        let config = Config {
-            http: HttpArgs {
-                app_host: "127.0.0.1".to_owned(),
-                app_port: 0,
-                app_base_path: BASE_PATH.to_owned(),
-                allowed_hosts: None,
-                http_connections: 100,
-                http_body_bytes: ByteSize(1 << 20),
-                metrics_addr: None,
-            },
-            database: ctx.url(),
-            secrets: "the-secret-of-these-cases".parse().unwrap(),
-            max_skew_seconds: 1_800,
-            ingest: IngestLimits {
-                batch_rows: 16,
-                batch_bytes: 1 << 20,
-                queue: 16,
-                seen_entries: 16,
-            },
-        };
+        let config = harness::config::receiver(ctx.url(), fresh_secret().parse().unwrap());
         let runtime = Runtime {
             clock: Arc::new(HandClock::at(START)),
             entropy: Arc::new(SystemEntropy),

@@ -7,7 +7,7 @@ use harness::{
     fault_proxy::FaultProxy,
     process::Process,
     program::Program,
-    world::fresh_secret,
+    config::fresh_secret,
 };
 use std::path::Path;
 use tokio::process::Command;

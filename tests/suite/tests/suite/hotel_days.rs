@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use contract::UnixMillis;
 use harness::client::Client;
+use harness::database::SETTLED_WITHIN;
 use harness::clock::HandClock;
 use harness::engine::TestDatabase;
 use harness::world::{Settings, World};
@@ -24,7 +25,6 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 /// Half past one in the afternoon of the 14th in UTC: the 15th in Auckland, and the 14th in Honolulu.
 const NOON: &str = "2026-03-14T13:30:00Z";
 
@@ -45,7 +45,7 @@ impl Hotel {
             clock: clock.clone(),
             entropy: Arc::new(SystemEntropy),
         };
-        let settings = Settings::on(ctx.url(), other.parsed());
+        let settings = Settings::on(ctx.database.url(), other.url());
         let world = World::start_on(settings, runtime).await.unwrap();
         Self {
             emitter: Client::new(world.emitter_api()),

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use harness::client::Client;
 use harness::loader;
 use harness::plan::calls;
 use harness::process::Process;
 use harness::program::Program;
-use harness::world::{BASE_PATH, Books, fresh_secret};
-use harness::{engine::TestDatabase, ledger};
+use harness::database::{Databases, SETTLED_WITHIN};
+use harness::ledger;
+use harness::config::{BASE_PATH, fresh_secret};
 use tokio::sync::Notify;
 
 use crate::bookings::Weeks;
@@ -26,8 +26,6 @@ const DELIVERY_TIMEOUT_SECONDS: &str = "1";
 /// Soon again: the receiver is back within a second or two.
 const RETRY_SCHEDULE: &str =
     "0s, 100ms, 200ms, 400ms, 800ms, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s, 1s";
-/// The takeover, and what was left to do.
-const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 /// How often each service is killed.
 const KILLS: u64 = 3;
 
@@ -136,22 +134,19 @@ async fn f1_f3_f4_f6_f7_both_killed_in_mid_load_lose_and_double_nothing(ctx: Ctx
     let loaded = loaded.unwrap();
     assert_eq!(loaded.refused, Weeks::refused());
 
-    let books = books(&ctx, &other).await;
-    books.settled(SETTLED_WITHIN).await.unwrap();
+    let mut databases = Databases::open(ctx.database.url(), other.url())
+        .await
+        .unwrap();
+    databases.settled(SETTLED_WITHIN).await.unwrap();
     let expected = weeks.expected(&loaded);
-    let ledger = ledger::balance(&books.emitter, &books.receiver, &expected)
+    let ledger = ledger::balance(&mut databases, &expected)
         .await
         .unwrap();
     assert!(ledger.is_balanced(), "{ledger:?}");
     assert_eq!(ledger.applied + ledger.stale, ledger.events());
     assert_eq!(ledger.delivered, ledger.events());
     assert_eq!(ledger.profiles, weeks.cast.people.len() as u64);
-    books.close().await;
     services.0.process.kill().await.unwrap();
     services.1.process.kill().await.unwrap();
     other.remove().await.unwrap();
-}
-
-async fn books(ctx: &Ctx, receiver: &TestDatabase) -> Books {
-    Books::open(&ctx.url(), &receiver.parsed()).await.unwrap()
 }

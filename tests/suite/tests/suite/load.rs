@@ -1,7 +1,7 @@
 //! A moment of every load: what the generator was told is what the tables hold, on processes as in a measurement.
 
 use clap::Parser;
-use harness::world::fresh_secret;
+use harness::config::fresh_secret;
 use load::options::Options;
 use load::service::Stage;
 use load::{hostile, session, writes};

@@ -7,16 +7,16 @@ use bytes::Bytes;
 use contract::UnixMillis;
 use db::{DatabaseUrl, Db, params};
 use harness::clock::HandClock;
+use harness::config::BASE_PATH;
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use kit::config::{ByteSize, HttpArgs};
+use kit::config::HttpArgs;
 use kit::lifecycle::{Ended, Lifecycle};
 use kit::random::SystemEntropy;
 use kit::rebuild::{Rebuilder, Step};
-use pms_emitter::config::{Config, DeliveryConfig, EndpointConfig};
-use pms_emitter::dispatch::Schedule;
+use pms_emitter::config::{Config, EndpointConfig};
 use pms_emitter::store::{GUEST_NAMES, Store};
 use pms_emitter::{App, Runtime};
 use serde_json::Value;
@@ -25,8 +25,6 @@ use tokio::task::JoinHandle;
 use crate::case::Ctx;
 use crate::metrics::{ANY_PORT, Page};
 
-/// What every path begins with.
-const BASE_PATH: &str = "/api/v1";
 /// When a case begins: 2026-03-14T09:26:53.589Z.
 pub const BEGIN: UnixMillis = UnixMillis(1_773_480_413_589);
 
@@ -258,28 +256,8 @@ impl Pms {
 }
 
 fn config(database: DatabaseUrl) -> Config {
-    Config {
-        http: HttpArgs {
-            app_host: "127.0.0.1".to_owned(),
-            app_port: 0,
-            app_base_path: BASE_PATH.to_owned(),
-            allowed_hosts: None,
-            http_connections: 1000,
-            http_body_bytes: ByteSize(64 << 20),
-            metrics_addr: Some(ANY_PORT.parse().unwrap()),
-        },
-        database,
-        endpoint: None,
-        document_digest_key: Some("a key of the suite".parse().expect("it is long enough")),
-        data_folder: "data".into(),
-        delivery: DeliveryConfig {
-            schedule: Schedule::default(),
-            timeout: std::time::Duration::from_secs(15),
-            concurrency: 32,
-            breaker_failures: 5,
-            breaker_open: std::time::Duration::from_secs(1),
-            look_every: pms_emitter::dispatch::parts::LOOK_EVERY,
-            lease_slack: pms_emitter::dispatch::parts::LEASE_SLACK,
-        },
-    }
+    let mut config = harness::config::emitter(database, None);
+    config.http.metrics_addr = Some(ANY_PORT.parse().unwrap());
+    config.document_digest_key = Some("a key of the suite".parse().expect("it is long enough"));
+    config
 }

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use db::Db;
 use demo::conclusion::Conclusion;
 use harness::client::Client;
+use harness::database::{Database, Databases, SETTLED_WITHIN};
 use harness::ledger;
 use harness::loader::{self, Loaded};
-use harness::world::{Books, Settings, World};
+use harness::world::{Settings, World};
 use serde_json::Value;
 
 use crate::bookings::Weeks;
@@ -18,11 +18,10 @@ pub fn cases() -> Vec<Case> {
     cases![real_bookings_end_as_the_file_says_and_planted_faults_are_seen]
 }
 
-const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
 async fn real_bookings_end_as_the_file_says_and_planted_faults_are_seen(ctx: Ctx) {
     let other = ctx.servers.fresh(ctx.engine, "whole_receiver").await.unwrap();
-    let world = World::start(Settings::on(ctx.url(), other.parsed()))
+    let world = World::start(Settings::on(ctx.database.url(), other.url()))
         .await
         .unwrap();
     let weeks = Weeks::of_2015();
@@ -32,10 +31,8 @@ async fn real_bookings_end_as_the_file_says_and_planted_faults_are_seen(ctx: Ctx
         .unwrap();
     world.settled(SETTLED_WITHIN).await.unwrap();
     let expected = weeks.expected(&loaded);
-    let books = world.books().clone();
-    let honest = ledger::balance(&books.emitter, &books.receiver, &expected)
-        .await
-        .unwrap();
+    let mut databases = world.databases().await.unwrap();
+    let honest = ledger::balance(&mut databases, &expected).await.unwrap();
     assert_eq!(loaded.refused, Weeks::refused());
     assert!(honest.is_balanced(), "{honest:?}");
     assert_eq!(honest.guest_events, weeks.cast.people.len() as u64);
@@ -45,45 +42,36 @@ async fn real_bookings_end_as_the_file_says_and_planted_faults_are_seen(ctx: Ctx
         (honest.events(), honest.events())
     );
 
-    let end = async || end(&books, &weeks, &loaded).await;
-    assert_eq!(end().await, (0, [0, 0, 0]));
-    let receiver = &books.receiver;
-    let (first, second) = (nth_effect(&books, 0).await, nth_effect(&books, 1).await);
-    write(
-        receiver,
-        "UPDATE audit_entries SET action = 'hidden' WHERE id = ?",
-        first,
-    )
-    .await;
-    assert_eq!(end().await, (1, [1, 0, 0]));
-    write(
-        receiver,
-        "UPDATE audit_entries SET action = 'applied' WHERE id = ?",
-        first,
-    )
-    .await;
-    assert_eq!(end().await, (0, [0, 0, 0]));
-    write(receiver, TWICE, second).await;
-    assert_eq!(end().await, (1, [0, 1, 0]));
-    write(receiver, PHANTOM_EVENT, second).await;
-    assert_eq!(end().await, (1, [0, 1, 0]), "an event without an effect yet");
-    write(receiver, PHANTOM_EFFECT, second).await;
-    assert_eq!(end().await, (1, [0, 2, 0]), "of an event that nobody sent");
-    write(receiver, EFFECT_OF_NOTHING, second).await;
-    assert_eq!(end().await, (1, [0, 3, 0]), "of no event");
-    let planted = "DELETE FROM audit_entries WHERE id > ? AND actor = 'planted'";
-    let cleared = receiver.transaction("clear", move |tx| {
-        Box::pin(tx.execute(planted, vec![second.into()]))
-    });
-    assert_eq!(cleared.await.unwrap(), 3);
-    forge_a_stay(receiver).await;
-    assert_eq!(end().await, (1, [0, 0, 1]));
+    let run = (&weeks, &loaded);
+    assert_eq!(end(&mut databases, run).await, (0, [0, 0, 0]));
+    let first = nth_effect(&mut databases.receiver, 0).await;
+    let second = nth_effect(&mut databases.receiver, 1).await;
+    let hidden = format!("UPDATE audit_entries SET action = 'hidden' WHERE id = {first}");
+    write(&mut databases.receiver, &hidden).await;
+    assert_eq!(end(&mut databases, run).await, (1, [1, 0, 0]));
+    let shown = format!("UPDATE audit_entries SET action = 'applied' WHERE id = {first}");
+    write(&mut databases.receiver, &shown).await;
+    assert_eq!(end(&mut databases, run).await, (0, [0, 0, 0]));
+    for (planted, doubled, what) in [
+        (TWICE, 1, "an effect twice"),
+        (PHANTOM_EVENT, 1, "an event without an effect yet"),
+        (PHANTOM_EFFECT, 2, "of an event that nobody sent"),
+        (EFFECT_OF_NOTHING, 3, "of no event"),
+    ] {
+        write(&mut databases.receiver, &planted.replace('?', &second.to_string())).await;
+        assert_eq!(end(&mut databases, run).await, (1, [0, doubled, 0]), "{what}");
+    }
+    let planted = format!("DELETE FROM audit_entries WHERE id > {second} AND actor = 'planted'");
+    assert_eq!(databases.receiver.execute(&planted).await.unwrap(), 3);
+    write(&mut databases.receiver, A_STAY_MORE).await;
+    assert_eq!(end(&mut databases, run).await, (1, [0, 0, 1]));
+    drop(databases);
 
     world.stop().await.unwrap();
     other.remove().await.unwrap();
 }
 
-/// The effect of an event, once more.
+/// The effect of an event, once more. The question mark stands for the id of an effect, here and below.
 const TWICE: &str = "INSERT INTO audit_entries (at, action, event_id, actor)
     SELECT at, action, event_id, 'planted' FROM audit_entries WHERE id = ?";
 /// An event that the emitter never sent, like that of an effect.
@@ -100,10 +88,15 @@ const PHANTOM_EFFECT: &str = "INSERT INTO audit_entries (at, action, event_id, a
 const EFFECT_OF_NOTHING: &str = "INSERT INTO audit_entries (at, action, actor)
     SELECT at, action, 'planted' FROM audit_entries WHERE id = ?";
 
+/// One profile with a stay that nobody had.
+const A_STAY_MORE: &str = r#"UPDATE profiles SET body = REPLACE(body, '"stays":1,', '"stays":2,')
+    WHERE id = (SELECT chosen FROM
+        (SELECT MIN(id) AS chosen FROM profiles WHERE body LIKE '%"stays":1,%') AS one)"#;
+
 /// The demo's end over these books: its exit code, and what its last line says of lost, doubled and wrong.
-async fn end(books: &Books, weeks: &Weeks, loaded: &Loaded) -> (u8, [u64; 3]) {
+async fn end(databases: &mut Databases, (weeks, loaded): (&Weeks, &Loaded)) -> (u8, [u64; 3]) {
     let took = Duration::from_secs(1);
-    let conclusion = Conclusion::of(books, &weeks.bookings, &weeks.cast, loaded, took).await;
+    let conclusion = Conclusion::of(databases, &weeks.bookings, &weeks.cast, loaded, took).await;
     let conclusion = conclusion.unwrap();
     let line: Value = serde_json::from_str(&conclusion.last_line().unwrap()).unwrap();
     let faults = ["lost", "doubled", "wrong_totals"].map(|fault| line[fault].as_u64().unwrap());
@@ -116,42 +109,12 @@ fn offered(weeks: &Weeks) -> u64 {
 }
 
 /// The id of the `nth` effect.
-async fn nth_effect(books: &Books, nth: i64) -> i64 {
-    let effect = "SELECT id FROM audit_entries WHERE action = 'applied' ORDER BY id LIMIT 1 OFFSET ?";
-    let rows = books
-        .receiver
-        .read("effect", move |tx| Box::pin(tx.query(effect, vec![nth.into()])))
-        .await
-        .unwrap();
-    rows[0].get("id").unwrap()
+async fn nth_effect(receiver: &mut Database, nth: u64) -> u64 {
+    let effect = format!("SELECT id FROM audit_entries WHERE action = 'applied' ORDER BY id LIMIT 1 OFFSET {nth}");
+    receiver.count(&effect).await.unwrap()
 }
 
-async fn write(db: &Db, sql: &'static str, id: i64) {
-    let written = db
-        .transaction("plant", move |tx| Box::pin(tx.execute(sql, vec![id.into()])))
-        .await
-        .unwrap();
-    assert_eq!(written, 1, "{sql}");
-}
-
-/// Gives one profile a stay that nobody had.
-async fn forge_a_stay(receiver: &Db) {
-    let forged = receiver.transaction("forge", |tx| {
-        Box::pin(async move {
-            let rows = tx
-                .query("SELECT id, body FROM profiles ORDER BY id LIMIT 1", vec![])
-                .await?;
-            let (id, body): (String, String) = (rows[0].get("id")?, rows[0].get("body")?);
-            let mut profile: Value = serde_json::from_str(&body).unwrap();
-            let stays = profile["metrics"]["stays"].as_u64().unwrap();
-            profile["metrics"]["stays"] = (stays + 1).into();
-            let forged = profile.to_string();
-            tx.execute(
-                "UPDATE profiles SET body = ? WHERE id = ?",
-                vec![forged.into(), id.into()],
-            )
-            .await
-        })
-    });
-    assert_eq!(forged.await.unwrap(), 1);
+/// Writes exactly one row.
+async fn write(receiver: &mut Database, sql: &str) {
+    assert_eq!(receiver.execute(sql).await.unwrap(), 1, "{sql}");
 }

@@ -1,16 +1,17 @@
 //! Rows A13 to A15: what a browser sends for a page that is not ours, and under names that are not ours, on every route of
 //! both tables; and what is said where more than this machine can ask.
 
+use std::fs::File;
 use std::net::SocketAddr;
-use std::process::Stdio;
 
 use api::HostList;
+use harness::config::{BASE_PATH, fresh_secret};
+use harness::process::Process;
 use harness::program::Program;
 use harness::signer::{Answer, Delivery};
-use harness::world::{BASE_PATH, fresh_secret};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tempfile::TempDir;
+use tokio::process::Command;
 
 use super::genuine;
 use crate::case::{Case, Ctx, cases};
@@ -30,6 +31,8 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
+/// The file of a service's log.
+const LOG: &str = "log";
 /// What a browser says of pages that are not ours.
 const FOREIGN_PAGES: [&[(&str, &str)]; 9] = [
     &[("sec-fetch-site", "cross-site")],
@@ -367,59 +370,36 @@ async fn a14_the_hosts_that_are_allowed_are_a_setting(ctx: Ctx) {
     }
 }
 
-/// The thin program of a service, and all that it says.
+/// A service as a process, and what it logs.
 struct Started {
-    child: Child,
-    address: SocketAddr,
+    process: Process,
+    folder: TempDir,
 }
 
 impl Started {
-    async fn of(program: &Program, database: &str, variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::from(program.command())
-            .env_clear()
-            .envs(variables.iter().copied())
-            .envs([
-                ("DATABASE_URL", database),
-                ("APP_PORT", "0"),
-                ("LOG_FORMAT", "json"),
-            ])
-            .envs([
-                ("WEBHOOK_SHARED_SECRET", fresh_secret()),
-                ("DOCUMENT_DIGEST_KEY", fresh_secret()),
-            ])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).await.unwrap();
-        let address = line
-            .trim()
-            .strip_prefix("ready ")
-            .map(|address| address.parse().unwrap());
+    async fn of(program: &Program, database: &str, variables: &[(&'static str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut all = vec![
+            ("DATABASE_URL", database.to_owned()),
+            ("APP_PORT", "0".to_owned()),
+            ("LOG_FORMAT", "json".to_owned()),
+            ("WEBHOOK_SHARED_SECRET", fresh_secret()),
+            ("DOCUMENT_DIGEST_KEY", fresh_secret()),
+        ];
+        all.extend(variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let log = File::create(folder.path().join(LOG)).unwrap();
+        let process = Process::start_logging_to(log.into(), program, folder.path(), &all).await;
         Self {
-            child,
-            address: address.expect("it starts"),
+            process: process.unwrap(),
+            folder,
         }
     }
 
     /// Stops it, and answers its warnings.
-    async fn warnings(mut self) -> Vec<Value> {
-        let process = self.child.id().unwrap().to_string();
-        let stop = Command::new("kill").args(["-TERM", &process]).status();
-        assert!(stop.await.unwrap().success());
-        let mut said = String::new();
-        self.child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut said)
-            .await
-            .unwrap();
-        let lines = said
+    async fn warnings(self) -> Vec<Value> {
+        self.process.stop().await.unwrap();
+        let log = std::fs::read_to_string(self.folder.path().join(LOG)).unwrap();
+        let lines = log
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.filter(|line| line["level"] == "WARN").collect()
@@ -443,7 +423,7 @@ async fn a15_listening_beyond_this_machine_is_said_at_each_start(ctx: Ctx) {
             ),
         ] {
             let started = Started::of(&program, database, variables).await;
-            let address = SocketAddr::from(([127, 0, 0, 1], started.address.port()));
+            let address = SocketAddr::from(([127, 0, 0, 1], started.process.address().port()));
             let path = format!("{BASE_PATH}/health");
             assert_eq!(send(address, ("GET", &path), "x", &[], None).await.status, 200);
             let said = started.warnings().await;

@@ -13,7 +13,7 @@ use harness::{
     process::READY,
     program::Program,
     signer::{Answer, Delivery},
-    world::BASE_PATH,
+    config::BASE_PATH,
 };
 use kit::random::SystemClock;
 use serde_json::{Value, json};

@@ -1,7 +1,6 @@
 //! An emitter, a receiver double, and a look into the tables beside them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +11,9 @@ use futures::future::BoxFuture;
 use harness::clock::HandClock;
 use harness::receiver_double::ReceiverDouble;
 use kit::audit::{self, AuditEntry};
-use kit::config::{ByteSize, HttpArgs};
 use kit::lifecycle::{Ended, Lifecycle};
 use pms_emitter::config::{Config, DeliveryConfig, EndpointConfig};
-use pms_emitter::dispatch::parts::{LEASE_SLACK, LOOK_EVERY};
+use pms_emitter::dispatch::parts::LOOK_EVERY;
 use pms_emitter::store::outbox;
 use pms_emitter::store::{EndpointStatus, NewEvent, Store};
 use pms_emitter::{App, Runtime};
@@ -263,28 +261,16 @@ fn config(ctx: &Ctx, setup: &Setup, double: &ReceiverDouble) -> Config {
         url: setup.url.clone().unwrap_or_else(|| double.url()).parse().unwrap(),
         secrets,
     };
-    Config {
-        http: HttpArgs {
-            app_host: "127.0.0.1".to_owned(),
-            app_port: 0,
-            app_base_path: "/api/v1".to_owned(),
-            allowed_hosts: None,
-            http_connections: 100,
-            http_body_bytes: ByteSize(1 << 20),
-            metrics_addr: Some(ANY_PORT.parse().unwrap()),
-        },
-        database: setup.database.clone().unwrap_or_else(|| ctx.url()),
-        endpoint: setup.has_url.then_some(endpoint),
-        delivery: DeliveryConfig {
-            schedule: setup.schedule.parse().unwrap(),
-            timeout: Duration::from_secs(15),
-            concurrency: setup.concurrency,
-            breaker_failures: setup.breaker_failures,
-            breaker_open: setup.breaker_open,
-            look_every: setup.look_every,
-            lease_slack: LEASE_SLACK,
-        },
-        document_digest_key: Some("a key for no document".parse().unwrap()),
-        data_folder: PathBuf::new(),
-    }
+    let database = setup.database.clone().unwrap_or_else(|| ctx.url());
+    let mut config = harness::config::emitter(database, setup.has_url.then_some(endpoint));
+    config.http.metrics_addr = Some(ANY_PORT.parse().unwrap());
+    config.delivery = DeliveryConfig {
+        schedule: setup.schedule.parse().unwrap(),
+        concurrency: setup.concurrency,
+        breaker_failures: setup.breaker_failures,
+        breaker_open: setup.breaker_open,
+        look_every: setup.look_every,
+        ..config.delivery
+    };
+    config
 }

@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use contract::UnixMillis;
-use db::params;
 use futures::{StreamExt, stream};
 use harness::signer::Delivery;
-use harness::world::Books;
+use harness::database::{Databases, SETTLED_WITHIN};
 use http::Method;
 use pms_emitter::config::EndpointConfig;
 use serde_json::{Value, json};
@@ -17,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::case::{Case, Ctx, cases};
-use crate::ingest::{self, Receiver, SECRET, guest_event, number};
+use crate::ingest::{self, Receiver, SECRET, guest_event};
 use crate::pms::{BEGIN, Pms, Reply};
 
 pub fn cases() -> Vec<Case> {
@@ -34,8 +33,6 @@ const AT_ONCE: usize = 48;
 const STAYS_MS_MAX: u64 = 30;
 /// How often a client that is told to come back does so.
 const TRIES: usize = 50;
-/// Everything delivered and projected.
-const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Sends a request, stays so many milliseconds by its number, and is gone without reading a byte.
 async fn hang_up(address: SocketAddr, request: &Delivery, number: usize) {
@@ -91,26 +88,26 @@ async fn f52_three_thousand_clients_that_hang_up_lose_and_double_nothing(ctx: Ct
     let webhooks = stream::iter(0..WEBHOOKS).map(|number| webhook(&receiver, number));
     webhooks.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
 
-    let books = Books::open(&ctx.url(), &crm.parsed()).await.unwrap();
-    books.settled(SETTLED_WITHIN).await.unwrap();
-    let events = i64::try_from(POSTS + CHANGES).unwrap();
-    let distinct = i64::try_from(POSTS).unwrap();
+    let mut databases = Databases::open(ctx.database.url(), crm.url()).await.unwrap();
+    databases.settled(SETTLED_WITHIN).await.unwrap();
+    let Databases { emitter, receiver: crm_database } = &mut databases;
+    let events = u64::try_from(POSTS + CHANGES).unwrap();
+    let distinct = u64::try_from(POSTS).unwrap();
     let log = "SELECT COUNT(*) AS n FROM events";
-    assert_eq!(number(&books.emitter, log, params![]).await, events);
+    assert_eq!(emitter.count(log).await.unwrap(), events);
     let guests = "SELECT COUNT(*) AS n FROM guests";
-    assert_eq!(number(&books.emitter, guests, params![]).await, distinct);
+    assert_eq!(emitter.count(guests).await.unwrap(), distinct);
     // Whole: each guest's version is the number of its events.
     let halves = "SELECT COUNT(*) AS n FROM guests WHERE version <>
          (SELECT COUNT(*) FROM events WHERE events.entity_id = guests.id)";
-    assert_eq!(number(&books.emitter, halves, params![]).await, 0);
+    assert_eq!(emitter.count(halves).await.unwrap(), 0);
     let delivered = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'delivered'";
-    assert_eq!(number(&books.emitter, delivered, params![]).await, events);
-    let taken = events + i64::try_from(WEBHOOKS).unwrap();
+    assert_eq!(emitter.count(delivered).await.unwrap(), events);
+    let taken = events + u64::try_from(WEBHOOKS).unwrap();
     let effects = "SELECT COUNT(*) AS n FROM audit_entries WHERE action IN ('applied', 'stale')";
     for sql in ["SELECT COUNT(*) AS n FROM inbox", effects] {
-        assert_eq!(number(&books.receiver, sql, params![]).await, taken, "{sql}");
+        assert_eq!(crm_database.count(sql).await.unwrap(), taken, "{sql}");
     }
-    books.close().await;
     pms.stop().await;
     receiver.stop().await;
     crm.remove().await.unwrap();

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use contract::UnixMillis;
 use crm_receiver::config::Config;
-use db::params;
+use harness::database::{Database, EVENTS_ACCEPTED, SETTLED_WITHIN};
 use harness::fault_proxy::{FaultProxy, Mode};
 use harness::receiver_double::Answer;
 
 use crate::case::{Case, Ctx, cases};
 use crate::dispatch::rig::{BEGIN, Rig, SECRETS, Setup};
-use crate::ingest::{self, Receiver, number};
+use crate::ingest::{self, Receiver};
 
 pub fn cases() -> Vec<Case> {
     cases![
@@ -36,17 +36,16 @@ pub async fn receiver_on(database: &harness::engine::TestDatabase) -> Receiver {
 }
 
 /// One inbox row and one effect for each of so many events.
-pub async fn assert_effects(database: &harness::engine::TestDatabase, events: i64) {
-    let db = super::open(database.url()).await;
-    let waiting = "SELECT COUNT(*) AS n FROM inbox WHERE status = 'accepted'";
-    while number(&db, waiting, params![]).await > 0 {}
+pub async fn assert_effects(database: &harness::engine::TestDatabase, events: u64) {
+    let mut database = Database::open(database.url()).await.unwrap();
+    let left = database.drained(EVENTS_ACCEPTED, SETTLED_WITHIN).await.unwrap();
+    assert_eq!(left, 0, "events still wait");
     for sql in [
         "SELECT COUNT(*) AS n FROM inbox",
         "SELECT COUNT(*) AS n FROM audit_entries WHERE action = 'applied'",
     ] {
-        assert_eq!(number(&db, sql, params![]).await, events, "{sql}");
+        assert_eq!(database.count(sql).await.unwrap(), events, "{sql}");
     }
-    db.close().await;
 }
 
 async fn f24_a_flapping_endpoint_loses_and_buries_nothing(ctx: Ctx) {

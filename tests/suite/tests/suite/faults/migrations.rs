@@ -1,6 +1,6 @@
 //! Services as processes that die in the middle of a migration, again and again, and the start that ends it.
 
-use chaos::books::Database;
+use harness::database::Database;
 use harness::engine::Engine;
 use serde_json::json;
 

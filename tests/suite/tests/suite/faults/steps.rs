@@ -7,6 +7,7 @@ use std::time::Duration;
 use contract::SecretList;
 use db::params;
 use harness::clock::HandClock;
+use harness::database::{Database, EVENTS_ACCEPTED, SETTLED_WITHIN};
 use harness::process::Process;
 use harness::receiver_double::{Answer, Gate, ReceiverDouble};
 use harness::signer::{self, Delivery};
@@ -78,15 +79,14 @@ async fn f1_a_post_whose_emitter_dies_around_its_commit_makes_one_event(ctx: Ctx
             "{step}"
         );
         next.kill().await.unwrap();
-        let db = ctx.open().await;
+        let mut database = Database::open(ctx.database.url()).await.unwrap();
         for sql in [
             "SELECT COUNT(*) AS n FROM guests",
             "SELECT COUNT(*) AS n FROM events",
             "SELECT COUNT(*) AS n FROM event_bodies",
         ] {
-            assert_eq!(number(&db, sql, params![]).await, nth, "{step}: {sql}");
+            assert_eq!(database.count(sql).await.unwrap(), nth, "{step}: {sql}");
         }
-        db.close().await;
     }
 }
 
@@ -181,17 +181,16 @@ async fn f6_f7_an_event_whose_receiver_dies_has_one_effect(ctx: Ctx) {
         died(doomed, step).await;
         let next = receiver(ctx.database.url(), folder.path(), &[]).await;
         assert_eq!(send(&next, &key).await, Some(retried), "{step}");
-        let db = ctx.open().await;
-        let waiting = "SELECT COUNT(*) AS n FROM inbox WHERE status = 'accepted'";
-        while number(&db, waiting, params![]).await > 0 {}
+        let mut database = Database::open(ctx.database.url()).await.unwrap();
+        let left = database.drained(EVENTS_ACCEPTED, SETTLED_WITHIN).await.unwrap();
+        assert_eq!(left, 0, "{step}: events still wait");
         for sql in [
             "SELECT COUNT(*) AS n FROM inbox WHERE status = 'applied'",
             "SELECT COUNT(*) AS n FROM audit_entries WHERE action = 'applied'",
             "SELECT COUNT(*) AS n FROM profiles",
         ] {
-            assert_eq!(number(&db, sql, params![]).await, nth, "{step}: {sql}");
+            assert_eq!(database.count(sql).await.unwrap(), nth, "{step}: {sql}");
         }
-        db.close().await;
         next.kill().await.unwrap();
     }
 }

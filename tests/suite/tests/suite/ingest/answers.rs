@@ -1,8 +1,7 @@
 //! The table of answers: new, repeated, in flight, reused, unreadable, invalid, unknown.
 
-use super::{LIMITS, Receiver, audited, batches::connect, config, event, execute, guest_event, number};
+use super::{Receiver, audited, batches::connect, event, execute, guest_event, number};
 use crate::case::{Case, Ctx, cases};
-use crm_receiver::config::Config;
 use db::params;
 use futures::future::join_all;
 use harness::{engine::Engine, signer::Answer};
@@ -291,11 +290,7 @@ async fn an_erased_guest_leaves_nothing_but_the_key(ctx: Ctx) {
     let db = ctx.open().await;
     let sql = "INSERT INTO erasures (source_id, entity_id, event_id, erased_at) VALUES ('pms', 'x_evt_1', 'evt_0', 0)";
     execute(&db, sql, params![]).await;
-    let config = Config {
-        ingest: LIMITS,
-        ..config(ctx.url())
-    };
-    let receiver = Receiver::start_with(config).await;
+    let receiver = Receiver::start(&ctx).await;
     let body = guest_event("evt_1");
     let first = receiver.take("evt_1", &body).await;
     assert_eq!(first.status, 202);

@@ -1,6 +1,6 @@
 //! The group commit: one row at fault fails alone, a locked one holds up nobody, and every queue has its end.
 
-use super::{LIMITS, NOW, Receiver, SECRET, audited, guest_event, number};
+use super::{NOW, Receiver, SECRET, audited, guest_event, number};
 use crate::case::{Case, Ctx, cases};
 use bytes::Bytes;
 use contract::{UnixSeconds, signature};
@@ -19,6 +19,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, join_all, ready},
 };
+use harness::config::INGEST_LIMITS;
 use harness::engine::Engine;
 use kit::{metrics::Metrics, random::SystemEntropy};
 use mysql_async::{Conn, Opts, prelude::Queryable};
@@ -128,7 +129,7 @@ fn brought() -> DeliveryContext {
 }
 
 async fn a_failing_row_fails_alone_among_two_hundred(ctx: Ctx) {
-    let bench = Bench::on(&ctx, LIMITS).await;
+    let bench = Bench::on(&ctx, INGEST_LIMITS).await;
     refuse_key(&ctx, "evt_117").await;
     let waiting: Vec<_> = (0..200)
         .map(|number| bench.accept(&format!("evt_{number}")))
@@ -200,7 +201,7 @@ async fn f34_a_full_queue_refuses_at_once(ctx: Ctx) {
         &ctx,
         IngestLimits {
             queue: 2 * lanes,
-            ..LIMITS
+            ..INGEST_LIMITS
         },
     )
     .await;
@@ -233,7 +234,7 @@ async fn a_batch_is_bounded_by_its_bytes(ctx: Ctx) {
     let body_len = guest_event("evt_10").len();
     let limits = IngestLimits {
         batch_bytes: 3 * body_len,
-        ..LIMITS
+        ..INGEST_LIMITS
     };
     let bench = Bench::on(&ctx, limits).await;
     watch_widths(&ctx).await;
@@ -262,7 +263,7 @@ async fn watch_widths(ctx: &Ctx) {
 }
 
 async fn f52_what_is_queued_is_committed_although_its_caller_left(ctx: Ctx) {
-    let bench = Bench::on(&ctx, LIMITS).await;
+    let bench = Bench::on(&ctx, INGEST_LIMITS).await;
     let left = bench.accept("evt_1");
     drop(left);
     let stays = bench.accept("evt_1");
@@ -278,7 +279,7 @@ async fn f52_what_is_queued_is_committed_although_its_caller_left(ctx: Ctx) {
 }
 
 async fn what_a_lane_leaves_behind_is_told(ctx: Ctx) {
-    let bench = Bench::on(&ctx, LIMITS).await;
+    let bench = Bench::on(&ctx, INGEST_LIMITS).await;
     let waiting = bench.accept("evt_1");
     let Bench {
         batcher,
@@ -308,7 +309,7 @@ async fn lock(neighbour: &mut Conn, key: &str) {
 }
 
 async fn many_locked_keys_turn_nobody_else_away(ctx: Ctx) {
-    let bench = Bench::on(&ctx, LIMITS).await;
+    let bench = Bench::on(&ctx, INGEST_LIMITS).await;
     let mut neighbour = connect(&ctx).await;
     neighbour.query_drop("BEGIN").await.unwrap();
     // Their turn comes first, and takes longer than a caller waits for a lock.

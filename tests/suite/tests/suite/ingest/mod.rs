@@ -24,16 +24,16 @@ use crm_receiver::{
 use db::{DatabaseUrl, Db, Params};
 use harness::{
     clock::HandClock,
+    config::{BASE_PATH, INGEST_LIMITS},
+    database::{Database, EVENTS_ACCEPTED, SETTLED_WITHIN},
     signer::{Answer, Delivery},
-    world::BASE_PATH,
 };
 use kit::{
-    config::{ByteSize, HttpArgs},
     lifecycle::{Ended, Lifecycle},
     random::SystemEntropy,
 };
 use serde_json::{Value, json};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 use tokio::task::JoinHandle;
 
 pub fn cases() -> Vec<Case> {
@@ -53,18 +53,6 @@ pub fn cases() -> Vec<Case> {
 pub(crate) const NOW: UnixMillis = UnixMillis(1_763_769_600_000);
 /// The secret of the source `pms`.
 pub(crate) const SECRET: &str = "the-secret-of-these-tests";
-/// The configuration's defaults.
-pub(crate) const LIMITS: IngestLimits = IngestLimits {
-    batch_rows: 256,
-    batch_bytes: 4 << 20,
-    queue: 8192,
-    seen_entries: 100_000,
-};
-
-/// Between two looks at what waits for the projector.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// A projector that takes longer is stuck.
-const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 
 /// A receiver that serves, with a clock that moves by hand.
 pub(crate) struct Receiver {
@@ -77,21 +65,9 @@ pub(crate) struct Receiver {
 }
 
 pub(crate) fn config(database: DatabaseUrl) -> Config {
-    Config {
-        http: HttpArgs {
-            app_host: "127.0.0.1".to_owned(),
-            app_port: 0,
-            app_base_path: BASE_PATH.to_owned(),
-            allowed_hosts: None,
-            http_connections: 1_000,
-            http_body_bytes: ByteSize(64 << 20),
-            metrics_addr: Some(ANY_PORT.parse().unwrap()),
-        },
-        database,
-        secrets: SECRET.parse().unwrap(),
-        max_skew_seconds: 1_800,
-        ingest: LIMITS,
-    }
+    let mut config = harness::config::receiver(database, SECRET.parse().unwrap());
+    config.http.metrics_addr = Some(ANY_PORT.parse().unwrap());
+    config
 }
 
 impl Receiver {
@@ -103,7 +79,7 @@ impl Receiver {
     pub(crate) async fn start_uncached(ctx: &Ctx) -> Self {
         let ingest = IngestLimits {
             seen_entries: 0,
-            ..LIMITS
+            ..INGEST_LIMITS
         };
         Self::start_with(Config {
             ingest,
@@ -182,18 +158,9 @@ impl Receiver {
 
     /// Waits until the projector has looked at everything that was accepted.
     pub(crate) async fn settle(&self, ctx: &Ctx) {
-        let db = ctx.open().await;
-        let waiting = "SELECT COUNT(*) AS n FROM inbox WHERE status = 'accepted'";
-        let settled = async {
-            // There is no signal across processes: the table is looked at.
-            while number(&db, waiting, db::params![]).await > 0 {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        tokio::time::timeout(SETTLED_WITHIN, settled)
-            .await
-            .expect("the projector keeps up");
-        db.close().await;
+        let mut database = Database::open(ctx.database.url()).await.unwrap();
+        let left = database.drained(EVENTS_ACCEPTED, SETTLED_WITHIN).await;
+        assert_eq!(left.unwrap(), 0, "the projector keeps up");
     }
 
     pub(crate) fn seconds(&self) -> UnixSeconds {

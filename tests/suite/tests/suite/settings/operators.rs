@@ -4,9 +4,10 @@ use crate::case::{Case, Ctx, cases};
 use crate::faults::{admin, own_server};
 use crate::settings::{BOTH, Start};
 use db::params;
-use db::{DatabaseUrl, Db, DbSettings, Statement};
+use db::{Db, DbSettings, Statement};
 use futures::future::join_all;
 use harness::client::Client;
+use harness::database::SETTLED_WITHIN;
 use harness::engine::Engine;
 use harness::server::Server;
 use harness::world::{Settings, World};
@@ -14,7 +15,6 @@ use kit::random::SystemEntropy;
 use serde_json::json;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub fn cases() -> Vec<Case> {
     cases![only Engine::Mysql;
@@ -24,7 +24,6 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 /// As `mysql/init.sql` makes the services' accounts: without a right to change the server, or to pass its limits over.
 const ACCOUNTS: [&str; 4] = [
     "CREATE DATABASE pms CHARACTER SET latin1",
@@ -33,9 +32,8 @@ const ACCOUNTS: [&str; 4] = [
     "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP ON *.* TO app@'%'",
 ];
 
-fn url(server: &Server, name: &str) -> DatabaseUrl {
-    let address = format!("mysql://app@127.0.0.1:{}/{name}", server.port());
-    address.parse().unwrap()
+fn url(server: &Server, name: &str) -> String {
+    format!("mysql://app@127.0.0.1:{}/{name}", server.port())
 }
 
 async fn world(server: &Server) -> World {
@@ -112,7 +110,7 @@ async fn case26_both_services_work_within_a_servers_modes_and_limits(ctx: Ctx) {
     world.stop().await.unwrap();
     // A batch, and rows, that are longer together than the server's packets, and alone are not.
     let db = Db::open(
-        &url(&server, "pms"),
+        &url(&server, "pms").parse().unwrap(),
         &DbSettings::default(),
         Arc::new(SystemEntropy),
     )

@@ -1,15 +1,18 @@
-//! What both services of a world are told: their own defaults, said here because no environment is read.
+//! How both services are configured when they run in a process of the tests: with their own defaults, which are written down
+//! here because no environment is read. Whoever needs something else changes that field.
 
-use super::{BASE_PATH, Settings};
 use contract::Entropy;
 use contract::{Secret, SecretList};
 use crm_receiver::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
+use db::DatabaseUrl;
 use kit::config::{ByteSize, HttpArgs};
 use kit::random::SystemEntropy;
 use pms_emitter::config::{DeliveryConfig, EndpointConfig};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What every path begins with.
+pub const BASE_PATH: &str = "/api/v1";
 const HTTP_CONNECTIONS: u32 = 10_000;
 const HTTP_BODY_BYTES: ByteSize = ByteSize(64 << 20);
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -17,9 +20,13 @@ const DELIVERY_CONCURRENCY: usize = 32;
 const BREAKER_FAILURES: u32 = 5;
 const BREAKER_OPEN: Duration = Duration::from_secs(1);
 const SKEW_SECONDS_MAX: u32 = 1_800;
-const INGEST_BATCH_ROWS: usize = 256;
-const INGEST_BATCH_BYTES: usize = 4 << 20;
-const INGEST_QUEUE: usize = 8_192;
+/// How much a receiver holds before it is committed.
+pub const INGEST_LIMITS: IngestLimits = IngestLimits {
+    batch_rows: 256,
+    batch_bytes: 4 << 20,
+    queue: 8_192,
+    seen_entries: SEEN_ENTRIES,
+};
 
 /// A secret that nobody knows, as the environment takes it.
 pub fn fresh_secret() -> String {
@@ -28,10 +35,11 @@ pub fn fresh_secret() -> String {
     Secret::encode(&bytes)
 }
 
-fn http(port: u16) -> HttpArgs {
+/// A listener on a free port of this machine.
+fn http() -> HttpArgs {
     HttpArgs {
         app_host: "127.0.0.1".to_owned(),
-        app_port: port,
+        app_port: 0,
         app_base_path: BASE_PATH.to_owned(),
         allowed_hosts: None,
         http_connections: HTTP_CONNECTIONS,
@@ -40,13 +48,13 @@ fn http(port: u16) -> HttpArgs {
     }
 }
 
-/// An emitter that delivers to `endpoint`.
-pub(super) fn emitter(settings: &Settings, endpoint: EndpointConfig) -> pms_emitter::Config {
+/// An emitter that delivers to `endpoint`, if there is one.
+pub fn emitter(database: DatabaseUrl, endpoint: Option<EndpointConfig>) -> pms_emitter::Config {
     let digest_key = fresh_secret().parse().expect("a secret is long enough for a key");
     pms_emitter::Config {
-        http: http(settings.emitter_port),
-        database: settings.emitter_database.clone(),
-        endpoint: Some(endpoint),
+        http: http(),
+        database,
+        endpoint,
         delivery: DeliveryConfig {
             schedule: pms_emitter::dispatch::Schedule::default(),
             timeout: DELIVERY_TIMEOUT,
@@ -63,17 +71,12 @@ pub(super) fn emitter(settings: &Settings, endpoint: EndpointConfig) -> pms_emit
 }
 
 /// A receiver that knows these secrets.
-pub(super) fn receiver(settings: &Settings, secrets: SecretList) -> crm_receiver::config::Config {
+pub fn receiver(database: DatabaseUrl, secrets: SecretList) -> crm_receiver::config::Config {
     crm_receiver::config::Config {
-        http: http(settings.receiver_port),
-        database: settings.receiver_database.clone(),
+        http: http(),
+        database,
         secrets,
         max_skew_seconds: SKEW_SECONDS_MAX,
-        ingest: IngestLimits {
-            batch_rows: INGEST_BATCH_ROWS,
-            batch_bytes: INGEST_BATCH_BYTES,
-            queue: INGEST_QUEUE,
-            seen_entries: SEEN_ENTRIES,
-        },
+        ingest: INGEST_LIMITS,
     }
 }
