@@ -2,11 +2,11 @@
 //!
 //! It stands in the library, so that `main.rs` has no async code to compile and only links.
 
+use crate::app::{App, Runtime, StartError, open_store, retry_dead};
+use crate::config::{Command, Config, read_or_exit};
 use kit::config::EXIT_CONFIG;
 use kit::healthcheck::healthcheck;
 use kit::lifecycle::{Ended, Lifecycle};
-use crate::app::{App, Runtime, StartError, open_store, retry_dead};
-use crate::config::{Command, Config, read_or_exit};
 use std::process::ExitCode;
 use tokio::runtime::Runtime as Threads;
 

@@ -3,7 +3,7 @@
 //! Exit code 1 says that something was lost, doubled, stuck or out of order. With `--plant NAME` both services make a
 //! mistake on purpose, which must then be found.
 
-use crate::ground::Ground;
+use crate::environment::Environment;
 use crate::run::{Options, SILENT, clerks_for, run};
 use anyhow::Result;
 use clap::{Parser, builder::PossibleValuesParser};
@@ -65,9 +65,9 @@ async fn chaos(arguments: Arguments) -> Result<ExitCode> {
         bug,
         log_level: arguments.log_level,
     };
-    let ground = Ground::fresh(engine, &Servers::find()).await?;
-    let report = run(&options, &ground).await?.report;
-    ground.clear().await?;
+    let environment = Environment::fresh(engine, &Servers::find()).await?;
+    let report = run(&options, &environment).await?.report;
+    environment.clear().await?;
     eprint!("{report}");
     println!("{}", report.json());
     Ok(if report.ledger.is_zero() && report.ledger.is_whole() {

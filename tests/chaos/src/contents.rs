@@ -25,8 +25,8 @@ const PROFILES: &str = "SELECT body FROM profiles WHERE body IS NOT NULL";
 /// Both sides.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
-    /// What the emitter told last of each entity.
-    told: HashMap<Entity, State>,
+    /// What the emitter sent last of each entity.
+    sent: HashMap<Entity, State>,
     /// As which the receiver keeps it.
     kept: HashMap<Entity, State>,
     /// What each profile must say, by its guest.
@@ -70,7 +70,7 @@ impl Contents {
         let Databases { emitter, receiver } = databases;
         let mut contents = Self::default();
         let mut bookings = Vec::new();
-        let told = |row: Row| {
+        let sent = |row: Row| {
             let (entity, version, [body]) = about(row)?;
             let envelope: Value = serde_json::from_str(&body)?;
             let payload = &envelope["payload"];
@@ -88,10 +88,10 @@ impl Contents {
                 }
                 Kind::Reservation => bookings.push(booking(&entity.id, payload, version)?),
             }
-            contents.told.insert(entity, state);
+            contents.sent.insert(entity, state);
             Ok(())
         };
-        emitter.each(LAST_EVENTS, told).await?;
+        emitter.each(LAST_EVENTS, sent).await?;
         for (guest, shown) in bookings {
             contents.expected.entry(guest).or_default().add(shown);
         }
@@ -121,9 +121,9 @@ impl Contents {
     /// What differs, in words without a person in them. A record that stands at another version is not of this account.
     pub fn differences(&self) -> Vec<String> {
         let mut differences = Vec::new();
-        for (entity, told) in &self.told {
+        for (entity, sent) in &self.sent {
             let kept = self.kept.get(entity);
-            if kept.is_some_and(|kept| kept.version == told.version && kept != told) {
+            if kept.is_some_and(|kept| kept.version == sent.version && kept != sent) {
                 differences.push(format!("{entity:?}: its record is not what its last event says"));
             }
         }

@@ -37,7 +37,7 @@ const NIGHT_EVERY: u64 = 32;
 pub struct FrontDesk {
     /// The API of each emitter.
     emitters: Vec<Client>,
-    /// Tells this run's keys and names from any other's.
+    /// Keeps this run's keys and names apart from any other's.
     run: String,
     /// Writes that may still be begun.
     budget: AtomicU64,
@@ -84,11 +84,11 @@ impl FrontDesk {
             let story = self.stories.fetch_add(1, Ordering::SeqCst);
             let at = usize::try_from(story).unwrap_or(0);
             // A refusal is in the history; the next guest is another story.
-            let _ = Clerk { desk: self, at }.tell(story).await;
+            let _ = Clerk { desk: self, at }.act_out(story).await;
         }
     }
 
-    /// What the clerks were told.
+    /// What the clerks were answered.
     pub fn into_history(self) -> History {
         self.history.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,7 +104,7 @@ impl FrontDesk {
     fn confirm(&self, entity: &Entity, answer: &Answer) {
         let version = answer.body["version"].as_u64().unwrap_or_default();
         self.note(|history| history.confirm(entity, version));
-        self.progress.told();
+        self.progress.answered();
     }
 
     fn note(&self, change: impl FnOnce(&mut History)) {
@@ -113,7 +113,7 @@ impl FrontDesk {
 }
 
 impl Clerk<'_> {
-    async fn tell(&mut self, story: u64) -> Result<(), Broken> {
+    async fn act_out(&mut self, story: u64) -> Result<(), Broken> {
         let run = &self.desk.run;
         let name = json!({"first_name": "Chaos", "last_name": format!("Guest {story}")});
         let guest = self
@@ -228,7 +228,7 @@ impl Clerk<'_> {
         let (answer, repeated) = self.insist(call).await;
         let Some(answer) = answer else {
             self.desk.note(|history| history.unknown += 1);
-            self.desk.progress.told();
+            self.desk.progress.answered();
             return Err(Broken);
         };
         if answer.status.is_success() {
@@ -238,7 +238,7 @@ impl Clerk<'_> {
         let refusal = answer.refusal().unwrap_or_default();
         self.desk
             .note(|history| *history.refused.entry(refusal).or_default() += 1);
-        self.desk.progress.told();
+        self.desk.progress.answered();
         Err(Broken)
     }
 

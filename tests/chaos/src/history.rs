@@ -1,4 +1,4 @@
-//! What the clients were told: the one side of the books that no service can touch.
+//! What the clients were answered: the one side of the books that no service can touch.
 
 use harness::books::Entity;
 use std::collections::{BTreeMap, HashMap};
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 /// The clients' own record.
 #[derive(Debug, Default)]
 pub struct History {
-    /// The versions of each entity that a client was told of as made by it.
+    /// The versions of each entity that were confirmed to the client that made them.
     pub confirmed: HashMap<Entity, Vec<u64>>,
     /// Writes that needed more than one attempt.
     pub repeated: u64,
@@ -17,7 +17,7 @@ pub struct History {
 }
 
 impl History {
-    /// A client was told that its write made this version.
+    /// A client was answered that its write made this version.
     pub fn confirm(&mut self, entity: &Entity, version: u64) {
         match self.confirmed.get_mut(entity) {
             Some(versions) => versions.push(version),

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn messages_are_told_apart_wherever_they_are_cut() {
+    async fn messages_are_separated_wherever_they_are_cut() {
         let one = b"POST /x HTTP/1.1\r\nWebhook-Id: evt_1\r\nContent-Length: 3\r\n\r\nabc".as_slice();
         let two = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".as_slice();
         let both = [one, two].concat();

@@ -1,6 +1,6 @@
 //! The ledger: was anything lost or doubled, is anything stuck, did anything go backwards, is anything wrong?
 //!
-//! It compares four witnesses: what the clients were told, what went over the wire, and what each database holds. An
+//! It compares four records: what the clients were answered, what went over the wire, and what each database holds. An
 //! event is one write that a client made; its effect is one `applied` or `stale` entry of the receiver's audit log.
 
 use super::contents::Contents;
@@ -10,13 +10,13 @@ use harness::books::{Books, Entity, Event};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 
-/// Findings that are told one by one; the rest is counted.
-const TOLD_MAX: usize = 20;
+/// Findings that are listed one by one; the rest is counted.
+const FINDINGS_MAX: usize = 20;
 
 /// What the witnesses say together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
-    /// Writes that a client was told of as done.
+    /// Writes that were confirmed to a client.
     pub confirmed: u64,
     /// Of these, the ones that took more than one attempt.
     pub repeated: u64,
@@ -47,7 +47,7 @@ pub struct Ledger {
     pub wrong: u64,
     /// The first findings, in words.
     #[serde(skip)]
-    pub told: Vec<String>,
+    pub findings: Vec<String>,
 }
 
 /// Which of the five a finding is.
@@ -219,8 +219,8 @@ impl Ledger {
             Fault::OutOfOrder => &mut self.out_of_order,
             Fault::Wrong => &mut self.wrong,
         } += 1;
-        if self.told.len() < TOLD_MAX {
-            self.told.push(format!("{fault:?}: {}", words()));
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(format!("{fault:?}: {}", words()));
         }
     }
 }

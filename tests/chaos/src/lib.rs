@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! plan (by the seed) -> lives: each process is started, struck, and started again
-//! front_desk: clients that ask until they are told   -> history
+//! front_desk: clients that ask until they are answered   -> history
 //! wire_tap: between emitters and receivers            -> wire log
 //! books of the harness, contents: SQL over both databases -> ledger: lost, doubled, stuck, out of order, wrong
 //! ```
 
 mod command;
 pub mod contents;
+pub mod counters;
+pub mod environment;
 pub mod front_desk;
-pub mod ground;
 pub mod history;
 mod http_message;
 pub mod ledger;
@@ -20,7 +21,6 @@ pub mod progress;
 pub mod report;
 pub mod run;
 pub mod steps;
-pub mod toll;
 pub mod wire_tap;
 
 pub use command::main_of_chaos;

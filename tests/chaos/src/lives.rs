@@ -1,8 +1,8 @@
 //! The lives of one process: started, armed with its end, watched to it, and started again at once.
 
+use super::counters::Counters;
 use super::plan::{End, Life};
 use super::progress::Progress;
-use super::toll::Toll;
 use super::wire_tap::WireTap;
 use anyhow::{Context, Result, bail};
 use harness::process::Process;
@@ -22,7 +22,7 @@ const START_PAUSE: Duration = Duration::from_millis(20);
 const ANSWERS_WITHIN: Duration = Duration::from_millis(300);
 /// More answers than the other emitter can wait for.
 const ANSWERS: usize = 33;
-/// How often a process that is to stop is looked at; nothing tells of another's stop.
+/// How often a process that is to stop is looked at; there is no signal for another's stop.
 const STOP_LOOK: Duration = Duration::from_millis(20);
 /// How long it may take until a process stops itself.
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
@@ -49,8 +49,8 @@ pub struct Service {
     pub progress: Arc<Progress>,
     /// The way to the receivers.
     pub tap: Arc<WireTap>,
-    /// What is told at the end.
-    pub toll: Arc<Toll>,
+    /// What is reported at the end.
+    pub counters: Arc<Counters>,
     /// After so many writes nobody waits for a step any more.
     pub events: u64,
     /// Nor after so many beyond its time.
@@ -70,7 +70,7 @@ impl Service {
                 self.pause(&mut process).await?;
             }
             let how = self.die(process, &life).await?;
-            self.toll.death(self.program.name(), how);
+            self.counters.death(self.program.name(), how);
             died = Some(Instant::now());
         }
         self.start(None, died).await
@@ -90,7 +90,7 @@ impl Service {
             match started {
                 Ok(process) => {
                     if let Some(died) = died {
-                        self.toll.recovered(self.program.name(), died.elapsed());
+                        self.counters.recovered(self.program.name(), died.elapsed());
                     }
                     return Ok(process);
                 }
@@ -120,7 +120,7 @@ impl Service {
         let _ = timeout(OVERTAKEN_WITHIN, again.wait_for(|again| *again > before)).await;
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
         kill_process(pid.context("a process id")?, Signal::CONT)?;
-        self.toll.paused();
+        self.counters.paused();
         Ok(())
     }
 
@@ -157,7 +157,7 @@ impl Service {
             return Ok("killed");
         }
         self.tap.hold(true);
-        // With fewer in flight than that it dies all the same.
+        // With fewer requests than that it dies all the same.
         let _ = timeout(ANSWERS_WITHIN, self.tap.holds(ANSWERS)).await;
         let killed = process.kill().await;
         self.tap.hold(false);

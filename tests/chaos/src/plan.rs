@@ -65,7 +65,7 @@ pub enum End {
 /// One life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
-    /// The number of writes told by which it ends.
+    /// The number of answered writes by which it ends.
     pub until: u64,
     /// How.
     pub end: End,
@@ -80,7 +80,7 @@ pub struct Plan {
     pub emitters: Vec<Vec<Life>>,
     /// Of each receiver.
     pub receivers: Vec<Vec<Life>>,
-    /// When the database server is killed, in writes told.
+    /// When the database server is killed, in answered writes.
     pub database: Vec<u64>,
     /// When the receiver's database file is locked for a while.
     pub locks: Vec<u64>,

@@ -36,7 +36,7 @@ impl Default for Progress {
 
 impl Progress {
     /// One more, confirmed or refused.
-    pub fn told(&self) {
+    pub fn answered(&self) {
         let now = Instant::now();
         {
             let mut gap = self.gap.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! What a run says at its end: a table for people, and one line of JSON.
 
+use super::counters::Counts;
 use super::ledger::Ledger;
-use super::toll::Counts;
 use serde_json::{Value, json};
 use std::fmt;
 use std::time::Duration;
@@ -12,12 +12,12 @@ pub struct Report {
     /// The balance.
     pub ledger: Ledger,
     /// What was done.
-    pub toll: Counts,
-    /// From the first write to the last one told.
+    pub counters: Counts,
+    /// From the first write to the last answer.
     pub loaded_in: Duration,
     /// From then until nothing waited any more.
     pub settled_in: Duration,
-    /// The longest time in which no client was told anything.
+    /// The longest time in which no client was answered.
     pub longest_gap: Duration,
 }
 
@@ -31,20 +31,20 @@ impl Report {
 
     /// Everything as one object.
     pub fn json(&self) -> Value {
-        let deaths = self.toll.deaths.iter();
+        let deaths = self.counters.deaths.iter();
         let deaths: serde_json::Map<String, Value> = deaths
             .map(|((who, how), count)| (format!("{who} {how}"), json!(count)))
             .collect();
-        let recoveries = self.toll.recoveries.iter();
+        let recoveries = self.counters.recoveries.iter();
         let recoveries: serde_json::Map<String, Value> = recoveries
             .map(|(who, longest)| ((*who).to_owned(), json!(millis(*longest))))
             .collect();
         json!({
             "ledger": self.ledger,
-            "kills": self.toll.kills(),
+            "kills": self.counters.kills(),
             "deaths": deaths,
-            "pauses": self.toll.pauses,
-            "locks": self.toll.locks,
+            "pauses": self.counters.pauses,
+            "locks": self.counters.locks,
             "longest_recovery_ms": recoveries,
             "longest_gap_ms": millis(self.longest_gap),
             "loaded_ms": millis(self.loaded_in),
@@ -71,19 +71,19 @@ impl fmt::Display for Report {
             stuck,
             out_of_order,
             wrong,
-            told,
+            findings,
         } = &self.ledger;
-        for ((who, how), count) in &self.toll.deaths {
+        for ((who, how), count) in &self.counters.deaths {
             writeln!(out, "{count:>9}  {who}: {how}")?;
         }
         writeln!(
             out,
             "{:>9}  kills, {} pauses past the lease, {} locked files",
-            self.toll.kills(),
-            self.toll.pauses,
-            self.toll.locks
+            self.counters.kills(),
+            self.counters.pauses,
+            self.counters.locks
         )?;
-        for (who, longest) in &self.toll.recoveries {
+        for (who, longest) in &self.counters.recoveries {
             writeln!(out, "{:>9}  ms: longest recovery of {who}", millis(*longest))?;
         }
         writeln!(
@@ -104,7 +104,7 @@ impl fmt::Display for Report {
             self.settled_in.as_secs_f64()
         )?;
         writeln!(out, "{applied:>9}  applied, {stale} stale, {dead} dead")?;
-        for finding in told {
+        for finding in findings {
             writeln!(out, "           {finding}")?;
         }
         writeln!(out, "{lost:>9}  lost")?;

@@ -1,24 +1,24 @@
 //! One run: everything is started, struck by the plan while the clerks write, left to settle, and balanced.
 
 use super::contents::Contents;
+use super::counters::Counters;
+use super::environment::{Environment, strike};
 use super::front_desk::FrontDesk;
-use super::ground::{Ground, strike};
 use super::history::History;
 use super::ledger::Ledger;
 use super::lives::Service;
 use super::plan::{Plan, Scenario};
 use super::progress::Progress;
 use super::report::Report;
-use super::toll::Toll;
 use super::wire_tap::{WireLog, WireTap};
 use anyhow::{Context, Result, ensure};
 use harness::books::Books;
 use harness::client::Client;
+use harness::config::{BASE_PATH, fresh_secret};
 use harness::database::{Databases, SETTLED_WITHIN};
 use harness::process::Process;
 use harness::program::{EMITTER, Program, RECEIVER};
 use harness::serve::{SHORT_LEASE_SLACK, SHORT_WAITS};
-use harness::config::{BASE_PATH, fresh_secret};
 use kit::planted::Bug;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Range;
@@ -56,7 +56,7 @@ const PORTS_OF_RUN: u16 = 16;
 /// The log level at which the services say nothing at all.
 pub const SILENT: &str = "off";
 
-/// What a run is told.
+/// What a run is asked to do.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The file that is either service when it is called by its name.
@@ -83,11 +83,11 @@ pub fn clerks_for(bug: Option<Bug>) -> usize {
     }
 }
 
-/// What came of a run; with the two databases its witnesses can be heard again.
+/// The result of a run; with the two databases it can be balanced again.
 pub struct Outcome {
     /// The balance, and what was done.
     pub report: Report,
-    /// What the clients were told.
+    /// What the clients were answered.
     pub history: History,
     /// What went over the wire.
     pub wire: WireLog,
@@ -96,9 +96,9 @@ pub struct Outcome {
 /// Everybody who takes part.
 struct Cast<'a> {
     options: &'a Options,
-    ground: &'a Ground,
+    environment: &'a Environment,
     progress: Arc<Progress>,
-    toll: Arc<Toll>,
+    counters: Arc<Counters>,
     tap: Arc<WireTap>,
     emitters: Vec<SocketAddr>,
     receivers: Vec<SocketAddr>,
@@ -106,12 +106,12 @@ struct Cast<'a> {
     digest_key: String,
 }
 
-/// Runs on a ground that is fresh.
+/// Runs on a environment that is fresh.
 ///
 /// # Errors
 /// When a part does not start, does not come back, or ends by itself; what the books say is no error here.
-pub async fn run(options: &Options, ground: &Ground) -> Result<Outcome> {
-    let replicas = if ground.emitter.starts_with("sqlite") {
+pub async fn run(options: &Options, environment: &Environment) -> Result<Outcome> {
+    let replicas = if environment.emitter.starts_with("sqlite") {
         1
     } else {
         2
@@ -125,16 +125,16 @@ pub async fn run(options: &Options, ground: &Ground) -> Result<Outcome> {
         events: options.events,
         seed: options.seed,
         replicas,
-        has_server: ground.server.is_some(),
+        has_server: environment.server.is_some(),
         bug: options.bug,
     });
     let mut emitters = ports(2 * replicas)?;
     let receivers = emitters.split_off(replicas);
     let cast = Cast {
         options,
-        ground,
+        environment,
         progress: Arc::default(),
-        toll: Arc::default(),
+        counters: Arc::default(),
         tap: Arc::new(WireTap::start(receivers.clone()).await?),
         emitters,
         receivers,
@@ -174,7 +174,7 @@ impl Cast<'_> {
         }
         let loaded_in = begun.elapsed();
         let longest_gap = self.progress.longest_gap();
-        let mut databases = Databases::open(&self.ground.emitter, &self.ground.receiver).await?;
+        let mut databases = Databases::open(&self.environment.emitter, &self.environment.receiver).await?;
         let settling = Instant::now();
         // What still waits then is stuck, as the ledger says.
         databases.settle(SETTLED_WITHIN).await?;
@@ -190,7 +190,7 @@ impl Cast<'_> {
         let wire = self.tap.log();
         let report = Report {
             ledger: Ledger::balance(&history, &wire, &books, &contents),
-            toll: self.toll.read(),
+            counters: self.counters.read(),
             loaded_in,
             settled_in,
             longest_gap,
@@ -220,7 +220,7 @@ impl Cast<'_> {
             let last = std::iter::repeat_n(RETRY_LAST, RETRIES - RETRY_SCHEDULE.len());
             let schedule: Vec<&str> = RETRY_SCHEDULE.into_iter().chain(last).collect();
             variables.extend([
-                ("DATABASE_URL", self.ground.emitter.clone()),
+                ("DATABASE_URL", self.environment.emitter.clone()),
                 ("CRM_WEBHOOK_URL", url),
                 ("CRM_WEBHOOK_SECRET", self.secret.clone()),
                 ("DELIVERY_RETRY_SCHEDULE", schedule.join(", ")),
@@ -230,21 +230,21 @@ impl Cast<'_> {
             ]);
         } else {
             variables.extend([
-                ("DATABASE_URL", self.ground.receiver.clone()),
+                ("DATABASE_URL", self.environment.receiver.clone()),
                 ("WEBHOOK_SHARED_SECRET", self.secret.clone()),
             ]);
         }
         variables.extend(self.options.bug.map(|bug| ("PLANTED_BUG", bug.name().to_owned())));
         Service {
             program: Program::new(&self.options.program, name),
-            folder: self.ground.folder.path().to_owned(),
+            folder: self.environment.folder.path().to_owned(),
             variables,
             silent: self.options.log_level == SILENT,
             // The lease, and the second within which it is taken over.
             pause: DELIVERY_TIMEOUT + SHORT_LEASE_SLACK + Duration::from_secs(1),
             progress: Arc::clone(&self.progress),
             tap: Arc::clone(&self.tap),
-            toll: Arc::clone(&self.toll),
+            counters: Arc::clone(&self.counters),
             events: self.options.events,
             patience: STEP_GAPS * self.options.events / (self.options.kills + 1),
         }
@@ -252,15 +252,15 @@ impl Cast<'_> {
 
     /// Kills the database server at each of these numbers of writes.
     fn kill_server(&self, at: Vec<u64>) -> impl Future<Output = Result<()>> + Send + use<> {
-        let server = self.ground.server.clone();
-        let (progress, toll) = (Arc::clone(&self.progress), Arc::clone(&self.toll));
+        let server = self.environment.server.clone();
+        let (progress, counters) = (Arc::clone(&self.progress), Arc::clone(&self.counters));
         async move {
             for (until, server) in at.into_iter().zip(server.iter().cycle()) {
                 progress.reaches(until).await;
                 let struck = Instant::now();
                 strike(server).await?;
-                toll.death("database", "killed");
-                toll.recovered("database", struck.elapsed());
+                counters.death("database", "killed");
+                counters.recovered("database", struck.elapsed());
             }
             Ok(())
         }
@@ -269,8 +269,12 @@ impl Cast<'_> {
     /// Takes the write lock of the receiver's file at each of these numbers of writes, as another process may (F19). The
     /// clerks wait until it is taken: the writes that are left are made while it is held.
     fn lock_file(&self, at: Vec<u64>) -> impl Future<Output = Result<()>> + Send + use<> {
-        let path = self.ground.receiver.strip_prefix("sqlite://").map(PathBuf::from);
-        let (progress, toll) = (Arc::clone(&self.progress), Arc::clone(&self.toll));
+        let path = self
+            .environment
+            .receiver
+            .strip_prefix("sqlite://")
+            .map(PathBuf::from);
+        let (progress, counters) = (Arc::clone(&self.progress), Arc::clone(&self.counters));
         let locked_for = self.options.bug.map_or(LOCKED_FOR, |_| LOCKED_TOO_LONG);
         async move {
             for (until, path) in at.into_iter().zip(path.iter().cycle()) {
@@ -287,7 +291,7 @@ impl Cast<'_> {
                     Ok(connection.execute_batch("ROLLBACK")?)
                 });
                 locking.await??;
-                toll.locked();
+                counters.locked();
             }
             Ok(())
         }

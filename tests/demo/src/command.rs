@@ -6,11 +6,11 @@ use anyhow::Result;
 use clap::Parser;
 use harness::bookings::{self, Booking, CSV};
 use harness::client::Client;
-use harness::dice::DEFAULT_SEED;
 use harness::loader::{self, Loaded};
 use harness::people::{self, Cast};
 use harness::plan;
 use harness::program::exit_code;
+use harness::seeded::DEFAULT_SEED;
 use harness::world::{Settings, World};
 use indicatif::{ProgressBar, ProgressStyle};
 use kit::config::{LogArgs, LogFormat};
@@ -112,7 +112,8 @@ async fn show(world: &World, options: &Options) -> Result<End> {
     let loaded = load(world, &bookings, &cast, options.seed).await?;
     world.settled(SETTLED_WITHIN).await?;
     let elapsed = started.elapsed();
-    let conclusion = Conclusion::of(&mut world.databases().await?, &bookings, &cast, &loaded, elapsed).await?;
+    let conclusion =
+        Conclusion::of(&mut world.databases().await?, &bookings, &cast, &loaded, elapsed).await?;
     eprintln!(
         "{}steps of refused rows that were skipped: {}",
         conclusion.report, loaded.skipped

@@ -61,7 +61,7 @@ impl From<End> for ExitCode {
     }
 }
 
-/// What came of a run whose events have all had their effect.
+/// The result of a run whose events have all had their effect.
 #[derive(Debug)]
 pub struct Conclusion {
     /// For people and for programs.

@@ -4,9 +4,9 @@
 //! hour drawn by the seed, in the hotels' time zone.
 
 use crate::bookings::{Booking, Hotel};
-use crate::dice::{Dice, Purpose};
 use crate::draft::Draft;
 use crate::people::Person;
+use crate::seeded::{Purpose, SeededRng};
 use jiff::civil::{Date, Time, time};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
@@ -104,9 +104,9 @@ pub fn guest(person: &Person, row: u32) -> Value {
 
 /// The body that makes a reservation, but for its guest.
 pub fn reservation(booking: &Booking, draft: &Draft, seed: u64) -> Map<String, Value> {
-    let mut dice = Dice::new(seed, Purpose::Hours, booking.row);
-    let hour = FIRST_HOUR + i8::try_from(dice.below(DESK_HOURS)).unwrap_or(0);
-    let minute = i8::try_from(dice.below(60)).unwrap_or(0);
+    let mut rng = SeededRng::new(seed, Purpose::Hours, booking.row);
+    let hour = FIRST_HOUR + i8::try_from(rng.below(DESK_HOURS)).unwrap_or(0);
+    let minute = i8::try_from(rng.below(60)).unwrap_or(0);
     let agency = booking.agent.map(|number| format!("TA{number:03}"));
     let mut body = Map::new();
     let mut set = |field: &str, value: Value| body.insert(field.to_owned(), value);
@@ -162,7 +162,7 @@ pub fn change(booking: &Booking, earlier: &Draft, later: &Draft) -> Map<String, 
         .collect()
 }
 
-/// The body of a cancellation; the data does not tell who cancelled.
+/// The body of a cancellation; the data does not say who cancelled.
 pub fn cancellation(booking: &Booking) -> Value {
     json!({"reason": "guest request", "by": "guest", "at": instant(booking.ended_on, CANCELLED_AT)})
 }
@@ -209,8 +209,8 @@ fn instant(on: Date, at: Time) -> String {
 mod tests {
     use super::*;
     use crate::bookings::{self, CSV};
-    use crate::dice::DEFAULT_SEED;
     use crate::draft::drafts;
+    use crate::seeded::DEFAULT_SEED;
 
     #[test]
     fn a_change_names_what_it_alters_and_nothing_else() {

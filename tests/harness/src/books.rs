@@ -172,7 +172,8 @@ impl Books {
             Ok(())
         };
         receiver.each(&inbox, note).await?;
-        let effects = "SELECT COALESCE(entity_kind, ''), COALESCE(entity_id, ''), COALESCE(entity_version, 0),
+        let effects =
+            "SELECT COALESCE(entity_kind, ''), COALESCE(entity_id, ''), COALESCE(entity_version, 0),
                  COALESCE(event_id, ''), action
              FROM audit_entries WHERE action IN ('applied', 'stale') ORDER BY id";
         let note = |row: Row| {
@@ -218,4 +219,3 @@ pub fn about<const N: usize>(mut row: Row) -> Result<(Entity, u64, [String; N])>
     let kind = Kind::named(&kind).context("an entity of another kind")?;
     Ok((Entity { kind, id }, version.parse()?, rest))
 }
-

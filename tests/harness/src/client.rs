@@ -1,13 +1,13 @@
 //! A client of the REST API such as a front desk's software would have: keep-alive, keys on every POST, and patience.
 //!
 //! A call is repeated until it has an answer that is the service's last word: connection errors, time-outs, 429, 503
-//! and a key still in flight are not. That is safe, since a POST carries its `Idempotency-Key` and a PUT repeats
+//! and a key whose first request still runs are not. That is safe, since a POST carries its `Idempotency-Key` and a PUT repeats
 //! nothing.
 
 use anyhow::Context;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
@@ -153,29 +153,50 @@ impl Client {
     }
 
     async fn attempt(&self, call: Call<'_>) -> anyhow::Result<Answer> {
-        let mut request = Request::builder()
-            .method(call.method)
-            .uri(format!("{}{}", self.base, call.path))
-            .header(header::CONTENT_TYPE, "application/json");
-        if let Some(key) = call.key {
-            request = request.header("idempotency-key", key);
-        }
-        if let Some(version) = call.expected {
-            request = request.header(header::IF_MATCH, format!("\"{version}\""));
-        }
+        let expected = call.expected.map(|version| format!("\"{version}\""));
+        let headers = [
+            ("content-type", Some("application/json")),
+            ("idempotency-key", call.key),
+            ("if-match", expected.as_deref()),
+        ];
+        let headers: Vec<_> = headers
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
         let body = call.body.map_or_else(Bytes::new, |body| body.to_string().into());
-        let answer = self.pool.request(request.body(Full::new(body))?).await?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let bytes = body
-            .map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?
-            .to_bytes();
+        let url = format!("{}{}", self.base, call.path);
+        let answer = self.send(call.method, &url, &headers, body).await?;
+        let (status, bytes) = (answer.status(), answer.into_body());
         let body = if bytes.is_empty() {
             Value::Null
         } else {
             serde_json::from_slice(&bytes)?
         };
         Ok(Answer { status, body })
+    }
+
+    /// Sends one request with any method, headers and bytes, to any address, and reads the whole answer.
+    ///
+    /// # Errors
+    /// When the request is none, or no whole answer comes.
+    pub fn send(
+        &self,
+        method: &Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> BoxFuture<'static, anyhow::Result<Response<Bytes>>> {
+        let mut request = Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (request, pool) = (request.body(Full::new(body)), self.pool.clone());
+        Box::pin(async move {
+            let (parts, body) = pool.request(request?).await?.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?;
+            Ok(Response::from_parts(parts, body.to_bytes()))
+        })
     }
 }
 

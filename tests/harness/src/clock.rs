@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contract::clock::{Clock, UnixMillis};
 
-/// Stands still until it is told to move.
+/// Stands still until it is moved.
 #[derive(Debug)]
 pub struct HandClock(AtomicI64);
 

@@ -188,7 +188,10 @@ impl Databases {
     /// When something still waits after `within`.
     pub async fn settled(&mut self, within: Duration) -> Result<()> {
         let waiting = self.settle(within).await?;
-        ensure!(waiting.is_nothing(), "still waiting after {within:?}: {waiting:?}");
+        ensure!(
+            waiting.is_nothing(),
+            "still waiting after {within:?}: {waiting:?}"
+        );
         Ok(())
     }
 }

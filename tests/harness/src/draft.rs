@@ -1,11 +1,11 @@
 //! A booking as its guest wanted it at each point of its life: from the first call to the row's final state.
 //!
-//! The file tells how often a booking was changed, not how. [`drafts`] walks backwards from the final state, undoing
+//! The file says how often a booking was changed, not how. [`drafts`] walks backwards from the final state, undoing
 //! one real field a step, so that every change later moves one field towards the row, and the last one reaches it.
 //! What the rules refuse in the row (nobody in the room, a rate below zero) stands so from the first draft on.
 
 use crate::bookings::Booking;
-use crate::dice::{Dice, Purpose};
+use crate::seeded::{Purpose, SeededRng};
 use jiff::{ToSpan, civil::Date};
 use rust_decimal::{Decimal, RoundingStrategy};
 
@@ -45,7 +45,7 @@ pub struct Draft {
 /// The booking when it was made, then after each of its changes: `changes + 1` drafts, each different from the one
 /// before, the last one as the row has it.
 pub fn drafts(booking: &Booking, seed: u64) -> Vec<Draft> {
-    let mut dice = Dice::new(seed, Purpose::Changes, booking.row);
+    let mut rng = SeededRng::new(seed, Purpose::Changes, booking.row);
     let mut states = vec![Draft::of(booking)];
     for _ in 0..booking.changes {
         let later = states.last().expect("the row's own state is in it");
@@ -53,7 +53,7 @@ pub fn drafts(booking: &Booking, seed: u64) -> Vec<Draft> {
         if earlier.is_empty() {
             break;
         }
-        let chosen = dice.pick(&earlier).clone();
+        let chosen = rng.pick(&earlier).clone();
         states.push(chosen);
     }
     states.reverse();
@@ -161,7 +161,7 @@ const UNDO: [Undo; 8] = [
 mod tests {
     use super::*;
     use crate::bookings::{self, CSV};
-    use crate::dice::DEFAULT_SEED;
+    use crate::seeded::DEFAULT_SEED;
 
     #[test]
     fn every_change_is_one_and_the_last_reaches_the_row() {

@@ -14,7 +14,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 use tempfile::TempDir;
 
-use crate::server::{Program, Room, Server};
+use crate::server::{Program, Server, ServerSize};
 
 /// The two engines that every case with a database runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,14 +56,14 @@ pub struct Servers {
 impl Servers {
     /// Looks for a server for cases; starts none yet.
     pub fn find() -> Self {
-        Self::with(Room::CASES)
+        Self::with(ServerSize::CASES)
     }
 
     /// Looks for a server that takes so much when it is a private one; starts none yet.
-    pub fn with(room: Room) -> Self {
+    pub fn with(size: ServerSize) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the harness's own configuration")]
         let given = std::env::var("TEST_MYSQL_URL").ok().filter(|url| !url.is_empty());
-        let source = match (given, Program::find(room)) {
+        let source = match (given, Program::find(size)) {
             (Some(url), _) => Source::Given(url.trim_end_matches('/').to_owned()),
             (None, Some(program)) => Source::Private(program),
             (None, None) => Source::Nowhere,
@@ -87,7 +87,7 @@ impl Servers {
         ci.is_ok_and(|ci| ci == "true")
     }
 
-    /// A fresh, empty database. `name` tells a person whose it is.
+    /// A fresh, empty database. `name` says to a person whose it is.
     pub async fn fresh(&self, engine: Engine, name: &str) -> Result<TestDatabase> {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         match engine {

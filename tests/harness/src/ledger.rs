@@ -49,7 +49,12 @@ impl Ledger {
     fn of_events(books: &Books) -> Self {
         let effects = books.count_effects();
         let times = |event: &str| effects.of_event.get(event).copied().unwrap_or(0);
-        let about = |kind| books.events.values().filter(move |event| event.entity.kind == kind);
+        let about = |kind| {
+            books
+                .events
+                .values()
+                .filter(move |event| event.entity.kind == kind)
+        };
         let delivered = books.deliveries.values().filter(|status| *status == "delivered");
         let lost = books.events.keys().filter(|event| times(event) == 0);
         let repeated = books.events.keys().filter(|event| times(event) > 1);
@@ -113,8 +118,6 @@ pub fn expected_by_guest(
         .filter_map(|(guest, totals)| Some((guest.clone()?, totals)))
         .collect())
 }
-
-/// How often an event took effect.
 
 /// What a profile says of itself.
 #[derive(Debug)]

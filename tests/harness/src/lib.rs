@@ -2,7 +2,7 @@
 //! started, spoken to and counted.
 //!
 //! ```text
-//! data:      bookings + people (names, dice) -> plan (rooms) -> loader (bodies, draft) -> client -> both services
+//! data:      bookings + people (names, seeded) -> plan (rooms) -> loader (bodies, draft) -> client -> both services
 //! books:     bookings -> expected -> ledger <- books <- database (both, by plain SQL)
 //! services:  world (both, in this process) | program -> process (serve: one of them, in a process of its own)
 //! databases: engine, server, fault_proxy (the way to one, broken on demand)
@@ -16,7 +16,6 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod database;
-pub mod dice;
 pub mod draft;
 pub mod engine;
 pub mod expected;
@@ -30,6 +29,7 @@ pub mod process;
 pub mod program;
 pub mod receiver_double;
 pub mod rooms;
+pub mod seeded;
 pub mod serve;
 pub mod server;
 pub mod signer;

@@ -16,10 +16,10 @@ use jiff::ToSpan;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Tasks of one stage that are under way at once, for each hotel.
+/// Tasks of one stage that run at once, for each hotel.
 const TASKS_AT_ONCE: usize = 16;
 
-/// What came of a plan.
+/// The result of a plan.
 #[derive(Debug, Default, PartialEq)]
 pub struct Loaded {
     /// For each booking whether the service took it.
@@ -50,7 +50,7 @@ pub enum LoadError {
     },
 }
 
-/// Carries `plans` out, which were made of `bookings` and `cast`. `progress` is told after each step how many of the
+/// Carries `plans` out, which were made of `bookings` and `cast`. `progress` is called after each step with how many of the
 /// plan's calls it stands for.
 ///
 /// # Errors
@@ -109,7 +109,7 @@ async fn load_hotels(
     Ok(loaded)
 }
 
-/// One hotel's plan under way.
+/// One hotel's plan in progress.
 struct HotelLoad<'a> {
     client: &'a Client,
     cast: &'a Cast,
@@ -126,7 +126,7 @@ struct HotelLoad<'a> {
     skipped: u64,
 }
 
-/// What came of a task: the id that it made, or why it ended early, and how many of its steps were not tried.
+/// The result of a task: the id that it made, or why it ended early, and how many of its steps were not tried.
 struct Outcome {
     subject: usize,
     made: Option<String>,
@@ -258,7 +258,7 @@ impl<'a> HotelLoad<'a> {
     }
 }
 
-/// Tells what was made and what the rules refused from what should not happen.
+/// Separates what was made and what the rules refused from what should not happen.
 fn judge(stage: Stage, answer: Answer) -> Result<Result<Option<String>, String>, LoadError> {
     match answer.refusal() {
         None => {

@@ -5,8 +5,8 @@
 //! Addresses and numbers reach nobody (`data/NOTICE.md`). The plan and the expected totals both start from here.
 
 use crate::bookings::{Booking, Hotel};
-use crate::dice::{Dice, Purpose};
 use crate::names::{Country, Names, Region};
+use crate::seeded::{Purpose, SeededRng};
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
 use std::collections::HashMap;
@@ -126,19 +126,19 @@ impl Agency {
     }
 
     fn person_for(&mut self, booking: &Booking, seed: u64) -> usize {
-        let mut dice = Dice::new(seed, Purpose::Person, booking.row);
+        let mut rng = SeededRng::new(seed, Purpose::Person, booking.row);
         let place = (booking.hotel, booking.country.clone());
-        let returns = booking.repeated_guest || dice.chance(RETURNING_PERCENT);
+        let returns = booking.repeated_guest || rng.chance(RETURNING_PERCENT);
         let known = self.known.entry(place.clone()).or_default();
         let free: Vec<usize> = (0..known.len())
             .filter(|at| known[*at].free_from <= booking.booked_on)
             .collect();
         if returns && !free.is_empty() {
-            let chosen = &mut known[*dice.pick(&free)];
+            let chosen = &mut known[*rng.pick(&free)];
             chosen.free_from = booking.ended_on;
             return chosen.person;
         }
-        let person = self.invent(booking, &mut dice);
+        let person = self.invent(booking, &mut rng);
         self.people.push(person);
         let index = self.people.len() - 1;
         self.known.entry(place).or_default().push(Known {
@@ -148,29 +148,29 @@ impl Agency {
         index
     }
 
-    fn invent(&mut self, booking: &Booking, dice: &mut Dice) -> Person {
-        let woman = dice.chance(50);
+    fn invent(&mut self, booking: &Booking, rng: &mut SeededRng) -> Person {
+        let woman = rng.chance(50);
         let region = self.region(booking).0;
         let given = if woman { &region.women } else { &region.men };
-        let first_name = (*dice.pick(given)).to_owned();
-        let last_name = (*dice.pick(&region.families)).to_owned();
-        let second = (*dice.pick(&region.families)).to_owned();
+        let first_name = (*rng.pick(given)).to_owned();
+        let last_name = (*rng.pick(&region.families)).to_owned();
+        let second = (*rng.pick(&region.families)).to_owned();
         let country = self.region(booking).1;
         let spanish = country.is_some_and(|country| country.region == "es");
         let language = country.map(|country| country.language);
-        let email = self.email(booking, &first_name, &last_name, dice);
-        let born = i64::try_from(dice.below(AGE_SPREAD_DAYS)).unwrap_or(0);
+        let email = self.email(booking, &first_name, &last_name, rng);
+        let born = i64::try_from(rng.below(AGE_SPREAD_DAYS)).unwrap_or(0);
         Person {
             hotel: booking.hotel,
             known_since: booking.booked_on,
             title: if woman { "Ms" } else { "Mr" },
             email,
-            phone: dice.chance(80).then(|| self.phone(booking)).flatten(),
-            date_of_birth: dice.chance(70).then(|| YOUNGEST.saturating_sub(born.days())),
+            phone: rng.chance(80).then(|| self.phone(booking)).flatten(),
+            date_of_birth: rng.chance(70).then(|| YOUNGEST.saturating_sub(born.days())),
             country: booking.country.clone(),
             language,
-            consent: consent(dice),
-            loyalty: (booking.repeated_guest || dice.chance(8))
+            consent: consent(rng),
+            loyalty: (booking.repeated_guest || rng.chance(8))
                 .then(|| format!("GW{:07}", self.people.len() + 1)),
             first_name,
             last_name,
@@ -196,17 +196,17 @@ impl Agency {
         Some(country.phone(*number - 1))
     }
 
-    fn email(&mut self, booking: &Booking, first: &str, last: &str, dice: &mut Dice) -> Option<String> {
+    fn email(&mut self, booking: &Booking, first: &str, last: &str, rng: &mut SeededRng) -> Option<String> {
         let online = booking.market_segment == "Online TA";
         let direct = booking.distribution_channel == "Direct" || booking.distribution_channel == "Corporate";
-        if online && dice.chance(RELAY_PERCENT) {
+        if online && rng.chance(RELAY_PERCENT) {
             return Some(relay_address(booking, first));
         }
-        if !dice.chance(if direct || online { 95 } else { 60 }) {
+        if !rng.chance(if direct || online { 95 } else { 60 }) {
             return None;
         }
         let mailbox = format!("{}.{}", ascii(first), ascii(last));
-        let domain = dice.pick(&MAIL_DOMAINS);
+        let domain = rng.pick(&MAIL_DOMAINS);
         let taken = self.mailboxes.entry(format!("{mailbox}@{domain}")).or_default();
         *taken += 1;
         Some(match *taken {
@@ -228,11 +228,11 @@ fn relay_address(booking: &Booking, first: &str) -> String {
     }
 }
 
-fn consent(dice: &mut Dice) -> Vec<(&'static str, bool)> {
+fn consent(rng: &mut SeededRng) -> Vec<(&'static str, bool)> {
     let mut said = Vec::new();
     for (channel, asked, granted) in [("email", 80, 55), ("sms", 40, 30), ("profiling", 50, 40)] {
-        if dice.chance(asked) {
-            said.push((channel, dice.chance(granted)));
+        if rng.chance(asked) {
+            said.push((channel, rng.chance(granted)));
         }
     }
     said

@@ -6,10 +6,10 @@
 
 use crate::bodies;
 use crate::bookings::{Booking, End, Hotel};
-use crate::dice::{Dice, Purpose};
 use crate::draft::drafts;
 use crate::people::Cast;
 use crate::rooms::{Room, Rooms};
+use crate::seeded::{Purpose, SeededRng};
 use jiff::{ToSpan, civil::Date};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -222,8 +222,8 @@ fn change_dates(booking: &Booking, changes: usize, seed: u64) -> Vec<Date> {
         booking.arrival
     };
     let days = days_between(booking.booked_on, last) + 1;
-    let mut dice = Dice::new(seed, Purpose::ChangeDates, booking.row);
-    let mut offsets: Vec<usize> = (0..changes).map(|_| dice.below(days)).collect();
+    let mut rng = SeededRng::new(seed, Purpose::ChangeDates, booking.row);
+    let mut offsets: Vec<usize> = (0..changes).map(|_| rng.below(days)).collect();
     offsets.sort_unstable();
     let date = |offset| {
         booking

@@ -1,4 +1,4 @@
-//! A receiver that does as it is told: any status, any header, held at a gate, or no answer at all.
+//! A receiver that does what a case asks for: any status, any header, held at a gate, or no answer at all.
 //!
 //! It records every request as it came, headers and raw body, in the order of arrival. A test waits for requests by
 //! their number, never by time.
@@ -107,7 +107,7 @@ impl Received {
 }
 
 impl ReceiverDouble {
-    /// Listens on a free port and answers 202 until told otherwise.
+    /// Listens on a free port and answers 202 unless a case asks for something else.
     ///
     /// # Errors
     /// When no port can be had.

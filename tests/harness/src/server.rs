@@ -28,17 +28,17 @@ pub const USER: &str = "guestwire";
 pub struct Program {
     path: PathBuf,
     flavour: Flavour,
-    room: Room,
+    size: ServerSize,
 }
 
 /// How much a server takes, in MiB.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub struct ServerSize {
     buffer_pool: u32,
     redo_log: u32,
 }
 
-impl Room {
+impl ServerSize {
     /// For cases, which hold little: it starts soon.
     pub const CASES: Self = Self {
         buffer_pool: 128,
@@ -58,9 +58,9 @@ enum Flavour {
 }
 
 impl Program {
-    /// The `mariadbd` or `mysqld` that is first on the PATH. They are told apart by their version, not by their name: Debian's
+    /// The `mariadbd` or `mysqld` that is first on the PATH. They are distinguished by their version, not by their name: Debian's
     /// `mysqld` is a link to `mariadbd`.
-    pub fn find(room: Room) -> Option<Self> {
+    pub fn find(size: ServerSize) -> Option<Self> {
         #[expect(
             clippy::disallowed_methods,
             reason = "the harness looks for programs where a shell does"
@@ -80,7 +80,7 @@ impl Program {
             } else {
                 Flavour::Mysql
             };
-            Some(Self { path, flavour, room })
+            Some(Self { path, flavour, size })
         })
     }
 }
@@ -181,10 +181,10 @@ impl Server {
         options.extend(fixed.map(str::to_owned));
         options.extend(self.options.iter().cloned());
         options.extend(self.user_option());
-        let Room {
+        let ServerSize {
             buffer_pool,
             redo_log,
-        } = self.program.room;
+        } = self.program.size;
         options.push(format!("--innodb-buffer-pool-size={buffer_pool}M"));
         match self.program.flavour {
             Flavour::Mariadb => options.push(format!("--innodb-log-file-size={redo_log}M")),
@@ -229,7 +229,7 @@ impl Server {
                     "--auth-root-authentication-method=normal",
                     "--skip-test-db",
                 ]);
-                installer.arg(format!("--innodb-log-file-size={}M", self.program.room.redo_log));
+                installer.arg(format!("--innodb-log-file-size={}M", self.program.size.redo_log));
                 installer
             }
             Flavour::Mysql => {

@@ -1,4 +1,4 @@
-//! A sender of webhooks that does exactly what it is told, the wrong things included.
+//! A sender of webhooks that does exactly what a case asks for, the wrong things included.
 //!
 //! It writes the request itself, byte by byte, on a connection of its own: doubled headers, broken signatures, bodies
 //! that never come. A real client would refuse to send most of it.
@@ -79,6 +79,16 @@ impl Delivery {
                 .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
                 .to_vec(),
             body: body.to_vec(),
+        }
+    }
+
+    /// A request that is no delivery: without headers and body.
+    pub fn bare(method: &str, path: impl Into<String>) -> Self {
+        Self {
+            method: method.to_owned(),
+            path: path.into(),
+            headers: Vec::new(),
+            body: Vec::new(),
         }
     }
 

@@ -69,10 +69,7 @@ impl World {
     ///
     /// # Errors
     /// When one of them does not start.
-    pub fn start_on(
-        settings: Settings,
-        runtime: impl Fn() -> Runtime,
-    ) -> BoxFuture<'static, Result<Self>> {
+    pub fn start_on(settings: Settings, runtime: impl Fn() -> Runtime) -> BoxFuture<'static, Result<Self>> {
         Box::pin(Self::run(settings, runtime(), runtime()))
     }
 

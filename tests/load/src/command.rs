@@ -9,11 +9,11 @@ use crate::session::{self, BARE};
 use crate::{bare, flood, hostile, limits, replay, writes};
 use anyhow::{Context, Result};
 use clap::Parser;
+use harness::config::fresh_secret;
 use harness::engine::Servers;
 use harness::program::{called_by, exit_code};
 use harness::serve::main_of_service;
-use harness::server::Room;
-use harness::config::fresh_secret;
+use harness::server::ServerSize;
 use serde::Serialize;
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -54,7 +54,7 @@ async fn measure(options: &Options) -> Result<ExitCode> {
         let figures = replay::replay(options, file, url).await?;
         return show(options, &figures, figures.is_good());
     }
-    let servers = Servers::with(Room::LOAD);
+    let servers = Servers::with(ServerSize::LOAD);
     let stage = Stage {
         program: std::env::current_exe().context("this program has a file")?,
         servers: &servers,

@@ -8,8 +8,8 @@ use super::wire;
 use anyhow::{Context, Result, ensure};
 use harness::bookings::{self, Booking, CSV, End, Hotel};
 use harness::client::Client;
-use harness::dice::DEFAULT_SEED;
 use harness::config::BASE_PATH;
+use harness::seeded::DEFAULT_SEED;
 use harness::{bodies, draft, people};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,7 +44,7 @@ struct Life {
 /// All connections of the desk.
 pub struct Desk {
     lives: Vec<Life>,
-    /// Tells the keys of one run from those of another.
+    /// Keeps the keys of one run apart from those of another.
     run: String,
     written: Mutex<Vec<Written>>,
 }
@@ -108,7 +108,7 @@ impl Desk {
         Ok(())
     }
 
-    /// What was written until now; it is not told twice.
+    /// What was written until now; nothing is answered twice.
     pub fn written(&self) -> Vec<Written> {
         std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner))
     }

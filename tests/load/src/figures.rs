@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What the generator was told.
+/// What the generator was answered.
 #[derive(Clone, Debug, Serialize)]
 pub struct LoadFigures {
     /// The rate that was asked for; None is as fast as the connections go.

@@ -18,7 +18,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 const TAKES_WITHIN: Duration = Duration::from_secs(5);
 /// What half a body says that it will be.
 const DECLARED: usize = 256 * 1024;
-/// What comes of it.
+/// What of it is sent.
 pub const HALF_BODY_LEN: usize = 100;
 
 /// What each connection does.

@@ -19,7 +19,7 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// For what is under way when the time is up.
+/// For the requests that are in progress when the time is up.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// Between two attempts to connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(20);
@@ -45,7 +45,7 @@ pub trait Speaker: 'static {
     /// Hears a whole answer to its last request: the status and every byte.
     fn hear(&mut self, _status: u16, _answer: &[u8]) {}
 
-    /// How long it was told to stay away by what it heard last.
+    /// How long the last answer asked it to stay away.
     fn rest(&self) -> Option<Duration> {
         None
     }
@@ -91,7 +91,7 @@ pub struct Load {
     pub time: Duration,
 }
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// The answers.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use contract::UnixMillis;
 use harness::bookings::{self, Booking, CSV, End};
-use harness::dice::DEFAULT_SEED;
+use harness::seeded::DEFAULT_SEED;
 use harness::{bodies, draft, people};
 use pms_emitter::domain::change::{Change, Outcome};
 use pms_emitter::domain::event::{EventPayload, envelope};

@@ -1,5 +1,5 @@
 //! More than the receiver can take: signed events at a multiple of its top rate by senders who heed nothing, a crowd of
-//! senders who come back when told to, and unsigned bodies beside signed ones.
+//! senders who come back when asked to, and unsigned bodies beside signed ones.
 //!
 //! The queue of the first two is shorter than the connections are many, or a connection that waits for its answer would
 //! send nothing and so hold the load down to what is taken.
@@ -41,7 +41,7 @@ pub struct Overload {
     pub goodput: f64,
     /// Milliseconds to the answers of 2xx: in an open loop from the instant at which a request was due.
     pub accepted_ms: Percentiles,
-    /// What the generator was told.
+    /// What the generator was answered.
     pub load: LoadFigures,
     /// MiB resident.
     pub memory_mib: Memory,
@@ -56,7 +56,7 @@ pub struct Beside {
     pub refused_rate: f64,
     /// What was taken in a second, by what was sent.
     pub goodput: f64,
-    /// What the generator was told of the signed events.
+    /// What the generator was answered to the signed events.
     pub load: LoadFigures,
     /// MiB resident.
     pub memory_mib: Memory,
@@ -110,7 +110,7 @@ pub async fn overload(
     beyond(stage, load, Overloading::new(pool, false), top_rate, faults).await
 }
 
-/// Lets so many connections send as fast as they may: each comes back when it was told to.
+/// Lets so many connections send as fast as they may: each comes back when it was asked to.
 ///
 /// # Errors
 /// When the receiver does not start, or the generator fails.
@@ -231,7 +231,7 @@ async fn send_unsigned(target: SocketAddr, refused: Arc<AtomicU64>) {
 struct Overloading {
     pool: Arc<Pool>,
     rude: Arc<AtomicU64>,
-    /// Whether it stays away as long as it is told to.
+    /// Whether it stays away as long as it is asked to.
     heeds: bool,
     rest: Option<Duration>,
 }

@@ -1,7 +1,7 @@
 //! The receiver under load: a process of its own on a fresh database, from its start until all is applied.
 //!
 //! The receiver is asked nothing. What it took in and what it applied is counted in its tables, by SQL that does not
-//! know its code, and compared with what the generator was told.
+//! know its code, and compared with what the generator was answered.
 
 use super::generator::{self, Load, Measured, Speakers};
 use super::pool::Pool;
@@ -21,7 +21,7 @@ pub struct Receiver(Service);
 /// What a load made of it.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// What the generator was told.
+    /// What the generator was answered.
     pub measured: Measured,
     /// Events that were not applied when the last answer came.
     pub backlog: u64,
@@ -123,16 +123,18 @@ impl Run {
     pub fn faults(&self) -> Vec<String> {
         let tally = &self.measured.tally;
         let kept: u64 = self.inbox.values().sum();
-        let told = tally.good();
+        let accepted = tally.good();
         let mut faults = Vec::new();
         if tally.wrong() > 0 {
             faults.push(format!("{} answers were neither 2xx nor 503", tally.wrong()));
         }
-        if kept < told {
-            faults.push(format!("{told} events were taken in, but the inbox has {kept}"));
+        if kept < accepted {
+            faults.push(format!(
+                "{accepted} events were taken in, but the inbox has {kept}"
+            ));
         }
-        let uncertain = tally.sent() - told;
-        if kept > told + uncertain {
+        let uncertain = tally.sent() - accepted;
+        if kept > accepted + uncertain {
             faults.push(format!(
                 "the inbox has {kept} events, but {} were sent",
                 tally.sent()
@@ -152,7 +154,7 @@ impl Run {
         applied as f64 / self.measured.elapsed.as_secs_f64().max(f64::EPSILON)
     }
 
-    /// Events that were applied a second after the last answer, where there were enough to tell.
+    /// Events that were applied a second after the last answer, where there were enough to measure.
     pub fn drain_rate(&self) -> Option<f64> {
         (self.drain > 2 * LOOK_EVERY).then(|| self.backlog as f64 / self.drain.as_secs_f64())
     }

@@ -61,7 +61,7 @@ pub struct Round {
 /// What became of it in the receiver.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReceiverFigures {
-    /// What the generator was told.
+    /// What the generator was answered.
     pub load: LoadFigures,
     /// Events applied a second during the load.
     pub applied_rate: f64,

@@ -9,8 +9,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The longest latency that is told apart, in microseconds: over two minutes. It ends a doubling, which the histogram has
-/// room for as a whole, so that nothing above is told apart either.
+/// The longest latency that is distinguished, in microseconds: over two minutes. It ends a doubling, which the histogram has
+/// room for as a whole, so that nothing above is distinguished either.
 const LONGEST: u64 = (1 << 27) - 1;
 /// Significant digits of a latency.
 const DIGITS: u8 = 3;

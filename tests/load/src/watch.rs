@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The most looks of one run; a longer one is not looked at any further.
 const LOOKS_MAX: usize = 4 * 3_600;
-/// What `/proc/<process>/clear_refs` is told (proc(5)).
+/// What is written to `/proc/<process>/clear_refs` (proc(5)).
 const FORGET_PEAK: &str = "5";
-/// Ticks of processor time in a second, as Linux tells them to programs.
+/// Ticks of processor time in a second, as Linux counts them for programs.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Resident memory of a process over a run, in MiB.

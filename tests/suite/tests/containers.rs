@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// What the composition is told and must not have a default for.
+/// What the composition must be given and not have a default for.
 const SECRETS: [&str; 5] = [
     "CRM_DB_PASSWORD",
     "CRM_WEBHOOK_SECRET",
@@ -223,7 +223,7 @@ fn the_skeleton_is_the_workspace_without_its_code() {
     assert_eq!(code, "");
 }
 
-/// Runs passwords.sh with a `mysql` that only says what it is told.
+/// Runs passwords.sh with a `mysql` that only prints what it reads.
 fn passwords(pms: Option<&str>, crm: Option<&str>) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let mysql = folder.path().join("mysql");
@@ -242,17 +242,17 @@ fn passwords(pms: Option<&str>, crm: Option<&str>) -> Output {
 
 #[test]
 fn the_accounts_of_init_sql_get_their_passwords_whatever_they_hold() {
-    let told = passwords(Some(r"it's a \ and a \' &$`"), Some("0123456789abcdef"));
-    assert!(told.status.success(), "{told:?}");
-    let told = String::from_utf8(told.stdout).unwrap();
+    let ended = passwords(Some(r"it's a \ and a \' &$`"), Some("0123456789abcdef"));
+    assert!(ended.status.success(), "{ended:?}");
+    let sql = String::from_utf8(ended.stdout).unwrap();
     assert!(
-        told.contains(r"ALTER USER 'pms'@'%' IDENTIFIED BY 'it''s a \\ and a \\'' &$`' ACCOUNT UNLOCK;"),
-        "{told}"
+        sql.contains(r"ALTER USER 'pms'@'%' IDENTIFIED BY 'it''s a \\ and a \\'' &$`' ACCOUNT UNLOCK;"),
+        "{sql}"
     );
     let init = text("docker/mysql/init.sql");
     let accounts = init.split("CREATE USER IF NOT EXISTS ").skip(1);
     for account in accounts.map(|rest| rest.split(' ').next().unwrap()) {
-        assert!(told.contains(&format!("ALTER USER {account} ")), "{account}");
+        assert!(sql.contains(&format!("ALTER USER {account} ")), "{account}");
     }
 }
 
@@ -264,11 +264,11 @@ fn a_password_that_is_missing_or_short_unlocks_nothing() {
         (Some(""), good, "PMS_DB_PASSWORD"),
         (good, Some("0123456789abcde"), "CRM_DB_PASSWORD"),
     ] {
-        let told = passwords(pms, crm);
-        let said = String::from_utf8(told.stderr).unwrap();
-        assert_eq!(told.status.code(), Some(1), "{said}");
+        let ended = passwords(pms, crm);
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{said}");
         assert!(
-            told.stdout.is_empty() && said.starts_with(&format!("error: {named} ")),
+            ended.stdout.is_empty() && said.starts_with(&format!("error: {named} ")),
             "{said}"
         );
         assert!(!said.contains("0123"), "{said}");

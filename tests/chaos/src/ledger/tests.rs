@@ -1,5 +1,5 @@
-use harness::books::{Effect, Kind, Received};
 use super::*;
+use harness::books::{Effect, Kind, Received};
 
 /// Books of three writes on one guest, as they should be.
 struct Witnesses {
@@ -73,7 +73,7 @@ fn effect(event_id: &str, version: u64) -> Effect {
 #[test]
 fn sound_books_balance() {
     let ledger = Witnesses::sound().balance();
-    assert!(ledger.is_zero(), "{:?}", ledger.told);
+    assert!(ledger.is_zero(), "{:?}", ledger.findings);
     assert_eq!((ledger.confirmed, ledger.events, ledger.applied), (3, 3, 3));
 }
 

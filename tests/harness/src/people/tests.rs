@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::bookings::{self, CSV};
-use crate::dice::DEFAULT_SEED;
+use crate::seeded::DEFAULT_SEED;
 use std::collections::HashSet;
 
 fn everybody() -> (Vec<Booking>, Cast) {
@@ -21,7 +21,7 @@ fn the_seed_fixes_everything() {
 }
 
 #[test]
-fn the_readme_tells_their_numbers() {
+fn the_readme_has_their_numbers() {
     let (_, cast) = everybody();
     assert_eq!((cast.people.len(), cast.returning()), (4_718, 439));
 }

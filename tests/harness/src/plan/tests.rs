@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::bookings::{self, CSV};
-use crate::dice::DEFAULT_SEED;
 use crate::people;
+use crate::seeded::DEFAULT_SEED;
 
 fn whole() -> (Vec<Booking>, Cast, Vec<HotelPlan>) {
     let bookings = bookings::read(CSV).unwrap();

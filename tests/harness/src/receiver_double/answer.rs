@@ -1,4 +1,4 @@
-//! What the double is told to do with a request.
+//! What the double is to do with a request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What came of an attack: a table for people, one line of JSON for programs.
+//! The result of an attack: a table for people, one line of JSON for programs.
 
 use super::{Attack, RESIDENT_MIB_MAX};
 use crate::figures::{LoadFigures, heading, line};

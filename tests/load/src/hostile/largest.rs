@@ -5,8 +5,8 @@ use anyhow::{Context, Result, ensure};
 use contract::clock::Clock;
 use contract::{EntityKind, EntityRef, Envelope, SecretList};
 use harness::client::Client;
-use harness::signer;
 use harness::config::BASE_PATH;
+use harness::signer;
 use kit::random::SystemClock;
 use serde_json::{Map, Value, json};
 

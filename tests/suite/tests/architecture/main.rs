@@ -157,7 +157,10 @@ fn the_features_of_the_tests_are_turned_on_by_the_suite_and_by_chaos_alone() {
     );
     let manifest = fs::read_to_string(root().join("tests/suite/Cargo.toml")).unwrap();
     let (program, of_cases) = manifest.split_once("[dev-dependencies]").unwrap();
-    assert!(of_cases.contains("harness = { workspace = true, features = [\"faults\"] }"));
+    for part in ["chaos", "harness"] {
+        let with_faults = format!("{part} = {{ workspace = true, features = [\"faults\"] }}");
+        assert!(of_cases.contains(&with_faults), "{part}");
+    }
     assert!(!program.lines().any(|line| line.contains("features")));
     assert_eq!(
         lines_naming(".cargo/config.toml", &["features"]),

@@ -33,7 +33,7 @@ pub fn cases() -> Vec<Case> {
     cases![only Engine::Sqlite; a_body_counts_until_its_write_is_done]
 }
 
-/// Tells when it is asked, which a write does once it has read its body, and before it commits.
+/// Signals when it is asked, which a write does once it has read its body, and before it commits.
 struct TellingClock(Arc<Notify>);
 
 impl Clock for TellingClock {

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use harness::bookings::{self, Booking, CSV};
-use harness::dice::DEFAULT_SEED;
 use harness::expected::Totals;
 use harness::ledger;
 use harness::loader::Loaded;
 use harness::people::{self, Cast};
 use harness::plan::{self, HotelPlan};
+use harness::seeded::DEFAULT_SEED;
 use jiff::civil::{Date, date};
 
 const FIRST_DAY: Date = date(2015, 8, 1);

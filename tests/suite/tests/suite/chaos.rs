@@ -1,7 +1,7 @@
 //! `cargo chaos` in small: twenty deaths under load balance, each planted bug is found, and so is each fault in real books.
 
 use chaos::contents::Contents;
-use chaos::ground::Ground;
+use chaos::environment::Environment;
 use chaos::ledger::Ledger;
 use chaos::run::{Options, Outcome, SILENT, clerks_for, run};
 use harness::books::Books;
@@ -47,10 +47,10 @@ fn options(kills: u64, events: u64, bug: Option<Bug>) -> Options {
 }
 
 async fn twenty_deaths_lose_double_strand_and_reorder_nothing(ctx: Ctx) {
-    let ground = Ground::fresh(ctx.engine, &ctx.servers).await.unwrap();
-    let Outcome { report, .. } = run(&options(KILLS, EVENTS, None), &ground).await.unwrap();
-    ground.clear().await.unwrap();
-    let (ledger, toll) = (&report.ledger, &report.toll);
+    let environment = Environment::fresh(ctx.engine, &ctx.servers).await.unwrap();
+    let Outcome { report, .. } = run(&options(KILLS, EVENTS, None), &environment).await.unwrap();
+    environment.clear().await.unwrap();
+    let (ledger, counters) = (&report.ledger, &report.counters);
     assert!(ledger.is_zero(), "{report}");
     assert_eq!((ledger.confirmed, ledger.events), (EVENTS, EVENTS), "{report}");
     assert_eq!(
@@ -59,20 +59,20 @@ async fn twenty_deaths_lose_double_strand_and_reorder_nothing(ctx: Ctx) {
         "{report}"
     );
     assert_eq!(ledger.applied + ledger.stale, EVENTS, "{report}");
-    assert_eq!(toll.kills(), KILLS, "{report}");
+    assert_eq!(counters.kills(), KILLS, "{report}");
     match ctx.engine {
-        Engine::Sqlite => assert_eq!(toll.locks, 1, "{report}"),
-        Engine::Mysql => assert_eq!(toll.pauses, 1, "{report}"),
+        Engine::Sqlite => assert_eq!(counters.locks, 1, "{report}"),
+        Engine::Mysql => assert_eq!(counters.pauses, 1, "{report}"),
     }
 }
 
 /// The ledger of a run with a bug, which must not be zero.
 async fn planted(ctx: Ctx, kills: u64, bug: Bug) -> Ledger {
-    let ground = Ground::lasting(ctx.engine, &ctx.servers).await.unwrap();
-    let outcome = run(&options(kills, EVENTS_FEW, Some(bug)), &ground)
+    let environment = Environment::lasting(ctx.engine, &ctx.servers).await.unwrap();
+    let outcome = run(&options(kills, EVENTS_FEW, Some(bug)), &environment)
         .await
         .unwrap();
-    ground.clear().await.unwrap();
+    environment.clear().await.unwrap();
     assert!(!outcome.report.ledger.is_zero(), "{}", outcome.report);
     outcome.report.ledger
 }
@@ -99,14 +99,14 @@ async fn a_missing_fence_is_found(ctx: Ctx) {
 
 /// Damages sound books, one fault after the other, and hears the witnesses again.
 async fn each_fault_in_real_books_is_found(ctx: Ctx) {
-    let ground = Ground::lasting(ctx.engine, &ctx.servers).await.unwrap();
+    let environment = Environment::lasting(ctx.engine, &ctx.servers).await.unwrap();
     let few_clerks = Options {
         clerks: CLERKS_WITH_STORIES,
         ..options(0, EVENTS_OF_STORIES, None)
     };
-    let outcome = run(&few_clerks, &ground).await.unwrap();
+    let outcome = run(&few_clerks, &environment).await.unwrap();
     assert!(outcome.report.ledger.is_zero(), "{}", outcome.report);
-    let mut databases = Databases::open(&ground.emitter, &ground.receiver)
+    let mut databases = Databases::open(&environment.emitter, &environment.receiver)
         .await
         .unwrap();
     let applied = "SELECT MIN(id) FROM audit_entries WHERE action = 'applied'";
@@ -119,9 +119,9 @@ async fn each_fault_in_real_books_is_found(ctx: Ctx) {
         let books = Books::read(&mut databases).await.unwrap();
         let contents = Contents::read(&mut databases).await.unwrap();
         let ledger = Ledger::balance(&outcome.history, &outcome.wire, &books, &contents);
-        assert_eq!(ledger.faults(), expected, "{damage}: {:?}", ledger.told);
+        assert_eq!(ledger.faults(), expected, "{damage}: {:?}", ledger.findings);
     }
-    ground.clear().await.unwrap();
+    environment.clear().await.unwrap();
 }
 
 /// Statements on the emitter's or the receiver's books, each with all that is found from then on.

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use url::form_urlencoded::byte_serialize;
 
 use crate::case::{Case, Ctx, cases};
-use crate::told::{Inbox, START, Told, settle, stay, told};
+use crate::inbox::{Inbox, START, SentEvent, sent_event, settle, stay};
 
 pub fn cases() -> Vec<Case> {
     cases![
@@ -34,8 +34,8 @@ struct Receiver {
 }
 
 impl Receiver {
-    /// Projects the events and starts the service over what came of them.
-    async fn over(ctx: &Ctx, events: &[Told]) -> Self {
+    /// Projects the events and starts the service over the result.
+    async fn over(ctx: &Ctx, events: &[SentEvent]) -> Self {
         let inbox = Inbox::open(ctx).await;
         inbox.accept(0, events).await;
         settle(&inbox.projector().await).await;
@@ -82,15 +82,15 @@ fn names(list: &Value) -> Vec<String> {
         .collect()
 }
 
-fn person(id: &str, at: i64, first: &str, last: &str, rest: &Value) -> Told {
+fn person(id: &str, at: i64, first: &str, last: &str, rest: &Value) -> SentEvent {
     let mut payload = json!({"first_name": first, "last_name": last});
     for (name, value) in rest.as_object().unwrap() {
         payload[name] = value.clone();
     }
-    told("guest.updated", id, 1, at, payload)
+    sent_event("guest.updated", id, 1, at, payload)
 }
 
-fn people() -> Vec<Told> {
+fn people() -> Vec<SentEvent> {
     vec![
         person(
             "g1",
@@ -157,7 +157,7 @@ async fn guests_are_found_by_what_people_type(ctx: Ctx) {
 async fn a_profile_is_shown_whole(ctx: Ctx) {
     let mut events = people();
     let ahead = json!({"status": "confirmed", "check_in": "2026-09-01", "check_out": "2026-09-03", "primary_guest_id": "g3"});
-    events.push(told("reservation.confirmed", "r9", 1, 9, ahead));
+    events.push(sent_event("reservation.confirmed", "r9", 1, 9, ahead));
     let receiver = Receiver::over(&ctx, &events).await;
     let (_, list) = receiver.get("/guest-profiles?name=silva").await;
     let row = &list["data"][0];
@@ -190,7 +190,7 @@ async fn a_profile_is_shown_whole(ctx: Ctx) {
 }
 
 async fn pages_follow_each_other_in_both_orders(ctx: Ctx) {
-    let events: Vec<Told> = (0..23)
+    let events: Vec<SentEvent> = (0..23)
         .map(|n| {
             person(
                 &format!("g{n}"),
@@ -239,15 +239,27 @@ async fn pages_follow_each_other_in_both_orders(ctx: Ctx) {
 
 async fn merged_and_deleted_guests_are_listed_by_status_alone(ctx: Ctx) {
     let mut events = people();
-    events.push(told(
+    events.push(sent_event(
         "guest.merged",
         "g1",
         2,
         20,
         json!({"last_name": "Ångström", "merged_into": "g2"}),
     ));
-    events.push(told("guest.deleted", "g3", 2, 20, json!({"last_name": "Silva"})));
-    events.push(told("guest.deleted", "g2", 2, 20, json!({"last_name": "Straße"})));
+    events.push(sent_event(
+        "guest.deleted",
+        "g3",
+        2,
+        20,
+        json!({"last_name": "Silva"}),
+    ));
+    events.push(sent_event(
+        "guest.deleted",
+        "g2",
+        2,
+        20,
+        json!({"last_name": "Straße"}),
+    ));
     let receiver = Receiver::over(&ctx, &events).await;
     let (_, all) = receiver.get("/guest-profiles").await;
     assert_eq!(names(&all), ["?"], "the stub alone");

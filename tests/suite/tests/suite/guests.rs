@@ -16,7 +16,7 @@ pub fn cases() -> Vec<Case> {
         a_deleted_guest_is_gone_but_in_its_event_and_its_list,
         external_ids_are_unique_per_property_and_system,
         one_of_many_racing_for_an_external_id_wins,
-        writes_at_once_all_land_one_after_the_other,
+        writes_at_once_all_commit_one_after_the_other,
     ]
 }
 
@@ -240,7 +240,7 @@ async fn one_of_many_racing_for_an_external_id_wins(ctx: Ctx) {
     pms.stop().await;
 }
 
-async fn writes_at_once_all_land_one_after_the_other(ctx: Ctx) {
+async fn writes_at_once_all_commit_one_after_the_other(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
     let made = pms
         .post("/guests", &json!({"name": "Ana Silva"}))

@@ -3,18 +3,18 @@
 use crate::case::{Case, Ctx, cases};
 use crate::programs;
 use harness::{
+    config::fresh_secret,
     engine::{Engine, TestDatabase},
     fault_proxy::FaultProxy,
     process::Process,
     program::Program,
-    config::fresh_secret,
 };
 use std::path::Path;
 use tokio::process::Command;
 use url::Url;
 
 pub fn cases() -> Vec<Case> {
-    let mut all = cases![a_service_that_serves_is_told_from_a_dead_one];
+    let mut all = cases![a_service_that_serves_is_distinguished_from_a_dead_one];
     all.extend(cases![only Engine::Mysql; a_service_without_its_database_is_not_ready]);
     all
 }
@@ -53,7 +53,7 @@ async fn ask(program: &Program, folder: &Path, variables: &Variables) -> (Option
     (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
 }
 
-async fn a_service_that_serves_is_told_from_a_dead_one(ctx: Ctx) {
+async fn a_service_that_serves_is_distinguished_from_a_dead_one(ctx: Ctx) {
     let other: TestDatabase = ctx.servers.fresh(ctx.engine, "healthcheck_other").await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     for (program, database) in [

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use contract::UnixMillis;
 use harness::client::Client;
-use harness::database::SETTLED_WITHIN;
 use harness::clock::HandClock;
+use harness::database::SETTLED_WITHIN;
 use harness::engine::TestDatabase;
 use harness::world::{Settings, World};
 use kit::random::{Runtime, SystemEntropy};
 use serde_json::{Value, json};
 
 use crate::case::{Case, Ctx, cases};
+use crate::inbox::{Inbox, sent_event, settle};
 use crate::pms::Pms;
-use crate::told::{Inbox, settle, told};
 
 pub fn cases() -> Vec<Case> {
     cases![
@@ -283,7 +283,7 @@ async fn case13_the_newest_business_date_stands_in_any_order_of_arrival(ctx: Ctx
     let event = |version: u64, day: &str, zone: &str| {
         let payload = json!({"status": "confirmed", "check_in": "2026-03-14", "check_out": "2026-03-15",
             "primary_guest_id": "g", "business_date": day, "timezone": zone});
-        told("reservation.updated", "r", version, 0, payload)
+        sent_event("reservation.updated", "r", version, 0, payload)
     };
     let mut events = [
         event(1, "2026-03-14", "UTC"),

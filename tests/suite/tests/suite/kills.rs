@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use harness::client::Client;
+use harness::config::{BASE_PATH, fresh_secret};
+use harness::database::{Databases, SETTLED_WITHIN};
+use harness::ledger;
 use harness::loader;
 use harness::plan::calls;
 use harness::process::Process;
 use harness::program::Program;
-use harness::database::{Databases, SETTLED_WITHIN};
-use harness::ledger;
-use harness::config::{BASE_PATH, fresh_secret};
 use tokio::sync::Notify;
 
 use crate::bookings::Weeks;
@@ -55,14 +55,14 @@ impl Progress {
 }
 
 /// A service that comes back where it was.
-struct Phoenix<'a> {
+struct Service<'a> {
     program: Program,
     folder: &'a Path,
     variables: Vec<(&'static str, String)>,
     process: Process,
 }
 
-impl<'a> Phoenix<'a> {
+impl<'a> Service<'a> {
     async fn start(program: Program, folder: &'a Path, variables: Vec<(&'static str, String)>) -> Self {
         let process = Process::start(&program, folder, &with_port(&variables, 0))
             .await
@@ -101,7 +101,7 @@ async fn f1_f3_f4_f6_f7_both_killed_in_mid_load_lose_and_double_nothing(ctx: Ctx
         ("WEBHOOK_SHARED_SECRET", secret.clone()),
         ("LOG_LEVEL", "error".to_owned()),
     ];
-    let mut receiver = Phoenix::start(programs::receiver(), folder.path(), variables).await;
+    let mut receiver = Service::start(programs::receiver(), folder.path(), variables).await;
     let url = format!("http://{}{BASE_PATH}/webhooks/pms", receiver.process.address());
     let variables = vec![
         ("DATABASE_URL", ctx.database.url().to_owned()),
@@ -111,13 +111,13 @@ async fn f1_f3_f4_f6_f7_both_killed_in_mid_load_lose_and_double_nothing(ctx: Ctx
         ("DELIVERY_RETRY_SCHEDULE", RETRY_SCHEDULE.to_owned()),
         ("LOG_LEVEL", "error".to_owned()),
     ];
-    let mut emitter = Phoenix::start(programs::emitter(), folder.path(), variables).await;
+    let mut emitter = Service::start(programs::emitter(), folder.path(), variables).await;
 
     let weeks = Weeks::of_2015();
     let client = Client::new(format!("http://{}{BASE_PATH}", emitter.process.address()));
     let progress = Progress::default();
-    let told = |calls| progress.add(calls);
-    let load = loader::load(&client, &weeks.bookings, &weeks.cast, &weeks.plans, &told);
+    let count = |calls| progress.add(calls);
+    let load = loader::load(&client, &weeks.bookings, &weeks.cast, &weeks.plans, &count);
     let strikes = async {
         let step = calls(&weeks.plans) as u64 / (2 * KILLS + 1);
         for strike in 1..=2 * KILLS {
@@ -134,14 +134,10 @@ async fn f1_f3_f4_f6_f7_both_killed_in_mid_load_lose_and_double_nothing(ctx: Ctx
     let loaded = loaded.unwrap();
     assert_eq!(loaded.refused, Weeks::refused());
 
-    let mut databases = Databases::open(ctx.database.url(), other.url())
-        .await
-        .unwrap();
+    let mut databases = Databases::open(ctx.database.url(), other.url()).await.unwrap();
     databases.settled(SETTLED_WITHIN).await.unwrap();
     let expected = weeks.expected(&loaded);
-    let ledger = ledger::balance(&mut databases, &expected)
-        .await
-        .unwrap();
+    let ledger = ledger::balance(&mut databases, &expected).await.unwrap();
     assert!(ledger.is_balanced(), "{ledger:?}");
     assert_eq!(ledger.applied + ledger.stale, ledger.events());
     assert_eq!(ledger.delivered, ledger.events());

@@ -1,4 +1,4 @@
-//! A moment of every load: what the generator was told is what the tables hold, on processes as in a measurement.
+//! A moment of every load: what the generator was answered is what the tables hold, on processes as in a measurement.
 
 use clap::Parser;
 use harness::config::fresh_secret;
@@ -11,7 +11,7 @@ use crate::programs;
 
 pub fn cases() -> Vec<Case> {
     cases![
-        every_signed_event_is_taken_in_and_applied,
+        every_signed_event_is_accepted_and_applied,
         every_write_is_applied_in_the_crm,
         an_attack_is_answered_and_what_it_leaves_is_counted,
     ]
@@ -33,7 +33,7 @@ fn options(line: &str) -> Options {
     options
 }
 
-async fn every_signed_event_is_taken_in_and_applied(ctx: Ctx) {
+async fn every_signed_event_is_accepted_and_applied(ctx: Ctx) {
     let options = options("load --connections 8 --rate 300 --seconds 1 --baseline");
     let report = session::receiver(&options, &stage(&ctx)).await.unwrap();
     assert_eq!(report.faults, Vec::<String>::new());

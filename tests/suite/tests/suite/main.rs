@@ -16,35 +16,37 @@ mod chaos;
 mod clients;
 mod contact_data;
 mod countries;
+mod dates;
 mod db;
 mod dispatch;
 mod faults;
-mod finding;
-mod folded_again;
 mod guest_lists;
 mod guest_profiles;
 mod guest_requests;
+mod guest_search;
 mod guests;
 mod healthcheck;
 mod hotel_days;
 mod idempotency;
+mod inbox;
 mod ingest;
 mod kills;
 mod lists;
 mod load;
+mod member_order;
 mod metrics;
 mod night_audit;
 mod pms;
 mod programs;
 mod projection;
 mod properties;
+mod real_bookings;
 mod reservation_bounds;
 mod reservation_races;
 mod reservations;
 mod settings;
 mod signals;
-mod told;
-mod whole;
+mod upgrades;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -75,12 +77,13 @@ fn main() -> ExitCode {
         db::cases(),
         dispatch::cases(),
         faults::cases(),
-        finding::cases(),
-        folded_again::cases(),
+        guest_search::cases(),
+        upgrades::cases(),
         guests::cases(),
         amounts::cases(),
         contact_data::cases(),
         countries::cases(),
+        dates::cases(),
         idempotency::cases(),
         projection::cases(),
         guest_lists::cases(),
@@ -97,10 +100,11 @@ fn main() -> ExitCode {
         kills::cases(),
         lists::cases(),
         load::cases(),
+        member_order::cases(),
         metrics::cases(),
         settings::cases(),
         signals::cases(),
-        whole::cases(),
+        real_bookings::cases(),
     ];
     let trials: Vec<Trial> = cases
         .into_iter()

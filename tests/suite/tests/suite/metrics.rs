@@ -134,12 +134,7 @@ pub async fn until(address: SocketAddr, what: &str, expected: impl Fn(&Page) -> 
 
 /// A request without a body.
 pub async fn ask(address: SocketAddr, method: &str, path: &str) -> Answer {
-    let request = Delivery {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        headers: Vec::new(),
-        body: Vec::new(),
-    };
+    let request = Delivery::bare(method, path);
     request.send(address).await.unwrap()
 }
 

@@ -9,7 +9,7 @@ use crate::reservations::{TODAY, booked, guest, request, with};
 
 pub fn cases() -> Vec<Case> {
     cases![
-        a_day_passes_and_what_is_overdue_is_told,
+        a_day_passes_and_what_is_overdue_is_listed,
         audits_at_once_move_one_day_each,
         a_retried_audit_moves_one_day,
         what_was_done_yesterday_cannot_be_reverted,
@@ -20,7 +20,7 @@ const AUDIT: &str = "/properties/MAIN/night-audit";
 /// Audits at once.
 const AUDITORS: usize = 8;
 
-async fn a_day_passes_and_what_is_overdue_is_told(ctx: Ctx) {
+async fn a_day_passes_and_what_is_overdue_is_listed(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
     let (due, due_path) = booked(&pms).await;
     let day_use = json!({"check_out": TODAY, "stay_type": "day_use", "nightly_rates": ["50"], "status": "checked_in",

@@ -3,15 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use contract::UnixMillis;
 use db::{DatabaseUrl, Db, params};
+use harness::client::Client;
 use harness::clock::HandClock;
 use harness::config::BASE_PATH;
-use http::{HeaderMap, Method, Request, header};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use hyper_util::rt::TokioExecutor;
+use http::{HeaderMap, Method};
 use kit::config::HttpArgs;
 use kit::lifecycle::{Ended, Lifecycle};
 use kit::random::SystemEntropy;
@@ -36,7 +33,7 @@ pub struct Pms {
     /// The emitter's own.
     pub store: Store,
     origin: String,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client,
     metrics: Option<SocketAddr>,
     lifecycle: Lifecycle,
     task: JoinHandle<Ended>,
@@ -133,6 +130,7 @@ impl Pms {
         let app = App::build(config, runtime).await.expect("the emitter starts");
         let store = app.store().clone();
         let (origin, metrics) = (format!("http://{}", app.address()), app.metrics_address());
+        let client = Client::new(origin.as_str());
         let lifecycle = Lifecycle::new();
         let task = tokio::spawn(app.run_until_stopped(lifecycle.clone()));
         Self {
@@ -140,7 +138,7 @@ impl Pms {
             db: ctx.open().await,
             store,
             origin,
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client,
             metrics,
             lifecycle,
             task,
@@ -185,23 +183,17 @@ impl Pms {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Reply {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.origin));
+        let mut headers = headers.to_vec();
         if !body.is_empty() && headers.iter().all(|(name, _)| *name != "content-type") {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+            headers.push(("content-type", "application/json"));
         }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(body.into())).unwrap();
-        let answer = self.client.request(request).await.expect("the emitter answers");
-        let (parts, body) = answer.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
+        let url = format!("{}{path}", self.origin);
+        let answer = self.client.send(&method, &url, &headers, body.into()).await;
+        let (parts, body) = answer.expect("the emitter answers").into_parts();
         Reply {
             status: parts.status.as_u16(),
             headers: parts.headers,
-            body: serde_json::from_slice(&bytes).unwrap_or_default(),
+            body: serde_json::from_slice(&body).unwrap_or_default(),
         }
     }
 

@@ -13,7 +13,7 @@ pub fn cases() -> Vec<Case> {
         merging_moves_neither_id_nor_business_date,
         each_change_is_audited_without_values,
         lists_are_paged,
-        health_is_told_with_and_without_the_base_path,
+        health_is_answered_with_and_without_the_base_path,
     ]
 }
 
@@ -138,7 +138,7 @@ async fn lists_are_paged(ctx: Ctx) {
     pms.stop().await;
 }
 
-async fn health_is_told_with_and_without_the_base_path(ctx: Ctx) {
+async fn health_is_answered_with_and_without_the_base_path(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
     for base in ["", "/api/v1"] {
         let path = format!("{base}/health");

@@ -27,7 +27,7 @@ use crate::reservations::{booked, guest, request};
 pub fn cases() -> Vec<Case> {
     cases![
         a_guest_is_deleted_or_booked_for_but_never_both,
-        writes_at_once_all_land_one_after_the_other,
+        writes_at_once_all_commit_one_after_the_other,
         a_decision_of_yesterday_is_not_committed_today,
         a_state_that_was_overtaken_is_not_written,
         f52_a_client_that_hangs_up_leaves_a_whole_write_or_none,
@@ -86,7 +86,7 @@ async fn a_guest_is_deleted_or_booked_for_but_never_both(ctx: Ctx) {
     pms.stop().await;
 }
 
-async fn writes_at_once_all_land_one_after_the_other(ctx: Ctx) {
+async fn writes_at_once_all_commit_one_after_the_other(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
     let (made, path) = booked(&pms).await;
     let bodies: Vec<_> = (1..=WRITERS)

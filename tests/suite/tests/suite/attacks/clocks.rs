@@ -1,4 +1,4 @@
-//! Rows R7 to R9: a timestamp has one spelling, lies near our clock on both sides, and tells when our clock is wrong.
+//! Rows R7 to R9: a timestamp has one spelling, lies near our clock on both sides, and shows when our clock is wrong.
 
 use super::{all_refused_alike, because, genuine};
 use crate::case::{Case, Ctx, cases};
@@ -11,7 +11,7 @@ pub fn cases() -> Vec<Case> {
     cases![
         r07_a_timestamp_has_one_spelling,
         r08_the_skew_is_as_strict_ahead_as_behind_and_its_limit_is_inside,
-        r09_a_wrong_clock_of_ours_is_told_by_its_rejects,
+        r09_a_wrong_clock_of_ours_is_seen_by_its_rejects,
     ]
 }
 
@@ -68,7 +68,7 @@ async fn r08_the_skew_is_as_strict_ahead_as_behind_and_its_limit_is_inside(ctx: 
     assert_eq!(number(&ctx.open().await, sql, params![]).await, 3);
 }
 
-async fn r09_a_wrong_clock_of_ours_is_told_by_its_rejects(ctx: Ctx) {
+async fn r09_a_wrong_clock_of_ours_is_seen_by_its_rejects(ctx: Ctx) {
     let receiver = Receiver::start(&ctx).await;
     let delivery = genuine();
     let hour = 3_600_000;

@@ -1,6 +1,6 @@
 //! Rows R28 and R29: connections that say nothing, or half of something, are few, cheap, and soon gone.
 //!
-//! Here the cap is low; the product's own, with its memory, is measured by `flood`, and docs/security.md says what came of
+//! Here the cap is low; the product's own, with its memory, is measured by `cargo load -- --flood`, and docs/security.md has the figures of
 //! it. Each limit in time stands beside `api::serve`, shortened; here are those of a receiver as it is.
 
 use crate::case::{Case, Ctx, cases};
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub fn cases() -> Vec<Case> {
     cases![free;
         r28_idle_connections_and_slow_heads_are_closed_within_ten_seconds,
-        r29_beyond_the_cap_everyone_is_told_to_come_back,
+        r29_beyond_the_cap_everyone_is_asked_to_come_back,
         r29_bodies_that_never_come_give_way_and_whole_ones_are_taken,
     ]
 }
@@ -73,14 +73,14 @@ async fn r28_idle_connections_and_slow_heads_are_closed_within_ten_seconds(ctx: 
     receiver.stop().await;
 }
 
-async fn r29_beyond_the_cap_everyone_is_told_to_come_back(ctx: Ctx) {
+async fn r29_beyond_the_cap_everyone_is_asked_to_come_back(ctx: Ctx) {
     let cap = usize::try_from(CAP).unwrap();
     for kind in [FloodKind::Idle, FloodKind::HalfHeads, FloodKind::LongHeads] {
         let receiver = receiver(&ctx, CAP, ByteSize(BYTES_IN_ALL)).await;
         let flood = Flood::open(receiver.address, kind, cap + BEYOND, NOW.seconds())
             .await
             .unwrap();
-        // Whoever comes next is told as well, so all before have been looked at.
+        // Whoever comes next is answered as well, so all before have been looked at.
         let last = Wire::open(receiver.address)
             .await
             .unwrap()

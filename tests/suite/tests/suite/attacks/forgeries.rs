@@ -29,7 +29,7 @@ fn with_signature(signature: &str) -> Delivery {
     genuine().with("webhook-signature", signature)
 }
 
-/// One delivery that is not authentic for each cause that is told by the delivery alone.
+/// One delivery that is not authentic for each cause that is seen from the delivery alone.
 pub(crate) fn one_for_each_cause() -> Vec<(&'static str, Delivery)> {
     let nine = vec![signature_of(&genuine()); SIGNATURES_MAX + 1].join(" ");
     let elsewhere = Delivery {

@@ -111,7 +111,7 @@ async fn r36_sql_in_a_string_is_only_text(ctx: Ctx) {
 }
 
 async fn r36_ids_that_differ_in_anything_are_two(ctx: Ctx) {
-    // Without the cache: the database alone tells them apart.
+    // Without the cache: the database alone distinguishes them.
     let receiver = Receiver::start_uncached(&ctx).await;
     let keys = ["evt_a", "evt_A", "EVT_a", "evt-a", "evt_a_", "evt__a"];
     for key in keys {
@@ -189,7 +189,7 @@ async fn r37_an_id_longer_than_its_column_is_refused_and_the_longest_fits(ctx: C
         let key = format!("evt{}", pointer.replace('/', "_"));
         let of = |length: usize| {
             changed(&key, |body| {
-                // Of a type that is not known, any kind may be told.
+                // Of a type that is not known, any kind may be named.
                 body["type"] = json!("k.unheard_of");
                 let letter = if pointer == "/property_id" { "P" } else { "k" };
                 *body.pointer_mut(pointer).unwrap() = json!(letter.repeat(length));

@@ -1,4 +1,4 @@
-//! Rows R16 and R17, and those parts of R15 that need no windows: who holds a key, and what is told to those who do not.
+//! Rows R16 and R17, and those parts of R15 that need no windows: who holds a key, and what those are answered who do not.
 
 use super::{all_refused_alike, genuine};
 use crate::case::{Case, Ctx, cases};
@@ -13,7 +13,7 @@ use tokio::process::Command;
 pub fn cases() -> Vec<Case> {
     let mut all = cases![
         r15_any_secret_of_the_list_may_have_signed,
-        r17_an_unknown_source_is_told_from_a_wrong_signature_by_nothing,
+        r17_an_unknown_source_differs_from_a_wrong_signature_in_nothing,
         r17_a_disabled_source_is_as_good_as_unknown,
     ];
     all.extend(cases![free; r16_a_weak_secret_keeps_both_services_from_starting]);
@@ -85,7 +85,7 @@ async fn r16_a_weak_secret_keeps_both_services_from_starting(_: Ctx) {
 
 /// That the same work is done for both is counted: one HMAC for each key beside `contract::signature`, and as many keys
 /// beside `crm-receiver`'s sources. The time of an answer is not measured: on a busy machine it says nothing.
-async fn r17_an_unknown_source_is_told_from_a_wrong_signature_by_nothing(ctx: Ctx) {
+async fn r17_an_unknown_source_differs_from_a_wrong_signature_in_nothing(ctx: Ctx) {
     let elsewhere = |path: &str| Delivery {
         path: path.to_owned(),
         ..genuine()

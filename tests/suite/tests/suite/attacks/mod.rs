@@ -7,6 +7,7 @@
 mod browsers;
 mod clocks;
 mod content;
+mod exposure;
 mod files;
 mod floods;
 pub(crate) mod forgeries;
@@ -32,6 +33,7 @@ pub fn cases() -> Vec<Case> {
         browsers::cases(),
         clocks::cases(),
         content::cases(),
+        exposure::cases(),
         files::cases(),
         floods::cases(),
         forgeries::cases(),

@@ -31,8 +31,8 @@ async fn r18_a_replay_hears_of_the_first_and_has_no_effect(ctx: Ctx) {
             (again.status, again.header("idempotency-replayed")),
             (200, Some("true"))
         );
-        let told = json!({"status": "accepted", "event_id": first.json()["event_id"], "duplicate": true});
-        assert_eq!(again.json(), told);
+        let repeated = json!({"status": "accepted", "event_id": first.json()["event_id"], "duplicate": true});
+        assert_eq!(again.json(), repeated);
     }
     receiver.stop().await;
     // The same from another process, whose cache is empty, while the projector looks for work.
@@ -91,7 +91,7 @@ async fn r41_the_unsigned_take_no_key(ctx: Ctx) {
         (taken.status, taken.json()["duplicate"].clone()),
         (202, json!(false))
     );
-    // A key that is known is not told to the unsigned either.
+    // That a key is known is not shown to the unsigned either.
     assert_eq!(receiver.send(&unsigned).await.status, 401);
     // Nor does an authentic key that was refused for its content hold its place.
     assert_eq!(receiver.send(&signed("evt_2", b"{}")).await.status, 422);

@@ -9,11 +9,11 @@ use crate::ingest::{carry_out, event};
 use crate::programs;
 use contract::{Clock, SecretList, UnixSeconds};
 use harness::{
+    config::BASE_PATH,
     engine::Engine,
     process::READY,
     program::Program,
     signer::{Answer, Delivery},
-    config::BASE_PATH,
 };
 use kit::random::SystemClock;
 use serde_json::{Value, json};

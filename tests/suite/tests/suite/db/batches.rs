@@ -7,7 +7,7 @@ use crate::case::{Case, Ctx, cases};
 
 pub fn cases() -> Vec<Case> {
     cases![
-        a_batch_runs_in_its_order_and_tells_of_each,
+        a_batch_runs_in_its_order_and_answers_each,
         a_batch_ends_at_its_first_failure_and_the_transaction_goes_on,
         no_value_of_a_batch_is_taken_for_sql,
         a_batch_longer_than_one_text_runs_all_the_same,
@@ -31,7 +31,7 @@ async fn run(db: &Db, statements: Vec<Statement>) -> Ran {
     ran.await.expect("the transaction commits")
 }
 
-async fn a_batch_runs_in_its_order_and_tells_of_each(ctx: Ctx) {
+async fn a_batch_runs_in_its_order_and_answers_each(ctx: Ctx) {
     let db = ctx.open().await;
     make_notes(&db).await;
     let rows = params!["b", "two", "c", "three"];

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// How long a keeper waits for a transaction to come.
 const COMES_WITHIN: Duration = Duration::from_secs(10);
 
-/// A door inside of a transaction: it tells when a transaction stands before it, and holds it until it is opened.
+/// A door inside of a transaction: it signals when a transaction stands before it, and holds it until it is opened.
 ///
 /// It blocks its thread: on SQLite that is the writer, on MySQL one of the runtime's two.
 pub struct Door {

@@ -20,7 +20,7 @@ pub fn cases() -> Vec<Case> {
         f11_a_failed_look_up_stays_unknown,
         cut_connections_are_replaced_unseen,
         f12_a_silent_server_does_not_starve_the_pool,
-        f10_a_killed_server_is_told_at_once_and_heals_when_it_is_back,
+        f10_a_killed_server_is_noticed_at_once_and_heals_when_it_is_back,
     ]
 }
 
@@ -133,7 +133,7 @@ async fn f12_a_silent_server_does_not_starve_the_pool(ctx: Ctx) {
     assert!(notes(&db).await.contains(&"b".to_owned()));
 }
 
-async fn f10_a_killed_server_is_told_at_once_and_heals_when_it_is_back(ctx: Ctx) {
+async fn f10_a_killed_server_is_noticed_at_once_and_heals_when_it_is_back(ctx: Ctx) {
     let Some(mut server) = ctx.servers.own_server().expect("the server starts") else {
         eprintln!("skipped: a given server is not killed");
         return;

@@ -16,7 +16,7 @@ pub fn cases() -> Vec<Case> {
         a_member_that_ends_the_shared_transaction_fails_alone,
         awaiting_something_else_is_refused,
         a_full_queue_refuses_at_once,
-        f17_a_full_disk_is_told_and_heals_when_there_is_room,
+        f17_a_full_disk_is_reported_and_heals_when_there_is_room,
         readers_do_not_wait_for_the_writer,
         what_was_queued_is_done_before_the_end,
         a_second_server_of_one_file_is_refused,
@@ -165,7 +165,7 @@ async fn a_second_server_of_one_file_is_refused(ctx: Ctx) {
     third.close().await;
 }
 
-async fn f17_a_full_disk_is_told_and_heals_when_there_is_room(ctx: Ctx) {
+async fn f17_a_full_disk_is_reported_and_heals_when_there_is_room(ctx: Ctx) {
     let db = ctx.open().await;
     make_notes(&db).await;
     let room = |pages: &'static str| db.transaction("room", move |tx| Box::pin(tx.query(pages, vec![])));

@@ -20,7 +20,7 @@ pub fn cases() -> Vec<Case> {
 
 /// A second of silence, and a busy machine.
 const ENDED_WITHIN: Duration = Duration::from_secs(20);
-/// Between two looks at the server's list of sessions, which tells nobody.
+/// Between two looks at the server's list of sessions, which has no signal.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Waits until nobody but the one who looks has a session on this database.

@@ -10,10 +10,10 @@ pub fn cases() -> Vec<Case> {
         a_commit_is_visible_once_it_is_answered,
         an_error_rolls_everything_back,
         abandoning_answers_and_rolls_back,
-        a_duplicate_is_told_and_the_transaction_goes_on,
+        a_duplicate_is_reported_and_the_transaction_goes_on,
         a_read_refuses_to_write,
         a_panic_rolls_back_and_harms_no_neighbour,
-        f14_a_read_only_database_is_told,
+        f14_a_read_only_database_is_reported,
     ]
 }
 
@@ -55,7 +55,7 @@ async fn abandoning_answers_and_rolls_back(ctx: Ctx) {
     assert!(notes(&db).await.is_empty());
 }
 
-async fn a_duplicate_is_told_and_the_transaction_goes_on(ctx: Ctx) {
+async fn a_duplicate_is_reported_and_the_transaction_goes_on(ctx: Ctx) {
     let db = ctx.open().await;
     make_notes(&db).await;
     add_note(&db, "a").await.unwrap();
@@ -94,7 +94,7 @@ async fn a_panic_rolls_back_and_harms_no_neighbour(ctx: Ctx) {
     assert_eq!(notes(&db).await, ["b"]);
 }
 
-async fn f14_a_read_only_database_is_told(ctx: Ctx) {
+async fn f14_a_read_only_database_is_reported(ctx: Ctx) {
     let settings = DbSettings {
         connections: 1,
         exclusive: false,

@@ -1,4 +1,4 @@
-//! What is written is what is read, and keys are told apart byte by byte.
+//! What is written is what is read, and keys are compared byte by byte.
 
 use contract::{Entropy, SeededEntropy};
 use db::{Db, DbError, Dialect, Row, params, placeholders};

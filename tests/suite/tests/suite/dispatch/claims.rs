@@ -69,7 +69,7 @@ async fn f2_what_a_dead_dispatcher_held_is_taken_over_after_its_lease(ctx: Ctx) 
     let (double, clock) = rig.stop().await;
 
     let rig = Rig::start_with(&ctx, Setup::default(), double, clock).await;
-    // An event of its own tells that it has looked, and left alone what is another's.
+    // An event of its own shows that it has looked, and left alone what is another's.
     rig.emit(1..2).await;
     rig.until_delivered(1).await;
     assert_eq!(rig.delivery(0).await.get::<String>("owner").unwrap(), "dead");

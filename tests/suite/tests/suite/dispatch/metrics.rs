@@ -1,4 +1,4 @@
-//! What an emitter shows of itself: deliveries and attempts by what came of them, the breaker, the queue, the API.
+//! What an emitter shows of itself: deliveries and attempts by their outcome, the breaker, the queue, the API.
 
 use harness::client::Client;
 use harness::receiver_double::{Answer, Gate};
@@ -10,7 +10,7 @@ use crate::metrics::until;
 
 pub fn cases() -> Vec<Case> {
     cases![
-        attempts_and_deliveries_are_counted_by_what_came_of_them,
+        attempts_and_deliveries_are_counted_by_their_outcome,
         the_breakers_state_is_shown_as_it_moves,
         the_api_is_counted_by_route_and_says_nothing_of_anyone,
     ]
@@ -27,7 +27,7 @@ fn deliveries(outcome: &str) -> String {
     format!("pms_emitter_deliveries_total{{outcome=\"{outcome}\"}}")
 }
 
-async fn attempts_and_deliveries_are_counted_by_what_came_of_them(ctx: Ctx) {
+async fn attempts_and_deliveries_are_counted_by_their_outcome(ctx: Ctx) {
     // One at a time, so that the answers come in their order.
     let rig = Rig::start(
         &ctx,

@@ -1,12 +1,13 @@
 //! The dispatcher: what goes out, what an answer does to a delivery, and who may write about it.
 //!
-//! An emitter runs against a receiver that does as it is told; the clock is moved by hand, so that hours of retries
+//! An emitter runs against a receiver that does what the case asks for; the clock is moved by hand, so that hours of retries
 //! pass in no time. Events enter through the outbox, as any change's do.
 
 mod breaker;
 mod claims;
 mod faults;
 mod metrics;
+mod odd_answers;
 mod outcomes;
 pub(crate) mod rig;
 mod service;
@@ -22,6 +23,7 @@ pub fn cases() -> Vec<Case> {
         claims::cases(),
         faults::cases(),
         metrics::cases(),
+        odd_answers::cases(),
         service::cases(),
     ]
     .into_iter()

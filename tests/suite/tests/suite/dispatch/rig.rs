@@ -174,7 +174,7 @@ impl Rig {
         }
     }
 
-    /// Waits until nothing is in flight and so many are delivered.
+    /// Waits until no request is open and so many are delivered.
     pub async fn until_delivered(&self, deliveries: u64) -> EndpointStatus {
         self.until("delivered", |status| status.delivered >= deliveries)
             .await

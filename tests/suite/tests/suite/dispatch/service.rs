@@ -26,7 +26,7 @@ fn both() -> Vec<Case> {
         is_woken_at_once_by_a_commit,
         a_slow_answer_holds_up_nobody_else,
         without_a_url_events_are_kept_and_delivered_once_there_is_one,
-        f8_a_stop_finishes_what_is_in_flight_and_gives_the_rest_back,
+        f8_a_stop_finishes_what_is_in_progress_and_gives_the_rest_back,
     ]
 }
 
@@ -198,7 +198,7 @@ async fn what_was_in_mid_commit_when_a_url_appeared_is_delivered_too(ctx: Ctx) {
     assert_eq!(double.received().len(), 3, "each once");
 }
 
-async fn f8_a_stop_finishes_what_is_in_flight_and_gives_the_rest_back(ctx: Ctx) {
+async fn f8_a_stop_finishes_what_is_in_progress_and_gives_the_rest_back(ctx: Ctx) {
     let rig = Rig::start(
         &ctx,
         Setup {
@@ -217,7 +217,7 @@ async fn f8_a_stop_finishes_what_is_in_flight_and_gives_the_rest_back(ctx: Ctx) 
     assert_eq!(
         double.received().len(),
         1,
-        "what is in flight is finished, and nothing more begins"
+        "what is in progress is finished, and nothing more begins"
     );
 
     double.otherwise(Answer::status(200));

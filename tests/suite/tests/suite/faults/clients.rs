@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use contract::UnixMillis;
 use futures::{StreamExt, stream};
-use harness::signer::Delivery;
 use harness::database::{Databases, SETTLED_WITHIN};
+use harness::signer::Delivery;
 use http::Method;
 use pms_emitter::config::EndpointConfig;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ const WEBHOOKS: usize = 900;
 const AT_ONCE: usize = 48;
 /// The longest that a client stays after its request is sent, in milliseconds; the shortest is 1.
 const STAYS_MS_MAX: u64 = 30;
-/// How often a client that is told to come back does so.
+/// How often a client that is asked to come back does so.
 const TRIES: usize = 50;
 
 /// Sends a request, stays so many milliseconds by its number, and is gone without reading a byte.
@@ -56,7 +56,7 @@ fn rest(method: &str, path: &str, key: Option<&str>, body: Option<&Value>) -> De
     }
 }
 
-/// Repeats a call while it is told that the first one is still under way.
+/// Repeats a call while it is answered that the first one still runs.
 async fn retried<F: Future<Output = Reply>>(call: impl Fn() -> F) -> Reply {
     for _ in 0..TRIES {
         let reply = call().await;
@@ -65,7 +65,7 @@ async fn retried<F: Future<Output = Reply>>(call: impl Fn() -> F) -> Reply {
             return reply;
         }
     }
-    panic!("still in flight");
+    panic!("still in progress");
 }
 
 async fn f52_three_thousand_clients_that_hang_up_lose_and_double_nothing(ctx: Ctx) {
@@ -90,7 +90,10 @@ async fn f52_three_thousand_clients_that_hang_up_lose_and_double_nothing(ctx: Ct
 
     let mut databases = Databases::open(ctx.database.url(), crm.url()).await.unwrap();
     databases.settled(SETTLED_WITHIN).await.unwrap();
-    let Databases { emitter, receiver: crm_database } = &mut databases;
+    let Databases {
+        emitter,
+        receiver: crm_database,
+    } = &mut databases;
     let events = u64::try_from(POSTS + CHANGES).unwrap();
     let distinct = u64::try_from(POSTS).unwrap();
     let log = "SELECT COUNT(*) AS n FROM events";

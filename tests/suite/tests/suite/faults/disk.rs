@@ -105,7 +105,7 @@ async fn f17_a_full_disk_refuses_and_room_is_noticed(_: Ctx) {
     until_taken(&process, "evt_room").await;
     confirmed += 1;
     process.kill().await.unwrap();
-    // One that was refused may be there: nobody was told that it is not.
+    // One that was refused may be there: nobody was answered that it is not.
     let kept = kept(&database).await;
     assert!(
         (confirmed..=confirmed + 1).contains(&kept),
@@ -127,12 +127,7 @@ async fn refused_while(ctx: &Ctx, faults: &[&str]) {
             let status = send(&process, &format!("evt_{fault}_{nth}")).await;
             assert_eq!(status, 503, "{fault}: nothing is on the disk");
         }
-        let events = Delivery {
-            method: "GET".to_owned(),
-            path: "/api/v1/events".to_owned(),
-            headers: Vec::new(),
-            body: Vec::new(),
-        };
+        let events = Delivery::bare("GET", "/api/v1/events");
         let looked = events.send(process.address()).await.unwrap();
         assert_eq!(looked.status, 200, "{fault}: who only reads is served");
         disk.end(fault);
@@ -206,7 +201,7 @@ async fn f19_a_file_held_by_another_program_is_waited_for_and_then_refused(ctx: 
     };
     let (taken, file) = tokio::join!(taking, releasing);
     assert_eq!(taken.status, 202);
-    // For longer: it is told to come back, and then it works.
+    // For longer: it is asked to come back, and then it works.
     file.execute_batch("BEGIN IMMEDIATE").unwrap();
     let refused = receiver.take("evt_2", &guest_event("evt_2")).await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));

@@ -14,7 +14,7 @@ use crate::ingest::{self, Receiver};
 
 pub fn cases() -> Vec<Case> {
     cases![
-        f24_a_flapping_endpoint_loses_and_buries_nothing,
+        f24_a_flapping_endpoint_loses_nothing_and_makes_no_dead_letter,
         f25_retry_after_is_honoured_within_its_bounds,
         f29_what_was_committed_before_a_reset_is_a_duplicate_the_second_time,
         f27_f50_a_connection_cut_at_any_byte_costs_a_repeat_and_nothing_else,
@@ -48,7 +48,7 @@ pub async fn assert_effects(database: &harness::engine::TestDatabase, events: u6
     }
 }
 
-async fn f24_a_flapping_endpoint_loses_and_buries_nothing(ctx: Ctx) {
+async fn f24_a_flapping_endpoint_loses_nothing_and_makes_no_dead_letter(ctx: Ctx) {
     const EVENTS: u32 = 60;
     /// Answers in a row before it changes its mind: enough to open the breaker each time.
     const TURN: usize = 4;

@@ -9,7 +9,6 @@ mod clocks;
 mod commits;
 mod disk;
 mod endpoints;
-mod hold;
 mod migrations;
 mod outages;
 mod overload;
@@ -17,6 +16,7 @@ mod processes;
 mod queries;
 mod server_disk;
 mod steps;
+mod write_lock;
 
 use db::{Db, DbSettings};
 use harness::server::Server;

@@ -35,7 +35,7 @@ pub fn cases() -> Vec<Case> {
 const HEALS_WITHIN: Duration = Duration::from_secs(1);
 /// A caller's pause before it tries again.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Callers of each service, who always have a request under way.
+/// Callers of each service, who always have a request in progress.
 const CALLERS: usize = 8;
 /// Requests that are accepted before the database is killed.
 const BEFORE: usize = 40;
@@ -60,7 +60,7 @@ impl Crowd {
         })
     }
 
-    /// Repeats each call until it is accepted, and goes on with the next until told to stop. `call` answers the status.
+    /// Repeats each call until it is accepted, and goes on with the next until asked to stop. `call` answers the status.
     async fn calls<F: Future<Output = u16>>(&self, caller: usize, call: impl Fn(String) -> F) {
         for turn in 0.. {
             if *self.stop.borrow() {

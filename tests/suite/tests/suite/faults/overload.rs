@@ -15,14 +15,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
-use super::hold::Hold;
 use super::processes::receiver;
+use super::write_lock::WriteLock;
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{SECRET, guest_event, number};
 
 pub fn cases() -> Vec<Case> {
     cases![
-        f8_a_signal_in_mid_load_finishes_what_is_in_flight,
+        f8_a_signal_in_mid_load_finishes_what_is_in_progress,
         f8_a_kill_in_mid_shutdown_loses_nothing_that_was_confirmed,
         f34_twenty_times_the_load_is_shed_early_and_soon_forgotten,
     ]
@@ -101,12 +101,7 @@ async fn free_address() -> SocketAddr {
 }
 
 fn get(path: &str) -> Delivery {
-    Delivery {
-        method: "GET".to_owned(),
-        path: path.to_owned(),
-        headers: Vec::new(),
-        body: Vec::new(),
-    }
+    Delivery::bare("GET", path)
 }
 
 /// Until enough of what was sent waits for its batch.
@@ -143,18 +138,18 @@ async fn kept(ctx: &Ctx) -> i64 {
     kept
 }
 
-async fn f8_a_signal_in_mid_load_finishes_what_is_in_flight(ctx: Ctx) {
+async fn f8_a_signal_in_mid_load_finishes_what_is_in_progress(ctx: Ctx) {
     let folder = tempfile::tempdir().unwrap();
     let metrics = free_address().await;
     let page = [("METRICS_ADDR", metrics.to_string())];
     let mut process = receiver(ctx.database.url(), folder.path(), &page).await;
     let (address, deliveries) = (process.address(), deliveries(IN_FLIGHT));
-    let hold = Hold::on_inbox(&ctx).await;
+    let lock = WriteLock::on_inbox(&ctx).await;
     let asked = ask_all(address, &deliveries).await;
     until_waiting(metrics).await;
     signal(&process, "TERM").await;
     until_nobody_is_let_in(address).await;
-    hold.end().await;
+    lock.end().await;
     let answers = join_all(asked.into_iter().map(status)).await;
     // A request that was not read yet is let go without an answer; one that was read is finished.
     let (taken, let_go): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| *answer == Some(202));
@@ -232,7 +227,7 @@ async fn f34_twenty_times_the_load_is_shed_early_and_soon_forgotten(ctx: Ctx) {
     .await;
     let (address, deliveries) = (process.address(), deliveries(TIMES * QUEUE));
     let before = resident_kib(&process);
-    let hold = Hold::on_inbox(&ctx).await;
+    let lock = WriteLock::on_inbox(&ctx).await;
     let begun = Instant::now();
     let asked = ask_all(address, &deliveries).await;
     let mut answers: stream::FuturesUnordered<_> = asked.into_iter().map(status).collect();
@@ -244,7 +239,7 @@ async fn f34_twenty_times_the_load_is_shed_early_and_soon_forgotten(ctx: Ctx) {
     assert!(begun.elapsed() < SHED_WITHIN, "{:?}", begun.elapsed());
     let grown = resident_kib(&process).saturating_sub(before);
     assert!(grown < GROWTH_KIB_MAX, "{grown} KiB more");
-    hold.end().await;
+    lock.end().await;
     let good_again = Instant::now();
     let rest: Vec<_> = answers.collect().await;
     assert!(

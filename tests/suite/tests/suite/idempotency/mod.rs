@@ -36,7 +36,7 @@ struct Replica {
     worked: Arc<AtomicU32>,
 }
 
-/// A replayed answer is told apart.
+/// A replayed answer is recognised.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     status: u16,

@@ -18,7 +18,7 @@ pub fn cases() -> Vec<Case> {
     cases![
         fifty_at_once_make_one_effect,
         two_replicas_at_once_make_one_effect,
-        one_in_flight_is_waited_for_and_then_told_of,
+        one_in_progress_is_waited_for_and_then_answered,
         f52_a_client_that_hangs_up_leaves_nothing_half_known,
     ]
 }
@@ -46,15 +46,15 @@ async fn two_replicas_at_once_make_one_effect(ctx: Ctx) {
     for race in 0..RACES {
         let key = format!("k-{race}");
         let (one, other) = tokio::join!(replicas[0].post(&key, BODY), replicas[1].post(&key, BODY));
-        // One may be told to come back; it then gets the other's answer.
-        let told = |answer: &Result<_, Problem>| {
+        // One may be asked to come back; it then gets the other's answer.
+        let asked_back = |answer: &Result<_, Problem>| {
             answer
                 .as_ref()
                 .is_err_and(|problem| problem.code == ProblemCode::InFlight)
         };
         let answers: Vec<_> = [one, other]
             .into_iter()
-            .filter(|answer| !told(answer))
+            .filter(|answer| !asked_back(answer))
             .map(Result::unwrap)
             .collect();
         let again = replicas[0].post(&key, BODY).await.unwrap();
@@ -92,7 +92,7 @@ fn held(replica: &Replica, barrier: &Barrier) -> tokio::task::JoinHandle<Result<
     })
 }
 
-async fn one_in_flight_is_waited_for_and_then_told_of(ctx: Ctx) {
+async fn one_in_progress_is_waited_for_and_then_answered(ctx: Ctx) {
     let (replica, barrier) = (Replica::on(&ctx).await, Barrier::default());
     let first = held(&replica, &barrier);
     barrier.reached.notified().await;

@@ -1,4 +1,4 @@
-//! The table of answers: new, repeated, in flight, reused, unreadable, invalid, unknown.
+//! The table of answers: new, repeated, still in progress, reused, unreadable, invalid, unknown.
 
 use super::{Receiver, audited, batches::connect, event, execute, guest_event, number};
 use crate::case::{Case, Ctx, cases};
@@ -94,7 +94,7 @@ fn guest_event_of(key: &str, last_name: &str) -> Vec<u8> {
     event(key, "guest.created", &json!({"last_name": last_name}))
 }
 
-/// One new, all others repeats of it; a copy that waited for too long may be told to come back.
+/// One new, all others repeats of it; a copy that waited for too long may be asked to come back.
 fn assert_one_of(answers: &[Answer]) -> String {
     let first = answers
         .iter()
@@ -209,7 +209,7 @@ async fn f31_two_bodies_racing_for_one_key_leave_one(ctx: Ctx) {
         }
     }
     receiver.stop().await;
-    // Copies of the loser that are in flight together are one attempt.
+    // Copies of the loser that come at the same time are one attempt.
     let recorded = audited(&ctx.open().await, "id_reuse").await;
     assert!((1..=20).contains(&recorded), "{recorded}");
 }

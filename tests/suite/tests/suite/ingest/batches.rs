@@ -33,7 +33,7 @@ pub fn cases() -> Vec<Case> {
         f34_a_full_queue_refuses_at_once,
         a_batch_is_bounded_by_its_bytes,
         f52_what_is_queued_is_committed_although_its_caller_left,
-        what_a_lane_leaves_behind_is_told,
+        what_a_lane_leaves_behind_is_answered,
     ];
     all.extend(cases![only Engine::Mysql;
         f13_a_locked_key_holds_up_nobody_else,
@@ -278,7 +278,7 @@ async fn f52_what_is_queued_is_committed_although_its_caller_left(ctx: Ctx) {
     );
 }
 
-async fn what_a_lane_leaves_behind_is_told(ctx: Ctx) {
+async fn what_a_lane_leaves_behind_is_answered(ctx: Ctx) {
     let bench = Bench::on(&ctx, INGEST_LIMITS).await;
     let waiting = bench.accept("evt_1");
     let Bench {

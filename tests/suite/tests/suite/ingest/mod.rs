@@ -129,12 +129,7 @@ impl Receiver {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        let request = Delivery {
-            method: "GET".to_owned(),
-            path: format!("{BASE_PATH}{path}"),
-            headers: Vec::new(),
-            body: Vec::new(),
-        };
+        let request = Delivery::bare("GET", format!("{BASE_PATH}{path}"));
         self.send(&request).await
     }
 

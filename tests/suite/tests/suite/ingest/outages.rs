@@ -18,7 +18,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(cases![only Engine::Mysql;
         f11_an_unknown_commit_is_looked_up_not_repeated,
         f12_a_silent_database_is_not_waited_for,
-        f10_a_database_that_is_gone_is_told_at_once_and_soon_after_its_return,
+        f10_a_database_that_is_gone_is_noticed_at_once_and_soon_after_its_return,
     ]);
     all
 }
@@ -80,7 +80,7 @@ async fn f11_an_unknown_commit_is_looked_up_not_repeated(ctx: Ctx) {
         assert_eq!(receiver.take(key, &body).await.status, 202, "{mode:?}");
         assert_eq!(receiver.take(key, &body).await.status, 200, "{mode:?}");
     }
-    // A batch of many in which one commit is lost: all are told the truth.
+    // A batch of many in which one commit is lost: all are answered the truth.
     proxy.set(Mode::CutAfterCommit);
     let bodies: Vec<_> = (10..60).map(|number| format!("evt_{number}")).collect();
     let answers = join_all(
@@ -148,7 +148,7 @@ async fn until_back(receiver: &Receiver, key: &str) {
     assert_eq!(receiver.take(key, &guest_event(key)).await.status, 200);
 }
 
-async fn f10_a_database_that_is_gone_is_told_at_once_and_soon_after_its_return(ctx: Ctx) {
+async fn f10_a_database_that_is_gone_is_noticed_at_once_and_soon_after_its_return(ctx: Ctx) {
     let Some(mut server) = ctx.servers.own_server().unwrap() else {
         eprintln!("skipped: a given server is not killed");
         return;

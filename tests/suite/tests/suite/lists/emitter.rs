@@ -4,7 +4,7 @@ use api::{ListSpec, SortField};
 use contract::{PropertyId, parse_date};
 use db::Row;
 use db::params;
-use harness::dice::{DEFAULT_SEED, Dice, Purpose};
+use harness::seeded::{DEFAULT_SEED, Purpose, SeededRng};
 use pms_emitter::domain::guest::{Guest, GuestStatus};
 use pms_emitter::domain::reservation::Reservation;
 use pms_emitter::domain::transition::Status;
@@ -45,23 +45,23 @@ async fn r46_each_guest_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx
         .post("/guests", &json!({"name": "Ana Silva"}))
         .await
         .expect(201);
-    let mut dice = Dice::new(DEFAULT_SEED, Purpose::Person, 1);
+    let mut rng = SeededRng::new(DEFAULT_SEED, Purpose::Person, 1);
     for number in 0..ROWS {
-        let status = if dice.chance(25) { "deleted" } else { "active" };
+        let status = if rng.chance(25) { "deleted" } else { "active" };
         let sql =
             "INSERT INTO guests (id, property_id, version, guard, status, last_name_folded, email, vip_level,
                        blacklisted, body, created_at, updated_at)
                    SELECT ?, property_id, 1, 0, ?, ?, ?, ?, ?, body, ?, ? FROM guests WHERE id = ?";
-        let (id, name) = (format!("gst_{number:03}"), *dice.pick(&NAMES));
+        let (id, name) = (format!("gst_{number:03}"), *rng.pick(&NAMES));
         let params = params![
             &id,
             status,
             name,
-            perhaps(&mut dice, 70, &EMAILS),
-            dice.below(3) as u64,
-            dice.below(2) as u64,
-            dice.below(9) as u64,
-            dice.below(9) as u64,
+            perhaps(&mut rng, 70, &EMAILS),
+            rng.below(3) as u64,
+            rng.below(2) as u64,
+            rng.below(9) as u64,
+            rng.below(9) as u64,
             made.id()
         ];
         execute(&pms.db, sql, params).await;
@@ -75,16 +75,16 @@ async fn r46_each_guest_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx
         ("last_name", "last_name_folded"),
     ];
     for _ in 0..QUESTIONS {
-        let question = Question::draw(&mut dice, &sorts);
-        let since = perhaps(&mut dice, 30, &[3, 5, 8]);
-        let begins = perhaps(&mut dice, 30, &["s", "sil", "silva", "x"]);
+        let question = Question::draw(&mut rng, &sorts);
+        let since = perhaps(&mut rng, 30, &[3, 5, 8]);
+        let begins = perhaps(&mut rng, 30, &["s", "sil", "silva", "x"]);
         let filter = GuestFilter {
-            status: perhaps(&mut dice, 30, &[GuestStatus::Active, GuestStatus::Deleted]),
-            email: perhaps(&mut dice, 30, &EMAILS).map(str::to_owned),
+            status: perhaps(&mut rng, 30, &[GuestStatus::Active, GuestStatus::Deleted]),
+            email: perhaps(&mut rng, 30, &EMAILS).map(str::to_owned),
             last_name: begins.map(|word| vec![word.to_owned()]).into_iter().collect(),
-            vip_level: perhaps(&mut dice, 30, &[0, 1, 2, 3]),
-            blacklisted: perhaps(&mut dice, 30, &[true, false]),
-            property_id: perhaps(&mut dice, 20, &["MAIN", "OTHER"])
+            vip_level: perhaps(&mut rng, 30, &[0, 1, 2, 3]),
+            blacklisted: perhaps(&mut rng, 30, &[true, false]),
+            property_id: perhaps(&mut rng, 20, &["MAIN", "OTHER"])
                 .map(|id| id.parse::<PropertyId>().unwrap()),
             ..GuestFilter::default()
         };
@@ -134,7 +134,7 @@ async fn r46_each_reservation_is_listed_once_however_few_rows_a_page_looks_at(ct
         .expect(201);
     let body = json!({"primary_guest_id": guest.id(), "check_in": "2026-05-01", "check_out": "2026-05-03"});
     let made = pms.post("/reservations", &body).await.expect(201);
-    let mut dice = Dice::new(DEFAULT_SEED, Purpose::Person, 2);
+    let mut rng = SeededRng::new(DEFAULT_SEED, Purpose::Person, 2);
     for number in 0..ROWS {
         let sql = "INSERT INTO reservations (id, property_id, version, status, confirmation_number, primary_guest_id,
                        check_in, check_out, channel, body, created_at, updated_at, deleted_at)
@@ -142,16 +142,16 @@ async fn r46_each_reservation_is_listed_once_however_few_rows_a_page_looks_at(ct
         let id = format!("rsv_{number:03}");
         let params = params![
             &id,
-            *dice.pick(&STATUSES),
+            *rng.pick(&STATUSES),
             format!("N{number}"),
-            *dice.pick(&["gst_a", "gst_b"]),
-            *dice.pick(&DATES),
-            *dice.pick(&DATES),
-            perhaps(&mut dice, 50, &["direct", "ota"]),
+            *rng.pick(&["gst_a", "gst_b"]),
+            *rng.pick(&DATES),
+            *rng.pick(&DATES),
+            perhaps(&mut rng, 50, &["direct", "ota"]),
             &id,
-            dice.below(9) as u64,
-            dice.below(9) as u64,
-            perhaps(&mut dice, 20, &[7]),
+            rng.below(9) as u64,
+            rng.below(9) as u64,
+            perhaps(&mut rng, 20, &[7]),
             made.id()
         ];
         execute(&pms.db, sql, params).await;
@@ -159,24 +159,24 @@ async fn r46_each_reservation_is_listed_once_however_few_rows_a_page_looks_at(ct
     let rows = all(&pms.db, "SELECT * FROM reservations").await;
     let sorts = ["created_at", "updated_at", "check_in"].map(|name| (name, name));
     for _ in 0..QUESTIONS {
-        let question = Question::draw(&mut dice, &sorts);
-        let since = perhaps(&mut dice, 30, &[3, 5, 8]);
+        let question = Question::draw(&mut rng, &sorts);
+        let since = perhaps(&mut rng, 30, &[3, 5, 8]);
         let statuses = [
             StatusFilter::Deleted,
             StatusFilter::Is(Status::Confirmed),
             StatusFilter::Is(Status::Cancelled),
         ];
-        let date = |dice: &mut Dice| perhaps(dice, 25, &DATES).map(|date| parse_date(date).unwrap());
+        let date = |rng: &mut SeededRng| perhaps(rng, 25, &DATES).map(|date| parse_date(date).unwrap());
         let filter = ReservationFilter {
-            status: perhaps(&mut dice, 30, &statuses),
-            primary_guest_id: perhaps(&mut dice, 20, &["gst_a", "gst_b"]).map(|id| id.parse().unwrap()),
-            confirmation_number: perhaps(&mut dice, 20, &["N1", "N30", "none"]).map(str::to_owned),
-            channel: perhaps(&mut dice, 20, &["direct", "ota"]).map(str::to_owned),
-            property_id: perhaps(&mut dice, 20, &["MAIN", "OTHER"]).map(|id| id.parse().unwrap()),
-            check_in_from: date(&mut dice),
-            check_in_to: date(&mut dice),
-            check_out_from: date(&mut dice),
-            check_out_to: date(&mut dice),
+            status: perhaps(&mut rng, 30, &statuses),
+            primary_guest_id: perhaps(&mut rng, 20, &["gst_a", "gst_b"]).map(|id| id.parse().unwrap()),
+            confirmation_number: perhaps(&mut rng, 20, &["N1", "N30", "none"]).map(str::to_owned),
+            channel: perhaps(&mut rng, 20, &["direct", "ota"]).map(str::to_owned),
+            property_id: perhaps(&mut rng, 20, &["MAIN", "OTHER"]).map(|id| id.parse().unwrap()),
+            check_in_from: date(&mut rng),
+            check_in_to: date(&mut rng),
+            check_out_from: date(&mut rng),
+            check_out_to: date(&mut rng),
             ..ReservationFilter::default()
         };
         let fits = |row: &Row| fits(&filter, since, row);

@@ -9,7 +9,7 @@ use std::future::Future;
 
 use api::{ListQuery, ListSpec, SortField};
 use db::{Db, DbError, FromValue, Row};
-use harness::dice::Dice;
+use harness::seeded::SeededRng;
 use kit::listing::Rows;
 
 use crate::case::Case;
@@ -34,15 +34,15 @@ struct Question {
 
 impl Question {
     /// `sorts` are the fields with their columns.
-    fn draw(dice: &mut Dice, sorts: &[(&str, &'static str)]) -> Self {
-        let (field, column) = *dice.pick(sorts);
-        let descending = dice.chance(50);
-        let (minus, limit) = (if descending { "-" } else { "" }, 1 + dice.below(9));
+    fn draw(rng: &mut SeededRng, sorts: &[(&str, &'static str)]) -> Self {
+        let (field, column) = *rng.pick(sorts);
+        let descending = rng.chance(50);
+        let (minus, limit) = (if descending { "-" } else { "" }, 1 + rng.below(9));
         Self {
             query: format!("sort={minus}{field}&limit={limit}"),
             column,
             descending,
-            rows_looked_at: 1 + dice.below(20),
+            rows_looked_at: 1 + rng.below(20),
         }
     }
 
@@ -124,6 +124,6 @@ fn is<T: FromValue + PartialEq>(row: &Row, column: &str, asked: Option<&T>) -> b
 }
 
 /// One of the values, or none.
-fn perhaps<T: Clone>(dice: &mut Dice, percent: usize, values: &[T]) -> Option<T> {
-    dice.chance(percent).then(|| dice.pick(values).clone())
+fn perhaps<T: Clone>(rng: &mut SeededRng, percent: usize, values: &[T]) -> Option<T> {
+    rng.chance(percent).then(|| rng.pick(values).clone())
 }

@@ -6,7 +6,7 @@ use crm_receiver::profile::terms::TermKind;
 use crm_receiver::store::{EventFilter, EventRow, ProfileFilter, Store};
 use db::Row;
 use db::params;
-use harness::dice::{DEFAULT_SEED, Dice, Purpose};
+use harness::seeded::{DEFAULT_SEED, Purpose, SeededRng};
 
 use super::{QUESTIONS, Question, ROWS, all, is, perhaps, spec};
 use crate::case::{Case, Ctx, cases};
@@ -38,44 +38,44 @@ async fn r46_each_event_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx
     let db = ctx.open().await;
     let other = "INSERT INTO sources (id, scheme, max_skew_seconds, on_invalid, enabled) VALUES ('other', '', 1, 'reject', 0)";
     execute(&db, other, Vec::new()).await;
-    let mut dice = Dice::new(DEFAULT_SEED, Purpose::Person, 3);
+    let mut rng = SeededRng::new(DEFAULT_SEED, Purpose::Person, 3);
     for number in 0..ROWS {
         // Some wait still: SQLite's index on entities leaves those out.
-        let status = if dice.chance(20) {
+        let status = if rng.chance(20) {
             "accepted"
         } else {
-            *dice.pick(&STATUSES)
+            *rng.pick(&STATUSES)
         };
         let params = params![
             format!("evt_{number:03}"),
-            *dice.pick(&["pms", "other"]),
+            *rng.pick(&["pms", "other"]),
             format!("key_{number}"),
             status,
-            *dice.pick(&TYPES),
-            *dice.pick(&["LIS01", "OPO01"]),
-            *dice.pick(&ENTITIES),
-            format!("req_{}", dice.below(3)),
-            dice.below(9) as u64
+            *rng.pick(&TYPES),
+            *rng.pick(&["LIS01", "OPO01"]),
+            *rng.pick(&ENTITIES),
+            format!("req_{}", rng.below(3)),
+            rng.below(9) as u64
         ];
         execute(&db, INSERT_EVENT, params).await;
     }
     let rows = all(&db, "SELECT * FROM inbox").await;
     let store = Store::new(db.clone());
     for _ in 0..QUESTIONS {
-        let question = Question::draw(&mut dice, &[("received_at", "received_at")]);
-        let text = |dice: &mut Dice, values: &[&str]| perhaps(dice, 20, values).map(str::to_owned);
-        let at = |dice: &mut Dice| perhaps(dice, 20, &[0, 2, 5, 9]).map(UnixMillis);
+        let question = Question::draw(&mut rng, &[("received_at", "received_at")]);
+        let text = |rng: &mut SeededRng, values: &[&str]| perhaps(rng, 20, values).map(str::to_owned);
+        let at = |rng: &mut SeededRng| perhaps(rng, 20, &[0, 2, 5, 9]).map(UnixMillis);
         let filter = EventFilter {
-            source: perhaps(&mut dice, 20, &["pms", "other"]).map(|id| id.parse().unwrap()),
-            idempotency_key: perhaps(&mut dice, 10, &["key_1", "key_7"]).map(|key| key.parse().unwrap()),
-            event_type: text(&mut dice, &TYPES),
-            status: perhaps(&mut dice, 20, &["accepted", "applied", "stale", "suppressed"])
+            source: perhaps(&mut rng, 20, &["pms", "other"]).map(|id| id.parse().unwrap()),
+            idempotency_key: perhaps(&mut rng, 10, &["key_1", "key_7"]).map(|key| key.parse().unwrap()),
+            event_type: text(&mut rng, &TYPES),
+            status: perhaps(&mut rng, 20, &["accepted", "applied", "stale", "suppressed"])
                 .map(|status| status.parse().unwrap()),
-            property_id: perhaps(&mut dice, 20, &["LIS01", "POR01"]).map(|id| id.parse().unwrap()),
-            entity_id: text(&mut dice, &ENTITIES),
-            correlation_id: text(&mut dice, &["req_0", "req_9"]),
-            from: at(&mut dice),
-            to: at(&mut dice),
+            property_id: perhaps(&mut rng, 20, &["LIS01", "POR01"]).map(|id| id.parse().unwrap()),
+            entity_id: text(&mut rng, &ENTITIES),
+            correlation_id: text(&mut rng, &["req_0", "req_9"]),
+            from: at(&mut rng),
+            to: at(&mut rng),
         };
         let fits = |row: &Row| fits(&filter, row);
         let (store, filter) = (store.looking_at(question.rows_looked_at), &filter);
@@ -119,21 +119,21 @@ fn fits(filter: &EventFilter, row: &Row) -> bool {
 async fn r46_each_profile_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx) {
     Receiver::start(&ctx).await.stop().await;
     let db = ctx.open().await;
-    let mut dice = Dice::new(DEFAULT_SEED, Purpose::Person, 4);
+    let mut rng = SeededRng::new(DEFAULT_SEED, Purpose::Person, 4);
     for number in 0..ROWS {
-        let (id, name) = (format!("prf_{number:03}"), *dice.pick(&NAMES));
-        let status = perhaps(&mut dice, 80, &["active", "stub", "deleted"]);
+        let (id, name) = (format!("prf_{number:03}"), *rng.pick(&NAMES));
+        let status = perhaps(&mut rng, 80, &["active", "stub", "deleted"]);
         let insert = "INSERT INTO profiles (id, revision, status, updated_at, sort_name, summary) VALUES (?, 1, ?, ?, ?, ?)";
         let summary = format!("\"{id}\"");
-        let params = params![&id, status, dice.below(9) as u64, name, summary];
+        let params = params![&id, status, rng.below(9) as u64, name, summary];
         execute(&db, insert, params).await;
         let terms = name.split(' ').map(|word| ("name", word));
-        let country = ("country", *dice.pick(&["PT", "ES"]));
+        let country = ("country", *rng.pick(&["PT", "ES"]));
         for (kind, term) in terms.chain([country]) {
             let insert = "INSERT INTO profile_terms (kind, term, profile_id) VALUES (?, ?, ?)";
             execute(&db, insert, params![kind, term, &id]).await;
         }
-        if dice.chance(50) {
+        if rng.chance(50) {
             let insert = "INSERT INTO profile_properties (profile_id, property_id) VALUES (?, 'LIS01')";
             execute(&db, insert, params![&id]).await;
         }
@@ -147,18 +147,18 @@ async fn r46_each_profile_is_listed_once_however_few_rows_a_page_looks_at(ctx: C
     let store = Store::new(db.clone());
     for _ in 0..QUESTIONS {
         let sorts = [("updated_at", "updated_at"), ("name", "sort_name")];
-        let question = Question::draw(&mut dice, &sorts);
-        let since = perhaps(&mut dice, 30, &[3, 5, 8]);
-        let names = perhaps(&mut dice, 40, &["s", "ana", "sil", "x"]);
-        let country = perhaps(&mut dice, 30, &["PT", "ES", "FR"]);
+        let question = Question::draw(&mut rng, &sorts);
+        let since = perhaps(&mut rng, 30, &[3, 5, 8]);
+        let names = perhaps(&mut rng, 40, &["s", "ana", "sil", "x"]);
+        let country = perhaps(&mut rng, 30, &["PT", "ES", "FR"]);
         let filter = ProfileFilter {
             name: names.map(|word| vec![word.to_owned()]).into_iter().collect(),
             terms: country
                 .map(|country| (TermKind::Country, country.to_owned()))
                 .into_iter()
                 .collect(),
-            property_id: perhaps(&mut dice, 30, &["LIS01", "OPO01"]).map(|id| id.parse().unwrap()),
-            status: perhaps(&mut dice, 30, &["active", "stub"]).map(|status| status.parse().unwrap()),
+            property_id: perhaps(&mut rng, 30, &["LIS01", "OPO01"]).map(|id| id.parse().unwrap()),
+            status: perhaps(&mut rng, 30, &["active", "stub"]).map(|status| status.parse().unwrap()),
         };
         let fits = |row: &Row| {
             let status: Option<String> = row.get("status").unwrap();

@@ -71,7 +71,7 @@ impl Held {
         *self.gate.0.lock().unwrap() = true;
         self.gate.1.notify_all();
         self.let_go.add_permits(LISTS);
-        // Those that waited in vain were told so.
+        // Those that waited in vain were answered so.
         while self.queries.join_next().await.is_some() {}
         at_once
     }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::case::{Case, Ctx, cases};
-use crate::told::{Inbox, Told, guest, settle, stay, told};
+use crate::inbox::{Inbox, SentEvent, guest, sent_event, settle, stay};
 
 pub fn cases() -> Vec<Case> {
     cases![
@@ -120,7 +120,7 @@ async fn a_reservation_that_moves_changes_both_guests(ctx: Ctx) {
     inbox
         .accept(
             20,
-            &[told(
+            &[sent_event(
                 "reservation.deleted",
                 "r",
                 3,
@@ -136,7 +136,7 @@ async fn a_reservation_that_moves_changes_both_guests(ctx: Ctx) {
 async fn a_deleted_guest_is_gone_and_comes_back(ctx: Ctx) {
     let inbox = Inbox::open(&ctx).await;
     let projector = inbox.projector().await;
-    let gone = told("guest.deleted", "g", 2, 2, json!({"last_name": "Ana"}));
+    let gone = sent_event("guest.deleted", "g", 2, 2, json!({"last_name": "Ana"}));
     inbox.accept(0, &[gone, guest("g", 1, 1, "Ana")]).await;
     settle(&projector).await;
     assert!(inbox.profile("g").await.is_none());
@@ -155,7 +155,7 @@ async fn a_deleted_guest_is_gone_and_comes_back(ctx: Ctx) {
 async fn an_erased_guest_leaves_nothing_but_keys(ctx: Ctx) {
     let inbox = Inbox::open(&ctx).await;
     let projector = inbox.projector().await;
-    let before: Vec<Told> = vec![
+    let before: Vec<SentEvent> = vec![
         guest("g", 1, 1, "Canary"),
         guest("g", 1, 1, "Canary2"),
         guest("alias", 1, 1, "Canary3"),
@@ -164,7 +164,7 @@ async fn an_erased_guest_leaves_nothing_but_keys(ctx: Ctx) {
     ];
     inbox.accept(0, &before).await;
     settle(&projector).await;
-    let erased = told("guest.erased", "g", 2, 3, json!({"aliases": ["alias"]}));
+    let erased = sent_event("guest.erased", "g", 2, 3, json!({"aliases": ["alias"]}));
     inbox.accept(10, &[erased, guest("g", 9, 9, "Canary4")]).await;
     settle(&projector).await;
     inbox
@@ -226,10 +226,10 @@ async fn an_erased_guest_leaves_nothing_but_keys(ctx: Ctx) {
 async fn consent_and_timeline_outlive_the_payloads(ctx: Ctx) {
     let inbox = Inbox::open(&ctx).await;
     let projector = inbox.projector().await;
-    let told = |version, status: &str| {
+    let sent = |version, status: &str| {
         let consent = json!([{"channel": "email", "status": status, "at": 1_700_000_000_000_u64 + version}]);
         let at = i64::try_from(version).unwrap();
-        told(
+        sent_event(
             "guest.consent_changed",
             "g",
             version,
@@ -237,12 +237,12 @@ async fn consent_and_timeline_outlive_the_payloads(ctx: Ctx) {
             json!({"last_name": "Ana", "consent": consent}),
         )
     };
-    inbox.accept(0, &[told(1, "granted")]).await;
+    inbox.accept(0, &[sent(1, "granted")]).await;
     settle(&projector).await;
     inbox
         .write(|run| run.push(("DELETE FROM inbox_bodies", vec![])))
         .await;
-    inbox.accept(5, &[told(2, "withdrawn")]).await;
+    inbox.accept(5, &[sent(2, "withdrawn")]).await;
     settle(&projector).await;
     let profile = inbox.profile("g").await.unwrap();
     assert_eq!(profile["consent"][0]["status"], "withdrawn");

@@ -7,8 +7,8 @@ use crm_receiver::{backlog::Backlog, project::Step};
 use serde_json::json;
 
 use crate::case::{Case, Ctx, cases};
+use crate::inbox::{Inbox, guest, sent_event, settle, stay};
 use crate::ingest::carry_out;
-use crate::told::{Inbox, guest, settle, stay, told};
 
 /// As the projector's own: what a test may rely on.
 const TRIES: i64 = 8;
@@ -179,7 +179,7 @@ async fn f43_a_clock_set_back_keeps_nothing_waiting(ctx: Ctx) {
     let inbox = Inbox::open(&ctx).await;
     let projector = inbox.projector().await;
     inbox.accept(0, &[guest("g", 1, 1, "Ana")]).await;
-    let failed = told("guest.updated", "h", 1, 1, json!({"last_name": "Rui"}));
+    let failed = sent_event("guest.updated", "h", 1, 1, json!({"last_name": "Rui"}));
     inbox.accept(1, &[failed]).await;
     inbox
         .write(|run| {
@@ -222,7 +222,7 @@ async fn f33_what_outlasts_its_deadline_becomes_a_dead_letter_while_others_pass(
 
 async fn a_refused_payload_is_refused_again_when_requeued(ctx: Ctx) {
     let inbox = Inbox::open(&ctx).await;
-    let nameless = told("guest.updated", "g", 1, 1, json!({"first_name": "Ana"}));
+    let nameless = sent_event("guest.updated", "g", 1, 1, json!({"first_name": "Ana"}));
     inbox.accept(0, &[nameless]).await;
     inbox
         .write(|run| run.push(("UPDATE inbox SET status = 'dead_letter'", vec![])))
@@ -251,7 +251,7 @@ async fn r43_small_events_about_large_records_go_in_smaller_batches(ctx: Ctx) {
     let payload = json!({"last_name": "Large", "more": vec![0; 19_000]});
     let id = |nth: usize| format!("g{nth:02}");
     let large: Vec<_> = (0..RECORDS)
-        .map(|nth| told("guest.updated", &id(nth), 1, 1, payload.clone()))
+        .map(|nth| sent_event("guest.updated", &id(nth), 1, 1, payload.clone()))
         .collect();
     inbox.accept(0, &large).await;
     settle(&projector).await;

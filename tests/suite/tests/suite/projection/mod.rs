@@ -2,8 +2,8 @@
 
 mod effects;
 mod failures;
-mod looks;
 mod order;
+mod steps;
 
 use crate::case::Case;
 
@@ -11,7 +11,7 @@ pub fn cases() -> Vec<Case> {
     [
         effects::cases(),
         failures::cases(),
-        looks::cases(),
+        steps::cases(),
         order::cases(),
     ]
     .into_iter()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::case::{Case, Ctx, cases};
-use crate::told::{Inbox, START, Told, guest, settle, stay, told};
+use crate::inbox::{Inbox, START, SentEvent, guest, sent_event, settle, stay};
 
 pub fn cases() -> Vec<Case> {
     cases![
@@ -17,7 +17,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Guests who change, reservations that move between them, tombstones, conflicts, and an erasure.
-fn stream() -> Vec<Told> {
+fn stream() -> Vec<SentEvent> {
     let mut events = Vec::new();
     for n in 0..12 {
         let id = format!("g{}", n % 6);
@@ -30,16 +30,28 @@ fn stream() -> Vec<Told> {
         let at = i64::try_from(n).unwrap();
         events.push(stay(&id, 1 + n / 8, at, &format!("g{}", (n * 5) % 8)));
     }
-    events.push(told("guest.deleted", "g1", 4, 50, json!({"last_name": "Gone"})));
-    events.push(told(
+    events.push(sent_event(
+        "guest.deleted",
+        "g1",
+        4,
+        50,
+        json!({"last_name": "Gone"}),
+    ));
+    events.push(sent_event(
         "reservation.deleted",
         "r1",
         4,
         51,
         stay("r1", 4, 51, "g2").payload,
     ));
-    events.push(told("guest.erased", "g3", 4, 52, json!({"aliases": ["g4"]})));
-    events.push(told(
+    events.push(sent_event(
+        "guest.erased",
+        "g3",
+        4,
+        52,
+        json!({"aliases": ["g4"]}),
+    ));
+    events.push(sent_event(
         "guest.merged",
         "g5",
         4,
@@ -51,9 +63,9 @@ fn stream() -> Vec<Told> {
 
 /// A shuffle that is the same in every run: the n-th event goes to a place of its own by a multiplication modulo a
 /// prime.
-fn shuffled(events: &[Told], factor: usize) -> Vec<Told> {
+fn shuffled(events: &[SentEvent], factor: usize) -> Vec<SentEvent> {
     const PRIME: usize = 10_007;
-    let mut places: Vec<(usize, &Told)> = events
+    let mut places: Vec<(usize, &SentEvent)> = events
         .iter()
         .enumerate()
         .map(|(n, event)| ((n + 1) * factor % PRIME, event))

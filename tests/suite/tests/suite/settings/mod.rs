@@ -33,7 +33,7 @@ pub const BOTH: [&str; 2] = [EMITTER, RECEIVER];
 /// A key of 32 bytes as a page shows it.
 pub const KEY: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs=";
 
-/// A working folder, and what a service that is started in it is told.
+/// A working folder, and what a service that is started in it is given.
 pub struct Start {
     outer: TempDir,
     pub variables: Vec<(String, String)>,

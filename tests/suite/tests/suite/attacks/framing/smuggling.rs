@@ -231,7 +231,7 @@ async fn r42_nor_is_one_beyond_the_cap(ctx: Ctx) {
 }
 
 async fn r42_nor_is_one_of_a_body_that_gave_way(ctx: Ctx) {
-    /// What comes of a body before it has to wait.
+    /// What is read of a body before it has to wait.
     const BEGUN: &str = "{";
     let both = Both::start(&ctx, 1_000, ByteSize(BYTES_IN_ALL_MIN)).await;
     for (service, address) in both.addresses() {

@@ -18,7 +18,6 @@ pub fn cases() -> Vec<Case> {
     cases![real_bookings_end_as_the_file_says_and_planted_faults_are_seen]
 }
 
-
 async fn real_bookings_end_as_the_file_says_and_planted_faults_are_seen(ctx: Ctx) {
     let other = ctx.servers.fresh(ctx.engine, "whole_receiver").await.unwrap();
     let world = World::start(Settings::on(ctx.database.url(), other.url()))
@@ -58,7 +57,11 @@ async fn real_bookings_end_as_the_file_says_and_planted_faults_are_seen(ctx: Ctx
         (PHANTOM_EFFECT, 2, "of an event that nobody sent"),
         (EFFECT_OF_NOTHING, 3, "of no event"),
     ] {
-        write(&mut databases.receiver, &planted.replace('?', &second.to_string())).await;
+        write(
+            &mut databases.receiver,
+            &planted.replace('?', &second.to_string()),
+        )
+        .await;
         assert_eq!(end(&mut databases, run).await, (1, [0, doubled, 0]), "{what}");
     }
     let planted = format!("DELETE FROM audit_entries WHERE id > {second} AND actor = 'planted'");
@@ -110,7 +113,8 @@ fn offered(weeks: &Weeks) -> u64 {
 
 /// The id of the `nth` effect.
 async fn nth_effect(receiver: &mut Database, nth: u64) -> u64 {
-    let effect = format!("SELECT id FROM audit_entries WHERE action = 'applied' ORDER BY id LIMIT 1 OFFSET {nth}");
+    let effect =
+        format!("SELECT id FROM audit_entries WHERE action = 'applied' ORDER BY id LIMIT 1 OFFSET {nth}");
     receiver.count(&effect).await.unwrap()
 }
 

@@ -6,12 +6,12 @@ use mysql_async::{Conn, Opts, prelude::Queryable};
 use crate::case::Ctx;
 
 /// Nobody else writes to the inbox until it ends.
-pub enum Hold {
+pub enum WriteLock {
     Sqlite(rusqlite::Connection),
     Mysql(Conn),
 }
 
-impl Hold {
+impl WriteLock {
     /// Waits for whoever writes now, and holds back all who come after.
     pub async fn on_inbox(ctx: &Ctx) -> Self {
         match ctx.engine {

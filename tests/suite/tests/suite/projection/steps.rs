@@ -8,11 +8,11 @@ use db::params;
 use serde_json::json;
 
 use crate::case::{Case, Ctx, cases};
-use crate::told::{Inbox, START, Told, guest, settle};
+use crate::inbox::{Inbox, START, SentEvent, guest, settle};
 
 pub fn cases() -> Vec<Case> {
     cases![
-        what_another_replica_put_off_is_behind_a_longer_backlog,
+        what_another_replica_will_retry_is_behind_a_longer_backlog,
         a_step_takes_no_more_bodies_than_fit,
     ]
 }
@@ -25,7 +25,7 @@ const STEP_EVENTS_MAX: usize = 256;
 /// More bodies than fit, each as long as one may be.
 const LARGE: usize = STEP_BYTES_MAX / BODY_LEN_MAX + 8;
 
-async fn what_another_replica_put_off_is_behind_a_longer_backlog(ctx: Ctx) {
+async fn what_another_replica_will_retry_is_behind_a_longer_backlog(ctx: Ctx) {
     let (inbox, known) = (Inbox::open(&ctx).await, Backlog::default());
     let behind = || known.age_of_oldest(contract::Clock::now(inbox.clock.as_ref()));
     inbox.accept(0, &[guest("late", 1, 1, "Late")]).await;
@@ -36,7 +36,7 @@ async fn what_another_replica_put_off_is_behind_a_longer_backlog(ctx: Ctx) {
         })
         .await;
     inbox.clock.advance(Duration::from_secs(10));
-    let backlog: Vec<Told> = (0..BACKLOG)
+    let backlog: Vec<SentEvent> = (0..BACKLOG)
         .map(|n| guest(&format!("g{}", n % 40), 1 + n as u64 / 40, 1, "Ana"))
         .collect();
     inbox.accept(1, &backlog).await;
@@ -54,17 +54,17 @@ async fn what_another_replica_put_off_is_behind_a_longer_backlog(ctx: Ctx) {
 async fn a_step_takes_no_more_bodies_than_fit(ctx: Ctx) {
     let inbox = Inbox::open(&ctx).await;
     for nth in 0..LARGE {
-        let told = guest(&format!("g{nth}"), 1, 1, "Ana");
-        let mut payload = told.payload.clone();
+        let event = guest(&format!("g{nth}"), 1, 1, "Ana");
+        let mut payload = event.payload.clone();
         let body = |payload: &serde_json::Value| {
-            let envelope = json!({"type": told.event_type, "changed": ["x"], "payload": payload});
+            let envelope = json!({"type": event.event_type, "changed": ["x"], "payload": payload});
             envelope.to_string().into_bytes()
         };
         payload["text"] = json!("");
         let rest = BODY_LEN_MAX - body(&payload).len();
         payload["text"] = json!("x".repeat(rest));
         inbox
-            .accept_body(&format!("evt_{nth:06}"), &told, body(&payload))
+            .accept_body(&format!("evt_{nth:06}"), &event, body(&payload))
             .await;
     }
     let store = inbox.store().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Counted by everyone who strikes.
 #[derive(Debug, Default)]
-pub struct Toll(Mutex<Counts>);
+pub struct Counters(Mutex<Counts>);
 
 /// The counts.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Counts {
     pub locks: u64,
 }
 
-impl Toll {
+impl Counters {
     /// Somebody died.
     pub fn death(&self, who: &'static str, how: &'static str) {
         *self.counts().deaths.entry((who, how)).or_default() += 1;

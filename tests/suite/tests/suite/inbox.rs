@@ -29,7 +29,7 @@ pub struct Inbox {
 
 /// An event that ingest would have accepted.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct SentEvent {
     pub event_type: &'static str,
     pub id: String,
     pub version: u64,
@@ -39,8 +39,8 @@ pub struct Told {
 }
 
 /// An event about a guest or a reservation.
-pub fn told(event_type: &'static str, id: &str, version: u64, at: i64, payload: Value) -> Told {
-    Told {
+pub fn sent_event(event_type: &'static str, id: &str, version: u64, at: i64, payload: Value) -> SentEvent {
+    SentEvent {
         event_type,
         id: id.to_owned(),
         version,
@@ -50,9 +50,9 @@ pub fn told(event_type: &'static str, id: &str, version: u64, at: i64, payload: 
 }
 
 /// A guest's state: a name, and what else the case needs.
-pub fn guest(id: &str, version: u64, at: i64, last_name: &str) -> Told {
+pub fn guest(id: &str, version: u64, at: i64, last_name: &str) -> SentEvent {
     let email = format!("{}@example.com", last_name.to_lowercase());
-    told(
+    sent_event(
         "guest.updated",
         id,
         version,
@@ -62,10 +62,10 @@ pub fn guest(id: &str, version: u64, at: i64, last_name: &str) -> Told {
 }
 
 /// A checked-out stay of three nights for 300 euros.
-pub fn stay(id: &str, version: u64, at: i64, primary: &str) -> Told {
+pub fn stay(id: &str, version: u64, at: i64, primary: &str) -> SentEvent {
     let payload = json!({"status": "checked_out", "check_in": "2026-01-01", "check_out": "2026-01-04",
         "primary_guest_id": primary, "currency": "EUR", "room_total": "270.00", "total": "300.00"});
-    told("reservation.checked_out", id, version, at, payload)
+    sent_event("reservation.checked_out", id, version, at, payload)
 }
 
 impl Inbox {
@@ -93,7 +93,7 @@ impl Inbox {
         self.projector_on(self.store().await, Backlog::default())
     }
 
-    /// One that tells how far it is behind.
+    /// One that says how far it is behind.
     pub async fn projector_telling(&self, backlog: &Backlog) -> Projector {
         self.projector_on(self.store().await, backlog.clone())
     }
@@ -113,7 +113,7 @@ impl Inbox {
     }
 
     /// Accepts the events in this order, under ids `evt_<n>` counted from `first`.
-    pub async fn accept(&self, first: usize, events: &[Told]) {
+    pub async fn accept(&self, first: usize, events: &[SentEvent]) {
         for (place, event) in events.iter().enumerate() {
             let id = format!("evt_{:06}", first + place);
             let body =
@@ -123,7 +123,7 @@ impl Inbox {
     }
 
     /// Accepts one event with these very bytes.
-    pub async fn accept_body(&self, event_id: &str, event: &Told, body: Vec<u8>) {
+    pub async fn accept_body(&self, event_id: &str, event: &SentEvent, body: Vec<u8>) {
         let (event, id, clock) = (event.clone(), event_id.to_owned(), self.clock.clone());
         let now = contract::Clock::now(clock.as_ref());
         self.write(move |run| {

@@ -23,9 +23,9 @@ pub enum Purpose {
 }
 
 /// The luck of one row for one purpose.
-pub struct Dice(ChaCha8Rng);
+pub struct SeededRng(ChaCha8Rng);
 
-impl Dice {
+impl SeededRng {
     /// A fresh stream for `purpose` and `row` under `seed`.
     pub fn new(seed: u64, purpose: Purpose, row: u32) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -57,17 +57,17 @@ impl Dice {
 mod tests {
     use super::*;
 
-    fn throws(seed: u64, purpose: Purpose, row: u32) -> Vec<usize> {
-        let mut dice = Dice::new(seed, purpose, row);
-        (0..8).map(|_| dice.below(1_000_000)).collect()
+    fn draws(seed: u64, purpose: Purpose, row: u32) -> Vec<usize> {
+        let mut rng = SeededRng::new(seed, purpose, row);
+        (0..8).map(|_| rng.below(1_000_000)).collect()
     }
 
     #[test]
     fn the_same_seed_repeats_and_anything_else_differs() {
-        let once = throws(1, Purpose::Person, 7);
-        assert_eq!(once, throws(1, Purpose::Person, 7));
-        assert_ne!(once, throws(2, Purpose::Person, 7));
-        assert_ne!(once, throws(1, Purpose::Changes, 7));
-        assert_ne!(once, throws(1, Purpose::Person, 8));
+        let once = draws(1, Purpose::Person, 7);
+        assert_eq!(once, draws(1, Purpose::Person, 7));
+        assert_ne!(once, draws(2, Purpose::Person, 7));
+        assert_ne!(once, draws(1, Purpose::Changes, 7));
+        assert_ne!(once, draws(1, Purpose::Person, 8));
     }
 }

@@ -12,8 +12,8 @@ use kit::rebuild::{LEASE_LENGTH, Rebuild, Rebuilder, Step};
 use serde_json::json;
 
 use crate::case::{Case, Ctx, cases};
+use crate::inbox::{Inbox, guest, sent_event, settle, stay};
 use crate::pms::Pms;
-use crate::told::{Inbox, guest, settle, stay, told};
 
 pub fn cases() -> Vec<Case> {
     cases![
@@ -190,7 +190,7 @@ async fn case12_profiles_of_an_older_program_are_derived_again(ctx: Ctx) {
         .collect();
     events.extend((0..70).map(|nth| stay(&format!("r{nth:02}"), 1, nth, &format!("g{nth:02}"))));
     events.push(stay("r_stub", 1, 5, "stub"));
-    events.push(told("guest.erased", "g05", 2, 6, json!({})));
+    events.push(sent_event("guest.erased", "g05", 2, 6, json!({})));
     inbox.accept(0, &events).await;
     let projector = inbox.projector().await;
     settle(&projector).await;

@@ -19,7 +19,6 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-
 /// Both services, over people that the emitter was given.
 struct Hotel {
     world: World,

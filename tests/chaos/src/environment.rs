@@ -12,7 +12,7 @@ use tempfile::TempDir;
 pub type SharedServer = Arc<Mutex<Server>>;
 
 /// Where everything stands. Dropped, the folder and a server of its own are gone.
-pub struct Ground {
+pub struct Environment {
     /// The working folder of every process.
     pub folder: TempDir,
     /// The emitter's `DATABASE_URL`.
@@ -22,10 +22,10 @@ pub struct Ground {
     /// The server that may be killed: one of its own.
     pub server: Option<SharedServer>,
     /// Databases on a server that is somebody else's.
-    lent: Vec<TestDatabase>,
+    shared: Vec<TestDatabase>,
 }
 
-impl Ground {
+impl Environment {
     /// Fresh databases: files, or on a private server; where only a given server is at hand, on that one, which is
     /// then not killed.
     ///
@@ -36,7 +36,7 @@ impl Ground {
             Engine::Sqlite => Self::files(),
             Engine::Mysql => match servers.own_server()? {
                 Some(server) => Self::on(server).await,
-                None => Self::lent(servers).await,
+                None => Self::shared(servers).await,
             },
         }
     }
@@ -48,7 +48,7 @@ impl Ground {
     pub async fn lasting(engine: Engine, servers: &Servers) -> Result<Self> {
         match engine {
             Engine::Sqlite => Self::files(),
-            Engine::Mysql => Self::lent(servers).await,
+            Engine::Mysql => Self::shared(servers).await,
         }
     }
 
@@ -57,7 +57,7 @@ impl Ground {
     /// # Errors
     /// When a database cannot be dropped.
     pub async fn clear(self) -> Result<()> {
-        for database in self.lent {
+        for database in self.shared {
             database.remove().await?;
         }
         Ok(())
@@ -71,7 +71,7 @@ impl Ground {
             receiver: file("crm.db"),
             folder,
             server: None,
-            lent: Vec::new(),
+            shared: Vec::new(),
         })
     }
 
@@ -87,11 +87,11 @@ impl Ground {
             emitter: server.url("pms"),
             receiver: server.url("crm"),
             server: Some(Arc::new(Mutex::new(server))),
-            lent: Vec::new(),
+            shared: Vec::new(),
         })
     }
 
-    async fn lent(servers: &Servers) -> Result<Self> {
+    async fn shared(servers: &Servers) -> Result<Self> {
         let emitter = servers.fresh(Engine::Mysql, "chaos_pms").await?;
         let receiver = servers.fresh(Engine::Mysql, "chaos_crm").await?;
         Ok(Self {
@@ -99,7 +99,7 @@ impl Ground {
             emitter: emitter.url().to_owned(),
             receiver: receiver.url().to_owned(),
             server: None,
-            lent: vec![emitter, receiver],
+            shared: vec![emitter, receiver],
         })
     }
 }
