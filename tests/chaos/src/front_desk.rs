@@ -6,9 +6,9 @@
 //! version it made.
 
 use super::history::History;
-use harness::books::{Entity, Kind};
 use super::progress::Progress;
 use super::wire_tap::WireTap;
+use harness::books::{Entity, Kind};
 use harness::client::{Answer, Call, Client};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
