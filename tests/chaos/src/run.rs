@@ -106,7 +106,7 @@ struct Cast<'a> {
     digest_key: String,
 }
 
-/// Runs on a environment that is fresh.
+/// Runs in a fresh environment.
 ///
 /// # Errors
 /// When a part does not start, does not come back, or ends by itself; what the books say is no error here.

@@ -1,7 +1,7 @@
-//! Chance that can be repeated: a stream of its own for each purpose and row.
+//! Random numbers that can be repeated: a stream of its own for each purpose and row.
 //!
 //! The same seed gives the same people and the same plan on every machine, and drawing once more for one row moves no
-//! other row's luck.
+//! other row.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -22,7 +22,7 @@ pub enum Purpose {
     ChangeDates = 4,
 }
 
-/// The luck of one row for one purpose.
+/// The random numbers of one row for one purpose.
 pub struct SeededRng(ChaCha8Rng);
 
 impl SeededRng {

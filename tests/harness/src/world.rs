@@ -102,11 +102,6 @@ impl World {
         api(self.receiver.as_ref())
     }
 
-    /// Where it keeps its tables.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// Opens both databases beside the services, without claiming their files.
     ///
     /// # Errors
