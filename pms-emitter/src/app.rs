@@ -1,6 +1,7 @@
 //! The composition root: from a [`Config`] to a service that runs until it is stopped.
 
 use crate::config::{Config, DeliveryConfig, EndpointConfig};
+use crate::desk::Desk;
 use crate::digest_key;
 use crate::dispatch::attempt::AGENT;
 use crate::dispatch::{BreakerChanges, Dispatcher, DispatcherParts, Sender};
@@ -134,11 +135,13 @@ impl App {
         let (db, clock) = (store.db().clone(), Arc::clone(&runtime.clock));
         let idempotency = Arc::new(Idempotency::new(db, clock, Arc::clone(&runtime.entropy)));
         let api = Api {
-            store: store.clone(),
-            clock: Arc::clone(&runtime.clock),
-            ids: runtime.ids(),
+            desk: Desk {
+                store: store.clone(),
+                clock: Arc::clone(&runtime.clock),
+                ids: runtime.ids(),
+                digest_key: Arc::new(digest_key(&config, &runtime)?),
+            },
             idempotency: Arc::clone(&idempotency),
-            digest_key: Arc::new(digest_key(&config, &runtime)?),
             base_path: config.http.app_base_path.as_str().into(),
         };
         let server = Server::new(router(&api), runtime.ids(), config.http.body_limits())

@@ -1,13 +1,14 @@
 //! The PMS side: a REST API for guests and reservations, and the dispatcher that delivers their events.
 //!
 //! ```text
-//! REST -> http -> domain (pure: command -> new state + event) -> store [row + outbox, one transaction]
+//! REST -> http -> desk -> domain (pure: command -> new state + event) -> store [row + outbox, one transaction]
 //! outbox -> dispatch: claim (lease) -> sign -> breaker -> POST -> settle (fenced)
 //! ```
 //! `app` composes them from a [`config::Config`]; `domain` imports none of the others.
 
 pub mod app;
 pub mod config;
+pub mod desk;
 mod digest_key;
 pub mod dispatch;
 pub mod domain;

@@ -1,7 +1,7 @@
 //! The rules of the hotel, as pure functions: the state of a thing and a command make its new state and one event.
 //!
 //! Nothing here knows HTTP, a table or a clock: the instant is a parameter, and what a caller may not do is a
-//! [`refusal::Refusal`]. `http` reads commands and calls in here; `store` commits the [`change::Change`] that comes out.
+//! [`refusal::Refusal`]. `desk` calls in here with a command; `store` commits the [`change::Change`] that comes out.
 
 pub mod body;
 pub mod change;
@@ -13,6 +13,7 @@ pub mod guest_document;
 pub mod guest_input;
 pub mod guest_rules;
 pub mod language;
+pub mod origin;
 pub mod property;
 pub mod rates;
 pub mod record_size;

@@ -11,6 +11,6 @@ pub async fn alive(_api: Api, _request: Request) -> Result<Response, ApiError> {
 
 /// `GET /health/ready`: it can serve, because its database answers; 503 otherwise.
 pub async fn ready(api: Api, _request: Request) -> Result<Response, ApiError> {
-    api.store.db().ping().await?;
+    api.desk.store.db().ping().await?;
     Ok(reply::ok(&json!({"status": "ready"})))
 }

@@ -1,7 +1,7 @@
 //! The REST API: a table of routes, and a handler for each endpoint.
 //!
-//! A handler parses, asks the domain, calls one store method and answers. Whatever fails becomes an
-//! [`problem::ApiError`], which one `match` maps to a problem.
+//! A handler parses the request, calls one function of the desk (a list reads the store) and makes the reply of its result.
+//! Whatever fails becomes an [`problem::ApiError`], which one `match` maps to a problem.
 
 mod guest_query;
 mod guests;
@@ -10,7 +10,6 @@ mod night_audit;
 pub mod problem;
 mod properties;
 mod reservation_query;
-mod reservation_writes;
 mod reservations;
 pub mod routes;
 mod webhook_status;

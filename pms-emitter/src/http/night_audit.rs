@@ -2,18 +2,14 @@
 
 use super::{
     Api, ApiError,
-    write::{CALLER, read_optional_object},
+    write::{once, origin, read_optional_object},
 };
-use crate::{
-    domain::refusal::Refusal,
-    store::{NightAudit, NightAuditRequest},
-};
+use crate::{desk::AnswerToKeep, domain::refusal::Refusal, store::NightAudit};
 use api::{Request, Response};
 use kit::{
     idempotency::{Answer, Key},
     shape::pointer_to,
 };
-use std::sync::Arc;
 
 /// Moves the business date on by one day, and answers what is overdue.
 pub async fn run(api: Api, mut request: Request) -> Result<Response, ApiError> {
@@ -28,26 +24,11 @@ pub async fn run(api: Api, mut request: Request) -> Result<Response, ApiError> {
         )
         .into());
     }
-    let context = Arc::clone(&request.context);
-    let (worker, now, held) = (api.clone(), api.clock.now(), Arc::clone(&raw));
-    let (request_id, correlation_id) = (context.request_id.to_string(), context.correlation_id.to_string());
+    let (desk, origin) = (api.desk.clone(), origin(&request));
     let work = |slot| async move {
-        let _held = held;
-        let asked = NightAuditRequest {
-            property_id,
-            now,
-            request_id,
-            correlation_id,
-            slot,
-            answer: answer_of,
-        };
-        let audited = worker.store.night_audit(asked).await?;
-        let (_, answer) = audited.ok_or(Refusal::NotFound)?;
-        Ok::<_, ApiError>(answer)
+        let answer = AnswerToKeep::new(slot, |audit: &NightAudit| Answer::ok(audit.version, audit));
+        let done = desk.audit_night(origin, property_id, answer).await?;
+        Ok::<_, ApiError>(done.answer)
     };
-    Ok(api.idempotency.run(CALLER, &context, key, &raw, work).await?)
-}
-
-fn answer_of(audit: &NightAudit) -> Answer {
-    Answer::ok(audit.version, audit)
+    once(&api, &request.context, key, raw, work).await
 }

@@ -1,5 +1,6 @@
 //! The one place where what can fail in this service becomes an HTTP answer.
 
+use crate::desk::DeskError;
 use crate::domain::{record_size::RECORD_BYTES_MAX, refusal::Refusal};
 use contract::{FieldError, Problem, ProblemCode};
 use db::DbError;
@@ -13,12 +14,8 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 pub enum ApiError {
     /// The request itself: its syntax, headers, query, body.
     Problem(Problem),
-    /// The domain's rules.
-    Refused(Refusal),
-    /// The database.
-    Db(DbError),
-    /// Others changed the same thing between every read and its commit.
-    Overtaken,
+    /// What the request asks for.
+    Desk(DeskError),
 }
 
 impl From<Problem> for ApiError {
@@ -29,13 +26,19 @@ impl From<Problem> for ApiError {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+        Self::Desk(refusal.into())
     }
 }
 
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
-        Self::Db(error)
+        Self::Desk(error.into())
+    }
+}
+
+impl From<DeskError> for ApiError {
+    fn from(error: DeskError) -> Self {
+        Self::Desk(error)
     }
 }
 
@@ -43,9 +46,10 @@ impl From<ApiError> for Problem {
     fn from(error: ApiError) -> Self {
         match error {
             ApiError::Problem(problem) => problem,
-            ApiError::Refused(refusal) => of_refusal(refusal),
-            ApiError::Db(error) => database_problem(error),
-            ApiError::Overtaken => Problem::new(ProblemCode::Unavailable)
+            ApiError::Desk(DeskError::Refused(refusal)) => of_refusal(refusal),
+            ApiError::Desk(DeskError::Db(error)) => database_problem(error),
+            ApiError::Desk(DeskError::UnexpectedVersion) => Problem::new(ProblemCode::PreconditionFailed),
+            ApiError::Desk(DeskError::Overtaken) => Problem::new(ProblemCode::Unavailable)
                 .with_detail("others keep changing the same thing")
                 .with_retry_after(RETRY_AFTER_SECONDS),
         }
@@ -85,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_refusal_keeps_what_a_client_can_act_on() {
-        let problem = Problem::from(ApiError::Refused(Refusal::InvalidTransition {
+        let problem = Problem::from(ApiError::from(Refusal::InvalidTransition {
             allowed: vec!["cancelled"],
         }));
         assert_eq!(problem.code, ProblemCode::InvalidTransition);
@@ -93,7 +97,7 @@ mod tests {
             problem.extensions,
             [("allowed", serde_json::json!(["cancelled"]))]
         );
-        let problem = Problem::from(ApiError::Refused(Refusal::NotUnique {
+        let problem = Problem::from(ApiError::from(Refusal::NotUnique {
             pointer: "/external_ids/0".to_owned(),
         }));
         assert_eq!(

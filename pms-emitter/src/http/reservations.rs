@@ -3,21 +3,20 @@
 use super::{
     Api, ApiError,
     reservation_query::{self, LIST},
-    reservation_writes as writes,
-    write::{CALLER, read_object, read_optional_object},
+    write::{expected_version, once, origin, read_object, read_optional_object},
 };
-use crate::domain::{
-    guest_command::take_property, refusal::Refusal, reservation::Reservation, reservation_command::Command,
+use crate::{
+    desk::{AnswerToKeep, DatedReservation},
+    domain::{
+        guest_command::take_property, refusal::Refusal, reservation::Reservation,
+        reservation_command::Command,
+    },
 };
-use api::{
-    Request, Response,
-    etag::{self, Preconditions},
-    reply,
-};
+use api::{Request, Response, etag, reply};
 use contract::ReservationId;
 use jiff::civil::Date;
 use kit::{
-    idempotency::{Key, Slot},
+    idempotency::{Answer, Key, Slot},
     listing,
 };
 use std::sync::Arc;
@@ -25,10 +24,8 @@ use std::sync::Arc;
 /// `GET /reservations`
 pub async fn list(api: Api, request: Request) -> Result<Response, ApiError> {
     let query = LIST.parse(request.query())?;
-    let rows = api
-        .store
-        .reservations(&reservation_query::filter(&query)?, &query)
-        .await?;
+    let filter = reservation_query::filter(&query)?;
+    let rows = api.desk.store.reservations(&filter, &query).await?;
     let show = |(reservation, business_date): (Reservation, Date)| reservation.view(business_date);
     Ok(listing::answer(&request.answers, &query, rows, show).await?)
 }
@@ -38,58 +35,79 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError
     let key = Key::of(&request)?;
     let (raw, mut body) = read_object(&mut request).await?;
     let property_id = take_property(&mut body)?;
-    let context = Arc::clone(&request.context);
-    let (worker, told, held) = (api.clone(), Arc::clone(&context), Arc::clone(&raw));
+    let (desk, base_path, origin) = (api.desk.clone(), Arc::clone(&api.base_path), origin(&request));
     let work = |slot| async move {
-        let _held = held;
-        writes::make(&worker, &told, property_id, body, slot).await
+        let answer = AnswerToKeep::new(slot, move |made: &DatedReservation| created(&base_path, made));
+        let done = desk.book(&origin, &property_id, &body, &answer).await?;
+        Ok::<_, ApiError>(done.answer)
     };
-    Ok(api.idempotency.run(CALLER, &context, key, &raw, work).await?)
+    once(&api, &request.context, key, raw, work).await
 }
 
 /// `GET /reservations/{id}`
 pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
     let id: ReservationId = request.id("id")?;
-    let found = api.store.for_reads().reservation(id).await?;
-    let (reservation, property) = found.ok_or(Refusal::NotFound)?;
-    let response = reply::ok(&reservation.view(property.business_date));
+    let found = api.desk.reservation(id).await?;
     // What follows from the date is no part of the version, so a client that has only the version has not seen it.
-    let computed = reservation.computed_status(property.business_date);
-    let beside = (computed != reservation.status().as_str()).then_some(computed);
-    Ok(etag::with_etag_beside(response, reservation.version, beside))
+    let beside = found.computed_status_beside();
+    let response = reply::ok(&found.view());
+    Ok(etag::with_etag_beside(
+        response,
+        found.reservation.version,
+        beside,
+    ))
 }
 
 /// `PUT /reservations/{id}` and `PATCH /reservations/{id}`: both merge.
 pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError> {
-    let id = request.id("id")?;
-    let expected = Preconditions::from_headers(&request.headers)?;
+    let id: ReservationId = request.id("id")?;
+    let expected = expected_version(&request)?;
     let (_held, body) = read_object(&mut request).await?;
-    let slot = Slot::without_key();
-    let answer = writes::change(&api, &request.context, id, Command::Merge(body), expected, slot).await?;
-    Ok(answer.into_response())
+    let answer = AnswerToKeep::new(Slot::without_key(), changed);
+    let command = Command::Merge(body);
+    let done = api
+        .desk
+        .change_reservation(&origin(&request), &id, &command, &expected, &answer)
+        .await?;
+    Ok(done.answer.into_response())
 }
 
 /// `DELETE /reservations/{id}`
 pub async fn delete(api: Api, request: Request) -> Result<Response, ApiError> {
-    let id = request.id("id")?;
-    let expected = Preconditions::from_headers(&request.headers)?;
-    let slot = Slot::without_key();
-    let answer = writes::change(&api, &request.context, id, Command::Delete, expected, slot).await?;
-    Ok(answer.into_response())
+    let id: ReservationId = request.id("id")?;
+    let expected = expected_version(&request)?;
+    let answer = AnswerToKeep::nothing();
+    api.desk
+        .change_reservation(&origin(&request), &id, &Command::Delete, &expected, &answer)
+        .await?;
+    Ok(reply::no_content())
 }
 
 /// `POST /reservations/{id}/{transition}`, which may have no body.
 pub async fn transition(api: Api, mut request: Request) -> Result<Response, ApiError> {
     let id: ReservationId = request.id("id")?;
     let key = Key::of(&request)?;
-    let expected = Preconditions::from_headers(&request.headers)?;
+    let expected = expected_version(&request)?;
     let (raw, body) = read_optional_object(&mut request).await?;
     let command = Command::named(request.param("transition"), body).ok_or(Refusal::NotFound)?;
-    let context = Arc::clone(&request.context);
-    let (worker, told, held) = (api.clone(), Arc::clone(&context), Arc::clone(&raw));
+    let (desk, origin) = (api.desk.clone(), origin(&request));
     let work = |slot| async move {
-        let _held = held;
-        writes::change(&worker, &told, id, command, expected, slot).await
+        let answer = AnswerToKeep::new(slot, changed);
+        let done = desk
+            .change_reservation(&origin, &id, &command, &expected, &answer)
+            .await?;
+        Ok::<_, ApiError>(done.answer)
     };
-    Ok(api.idempotency.run(CALLER, &context, key, &raw, work).await?)
+    once(&api, &request.context, key, raw, work).await
+}
+
+fn created(base_path: &str, made: &DatedReservation) -> Answer {
+    let reservation = &made.reservation;
+    let location = format!("{base_path}/reservations/{}", reservation.id);
+    Answer::created(location, reservation.version, &made.view()).about("reservation", reservation.id.as_str())
+}
+
+fn changed(changed: &DatedReservation) -> Answer {
+    let reservation = &changed.reservation;
+    Answer::ok(reservation.version, &changed.view()).about("reservation", reservation.id.as_str())
 }

@@ -1,40 +1,20 @@
 //! The route table: one line for each endpoint.
 
 use super::{guests, health, night_audit, properties, reservations, webhook_status};
-use crate::domain::guest_document::DigestKey;
-use crate::store::Store;
+use crate::desk::Desk;
 use api::{Endpoint, Router, delete, get, patch, post, put};
-use contract::Clock;
-use contract::Ids;
 use kit::idempotency::Idempotency;
 use std::sync::Arc;
 
 /// What every handler is given. Clones share everything.
 #[derive(Clone)]
 pub struct Api {
-    /// Everything that is kept.
-    pub store: Store,
-    /// Tells the time.
-    pub clock: Arc<dyn Clock>,
-    /// Makes ids.
-    pub ids: Ids,
+    /// Does what the requests ask for.
+    pub desk: Desk,
     /// The answers of idempotency keys.
     pub idempotency: Arc<Idempotency>,
-    /// Keys the digests of documents.
-    pub digest_key: Arc<DigestKey>,
     /// What every path begins with, as `Location` headers need it; empty for the root.
     pub base_path: Arc<str>,
-}
-
-impl Api {
-    /// The same, for a single read: see [`Store::for_reads`].
-    #[must_use]
-    pub fn for_reads(&self) -> Self {
-        Self {
-            store: self.store.for_reads(),
-            ..self.clone()
-        }
-    }
 }
 
 /// Every endpoint of this service, under its base path; health also without it.

@@ -58,8 +58,8 @@ struct Change {
 
 /// Answers every endpoint, and the sums over them.
 pub async fn show(api: Api, _request: Request) -> Result<Response, ApiError> {
-    let statuses = api.store.endpoint_statuses().await?;
-    let now = api.clock.now();
+    let statuses = api.desk.store.endpoint_statuses().await?;
+    let now = api.desk.clock.now();
     let sum = |count: fn(&EndpointStatus) -> u64| statuses.iter().map(count).sum();
     let (pending, delivered, dead) = (
         sum(|one| one.pending),

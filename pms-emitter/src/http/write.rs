@@ -1,30 +1,21 @@
-//! What every write has in common: its body, its ids, its event, and how often it is decided.
+//! What the endpoints that write have in common: the request's body, its preconditions, where it comes from, and that it is
+//! done once for its idempotency key.
 
 use super::{Api, ApiError};
-use crate::{
-    domain::{
-        body::trim_edges,
-        change::Change,
-        event::{EventPayload, envelope},
-        refusal::Refusal,
-    },
-    store::NewEvent,
-};
+use crate::desk::ExpectedVersion;
+use crate::domain::{body::trim_edges, origin::Origin, refusal::Refusal};
 use api::{
-    Body, Request, RequestContext,
+    Body, Preconditions, Request, RequestContext, Response,
     body::BODY_LEN_MAX,
     json_body::{self, VALUES_MAX},
     media_type::require_json,
 };
-use contract::{EventId, TypedId, UnixMillis};
+use kit::idempotency::{Answer, Key, Slot};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 /// Whom an idempotency key belongs to as long as there are no API keys.
-pub const CALLER: &str = "anyone";
-
-/// How often a write that was overtaken is decided, in all.
-pub const DECISIONS_MAX: usize = 5;
+const CALLER: &str = "anyone";
 
 /// Trees of one body that a write has at once: as it came, as it was merged for one decision, as the type that it was read
 /// into, and as that type reads back.
@@ -65,24 +56,50 @@ fn object_of(raw: &mut Body) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
-/// A new id of its type.
-pub fn new_id<T: TypedId>(api: &Api) -> T {
-    let id = api.ids.new_id(T::PREFIX).parse();
-    id.unwrap_or_else(|_| unreachable!("the ids we make are valid ids"))
+/// The versions that `If-Match` and `If-None-Match` expect.
+pub fn expected_version(request: &Request) -> Result<ExpectedVersion, ApiError> {
+    let preconditions = Preconditions::from_headers(&request.headers)?;
+    Ok(ExpectedVersion::when(move |version| {
+        preconditions.allows(version)
+    }))
 }
 
-/// The event that tells of a change which a request caused, committed at `now`.
-pub fn new_event<T: EventPayload>(
+/// Where a change that this request causes comes from.
+pub fn origin(request: &Request) -> Origin {
+    let RequestContext {
+        request_id,
+        correlation_id,
+        traceparent,
+        ..
+    } = &*request.context;
+    Origin {
+        request_id: request_id.clone(),
+        correlation_id: correlation_id.clone(),
+        traceparent: traceparent.clone(),
+    }
+}
+
+/// Does `work` once for the request's idempotency key, if it has one; a retry gets the answer of the first attempt. The body
+/// keeps its place in the byte budget until the work has ended, also when the client hangs up before.
+pub async fn once<W, F>(
     api: &Api,
     context: &RequestContext,
-    change: &Change<T>,
-    now: UnixMillis,
-) -> NewEvent {
-    let id: EventId = new_id(api);
-    NewEvent {
-        envelope: envelope(&id, change, now, Some(context.correlation_id.to_string())),
-        id,
-        committed_at: now,
-        traceparent: context.traceparent.clone(),
-    }
+    key: Option<Key>,
+    raw: Arc<Body>,
+    work: W,
+) -> Result<Response, ApiError>
+where
+    W: FnOnce(Slot) -> F,
+    F: Future<Output = Result<Answer, ApiError>> + Send + 'static,
+{
+    let held = Arc::clone(&raw);
+    let holding = |slot| {
+        let working = work(slot);
+        async move {
+            let _held = held;
+            working.await
+        }
+    };
+    let answered = api.idempotency.run(CALLER, context, key, &raw, holding);
+    Ok(answered.await?)
 }

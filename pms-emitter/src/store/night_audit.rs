@@ -4,6 +4,7 @@
 //! audit entry, in the same transaction.
 
 use super::{Store, properties};
+use crate::domain::origin::Origin;
 use contract::{PropertyId, UnixMillis};
 use db::{DbError, Tx, params};
 use jiff::civil::Date;
@@ -18,20 +19,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 const NAMED_MAX: usize = 100;
 
 /// A night audit that is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NightAuditRequest {
     /// Whose day ends.
     pub property_id: PropertyId,
     /// When it was asked for.
     pub now: UnixMillis,
     /// The request, for the audit entry.
-    pub request_id: String,
-    /// What it belongs to, for the audit entry.
-    pub correlation_id: String,
+    pub origin: Origin,
     /// Where a retry finds the answer.
     pub slot: Slot,
-    /// Makes the answer.
-    pub answer: fn(&NightAudit) -> Answer,
+    /// Makes the answer, inside the transaction: what was overdue is known only there.
+    pub answer: Arc<dyn Fn(&NightAudit) -> Answer + Send + Sync>,
 }
 
 /// What a night audit did.
@@ -183,8 +182,8 @@ fn entry(request: &NightAuditRequest, version: u64) -> AuditEntry {
         entity_id: Some(property),
         entity_version: i64::try_from(version).ok(),
         changed: vec!["business_date".to_owned()],
-        correlation_id: Some(request.correlation_id.clone()),
-        request_id: Some(request.request_id.clone()),
+        correlation_id: Some(request.origin.correlation_id.to_string()),
+        request_id: Some(request.origin.request_id.to_string()),
         ..AuditEntry::new("night_audit", request.now)
     }
 }
@@ -195,7 +194,11 @@ async fn is_recorded(tx: &mut Tx, request: &NightAuditRequest, version: u64) -> 
         .query_one(
             "SELECT id FROM audit_entries WHERE entity_kind = 'property' AND entity_id = ? AND entity_version = ?
                  AND request_id = ? AND action = 'night_audit'",
-            params![request.property_id.as_str(), version, &request.request_id],
+            params![
+                request.property_id.as_str(),
+                version,
+                request.origin.request_id.as_str()
+            ],
         )
         .await?;
     Ok(row.is_some())

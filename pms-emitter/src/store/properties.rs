@@ -1,6 +1,7 @@
 //! The hotels.
 
 use super::Store;
+use crate::domain::origin::Origin;
 use crate::domain::property::{Property, timezone};
 use api::ListQuery;
 use contract::{PropertyId, UnixMillis, parse_date};
@@ -89,10 +90,11 @@ impl Store {
     pub async fn create_property(
         &self,
         property: Property,
-        entry: AuditEntry,
+        origin: &Origin,
         answer: Answer,
         slot: Slot,
     ) -> Result<PropertyWritten, DbError> {
+        let entry = audit_entry("property_created", &property, property.created_at, origin);
         let work = Arc::new((property, entry, answer, slot));
         let written = Arc::clone(&work);
         self.db
@@ -128,9 +130,15 @@ impl Store {
     /// The database's.
     pub async fn change_property(
         &self,
+        before: &Property,
         property: Property,
-        entry: AuditEntry,
+        origin: &Origin,
     ) -> Result<PropertyWritten, DbError> {
+        let changed = before.differences(&property).into_iter();
+        let entry = AuditEntry {
+            changed: changed.map(str::to_owned).collect(),
+            ..audit_entry("property_updated", &property, property.updated_at, origin)
+        };
         let work = Arc::new((property, entry));
         let written = Arc::clone(&work);
         self.db
@@ -217,6 +225,18 @@ async fn update(tx: &mut Tx, property: &Property) -> Result<bool, DbError> {
         )
         .await?;
     Ok(matched == 1)
+}
+
+fn audit_entry(action: &'static str, property: &Property, at: UnixMillis, origin: &Origin) -> AuditEntry {
+    AuditEntry {
+        property_id: Some(property.id.to_string()),
+        entity_kind: Some("property".to_owned()),
+        entity_id: Some(property.id.to_string()),
+        entity_version: i64::try_from(property.version).ok(),
+        correlation_id: Some(origin.correlation_id.to_string()),
+        request_id: Some(origin.request_id.to_string()),
+        ..AuditEntry::new(action, at)
+    }
 }
 
 /// After an unknown commit: whether the row is what would have been written.

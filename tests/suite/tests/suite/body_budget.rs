@@ -15,6 +15,7 @@ use http::{Method, Request, header};
 use http_body_util::Full;
 use kit::idempotency::{IDEMPOTENCY_KEY, Idempotency};
 use kit::random::SystemEntropy;
+use pms_emitter::desk::Desk;
 use pms_emitter::http::{Api, router};
 use pms_emitter::store::{MIGRATIONS, Store};
 use tokio::sync::Notify;
@@ -66,11 +67,13 @@ async fn a_body_counts_until_its_write_is_done(ctx: Ctx) {
     let (deciding, entropy) = (Arc::new(Notify::new()), Arc::new(SystemEntropy));
     let ids = || Ids::new(hand.clone(), entropy.clone());
     let api = Api {
-        store,
-        clock: Arc::new(TellingClock(deciding.clone())),
-        ids: ids(),
+        desk: Desk {
+            store,
+            clock: Arc::new(TellingClock(deciding.clone())),
+            ids: ids(),
+            digest_key: Arc::new("a key of the suite".parse().unwrap()),
+        },
         idempotency: Arc::new(Idempotency::new(db.clone(), hand.clone(), entropy.clone())),
-        digest_key: Arc::new("a key of the suite".parse().unwrap()),
         base_path: "".into(),
     };
     let budget = ByteBudget::new(BUDGET);

@@ -1,0 +1,148 @@
+//! What the desk does with a guest: show, make, change, delete.
+
+use super::{
+    AnswerToKeep, Desk, DeskError, Done, ExpectedVersion,
+    decide_again::{Decision, decide_again},
+};
+use crate::domain::{
+    change::Outcome,
+    guest::{Guest, GuestStatus},
+    guest_command::{self, Applied, Situation, no_property},
+    origin::Origin,
+    property::Property,
+    refusal::Refusal,
+};
+use crate::store::{GuestWritten, Store};
+use contract::{FieldError, GuestId, PropertyId, UnixMillis};
+use serde_json::{Map, Value};
+
+/// A guest after a write, with warnings about what was not taken as it was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GuestWithWarnings {
+    /// The guest.
+    pub guest: Guest,
+    /// They are shown once, and kept nowhere.
+    pub warnings: Vec<FieldError>,
+}
+
+impl Desk {
+    /// An active guest.
+    ///
+    /// # Errors
+    /// `NotFound`, also for one that is merged, deleted or erased; those of the database.
+    pub async fn guest(&self, id: &GuestId) -> Result<Guest, DeskError> {
+        let (guest, _) = find(&self.store.for_reads(), id).await?;
+        Ok(guest)
+    }
+
+    /// Makes a guest of a property from a request without `property_id`.
+    ///
+    /// # Errors
+    /// What the rules refuse; those of the database.
+    pub async fn create_guest(
+        &self,
+        origin: &Origin,
+        property: &PropertyId,
+        request: Map<String, Value>,
+        answer: AnswerToKeep<GuestWithWarnings>,
+    ) -> Result<Done<GuestWithWarnings>, DeskError> {
+        let property = self.store.property(property).await?.ok_or_else(no_property)?;
+        let now = self.clock.now();
+        let applied = guest_command::create(self.new_id(), request, self.situation(&property, now))?;
+        let change = applied.outcome;
+        let state = GuestWithWarnings {
+            guest: change.state.clone(),
+            warnings: applied.warnings,
+        };
+        let done = Done {
+            answer: answer.of(&state),
+            state,
+        };
+        let event = self.new_event(origin, &change, now);
+        let written = self
+            .store
+            .create_guest(change, event, done.answer.clone(), answer.slot)
+            .await?;
+        decision(&written, done)?.or_overtaken()
+    }
+
+    /// Merges a patch (RFC 7396) into a guest.
+    ///
+    /// # Errors
+    /// What the rules refuse; `UnexpectedVersion`; `Overtaken`; those of the database.
+    pub async fn change_guest(
+        &self,
+        origin: &Origin,
+        id: &GuestId,
+        patch: &Map<String, Value>,
+        expected: &ExpectedVersion,
+    ) -> Result<GuestWithWarnings, DeskError> {
+        decide_again(|| async {
+            let (before, property) = find(&self.store, id).await?;
+            expected.check(before.version)?;
+            let now = self.clock.now();
+            let Applied { outcome, warnings } =
+                guest_command::merge(&before, patch.clone(), self.situation(&property, now))?;
+            let Outcome::Changed(change) = outcome else {
+                return Ok(Decision::Stands(GuestWithWarnings {
+                    guest: before,
+                    warnings,
+                }));
+            };
+            let guest = change.state.clone();
+            let event = self.new_event(origin, &change, now);
+            let written = self.store.change_guest(before, change, event).await?;
+            decision(&written, GuestWithWarnings { guest, warnings })
+        })
+        .await
+    }
+
+    /// Deletes a guest who has no stay now or ahead.
+    ///
+    /// # Errors
+    /// `NotFound`, `GuestInUse`; `UnexpectedVersion`; `Overtaken`; those of the database.
+    pub async fn delete_guest(
+        &self,
+        origin: &Origin,
+        id: &GuestId,
+        expected: &ExpectedVersion,
+    ) -> Result<(), DeskError> {
+        decide_again(|| async {
+            let (before, _) = find(&self.store, id).await?;
+            expected.check(before.version)?;
+            let now = self.clock.now();
+            let change = guest_command::delete(&before, now)?;
+            let event = self.new_event(origin, &change, now);
+            let written = self.store.delete_guest(before, change, event).await?;
+            decision(&written, ())
+        })
+        .await
+    }
+
+    fn situation<'a>(&'a self, property: &'a Property, now: UnixMillis) -> Situation<'a> {
+        Situation {
+            property,
+            now,
+            digest_key: &self.digest_key,
+        }
+    }
+}
+
+/// An active guest and its property; a merged, deleted or erased one is not found.
+async fn find(store: &Store, id: &GuestId) -> Result<(Guest, Property), DeskError> {
+    let found = store.guest(id).await?;
+    let active = found.filter(|(guest, _)| guest.status == GuestStatus::Active);
+    Ok(active.ok_or(Refusal::NotFound)?)
+}
+
+fn decision<T>(written: &GuestWritten, done: T) -> Result<Decision<T>, DeskError> {
+    match written {
+        GuestWritten::Committed => Ok(Decision::Stands(done)),
+        GuestWritten::Overtaken => Ok(Decision::Overtaken),
+        GuestWritten::Taken { index } => Err(Refusal::NotUnique {
+            pointer: format!("/external_ids/{index}"),
+        }
+        .into()),
+        GuestWritten::InUse => Err(Refusal::GuestInUse.into()),
+    }
+}

@@ -1,0 +1,65 @@
+//! What a front desk does: make, change and delete a guest; book a reservation and change it with every command; make and
+//! change a property, and close its day.
+//!
+//! Each is one function of the store, the domain and the clock. It reads the present state, lets `domain` decide what becomes
+//! of it, and writes that with its event by one method of `store`. It knows no HTTP: what a request says comes in as plain
+//! values, and what was done goes out as a state, so that an endpoint, a page of a console and a test call the same function.
+
+mod answer;
+mod decide_again;
+mod error;
+mod expected_version;
+mod guests;
+mod night_audit;
+mod properties;
+mod reservations;
+
+pub use answer::{AnswerToKeep, Done};
+pub use decide_again::DECISIONS_MAX;
+pub use error::DeskError;
+pub use expected_version::ExpectedVersion;
+pub use guests::GuestWithWarnings;
+pub use reservations::DatedReservation;
+
+use crate::domain::{
+    change::Change,
+    event::{EventPayload, envelope},
+    guest_document::DigestKey,
+    origin::Origin,
+};
+use crate::store::{NewEvent, Store};
+use contract::Ids;
+use contract::{Clock, EventId, TypedId, UnixMillis};
+use std::sync::Arc;
+
+/// What a front desk works with. Clones share everything.
+#[derive(Clone)]
+pub struct Desk {
+    /// Everything that is kept.
+    pub store: Store,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub ids: Ids,
+    /// The key of the digests of guests' documents.
+    pub digest_key: Arc<DigestKey>,
+}
+
+impl Desk {
+    /// A new id of its type.
+    fn new_id<T: TypedId>(&self) -> T {
+        let id = self.ids.new_id(T::PREFIX).parse();
+        id.unwrap_or_else(|_| unreachable!("the ids we make are valid ids"))
+    }
+
+    /// The event of a change that is committed at `now`.
+    fn new_event<T: EventPayload>(&self, origin: &Origin, change: &Change<T>, now: UnixMillis) -> NewEvent {
+        let id: EventId = self.new_id();
+        NewEvent {
+            envelope: envelope(&id, change, now, Some(origin.correlation_id.to_string())),
+            id,
+            committed_at: now,
+            traceparent: origin.traceparent.clone(),
+        }
+    }
+}

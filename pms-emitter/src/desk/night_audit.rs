@@ -1,0 +1,30 @@
+//! The night audit: the desk closes a property's day.
+
+use super::{AnswerToKeep, Desk, DeskError, Done};
+use crate::domain::{origin::Origin, refusal::Refusal};
+use crate::store::{NightAudit, NightAuditRequest};
+use contract::PropertyId;
+
+impl Desk {
+    /// Moves a property's business date on by one day, and says what is overdue by then.
+    ///
+    /// # Errors
+    /// `NotFound`; those of the database.
+    pub async fn audit_night(
+        &self,
+        origin: Origin,
+        property_id: PropertyId,
+        answer: AnswerToKeep<NightAudit>,
+    ) -> Result<Done<NightAudit>, DeskError> {
+        let request = NightAuditRequest {
+            property_id,
+            now: self.clock.now(),
+            origin,
+            slot: answer.slot,
+            answer: answer.make,
+        };
+        let audited = self.store.night_audit(request).await?;
+        let (state, answer) = audited.ok_or(Refusal::NotFound)?;
+        Ok(Done { state, answer })
+    }
+}

@@ -1,0 +1,175 @@
+//! What the desk does with a reservation: show it, book it, and change it with every command (check-in, cancel, assign a
+//! room, merge, delete, ...).
+
+use super::{
+    AnswerToKeep, Desk, DeskError, Done, ExpectedVersion,
+    decide_again::{Decision, decide_again},
+};
+use crate::domain::{
+    change::{Change, Outcome},
+    event::add_property_day,
+    guest_command::no_property,
+    origin::Origin,
+    property::Property,
+    refusal::Refusal,
+    reservation::Reservation,
+    reservation_command::{self, Command},
+};
+use crate::store::{NewEvent, ReservationWrite, Written};
+use contract::{PropertyId, ReservationId, UnixMillis};
+use jiff::civil::Date;
+use serde_json::{Map, Value};
+
+/// A reservation and its property's business date, which its computed status follows from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DatedReservation {
+    /// The reservation.
+    pub reservation: Reservation,
+    /// The property's day.
+    pub business_date: Date,
+}
+
+impl DatedReservation {
+    /// The reservation as the API shows it on that day.
+    pub fn view(&self) -> Map<String, Value> {
+        self.reservation.view(self.business_date)
+    }
+
+    /// Its computed status, where that is not the stored one.
+    pub fn computed_status_beside(&self) -> Option<&'static str> {
+        let computed = self.reservation.computed_status(self.business_date);
+        (computed != self.reservation.status().as_str()).then_some(computed)
+    }
+}
+
+impl Desk {
+    /// A reservation that is not deleted.
+    ///
+    /// # Errors
+    /// `NotFound`; those of the database.
+    pub async fn reservation(&self, id: ReservationId) -> Result<DatedReservation, DeskError> {
+        let found = self.store.for_reads().reservation(id).await?;
+        let (reservation, property) = found.ok_or(Refusal::NotFound)?;
+        Ok(DatedReservation {
+            reservation,
+            business_date: property.business_date,
+        })
+    }
+
+    /// Books a reservation of a property.
+    ///
+    /// # Errors
+    /// What the rules refuse; `Overtaken`; those of the database.
+    pub async fn book(
+        &self,
+        origin: &Origin,
+        property_id: &PropertyId,
+        request: &Map<String, Value>,
+        answer: &AnswerToKeep<DatedReservation>,
+    ) -> Result<Done<DatedReservation>, DeskError> {
+        let names_number = request
+            .get("confirmation_number")
+            .is_some_and(|number| !number.is_null());
+        decide_again(|| async {
+            let property = self.store.property(property_id).await?.ok_or_else(no_property)?;
+            let now = self.clock.now();
+            let change = reservation_command::create(self.new_id(), request.clone(), &property, now)?;
+            let done = done(&change.state, &property, answer);
+            let write = ReservationWrite {
+                before: None,
+                event: self.reservation_event(origin, &change, &property, now),
+                change,
+                property,
+                slot: answer.slot.clone(),
+                answer: done.answer.clone(),
+            };
+            match self.store.write_reservation(write).await? {
+                // It was a number of our own making: the next id makes another one.
+                Written::NotUnique { pointer } if pointer == "/confirmation_number" && !names_number => {
+                    Ok(Decision::Overtaken)
+                }
+                written => decision(written, done),
+            }
+        })
+        .await
+    }
+
+    /// Applies a command to a reservation. Of one that changes nothing the answer alone is kept.
+    ///
+    /// # Errors
+    /// What the rules refuse; `UnexpectedVersion`; `Overtaken`; those of the database.
+    pub async fn change_reservation(
+        &self,
+        origin: &Origin,
+        id: &ReservationId,
+        command: &Command,
+        expected: &ExpectedVersion,
+        answer: &AnswerToKeep<DatedReservation>,
+    ) -> Result<Done<DatedReservation>, DeskError> {
+        decide_again(|| async {
+            let found = self.store.reservation(id.clone()).await?;
+            let (before, property) = found.ok_or(Refusal::NotFound)?;
+            expected.check(before.version)?;
+            let now = self.clock.now();
+            let change = match reservation_command::apply(&before, command, &property, now)? {
+                Outcome::Changed(change) => change,
+                Outcome::Unchanged => {
+                    let done = done(&before, &property, answer);
+                    let slot = answer.slot.clone();
+                    self.store.keep_answer(slot, done.answer.clone()).await?;
+                    return Ok(Decision::Stands(done));
+                }
+            };
+            let done = done(&change.state, &property, answer);
+            let write = ReservationWrite {
+                before: Some(before),
+                event: self.reservation_event(origin, &change, &property, now),
+                change,
+                property,
+                slot: answer.slot.clone(),
+                answer: done.answer.clone(),
+            };
+            decision(self.store.write_reservation(write).await?, done)
+        })
+        .await
+    }
+
+    fn reservation_event(
+        &self,
+        origin: &Origin,
+        change: &Change<Reservation>,
+        property: &Property,
+        now: UnixMillis,
+    ) -> NewEvent {
+        let mut event = self.new_event(origin, change, now);
+        add_property_day(&mut event.envelope, property);
+        event
+    }
+}
+
+fn done(
+    state: &Reservation,
+    property: &Property,
+    answer: &AnswerToKeep<DatedReservation>,
+) -> Done<DatedReservation> {
+    let state = DatedReservation {
+        reservation: state.clone(),
+        business_date: property.business_date,
+    };
+    Done {
+        answer: answer.of(&state),
+        state,
+    }
+}
+
+fn decision<T>(written: Written, done: T) -> Result<Decision<T>, DeskError> {
+    match written {
+        Written::Committed => Ok(Decision::Stands(done)),
+        Written::Overtaken => Ok(Decision::Overtaken),
+        Written::NotUnique { pointer } => Err(Refusal::NotUnique {
+            pointer: pointer.to_owned(),
+        }
+        .into()),
+        Written::NoSuchGuests(errors) => Err(Refusal::Invalid(errors).into()),
+    }
+}
