@@ -5,7 +5,7 @@ use super::{
     decide_again::{Decision, decide_again},
 };
 use crate::domain::{
-    change::Outcome,
+    change::ChangeOutcome,
     guest::{Guest, GuestStatus},
     guest_command::{self, Applied, Situation, no_property},
     origin::Origin,
@@ -83,7 +83,7 @@ impl Desk {
             let now = self.clock.now();
             let Applied { outcome, warnings } =
                 guest_command::merge(&before, patch.clone(), self.situation(&property, now))?;
-            let Outcome::Changed(change) = outcome else {
+            let ChangeOutcome::Changed(change) = outcome else {
                 return Ok(Decision::Stands(GuestWithWarnings {
                     guest: before,
                     warnings,

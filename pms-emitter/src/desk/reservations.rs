@@ -6,7 +6,7 @@ use super::{
     decide_again::{Decision, decide_again},
 };
 use crate::domain::{
-    change::{Change, Outcome},
+    change::{Change, ChangeOutcome},
     event::add_property_day,
     guest_command::no_property,
     origin::Origin,
@@ -15,7 +15,7 @@ use crate::domain::{
     reservation::Reservation,
     reservation_command::{self, Command},
 };
-use crate::store::{NewEvent, ReservationWrite, Written};
+use crate::store::{NewEvent, ReservationWrite, ReservationWritten};
 use contract::{PropertyId, ReservationId, UnixMillis};
 use jiff::civil::Date;
 use serde_json::{Map, Value};
@@ -85,7 +85,7 @@ impl Desk {
             };
             match self.store.write_reservation(write).await? {
                 // It was a number of our own making: the next id makes another one.
-                Written::NotUnique { pointer } if pointer == "/confirmation_number" && !names_number => {
+                ReservationWritten::NotUnique { pointer } if pointer == "/confirmation_number" && !names_number => {
                     Ok(Decision::Overtaken)
                 }
                 written => decision(written, done),
@@ -112,8 +112,8 @@ impl Desk {
             expected.check(before.version)?;
             let now = self.clock.now();
             let change = match reservation_command::apply(&before, command, &property, now)? {
-                Outcome::Changed(change) => change,
-                Outcome::Unchanged => {
+                ChangeOutcome::Changed(change) => change,
+                ChangeOutcome::Unchanged => {
                     let done = done(&before, &property, answer);
                     let slot = answer.slot.clone();
                     self.store.keep_answer(slot, done.answer.clone()).await?;
@@ -162,14 +162,14 @@ fn done(
     }
 }
 
-fn decision<T>(written: Written, done: T) -> Result<Decision<T>, DeskError> {
+fn decision<T>(written: ReservationWritten, done: T) -> Result<Decision<T>, DeskError> {
     match written {
-        Written::Committed => Ok(Decision::Stands(done)),
-        Written::Overtaken => Ok(Decision::Overtaken),
-        Written::NotUnique { pointer } => Err(Refusal::NotUnique {
+        ReservationWritten::Committed => Ok(Decision::Stands(done)),
+        ReservationWritten::Overtaken => Ok(Decision::Overtaken),
+        ReservationWritten::NotUnique { pointer } => Err(Refusal::NotUnique {
             pointer: pointer.to_owned(),
         }
         .into()),
-        Written::NoSuchGuests(errors) => Err(Refusal::Invalid(errors).into()),
+        ReservationWritten::NoSuchGuests(errors) => Err(Refusal::Invalid(errors).into()),
     }
 }

@@ -3,9 +3,9 @@
 //! No transaction is open while it runs. It takes a delivery in hand and the breaker's permit, and gives back what is
 //! to be settled.
 
-use super::classify::{Health, Outcome, classify, health, unanswered};
+use super::classify::{AttemptOutcome, Health, classify, health, unanswered};
 use super::schedule::{Next, Schedule};
-use crate::store::{AttemptRecord, Claim, EndpointNews, Settlement, Verdict};
+use crate::store::{AttemptRecord, Claim, EndpointUpdate, Settlement, Verdict};
 use api::context::TRACEPARENT;
 use bytes::Bytes;
 use contract::Entropy;
@@ -62,12 +62,12 @@ pub struct Attempted {
     /// For the delivery.
     pub settlement: Settlement,
     /// For its endpoint.
-    pub news: EndpointNews,
+    pub news: EndpointUpdate,
 }
 
 /// What an answer, or the lack of one, comes to.
 struct Judged {
-    outcome: Outcome,
+    outcome: AttemptOutcome,
     status: Option<u16>,
     error: Option<String>,
     duration: Duration,
@@ -82,7 +82,7 @@ impl Sender {
             let verdict = Verdict::Dead(ERASED.to_owned());
             return Attempted {
                 settlement: settlement(claim, None, verdict),
-                news: EndpointNews::default(),
+                news: EndpointUpdate::default(),
             };
         };
         let (number, at) = (claim.attempts + 1, self.clock.now());
@@ -98,7 +98,7 @@ impl Sender {
             status: judged.status,
             error: judged.error,
         };
-        if judged.outcome == Outcome::Delivered {
+        if judged.outcome == AttemptOutcome::Delivered {
             failpoint::reached("attempt.answered");
         }
         let (verdict, news) = self.decide(&judged.outcome, route, &claim);
@@ -124,7 +124,8 @@ impl Sender {
                     Health::Neutral => permit.neutral(),
                 }
                 let outcome = classify(status, &headers, self.clock.now());
-                let error = (outcome != Outcome::Delivered).then(|| describe(status.as_u16(), &excerpt));
+                let error =
+                    (outcome != AttemptOutcome::Delivered).then(|| describe(status.as_u16(), &excerpt));
                 Judged {
                     outcome,
                     status: Some(status.as_u16()),
@@ -171,17 +172,17 @@ impl Sender {
         headers
     }
 
-    fn decide(&self, outcome: &Outcome, route: &Route, claim: &Claim) -> (Verdict, EndpointNews) {
+    fn decide(&self, outcome: &AttemptOutcome, route: &Route, claim: &Claim) -> (Verdict, EndpointUpdate) {
         let now = self.clock.now();
-        let mut news = EndpointNews::default();
+        let mut news = EndpointUpdate::default();
         let verdict = match outcome {
-            Outcome::Delivered => Verdict::Delivered,
-            Outcome::Dead { why } => Verdict::Dead((*why).to_owned()),
-            Outcome::Disable => {
+            AttemptOutcome::Delivered => Verdict::Delivered,
+            AttemptOutcome::Dead { why } => Verdict::Dead((*why).to_owned()),
+            AttemptOutcome::Disable => {
                 news.disabled = Some(GONE);
                 Verdict::Kept
             }
-            Outcome::Retry {
+            AttemptOutcome::Retry {
                 after,
                 endpoint_pauses,
             } => {
@@ -191,7 +192,7 @@ impl Sender {
                 let schedule = route.schedule.as_ref().unwrap_or(&self.schedule);
                 let made = claim.attempts.saturating_sub(claim.attempts_before) + 1;
                 match schedule.after(made, *after, now, self.entropy.as_ref()) {
-                    Next::At(at) => Verdict::Again(at),
+                    Next::At(at) => Verdict::RetryAt(at),
                     Next::Dead => Verdict::Dead(format!("no attempt is left after {made}")),
                 }
             }
@@ -248,6 +249,6 @@ fn log(claim: &Claim, record: &AttemptRecord, verdict: &Verdict) {
     match verdict {
         Verdict::Delivered => line!(info, "delivered"),
         Verdict::Dead(_) => line!(warn, "delivery dead"),
-        Verdict::Again(_) | Verdict::Kept | Verdict::Deferred => line!(warn, "delivery failed"),
+        Verdict::RetryAt(_) | Verdict::Kept | Verdict::Deferred => line!(warn, "delivery failed"),
     }
 }

@@ -1,6 +1,6 @@
 //! What an answer means for its delivery, its endpoint and its breaker: one pure function.
 //!
-//! A status or a network error comes in, an [`Outcome`] goes out, and everything later acts on that alone. The status
+//! A status or a network error comes in, an [`AttemptOutcome`] goes out, and everything later acts on that alone. The status
 //! line decides: neither the body nor what happens to the connection after it changes the outcome.
 
 use contract::UnixMillis;
@@ -13,7 +13,7 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 /// What becomes of a delivery after an attempt. A breaker that is open is none: no attempt is made then, and the
 /// delivery is given back at no cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// 2xx: done.
     Delivered,
     /// Again, by the schedule.
@@ -47,25 +47,25 @@ pub enum Health {
 ///
 /// 2xx is delivered; 400, 413, 415 and 422 are final; 410 disables; every other status, 3xx and 409 included, is
 /// tried again (design: "outcome").
-pub fn classify(status: StatusCode, headers: &HeaderMap, now: UnixMillis) -> Outcome {
+pub fn classify(status: StatusCode, headers: &HeaderMap, now: UnixMillis) -> AttemptOutcome {
     match status.as_u16() {
-        200..=299 => Outcome::Delivered,
-        400 => Outcome::Dead {
+        200..=299 => AttemptOutcome::Delivered,
+        400 => AttemptOutcome::Dead {
             why: "the receiver could not read the event (400)",
         },
-        413 => Outcome::Dead {
+        413 => AttemptOutcome::Dead {
             why: "the event is too large for the receiver (413)",
         },
-        415 => Outcome::Dead {
+        415 => AttemptOutcome::Dead {
             why: "the receiver does not take JSON (415)",
         },
-        422 => Outcome::Dead {
+        422 => AttemptOutcome::Dead {
             why: "the receiver refused the event's content (422)",
         },
-        410 => Outcome::Disable,
+        410 => AttemptOutcome::Disable,
         code => {
             let after = retry_after(headers, now);
-            Outcome::Retry {
+            AttemptOutcome::Retry {
                 after,
                 endpoint_pauses: after.is_some() && matches!(code, 429 | 503),
             }
@@ -74,8 +74,8 @@ pub fn classify(status: StatusCode, headers: &HeaderMap, now: UnixMillis) -> Out
 }
 
 /// A network error: nothing is known but that no answer came.
-pub fn unanswered() -> Outcome {
-    Outcome::Retry {
+pub fn unanswered() -> AttemptOutcome {
+    AttemptOutcome::Retry {
         after: None,
         endpoint_pauses: false,
     }
@@ -117,7 +117,7 @@ mod tests {
 
     const NOW: UnixMillis = UnixMillis(1_445_412_480_000); // Wed, 21 Oct 2015 07:28:00 GMT
 
-    fn judged(status: u16, retry_after: Option<&str>) -> Outcome {
+    fn judged(status: u16, retry_after: Option<&str>) -> AttemptOutcome {
         let mut headers = HeaderMap::new();
         if let Some(value) = retry_after {
             headers.insert(RETRY_AFTER, value.parse().unwrap());
@@ -125,8 +125,8 @@ mod tests {
         classify(StatusCode::from_u16(status).unwrap(), &headers, NOW)
     }
 
-    fn retry(seconds: Option<u64>, endpoint_pauses: bool) -> Outcome {
-        Outcome::Retry {
+    fn retry(seconds: Option<u64>, endpoint_pauses: bool) -> AttemptOutcome {
+        AttemptOutcome::Retry {
             after: seconds.map(Duration::from_secs),
             endpoint_pauses,
         }
@@ -140,14 +140,14 @@ mod tests {
             match status {
                 200..=299 => assert_eq!(
                     (outcome, health),
-                    (Outcome::Delivered, Health::Success),
+                    (AttemptOutcome::Delivered, Health::Success),
                     "{status}"
                 ),
                 400 | 413 | 415 | 422 => {
-                    assert!(matches!(outcome, Outcome::Dead { .. }), "{status}");
+                    assert!(matches!(outcome, AttemptOutcome::Dead { .. }), "{status}");
                     assert_eq!(health, Health::Neutral, "{status}");
                 }
-                410 => assert_eq!((outcome, health), (Outcome::Disable, Health::Neutral)),
+                410 => assert_eq!((outcome, health), (AttemptOutcome::Disable, Health::Neutral)),
                 409 | 425 | 429 => assert_eq!(
                     (outcome, health),
                     (retry(None, false), Health::Neutral),
@@ -195,7 +195,7 @@ mod tests {
         for status in [409, 500, 502, 301] {
             assert_eq!(judged(status, Some("9")), retry(Some(9), false), "{status}");
         }
-        assert_eq!(judged(202, Some("9")), Outcome::Delivered);
+        assert_eq!(judged(202, Some("9")), AttemptOutcome::Delivered);
     }
 
     #[test]

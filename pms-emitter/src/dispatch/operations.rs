@@ -6,7 +6,7 @@
 use super::attempt::{Route, deferred};
 use super::worker::{Dispatcher, InHand};
 use crate::store::{
-    BATCH_MAX, BREAKER_HISTORY_MAX, Backfill, BreakerChange, ClaimRequest, Claimed, EndpointNews, Settled,
+    BATCH_MAX, BREAKER_HISTORY_MAX, Backfill, BreakerChange, ClaimRequest, Claimed, EndpointUpdate, Settled,
     Settlement, Target,
 };
 use db::DbError;
@@ -35,7 +35,7 @@ pub(super) enum Done {
     },
     Settled {
         batch: Arc<[Settlement]>,
-        news: EndpointNews,
+        news: EndpointUpdate,
         answer: Result<Settled, DbError>,
     },
     Kept {
@@ -81,7 +81,7 @@ impl Dispatcher {
     }
 
     fn begin_settling(&mut self, now: Instant) {
-        let nothing = self.finished.is_empty() && self.news == EndpointNews::default();
+        let nothing = self.finished.is_empty() && self.news == EndpointUpdate::default();
         if self.busy.settling || nothing || self.settle_at.is_some_and(|at| at > now) {
             return;
         }
@@ -209,13 +209,13 @@ impl Dispatcher {
         }
     }
 
-    fn settled(&mut self, batch: &[Settlement], news: EndpointNews, answer: Result<Settled, DbError>) {
+    fn settled(&mut self, batch: &[Settlement], news: EndpointUpdate, answer: Result<Settled, DbError>) {
         match answer {
             Ok(settled) => {
                 failpoint::reached("settle.committed");
                 self.parts.meters.settled(settled);
                 self.outage = false;
-                self.holding = self.news != EndpointNews::default();
+                self.holding = self.news != EndpointUpdate::default();
                 if settled.lost > 0 {
                     tracing::warn!(
                         lost = settled.lost,

@@ -7,7 +7,7 @@
 use super::attempt::{Attempted, Route, deferred};
 use super::operations::Done;
 use super::parts::DispatcherParts;
-use crate::store::{BATCH_MAX, BreakerChange, Claim, EndpointNews, Settlement};
+use crate::store::{BATCH_MAX, BreakerChange, Claim, EndpointUpdate, Settlement};
 use kit::breaker::{Admit, Change, State};
 use kit::lifecycle::Lifecycle;
 use std::collections::VecDeque;
@@ -33,7 +33,7 @@ pub struct Dispatcher {
     attempts: JoinSet<Attempted>,
     /// To be settled.
     pub(super) finished: Vec<Settlement>,
-    pub(super) news: EndpointNews,
+    pub(super) news: EndpointUpdate,
     /// Changes of the breaker to be written, at most those that its history keeps.
     pub(super) unkept: Vec<BreakerChange>,
     /// A pause or a 410 is not committed yet: nothing is claimed or sent until it is.
@@ -86,7 +86,7 @@ impl Dispatcher {
             ready: VecDeque::new(),
             attempts: JoinSet::new(),
             finished: Vec::new(),
-            news: EndpointNews::default(),
+            news: EndpointUpdate::default(),
             unkept: Vec::new(),
             holding: false,
             operations: JoinSet::new(),
@@ -249,7 +249,7 @@ impl Dispatcher {
             Ok(Attempted { settlement, news }) => {
                 self.parts.meters.attempted(&settlement);
                 self.finished.push(settlement);
-                self.holding |= news != EndpointNews::default();
+                self.holding |= news != EndpointUpdate::default();
                 self.news.merge(news);
             }
             // Its lease ends by itself, and it is tried again.

@@ -17,7 +17,7 @@ pub struct Change<T> {
 
 /// What applying a command gave. A command that changes nothing commits nothing.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome<T> {
+pub enum ChangeOutcome<T> {
     /// The state is what was asked for already.
     Unchanged,
     /// To be committed, guarded by the version that the command was applied to.

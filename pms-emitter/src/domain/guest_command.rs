@@ -5,7 +5,7 @@
 
 use super::{
     body::{drop_read_only, merge_patch, read_patched},
-    change::{Change, Outcome},
+    change::{Change, ChangeOutcome},
     guest::{Guest, GuestDetails, GuestStatus},
     guest_document::DigestKey,
     guest_input::{Aliases, GuestInput, READ_ONLY},
@@ -90,7 +90,7 @@ pub fn merge(
     guest: &Guest,
     mut patch: Map<String, Value>,
     situation: Situation<'_>,
-) -> Result<Applied<Outcome<Guest>>, Refusal> {
+) -> Result<Applied<ChangeOutcome<Guest>>, Refusal> {
     if guest.status != GuestStatus::Active {
         return Err(Refusal::NotFound);
     }
@@ -104,7 +104,7 @@ pub fn merge(
     within_bound(&details, content, before)?;
     let changed = guest.details.differences(&details);
     let outcome = match changed.as_slice() {
-        [] => Outcome::Unchanged,
+        [] => ChangeOutcome::Unchanged,
         ["consent"] => next(
             guest,
             details,
@@ -142,8 +142,8 @@ fn next(
     event_type: EventType,
     changed: Vec<&'static str>,
     now: UnixMillis,
-) -> Outcome<Guest> {
-    Outcome::Changed(Change {
+) -> ChangeOutcome<Guest> {
+    ChangeOutcome::Changed(Change {
         state: Guest {
             version: guest.version + 1,
             details,

@@ -5,7 +5,7 @@
 
 use super::{
     body,
-    change::{Change, Outcome},
+    change::{Change, ChangeOutcome},
     property::Property,
     rates,
     record_size::within_bound,
@@ -129,7 +129,7 @@ pub fn apply(
     command: &Command,
     property: &Property,
     now: UnixMillis,
-) -> Result<Outcome<Reservation>, Refusal> {
+) -> Result<ChangeOutcome<Reservation>, Refusal> {
     match command {
         Command::Merge(patch) => {
             let same = |sent: &Value| sent == state.property_id.as_str();
@@ -171,7 +171,7 @@ fn revise(
     asked: Option<Transition>,
     property: &Property,
     now: UnixMillis,
-) -> Result<Outcome<Reservation>, Refusal> {
+) -> Result<ChangeOutcome<Reservation>, Refusal> {
     let before_document = document(&before.booking);
     let mut merged = Value::Object(before_document.clone());
     let mut written = patch.clone();
@@ -210,7 +210,7 @@ fn revise(
     }
     let changed = changed_fields(&before_document, &booking);
     if changed.is_empty() {
-        return Ok(Outcome::Unchanged);
+        return Ok(ChangeOutcome::Unchanged);
     }
     let event_type = event_of(transition, &changed, &booking);
     let mut state = Reservation {
@@ -227,14 +227,14 @@ fn revise(
     }
     let (content, grown_from) = (|| state.booking.content_len(), || before.booking.content_len());
     within_bound(&state, content, grown_from)?;
-    Ok(Outcome::Changed(Change {
+    Ok(ChangeOutcome::Changed(Change {
         state,
         event_type,
         changed,
     }))
 }
 
-fn delete(before: &Reservation, now: UnixMillis) -> Result<Outcome<Reservation>, Refusal> {
+fn delete(before: &Reservation, now: UnixMillis) -> Result<ChangeOutcome<Reservation>, Refusal> {
     if !before.status().is_deletable() {
         return Err(Refusal::NotDeletable);
     }
@@ -244,7 +244,7 @@ fn delete(before: &Reservation, now: UnixMillis) -> Result<Outcome<Reservation>,
         deleted_at: Some(now),
         ..before.clone()
     };
-    Ok(Outcome::Changed(Change {
+    Ok(ChangeOutcome::Changed(Change {
         state,
         event_type: EventType::ReservationDeleted,
         changed: vec!["deleted_at"],

@@ -35,9 +35,9 @@ pub use night_audit::{Late, NightAudit, NightAuditRequest, Overdue};
 pub use outbox::NewEvent;
 pub use properties::PropertyWritten;
 pub use reservation_list::{ComputedFilter, ReservationFilter, StatusFilter};
-pub use reservations::{ReservationWrite, Written};
+pub use reservations::{ReservationWrite, ReservationWritten};
 pub use settled::Settled;
-pub use settlements::{AttemptRecord, EndpointNews, Settlement, Verdict};
+pub use settlements::{AttemptRecord, EndpointUpdate, Settlement, Verdict};
 pub use status::EndpointStatus;
 
 use db::{Db, Migration, MigrationSet};

@@ -36,7 +36,7 @@ pub struct ReservationWrite {
 
 /// What came of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum ReservationWritten {
     /// It is committed, with its event.
     Committed,
     /// What it was decided on is not so any more: decide again.
@@ -82,7 +82,7 @@ impl Store {
     ///
     /// # Errors
     /// `Duplicate` when the slot was taken meanwhile. Otherwise those of the database.
-    pub async fn write_reservation(&self, write: ReservationWrite) -> Result<Written, DbError> {
+    pub async fn write_reservation(&self, write: ReservationWrite) -> Result<ReservationWritten, DbError> {
         let event = write.event.id.clone();
         let write = Arc::new(write);
         failpoint::reached("write.begin");
@@ -92,7 +92,7 @@ impl Store {
                 let write = Arc::clone(&write);
                 Box::pin(async move {
                     let written = commit(tx, &write).await?;
-                    if written != Written::Committed {
+                    if written != ReservationWritten::Committed {
                         tx.abandon();
                     }
                     Ok(written)
@@ -102,7 +102,7 @@ impl Store {
                 let event = event.clone();
                 Box::pin(async move {
                     let there = outbox::contains(tx, &event).await?;
-                    Ok(there.then_some(Written::Committed))
+                    Ok(there.then_some(ReservationWritten::Committed))
                 })
             },
         );
@@ -141,7 +141,7 @@ async fn find(tx: &mut Tx, id: ReservationId) -> Result<Option<(Reservation, Pro
     Ok(Some((decode(reservation)?, properties::read(property)?)))
 }
 
-async fn commit(tx: &mut Tx, write: &ReservationWrite) -> Result<Written, DbError> {
+async fn commit(tx: &mut Tx, write: &ReservationWrite) -> Result<ReservationWritten, DbError> {
     let state = &write.change.state;
     let business_date = write.property.business_date;
     let (pointers, holds): (Vec<_>, Vec<_>) = hold_guests(write.before.as_ref(), state, business_date)
@@ -160,21 +160,21 @@ async fn commit(tx: &mut Tx, write: &ReservationWrite) -> Result<Written, DbErro
     statements.extend(outbox::statements(&write.event));
     let ran = write.slot.run(tx, &write.answer, statements).await?;
     if guests_from > 0 && ran.missed(0) {
-        return Ok(Written::Overtaken);
+        return Ok(ReservationWritten::Overtaken);
     }
     let missing = pointers.into_iter().enumerate();
     let missing = missing.filter(|(nth, _)| ran.missed(guests_from + nth));
     let missing: Vec<FieldError> = missing.map(|(_, pointer)| no_such_guest(pointer)).collect();
     if !missing.is_empty() {
-        return Ok(Written::NoSuchGuests(missing));
+        return Ok(ReservationWritten::NoSuchGuests(missing));
     }
     if ran.missed(saved_at) {
-        return Ok(Written::Overtaken);
+        return Ok(ReservationWritten::Overtaken);
     }
     match ran.error {
         None => {
             outbox::appended(tx);
-            Ok(Written::Committed)
+            Ok(ReservationWritten::Committed)
         }
         Some(DbError::Duplicate) if ran.outcomes.len() == saved_at => not_unique(tx, state).await,
         Some(error) => Err(error),
@@ -261,7 +261,7 @@ fn update(before: &Reservation, state: &Reservation) -> Statement {
 }
 
 /// Which of the two unique numbers is another reservation's.
-async fn not_unique(tx: &mut Tx, state: &Reservation) -> Result<Written, DbError> {
+async fn not_unique(tx: &mut Tx, state: &Reservation) -> Result<ReservationWritten, DbError> {
     let taken = tx
         .query_one(
             "SELECT id FROM reservations WHERE property_id = ? AND confirmation_number = ? AND id <> ?",
@@ -276,7 +276,7 @@ async fn not_unique(tx: &mut Tx, state: &Reservation) -> Result<Written, DbError
         Some(_) => "/confirmation_number",
         None => "/channel_reference",
     };
-    Ok(Written::NotUnique { pointer })
+    Ok(ReservationWritten::NotUnique { pointer })
 }
 
 fn reference(state: &Reservation) -> (Option<String>, Option<String>) {

@@ -27,7 +27,7 @@ impl Settled {
             *match settlement.verdict {
                 Verdict::Delivered => &mut settled.delivered,
                 Verdict::Dead(_) => &mut settled.dead,
-                Verdict::Again(_) => &mut settled.retried,
+                Verdict::RetryAt(_) => &mut settled.retried,
                 Verdict::Kept => &mut settled.kept,
                 Verdict::Deferred => &mut settled.deferred,
             } += 1;

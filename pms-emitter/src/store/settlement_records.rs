@@ -1,7 +1,7 @@
 //! What a settlement leaves beside its deliveries: the attempts, the audit entries, the endpoint's own row.
 
 use super::settled::Settled;
-use super::settlements::{AttemptRecord, EndpointNews, Settlement, Verdict};
+use super::settlements::{AttemptRecord, EndpointUpdate, Settlement, Verdict};
 use contract::UnixMillis;
 use db::params;
 use db::{Dialect, Params, Statement};
@@ -16,7 +16,7 @@ pub(super) fn records(
     dialect: Dialect,
     endpoint: &str,
     ours: &[&Settlement],
-    news: &EndpointNews,
+    news: &EndpointUpdate,
     now: UnixMillis,
 ) -> Vec<Statement> {
     let mut entries: Vec<AuditEntry> = ours
@@ -64,7 +64,7 @@ fn entry(settlement: &Settlement, endpoint: &str, now: UnixMillis) -> Option<Aud
     let (action, outcome) = match &settlement.verdict {
         Verdict::Delivered => ("delivered", None),
         Verdict::Dead(why) => ("dead", Some(why.clone().into())),
-        Verdict::Again(_) | Verdict::Kept | Verdict::Deferred => return None,
+        Verdict::RetryAt(_) | Verdict::Kept | Verdict::Deferred => return None,
     };
     let subject = settlement.subject.clone();
     Some(AuditEntry {
@@ -85,7 +85,7 @@ fn entry(settlement: &Settlement, endpoint: &str, now: UnixMillis) -> Option<Aud
 fn endpoint_row(
     endpoint: &str,
     settlements: &[&Settlement],
-    news: &EndpointNews,
+    news: &EndpointUpdate,
     now: UnixMillis,
 ) -> Vec<Statement> {
     let mut statements = Vec::new();

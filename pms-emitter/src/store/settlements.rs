@@ -50,7 +50,7 @@ pub enum Verdict {
     /// Done.
     Delivered,
     /// Another attempt, not before this instant.
-    Again(UnixMillis),
+    RetryAt(UnixMillis),
     /// No further attempt, for this reason.
     Dead(String),
     /// It stays in the queue of an endpoint that is disabled; the schedule does not count the attempt.
@@ -61,14 +61,14 @@ pub enum Verdict {
 
 /// What a batch says about its endpoint beside its deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EndpointNews {
+pub struct EndpointUpdate {
     /// Nothing is sent before this instant.
     pub paused_until: Option<UnixMillis>,
     /// Nothing is sent until it is enabled again, for this reason.
     pub disabled: Option<&'static str>,
 }
 
-impl EndpointNews {
+impl EndpointUpdate {
     /// Both: the longer pause, and the first reason.
     pub fn merge(&mut self, other: Self) {
         self.paused_until = self.paused_until.max(other.paused_until);
@@ -86,7 +86,7 @@ impl Store {
         &self,
         endpoint: &'static str,
         batch: Arc<[Settlement]>,
-        news: EndpointNews,
+        news: EndpointUpdate,
         now: UnixMillis,
     ) -> Result<Settled, DbError> {
         debug_assert!(batch.len() <= BATCH_MAX);
@@ -106,7 +106,7 @@ impl Store {
         &self,
         endpoint: &'static str,
         batch: Arc<[Settlement]>,
-        news: EndpointNews,
+        news: EndpointUpdate,
         now: UnixMillis,
         how: How,
     ) -> Result<Option<Settled>, DbError> {
@@ -137,7 +137,7 @@ async fn settle(
     tx: &mut Tx,
     endpoint: &str,
     batch: &[Settlement],
-    news: &EndpointNews,
+    news: &EndpointUpdate,
     now: UnixMillis,
     how: How,
 ) -> Result<Option<Settled>, DbError> {
@@ -241,7 +241,7 @@ fn one(settlement: &Settlement, endpoint: &str, now: UnixMillis) -> Statement {
     let made = i64::from(attempt.is_some());
     let (status, owner_after, due_at, not_counted, settled_at) = match &settlement.verdict {
         Verdict::Delivered => ("delivered", Some(owner), now, 0, Some(now)),
-        Verdict::Again(due_at) => ("pending", None, *due_at, 0, None),
+        Verdict::RetryAt(due_at) => ("pending", None, *due_at, 0, None),
         Verdict::Kept | Verdict::Deferred => ("pending", None, now, made, None),
         // Dead ones are found by when they died.
         Verdict::Dead(_) => ("dead", Some(owner), now, 0, Some(now)),

@@ -9,7 +9,7 @@ use contract::UnixMillis;
 use harness::bookings::{self, Booking, CSV, End};
 use harness::seeded::DEFAULT_SEED;
 use harness::{bodies, draft, people};
-use pms_emitter::domain::change::{Change, Outcome};
+use pms_emitter::domain::change::{Change, ChangeOutcome};
 use pms_emitter::domain::event::{EventPayload, envelope};
 use pms_emitter::domain::guest_command::{self, Situation};
 use pms_emitter::domain::guest_document::DigestKey;
@@ -115,10 +115,10 @@ fn stay(booking: &Booking, days: [&Property; 3], style: BodyStyle) -> Result<Vec
     Ok(written)
 }
 
-fn change<T>(outcome: Outcome<T>) -> Result<Change<T>> {
+fn change<T>(outcome: ChangeOutcome<T>) -> Result<Change<T>> {
     match outcome {
-        Outcome::Changed(change) => Ok(change),
-        Outcome::Unchanged => Err(anyhow!("a step of a life changes something")),
+        ChangeOutcome::Changed(change) => Ok(change),
+        ChangeOutcome::Unchanged => Err(anyhow!("a step of a life changes something")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The largest guest that the rules let through: what is stored of it is bounded, and its event fits what a receiver takes.
 
 use super::tests::{LATER, created, merged, object};
-use super::{Guest, Outcome};
+use super::{Guest, ChangeOutcome};
 use crate::domain::event::envelope;
 use crate::domain::record_size::{RECORD_BYTES_MAX, json_len};
 use crate::domain::refusal::Refusal;
@@ -86,7 +86,7 @@ fn a16_a_guest_that_was_larger_before_may_change_and_shrink_but_not_grow() {
             "{patch}"
         );
         if let Ok(applied) = applied
-            && let Outcome::Changed(change) = applied.outcome
+            && let ChangeOutcome::Changed(change) = applied.outcome
         {
             assert_eq!((change.state.version, change.state.updated_at), (2, LATER));
         }

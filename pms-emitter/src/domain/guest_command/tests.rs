@@ -34,14 +34,14 @@ fn guest(body: &Value) -> Guest {
     created(body).unwrap().outcome.state
 }
 
-pub(super) fn merged(guest: &Guest, patch: &Value) -> Result<Applied<Outcome<Guest>>, Refusal> {
+pub(super) fn merged(guest: &Guest, patch: &Value) -> Result<Applied<ChangeOutcome<Guest>>, Refusal> {
     at(LATER, |situation| merge(guest, object(patch), situation))
 }
 
 fn change(guest: &Guest, patch: &Value) -> Change<Guest> {
     match merged(guest, patch).unwrap().outcome {
-        Outcome::Changed(change) => change,
-        Outcome::Unchanged => panic!("unchanged by {patch}"),
+        ChangeOutcome::Changed(change) => change,
+        ChangeOutcome::Unchanged => panic!("unchanged by {patch}"),
     }
 }
 
@@ -141,7 +141,7 @@ fn every_field_is_normalised_and_shown_and_counts_as_a_change() {
 fn reading_editing_and_writing_back_changes_what_was_edited() {
     let guest = guest(&full());
     let mut answer = Value::Object(guest.to_json());
-    assert_eq!(merged(&guest, &answer).unwrap().outcome, Outcome::Unchanged);
+    assert_eq!(merged(&guest, &answer).unwrap().outcome, ChangeOutcome::Unchanged);
     answer["warnings"] = json!([]);
     answer["vip_level"] = json!(4);
     assert_eq!(change(&guest, &answer).changed, ["vip_level"]);
@@ -175,7 +175,7 @@ fn consent_alone_is_an_event_of_its_own_and_keeps_its_instant() {
     let guest = guest(&full());
     let list = |email: &str| json!([{"channel": "email", "status": email, "source": "web"}, {"channel": "sms", "status": "denied"}]);
     let same = merged(&guest, &json!({"consent": list("granted")})).unwrap();
-    assert_eq!(same.outcome, Outcome::Unchanged);
+    assert_eq!(same.outcome, ChangeOutcome::Unchanged);
     let alone = change(&guest, &json!({"consent": list("withdrawn")}));
     assert_eq!(alone.event_type, EventType::GuestConsentChanged);
     let instants: Vec<_> = alone.state.details.consent.iter().map(|item| item.at).collect();
@@ -328,7 +328,7 @@ fn a_guest_never_changes_its_property() {
         [("/property_id".to_owned(), "immutable".to_owned())]
     );
     let same = merged(&guest, &json!({"property_id": "MAIN"})).unwrap();
-    assert_eq!(same.outcome, Outcome::Unchanged);
+    assert_eq!(same.outcome, ChangeOutcome::Unchanged);
 }
 
 #[test]

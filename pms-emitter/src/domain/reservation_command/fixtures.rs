@@ -40,15 +40,15 @@ pub fn made(fields: Value) -> Reservation {
 pub fn booking_of(fields: Value) -> Result<Booking, Codes> {
     match try_make(fields) {
         Ok(change) => Ok(change.state.booking),
-        refused => Err(codes(refused.map(Outcome::Changed))),
+        refused => Err(codes(refused.map(ChangeOutcome::Changed))),
     }
 }
 
-pub fn on(date: &str, state: &Reservation, command: &Command) -> Result<Outcome<Reservation>, Refusal> {
+pub fn on(date: &str, state: &Reservation, command: &Command) -> Result<ChangeOutcome<Reservation>, Refusal> {
     apply(state, command, &hotel(date), NOW)
 }
 
-pub fn merge(state: &Reservation, patch: Value) -> Result<Outcome<Reservation>, Refusal> {
+pub fn merge(state: &Reservation, patch: Value) -> Result<ChangeOutcome<Reservation>, Refusal> {
     on("2016-07-01", state, &Command::Merge(object(patch)))
 }
 
@@ -61,9 +61,9 @@ pub fn change(state: &Reservation, patch: Value) -> Change<Reservation> {
     changed(merge(state, patch))
 }
 
-pub fn changed(outcome: Result<Outcome<Reservation>, Refusal>) -> Change<Reservation> {
+pub fn changed(outcome: Result<ChangeOutcome<Reservation>, Refusal>) -> Change<Reservation> {
     match outcome {
-        Ok(Outcome::Changed(change)) => change,
+        Ok(ChangeOutcome::Changed(change)) => change,
         other => panic!("{other:?}"),
     }
 }
@@ -77,7 +77,7 @@ pub fn moved(state: &Reservation, name: &str, body: Value) -> Reservation {
 pub type Codes = Vec<(String, String)>;
 
 /// The pointers and codes of a refusal.
-pub fn codes(outcome: Result<Outcome<Reservation>, Refusal>) -> Codes {
+pub fn codes(outcome: Result<ChangeOutcome<Reservation>, Refusal>) -> Codes {
     match outcome {
         Err(Refusal::Invalid(errors)) => errors
             .into_iter()
@@ -88,7 +88,7 @@ pub fn codes(outcome: Result<Outcome<Reservation>, Refusal>) -> Codes {
 }
 
 /// The code of the guard that was not met.
-pub fn guard_code(outcome: Result<Outcome<Reservation>, Refusal>) -> &'static str {
+pub fn guard_code(outcome: Result<ChangeOutcome<Reservation>, Refusal>) -> &'static str {
     match outcome {
         Err(Refusal::Guard { code, .. }) => code,
         other => panic!("{other:?}"),

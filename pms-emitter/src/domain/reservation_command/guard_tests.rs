@@ -1,6 +1,6 @@
 use super::{super::event::EventPayload, fixtures::*, *};
 
-fn expect(outcome: Result<Outcome<Reservation>, Refusal>, pointer: &str, code: &str) {
+fn expect(outcome: Result<ChangeOutcome<Reservation>, Refusal>, pointer: &str, code: &str) {
     assert_eq!(codes(outcome), [(pointer.to_owned(), code.to_owned())]);
 }
 
@@ -21,7 +21,7 @@ fn the_guards_of_a_check_in() {
     assert_eq!(change.changed, ["status", "room_id"]);
     assert_eq!(change.state.checked_in_on.unwrap().to_string(), "2016-07-02");
     assert_eq!(change.state.actual_check_in_at, Some(NOW));
-    let walk_in = |fields: Value| guard_code(try_make(fields).map(Outcome::Changed));
+    let walk_in = |fields: Value| guard_code(try_make(fields).map(ChangeOutcome::Changed));
     assert_eq!(walk_in(json!({"status": "checked_in"})), "room_missing");
     let early = json!({"status": "checked_in", "room_id": "1", "check_in": "2016-07-02"});
     assert_eq!(walk_in(early), "business_date_too_early");

@@ -1,6 +1,6 @@
 use super::{super::event::EventPayload, fixtures::*, *};
 
-fn expect(outcome: Result<Outcome<Reservation>, Refusal>, pointer: &str, code: &str) {
+fn expect(outcome: Result<ChangeOutcome<Reservation>, Refusal>, pointer: &str, code: &str) {
     assert_eq!(codes(outcome), [(pointer.to_owned(), code.to_owned())]);
 }
 
@@ -104,7 +104,7 @@ fn what_was_read_can_be_put_back() {
         let view = state.view("2016-07-01".parse().unwrap());
         assert_eq!(
             merge(&state, Value::Object(view)),
-            Ok(Outcome::Unchanged),
+            Ok(ChangeOutcome::Unchanged),
             "{status:?}"
         );
     }
@@ -184,7 +184,7 @@ fn each_rule_of_the_content_is_named() {
         ),
         (json!({"colour": "red"}), "/colour", "unknown_field"),
     ] {
-        expect(try_make(fields).map(Outcome::Changed), pointer, code);
+        expect(try_make(fields).map(ChangeOutcome::Changed), pointer, code);
     }
     assert!(
         try_make(json!({"adults": 0, "children": 2})).is_ok(),
@@ -250,7 +250,7 @@ fn the_event_is_the_most_specific_one() {
         &roomed,
         &named("assign-room", json!({"room_id": "7"})),
     );
-    assert_eq!(again, Ok(Outcome::Unchanged));
+    assert_eq!(again, Ok(ChangeOutcome::Unchanged));
     expect(
         on("2016-07-01", &roomed, &named("assign-room", json!({}))),
         "/room_id",

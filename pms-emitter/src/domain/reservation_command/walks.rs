@@ -79,7 +79,7 @@ proptest! {
         for (ahead, command) in steps {
             day = day.max(ahead);
             let property = hotel(DATES[day]);
-            let Ok(Outcome::Changed(change)) = apply(&state, &command, &property, NOW) else { continue };
+            let Ok(ChangeOutcome::Changed(change)) = apply(&state, &command, &property, NOW) else { continue };
             events += 1;
             prop_assert_eq!(change.state.version, state.version + 1);
             prop_assert_eq!(change.state.version, events);

@@ -11,10 +11,10 @@ use harness::receiver_double::ReceiverDouble;
 use http::Method;
 use kit::idempotency::{Answer, Slot};
 use pms_emitter::config::EndpointConfig;
-use pms_emitter::domain::change::Outcome;
+use pms_emitter::domain::change::ChangeOutcome;
 use pms_emitter::domain::event::envelope;
 use pms_emitter::domain::reservation_command::{Command, apply};
-use pms_emitter::store::{NewEvent, ReservationWrite, Store, Written};
+use pms_emitter::store::{NewEvent, ReservationWrite, ReservationWritten, Store};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -117,7 +117,7 @@ async fn check_in(store: &Store, id: &str) -> ReservationWrite {
     let body = json!({"room_id": "1"}).as_object().unwrap().clone();
     let command = Command::named("check-in", body).unwrap();
     let now = UnixMillis(BEGIN.0 + 1);
-    let Ok(Outcome::Changed(change)) = apply(&before, &command, &property, now) else {
+    let Ok(ChangeOutcome::Changed(change)) = apply(&before, &command, &property, now) else {
         panic!("the check-in is due");
     };
     let event: EventId = format!("evt_{}", before.id).parse().unwrap();
@@ -144,11 +144,17 @@ async fn a_decision_of_yesterday_is_not_committed_today(ctx: Ctx) {
     pms.post("/properties/MAIN/night-audit", &json!({}))
         .await
         .expect(200);
-    assert_eq!(store.write_reservation(decided).await, Ok(Written::Overtaken));
+    assert_eq!(
+        store.write_reservation(decided).await,
+        Ok(ReservationWritten::Overtaken)
+    );
     assert_eq!(pms.get(&path).await.body["status"], "confirmed");
     assert_eq!(pms.events(made.id()).await.len(), 1);
     let decided = check_in(&store, made.id()).await;
-    assert_eq!(store.write_reservation(decided).await, Ok(Written::Committed));
+    assert_eq!(
+        store.write_reservation(decided).await,
+        Ok(ReservationWritten::Committed)
+    );
     assert_eq!(pms.get(&path).await.body["checked_in_on"], "2026-03-15");
     pms.stop().await;
 }
@@ -159,7 +165,10 @@ async fn a_state_that_was_overtaken_is_not_written(ctx: Ctx) {
     let store = Store::new(pms.db.clone());
     let decided = check_in(&store, made.id()).await;
     pms.put(&path, &json!({"adults": 4})).await.expect(200);
-    assert_eq!(store.write_reservation(decided).await, Ok(Written::Overtaken));
+    assert_eq!(
+        store.write_reservation(decided).await,
+        Ok(ReservationWritten::Overtaken)
+    );
     let seen = pms.get(&path).await.body;
     assert_eq!(
         (&seen["status"], &seen["adults"], &seen["version"]),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use contract::UnixMillis;
 use harness::receiver_double::Answer;
 use pms_emitter::store::{
-    AttemptRecord, Claim, ClaimRequest, Claimed, ENV_ENDPOINT, EndpointNews, Settled, Settlement, Store,
+    AttemptRecord, Claim, ClaimRequest, Claimed, ENV_ENDPOINT, EndpointUpdate, Settled, Settlement, Store,
     Verdict,
 };
 
@@ -90,7 +90,7 @@ async fn f40_a_late_settlement_of_an_old_owner_changes_nothing(ctx: Ctx) {
     let batch: Vec<Settlement> = old.iter().map(|claim| delivered(claim, BEGIN)).collect();
     let settle = |batch: Vec<Settlement>| {
         rig.store
-            .settle(ENV_ENDPOINT, batch.into(), EndpointNews::default(), later)
+            .settle(ENV_ENDPOINT, batch.into(), EndpointUpdate::default(), later)
     };
     let settled = settle(batch.clone()).await.unwrap();
     assert_eq!(
@@ -119,7 +119,7 @@ async fn f40_a_late_settlement_of_an_old_owner_changes_nothing(ctx: Ctx) {
     );
     for late in [
         Verdict::Dead("late".to_owned()),
-        Verdict::Again(later),
+        Verdict::RetryAt(later),
         Verdict::Kept,
     ] {
         let settlement = Settlement {
@@ -213,12 +213,12 @@ async fn retries_and_first_attempts_do_not_starve_each_other(ctx: Ctx) {
     let again: Vec<Settlement> = first
         .iter()
         .map(|claim| Settlement {
-            verdict: Verdict::Again(BEGIN),
+            verdict: Verdict::RetryAt(BEGIN),
             ..delivered(claim, BEGIN)
         })
         .collect();
     rig.store
-        .settle(ENV_ENDPOINT, again.into(), EndpointNews::default(), BEGIN)
+        .settle(ENV_ENDPOINT, again.into(), EndpointUpdate::default(), BEGIN)
         .await
         .unwrap();
     rig.emit(20..40).await;
@@ -242,11 +242,11 @@ async fn f43_a_clock_set_back_holds_nothing_up(ctx: Ctx) {
     let held = claim(&rig.store, "before", BEGIN, 1).await;
     let retried = claim(&rig.store, "retried", BEGIN, 1).await;
     let again = Settlement {
-        verdict: Verdict::Again(BEGIN.plus_millis(10_000)),
+        verdict: Verdict::RetryAt(BEGIN.plus_millis(10_000)),
         ..delivered(&retried[0], BEGIN)
     };
     rig.store
-        .settle(ENV_ENDPOINT, vec![again].into(), EndpointNews::default(), BEGIN)
+        .settle(ENV_ENDPOINT, vec![again].into(), EndpointUpdate::default(), BEGIN)
         .await
         .unwrap();
     let (double, clock) = rig.stop().await;
@@ -274,10 +274,10 @@ async fn f43_a_clock_set_back_by_minutes_ends_waits_and_pauses(ctx: Ctx) {
         assert_eq!(held.len(), 1, "what was set before the clock went back is due");
         let until = now.plus_millis(5 * MINUTE);
         let again = Settlement {
-            verdict: Verdict::Again(until),
+            verdict: Verdict::RetryAt(until),
             ..delivered(&held[0], now)
         };
-        let news = EndpointNews {
+        let news = EndpointUpdate {
             paused_until: Some(until),
             disabled: None,
         };
