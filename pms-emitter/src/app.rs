@@ -1,19 +1,21 @@
 //! The composition root: from a [`Config`] to a service that runs until it is stopped.
 
-use crate::config::{Config, DeliveryConfig, EndpointConfig};
+use crate::config::Config;
 use crate::desk::Desk;
 use crate::digest_key;
 use crate::dispatch::attempt::AGENT;
-use crate::dispatch::{BreakerChanges, Dispatcher, DispatcherParts, Sender};
+use crate::dispatch::{
+    AttemptCounters, Dispatcher, DispatcherParts, Sender, SettlementCounters, SigningSecrets, Wakers,
+    expose_pending,
+};
 use crate::domain::guest_document::DigestKey;
 use crate::http::{Api, router};
-use crate::meters::{self, DispatchMeters};
-use crate::store::{BREAKER_HISTORY_MAX, ENV_ENDPOINT, EndpointSettings, GUEST_NAMES, MIGRATIONS, Store};
+use crate::store::{EndpointSettings, GUEST_NAMES, MIGRATIONS, Store, env_endpoint};
 use api::{Server, serve, warn_if_exposed};
 use contract::UnixMillis;
 use db::{Db, DbError, DbSettings, MigrateError, migrate};
 use futures::future::BoxFuture;
-use kit::breaker::{Breaker, BreakerSettings, OPEN_MAX, OnChange};
+use kit::breaker::{BreakerSettings, OPEN_MAX};
 use kit::config::ConfigError;
 use kit::egress::Egress;
 use kit::idempotency::Idempotency;
@@ -22,9 +24,12 @@ use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
 use kit::rebuild::Rebuilder;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+
+/// What the name of every metric begins with.
+const METRICS_PREFIX: &str = "pms_emitter";
 
 /// How often expired idempotency keys are looked for, and how many are removed at once.
 const PURGE_EVERY: Duration = Duration::from_secs(600);
@@ -61,8 +66,9 @@ pub struct App {
     store: Store,
     server: Server,
     idempotency: Arc<Idempotency>,
-    /// None without a URL.
-    dispatcher: Option<Dispatcher>,
+    /// One for each endpoint; none without a URL.
+    dispatchers: Vec<Dispatcher>,
+    wakers: Wakers,
     /// None without METRICS_ADDR.
     metrics: Option<MetricsPage>,
     /// Of the names that an older program has folded.
@@ -129,7 +135,7 @@ impl App {
             first_wait: config.delivery.schedule.first_wait(),
         };
         store
-            .configure_endpoint(ENV_ENDPOINT, settings, runtime.clock.now())
+            .configure_endpoint(env_endpoint(), settings, runtime.clock.now())
             .await?;
         let (listener, address) = config.http.bind().await?;
         let (db, clock) = (store.db().clone(), Arc::clone(&runtime.clock));
@@ -146,20 +152,12 @@ impl App {
         };
         let server = Server::new(router(&api), runtime.ids(), config.http.body_limits())
             .with_hosts(config.http.hosts(address));
-        let mut metrics = Metrics::new(meters::PREFIX, env!("CARGO_PKG_VERSION"));
+        let mut metrics = Metrics::new(METRICS_PREFIX, env!("CARGO_PKG_VERSION"));
         server.traffic().register(metrics.registry());
         store.db.counts().register(metrics.registry());
-        meters::expose_pending(&mut metrics, ENV_ENDPOINT, &store);
-        let dispatcher = match &config.endpoint {
-            Some(endpoint) => Some(dispatcher(
-                endpoint,
-                &config.delivery,
-                &store,
-                &runtime,
-                &metrics,
-            )?),
-            None => None,
-        };
+        expose_pending(&mut metrics, &env_endpoint(), &store);
+        let wakers = Wakers::default();
+        let dispatchers = dispatchers(&config, &store, &runtime, &wakers, &metrics)?;
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
         let (db, clock) = (store.db().answering_at_the_end(), Arc::clone(&runtime.clock));
         let guest_names = Rebuilder::new(db, clock, runtime.ids().new_id("run"), GUEST_NAMES);
@@ -170,7 +168,8 @@ impl App {
             store,
             server,
             idempotency,
-            dispatcher,
+            dispatchers,
+            wakers,
             metrics,
             guest_names,
         })
@@ -208,7 +207,9 @@ impl App {
         if let Some(page) = self.metrics {
             lifecycle.spawn("metrics", page.serve(lifecycle.clone()));
         }
-        if let Some(dispatcher) = self.dispatcher {
+        let commits = self.wakers.listen(self.store.db.clone(), lifecycle.clone());
+        lifecycle.spawn("wakers", commits);
+        for dispatcher in self.dispatchers {
             lifecycle.spawn("dispatcher", dispatcher.run(lifecycle.clone()));
         }
         lifecycle.spawn("guest names", self.guest_names.run(lifecycle.clone()));
@@ -253,64 +254,47 @@ async fn purge(idempotency: Arc<Idempotency>, lifecycle: Lifecycle) {
     }
 }
 
-/// The dispatcher of the environment's endpoint, with its breaker.
-fn dispatcher(
-    endpoint: &EndpointConfig,
-    delivery: &DeliveryConfig,
+/// One dispatcher for each endpoint: for now that of the environment, if it has a URL.
+fn dispatchers(
+    config: &Config,
     store: &Store,
     runtime: &Runtime,
+    wakers: &Wakers,
     metrics: &Metrics,
-) -> Result<Dispatcher, StartError> {
-    let egress = Egress::new(AGENT).map_err(|error| StartError::Egress(error.to_string()))?;
-    let breaker_changes = BreakerChanges::default();
-    let settings = BreakerSettings {
-        failures: delivery.breaker_failures,
-        open_first: delivery.breaker_open,
-        open_max: OPEN_MAX,
-        probe_deadline: delivery.timeout + PROBE_SLACK,
-        ramp_limit: u32::try_from(delivery.concurrency).unwrap_or(u32::MAX),
+) -> Result<Vec<Dispatcher>, StartError> {
+    let (Some(endpoint), delivery) = (&config.endpoint, &config.delivery) else {
+        return Ok(Vec::new());
     };
-    let (clock, entropy) = (Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
-    let breaker = Breaker::new(settings, clock, entropy, on_change(&breaker_changes));
-    meters::expose_breaker(metrics, ENV_ENDPOINT, &breaker);
     let sender = Sender {
-        egress,
+        egress: Egress::new(AGENT).map_err(|error| StartError::Egress(error.to_string()))?,
         clock: Arc::clone(&runtime.clock),
         entropy: Arc::clone(&runtime.entropy),
-        secrets: endpoint.secrets.clone(),
         schedule: delivery.schedule.clone(),
         deadline: delivery.timeout,
     };
-    Ok(Dispatcher::new(DispatcherParts {
+    let parts = DispatcherParts {
         store: store.clone(),
-        endpoint: ENV_ENDPOINT,
         sender: Arc::new(sender),
-        breaker,
-        breaker_changes,
+        secrets: Arc::new(SigningSecrets::from_iter([(
+            env_endpoint(),
+            endpoint.secrets.clone(),
+        )])),
+        wakers: wakers.clone(),
         ids: runtime.ids(),
         clock: Arc::clone(&runtime.clock),
+        entropy: Arc::clone(&runtime.entropy),
+        breaker: BreakerSettings {
+            failures: delivery.breaker_failures,
+            open_first: delivery.breaker_open,
+            open_max: OPEN_MAX,
+            probe_deadline: delivery.timeout + PROBE_SLACK,
+            ramp_limit: u32::try_from(delivery.concurrency).unwrap_or(u32::MAX),
+        },
         concurrency: delivery.concurrency,
         look_every: delivery.look_every,
         lease_slack: delivery.lease_slack,
-        meters: DispatchMeters::new(metrics),
-    }))
-}
-
-/// Logs the breaker's changes, and keeps them for the dispatcher to write; the oldest go when nobody does.
-fn on_change(changes: &BreakerChanges) -> OnChange {
-    let changes = Arc::clone(changes);
-    Arc::new(move |change| {
-        tracing::warn!(
-            endpoint.id = ENV_ENDPOINT,
-            from = change.from.as_str(),
-            to = change.to.as_str(),
-            reason = %change.reason,
-            "breaker"
-        );
-        let mut changes = changes.lock().unwrap_or_else(PoisonError::into_inner);
-        if changes.len() == BREAKER_HISTORY_MAX {
-            changes.pop_front();
-        }
-        changes.push_back(change.clone());
-    })
+        attempts: AttemptCounters::new(metrics),
+        settlements: SettlementCounters::new(metrics),
+    };
+    Ok(vec![Dispatcher::new(&env_endpoint(), &parts, metrics)])
 }

@@ -13,7 +13,6 @@ mod digest_key;
 pub mod dispatch;
 pub mod domain;
 pub mod http;
-pub mod meters;
 mod program;
 pub mod store;
 

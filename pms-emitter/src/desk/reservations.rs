@@ -85,7 +85,9 @@ impl Desk {
             };
             match self.store.write_reservation(write).await? {
                 // It was a number of our own making: the next id makes another one.
-                ReservationWritten::NotUnique { pointer } if pointer == "/confirmation_number" && !names_number => {
+                ReservationWritten::NotUnique { pointer }
+                    if pointer == "/confirmation_number" && !names_number =>
+                {
                     Ok(Decision::Overtaken)
                 }
                 written => decision(written, done),

@@ -31,16 +31,18 @@ const GONE: &str = "gone";
 /// Why a delivery ends whose event was erased before it was sent.
 const ERASED: &str = "the event's content was erased";
 
-/// Where an endpoint's deliveries go, and how often: its row, read.
-#[derive(Clone, Debug)]
+/// Where an endpoint's deliveries go, how often, and what signs them.
+#[derive(Clone)]
 pub struct Route {
     /// The checked address.
     pub url: TargetUrl,
     /// The endpoint's own schedule.
     pub schedule: Option<Schedule>,
+    /// Signs with all of them.
+    pub secrets: SecretList,
 }
 
-/// What every attempt at one endpoint needs.
+/// What every attempt needs, whatever its endpoint.
 pub struct Sender {
     /// The one way out of the process.
     pub egress: Egress,
@@ -48,21 +50,19 @@ pub struct Sender {
     pub clock: Arc<dyn Clock>,
     /// For the jitter.
     pub entropy: Arc<dyn Entropy>,
-    /// Signs with all of them.
-    pub secrets: SecretList,
     /// The service's schedule, for endpoints without one of their own.
     pub schedule: Schedule,
     /// From the first byte of connecting to the last of the answer.
     pub deadline: Duration,
 }
 
-/// What came of one attempt.
+/// How one attempt ended.
 #[derive(Debug)]
 pub struct Attempted {
     /// For the delivery.
     pub settlement: Settlement,
     /// For its endpoint.
-    pub news: EndpointUpdate,
+    pub endpoint_update: EndpointUpdate,
 }
 
 /// What an answer, or the lack of one, comes to.
@@ -82,12 +82,12 @@ impl Sender {
             let verdict = Verdict::Dead(ERASED.to_owned());
             return Attempted {
                 settlement: settlement(claim, None, verdict),
-                news: EndpointUpdate::default(),
+                endpoint_update: EndpointUpdate::default(),
             };
         };
         let (number, at) = (claim.attempts + 1, self.clock.now());
         let body = Bytes::from(body);
-        let headers = self.headers(&claim, number, at, &body);
+        let headers = headers(&route.secrets, &claim, number, at, &body);
         let answer = self.egress.post(&route.url, headers, body, self.deadline).await;
         let judged = self.judge(answer, permit);
         let duration_ms = u64::try_from(judged.duration.as_millis()).unwrap_or(u64::MAX);
@@ -101,11 +101,11 @@ impl Sender {
         if judged.outcome == AttemptOutcome::Delivered {
             failpoint::reached("attempt.answered");
         }
-        let (verdict, news) = self.decide(&judged.outcome, route, &claim);
+        let (verdict, endpoint_update) = self.decide(&judged.outcome, route, &claim);
         log(&claim, &record, &verdict);
         Attempted {
             settlement: settlement(claim, Some(record), verdict),
-            news,
+            endpoint_update,
         }
     }
 
@@ -146,40 +146,14 @@ impl Sender {
         }
     }
 
-    /// The headers of the contract, to the letter. The timestamp is this attempt's: the receiver allows little skew.
-    fn headers(&self, claim: &Claim, number: u64, at: UnixMillis, body: &[u8]) -> HeaderMap {
-        let id = &claim.delivery.event_id;
-        let signature = sign(self.secrets.as_slice(), id, at.seconds(), body);
-        let mut headers = HeaderMap::new();
-        let ours = "ids, numbers and base64 are header values";
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        let mut insert = |name: &'static str, value: &str| {
-            headers.insert(
-                HeaderName::from_static(name),
-                HeaderValue::from_str(value).expect(ours),
-            );
-        };
-        insert(WEBHOOK_ID, id.as_str());
-        insert(WEBHOOK_TIMESTAMP, &at.seconds().0.to_string());
-        insert(WEBHOOK_SIGNATURE, signature.as_str());
-        insert(WEBHOOK_ATTEMPT, &number.to_string());
-        if let Some(traceparent) = &claim.traceparent
-            && let Ok(value) = HeaderValue::from_str(traceparent)
-        {
-            headers.insert(HeaderName::from_static(TRACEPARENT), value);
-        }
-        headers
-    }
-
     fn decide(&self, outcome: &AttemptOutcome, route: &Route, claim: &Claim) -> (Verdict, EndpointUpdate) {
         let now = self.clock.now();
-        let mut news = EndpointUpdate::default();
+        let mut endpoint_update = EndpointUpdate::default();
         let verdict = match outcome {
             AttemptOutcome::Delivered => Verdict::Delivered,
             AttemptOutcome::Dead { why } => Verdict::Dead((*why).to_owned()),
             AttemptOutcome::Disable => {
-                news.disabled = Some(GONE);
+                endpoint_update.disabled = Some(GONE);
                 Verdict::Kept
             }
             AttemptOutcome::Retry {
@@ -187,7 +161,7 @@ impl Sender {
                 endpoint_pauses,
             } => {
                 if let Some(after) = after.filter(|_| *endpoint_pauses) {
-                    news.paused_until = Some(now.plus_millis(super::schedule::millis(after)));
+                    endpoint_update.paused_until = Some(now.plus_millis(super::schedule::millis(after)));
                 }
                 let schedule = route.schedule.as_ref().unwrap_or(&self.schedule);
                 let made = claim.attempts.saturating_sub(claim.attempts_before) + 1;
@@ -197,8 +171,34 @@ impl Sender {
                 }
             }
         };
-        (verdict, news)
+        (verdict, endpoint_update)
     }
+}
+
+/// The headers of the contract, to the letter. The timestamp is this attempt's: the receiver allows little skew.
+fn headers(secrets: &SecretList, claim: &Claim, number: u64, at: UnixMillis, body: &[u8]) -> HeaderMap {
+    let id = &claim.delivery.event_id;
+    let signature = sign(secrets.as_slice(), id, at.seconds(), body);
+    let mut headers = HeaderMap::new();
+    let ours = "ids, numbers and base64 are header values";
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    let mut insert = |name: &'static str, value: &str| {
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_str(value).expect(ours),
+        );
+    };
+    insert(WEBHOOK_ID, id.as_str());
+    insert(WEBHOOK_TIMESTAMP, &at.seconds().0.to_string());
+    insert(WEBHOOK_SIGNATURE, signature.as_str());
+    insert(WEBHOOK_ATTEMPT, &number.to_string());
+    if let Some(traceparent) = &claim.traceparent
+        && let Ok(value) = HeaderValue::from_str(traceparent)
+    {
+        headers.insert(HeaderName::from_static(TRACEPARENT), value);
+    }
+    headers
 }
 
 /// A delivery that is given back without an attempt.

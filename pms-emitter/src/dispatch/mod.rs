@@ -3,17 +3,33 @@
 //! ```text
 //! claim (committed compare-and-set) -> attempt (no transaction) -> settle (fenced with owner and epoch)
 //! ```
-//! `worker` keeps them going beside one another, `operations` is its side of the database, `attempt` its side of the
-//! wire. What an answer means, and when a delivery is tried again, are pure functions: `classify` and `schedule`.
+//! Each endpoint has a dispatcher of its own: `worker` is its loop over `claiming`, `sending` and `settling`, each of which
+//! owns its state. Beside them `backfilling` queues what the log kept, and `breaker` guards the endpoint. `wakers` wake a
+//! dispatcher when an event is committed. What an answer means, and when a delivery is tried again, are pure functions:
+//! `classify` and `schedule`. Dispatchers share nothing but [`DispatcherParts`], so another endpoint is another row.
 
 pub mod attempt;
+mod backfilling;
+mod backlog;
+mod breaker;
+mod claiming;
 pub mod classify;
-mod operations;
+mod operation;
+mod outage;
 pub mod parts;
 pub mod schedule;
-pub mod worker;
+mod secrets;
+mod sending;
+mod settling;
+mod wakers;
+mod worker;
 
 pub use attempt::Sender;
-pub use parts::{BreakerChanges, DispatcherParts};
+pub use backlog::expose_pending;
+pub use parts::DispatcherParts;
 pub use schedule::Schedule;
-pub use worker::{Dispatcher, Step};
+pub use secrets::SigningSecrets;
+pub use sending::AttemptCounters;
+pub use settling::SettlementCounters;
+pub use wakers::Wakers;
+pub use worker::Dispatcher;

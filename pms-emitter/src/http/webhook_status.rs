@@ -3,7 +3,7 @@
 use super::{Api, ApiError};
 use crate::store::{BreakerChange, EndpointStatus};
 use api::{Request, Response, reply};
-use contract::UnixMillis;
+use contract::{UnixMillis, id::EndpointId};
 use serde::Serialize;
 use url::Url;
 
@@ -17,7 +17,7 @@ struct Status {
 
 #[derive(Serialize)]
 struct Endpoint {
-    id: String,
+    id: EndpointId,
     url: Option<String>,
     state: State,
     disabled_reason: Option<String>,

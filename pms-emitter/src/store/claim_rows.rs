@@ -57,7 +57,7 @@ pub(super) fn ids_due(lists: &[Outcome], limit: usize) -> Result<Vec<String>, Db
 /// `when` begins with the column that its index goes by, and is a range over it, never an equality: SQLite would then walk
 /// the primary key for the order, over every delivery that ever was.
 fn candidates(request: &ClaimRequest, when: &str, bounds: Params) -> Statement {
-    let mut values = params![request.endpoint];
+    let mut values = params![request.endpoint.as_str()];
     values.extend(bounds);
     values.extend(params![
         request.now,
@@ -80,7 +80,7 @@ pub(super) fn take(request: &ClaimRequest, ids: &[String]) -> Statement {
     let mut values = params![
         &request.token,
         now.plus_millis(millis(request.lease)),
-        request.endpoint
+        request.endpoint.as_str()
     ];
     values.extend(params![now, lease_bound(request), now, set_at_most(now)]);
     values.extend(listed);
@@ -94,7 +94,7 @@ pub(super) fn take(request: &ClaimRequest, ids: &[String]) -> Statement {
 
 /// Asks what the token owns: of these ids, or without any of all that is pending.
 pub(super) fn owned_by(request: &ClaimRequest, ids: &[String]) -> Statement {
-    let mut values = params![request.endpoint, &request.token];
+    let mut values = params![request.endpoint.as_str(), &request.token];
     let which = if ids.is_empty() {
         "d.status = 'pending'".to_owned()
     } else {
@@ -147,7 +147,7 @@ fn read_claim(row: &Row, owner: &str) -> Result<Claim, DbError> {
 pub(super) fn target(request: &ClaimRequest) -> Statement {
     Statement::question(
         "SELECT url, disabled_reason, paused_until, paused_at, retry_schedule FROM endpoints WHERE id = ?",
-        params![request.endpoint],
+        params![request.endpoint.as_str()],
     )
 }
 

@@ -5,7 +5,10 @@
 
 use super::Store;
 use super::claim_rows::{ids_due, look, owned_by, read_claims, read_target, take, target};
-use contract::{UnixMillis, id::IdempotencyKey};
+use contract::{
+    UnixMillis,
+    id::{EndpointId, IdempotencyKey},
+};
 use db::{DbError, Tx};
 use std::time::Duration;
 
@@ -16,7 +19,7 @@ pub const BATCH_MAX: usize = 100;
 #[derive(Clone, Debug)]
 pub struct ClaimRequest {
     /// Whose deliveries.
-    pub endpoint: &'static str,
+    pub endpoint: EndpointId,
     /// A fresh token: it is never used for another claim.
     pub token: String,
     /// The present instant.

@@ -1,18 +1,20 @@
 //! Endpoints: whom events are delivered to, and how far an endpoint is behind the log.
 //!
-//! There is one endpoint for now, [`ENV_ENDPOINT`], whose row takes its URL from the environment at each start. Its
+//! There is one endpoint for now, [`env_endpoint`], whose row takes its URL from the environment at each start. Its
 //! secrets stay in memory. A URL that appears, or appears again, subscribes it: what the log kept in the meantime is
 //! then queued for it in bounded batches. A transaction of another replica that was open at that moment does not know
 //! of it and may end after these, so the log is gone through once more when none of that time can be left.
 
 use super::{Store, claim_rows::SKEW_MAX};
-use contract::UnixMillis;
+use contract::{UnixMillis, id::EndpointId};
 use db::params;
 use db::{DbError, SILENCE_MAX, Tx};
 use std::time::Duration;
 
 /// The endpoint that the environment describes.
-pub const ENV_ENDPOINT: &str = "env";
+pub fn env_endpoint() -> EndpointId {
+    "env".parse().expect("three letters are an id")
+}
 
 /// Events that one transaction queues for an endpoint that is behind the log.
 pub const BACKFILL_BATCH: usize = 500;
@@ -70,17 +72,18 @@ impl Store {
     /// had disabled it: a restart is the operator's word. Without one it is unsubscribed; its queue stays.
     pub async fn configure_endpoint(
         &self,
-        id: &'static str,
+        id: EndpointId,
         settings: EndpointSettings,
         now: UnixMillis,
     ) -> Result<(), DbError> {
+        let asked = (id, settings);
         // Writing it twice is writing it once, so an unknown commit is simply run again.
         self.db
             .transaction_or_find(
                 "configure_endpoint",
                 move |tx| {
-                    let settings = settings.clone();
-                    Box::pin(async move { configure(tx, id, &settings, now).await })
+                    let (id, settings) = asked.clone();
+                    Box::pin(async move { configure(tx, id.as_str(), &settings, now).await })
                 },
                 |_| Box::pin(async { Ok(None) }),
             )
@@ -88,11 +91,14 @@ impl Store {
     }
 
     /// Queues up to `BACKFILL_BATCH` events of the log that an endpoint has no delivery for, oldest first.
-    pub async fn backfill(&self, id: &'static str, now: UnixMillis) -> Result<Backfill, DbError> {
+    pub async fn backfill(&self, id: EndpointId, now: UnixMillis) -> Result<Backfill, DbError> {
         self.db
             .transaction_or_find(
                 "backfill",
-                move |tx| Box::pin(async move { backfill(tx, id, now).await }),
+                move |tx| {
+                    let id = id.clone();
+                    Box::pin(async move { backfill(tx, id.as_str(), now).await })
+                },
                 |_| Box::pin(async { Ok(None) }),
             )
             .await
@@ -101,15 +107,16 @@ impl Store {
     /// Keeps changes of an endpoint's breaker, and the newest [`BREAKER_HISTORY_MAX`] of them.
     pub async fn keep_breaker_changes(
         &self,
-        id: &'static str,
+        id: EndpointId,
         changes: Vec<BreakerChange>,
     ) -> Result<(), DbError> {
+        let asked = (id, changes);
         self.db
             .transaction_or_find(
                 "keep_breaker_changes",
                 move |tx| {
-                    let changes = changes.clone();
-                    Box::pin(async move { keep_breaker_changes(tx, id, &changes).await })
+                    let (id, changes) = asked.clone();
+                    Box::pin(async move { keep_breaker_changes(tx, id.as_str(), &changes).await })
                 },
                 |_| Box::pin(async { Ok(None) }),
             )

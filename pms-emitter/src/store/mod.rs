@@ -26,7 +26,7 @@ mod status;
 pub use claims::{BATCH_MAX, Claim, ClaimRequest, Claimed, DeliveryRef, Subject, Target};
 pub use dead::Revived;
 pub use endpoints::{
-    BACKFILL_AGAIN_AFTER, BREAKER_HISTORY_MAX, Backfill, BreakerChange, ENV_ENDPOINT, EndpointSettings,
+    BACKFILL_AGAIN_AFTER, BREAKER_HISTORY_MAX, Backfill, BreakerChange, EndpointSettings, env_endpoint,
 };
 pub use guest_list::GuestFilter;
 pub use guest_names::GUEST_NAMES;

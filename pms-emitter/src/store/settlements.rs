@@ -9,7 +9,7 @@ use super::claims::{DeliveryRef, Subject};
 use super::settled::Settled;
 use super::settlement_records::records;
 use super::{BATCH_MAX, Store};
-use contract::UnixMillis;
+use contract::{UnixMillis, id::EndpointId};
 use db::{DbError, Ran, Statement, Tx};
 use db::{failpoint, params};
 use kit::planted::{Bug, is_planted};
@@ -84,14 +84,14 @@ impl Store {
     /// counts as `lost` what it had settled.
     pub async fn settle(
         &self,
-        endpoint: &'static str,
+        endpoint: EndpointId,
         batch: Arc<[Settlement]>,
         news: EndpointUpdate,
         now: UnixMillis,
     ) -> Result<Settled, DbError> {
         debug_assert!(batch.len() <= BATCH_MAX);
         let together = self
-            .settle_in(endpoint, Arc::clone(&batch), news, now, How::Together)
+            .settle_in(endpoint.clone(), Arc::clone(&batch), news, now, How::Together)
             .await?;
         match together {
             Some(settled) => Ok(settled),
@@ -104,18 +104,19 @@ impl Store {
 
     async fn settle_in(
         &self,
-        endpoint: &'static str,
+        endpoint: EndpointId,
         batch: Arc<[Settlement]>,
         news: EndpointUpdate,
         now: UnixMillis,
         how: How,
     ) -> Result<Option<Settled>, DbError> {
+        let asked = (endpoint, batch);
         self.db
             .transaction_or_find(
                 "settle_deliveries",
                 move |tx| {
-                    let batch = Arc::clone(&batch);
-                    Box::pin(async move { settle(tx, endpoint, &batch, &news, now, how).await })
+                    let (endpoint, batch) = asked.clone();
+                    Box::pin(async move { settle(tx, endpoint.as_str(), &batch, &news, now, how).await })
                 },
                 |_| Box::pin(async { Ok(None) }),
             )

@@ -2,7 +2,7 @@
 
 use super::claim_rows::is_paused;
 use super::{BREAKER_HISTORY_MAX, BreakerChange, Store};
-use contract::UnixMillis;
+use contract::{UnixMillis, id::EndpointId};
 use db::params;
 use db::{DbError, Row, Tx};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointStatus {
     /// Its id.
-    pub id: String,
+    pub id: EndpointId,
     /// Where events go; none when there is no URL.
     pub url: Option<String>,
     /// Whether new events are queued for it.
@@ -62,7 +62,7 @@ impl Store {
     /// Those of the database; `Timeout` after `within`.
     pub async fn pending_deliveries(
         &self,
-        endpoint: &'static str,
+        endpoint: EndpointId,
         most: u32,
         within: Duration,
     ) -> Result<u64, DbError> {
@@ -71,8 +71,9 @@ impl Store {
         self.db
             .with_deadline(within)
             .read("pending_deliveries", move |tx| {
+                let endpoint = endpoint.clone();
                 Box::pin(async move {
-                    let row = tx.query_one(sql, params![endpoint, most]).await?;
+                    let row = tx.query_one(sql, params![endpoint.as_str(), most]).await?;
                     row.map_or(Ok(0), |row| row.get("deliveries"))
                 })
             })
@@ -108,7 +109,10 @@ fn read_status(
 ) -> Result<EndpointStatus, DbError> {
     let last_error: Option<String> = row.get("last_error")?;
     Ok(EndpointStatus {
-        id,
+        id: id.parse().map_err(|_| DbError::Decode {
+            column: "id".to_owned(),
+            expected: "endpoint id",
+        })?,
         url: row.get("url")?,
         subscribed: row.get("subscribed")?,
         disabled_reason: row.get("disabled_reason")?,

@@ -1,7 +1,7 @@
 //! The largest guest that the rules let through: what is stored of it is bounded, and its event fits what a receiver takes.
 
 use super::tests::{LATER, created, merged, object};
-use super::{Guest, ChangeOutcome};
+use super::{ChangeOutcome, Guest};
 use crate::domain::event::envelope;
 use crate::domain::record_size::{RECORD_BYTES_MAX, json_len};
 use crate::domain::refusal::Refusal;

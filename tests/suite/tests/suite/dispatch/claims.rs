@@ -5,8 +5,8 @@ use std::time::Duration;
 use contract::UnixMillis;
 use harness::receiver_double::Answer;
 use pms_emitter::store::{
-    AttemptRecord, Claim, ClaimRequest, Claimed, ENV_ENDPOINT, EndpointUpdate, Settled, Settlement, Store,
-    Verdict,
+    AttemptRecord, Claim, ClaimRequest, Claimed, EndpointUpdate, Settled, Settlement, Store, Verdict,
+    env_endpoint,
 };
 
 use super::rig::{BEGIN, Rig, Setup, event_id};
@@ -29,7 +29,7 @@ pub fn cases() -> Vec<Case> {
 /// A dispatcher that nothing is known of but its claims.
 async fn claim(store: &Store, token: &str, now: UnixMillis, limit: usize) -> Vec<Claim> {
     let request = ClaimRequest {
-        endpoint: ENV_ENDPOINT,
+        endpoint: env_endpoint(),
         token: token.to_owned(),
         now,
         lease: LEASE,
@@ -90,7 +90,7 @@ async fn f40_a_late_settlement_of_an_old_owner_changes_nothing(ctx: Ctx) {
     let batch: Vec<Settlement> = old.iter().map(|claim| delivered(claim, BEGIN)).collect();
     let settle = |batch: Vec<Settlement>| {
         rig.store
-            .settle(ENV_ENDPOINT, batch.into(), EndpointUpdate::default(), later)
+            .settle(env_endpoint(), batch.into(), EndpointUpdate::default(), later)
     };
     let settled = settle(batch.clone()).await.unwrap();
     assert_eq!(
@@ -218,7 +218,7 @@ async fn retries_and_first_attempts_do_not_starve_each_other(ctx: Ctx) {
         })
         .collect();
     rig.store
-        .settle(ENV_ENDPOINT, again.into(), EndpointUpdate::default(), BEGIN)
+        .settle(env_endpoint(), again.into(), EndpointUpdate::default(), BEGIN)
         .await
         .unwrap();
     rig.emit(20..40).await;
@@ -246,7 +246,12 @@ async fn f43_a_clock_set_back_holds_nothing_up(ctx: Ctx) {
         ..delivered(&retried[0], BEGIN)
     };
     rig.store
-        .settle(ENV_ENDPOINT, vec![again].into(), EndpointUpdate::default(), BEGIN)
+        .settle(
+            env_endpoint(),
+            vec![again].into(),
+            EndpointUpdate::default(),
+            BEGIN,
+        )
         .await
         .unwrap();
     let (double, clock) = rig.stop().await;
@@ -281,7 +286,7 @@ async fn f43_a_clock_set_back_by_minutes_ends_waits_and_pauses(ctx: Ctx) {
             paused_until: Some(until),
             disabled: None,
         };
-        let settled = rig.store.settle(ENV_ENDPOINT, vec![again].into(), news, now);
+        let settled = rig.store.settle(env_endpoint(), vec![again].into(), news, now);
         settled.await.unwrap();
         assert!(rig.status().await.is_paused(now));
         // Another replica's clock is a little behind: that is no reason.

@@ -7,7 +7,7 @@ use contract::Envelope;
 use harness::client::Client;
 use harness::engine::Engine;
 use harness::receiver_double::{Answer, Gate};
-use pms_emitter::store::{BACKFILL_AGAIN_AFTER, Backfill, ENV_ENDPOINT, outbox};
+use pms_emitter::store::{BACKFILL_AGAIN_AFTER, Backfill, env_endpoint, outbox};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -184,7 +184,7 @@ async fn what_was_in_mid_commit_when_a_url_appeared_is_delivered_too(ctx: Ctx) {
     let behind = new.now().plus_millis(-BEHIND_MS);
     let mut found = Backfill::More;
     while found == Backfill::More {
-        found = new.store.backfill(ENV_ENDPOINT, behind).await.unwrap();
+        found = new.store.backfill(env_endpoint(), behind).await.unwrap();
     }
     assert_eq!(found, Backfill::Later);
     goes_on.add_permits(1);

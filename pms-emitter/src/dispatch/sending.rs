@@ -1,0 +1,193 @@
+//! Sending: attempts at one endpoint, as many at once as its breaker and its concurrency allow.
+//!
+//! It holds what was claimed until its attempt begins, and gives it back unsent when it may not be sent, or would wait so long
+//! that its lease could end during the attempt. It knows neither a table nor a transaction.
+
+use super::{
+    attempt::{Attempted, Route, Sender},
+    parts::DispatcherParts,
+};
+use crate::store::{BATCH_MAX, Claim, Settlement};
+use contract::Clock;
+use kit::breaker::{Admit, Breaker, State};
+use kit::metrics::{Counter, Histogram, Metrics, SECONDS};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// How much of its lease's slack a claim may wait for its attempt, so that the attempt is settled within the lease: two parts
+/// in three.
+const WAIT_PARTS: (u32, u32) = (2, 3);
+
+/// Classes of status that an attempt is answered with; the last one stands for no answer.
+const ANSWERS: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
+
+/// The attempts at one endpoint.
+///
+/// Invariant: what it holds is bounded: `ready` by a claim and the concurrency, `attempts` by the concurrency.
+pub(super) struct Sending {
+    sender: Arc<Sender>,
+    breaker: Breaker,
+    clock: Arc<dyn Clock>,
+    concurrency: usize,
+    wait_max: Duration,
+    counters: AttemptCounters,
+    /// Claimed, and not begun.
+    ready: VecDeque<ReadyClaim>,
+    attempts: JoinSet<Attempted>,
+}
+
+/// A claim that waits for its attempt.
+struct ReadyClaim {
+    claim: Claim,
+    route: Arc<Route>,
+    /// When the claim began.
+    since: Instant,
+}
+
+/// How many deliveries there is room for.
+pub(super) enum Room {
+    /// So many.
+    For(usize),
+    /// None before this: the breaker is open.
+    NotBefore(Instant),
+}
+
+impl Sending {
+    pub(super) fn new(breaker: Breaker, parts: &DispatcherParts) -> Self {
+        Self {
+            sender: Arc::clone(&parts.sender),
+            breaker,
+            clock: Arc::clone(&parts.clock),
+            concurrency: parts.concurrency,
+            wait_max: parts.lease_slack * WAIT_PARTS.0 / WAIT_PARTS.1,
+            counters: parts.attempts.clone(),
+            ready: VecDeque::new(),
+            attempts: JoinSet::new(),
+        }
+    }
+
+    pub(super) fn is_sending(&self) -> bool {
+        !self.attempts.is_empty()
+    }
+
+    /// Takes over what was claimed, in its order.
+    pub(super) fn add(&mut self, route: &Arc<Route>, claims: Vec<Claim>, since: Instant) {
+        let ready = claims.into_iter().map(|claim| ReadyClaim {
+            claim,
+            route: Arc::clone(route),
+            since,
+        });
+        self.ready.extend(ready);
+    }
+
+    /// Begins as many attempts as it may. When the breaker refuses those that are left, the answer is when to ask again; they
+    /// are to be given back.
+    pub(super) fn begin(&mut self) -> Option<Instant> {
+        while !self.ready.is_empty() && self.attempts.len() < self.concurrency {
+            let permit = match self.breaker.admit() {
+                Admit::Pass(permit) | Admit::Probe(permit) => permit,
+                Admit::Refused { until } => {
+                    // While a probe or a ramp goes on its end decides; else the open period does.
+                    let open = self.breaker.snapshot().state == State::Open;
+                    return (open || self.attempts.is_empty()).then_some(until);
+                }
+            };
+            if let Some(ReadyClaim { claim, route, .. }) = self.ready.pop_front() {
+                let sender = Arc::clone(&self.sender);
+                self.attempts
+                    .spawn(async move { sender.attempt(&route, claim, permit).await });
+            }
+        }
+        None
+    }
+
+    /// Takes out what has waited so long that its lease could end during its attempt.
+    pub(super) fn take_stale(&mut self, now: Instant) -> Vec<Claim> {
+        let is_stale = |ready: &&ReadyClaim| now.duration_since(ready.since) > self.wait_max;
+        let stale = self.ready.iter().take_while(is_stale).count();
+        self.ready.drain(..stale).map(|ready| ready.claim).collect()
+    }
+
+    /// Takes out everything whose attempt has not begun.
+    pub(super) fn take_unsent(&mut self) -> Vec<Claim> {
+        self.ready.drain(..).map(|ready| ready.claim).collect()
+    }
+
+    /// How many deliveries to claim now: none while enough are at hand, or while the breaker would refuse them.
+    pub(super) fn room(&self, now: Instant) -> Room {
+        let snapshot = self.breaker.snapshot();
+        let (ready, held) = (self.ready.len(), self.ready.len() + self.attempts.len());
+        Room::For(match (snapshot.state, snapshot.ramp) {
+            (State::Closed, None) if ready < self.concurrency => BATCH_MAX,
+            (State::Closed, None) => 0,
+            (State::Closed, Some(ramp)) => usize::try_from(ramp).unwrap_or(BATCH_MAX).saturating_sub(held),
+            (State::Open, _) => {
+                let left = snapshot.probe_at.map_or(0, |at| at.0 - self.clock.now().0);
+                if left > 0 {
+                    return Room::NotBefore(now + Duration::from_millis(left.unsigned_abs()));
+                }
+                usize::from(ready == 0)
+            }
+            (State::HalfOpen, _) => usize::from(ready == 0),
+        })
+    }
+
+    /// The next attempt that ends; waits for ever when none is going on. None for one that panicked: its lease ends by itself,
+    /// and it is tried again.
+    pub(super) async fn ended(&mut self) -> Option<Attempted> {
+        let Some(ended) = self.attempts.join_next().await else {
+            return std::future::pending().await;
+        };
+        match ended {
+            Ok(attempted) => {
+                self.counters.count(&attempted.settlement);
+                Some(attempted)
+            }
+            Err(error) => {
+                if error.is_panic() {
+                    tracing::error!("a delivery attempt panicked");
+                }
+                None
+            }
+        }
+    }
+}
+
+/// What attempts are counted by, over all endpoints. Clones count together.
+#[derive(Clone)]
+pub struct AttemptCounters {
+    answers: [Counter; ANSWERS.len()],
+    took: Histogram,
+}
+
+impl AttemptCounters {
+    /// Shows them as `delivery_attempts_total` and `delivery_attempt_seconds`.
+    pub fn new(metrics: &Metrics) -> Self {
+        let answer = |status| {
+            let help = "Attempts, by class of the answer's status; none: no answer came.";
+            metrics.counter("delivery_attempts_total", help, &[("status", status)])
+        };
+        let took = "Time of an attempt, from connecting to the end of the answer.";
+        Self {
+            answers: ANSWERS.map(answer),
+            took: metrics.histogram("delivery_attempt_seconds", took, &[], SECONDS),
+        }
+    }
+
+    /// Counts the attempt of a delivery, if one was made.
+    fn count(&self, settlement: &Settlement) {
+        let Some(attempt) = &settlement.attempt else {
+            return;
+        };
+        let none = ANSWERS.len() - 1;
+        let class = attempt
+            .status
+            .map_or(none, |status| (usize::from(status / 100) - 1).min(none - 1));
+        self.answers[class].inc();
+        self.took
+            .observe(Duration::from_millis(attempt.duration_ms).as_secs_f64());
+    }
+}
