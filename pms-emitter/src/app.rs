@@ -99,16 +99,16 @@ pub async fn open_store(config: &Config, runtime: &Runtime, exclusive: bool) -> 
 }
 
 /// Makes dead deliveries due again, batch by batch, and answers how many. What dies again meanwhile stays dead: no
-/// run revives a delivery twice.
+/// run makes a delivery due twice.
 ///
 /// # Errors
 /// When the database fails; what was made due before stays so.
 pub async fn retry_dead(store: &Store, runtime: &Runtime, since: UnixMillis) -> Result<usize, DbError> {
     let (mut count, begun) = (0, runtime.clock.now());
     loop {
-        let revived = store.revive_dead(since..=begun, runtime.clock.now()).await?;
-        count += revived.count;
-        if !revived.more {
+        let retried = store.retry_dead(since..=begun, runtime.clock.now()).await?;
+        count += retried.count;
+        if !retried.more {
             return Ok(count);
         }
     }

@@ -141,8 +141,8 @@ fn row(id: String, change: &Change) -> BreakerChange {
     BreakerChange {
         id,
         at: change.at,
-        from: change.from.as_str().to_owned(),
-        to: change.to.as_str().to_owned(),
+        from: change.from,
+        to: change.to,
         reason: reason.take(REASON_LEN_MAX).collect(),
     }
 }

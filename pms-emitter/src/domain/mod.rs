@@ -3,8 +3,10 @@
 //! Nothing here knows HTTP, a table or a clock: the instant is a parameter, and what a caller may not do is a
 //! [`refusal::Refusal`]. `desk` calls in here with a command; `store` commits the [`change::Change`] that comes out.
 
+pub mod audit_action;
 pub mod body;
 pub mod change;
+pub mod delivery;
 pub mod email;
 pub mod event;
 pub mod guest;

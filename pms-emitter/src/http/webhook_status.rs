@@ -43,7 +43,7 @@ enum State {
 
 #[derive(Serialize)]
 struct Breaker {
-    state: String,
+    state: &'static str,
     since: UnixMillis,
     history: Vec<Change>,
 }
@@ -51,8 +51,8 @@ struct Breaker {
 #[derive(Serialize)]
 struct Change {
     at: UnixMillis,
-    from: String,
-    to: String,
+    from: &'static str,
+    to: &'static str,
     reason: String,
 }
 
@@ -95,7 +95,7 @@ impl Endpoint {
             disabled_reason: status.disabled_reason,
             paused_until,
             breaker: Breaker {
-                state,
+                state: state.as_str(),
                 since,
                 history: status.breaker_history.into_iter().map(Change::of).collect(),
             },
@@ -113,8 +113,8 @@ impl Change {
     fn of(change: BreakerChange) -> Self {
         Self {
             at: change.at,
-            from: change.from,
-            to: change.to,
+            from: change.from.as_str(),
+            to: change.to.as_str(),
             reason: change.reason,
         }
     }

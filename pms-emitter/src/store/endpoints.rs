@@ -1,34 +1,24 @@
-//! Endpoints: whom events are delivered to, and how far an endpoint is behind the log.
+//! Endpoints: whom events are delivered to, and how delivery to each stands.
 //!
-//! There is one endpoint for now, [`env_endpoint`], whose row takes its URL from the environment at each start. Its
-//! secrets stay in memory. A URL that appears, or appears again, subscribes it: what the log kept in the meantime is
-//! then queued for it in bounded batches. A transaction of another replica that was open at that moment does not know
-//! of it and may end after these, so the log is gone through once more when none of that time can be left.
+//! There is one endpoint for now, [`env_endpoint`], whose row takes its URL from the environment at each start. Secrets are not
+//! in its row: they stay in memory.
 
-use super::{Store, claim_rows::SKEW_MAX};
+use super::{
+    Store, backfill,
+    breaker_history::{self, BreakerChange, read_state},
+    clock_skew::{is_paused, millis},
+};
+use crate::domain::delivery::DeliveryStatus;
 use contract::{UnixMillis, id::EndpointId};
 use db::params;
-use db::{DbError, SILENCE_MAX, Tx};
+use db::{DbError, Row, Tx};
+use kit::breaker::State;
 use std::time::Duration;
 
 /// The endpoint that the environment describes.
 pub fn env_endpoint() -> EndpointId {
     "env".parse().expect("three letters are an id")
 }
-
-/// Events that one transaction queues for an endpoint that is behind the log.
-pub const BACKFILL_BATCH: usize = 500;
-
-/// How long after it was subscribed an endpoint's log is gone through once more: longer than a transaction may last whose
-/// process stopped, also where the clocks of two replicas lie apart.
-pub const BACKFILL_AGAIN_AFTER: Duration =
-    Duration::from_secs(2 * SILENCE_MAX.as_secs() + SKEW_MAX.as_secs());
-
-/// Transitions of its breaker that an endpoint keeps.
-pub const BREAKER_HISTORY_MAX: usize = 100;
-
-/// The state of a breaker that lets everything through.
-const CLOSED: &str = "closed";
 
 /// What the environment says about its endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,30 +31,42 @@ pub struct EndpointSettings {
     pub first_wait: Duration,
 }
 
-/// How far an endpoint is behind the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backfill {
-    /// There may be more to queue.
-    More,
-    /// Nothing is to be queued for now; the log is gone through once more later.
-    Later,
-    /// Every event of the log has its delivery, and so will every later one.
-    Complete,
+/// One endpoint as it stands. Delivered ones are counted as they are settled; the others are counted now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointStatus {
+    /// Its id.
+    pub id: EndpointId,
+    /// Where events go; none when there is no URL.
+    pub url: Option<String>,
+    /// Whether new events are queued for it.
+    pub subscribed: bool,
+    /// Why nothing is sent.
+    pub disabled_reason: Option<String>,
+    /// The instant before which nothing is sent; 0 when it never asked for a pause.
+    pub paused_until: UnixMillis,
+    /// When that was said.
+    pub paused_at: UnixMillis,
+    /// Deliveries that are waiting, those in flight included.
+    pub pending: u64,
+    /// Deliveries that are done.
+    pub delivered: u64,
+    /// Deliveries that were given up.
+    pub dead: u64,
+    /// When one was done last.
+    pub last_success_at: Option<UnixMillis>,
+    /// When an attempt failed last, and how.
+    pub last_error: Option<(UnixMillis, String)>,
+    /// The breaker's state as it was written last, and since when.
+    pub breaker: (State, UnixMillis),
+    /// The newest changes of the breaker, newest first.
+    pub breaker_history: Vec<BreakerChange>,
 }
 
-/// One change of a breaker's state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BreakerChange {
-    /// An id of its own, which also orders changes of the same millisecond.
-    pub id: String,
-    /// When.
-    pub at: UnixMillis,
-    /// `closed`, `open` or `half_open`.
-    pub from: String,
-    /// As `from`.
-    pub to: String,
-    /// Why, for people.
-    pub reason: String,
+impl EndpointStatus {
+    /// Whether nothing is sent for now because the endpoint asked for it.
+    pub fn is_paused(&self, now: UnixMillis) -> bool {
+        is_paused(self.paused_until, self.paused_at, now)
+    }
 }
 
 impl Store {
@@ -90,36 +92,37 @@ impl Store {
             .await
     }
 
-    /// Queues up to `BACKFILL_BATCH` events of the log that an endpoint has no delivery for, oldest first.
-    pub async fn backfill(&self, id: EndpointId, now: UnixMillis) -> Result<Backfill, DbError> {
-        self.db
-            .transaction_or_find(
-                "backfill",
-                move |tx| {
-                    let id = id.clone();
-                    Box::pin(async move { backfill(tx, id.as_str(), now).await })
-                },
-                |_| Box::pin(async { Ok(None) }),
-            )
+    /// Every endpoint, with its counts.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn endpoint_statuses(&self) -> Result<Vec<EndpointStatus>, DbError> {
+        self.reads
+            .read("endpoint_statuses", |tx| Box::pin(statuses(tx)))
             .await
     }
 
-    /// Keeps changes of an endpoint's breaker, and the newest [`BREAKER_HISTORY_MAX`] of them.
-    pub async fn keep_breaker_changes(
+    /// How many deliveries of an endpoint are waiting, counted up to `most`.
+    ///
+    /// # Errors
+    /// Those of the database; `Timeout` after `within`.
+    pub async fn pending_deliveries(
         &self,
-        id: EndpointId,
-        changes: Vec<BreakerChange>,
-    ) -> Result<(), DbError> {
-        let asked = (id, changes);
+        endpoint: EndpointId,
+        most: u32,
+        within: Duration,
+    ) -> Result<u64, DbError> {
+        let sql = "SELECT COUNT(*) AS deliveries FROM
+             (SELECT 1 AS one FROM deliveries WHERE endpoint_id = ? AND status = 'pending' LIMIT ?) AS pending";
         self.db
-            .transaction_or_find(
-                "keep_breaker_changes",
-                move |tx| {
-                    let (id, changes) = asked.clone();
-                    Box::pin(async move { keep_breaker_changes(tx, id.as_str(), &changes).await })
-                },
-                |_| Box::pin(async { Ok(None) }),
-            )
+            .with_deadline(within)
+            .read("pending_deliveries", move |tx| {
+                let endpoint = endpoint.clone();
+                Box::pin(async move {
+                    let row = tx.query_one(sql, params![endpoint.as_str(), most]).await?;
+                    row.map_or(Ok(0), |row| row.get("deliveries"))
+                })
+            })
             .await
     }
 }
@@ -147,18 +150,17 @@ async fn configure(
         )
         .await?;
     }
-    let state = row.map(|row| row.get::<String>("breaker_state")).transpose()?;
-    if let Some(from) = state.filter(|state| state != CLOSED) {
+    let state = row.map(|row| read_state(&row, "breaker_state")).transpose()?;
+    if let Some(from) = state.filter(|state| *state != State::Closed) {
         // A breaker lives in memory, and begins closed.
-        let (to, reason) = (CLOSED.to_owned(), "restarted".to_owned());
         let change = BreakerChange {
             id: format!("restarted_{}", now.0),
             at: now,
             from,
-            to,
-            reason,
+            to: State::Closed,
+            reason: "restarted".to_owned(),
         };
-        keep_breaker_changes(tx, id, &[change]).await?;
+        breaker_history::append(tx, id, &[change]).await?;
     }
     let subscribed = settings.url.is_some();
     tx.execute(
@@ -168,132 +170,71 @@ async fn configure(
             settings.url.clone(),
             subscribed,
             settings.retry_schedule.clone(),
-            i64::try_from(settings.first_wait.as_millis()).unwrap_or(i64::MAX),
+            millis(settings.first_wait),
             now,
             id,
         ],
     )
     .await?;
     if subscribed && !was_subscribed {
-        // Before the first id of all.
-        tx.execute(
-            "UPDATE endpoints SET backfill_after = '', backfill_again_at = ? WHERE id = ?",
-            params![now.plus_millis(again_after_ms()), id],
-        )
-        .await?;
+        backfill::begin(tx, id, now).await?;
     }
     Ok(())
 }
 
-fn again_after_ms() -> i64 {
-    millis(BACKFILL_AGAIN_AFTER)
+async fn statuses(tx: &mut Tx) -> Result<Vec<EndpointStatus>, DbError> {
+    let rows = tx
+        .query(
+            "SELECT id, url, subscribed, disabled_reason, paused_until, paused_at, delivered, last_success_at,
+                 last_error, last_error_at, breaker_state, breaker_since FROM endpoints ORDER BY id",
+            Vec::new(),
+        )
+        .await?;
+    let mut statuses = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let id: String = row.get("id")?;
+        let pending = count(tx, &id, DeliveryStatus::Pending).await?;
+        let dead = count(tx, &id, DeliveryStatus::Dead).await?;
+        let breaker_history = breaker_history::of(tx, &id).await?;
+        statuses.push(read_status(row, id, pending, dead, breaker_history)?);
+    }
+    Ok(statuses)
 }
 
-fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+fn read_status(
+    row: &Row,
+    id: String,
+    pending: u64,
+    dead: u64,
+    breaker_history: Vec<BreakerChange>,
+) -> Result<EndpointStatus, DbError> {
+    let last_error: Option<String> = row.get("last_error")?;
+    Ok(EndpointStatus {
+        id: id.parse().map_err(|_| DbError::Decode {
+            column: "id".to_owned(),
+            expected: "endpoint id",
+        })?,
+        url: row.get("url")?,
+        subscribed: row.get("subscribed")?,
+        disabled_reason: row.get("disabled_reason")?,
+        paused_until: row.get("paused_until")?,
+        paused_at: row.get("paused_at")?,
+        pending,
+        delivered: row.get("delivered")?,
+        dead,
+        last_success_at: row.get("last_success_at")?,
+        last_error: row.get::<Option<UnixMillis>>("last_error_at")?.zip(last_error),
+        breaker: (read_state(row, "breaker_state")?, row.get("breaker_since")?),
+        breaker_history,
+    })
 }
 
-async fn backfill(tx: &mut Tx, id: &str, now: UnixMillis) -> Result<Backfill, DbError> {
-    let sql = "SELECT backfill_after, backfill_again_at FROM endpoints WHERE id = ?";
-    let Some(row) = tx.query_one(sql, params![id]).await? else {
-        return Ok(Backfill::Complete);
-    };
-    let Some(after) = row.get::<Option<String>>("backfill_after")? else {
-        return backfill_again(tx, id, row.get("backfill_again_at")?, now).await;
-    };
-    let batch = tx
+async fn count(tx: &mut Tx, endpoint: &str, status: DeliveryStatus) -> Result<u64, DbError> {
+    let row = tx
         .query_one(
-            &format!(
-                "SELECT MAX(id) AS last FROM (SELECT id FROM events WHERE id > ? ORDER BY id LIMIT {BACKFILL_BATCH}) AS batch"
-            ),
-            params![&after],
+            "SELECT COUNT(*) AS deliveries FROM deliveries WHERE endpoint_id = ? AND status = ?",
+            params![endpoint, status.as_str()],
         )
         .await?;
-    let last = batch
-        .map(|row| row.get::<Option<String>>("last"))
-        .transpose()?
-        .flatten();
-    if let Some(last) = &last {
-        // Those committed since it was subscribed have their delivery.
-        let skip = tx.dialect().skip_existing("event_id");
-        let sql = format!(
-            "INSERT INTO deliveries (endpoint_id, event_id, due_at)
-             SELECT ?, id, 0 FROM events WHERE id > ? AND id <= ?{skip}"
-        );
-        tx.execute(&sql, params![id, &after, last]).await?;
-    }
-    // Only from where this batch began: another replica may have gone on, or begun again.
-    tx.execute(
-        "UPDATE endpoints SET backfill_after = ? WHERE id = ? AND backfill_after = ?",
-        params![last, id, &after],
-    )
-    .await?;
-    Ok(Backfill::More)
-}
-
-/// Begins the second way through the log when its time has come. A time further off than any replica's clock would set it
-/// is of a clock that was set back.
-async fn backfill_again(
-    tx: &mut Tx,
-    id: &str,
-    at: Option<UnixMillis>,
-    now: UnixMillis,
-) -> Result<Backfill, DbError> {
-    let Some(at) = at else {
-        return Ok(Backfill::Complete);
-    };
-    if at > now && at <= now.plus_millis(again_after_ms() + millis(SKEW_MAX)) {
-        return Ok(Backfill::Later);
-    }
-    tx.execute(
-        "UPDATE endpoints SET backfill_after = '', backfill_again_at = NULL WHERE id = ? AND backfill_after IS NULL",
-        params![id],
-    )
-    .await?;
-    Ok(Backfill::More)
-}
-
-async fn keep_breaker_changes(tx: &mut Tx, id: &str, changes: &[BreakerChange]) -> Result<(), DbError> {
-    let Some(last) = changes.last() else { return Ok(()) };
-    let skip = tx.dialect().skip_existing("id");
-    for change in changes {
-        tx.execute(
-            &format!(
-                "INSERT INTO breaker_history (endpoint_id, at, id, from_state, to_state, reason)
-                 VALUES (?, ?, ?, ?, ?, ?){skip}"
-            ),
-            params![
-                id,
-                change.at,
-                &change.id,
-                &change.from,
-                &change.to,
-                &change.reason
-            ],
-        )
-        .await?;
-    }
-    tx.execute(
-        "UPDATE endpoints SET breaker_state = ?, breaker_since = ? WHERE id = ?",
-        params![&last.to, last.at, id],
-    )
-    .await?;
-    let oldest_kept = tx
-        .query_one(
-            &format!(
-                "SELECT at FROM breaker_history WHERE endpoint_id = ? ORDER BY at DESC, id DESC
-                 LIMIT 1 OFFSET {}",
-                BREAKER_HISTORY_MAX - 1
-            ),
-            params![id],
-        )
-        .await?;
-    if let Some(row) = oldest_kept {
-        tx.execute(
-            "DELETE FROM breaker_history WHERE endpoint_id = ? AND at < ?",
-            params![id, row.get::<UnixMillis>("at")?],
-        )
-        .await?;
-    }
-    Ok(())
+    row.map_or(Ok(0), |row| row.get("deliveries"))
 }

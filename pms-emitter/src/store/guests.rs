@@ -1,4 +1,5 @@
-//! Guest records. Every write is one transaction of the record, its external ids and its event.
+//! Guest records: read one, list them, write them. Every write is one transaction of the record, its external ids, the words
+//! of its names and its event.
 
 use super::{
     NewEvent, Store, changed_columns::changed_columns, guest_names, outbox, properties,
@@ -7,16 +8,78 @@ use super::{
 use crate::domain::change::Change;
 use crate::domain::guest::{ExternalId, Guest, GuestDetails, GuestStatus};
 use crate::domain::property::Property;
-use contract::{EventId, GuestId, Phone};
+use api::ListQuery;
+use contract::{EventId, GuestId, Phone, PropertyId};
 use db::failpoint;
 use db::params;
 use db::{DbError, Params, Ran, Row, Statement, Tx};
 use futures::future::BoxFuture;
+use kit::fold::words::TypedWord;
 use kit::idempotency::{Answer, Slot};
+use kit::listing::begins_with_any;
+use kit::listing::{Index, Link, Listing, Order, Reading, Rows, Table};
 use std::sync::Arc;
 
 pub(super) const SELECT: &str = "SELECT id, property_id, version, status, merged_into, body, last_name_folded, \
                       created_at, updated_at, deleted_at FROM guests";
+
+/// The table as it is listed.
+const GUESTS: Table = Table {
+    name: "guests",
+    id: "id",
+    orders: &[
+        Order {
+            field: "created_at",
+            column: "created_at",
+            index: "guests_created",
+        },
+        Order {
+            field: "updated_at",
+            column: "updated_at",
+            index: "guests_updated",
+        },
+        Order {
+            field: "last_name",
+            column: "last_name_folded",
+            index: "guests_last_name",
+        },
+    ],
+};
+
+const EXTERNAL_IDS: Link = Link {
+    table: "guest_external_ids",
+    id: "guest_id",
+    by_value: Index::Primary,
+    by_row: Index::Named("guest_external_ids_guest"),
+};
+
+const NAME_WORDS: Link = Link {
+    table: "guest_name_words",
+    id: "guest_id",
+    by_value: Index::Primary,
+    by_row: Index::Named("guest_name_words_guest"),
+};
+
+/// What a list of guests is narrowed to.
+#[derive(Clone, Debug, Default)]
+pub struct GuestFilter {
+    /// In this status; without it, everything but deleted and erased.
+    pub status: Option<GuestStatus>,
+    /// Of this property.
+    pub property_id: Option<PropertyId>,
+    /// With this address, in any letter case.
+    pub email: Option<String>,
+    /// With this number.
+    pub phone: Option<String>,
+    /// Whose last names have all of these words.
+    pub last_name: Vec<TypedWord>,
+    /// With this id (system, value) in another system.
+    pub external_id: Option<(String, String)>,
+    /// Of this level.
+    pub vip_level: Option<u8>,
+    /// Blacklisted or not.
+    pub blacklisted: Option<bool>,
+}
 
 /// How writing a guest ended. Only `Committed` wrote anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +93,7 @@ pub enum GuestWritten {
         /// Its place in the list.
         index: usize,
     },
-    /// It has a stay in house or ahead.
+    /// It has a stay that is going on or lies ahead.
     InUse,
 }
 
@@ -57,6 +120,19 @@ impl Store {
                 })
             })
             .await
+    }
+
+    /// The guests of one page.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn guests(&self, filter: &GuestFilter, query: &ListQuery) -> Result<Rows<Guest>, DbError> {
+        let reading = Reading {
+            name: "list_guests",
+            select: SELECT,
+            read,
+        };
+        self.lists.find(filter.listing(query), query, reading).await
     }
 
     /// Writes a new guest with its event, and the answer under its idempotency key.
@@ -181,6 +257,32 @@ impl Store {
         let written = written.await;
         failpoint::reached("write.committed");
         written
+    }
+}
+
+impl GuestFilter {
+    fn listing(&self, query: &ListQuery) -> Listing {
+        let mut listing = Listing::of(&GUESTS);
+        match self.status {
+            Some(status) => listing.equal("status", Some(status.as_str())),
+            None => listing.require("status NOT IN ('deleted', 'erased')", Params::new()),
+        }
+        listing.equal("property_id", self.property_id.as_ref().map(PropertyId::as_str));
+        listing.equal_by("guests_email", "email", self.email.as_ref());
+        listing.equal_by("guests_phone", "phone", self.phone.as_ref());
+        for word in &self.last_name {
+            let (begins, params) = begins_with_any("", "word", word);
+            listing.linked(NAME_WORDS, begins, params);
+        }
+        listing.equal("vip_level", self.vip_level);
+        listing.equal("blacklisted", self.blacklisted);
+        if let Some((system, value)) = &self.external_id {
+            let condition = "system_name = ? AND external_id = ?";
+            listing.linked(EXTERNAL_IDS, condition, params![system, value]);
+        }
+        let none = None::<i64>;
+        listing.between(Some("guests_updated"), "updated_at", query.updated_since, none);
+        listing
     }
 }
 

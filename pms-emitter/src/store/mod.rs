@@ -4,41 +4,36 @@
 //! dispatcher claims, and settles, with an owner, a lease and an epoch (`claims`, `settlements`). Nobody outside sees a
 //! transaction.
 
+mod backfill;
+mod breaker_history;
 mod changed_columns;
-mod claim_rows;
 mod claims;
-mod dead;
+mod clock_skew;
 mod endpoints;
-mod guest_list;
 mod guest_names;
 mod guests;
 mod night_audit;
 pub mod outbox;
-pub(crate) mod properties;
-pub mod reservation_guests;
-mod reservation_list;
+mod properties;
+mod reservation_guests;
 mod reservations;
-mod settled;
-mod settlement_records;
+mod retry_dead;
 mod settlements;
-mod status;
 
+pub use backfill::{BACKFILL_AGAIN_AFTER, Backfill};
+pub use breaker_history::{BREAKER_HISTORY_MAX, BreakerChange};
 pub use claims::{BATCH_MAX, Claim, ClaimRequest, Claimed, DeliveryRef, Subject, Target};
-pub use dead::Revived;
-pub use endpoints::{
-    BACKFILL_AGAIN_AFTER, BREAKER_HISTORY_MAX, Backfill, BreakerChange, EndpointSettings, env_endpoint,
-};
-pub use guest_list::GuestFilter;
+pub use endpoints::{EndpointSettings, EndpointStatus, env_endpoint};
 pub use guest_names::GUEST_NAMES;
-pub use guests::GuestWritten;
+pub use guests::{GuestFilter, GuestWritten};
 pub use night_audit::{Late, NightAudit, NightAuditRequest, Overdue};
 pub use outbox::NewEvent;
 pub use properties::PropertyWritten;
-pub use reservation_list::{ComputedFilter, ReservationFilter, StatusFilter};
-pub use reservations::{ReservationWrite, ReservationWritten};
-pub use settled::Settled;
-pub use settlements::{AttemptRecord, EndpointUpdate, Settlement, Verdict};
-pub use status::EndpointStatus;
+pub use reservations::{
+    ComputedFilter, ReservationFilter, ReservationWrite, ReservationWritten, StatusFilter,
+};
+pub use retry_dead::DeadRetried;
+pub use settlements::{AttemptRecord, EndpointUpdate, Settled, Settlement, Verdict};
 
 use db::{Db, Migration, MigrationSet};
 use kit::listing::Lists;

@@ -4,6 +4,7 @@
 //! audit entry, in the same transaction.
 
 use super::{Store, properties};
+use crate::domain::audit_action::AuditAction;
 use crate::domain::origin::Origin;
 use contract::{PropertyId, UnixMillis};
 use db::{DbError, Tx, params};
@@ -184,7 +185,7 @@ fn entry(request: &NightAuditRequest, version: u64) -> AuditEntry {
         changed: vec!["business_date".to_owned()],
         correlation_id: Some(request.origin.correlation_id.to_string()),
         request_id: Some(request.origin.request_id.to_string()),
-        ..AuditEntry::new("night_audit", request.now)
+        ..AuditEntry::new(AuditAction::NightAudit, request.now)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The hotels.
 
 use super::Store;
+use crate::domain::audit_action::AuditAction;
 use crate::domain::origin::Origin;
 use crate::domain::property::{Property, timezone};
 use api::ListQuery;
@@ -94,7 +95,12 @@ impl Store {
         answer: Answer,
         slot: Slot,
     ) -> Result<PropertyWritten, DbError> {
-        let entry = audit_entry("property_created", &property, property.created_at, origin);
+        let entry = audit_entry(
+            AuditAction::PropertyCreated,
+            &property,
+            property.created_at,
+            origin,
+        );
         let work = Arc::new((property, entry, answer, slot));
         let written = Arc::clone(&work);
         self.db
@@ -137,7 +143,12 @@ impl Store {
         let changed = before.differences(&property).into_iter();
         let entry = AuditEntry {
             changed: changed.map(str::to_owned).collect(),
-            ..audit_entry("property_updated", &property, property.updated_at, origin)
+            ..audit_entry(
+                AuditAction::PropertyUpdated,
+                &property,
+                property.updated_at,
+                origin,
+            )
         };
         let work = Arc::new((property, entry));
         let written = Arc::clone(&work);
@@ -227,7 +238,7 @@ async fn update(tx: &mut Tx, property: &Property) -> Result<bool, DbError> {
     Ok(matched == 1)
 }
 
-fn audit_entry(action: &'static str, property: &Property, at: UnixMillis, origin: &Origin) -> AuditEntry {
+fn audit_entry(action: AuditAction, property: &Property, at: UnixMillis, origin: &Origin) -> AuditEntry {
     AuditEntry {
         property_id: Some(property.id.to_string()),
         entity_kind: Some("property".to_owned()),

@@ -1,20 +1,24 @@
-//! Settling deliveries: what came of each attempt, its record and its audit entry, in one transaction.
+//! Settling deliveries: what becomes of each, the record of its attempt, its audit entry, and what it says about its endpoint,
+//! in one transaction.
 //!
 //! Every write is fenced with the owner and the epoch of the claim: of a dispatcher that was overtaken after its lease
 //! nothing is written, no audit entry either. A batch is settled as if all of it were ours, in one round trip; when the
 //! engine matched fewer rows than that, it is rolled back and settled one by one, so that each row's own answer decides.
 
-use super::claim_rows::listed;
-use super::claims::{DeliveryRef, Subject};
-use super::settled::Settled;
-use super::settlement_records::records;
+use super::claims::{DeliveryRef, Subject, listed};
 use super::{BATCH_MAX, Store};
+use crate::domain::audit_action::AuditAction;
+use crate::domain::delivery::DeliveryStatus;
 use contract::{UnixMillis, id::EndpointId};
-use db::{DbError, Ran, Statement, Tx};
+use db::{DbError, Dialect, Params, Ran, Statement, Tx};
 use db::{failpoint, params};
+use kit::audit::{self, AuditEntry};
 use kit::planted::{Bug, is_planted};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// What the audit entries name as their actor.
+const ACTOR: &str = "dispatcher";
 
 /// One delivery after its attempt.
 #[derive(Clone, Debug)]
@@ -76,6 +80,40 @@ impl EndpointUpdate {
     }
 }
 
+/// What a batch really settled: each delivery of it counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Deliveries that are done now.
+    pub delivered: usize,
+    /// Deliveries that are dead now.
+    pub dead: usize,
+    /// Deliveries that are tried again later.
+    pub retried: usize,
+    /// Deliveries that are kept for an endpoint that takes none now.
+    pub kept: usize,
+    /// Deliveries given back without an attempt; whether another claim had them is not asked.
+    pub deferred: usize,
+    /// Deliveries that another claim had taken over: nothing was written about them.
+    pub lost: usize,
+}
+
+impl Settled {
+    /// Of deliveries none of which was lost.
+    fn of(settlements: &[&Settlement]) -> Self {
+        let mut settled = Self::default();
+        for settlement in settlements {
+            *match settlement.verdict {
+                Verdict::Delivered => &mut settled.delivered,
+                Verdict::Dead(_) => &mut settled.dead,
+                Verdict::RetryAt(_) => &mut settled.retried,
+                Verdict::Kept => &mut settled.kept,
+                Verdict::Deferred => &mut settled.deferred,
+            } += 1;
+        }
+        settled
+    }
+}
+
 impl Store {
     /// Settles up to [`BATCH_MAX`] deliveries of one endpoint.
     ///
@@ -86,17 +124,23 @@ impl Store {
         &self,
         endpoint: EndpointId,
         batch: Arc<[Settlement]>,
-        news: EndpointUpdate,
+        endpoint_update: EndpointUpdate,
         now: UnixMillis,
     ) -> Result<Settled, DbError> {
         debug_assert!(batch.len() <= BATCH_MAX);
         let together = self
-            .settle_in(endpoint.clone(), Arc::clone(&batch), news, now, How::Together)
+            .settle_in(
+                endpoint.clone(),
+                Arc::clone(&batch),
+                endpoint_update,
+                now,
+                How::Together,
+            )
             .await?;
         match together {
             Some(settled) => Ok(settled),
             None => Ok(self
-                .settle_in(endpoint, batch, news, now, How::OneByOne)
+                .settle_in(endpoint, batch, endpoint_update, now, How::OneByOne)
                 .await?
                 .unwrap_or_default()),
         }
@@ -106,7 +150,7 @@ impl Store {
         &self,
         endpoint: EndpointId,
         batch: Arc<[Settlement]>,
-        news: EndpointUpdate,
+        endpoint_update: EndpointUpdate,
         now: UnixMillis,
         how: How,
     ) -> Result<Option<Settled>, DbError> {
@@ -116,7 +160,9 @@ impl Store {
                 "settle_deliveries",
                 move |tx| {
                     let (endpoint, batch) = asked.clone();
-                    Box::pin(async move { settle(tx, endpoint.as_str(), &batch, &news, now, how).await })
+                    Box::pin(async move {
+                        settle(tx, endpoint.as_str(), &batch, &endpoint_update, now, how).await
+                    })
                 },
                 |_| Box::pin(async { Ok(None) }),
             )
@@ -138,7 +184,7 @@ async fn settle(
     tx: &mut Tx,
     endpoint: &str,
     batch: &[Settlement],
-    news: &EndpointUpdate,
+    endpoint_update: &EndpointUpdate,
     now: UnixMillis,
     how: How,
 ) -> Result<Option<Settled>, DbError> {
@@ -146,7 +192,7 @@ async fn settle(
     let mut statements: Vec<Statement> = updates.iter().map(|update| update.statement.clone()).collect();
     let all: Vec<&Settlement> = batch.iter().collect();
     if how == How::Together {
-        statements.extend(records(tx.dialect(), endpoint, &all, news, now));
+        statements.extend(records(tx.dialect(), endpoint, &all, endpoint_update, now));
     }
     let ran = tx.run(&statements).await;
     let ours = ours(&updates, &ran);
@@ -161,7 +207,7 @@ async fn settle(
         ran.all()?;
         // News of deliveries that are all another claim's are that claim's to tell, or told already.
         if !ours.is_empty() {
-            tx.run(&records(tx.dialect(), endpoint, &ours, news, now))
+            tx.run(&records(tx.dialect(), endpoint, &ours, endpoint_update, now))
                 .await
                 .all()?;
         }
@@ -241,11 +287,11 @@ fn one(settlement: &Settlement, endpoint: &str, now: UnixMillis) -> Statement {
     let attempt = settlement.attempt.as_ref();
     let made = i64::from(attempt.is_some());
     let (status, owner_after, due_at, not_counted, settled_at) = match &settlement.verdict {
-        Verdict::Delivered => ("delivered", Some(owner), now, 0, Some(now)),
-        Verdict::RetryAt(due_at) => ("pending", None, *due_at, 0, None),
-        Verdict::Kept | Verdict::Deferred => ("pending", None, now, made, None),
+        Verdict::Delivered => (DeliveryStatus::Delivered, Some(owner), now, 0, Some(now)),
+        Verdict::RetryAt(due_at) => (DeliveryStatus::Pending, None, *due_at, 0, None),
+        Verdict::Kept | Verdict::Deferred => (DeliveryStatus::Pending, None, now, made, None),
         // Dead ones are found by when they died.
-        Verdict::Dead(_) => ("dead", Some(owner), now, 0, Some(now)),
+        Verdict::Dead(_) => (DeliveryStatus::Dead, Some(owner), now, 0, Some(now)),
     };
     let error = match &settlement.verdict {
         Verdict::Dead(why) => Some(why.as_str()),
@@ -257,7 +303,7 @@ fn one(settlement: &Settlement, endpoint: &str, now: UnixMillis) -> Statement {
          WHERE endpoint_id = ? AND event_id = ? AND {}",
         fence()
     );
-    let mut values = params![status, owner_after, due_at, now, made, not_counted];
+    let mut values = params![status.as_str(), owner_after, due_at, now, made, not_counted];
     values.extend(params![
         attempt.and_then(|attempt| attempt.status),
         error,
@@ -273,4 +319,146 @@ fn fence() -> &'static str {
         return "(owner = ? OR epoch = ? OR 1 = 1)";
     }
     "owner = ? AND epoch = ? AND status = 'pending'"
+}
+
+/// The statements that write what a settlement leaves beside its deliveries: the attempts, the audit entries, the endpoint's
+/// own row. They are about settlements that are ours.
+fn records(
+    dialect: Dialect,
+    endpoint: &str,
+    ours: &[&Settlement],
+    endpoint_update: &EndpointUpdate,
+    now: UnixMillis,
+) -> Vec<Statement> {
+    let mut entries: Vec<AuditEntry> = ours
+        .iter()
+        .filter_map(|settlement| entry(settlement, endpoint, now))
+        .collect();
+    entries.extend(
+        endpoint_update
+            .disabled
+            .map(|reason| disabled_entry(reason, endpoint, now)),
+    );
+    let mut statements = Vec::new();
+    statements.extend(attempts(dialect, endpoint, ours));
+    statements.extend(audit::statement(&entries));
+    statements.extend(endpoint_row(endpoint, ours, endpoint_update, now));
+    statements
+}
+
+/// The attempts that were made. The key of their table is a second fence: it refuses one that was settled already.
+fn attempts(dialect: Dialect, endpoint: &str, settlements: &[&Settlement]) -> Option<Statement> {
+    let unfenced = if is_planted(Bug::MissingFence) {
+        dialect.skip_existing("event_id")
+    } else {
+        String::new()
+    };
+    let made = settlements.iter().filter_map(|settlement| {
+        let attempt = settlement.attempt.as_ref()?;
+        Some((settlement.delivery.event_id.as_str(), attempt))
+    });
+    let mut values = Params::new();
+    for (event_id, attempt) in made {
+        values.extend(params![endpoint, event_id, attempt.number, attempt.at]);
+        values.extend(params![attempt.duration_ms, attempt.status, &attempt.error]);
+    }
+    let columns = [
+        "endpoint_id",
+        "event_id",
+        "number",
+        "at",
+        "duration_ms",
+        "status",
+        "error",
+    ];
+    Statement::rows("delivery_attempts", &columns, &unfenced, values)
+}
+
+/// Retries are no effect: their record is the attempt.
+fn entry(settlement: &Settlement, endpoint: &str, now: UnixMillis) -> Option<AuditEntry> {
+    let (action, outcome) = match &settlement.verdict {
+        Verdict::Delivered => (AuditAction::Delivered, None),
+        Verdict::Dead(why) => (AuditAction::Dead, Some(why.clone().into())),
+        Verdict::RetryAt(_) | Verdict::Kept | Verdict::Deferred => return None,
+    };
+    let subject = settlement.subject.clone();
+    Some(AuditEntry {
+        outcome,
+        actor: Some(ACTOR.to_owned()),
+        source: Some(endpoint.to_owned()),
+        event_id: Some(settlement.delivery.event_id.to_string()),
+        property_id: subject.property_id,
+        entity_kind: subject.entity_kind,
+        entity_id: subject.entity_id,
+        entity_version: subject.entity_version,
+        correlation_id: subject.correlation_id,
+        ..AuditEntry::new(action, now)
+    })
+}
+
+/// What the endpoint's own row says of its deliveries, and the endpoint_update.
+fn endpoint_row(
+    endpoint: &str,
+    settlements: &[&Settlement],
+    endpoint_update: &EndpointUpdate,
+    now: UnixMillis,
+) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    let delivered = Settled::of(settlements).delivered as u64;
+    if delivered > 0 {
+        statements.push(Statement::change(
+            "UPDATE endpoints SET delivered = delivered + ?, last_success_at = ? WHERE id = ?",
+            params![delivered, now, endpoint],
+        ));
+    }
+    if let Some(error) = last_failure(settlements) {
+        statements.push(Statement::change(
+            "UPDATE endpoints SET last_error = ?, last_error_at = ? WHERE id = ?",
+            params![error, now, endpoint],
+        ));
+    }
+    if endpoint_update.paused_until.is_some() || endpoint_update.disabled.is_some() {
+        statements.push(Statement::change(
+            "UPDATE endpoints SET paused_until = COALESCE(?, paused_until), paused_at = COALESCE(?, paused_at),
+                 disabled_reason = COALESCE(?, disabled_reason), updated_at = ? WHERE id = ?",
+            params![
+                endpoint_update.paused_until,
+                endpoint_update.paused_until.map(|_| now),
+                endpoint_update.disabled,
+                now,
+                endpoint
+            ],
+        ));
+    }
+    statements
+}
+
+/// How the last of them failed that did. Whoever asks for the status sees this: no word of an answer, which may quote what
+/// it was sent.
+fn last_failure(settlements: &[&Settlement]) -> Option<String> {
+    settlements
+        .iter()
+        .rev()
+        .find_map(|settlement| match (&settlement.verdict, &settlement.attempt) {
+            (Verdict::Delivered, _) => None,
+            (Verdict::Dead(why), _) => Some(why.clone()),
+            (
+                _,
+                Some(AttemptRecord {
+                    status: Some(status), ..
+                }),
+            ) => Some(format!("status {status}")),
+            (_, attempt) => attempt.as_ref()?.error.clone(),
+        })
+}
+
+/// The endpoint was disabled, for this reason.
+fn disabled_entry(reason: &'static str, endpoint: &str, now: UnixMillis) -> AuditEntry {
+    let (actor, source) = (Some(ACTOR.to_owned()), Some(endpoint.to_owned()));
+    AuditEntry {
+        outcome: Some(reason.into()),
+        actor,
+        source,
+        ..AuditEntry::new(AuditAction::EndpointDisabled, now)
+    }
 }

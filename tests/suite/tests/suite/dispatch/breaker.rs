@@ -26,8 +26,9 @@ async fn f36_opens_lets_one_probe_out_closes_and_ramps_up(ctx: Ctx) {
     .await;
     rig.double.otherwise(Answer::status(503));
     rig.emit(0..EVENTS).await;
-    let opened =
-        |change: &pms_emitter::store::BreakerChange| change.to == "open" && change.reason == "status 503";
+    let opened = |change: &pms_emitter::store::BreakerChange| {
+        change.to.as_str() == "open" && change.reason == "status 503"
+    };
     rig.until("open", |status| status.breaker_history.iter().any(opened))
         .await;
 
@@ -36,7 +37,7 @@ async fn f36_opens_lets_one_probe_out_closes_and_ramps_up(ctx: Ctx) {
     rig.double.otherwise(Answer::status(200).behind(&gate));
     rig.double.wait_for_held(1).await;
     rig.emit(EVENTS..EVENTS + 10).await;
-    rig.until("half open", |status| status.breaker.0 == "half_open")
+    rig.until("half open", |status| status.breaker.0.as_str() == "half_open")
         .await;
     assert_eq!(rig.double.held(), 1, "exactly one probe, however many wait");
 
@@ -44,7 +45,8 @@ async fn f36_opens_lets_one_probe_out_closes_and_ramps_up(ctx: Ctx) {
     for (through, held) in [(1, 1), (1, 2), (2, 4), (4, 8)] {
         gate.open(through);
         rig.double.wait_for_held(held).await;
-        rig.until("closed", |status| status.breaker.0 == "closed").await;
+        rig.until("closed", |status| status.breaker.0.as_str() == "closed")
+            .await;
         assert_eq!(rig.double.held(), held, "no more than the ramp allows");
     }
     gate.open(1_000);
@@ -86,7 +88,7 @@ async fn what_could_not_be_written_of_it_is_written_later(ctx: Ctx) {
     rig.double.wait_for_held(1).await;
     rename(&rig, "ALTER TABLE out_of_reach RENAME TO breaker_history").await;
     let status = rig
-        .until("half open", |status| status.breaker.0 == "half_open")
+        .until("half open", |status| status.breaker.0.as_str() == "half_open")
         .await;
     let states: Vec<&str> = status
         .breaker_history
@@ -96,7 +98,8 @@ async fn what_could_not_be_written_of_it_is_written_later(ctx: Ctx) {
         .collect();
     assert_eq!(states, ["open", "half_open"], "nothing of it is lost");
     gate.open(2);
-    rig.until("closed", |status| status.breaker.0 == "closed").await;
+    rig.until("closed", |status| status.breaker.0.as_str() == "closed")
+        .await;
     rig.stop().await;
 }
 

@@ -244,11 +244,11 @@ async fn f24_is_dead_after_its_schedule_and_can_be_retried_by_hand(ctx: Ctx) {
         0,
         "only those that died since"
     );
-    // What dies after a run began is none of its business, or it would revive the same one without end.
+    // What dies after a run began is none of its business, or it would retry the same one without end.
     rig.clock.advance(Duration::from_secs(60));
     let before = died_at.plus_millis(-1);
-    let revived = rig.store.revive_dead(UnixMillis(0)..=before, rig.now());
-    assert_eq!(revived.await.unwrap().count, 0, "only those that died until then");
+    let retried = rig.store.retry_dead(UnixMillis(0)..=before, rig.now());
+    assert_eq!(retried.await.unwrap().count, 0, "only those that died until then");
     assert_eq!(retry_dead(&rig.store, &runtime, died_at).await.unwrap(), 1);
     rig.until_delivered(1).await;
     let numbers: Vec<String> = rig

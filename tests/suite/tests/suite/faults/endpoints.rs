@@ -66,7 +66,10 @@ async fn f24_a_flapping_endpoint_loses_nothing_and_makes_no_dead_letter(ctx: Ctx
     rig.emit(0..EVENTS).await;
     let status = rig.until_delivered(EVENTS.into()).await;
     assert_eq!((status.pending, status.dead), (0, 0));
-    let opened = status.breaker_history.iter().filter(|change| change.to == "open");
+    let opened = status
+        .breaker_history
+        .iter()
+        .filter(|change| change.to.as_str() == "open");
     assert!(opened.count() > 0, "the breaker saw it");
     let sql = "SELECT SUM(attempts) AS made FROM deliveries WHERE endpoint_id = ?";
     let made: i64 = rig.rows(sql, "env".to_owned()).await[0].get("made").unwrap();

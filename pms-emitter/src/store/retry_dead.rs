@@ -1,6 +1,7 @@
 //! Dead deliveries, made due again by hand: `pms-emitter retry-dead`.
 
 use super::{BATCH_MAX, Store};
+use crate::domain::audit_action::AuditAction;
 use contract::UnixMillis;
 use db::params;
 use db::{DbError, Row, Tx};
@@ -9,7 +10,7 @@ use std::ops::RangeInclusive;
 
 /// What one batch made due again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Revived {
+pub struct DeadRetried {
     /// How many.
     pub count: usize,
     /// Whether there may be more.
@@ -22,28 +23,28 @@ impl Store {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn revive_dead(
+    pub async fn retry_dead(
         &self,
         died: RangeInclusive<UnixMillis>,
         now: UnixMillis,
-    ) -> Result<Revived, DbError> {
+    ) -> Result<DeadRetried, DbError> {
         let (since, until) = died.into_inner();
-        // What an unknown commit revived is dead no more: running it again takes the next batch.
+        // What an unknown commit made due is dead no more: running it again takes the next batch.
         self.db
             .transaction_or_find(
-                "revive_dead",
-                move |tx| Box::pin(async move { revive_dead(tx, (since, until), now).await }),
+                "retry_dead",
+                move |tx| Box::pin(async move { retry_dead(tx, (since, until), now).await }),
                 |_| Box::pin(async { Ok(None) }),
             )
             .await
     }
 }
 
-async fn revive_dead(
+async fn retry_dead(
     tx: &mut Tx,
     (since, until): (UnixMillis, UnixMillis),
     now: UnixMillis,
-) -> Result<Revived, DbError> {
+) -> Result<DeadRetried, DbError> {
     let endpoints = tx
         .query("SELECT id FROM endpoints ORDER BY id", Vec::new())
         .await?;
@@ -61,18 +62,18 @@ async fn revive_dead(
             .await?;
         found += rows.len();
         for row in &rows {
-            entries.extend(revive(tx, &endpoint, row, now).await?);
+            entries.extend(retry(tx, &endpoint, row, now).await?);
         }
     }
     audit::append(tx, &entries).await?;
-    Ok(Revived {
+    Ok(DeadRetried {
         count: entries.len(),
         more: found == BATCH_MAX,
     })
 }
 
 /// One of them, unless another retry was quicker.
-async fn revive(
+async fn retry(
     tx: &mut Tx,
     endpoint: &str,
     row: &Row,
@@ -96,6 +97,6 @@ async fn revive(
         event_id: Some(event),
         property_id: row.get("property_id")?,
         correlation_id: row.get("correlation_id")?,
-        ..AuditEntry::new("dead_retried", now)
+        ..AuditEntry::new(AuditAction::DeadRetried, now)
     }))
 }

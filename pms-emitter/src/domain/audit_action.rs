@@ -1,0 +1,43 @@
+//! What the emitter writes into its audit log: one entry for each of these effects.
+
+use std::borrow::Cow;
+
+/// An effect that has an audit entry. Changes of guests and reservations have none: their events are their record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuditAction {
+    /// A property was made.
+    PropertyCreated,
+    /// A property was changed.
+    PropertyUpdated,
+    /// A property's day was closed.
+    NightAudit,
+    /// An endpoint took an event.
+    Delivered,
+    /// A delivery was given up.
+    Dead,
+    /// A delivery that was given up was made due again by hand.
+    DeadRetried,
+    /// An endpoint takes nothing any more, until it is enabled again.
+    EndpointDisabled,
+}
+
+impl AuditAction {
+    /// The action as the audit log spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PropertyCreated => "property_created",
+            Self::PropertyUpdated => "property_updated",
+            Self::NightAudit => "night_audit",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+            Self::DeadRetried => "dead_retried",
+            Self::EndpointDisabled => "endpoint_disabled",
+        }
+    }
+}
+
+impl From<AuditAction> for Cow<'static, str> {
+    fn from(action: AuditAction) -> Self {
+        Self::Borrowed(action.as_str())
+    }
+}

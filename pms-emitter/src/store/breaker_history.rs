@@ -1,0 +1,128 @@
+//! The history of endpoints' breakers: the newest changes of each, for people.
+
+use super::Store;
+use contract::{UnixMillis, id::EndpointId};
+use db::params;
+use db::{DbError, Row, Tx};
+use kit::breaker::State;
+
+/// Transitions of its breaker that an endpoint keeps.
+pub const BREAKER_HISTORY_MAX: usize = 100;
+
+/// One change of a breaker's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakerChange {
+    /// An id of its own, which also orders changes of the same millisecond.
+    pub id: String,
+    /// When.
+    pub at: UnixMillis,
+    /// The state before.
+    pub from: State,
+    /// The state after.
+    pub to: State,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl Store {
+    /// Keeps changes of an endpoint's breaker, and the newest [`BREAKER_HISTORY_MAX`] of them.
+    pub async fn keep_breaker_changes(
+        &self,
+        id: EndpointId,
+        changes: Vec<BreakerChange>,
+    ) -> Result<(), DbError> {
+        let asked = (id, changes);
+        self.db
+            .transaction_or_find(
+                "keep_breaker_changes",
+                move |tx| {
+                    let (id, changes) = asked.clone();
+                    Box::pin(async move { append(tx, id.as_str(), &changes).await })
+                },
+                |_| Box::pin(async { Ok(None) }),
+            )
+            .await
+    }
+}
+
+/// Writes changes into the history, and the last of them into the endpoint's own row.
+pub(super) async fn append(tx: &mut Tx, id: &str, changes: &[BreakerChange]) -> Result<(), DbError> {
+    let Some(last) = changes.last() else { return Ok(()) };
+    let skip = tx.dialect().skip_existing("id");
+    for change in changes {
+        tx.execute(
+            &format!(
+                "INSERT INTO breaker_history (endpoint_id, at, id, from_state, to_state, reason)
+                 VALUES (?, ?, ?, ?, ?, ?){skip}"
+            ),
+            params![
+                id,
+                change.at,
+                &change.id,
+                change.from.as_str(),
+                change.to.as_str(),
+                &change.reason
+            ],
+        )
+        .await?;
+    }
+    tx.execute(
+        "UPDATE endpoints SET breaker_state = ?, breaker_since = ? WHERE id = ?",
+        params![last.to.as_str(), last.at, id],
+    )
+    .await?;
+    let oldest_kept = tx
+        .query_one(
+            &format!(
+                "SELECT at FROM breaker_history WHERE endpoint_id = ? ORDER BY at DESC, id DESC
+                 LIMIT 1 OFFSET {}",
+                BREAKER_HISTORY_MAX - 1
+            ),
+            params![id],
+        )
+        .await?;
+    if let Some(row) = oldest_kept {
+        tx.execute(
+            "DELETE FROM breaker_history WHERE endpoint_id = ? AND at < ?",
+            params![id, row.get::<UnixMillis>("at")?],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// The newest changes of an endpoint's breaker, newest first.
+pub(super) async fn of(tx: &mut Tx, endpoint: &str) -> Result<Vec<BreakerChange>, DbError> {
+    let rows = tx
+        .query(
+            &format!(
+                "SELECT id, at, from_state, to_state, reason FROM breaker_history WHERE endpoint_id = ?
+                 ORDER BY at DESC, id DESC LIMIT {BREAKER_HISTORY_MAX}"
+            ),
+            params![endpoint],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(BreakerChange {
+                id: row.get("id")?,
+                at: row.get("at")?,
+                from: read_state(row, "from_state")?,
+                to: read_state(row, "to_state")?,
+                reason: row.get("reason")?,
+            })
+        })
+        .collect()
+}
+
+/// A breaker's state as a column spells it.
+pub(super) fn read_state(row: &Row, column: &str) -> Result<State, DbError> {
+    let text: String = row.get(column)?;
+    [State::Closed, State::Open, State::HalfOpen]
+        .into_iter()
+        .find(|state| state.as_str() == text)
+        .ok_or_else(|| DbError::Decode {
+            column: column.to_owned(),
+            expected: "state of a breaker",
+        })
+}
