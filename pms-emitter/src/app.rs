@@ -71,7 +71,7 @@ pub struct App {
     wakers: Wakers,
     /// None without METRICS_ADDR.
     metrics: Option<MetricsPage>,
-    /// Of the names that an older program has folded.
+    /// Folds the names again that an older program has folded.
     guest_names: Rebuilder,
 }
 
@@ -190,7 +190,7 @@ impl App {
         &self.store
     }
 
-    /// Serves and delivers until a stop: then accepts no more, finishes what is in flight, gives claims back, and
+    /// Serves and delivers until a stop: then accepts no more, finishes what has begun, gives claims back, and
     /// closes the database.
     pub fn run_until_stopped(self, lifecycle: Lifecycle) -> BoxFuture<'static, Ended> {
         Box::pin(self.run(lifecycle))

@@ -1,4 +1,4 @@
-//! What the environment and the flags say, as plain values. Nothing else of this service reads either.
+//! The settings, from the environment and the flags, as plain values. Nothing else of this service reads either.
 
 use crate::dispatch::Schedule;
 use crate::dispatch::parts::{LEASE_SLACK, LOOK_EVERY};
@@ -12,7 +12,7 @@ use kit::egress::TargetUrl;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What this service has when nothing is said.
+/// The defaults of those settings that both services have.
 pub const DEFAULTS: Defaults = Defaults {
     port: "4001",
     database_url: "sqlite://data/pms.db",
@@ -21,7 +21,7 @@ pub const DEFAULTS: Defaults = Defaults {
 /// The data folder beside a MySQL database; beside a SQLite file it is that file's own.
 const DATA_FOLDER: &str = "data";
 
-/// Everything that a running emitter is told.
+/// Every setting of a running emitter.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where and how much to serve.
@@ -41,7 +41,7 @@ pub struct Config {
 /// The endpoint of `CRM_WEBHOOK_URL`. Its secrets are kept in memory alone.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
-    /// The operator's word, so it may be a private address.
+    /// It was set by the operator, so it may be a private address.
     pub url: TargetUrl,
     /// Every request is signed with all of them.
     pub secrets: SecretList,
@@ -66,7 +66,7 @@ pub struct DeliveryConfig {
     pub lease_slack: Duration,
 }
 
-/// What the process is asked to do.
+/// The command of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Serve until stopped.
@@ -77,7 +77,7 @@ pub enum Command {
     Healthcheck,
     /// Make dead deliveries due again, those that died at this instant or later.
     RetryDead {
-        /// The beginning of time when not said.
+        /// The beginning of time when none is given.
         since: UnixMillis,
     },
 }
@@ -144,7 +144,7 @@ struct DeliveryArgs {
     breaker_open_seconds: u64,
 }
 
-/// Reads `.env`, the environment and the flags; whatever is wrong ends the process with a sentence and exit code 2.
+/// Reads `.env`, the environment and the flags; a wrong setting ends the process with a sentence and exit code 2.
 pub fn read_or_exit() -> (Command, Config, LogArgs) {
     let cli: Cli = parse_or_exit(DEFAULTS);
     let command = match cli.command {

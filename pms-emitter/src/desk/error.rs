@@ -9,7 +9,7 @@ pub enum DeskError {
     /// The rules of the domain do not allow it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The present version is none that the caller expects.
+    /// The caller does not expect the present version.
     #[error("the version is not the expected one")]
     UnexpectedVersion,
     /// Others changed the same thing between every read and its write.

@@ -7,7 +7,7 @@ use super::DeskError;
 pub struct ExpectedVersion(Box<dyn Fn(u64) -> bool + Send + Sync>);
 
 impl ExpectedVersion {
-    /// Whatever the version is.
+    /// Any version.
     pub fn any() -> Self {
         Self::when(|_| true)
     }

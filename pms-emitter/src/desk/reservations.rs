@@ -96,7 +96,7 @@ impl Desk {
         .await
     }
 
-    /// Applies a command to a reservation. Of one that changes nothing the answer alone is kept.
+    /// Applies a command to a reservation. When it changes nothing, only the answer is kept.
     ///
     /// # Errors
     /// What the rules refuse; `UnexpectedVersion`; `Overtaken`; those of the database.

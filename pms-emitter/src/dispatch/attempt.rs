@@ -1,7 +1,7 @@
 //! One attempt: sign the bytes as they are, send them, judge the answer.
 //!
-//! No transaction is open while it runs. It takes a delivery in hand and the breaker's permit, and gives back what is
-//! to be settled.
+//! No transaction is open while it runs. It takes a claimed delivery and the breaker's permit, and returns what is to be
+//! settled.
 
 use super::classify::{AttemptOutcome, Health, classify, health, unanswered};
 use super::schedule::{Next, Schedule};
@@ -65,7 +65,7 @@ pub struct Attempted {
     pub endpoint_update: EndpointUpdate,
 }
 
-/// What an answer, or the lack of one, comes to.
+/// An answer, or the lack of one, as it is judged.
 struct Judged {
     outcome: AttemptOutcome,
     status: Option<u16>,
@@ -109,7 +109,7 @@ impl Sender {
         }
     }
 
-    /// Judges an answer, or the lack of one, and tells the breaker.
+    /// Judges an answer, or the lack of one, and reports to the breaker.
     fn judge(&self, answer: Result<Answered, EgressError>, permit: Permit) -> Judged {
         match answer {
             Ok(Answered {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 /// How long a failed batch waits before it is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How often, at most, it is asked whether the log is to be gone through once more.
+/// How often, at most, the endpoint's row is asked whether it is time for the second pass over the log.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The backfill of one endpoint.
@@ -24,7 +24,7 @@ pub(super) struct Backfilling {
 }
 
 impl Backfilling {
-    /// It looks at once: nobody knows what was committed before.
+    /// It looks at once, for what was committed before this process started.
     pub(super) fn new(endpoint: &EndpointId, parts: &DispatcherParts) -> Self {
         Self {
             endpoint: endpoint.clone(),

@@ -5,7 +5,7 @@ use contract::id::EndpointId;
 use kit::metrics::Metrics;
 use std::time::Duration;
 
-/// Pending deliveries are counted up to here: more is too many, whatever the number.
+/// Pending deliveries are counted up to here: beyond it the exact number says nothing more.
 const PENDING_MAX: u32 = 100_000;
 /// How long a scrape waits for the database.
 const ASK_WITHIN: Duration = Duration::from_secs(1);

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 /// How long a failed claim waits before it is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long an endpoint is left alone whose row cannot be read, or for which nothing can be signed.
+/// How long nothing is claimed for an endpoint whose row cannot be read, or that has no signing secret.
 const UNUSABLE_PAUSE: Duration = Duration::from_secs(10);
 
 /// The claims of one endpoint.
@@ -83,7 +83,7 @@ impl Claiming {
         self.not_before
     }
 
-    /// Whether it must leave the endpoint, or the database, alone for now.
+    /// Whether it must not claim for now.
     pub(super) fn is_waiting(&self, now: Instant) -> bool {
         self.not_before.is_some_and(|at| at > now)
     }

@@ -1,6 +1,6 @@
 //! What an answer means for its delivery, its endpoint and its breaker: one pure function.
 //!
-//! A status or a network error comes in, an [`AttemptOutcome`] goes out, and everything later acts on that alone. The status
+//! A status or a network error comes in, an [`AttemptOutcome`] goes out, and nothing later looks at the answer again. The status
 //! line decides: neither the body nor what happens to the connection after it changes the outcome.
 
 use contract::UnixMillis;
@@ -10,8 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 /// The longest wait that an endpoint may ask for with `Retry-After`.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// What becomes of a delivery after an attempt. A breaker that is open is none: no attempt is made then, and the
-/// delivery is given back at no cost.
+/// What becomes of a delivery after an attempt. An open breaker is no outcome: no attempt is made then, and the delivery is given
+/// back at no cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptOutcome {
     /// 2xx: done.
@@ -20,7 +20,7 @@ pub enum AttemptOutcome {
     Retry {
         /// What `Retry-After` asked for, at most [`RETRY_AFTER_MAX`].
         after: Option<Duration>,
-        /// Whether it was asked for on behalf of the whole endpoint (429 and 503), which is then left alone for as long.
+        /// Whether it was asked for on behalf of the whole endpoint (429 and 503), to which nothing is sent for as long.
         endpoint_pauses: bool,
     },
     /// The receiver will never take this event: kept, visible, replayable.
@@ -28,7 +28,7 @@ pub enum AttemptOutcome {
         /// The reason, for people.
         why: &'static str,
     },
-    /// 410: the endpoint is gone. It is disabled and keeps its queue, this delivery included.
+    /// 410: the endpoint takes no more events. It is disabled and keeps its queue, this delivery included.
     Disable,
 }
 

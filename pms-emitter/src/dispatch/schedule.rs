@@ -1,6 +1,6 @@
 //! When a delivery is tried again: the waits between attempts, their jitter, and the end.
 //!
-//! Pure: the worker asks [`Schedule::after`] once an attempt has failed and writes what it says. Each endpoint may
+//! Pure: [`Schedule::after`] is asked once an attempt has failed, and what it says is settled. Each endpoint may
 //! have a schedule of its own; the default spans three days in ten attempts.
 
 use super::classify::RETRY_AFTER_MAX;

@@ -73,7 +73,7 @@ impl Settling {
         self.not_before
     }
 
-    /// Whether nothing may be claimed or sent, because an endpoint asked to be left alone and that is not committed yet.
+    /// Whether nothing may be claimed or sent, because the endpoint asked for a pause or answered 410, and that is not committed yet.
     pub(super) fn holds_endpoint(&self) -> bool {
         self.holds_endpoint
     }

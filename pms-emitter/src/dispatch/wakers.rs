@@ -1,8 +1,8 @@
 //! What wakes the dispatchers: one waker for each endpoint, and one listener to the database that rings them.
 //!
 //! A transaction that writes an event says so to its database (`Tx::signal`, called by `store::outbox`). Once it is committed,
-//! the listener wakes the dispatcher of every endpoint, which looks for what is due. Nobody's request has to live so long: the
-//! signal is the database's own. What other replicas commit is found by looking from time to time (`LOOK_EVERY`).
+//! the listener wakes the dispatcher of every endpoint, which looks for what is due. It does not depend on the
+//! request that wrote the event, whose client may have hung up. What other replicas commit is found by looking from time to time (`LOOK_EVERY`).
 
 use contract::id::EndpointId;
 use db::Db;

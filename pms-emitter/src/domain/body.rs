@@ -73,8 +73,8 @@ pub fn drop_read_only(body: &mut Map<String, Value>, names: &[&str]) {
     }
 }
 
-/// Takes the invisible characters at the edges of every text in a body, which come with what is pasted. What is inside a
-/// text is the matter of its field.
+/// Removes the invisible characters at the edges of every text in a body, which come with pasted text. What is inside a text is
+/// checked by its field.
 pub fn trim_edges(body: &mut Map<String, Value>) {
     for (name, value) in body {
         if !EXACT_FIELDS.contains(&name.as_str()) {
@@ -97,7 +97,7 @@ fn trim_value(value: &mut Value) {
     }
 }
 
-/// For `deserialize_with`: text that is tidy (see [`tidy`]); where nothing is seen it is absent.
+/// For `deserialize_with`: text that is tidy (see [`tidy`]); one without a visible character is absent.
 pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.map(|text| tidy(&text)).filter(|text| !text.is_empty()))
@@ -111,7 +111,7 @@ pub fn exact_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
         .filter(|text| !text.is_empty()))
 }
 
-/// For `deserialize_with`: text that must be there, and tidy; where nothing is seen it stays, empty.
+/// For `deserialize_with`: text that must be there, and tidy; one without a visible character stays, empty.
 pub fn required_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     String::deserialize(deserializer).map(|text| tidy(&text))
 }
@@ -122,12 +122,12 @@ pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, 
     Ok(texts.iter().map(|text| tidy(text)).collect())
 }
 
-/// Validation rule: something is to be seen.
+/// Validation rule: there is a visible character.
 pub fn filled(text: &str) -> Result<(), ValidationError> {
     refuse_if(text.is_empty(), REQUIRED)
 }
 
-/// Validation rule: each character is seen.
+/// Validation rule: every character is visible.
 pub fn all_visible(text: &str) -> Result<(), ValidationError> {
     refuse_if(has_invisible(text), INVISIBLE_CHARACTER)
 }

@@ -1,4 +1,4 @@
-//! What a command comes to: nothing, or a new state with the one event that tells of it.
+//! The result of a command: nothing to commit, or a new state and its one event.
 
 use contract::EventType;
 
@@ -15,7 +15,7 @@ pub struct Change<T> {
     pub changed: Vec<&'static str>,
 }
 
-/// What applying a command gave. A command that changes nothing commits nothing.
+/// The result of applying a command. A command that changes nothing commits nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ChangeOutcome<T> {
     /// The state is what was asked for already.

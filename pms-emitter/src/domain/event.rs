@@ -1,11 +1,11 @@
-//! A committed change as the envelope that tells of it.
+//! The event of a committed change, as the envelope that is sent.
 
 use super::{change::Change, property::Property};
 use contract::{EntityRef, Envelope, EventId, PropertyId, UnixMillis, event_type::SCHEMA_VERSION};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// What an entity says of itself in its events.
+/// An entity as its events carry it.
 pub trait EventPayload {
     /// The whole state, without free text and without document numbers.
     fn payload(&self) -> Map<String, Value>;
@@ -15,8 +15,8 @@ pub trait EventPayload {
     fn property_id(&self) -> &PropertyId;
 }
 
-/// Adds to a reservation's event where its property stands in time: its zone, and the business date on which the change
-/// was decided. A receiver that has no events of night audits knows by them what day it is there.
+/// Adds to a reservation's event its property's time zone, and the business date on which the change was decided. Night audits
+/// make no events, so a receiver learns from these what day it is at the property.
 pub fn add_property_day(event: &mut Envelope, property: &Property) {
     let zone = property.timezone.iana_name();
     for (name, value) in [

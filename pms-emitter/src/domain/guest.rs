@@ -1,7 +1,7 @@
 //! A guest record: what a hotel knows of a person, one record per property.
 //!
-//! [`GuestDetails`] is what clients set; id, version, status and instants around it are ours. `guest_input` reads a
-//! client's words, `guest_rules` makes details of them, `guest_command` makes commits.
+//! [`GuestDetails`] is what clients set; id, version, status and instants around it are ours. `guest_input` reads the shape of
+//! a request, `guest_rules` checks its meaning and makes details of it, `guest_command` decides what is committed.
 
 use super::{
     change::changed_fields,
@@ -24,7 +24,7 @@ pub enum GuestStatus {
     Merged,
     /// Deleted; it keeps its last state.
     Deleted,
-    /// Its personal data is gone.
+    /// Its personal data was removed.
     Erased,
 }
 
@@ -33,7 +33,7 @@ pub enum GuestStatus {
 pub struct Guest {
     /// `gst_...`
     pub id: GuestId,
-    /// Where it belongs, for ever.
+    /// Its property, fixed after creation.
     pub property_id: PropertyId,
     /// From 1.
     pub version: u64,
@@ -97,7 +97,7 @@ pub struct GuestDetails {
     pub documents: Vec<Document>,
     /// Memberships.
     pub loyalty: Vec<Loyalty>,
-    /// 0 to 9, the highest is the most important; null is none.
+    /// 0 to 9, the highest is the most important; null when there is none.
     pub vip_level: Option<u8>,
     /// Not welcome.
     pub blacklisted: bool,
@@ -153,7 +153,7 @@ pub struct Consent {
     pub channel: ConsentChannel,
     /// What was said last.
     pub status: ConsentStatus,
-    /// When; never later than the change that brought it.
+    /// When; never later than the change that recorded it.
     pub at: UnixMillis,
     /// Where: `registration_card`, `web`, ...
     pub source: Option<String>,

@@ -18,7 +18,7 @@ use contract::{EventType, FieldError, GuestId, PropertyId, UnixMillis};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
-/// What a command rests on beside the guest itself.
+/// What a command needs besides the guest itself.
 #[derive(Clone, Copy)]
 pub struct Situation<'a> {
     /// The guest's property.
@@ -117,8 +117,8 @@ pub fn merge(
     Ok(Applied { outcome, warnings })
 }
 
-/// Deletes a guest: it keeps its last state, as an event and in its row. That no stay rests on it is checked where the
-/// stays are, in the same transaction.
+/// Deletes a guest: it keeps its last state, as an event and in its row. Whether a stay still needs the guest is checked by the
+/// store, in the same transaction.
 pub fn delete(guest: &Guest, now: UnixMillis) -> Result<Change<Guest>, Refusal> {
     if guest.status != GuestStatus::Active {
         return Err(Refusal::NotFound);
@@ -155,8 +155,8 @@ fn next(
     })
 }
 
-/// The details of a new guest, or after a patch. Of a patch only the members that it sends are judged, each whole: the rest
-/// stays as it was taken, under the rules of its time.
+/// The details of a new guest, or after a patch. Of a patch only the members that it sends are checked, each as a whole: the
+/// others were accepted under the rules of their time, and stay.
 fn decide(
     before: Option<&GuestDetails>,
     mut patch: Map<String, Value>,
@@ -165,7 +165,7 @@ fn decide(
     drop_read_only(&mut patch, READ_ONLY);
     let aliases = Aliases::resolve(&mut patch)?;
     let sent: HashSet<String> = patch.keys().cloned().collect();
-    let is_judged = |member: &str| before.is_none() || sent.contains(member);
+    let is_checked = |member: &str| before.is_none() || sent.contains(member);
     let mut merged = Value::Object(Map::new());
     // The one member that a patch merges into; any other takes the place of the one before.
     if let Some(address) = before.and_then(|before| before.address.as_ref())
@@ -180,11 +180,11 @@ fn decide(
         digest_key: situation.digest_key,
         consent: before.map(|before| before.consent.as_slice()).unwrap_or_default(),
     };
-    let (mut details, warnings) = read_patched::<GuestInput>(&merged, is_judged)
+    let (mut details, warnings) = read_patched::<GuestInput>(&merged, is_checked)
         .and_then(|input| judge(input, facts))
         .map_err(|errors| Refusal::Invalid(aliases.restore(errors)))?;
     if let Some(before) = before {
-        details.keep_unless(before, is_judged);
+        details.keep_unless(before, is_checked);
     }
     Ok((details, aliases.restore(warnings)))
 }

@@ -21,8 +21,8 @@ const SHOWN_MAX: usize = 4;
 #[derive(Clone)]
 pub struct DigestKey(Vec<u8>);
 
-/// The text is no digest key: it has fewer than 16 or more than 256 bytes, or white space at an edge, which is mostly left
-/// by what wrote it and would be a part of the key.
+/// The text is no digest key: it has fewer than 16 or more than 256 bytes, or white space at an edge, which mostly comes from the
+/// tool that wrote it and would be a part of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a digest key must have 16 to 256 bytes, without white space at its edges")]
 pub struct InvalidDigestKey;

@@ -1,4 +1,4 @@
-//! A guest in a client's words: shapes and lengths. What the words mean is the matter of `guest_rules`.
+//! A guest as a request sends it: the shapes and lengths of its fields. What the values mean is checked by `guest_rules`.
 //!
 //! The aliases of the API (`name`, `country`) are resolved here, before a patch is merged, so that nothing behind this
 //! module knows them.
@@ -43,7 +43,7 @@ pub const READ_ONLY: &[&str] = &[
     "warnings",
 ];
 
-/// A whole guest in a client's words.
+/// A whole guest as a request sends it.
 #[derive(Deserialize, Serialize, Validate)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
@@ -232,7 +232,7 @@ fn conflict(pointer: &str, words: &str) -> Refusal {
     Refusal::field(pointer, "conflict", words)
 }
 
-/// First and last name; the first is null when there is one word alone.
+/// First and last name; the first is null when there is only one word.
 fn split_name(name: &str) -> (Value, Value) {
     let name = tidy(name);
     match name.rsplit_once(char::is_whitespace) {

@@ -1,4 +1,4 @@
-//! From a client's words to a guest's details: every rule on what the words mean.
+//! Checks what a request says about a guest, and makes the guest's details of it.
 
 mod reading;
 
@@ -19,7 +19,7 @@ const DOCUMENT_TYPE_LEN_MAX: usize = 32;
 /// The longest preference, in characters.
 const PREFERENCE_LEN_MAX: usize = 200;
 
-/// What the rules rest on beside the words.
+/// What the rules need besides the request.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
     /// The instant of the change.
@@ -35,7 +35,7 @@ pub struct Facts<'a> {
 /// Details that passed every rule, with warnings about what was not taken as it stands.
 pub type Judged = (GuestDetails, Vec<FieldError>);
 
-/// Makes details of a client's words, or says everything that is wrong with them.
+/// Makes details of what a client sent, or says everything that is wrong with it.
 pub fn judge(input: GuestInput, facts: Facts<'_>) -> Result<Judged, Vec<FieldError>> {
     let mut rules = Rules {
         facts,

@@ -1,4 +1,4 @@
-//! The rules of the hotel, as pure functions: the state of a thing and a command make its new state and one event.
+//! The hotel's rules as pure functions: a state and a command give the new state and one event.
 //!
 //! Nothing here knows HTTP, a table or a clock: the instant is a parameter, and what a caller may not do is a
 //! [`refusal::Refusal`]. `desk` calls in here with a command; `store` commits the [`change::Change`] that comes out.

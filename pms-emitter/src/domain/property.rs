@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use validator::Validate;
 
-/// The property that input without one means; a fresh database has it.
+/// The property of a request that names none; a new database has it.
 pub const DEFAULT_PROPERTY: &str = "MAIN";
 
 /// The longest name, in characters.
@@ -108,7 +108,7 @@ impl Property {
         }))
     }
 
-    /// The names of the fields in which another state of it differs; `business_date` is the night audit's.
+    /// The names of the fields in which another state of it differs; `business_date`, which only the night audit moves, is left out.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         changed_fields!(self, other, [name, timezone, currency])
     }

@@ -44,8 +44,8 @@ pub fn drop_derived(document: &mut Map<String, Value>, patch: &Map<String, Value
     }
 }
 
-/// Brings every amount to its currency's decimals and fills in the totals that were left out; the answer is every
-/// rule that the amounts break. The dates must have passed their own rules.
+/// Rewrites every amount with its currency's decimals and fills in the totals that were left out; returns every rule that the
+/// amounts break. The dates must have passed their own rules.
 pub fn settle(booking: &mut Booking) -> Vec<FieldError> {
     let mut reader = Reader {
         currency: booking.currency,
@@ -181,7 +181,7 @@ impl Reader {
         }
     }
 
-    /// Fills a total in, or checks the one that was sent; the answer is the total.
+    /// Fills a total in, or checks the one that was sent; returns the total.
     fn matches(&mut self, pointer: &str, text: &mut Option<String>, sum: i64, words: &str) -> Option<i64> {
         let money = Money {
             minor: sum,

@@ -1,7 +1,7 @@
 //! How large a record may become.
 //!
 //! Each change of a record writes it whole, sends it whole and shows it whole: what a small request costs is bounded by the
-//! record that it is about. One that was larger before the bound was there may still change, but not grow.
+//! record that it is about. A record that was larger before this bound existed may still change, but not grow.
 
 use super::refusal::Refusal;
 use serde::Serialize;

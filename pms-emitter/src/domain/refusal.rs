@@ -8,7 +8,7 @@ pub enum Refusal {
     /// The content breaks rules; every one that was found, at least one.
     #[error("the content breaks a rule")]
     Invalid(Vec<FieldError>),
-    /// The thing that the path names is not there, or not any more.
+    /// What the request names does not exist, or not any more.
     #[error("not found")]
     NotFound,
     /// Another record has this value, which must be unique.
@@ -17,7 +17,7 @@ pub enum Refusal {
         /// The field, as a JSON pointer.
         pointer: String,
     },
-    /// The guest has a stay in house or ahead.
+    /// The guest has a stay that is going on or lies ahead.
     #[error("the guest is in use")]
     GuestInUse,
     /// The status does not allow the transition.

@@ -1,4 +1,4 @@
-//! A reservation: what the client says of it (its [`Booking`]) and what the service adds.
+//! A reservation: what the client sets (its [`Booking`]) and what the service adds.
 //!
 //! It is stored whole, shown whole, and carried whole by each of its events; free text stays out of the latter. The
 //! commands that change it stand in `reservation_command`.
@@ -14,7 +14,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Fields of the booking that are free text or the hotel's own affair: never in an event.
+/// Fields of the booking that are free text or internal to the hotel: never in an event.
 const NOT_IN_EVENTS: [&str; 2] = ["special_requests", "balance_override"];
 
 /// A reservation as answers and events show it. Its members stand in this order, those of the booking in theirs: people read
@@ -50,7 +50,7 @@ pub struct Reservation {
     pub version: u64,
     /// Fixed after creation.
     pub property_id: PropertyId,
-    /// What the client says.
+    /// What the client sets.
     pub booking: Booking,
     /// The date of `booked_at` in the property's zone, as it was when that was set.
     pub booked_on: Date,
@@ -76,7 +76,7 @@ impl Reservation {
         self.booking.status
     }
 
-    /// Whether a guest of it may not be deleted: it is in house, or its stay lies ahead.
+    /// Whether a guest of it may not be deleted: the stay is going on (checked in), or it lies ahead.
     ///
     /// A business date only moves forward, and while `status` and `check_out` stay as they are, that never makes a
     /// reservation live that was not.

@@ -1,4 +1,4 @@
-//! What a client says of a reservation: every field that it may send, in the form of the wire.
+//! The booking of a reservation: every field that a client may send, in the form in which it is sent.
 //!
 //! A PUT is a merge into this document, so it is stored as it is shown: amounts as decimal strings, settled by
 //! [`super::rates`]. Shape and length are checked here; the rules across fields follow in `reservation_rules`.
@@ -24,7 +24,7 @@ pub const REQUESTS_MAX: u64 = 20;
 /// The most rates: one for each night of the longest stay.
 const RATES_MAX: u64 = super::stay::NIGHTS_MAX as u64;
 
-/// The names of a booking's fields in the API, as an event's `changed` tells them.
+/// The names of a booking's fields in the API, as an event's `changed` lists them.
 pub const FIELDS: [&str; 34] = [
     "status",
     "confirmation_number",
@@ -62,7 +62,8 @@ pub const FIELDS: [&str; 34] = [
     "special_requests",
 ];
 
-/// The fields of a reservation that a client sets. Complete and settled wherever it stands in a reservation.
+/// The fields of a reservation that a client sets. In a stored reservation they are complete, and the amounts are settled (see
+/// [`super::rates`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct Booking {
@@ -113,10 +114,10 @@ pub struct Booking {
     pub rate_plan: Option<String>,
     /// Which meals are included.
     pub meal_plan: Option<MealPlan>,
-    /// Whom the hotel sold to.
+    /// The kind of customer that the hotel sold to.
     #[validate(custom(function = code))]
     pub market_segment: Option<String>,
-    /// Where the guest came from.
+    /// Where the booking came from.
     #[validate(custom(function = code))]
     pub source: Option<String>,
     /// How the booking came in.

@@ -1,4 +1,4 @@
-//! What can be done to a reservation: made, merged into, moved along its life, given a room, deleted.
+//! What can be done to a reservation: make it, merge fields into it, take a transition, assign a room, delete it.
 //!
 //! Each is a pure step: the state, a command, the property and the instant give the new state with its one event, or
 //! the reason why not. A transition under its own name and a PUT that changes `status` are one and the same merge.
@@ -38,7 +38,7 @@ const READ_ONLY: &[&str] = &[
 /// How much of an id, from its end, makes a confirmation number: 50 of its random bits.
 const NUMBER_FROM_ID_LEN: usize = 10;
 
-/// What a client asks of a reservation that is there.
+/// What a client asks of an existing reservation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Merge these fields (RFC 7396); a `status` among them asks for the transition that leads there.
@@ -52,7 +52,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The command of `POST /reservations/{id}/{name}`; None when nothing goes by that name.
+    /// The command of `POST /reservations/{id}/{name}`; None when there is no command of that name.
     pub fn named(name: &str, body: Map<String, Value>) -> Option<Self> {
         if name == "assign-room" {
             return Some(Self::AssignRoom(body));

@@ -46,7 +46,8 @@ pub fn changed_fields(before: &Map<String, Value>, after: &Booking) -> Vec<&'sta
     FIELDS.into_iter().filter(differs).collect()
 }
 
-/// A cancellation ends with its status, and so does an override: sent back as they were read, they are no claim.
+/// A cancellation belongs to its status, and so does a balance override. When the status ends and a client sends them back as it
+/// read them, they are dropped.
 pub fn drop_what_ends(merged: &mut Map<String, Value>, before: &Map<String, Value>) {
     for name in ["cancellation", "balance_override"] {
         if merged.get(name) == before.get(name) {

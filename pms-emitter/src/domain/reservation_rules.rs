@@ -1,7 +1,7 @@
 //! The rules across the fields of a reservation, and the conditions of its transitions.
 //!
-//! A broken rule is the content's fault (422); an unmet condition is the hour's or the state's (409): the same request
-//! may pass tomorrow, or once the bill is paid.
+//! A broken rule is a fault of the request (422). An unmet condition depends on the present date or state (409): the same
+//! request may pass tomorrow, or once the bill is paid.
 
 use super::{
     rates,
@@ -50,7 +50,8 @@ fn people(booking: &Booking, guarded: bool, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// What a client may date back but not ahead. What was accepted once is not judged again by a clock set back.
+/// Instants that a client may set in the past but not in the future. One that was accepted before is not checked again: the clock
+/// may have been set back since.
 fn instants(before: Option<&Reservation>, booking: &Booking, now: UnixMillis, errors: &mut Vec<FieldError>) {
     let known = before.map(|before| &before.booking);
     let mut never_later = |pointer: &str, at: UnixMillis, known: Option<UnixMillis>| {

@@ -1,7 +1,7 @@
 //! The state machine of a reservation, as data.
 //!
-//! One row per transition: where from, where to, which event, and under which name the API offers it. Whatever is not
-//! in the table is forbidden. The conditions that a permitted transition still has to meet stand in
+//! One row per transition: where from, where to, which event, and under which name the API offers it. What is not in
+//! the table is forbidden. The conditions that a permitted transition still has to meet stand in
 //! `reservation_rules`.
 
 use contract::EventType;
@@ -20,7 +20,7 @@ pub enum Status {
     /// Firm.
     #[default]
     Confirmed,
-    /// The guest is in house.
+    /// The guest has arrived, and has not left.
     CheckedIn,
     /// The guest has left.
     CheckedOut,
@@ -97,7 +97,7 @@ impl Status {
     }
 }
 
-/// A way from one status to another.
+/// A step from one status to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transition {
     /// An inquiry is held for a time.
@@ -215,7 +215,7 @@ impl Transition {
         RULES.iter().map(|rule| rule.transition)
     }
 
-    /// The one way between two statuses, if there is one.
+    /// The transition from one status to another, if there is one.
     pub fn between(from: Status, to: Status) -> Option<Self> {
         RULES
             .iter()
@@ -242,7 +242,7 @@ impl Transition {
         self.rule().to
     }
 
-    /// The event that tells of it.
+    /// The event that it makes.
     pub fn event(self) -> EventType {
         self.rule().event
     }

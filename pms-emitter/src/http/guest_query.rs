@@ -1,4 +1,4 @@
-//! What a list of guests can be asked for.
+//! The query string of `GET /guests` as a filter.
 
 use super::ApiError;
 use crate::{
@@ -32,7 +32,7 @@ pub const LIST: ListSpec = ListSpec {
     updated_since: true,
 };
 
-/// The filters, read as the fields they are compared with.
+/// What a query narrows the list to: each filter is read as the field that it is compared with.
 ///
 /// # Errors
 /// 400 when a value can be none of its field.

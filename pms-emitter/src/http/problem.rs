@@ -1,4 +1,4 @@
-//! The one place where what can fail in this service becomes an HTTP answer.
+//! Maps every failure of this service to an HTTP answer.
 
 use crate::desk::DeskError;
 use crate::domain::{record_size::RECORD_BYTES_MAX, refusal::Refusal};
@@ -6,7 +6,7 @@ use contract::{FieldError, Problem, ProblemCode};
 use db::DbError;
 use kit::database_problem;
 
-/// Seconds after which a client may come back when the database is gone or busy.
+/// Seconds after which a client may come back when the database is unavailable or busy.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// Why a request is not answered with a success.

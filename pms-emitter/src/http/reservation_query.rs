@@ -1,4 +1,4 @@
-//! The query string of `GET /reservations` as a page to read.
+//! The query string of `GET /reservations` as a filter.
 
 use crate::domain::transition::Status;
 use crate::store::{ComputedFilter, ReservationFilter, StatusFilter};
@@ -7,7 +7,7 @@ use contract::{Problem, ProblemCode, parse_date};
 use jiff::civil::Date;
 use std::str::FromStr;
 
-/// What the list takes.
+/// `GET /reservations`.
 pub const LIST: ListSpec = ListSpec {
     name: "reservations",
     filters: &[

@@ -1,8 +1,8 @@
 //! Queueing what the log kept before an endpoint was subscribed.
 //!
 //! A URL that appears, or appears again, subscribes an endpoint: what the log kept in the meantime is then queued for it in
-//! bounded batches. A transaction of another replica that was open at that moment does not know of it and may end after these,
-//! so the log is gone through once more when none of that time can be left.
+//! bounded batches. A transaction of another replica that was open at that moment does not see the subscription and may commit
+//! after these batches, so there is a second pass over the log once no such transaction can be left.
 
 use super::Store;
 use super::clock_skew::{SKEW_MAX, millis};
@@ -14,17 +14,17 @@ use std::time::Duration;
 /// Events that one transaction queues for an endpoint that is behind the log.
 pub const BACKFILL_BATCH: usize = 500;
 
-/// How long after it was subscribed an endpoint's log is gone through once more: longer than a transaction may last whose
-/// process stopped, also where the clocks of two replicas lie apart.
+/// How long after its subscription an endpoint's second pass over the log begins: longer than a transaction may last whose process
+/// stopped, plus the difference that the clocks of two replicas may have.
 pub const BACKFILL_AGAIN_AFTER: Duration =
     Duration::from_secs(2 * SILENCE_MAX.as_secs() + SKEW_MAX.as_secs());
 
-/// How far an endpoint is behind the log.
+/// What is left to queue for an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backfill {
     /// There may be more to queue.
     More,
-    /// Nothing is to be queued for now; the log is gone through once more later.
+    /// Nothing is to be queued for now; a second pass over the log follows later.
     Later,
     /// Every event of the log has its delivery, and so will every later one.
     Complete,
@@ -95,8 +95,8 @@ async fn backfill(tx: &mut Tx, id: &str, now: UnixMillis) -> Result<Backfill, Db
     Ok(Backfill::More)
 }
 
-/// Begins the second way through the log when its time has come. A time further off than any replica's clock would set it
-/// is of a clock that was set back.
+/// Begins the second pass over the log when its time has come. A time further ahead than any replica's clock would set it was set
+/// before the clock was set back.
 async fn backfill_again(
     tx: &mut Tx,
     id: &str,

@@ -53,7 +53,7 @@ pub struct Target {
 pub enum Claimed {
     /// These; none when nothing is due.
     Deliveries(Target, Vec<Claim>),
-    /// The endpoint asked to be left alone until this instant.
+    /// The endpoint asked for a pause until this instant.
     Paused(UnixMillis),
     /// The endpoint is not subscribed, or disabled.
     Inactive,
@@ -184,7 +184,7 @@ fn look(request: &ClaimRequest) -> [Statement; 4] {
 }
 
 /// The ids of what may be claimed, of the three lists of a [`look`]: retries up to their share, first attempts, then
-/// whatever retries are left, and last what was set back.
+/// the other retries, and last what was set before the clock went back.
 fn ids_due(lists: &[Outcome], limit: usize) -> Result<Vec<String>, DbError> {
     let limit = limit.min(BATCH_MAX);
     let ids = |list: &Outcome| -> Result<Vec<String>, DbError> {

@@ -46,7 +46,7 @@ pub struct EndpointStatus {
     pub paused_until: UnixMillis,
     /// When that was said.
     pub paused_at: UnixMillis,
-    /// Deliveries that are waiting, those in flight included.
+    /// Deliveries that are waiting, those with an attempt going on included.
     pub pending: u64,
     /// Deliveries that are done.
     pub delivered: u64,
@@ -71,7 +71,7 @@ impl EndpointStatus {
 
 impl Store {
     /// Writes what the environment says about an endpoint. With a URL it is subscribed and enabled, also when a 410
-    /// had disabled it: a restart is the operator's word. Without one it is unsubscribed; its queue stays.
+    /// had disabled it: a restart counts as the operator's decision. Without one it is unsubscribed; its queue stays.
     pub async fn configure_endpoint(
         &self,
         id: EndpointId,

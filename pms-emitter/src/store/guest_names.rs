@@ -1,4 +1,4 @@
-//! What guests are found and sorted by of their names: the folded last name, and the words of all last names.
+//! The names by which guests are found and sorted: the folded last name, and the words of all last names.
 //!
 //! The words are written in the transaction of the record, and only when a name is new. A deleted guest keeps them, as
 //! its row keeps its last state: lists find it by its status. What an older program wrote of them is written again, and so is
@@ -59,7 +59,7 @@ pub(super) fn insert(guest: &Guest) -> Option<Statement> {
     Statement::rows("guest_name_words", &["word", "guest_id"], "", rows.collect())
 }
 
-/// Writes the words of a guest in the place of those before, if one of the changed fields is a name.
+/// Replaces the words of a guest, if one of the changed fields is a name.
 pub(super) fn replace(guest: &Guest, changed: &[&str]) -> Vec<Statement> {
     if !changed.iter().any(|name| NAMES.contains(name)) {
         return Vec::new();
@@ -78,7 +78,7 @@ async fn fold_again(tx: &mut Tx, position: &str, rows: usize) -> Result<Option<S
     let Some(last) = ids.last() else {
         return Ok(None);
     };
-    // One writer: nobody else is there to be kept out.
+    // SQLite has one writer, so nobody else can write them meanwhile.
     if tx.dialect() == Dialect::Mysql {
         let hold = |id| Statement::change("UPDATE guests SET guard = guard + 1 WHERE id = ?", params![id]);
         tx.run(&ids.iter().map(hold).collect::<Vec<_>>()).await.all()?;

@@ -1,4 +1,4 @@
-//! Everything that the emitter keeps: one method, one transaction.
+//! Everything that the emitter stores: each method is one transaction.
 //!
 //! Only this folder contains SQL of the emitter's own tables. A write and its event are one commit (`outbox`); the
 //! dispatcher claims, and settles, with an owner, a lease and an epoch (`claims`, `settlements`). Nobody outside sees a

@@ -54,7 +54,7 @@ pub struct NightAudit {
 pub struct Overdue {
     /// Confirmed stays whose guests have not arrived.
     pub due_in: Late,
-    /// Guests in house who should have left.
+    /// Checked-in guests who should have left.
     pub due_out: Late,
 }
 
@@ -112,7 +112,7 @@ impl Store {
 
 async fn run(tx: &mut Tx, request: &NightAuditRequest) -> Result<Option<(NightAudit, Answer)>, DbError> {
     let id = request.property_id.as_str();
-    // Two audits at once take their turns here; so does whatever rests on the business date.
+    // Two audits at once take their turns here; so does every write that was decided on the business date.
     tx.execute(
         "UPDATE properties SET guard = guard + 1 WHERE id = ?",
         params![id],

@@ -1,4 +1,5 @@
-//! The outbox: an event enters the log, its bytes and its deliveries in the transaction of the change that made it.
+//! The outbox: the rows of an event (in the log, its bytes, its deliveries), written in the transaction of the change that made
+//! it.
 //!
 //! There is no moment at which a change is committed and its event is not, and none at which an event is queued that
 //! was rolled back: these rows are the queue.
@@ -23,7 +24,7 @@ pub struct NewEvent {
 }
 
 /// Writes the event's row in the log, its bytes as they will be sent on every attempt and replay, and one delivery for
-/// each subscribed endpoint; the dispatcher is woken once it is committed.
+/// each subscribed endpoint; the dispatchers are woken once it is committed.
 ///
 /// # Errors
 /// `Duplicate` when that version of the entity has its event already: the change was overtaken.
@@ -33,7 +34,7 @@ pub async fn append(tx: &mut Tx, event: &NewEvent) -> Result<(), DbError> {
     Ok(())
 }
 
-/// What [`append`] runs, to be run together with the change that made the event; [`appended`] is told afterwards.
+/// What [`append`] runs, to be run together with the change that made the event; [`appended`] is called afterwards.
 pub(super) fn statements(event: &NewEvent) -> [Statement; 3] {
     let envelope = &event.envelope;
     let entity = envelope.entity.as_ref();
@@ -70,7 +71,7 @@ pub(super) fn statements(event: &NewEvent) -> [Statement; 3] {
     ]
 }
 
-/// The event's statements have run: the dispatcher is woken once they are committed.
+/// The event's statements have run: the dispatchers are woken once they are committed.
 pub(super) fn appended(tx: &mut Tx) {
     failpoint::reached("write.inside");
     tx.signal();

@@ -1,4 +1,4 @@
-//! The hotels.
+//! Properties, which are the hotels: read one, list them, make and change one, each write with its audit entry.
 
 use super::Store;
 use crate::domain::audit_action::AuditAction;
@@ -34,7 +34,7 @@ pub enum PropertyWritten {
     Committed,
     /// Another commit came first: nothing was written.
     Overtaken,
-    /// There is one of this id: nothing was written.
+    /// Another property has this id: nothing was written.
     Taken,
 }
 
@@ -218,7 +218,7 @@ async fn insert(tx: &mut Tx, property: &Property) -> Result<(), DbError> {
     .map(drop)
 }
 
-/// The business date is not written: the night audit alone moves it, and makes a version of its own.
+/// The business date is not written: only the night audit moves it, with a version of its own.
 async fn update(tx: &mut Tx, property: &Property) -> Result<bool, DbError> {
     let matched = tx
         .execute(

@@ -1,4 +1,4 @@
-//! Who is named by which reservation, and the one rule between the two: a guest with a stay in house or ahead stays.
+//! Who is named by which reservation, and the rule that a guest whose stay is going on or lies ahead is not deleted.
 //!
 //! Whoever books for a guest, and whoever deletes one, first writes the guest's row (its `guard`). So of two such
 //! transactions at once, the second waits for the first and then sees what it did, on every engine and cluster.
@@ -8,9 +8,9 @@ use contract::{FieldError, GuestId};
 use db::{DbError, Statement, Tx, params};
 use jiff::civil::Date;
 
-/// Whether a guest may not be deleted: one of the reservations that name it is in house, or its stay lies ahead.
+/// Whether a guest may not be deleted: of one of the reservations that name it the stay is going on, or lies ahead.
 ///
-/// The caller has written the guest's row in this transaction before, so that no booking can pass it by.
+/// The caller has written the guest's row in this transaction before, so no booking can be committed unseen.
 ///
 /// # Errors
 /// Those of the database.
@@ -48,7 +48,7 @@ pub(super) fn hold_guests(
         .collect()
 }
 
-/// What is wrong with a guest who was not to be held.
+/// The error for a guest whose row was not found active.
 pub(super) fn no_such_guest(pointer: String) -> FieldError {
     FieldError::new(pointer, "no_such_guest", "is no active guest of this property")
 }

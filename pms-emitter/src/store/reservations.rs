@@ -59,7 +59,7 @@ const SELECT_LISTED: &str = "SELECT id, body, (SELECT p.business_date FROM prope
 /// The business date of a reservation's property.
 const BUSINESS_DATE: &str = "(SELECT p.business_date FROM properties p WHERE p.id = property_id)";
 
-/// Which reservations are asked for. What is none is no condition; deleted ones are shown only when asked for.
+/// What a list of reservations is narrowed to. Without a status, deleted ones are left out.
 #[derive(Clone, Debug, Default)]
 pub struct ReservationFilter {
     /// In this status, or deleted.
@@ -70,7 +70,7 @@ pub struct ReservationFilter {
     pub property_id: Option<PropertyId>,
     /// Of this guest, as the primary one.
     pub primary_guest_id: Option<GuestId>,
-    /// Of this guest, in whatever role.
+    /// Naming this guest, in any role.
     pub guest_id: Option<GuestId>,
     /// With this number.
     pub confirmation_number: Option<String>,
@@ -91,7 +91,7 @@ pub struct ReservationFilter {
 pub enum StatusFilter {
     /// A status of a reservation that is not deleted.
     Is(Status),
-    /// Deleted, in whatever status.
+    /// Deleted, in any status.
     Deleted,
 }
 
@@ -100,9 +100,9 @@ pub enum StatusFilter {
 pub enum ComputedFilter {
     /// Confirmed, and due by now.
     DueIn,
-    /// In house, leaving today.
+    /// Checked in, leaving today.
     DueOut,
-    /// In house beyond the booked departure.
+    /// Checked in, beyond the booked departure.
     Overstay,
     /// A stored status to which none of these applies.
     Plain(Status),
@@ -130,7 +130,7 @@ pub struct ReservationWrite {
 pub enum ReservationWritten {
     /// It is committed, with its event.
     Committed,
-    /// What it was decided on is not so any more: decide again.
+    /// The state that it was decided on has changed since: decide again.
     Overtaken,
     /// Another reservation of the property has this value.
     NotUnique {
@@ -278,7 +278,7 @@ impl ReservationFilter {
         listing.equal_by("reservations_due", "property_id", property);
         listing.equal("channel", self.channel.as_ref());
         let from = |date: Option<Date>| date.map(|date| date.to_string());
-        // Behind the last of all dates there is none, and no bound is needed.
+        // After the last possible date there is no next one, and no bound is needed.
         let to = |date: Option<Date>| from(date.and_then(|date| date.tomorrow().ok()));
         listing.between(
             Some("reservations_check_in"),

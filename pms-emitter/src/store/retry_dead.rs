@@ -72,7 +72,7 @@ async fn retry_dead(
     })
 }
 
-/// One of them, unless another retry was quicker.
+/// Makes one of them due again, unless another run has done so meanwhile.
 async fn retry(
     tx: &mut Tx,
     endpoint: &str,

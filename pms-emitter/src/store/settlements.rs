@@ -98,7 +98,7 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Of deliveries none of which was lost.
+    /// The counts of deliveries none of which was lost.
     fn of(settlements: &[&Settlement]) -> Self {
         let mut settled = Self::default();
         for settlement in settlements {
@@ -205,7 +205,7 @@ async fn settle(
         ran.all()?;
     } else {
         ran.all()?;
-        // News of deliveries that are all another claim's are that claim's to tell, or told already.
+        // When every delivery is another claim's, what they say about the endpoint is that claim's to write.
         if !ours.is_empty() {
             tx.run(&records(tx.dialect(), endpoint, &ours, endpoint_update, now))
                 .await
@@ -374,7 +374,7 @@ fn attempts(dialect: Dialect, endpoint: &str, settlements: &[&Settlement]) -> Op
     Statement::rows("delivery_attempts", &columns, &unfenced, values)
 }
 
-/// Retries are no effect: their record is the attempt.
+/// The audit entry of a delivery that is delivered or dead. A retry has none: its record is the attempt.
 fn entry(settlement: &Settlement, endpoint: &str, now: UnixMillis) -> Option<AuditEntry> {
     let (action, outcome) = match &settlement.verdict {
         Verdict::Delivered => (AuditAction::Delivered, None),
@@ -396,7 +396,7 @@ fn entry(settlement: &Settlement, endpoint: &str, now: UnixMillis) -> Option<Aud
     })
 }
 
-/// What the endpoint's own row says of its deliveries, and the endpoint_update.
+/// What is written into the endpoint's own row: how its deliveries went, and the update.
 fn endpoint_row(
     endpoint: &str,
     settlements: &[&Settlement],
@@ -433,7 +433,7 @@ fn endpoint_row(
     statements
 }
 
-/// How the last of them failed that did. Whoever asks for the status sees this: no word of an answer, which may quote what
+/// How the last failed one of them failed. The status shows this to anyone, so it has no word of an answer, which may quote what
 /// it was sent.
 fn last_failure(settlements: &[&Settlement]) -> Option<String> {
     settlements

@@ -1,7 +1,7 @@
-//! What a client's words mean, field by field, and what is taken as unknown.
+//! Reading single fields: what the text that a client sent means, and what is taken as unknown.
 //!
-//! `null` with a warning is for what systems write when they know nothing, which nobody at the sender can mend; what a
-//! sender can mend is refused. docs/warnings.md lists both.
+//! A value that a system writes when it knows none, and that nobody there can correct, becomes `null` with a warning; one that a
+//! sender can correct is refused. docs/warnings.md lists both.
 
 use super::Rules;
 use contract::{
@@ -16,7 +16,7 @@ use jiff::civil::{Date, date};
 /// Nobody alive was born before this day.
 const EARLIEST_BIRTH: Date = date(1900, 1, 1);
 
-/// No document that is valid today was to expire before this day; a placeholder before it is none of the far future.
+/// No document that is valid today was to expire before this day; a placeholder before it stands for "unknown", one far ahead for "never".
 const EARLIEST_EXPIRY: Date = date(1980, 1, 1);
 
 /// A date that systems write when they know none.
@@ -31,7 +31,7 @@ const NO_COUNTRY: &str = "no_country";
 const WARNINGS: [&str; 3] = [PLACEHOLDER, IMPOSSIBLE_PHONE, NO_COUNTRY];
 
 impl Rules<'_> {
-    /// What a parser makes of a text; refused under `code` where it makes nothing.
+    /// The text as `parse` reads it; refused under `code` when it cannot.
     pub(super) fn read<T>(
         &mut self,
         pointer: &str,

@@ -1,4 +1,4 @@
-//! Random walks: whatever commands come, in whatever order, on whatever days.
+//! Random walks: any commands, in any order, on any days.
 
 use super::{
     super::reservation::guests_to_guard,
