@@ -14,6 +14,7 @@ use crate::domain::{
     refusal::Refusal,
     reservation::Reservation,
     reservation_command::{self, Command},
+    stay::ComputedStatus,
 };
 use crate::store::{NewEvent, ReservationWrite, ReservationWritten};
 use contract::{PropertyId, ReservationId, UnixMillis};
@@ -37,8 +38,10 @@ impl DatedReservation {
 
     /// Its computed status, where that is not the stored one.
     pub fn computed_status_beside(&self) -> Option<&'static str> {
-        let computed = self.reservation.computed_status(self.business_date);
-        (computed != self.reservation.status().as_str()).then_some(computed)
+        match self.reservation.computed_status(self.business_date) {
+            ComputedStatus::Stored(_) => None,
+            computed => Some(computed.as_str()),
+        }
     }
 }
 

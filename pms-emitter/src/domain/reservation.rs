@@ -6,7 +6,7 @@
 use super::{
     event::{EventPayload, object_of},
     reservation_booking::Booking,
-    stay,
+    stay::{self, ComputedStatus},
     transition::{Status, Transition},
 };
 use contract::{EntityKind, EntityRef, EventType, GuestId, PropertyId, ReservationId, UnixMillis};
@@ -86,15 +86,15 @@ impl Reservation {
     }
 
     /// What its status means on a business date.
-    pub fn computed_status(&self, business_date: Date) -> &'static str {
+    pub fn computed_status(&self, business_date: Date) -> ComputedStatus {
         let booking = &self.booking;
-        stay::computed_status(booking.status, booking.check_in, booking.check_out, business_date)
+        ComputedStatus::on(business_date, booking.status, booking.check_in, booking.check_out)
     }
 
     /// The reservation as the API shows it on a business date.
     pub fn view(&self, business_date: Date) -> Map<String, Value> {
         object_of(&Shown {
-            computed_status: Some(self.computed_status(business_date)),
+            computed_status: Some(self.computed_status(business_date).as_str()),
             lead_time_days: Some(stay::days_between(self.booked_on, self.booking.check_in)),
             ..self.shown()
         })

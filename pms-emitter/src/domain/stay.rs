@@ -46,15 +46,46 @@ pub fn broken_rule(check_in: Date, check_out: Date, stay_type: StayType) -> Opti
     }
 }
 
-/// The status as it looks on a business date: `due_in`, `due_out` and `overstay` beside the stored ones.
-///
-/// A confirmed stay whose arrival is due stays `due_in` until it arrives, is cancelled or is a no-show.
-pub fn computed_status(status: Status, check_in: Date, check_out: Date, business_date: Date) -> &'static str {
-    match status {
-        Status::Confirmed if business_date >= check_in => "due_in",
-        Status::CheckedIn if business_date == check_out => "due_out",
-        Status::CheckedIn if business_date > check_out => "overstay",
-        _ => status.as_str(),
+/// The status of a reservation as it looks on a business date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComputedStatus {
+    /// Confirmed, and the arrival is due. It stays so until the guest arrives, the reservation is cancelled or is a no-show.
+    DueIn,
+    /// Checked in, and leaving on this day.
+    DueOut,
+    /// Checked in beyond the booked departure.
+    Overstay,
+    /// The stored status, to which none of these applies.
+    Stored(Status),
+}
+
+impl ComputedStatus {
+    /// What a stored status of these dates means on a business date. The store's lists say the same in SQL.
+    pub fn on(business_date: Date, status: Status, check_in: Date, check_out: Date) -> Self {
+        match status {
+            Status::Confirmed if business_date >= check_in => Self::DueIn,
+            Status::CheckedIn if business_date == check_out => Self::DueOut,
+            Status::CheckedIn if business_date > check_out => Self::Overstay,
+            _ => Self::Stored(status),
+        }
+    }
+
+    /// The status as the API spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DueIn => "due_in",
+            Self::DueOut => "due_out",
+            Self::Overstay => "overstay",
+            Self::Stored(status) => status.as_str(),
+        }
+    }
+
+    /// The status of that name.
+    pub fn known(name: &str) -> Option<Self> {
+        [Self::DueIn, Self::DueOut, Self::Overstay]
+            .into_iter()
+            .chain(Status::ALL.map(Self::Stored))
+            .find(|status| status.as_str() == name)
     }
 }
 
@@ -103,8 +134,9 @@ mod tests {
 
     #[test]
     fn the_business_date_decides_what_is_due() {
-        let seen =
-            |status, today: &str| computed_status(status, on("2016-07-01"), on("2016-07-03"), on(today));
+        let seen = |status, today: &str| {
+            ComputedStatus::on(on(today), status, on("2016-07-01"), on("2016-07-03")).as_str()
+        };
         assert_eq!(seen(Status::Confirmed, "2016-06-30"), "confirmed");
         assert_eq!(seen(Status::Confirmed, "2016-07-01"), "due_in");
         assert_eq!(seen(Status::Confirmed, "2016-07-02"), "due_in");

@@ -1,7 +1,7 @@
 //! The query string of `GET /reservations` as a filter.
 
-use crate::domain::transition::Status;
-use crate::store::{ComputedFilter, ReservationFilter, StatusFilter};
+use crate::domain::{stay::ComputedStatus, transition::Status};
+use crate::store::{ReservationFilter, StatusFilter};
 use api::list::{ListQuery, ListSpec, SortField};
 use contract::{Problem, ProblemCode, parse_date};
 use jiff::civil::Date;
@@ -43,7 +43,7 @@ pub fn filter(query: &ListQuery) -> Result<ReservationFilter, Problem> {
     let (check_in, check_out) = (on("check_in")?, on("check_out")?);
     Ok(ReservationFilter {
         status: read(query, "status", status)?,
-        computed: read(query, "computed_status", ComputedFilter::known)?,
+        computed: read(query, "computed_status", ComputedStatus::known)?,
         property_id: read(query, "property_id", id)?,
         primary_guest_id: read(query, "primary_guest_id", id)?,
         guest_id: read(query, "guest_id", id)?,
@@ -98,7 +98,7 @@ mod tests {
         let found =
             asked("status=deleted&computed_status=due_in&guest_id=gst_1&check_in=2016-07-01").unwrap();
         assert_eq!(found.status, Some(StatusFilter::Deleted));
-        assert_eq!(found.computed, Some(ComputedFilter::DueIn));
+        assert_eq!(found.computed, Some(ComputedStatus::DueIn));
         assert_eq!(found.check_in_from, found.check_in_to);
         let found = asked("sort=-check_in&check_out_to=2016-07-03&check_out=2016-07-02&limit=1").unwrap();
         assert_eq!(found.check_out_to.unwrap().to_string(), "2016-07-02");

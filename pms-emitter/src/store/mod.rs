@@ -29,9 +29,7 @@ pub use guests::{GuestFilter, GuestWritten};
 pub use night_audit::{Late, NightAudit, NightAuditRequest, Overdue};
 pub use outbox::NewEvent;
 pub use properties::PropertyWritten;
-pub use reservations::{
-    ComputedFilter, ReservationFilter, ReservationWrite, ReservationWritten, StatusFilter,
-};
+pub use reservations::{ReservationFilter, ReservationWrite, ReservationWritten, StatusFilter};
 pub use retry_dead::DeadRetried;
 pub use settlements::{AttemptRecord, EndpointUpdate, Settled, Settlement, Verdict};
 

@@ -11,7 +11,9 @@ use super::{
     properties,
     reservation_guests::{hold_guests, list_guests, no_such_guest},
 };
-use crate::domain::{change::Change, property::Property, reservation::Reservation, transition::Status};
+use crate::domain::{
+    change::Change, property::Property, reservation::Reservation, stay::ComputedStatus, transition::Status,
+};
 use api::ListQuery;
 use contract::{FieldError, GuestId, PropertyId, ReservationId, parse_date};
 use db::{DbError, Params, Row, Statement, Tx, failpoint, params};
@@ -65,7 +67,7 @@ pub struct ReservationFilter {
     /// In this status, or deleted.
     pub status: Option<StatusFilter>,
     /// Whose status looks like this on the business date of the property.
-    pub computed: Option<ComputedFilter>,
+    pub computed: Option<ComputedStatus>,
     /// Of this property.
     pub property_id: Option<PropertyId>,
     /// Of this guest, as the primary one.
@@ -93,19 +95,6 @@ pub enum StatusFilter {
     Is(Status),
     /// Deleted, in any status.
     Deleted,
-}
-
-/// A computed status to look for; [`crate::domain::stay::computed_status`] in SQL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ComputedFilter {
-    /// Confirmed, and due by now.
-    DueIn,
-    /// Checked in, leaving today.
-    DueOut,
-    /// Checked in, beyond the booked departure.
-    Overstay,
-    /// A stored status to which none of these applies.
-    Plain(Status),
 }
 
 /// A change of a reservation that is about to be committed.
@@ -220,30 +209,19 @@ impl Store {
     }
 }
 
-impl ComputedFilter {
-    /// The filter of that name.
-    pub fn known(name: &str) -> Option<Self> {
-        match name {
-            "due_in" => Some(Self::DueIn),
-            "due_out" => Some(Self::DueOut),
-            "overstay" => Some(Self::Overstay),
-            _ => Status::known(name).map(Self::Plain),
-        }
-    }
-
-    fn narrow(self, listing: &mut Listing) {
-        let (status, date) = match self {
-            Self::DueIn => (Status::Confirmed, Some("check_in <=")),
-            Self::Plain(Status::Confirmed) => (Status::Confirmed, Some("check_in >")),
-            Self::DueOut => (Status::CheckedIn, Some("check_out =")),
-            Self::Overstay => (Status::CheckedIn, Some("check_out <")),
-            Self::Plain(Status::CheckedIn) => (Status::CheckedIn, Some("check_out >")),
-            Self::Plain(other) => (other, None),
-        };
-        listing.equal("status", Some(status.as_str()));
-        if let Some(date) = date {
-            listing.require(format!("{date} {BUSINESS_DATE}"), Params::new());
-        }
+/// Narrows a list to a computed status: [`ComputedStatus::on`] in SQL.
+fn narrow_to_computed(listing: &mut Listing, computed: ComputedStatus) {
+    let (status, date) = match computed {
+        ComputedStatus::DueIn => (Status::Confirmed, Some("check_in <=")),
+        ComputedStatus::Stored(Status::Confirmed) => (Status::Confirmed, Some("check_in >")),
+        ComputedStatus::DueOut => (Status::CheckedIn, Some("check_out =")),
+        ComputedStatus::Overstay => (Status::CheckedIn, Some("check_out <")),
+        ComputedStatus::Stored(Status::CheckedIn) => (Status::CheckedIn, Some("check_out >")),
+        ComputedStatus::Stored(other) => (other, None),
+    };
+    listing.equal("status", Some(status.as_str()));
+    if let Some(date) = date {
+        listing.require(format!("{date} {BUSINESS_DATE}"), Params::new());
     }
 }
 
@@ -261,7 +239,7 @@ impl ReservationFilter {
             listing.equal("status", Some(status.as_str()));
         }
         if let Some(computed) = self.computed {
-            computed.narrow(&mut listing);
+            narrow_to_computed(&mut listing, computed);
         }
         let confirmation = "reservations_confirmation";
         listing.equal_by(
