@@ -54,9 +54,9 @@ impl Backfilling {
     }
 
     /// Whether deliveries were queued, which the claims are to look for.
-    pub(super) fn backfilled(&mut self, answer: Result<Backfill, DbError>, outage: &mut Outage) -> bool {
+    pub(super) fn backfilled(&mut self, answer: &Result<Backfill, DbError>, outage: &mut Outage) -> bool {
         let now = Instant::now();
-        self.due = match &answer {
+        self.due = match answer {
             Ok(Backfill::More) => Some(now),
             Ok(Backfill::Later) => Some(now + LOOK_EVERY),
             Ok(Backfill::Complete) => None,
@@ -65,6 +65,6 @@ impl Backfilling {
                 Some(now + PAUSE)
             }
         };
-        answer == Ok(Backfill::More)
+        *answer == Ok(Backfill::More)
     }
 }

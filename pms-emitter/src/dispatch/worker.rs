@@ -132,7 +132,7 @@ impl Dispatcher {
             },
             ended = self.settling.ended() => self.settling.settled(ended, &mut self.outage),
             ended = self.breaker_history.ended() => self.breaker_history.written(ended, &mut self.outage),
-            ended = self.backfilling.ended() => if self.backfilling.backfilled(ended, &mut self.outage) {
+            ended = self.backfilling.ended() => if self.backfilling.backfilled(&ended, &mut self.outage) {
                 self.claiming.look();
             },
             () = self.waker.notified(), if !self.draining => self.claiming.look(),

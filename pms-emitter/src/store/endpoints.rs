@@ -196,14 +196,14 @@ async fn statuses(tx: &mut Tx) -> Result<Vec<EndpointStatus>, DbError> {
         let pending = count(tx, &id, DeliveryStatus::Pending).await?;
         let dead = count(tx, &id, DeliveryStatus::Dead).await?;
         let breaker_history = breaker_history::of(tx, &id).await?;
-        statuses.push(read_status(row, id, pending, dead, breaker_history)?);
+        statuses.push(read_status(row, &id, pending, dead, breaker_history)?);
     }
     Ok(statuses)
 }
 
 fn read_status(
     row: &Row,
-    id: String,
+    id: &str,
     pending: u64,
     dead: u64,
     breaker_history: Vec<BreakerChange>,
