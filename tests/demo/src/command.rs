@@ -20,10 +20,6 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-/// As the services have it.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 const EMITTER_PORT: u16 = 4001;
 const RECEIVER_PORT: u16 = 5001;
 /// After the last call, for the last events.

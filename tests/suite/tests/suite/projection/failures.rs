@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use harness::engine::Engine;
 use crm_receiver::{backlog::Backlog, project::Step};
+use harness::engine::Engine;
 use serde_json::json;
 
 use crate::case::{Case, Ctx, cases};
