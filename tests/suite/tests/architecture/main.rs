@@ -14,9 +14,6 @@ use std::fs;
 use chaos::steps;
 use source::{root, sources};
 
-/// The longest file, in lines; 300 is the aim.
-const FILE_LINES_MAX: usize = 400;
-
 /// No line of code with any of the words, except below these folders or files.
 fn assert_only_below(allowed: &[&str], words: &[&str]) {
     let elsewhere = sources().into_iter().filter(|source| !source.is_below(allowed));
@@ -182,18 +179,4 @@ fn every_failpoint_is_a_step_of_the_chaos_run() {
         let listed: BTreeSet<String> = steps.iter().map(|(step, _)| (*step).to_owned()).collect();
         assert_eq!(named, listed, "{service}");
     }
-}
-
-#[test]
-fn files_stay_short_enough_to_be_read() {
-    let long: Vec<String> = sources()
-        .iter()
-        .filter(|source| source.text.lines().count() > FILE_LINES_MAX)
-        .map(|source| format!("{}: {} lines", source.path, source.text.lines().count()))
-        .collect();
-    assert!(
-        long.is_empty(),
-        "over {FILE_LINES_MAX} lines:\n{}",
-        long.join("\n")
-    );
 }
