@@ -1,7 +1,10 @@
-//! The Rust files of the workspace.
+//! The Rust files of the workspace, as texts.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::LazyLock;
+
+use super::crates::{Files, members};
 
 /// A Rust file.
 pub struct Source {
@@ -32,16 +35,13 @@ impl Source {
     }
 }
 
-/// Every Rust file of the four crates that make the product.
+/// Every Rust file of the crates that make the product: of all members that do not lie in `tests`.
 pub fn sources() -> Vec<Source> {
-    let found = below(&[
-        "shared/contract/src",
-        "shared/db/src",
-        "shared/api/src",
-        "shared/kit/src",
-        "pms-emitter/src",
-        "crm-receiver/src",
-    ]);
+    let all = members(files());
+    let product = all.iter().filter(|folder| !folder.starts_with("tests"));
+    let folders: Vec<String> = product.map(|folder| format!("{folder}/src")).collect();
+    let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
+    let found = below(&folders);
     assert!(
         found.len() > 50,
         "only {} files found: does this test look in the right place?",
@@ -52,40 +52,58 @@ pub fn sources() -> Vec<Source> {
 
 /// Every Rust file below these folders of the workspace.
 pub fn below(folders: &[&str]) -> Vec<Source> {
-    let mut found = Vec::new();
-    for folder in folders {
-        collect(root(), &root().join(folder), &mut found);
-    }
-    found
+    let rust = files().iter().filter(|(path, _)| path.ends_with(".rs"));
+    let inside = rust.filter(|(path, _)| {
+        let in_folder = |folder: &&str| {
+            path.strip_prefix(*folder)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        folders.iter().any(in_folder)
+    });
+    inside
+        .map(|(path, text)| Source {
+            path: path.clone(),
+            text: text.clone(),
+        })
+        .collect()
 }
 
-/// The workspace's folder.
+/// The workspace's folder: the nearest one above this package whose manifest declares a workspace.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .expect("the package lies in the workspace")
+    let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let declares = |folder: &&Path| {
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+        manifest.lines().any(|line| line.trim() == "[workspace]")
+    };
+    above.find(declares).expect("the package lies in a workspace")
 }
 
-fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
-    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    entries.sort();
-    for path in entries {
+/// Every manifest and every Rust file of the workspace, read once.
+pub fn files() -> &'static Files {
+    static FILES: LazyLock<Files> = LazyLock::new(|| {
+        let mut files = Files::new();
+        collect(root(), root(), &mut files);
+        files
+    });
+    &FILES
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut Files) {
+    let entries = fs::read_dir(folder).unwrap();
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
-            collect(root, &path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let name = path
-                .strip_prefix(root)
-                .unwrap()
-                .to_string_lossy()
-                .replace('\\', "/");
-            found.push(Source {
-                path: name,
-                text: fs::read_to_string(&path).unwrap(),
-            });
+            // What the build makes, and what tools keep, is not source.
+            if name != "target" && !name.starts_with('.') {
+                collect(root, &path, files);
+            }
+        } else if name == "Cargo.toml" || name.ends_with(".rs") {
+            files.insert(from_root(root, &path), fs::read_to_string(&path).unwrap());
         }
     }
+}
+
+fn from_root(root: &Path, path: &Path) -> String {
+    let path = path.strip_prefix(root).unwrap();
+    path.to_string_lossy().replace('\\', "/")
 }
