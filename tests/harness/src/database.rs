@@ -17,6 +17,14 @@ pub const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 /// Two looks at what still waits lie so far apart: no signal comes from another process.
 pub const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// A look is not bound by what a case has the server do to its sessions.
+const NO_LIMITS: &str =
+    "SET SESSION sql_big_selects = 1, sql_select_limit = 18446744073709551615, autocommit = 1";
+/// Too many connections, altogether or of one user: those of a service that has just ended may still be counted.
+const TOO_MANY: [u16; 3] = [1040, 1203, 1226];
+/// How long that may last.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
+
 /// One database.
 pub enum Database {
     /// A file.
@@ -37,7 +45,11 @@ impl Database {
         Box::pin(async move {
             match url.strip_prefix("sqlite://") {
                 Some(path) => Ok(Self::Sqlite(rusqlite::Connection::open(path)?)),
-                None => Ok(Self::Mysql(Box::new(Conn::new(Opts::from_url(url)?).await?))),
+                None => {
+                    let mut conn = connect(url).await?;
+                    conn.query_drop(NO_LIMITS).await?;
+                    Ok(Self::Mysql(Box::new(conn)))
+                }
             }
         })
     }
@@ -123,6 +135,20 @@ impl Database {
                 conn.query_drop(sql).await?;
                 Ok(conn.affected_rows())
             }
+        }
+    }
+}
+
+async fn connect(url: &str) -> Result<Conn> {
+    let deadline = Instant::now() + CONNECTED_WITHIN;
+    loop {
+        match Conn::new(Opts::from_url(url)?).await {
+            Err(mysql_async::Error::Server(error))
+                if TOO_MANY.contains(&error.code) && Instant::now() < deadline =>
+            {
+                sleep(LOOK_EVERY).await;
+            }
+            connected => return Ok(connected?),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Row A18: a flag is read by every user of the machine.
 
 use crate::case::{Case, Ctx, cases};
+use crate::programs;
 use crate::settings::{BOTH, EMITTER, RECEIVER, Start};
+use harness::program::Program;
 use tokio::process::Command;
 
 pub fn cases() -> Vec<Case> {
@@ -43,7 +45,11 @@ async fn a18_no_secret_is_taken_from_a_flag(_: Ctx) {
     let start = Start::new().arguments(&["--database-url", "sqlite://x.db"]);
     start.served(EMITTER).await.ended().await;
     for program in BOTH {
-        let help = Command::new(program).arg("--help").output().await.unwrap();
+        let help = Command::from(Program::new(programs::FILE, program).command())
+            .arg("--help")
+            .output()
+            .await
+            .unwrap();
         let help = String::from_utf8(help.stdout).unwrap();
         for flag in ["secret ", "--db-pass", "--document-digest-key"] {
             assert!(
