@@ -7,8 +7,8 @@ mod cost;
 
 pub use cost::{FloodReport, measure};
 
+use crate::attack::FloodKind;
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 use contract::UnixSeconds;
 use serde::Serialize;
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
@@ -20,24 +20,6 @@ const TAKES_WITHIN: Duration = Duration::from_secs(5);
 const DECLARED: usize = 256 * 1024;
 /// What of it is sent.
 pub const HALF_BODY_LEN: usize = 100;
-
-/// What each connection does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FloodKind {
-    /// Opens, and says nothing.
-    Idle,
-    /// Half of a short head.
-    HalfHeads,
-    /// Almost all of the longest head.
-    LongHeads,
-    /// A head that is in order but for its signature, and the beginning of its body.
-    HalfBodies,
-    /// The same, with as much of each body as all of them together may have.
-    LongBodies,
-    /// One whole request, and then silence.
-    Kept,
-}
 
 /// The connections, open for as long as this is kept.
 #[derive(Debug)]

@@ -9,6 +9,7 @@
 //! ```
 //! `docs/performance.md` says how to use it and what was measured.
 
+pub mod attack;
 pub mod bare;
 mod command;
 pub mod desk;

@@ -1,8 +1,7 @@
 //! What `cargo load` is asked for, and which questions make no sense.
 
-use super::flood::FloodKind;
+use super::attack::{Attack, FloodKind};
 use super::generator::Pace;
-use super::hostile::Attack;
 use super::lives::BodyStyle;
 use super::pool::POOL_EVENTS_MAX;
 use anyhow::{Result, ensure};

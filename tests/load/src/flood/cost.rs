@@ -3,7 +3,8 @@
 //! The receiver is a process of its own. It gets good deliveries before and during the flood, each on a connection of its
 //! own. Reported are their latencies, what became of the flood, and the receiver's resident memory.
 
-use super::{Flood, FloodKind, Tally};
+use super::{Flood, Tally};
+use crate::attack::FloodKind;
 use crate::options::Options;
 use crate::service::{Service, Stage};
 use crate::watch::resident;

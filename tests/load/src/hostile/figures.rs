@@ -1,6 +1,7 @@
 //! The result of an attack: a table for people, one line of JSON for programs.
 
-use super::{Attack, RESIDENT_MIB_MAX};
+use super::RESIDENT_MIB_MAX;
+use crate::attack::Attack;
 use crate::figures::{LoadFigures, heading, line};
 use crate::flood::Tally;
 use crate::watch::Memory;

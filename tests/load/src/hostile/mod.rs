@@ -13,6 +13,7 @@ mod lists;
 
 pub use figures::{Attacked, Growth, HostileReport, Line};
 
+use super::attack::Attack;
 use super::figures::LoadFigures;
 use super::generator::{self, Load, Measured, Pace, Speakers};
 use super::options::Options;
@@ -22,28 +23,12 @@ use super::sink::Sink;
 use super::watch::{Memory, Watching, cpu_seconds, forget_peak};
 use super::writes::start_emitter;
 use anyhow::Result;
-use clap::ValueEnum;
 use harness::program::{EMITTER, RECEIVER};
-use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What a service may have resident under any of the attacks, in MiB.
 pub const RESIDENT_MIB_MAX: f64 = 192.0;
-
-/// What is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Attack {
-    /// Bodies of 256 KiB with 75,000 tiny values, 60 at once (R43)
-    Bodies,
-    /// Lists of the largest records, asked for on thousands of connections and never read (R44)
-    Lists,
-    /// A fresh idempotency key for each request that changes nothing, and changes of one field of the largest guest (A16)
-    Keys,
-    /// Filters that match nothing, asked for by twelve clients beside single reads and accepts (R46)
-    Filters,
-}
 
 /// Attacks the emitter, then the receiver.
 ///

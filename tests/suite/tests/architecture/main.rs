@@ -131,7 +131,10 @@ fn the_features_of_the_tests_are_turned_on_by_the_suite_and_by_chaos_alone() {
         lines_naming("shared/kit/Cargo.toml", &features),
         ["failpoints = [\"db/failpoints\"]", "planted-bugs = []"]
     );
-    assert_eq!(lines_naming("shared/db/Cargo.toml", &features), ["failpoints = []"]);
+    assert_eq!(
+        lines_naming("shared/db/Cargo.toml", &features),
+        ["failpoints = []"]
+    );
     for part in ["demo", "load"] {
         assert_eq!(
             lines_naming(&format!("tests/{part}/Cargo.toml"), &features),

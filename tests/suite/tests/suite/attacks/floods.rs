@@ -9,7 +9,10 @@ use api::body::{BYTES_IN_ALL, READING_BYTES};
 use crm_receiver::config::Config;
 use harness::wire::Wire;
 use kit::config::{ByteSize, HttpArgs};
-use load::flood::{Flood, FloodKind, HALF_BODY_LEN};
+use load::{
+    attack::FloodKind,
+    flood::{Flood, HALF_BODY_LEN},
+};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};

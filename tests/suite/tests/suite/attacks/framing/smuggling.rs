@@ -6,7 +6,7 @@ use crate::ingest::NOW;
 use api::body::{BYTES_IN_ALL, BYTES_IN_ALL_MIN, READING_BYTES};
 use harness::{signer::Delivery, wire::Wire};
 use kit::config::ByteSize;
-use load::flood::{Flood, FloodKind};
+use load::{attack::FloodKind, flood::Flood};
 use std::{fmt::Write, net::SocketAddr};
 
 pub fn cases() -> Vec<Case> {
