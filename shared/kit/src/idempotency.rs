@@ -212,7 +212,7 @@ mod tests {
         )
         .await
         .unwrap();
-        migrate(&db, &[], &SystemClock, "test").await.unwrap();
+        migrate(&db, &[crate::tables::MIGRATIONS], &SystemClock, "test").await.unwrap();
         let idempotency =
             Idempotency::new(db.clone(), Arc::new(SystemClock), Arc::new(SeededEntropy::new(1)));
         let mut headers = HeaderMap::new();
