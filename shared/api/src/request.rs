@@ -6,6 +6,7 @@ use super::{
     context::RequestContext,
 };
 use contract::{Problem, ProblemCode};
+use futures::future::BoxFuture;
 use http::{HeaderMap, header::CONTENT_LENGTH};
 use std::{str::FromStr, sync::Arc};
 
@@ -89,11 +90,13 @@ impl Request {
     /// # Errors
     /// 413 as soon as the declared or the real length is over the limit, 408 at the deadline, 503 when too many bytes
     /// of bodies are in memory, 400 when it breaks off.
-    pub async fn read_body(&mut self, limit: usize) -> Result<Body, Problem> {
-        let declared = std::mem::take(&mut self.headers)
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.parse::<u64>().ok());
-        Ok(body::read(&mut self.chunks, declared, limit, &self.limits).await?)
+    pub fn read_body<'r>(&'r mut self, limit: usize) -> BoxFuture<'r, Result<Body, Problem>> {
+        Box::pin(async move {
+            let declared = std::mem::take(&mut self.headers)
+                .get(CONTENT_LENGTH)
+                .and_then(|value| value.to_str().ok())
+                .and_then(|text| text.parse::<u64>().ok());
+            Ok(body::read(&mut self.chunks, declared, limit, &self.limits).await?)
+        })
     }
 }

@@ -6,6 +6,7 @@ use super::{
     ServeSettings, Server, StopSignal,
     connection::{self, Shared},
 };
+use futures::future::BoxFuture;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpSocket, lookup_host},
@@ -48,62 +49,69 @@ pub async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
 }
 
 /// Serves until a stop, then lets the connections finish what they are answering, until a hard stop.
-pub async fn serve(listener: TcpListener, server: Server, settings: ServeSettings, stop: StopSignal) {
-    let connections = Arc::new(Semaphore::new(settings.connections_max));
-    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
-    let open = TaskTracker::new();
-    let shared = Arc::new(Shared {
-        server,
-        settings,
-        stop: stop.clone(),
-    });
-    // Told once, not every time: it lasts until files are closed.
-    let mut failing = false;
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.stopping() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, remote) = match accepted {
-            Ok(accepted) => {
-                failing = false;
-                accepted
-            }
-            Err(error) => {
-                if !failing {
-                    tracing::warn!(error = %error, "accept failed");
+pub fn serve(
+    listener: TcpListener,
+    server: Server,
+    settings: ServeSettings,
+    stop: StopSignal,
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let connections = Arc::new(Semaphore::new(settings.connections_max));
+        let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+        let open = TaskTracker::new();
+        let shared = Arc::new(Shared {
+            server,
+            settings,
+            stop: stop.clone(),
+        });
+        // Told once, not every time: it lasts until files are closed.
+        let mut failing = false;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.stopping() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, remote) = match accepted {
+                Ok(accepted) => {
+                    failing = false;
+                    accepted
                 }
-                failing = true;
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        if let Ok(permit) = Arc::clone(&connections).try_acquire_owned() {
-            let shared = Arc::clone(&shared);
-            let counted = shared.server.traffic().accept();
-            open.spawn(async move {
-                connection::run(stream, remote, shared).await;
-                drop(counted);
-                drop(permit);
-            });
-        } else {
-            shared.server.traffic().refuse();
-            if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
-                let stop = stop.clone();
+                Err(error) => {
+                    if !failing {
+                        tracing::warn!(error = %error, "accept failed");
+                    }
+                    failing = true;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            if let Ok(permit) = Arc::clone(&connections).try_acquire_owned() {
+                let shared = Arc::clone(&shared);
+                let counted = shared.server.traffic().accept();
                 open.spawn(async move {
-                    connection::refuse(stream, stop).await;
+                    connection::run(stream, remote, shared).await;
+                    drop(counted);
                     drop(permit);
                 });
             } else {
-                connection::refuse_at_once(stream);
+                shared.server.traffic().refuse();
+                if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+                    let stop = stop.clone();
+                    open.spawn(async move {
+                        connection::refuse(stream, stop).await;
+                        drop(permit);
+                    });
+                } else {
+                    connection::refuse_at_once(stream);
+                }
             }
         }
-    }
-    // The port is free as soon as nothing more is accepted.
-    drop(listener);
-    open.close();
-    open.wait().await;
+        // The port is free as soon as nothing more is accepted.
+        drop(listener);
+        open.close();
+        open.wait().await;
+    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::url::Target;
 use super::{Counts, DatabaseUrl, DbError, DbSettings, Dialect, Tx};
 use crate::engine::mysql::Mysql;
 use crate::engine::sqlite::Sqlite;
+use crate::operation::{erased, erased_look_up, typed};
 
 mod operation;
 
@@ -56,29 +57,31 @@ impl Db {
     /// # Errors
     /// `Open` with a sentence for the operator: no server, no access, no strict mode, or a file that another process
     /// serves.
-    pub async fn open(
-        url: &DatabaseUrl,
-        settings: &DbSettings,
+    pub fn open<'o>(
+        url: &'o DatabaseUrl,
+        settings: &'o DbSettings,
         entropy: Arc<dyn Entropy>,
-    ) -> Result<Self, DbError> {
-        let kind = match &url.0 {
-            Target::Sqlite(path) => {
-                let (path, settings) = (path.clone(), settings.clone());
-                let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path, &settings)).await;
-                Kind::Sqlite(opened.unwrap_or(Err(DbError::Panicked))?)
-            }
-            Target::Mysql(server) => Kind::Mysql(Mysql::open(server, settings, entropy).await?),
-        };
-        Ok(Self {
-            engine: Arc::new(Engine {
-                kind,
-                counts: Counts::default(),
-                committed: Notify::new(),
-            }),
-            answer_within: settings.answer_within,
-            abort_after: settings.abort_after,
-            surface_lock_timeouts: false,
-            share: None,
+    ) -> BoxFuture<'o, Result<Self, DbError>> {
+        Box::pin(async move {
+            let kind = match &url.0 {
+                Target::Sqlite(path) => {
+                    let (path, settings) = (path.clone(), settings.clone());
+                    let opened = tokio::task::spawn_blocking(move || Sqlite::open(&path, &settings)).await;
+                    Kind::Sqlite(opened.unwrap_or(Err(DbError::Panicked))?)
+                }
+                Target::Mysql(server) => Kind::Mysql(Mysql::open(server, settings, entropy).await?),
+            };
+            Ok(Self {
+                engine: Arc::new(Engine {
+                    kind,
+                    counts: Counts::default(),
+                    committed: Notify::new(),
+                }),
+                answer_within: settings.answer_within,
+                abort_after: settings.abort_after,
+                surface_lock_timeouts: false,
+                share: None,
+            })
         })
     }
 
@@ -172,7 +175,7 @@ impl Db {
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
     {
-        self.operate(name, f, true).await
+        self.operate(name, erased(f), true).await.map(typed)
     }
 
     /// As [`transaction`](Self::transaction); after an unknown commit it asks `find`, on a new connection, for what
@@ -186,28 +189,8 @@ impl Db {
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
         G: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<Option<T>, DbError>> + Send + Sync + 'static,
     {
-        let (db, f, find) = (self.clone(), Arc::new(f), Arc::new(find));
-        self.answer(async move {
-            for _ in 0..UNKNOWN_RERUNS {
-                let failure = match db.run(name, f.clone(), true).await {
-                    Err(failure) if failure.error == DbError::CommitUnknown => failure,
-                    other => return other.map_err(|failure| failure.error),
-                };
-                tracing::warn!(transaction = name, "unknown commit, looking it up");
-                if !db.kill_session(&failure).await {
-                    // It may still commit: what is not there now says nothing.
-                    let found = db.run(name, find.clone(), true).await.unwrap_or(None);
-                    return found.ok_or(DbError::CommitUnknown);
-                }
-                match db.run(name, find.clone(), true).await {
-                    Ok(Some(found)) => return Ok(found),
-                    Ok(None) => {}
-                    Err(_) => break,
-                }
-            }
-            Err(DbError::CommitUnknown)
-        })
-        .await
+        let (f, find) = (erased(f), erased_look_up(find));
+        self.operate_or_find(name, f, find).await.map(typed)
     }
 
     /// Runs queries, which write nothing. Each sees what was committed before it; there is no snapshot across them.
@@ -219,26 +202,30 @@ impl Db {
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
     {
-        self.operate(name, f, false).await
+        self.operate(name, erased(f), false).await.map(typed)
     }
 
     /// Whether the database answers.
     ///
     /// # Errors
     /// An outage.
-    pub async fn ping(&self) -> Result<(), DbError> {
-        self.read("ping", |tx| {
-            Box::pin(async move { tx.query("SELECT 1 AS one", vec![]).await.map(drop) })
+    pub fn ping<'p>(&'p self) -> BoxFuture<'p, Result<(), DbError>> {
+        Box::pin(async move {
+            self.read("ping", |tx| {
+                Box::pin(async move { tx.query("SELECT 1 AS one", vec![]).await.map(drop) })
+            })
+            .await
         })
-        .await
     }
 
     /// Finishes what is running, closes every connection of all clones, and lets the SQLite file go.
-    pub async fn close(self) {
-        match &self.engine.kind {
-            Kind::Sqlite(sqlite) => sqlite.close().await,
-            Kind::Mysql(mysql) => mysql.close(self.abort_after).await,
-        }
+    pub fn close(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            match &self.engine.kind {
+                Kind::Sqlite(sqlite) => sqlite.close().await,
+                Kind::Mysql(mysql) => mysql.close(self.abort_after).await,
+            }
+        })
     }
 }
 

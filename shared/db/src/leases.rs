@@ -4,6 +4,7 @@
 //! write stands behind [`fence`] in the same transaction: a holder that was paused past its time, and replaced, changes
 //! nothing. A lock of the database would not do: it ends with its connection, and on a cluster it is local to a node.
 
+use futures::future::BoxFuture;
 use std::time::Duration;
 
 use contract::clock::UnixMillis;
@@ -29,42 +30,44 @@ pub struct Lease {
 ///
 /// # Errors
 /// Those of the database.
-pub async fn claim(
-    tx: &mut Tx,
-    name: &str,
-    owner: &str,
+pub fn claim<'t>(
+    tx: &'t mut Tx,
+    name: &'t str,
+    owner: &'t str,
     now: UnixMillis,
     length: Duration,
-) -> Result<Option<Lease>, DbError> {
-    if !take(tx, name, owner, now, length).await? {
-        if tx
-            .query_one("SELECT epoch FROM leases WHERE name = ?", params![name])
-            .await?
-            .is_some()
-        {
-            return Ok(None);
-        }
-        let insert = "INSERT INTO leases (name, epoch, fences) VALUES (?, 0, 0)";
-        tx.execute(
-            &(insert.to_owned() + &tx.dialect().skip_existing("name")),
-            params![name],
-        )
-        .await?;
+) -> BoxFuture<'t, Result<Option<Lease>, DbError>> {
+    Box::pin(async move {
         if !take(tx, name, owner, now, length).await? {
-            return Ok(None);
+            if tx
+                .query_one("SELECT epoch FROM leases WHERE name = ?", params![name])
+                .await?
+                .is_some()
+            {
+                return Ok(None);
+            }
+            let insert = "INSERT INTO leases (name, epoch, fences) VALUES (?, 0, 0)";
+            tx.execute(
+                &(insert.to_owned() + &tx.dialect().skip_existing("name")),
+                params![name],
+            )
+            .await?;
+            if !take(tx, name, owner, now, length).await? {
+                return Ok(None);
+            }
         }
-    }
-    let sql = "SELECT epoch FROM leases WHERE name = ? AND owner = ?";
-    let Some(row) = tx.query_one(sql, params![name, owner]).await? else {
-        return Ok(None);
-    };
-    let (name, owner, until) = (name.to_owned(), owner.to_owned(), after(now, length));
-    Ok(Some(Lease {
-        name,
-        owner,
-        until,
-        epoch: row.get("epoch")?,
-    }))
+        let sql = "SELECT epoch FROM leases WHERE name = ? AND owner = ?";
+        let Some(row) = tx.query_one(sql, params![name, owner]).await? else {
+            return Ok(None);
+        };
+        let (name, owner, until) = (name.to_owned(), owner.to_owned(), after(now, length));
+        Ok(Some(Lease {
+            name,
+            owner,
+            until,
+            epoch: row.get("epoch")?,
+        }))
+    })
 }
 
 async fn take(
@@ -88,34 +91,38 @@ async fn take(
 ///
 /// # Errors
 /// Those of the database.
-pub async fn renew(
-    tx: &mut Tx,
-    lease: &Lease,
+pub fn renew<'t>(
+    tx: &'t mut Tx,
+    lease: &'t Lease,
     now: UnixMillis,
     length: Duration,
-) -> Result<Option<Lease>, DbError> {
-    let until = after(now, length);
-    let sql =
-        "UPDATE leases SET lease_until = ?, fences = fences + 1 WHERE name = ? AND owner = ? AND epoch = ?";
-    let held = tx
-        .execute(sql, params![until, &lease.name, &lease.owner, lease.epoch])
-        .await?
-        == 1;
-    Ok(held.then(|| Lease {
-        until,
-        ..lease.clone()
-    }))
+) -> BoxFuture<'t, Result<Option<Lease>, DbError>> {
+    Box::pin(async move {
+        let until = after(now, length);
+        let sql = "UPDATE leases SET lease_until = ?, fences = fences + 1 WHERE name = ? AND owner = ? AND epoch = ?";
+        let held = tx
+            .execute(sql, params![until, &lease.name, &lease.owner, lease.epoch])
+            .await?
+            == 1;
+        Ok(held.then(|| Lease {
+            until,
+            ..lease.clone()
+        }))
+    })
 }
 
 /// Gives the lease up, if it is still held.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn release(tx: &mut Tx, lease: &Lease) -> Result<(), DbError> {
-    let sql = "UPDATE leases SET owner = NULL, lease_until = NULL WHERE name = ? AND owner = ? AND epoch = ?";
-    tx.execute(sql, params![&lease.name, &lease.owner, lease.epoch])
-        .await
-        .map(drop)
+pub fn release<'t>(tx: &'t mut Tx, lease: &'t Lease) -> BoxFuture<'t, Result<(), DbError>> {
+    Box::pin(async move {
+        let sql =
+            "UPDATE leases SET owner = NULL, lease_until = NULL WHERE name = ? AND owner = ? AND epoch = ?";
+        tx.execute(sql, params![&lease.name, &lease.owner, lease.epoch])
+            .await
+            .map(drop)
+    })
 }
 
 /// Whether the lease is still this holder's; if so it stays so until the transaction ends, since the row is written.
@@ -123,12 +130,14 @@ pub async fn release(tx: &mut Tx, lease: &Lease) -> Result<(), DbError> {
 ///
 /// # Errors
 /// Those of the database.
-pub async fn fence(tx: &mut Tx, lease: &Lease) -> Result<bool, DbError> {
-    let sql = "UPDATE leases SET fences = fences + 1 WHERE name = ? AND owner = ? AND epoch = ?";
-    Ok(tx
-        .execute(sql, params![&lease.name, &lease.owner, lease.epoch])
-        .await?
-        == 1)
+pub fn fence<'t>(tx: &'t mut Tx, lease: &'t Lease) -> BoxFuture<'t, Result<bool, DbError>> {
+    Box::pin(async move {
+        let sql = "UPDATE leases SET fences = fences + 1 WHERE name = ? AND owner = ? AND epoch = ?";
+        Ok(tx
+            .execute(sql, params![&lease.name, &lease.owner, lease.epoch])
+            .await?
+            == 1)
+    })
 }
 
 fn after(now: UnixMillis, length: Duration) -> UnixMillis {

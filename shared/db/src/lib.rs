@@ -19,6 +19,7 @@ pub mod leases;
 mod lists;
 mod migrate;
 mod mysql;
+mod operation;
 mod row;
 mod settings;
 mod share;

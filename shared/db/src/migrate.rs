@@ -9,6 +9,7 @@ mod error;
 mod statements;
 mod step;
 
+use futures::future::BoxFuture;
 use std::time::Duration;
 
 use contract::clock::Clock;
@@ -64,28 +65,30 @@ const BOOTSTRAP: Migration = Migration {
 ///
 /// # Errors
 /// `Newer` and `Renamed` before anything is touched; otherwise what stopped it. It can be run again.
-pub async fn migrate(
-    db: &Db,
-    sets: &[MigrationSet],
-    clock: &dyn Clock,
-    owner: &str,
-) -> Result<usize, MigrateError> {
-    let patient = db.with_deadline(STEP_WITHIN);
-    bootstrap(&patient).await?;
-    if pending(db, sets).await?.is_empty() {
-        return Ok(0);
-    }
-    let lease = claim(db, clock, owner).await?;
-    let applied = apply_all(&patient, sets, clock, &lease).await;
-    let released = lease.clone();
-    let release = db.transaction("release_migrate", move |tx| {
-        let lease = released.clone();
-        Box::pin(async move { leases::release(tx, &lease).await })
-    });
-    if let Err(error) = release.await {
-        tracing::warn!(%error, "the migration lease runs out by itself");
-    }
-    applied
+pub fn migrate<'m>(
+    db: &'m Db,
+    sets: &'m [MigrationSet],
+    clock: &'m dyn Clock,
+    owner: &'m str,
+) -> BoxFuture<'m, Result<usize, MigrateError>> {
+    Box::pin(async move {
+        let patient = db.with_deadline(STEP_WITHIN);
+        bootstrap(&patient).await?;
+        if pending(db, sets).await?.is_empty() {
+            return Ok(0);
+        }
+        let lease = claim(db, clock, owner).await?;
+        let applied = apply_all(&patient, sets, clock, &lease).await;
+        let released = lease.clone();
+        let release = db.transaction("release_migrate", move |tx| {
+            let lease = released.clone();
+            Box::pin(async move { leases::release(tx, &lease).await })
+        });
+        if let Err(error) = release.await {
+            tracing::warn!(%error, "the migration lease runs out by itself");
+        }
+        applied
+    })
 }
 
 async fn bootstrap(db: &Db) -> Result<(), MigrateError> {

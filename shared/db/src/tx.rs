@@ -3,6 +3,7 @@
 //! It belongs to one run of one closure. An error that ends the transaction dooms it: every later statement gets the
 //! same error, and whatever the closure answers, nothing is committed.
 
+use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -70,17 +71,19 @@ impl Tx {
     ///
     /// # Errors
     /// After `Duplicate` and `Statement` the transaction may go on; after any other error it is lost.
-    pub async fn execute(&mut self, sql: &str, params: Params) -> Result<u64, DbError> {
-        self.ready()?;
-        if !self.writable {
-            return Err(DbError::misuse("a write inside of Db::read"));
-        }
-        self.begin().await?;
-        let outcome = match &mut self.engine {
-            TxEngine::Sqlite(connected) => connected.execute(sql, &params),
-            TxEngine::Mysql(lease) => statement::execute(lease.conn(), sql, params).await,
-        };
-        outcome.map_err(|fault| self.fail(fault))
+    pub fn execute<'t>(&'t mut self, sql: &'t str, params: Params) -> BoxFuture<'t, Result<u64, DbError>> {
+        Box::pin(async move {
+            self.ready()?;
+            if !self.writable {
+                return Err(DbError::misuse("a write inside of Db::read"));
+            }
+            self.begin().await?;
+            let outcome = match &mut self.engine {
+                TxEngine::Sqlite(connected) => connected.execute(sql, &params),
+                TxEngine::Mysql(lease) => statement::execute(lease.conn(), sql, params).await,
+            };
+            outcome.map_err(|fault| self.fail(fault))
+        })
     }
 
     /// Inserts the rows that `params` hold one after the other, in as few statements as the engine is fastest with; `tail`
@@ -89,86 +92,96 @@ impl Tx {
     ///
     /// # Errors
     /// As [`execute`](Self::execute); what was inserted before the error stays in the transaction.
-    pub async fn insert(
-        &mut self,
-        table: &str,
-        columns: &[&str],
-        tail: &str,
+    pub fn insert<'t>(
+        &'t mut self,
+        table: &'t str,
+        columns: &'t [&'t str],
+        tail: &'t str,
         mut params: Params,
-    ) -> Result<(), DbError> {
-        debug_assert_eq!(params.len() % columns.len(), 0, "rows are whole");
-        let names = columns.join(", ");
-        let sql = |rows| {
-            let values = placeholders(rows, columns.len());
-            format!("INSERT INTO {table} ({names}) VALUES {values}{tail}")
-        };
-        let TxEngine::Mysql(lease) = &self.engine else {
-            let one = sql(1);
-            for row in params.chunks(columns.len()) {
-                self.execute_here(&one, row)?;
+    ) -> BoxFuture<'t, Result<(), DbError>> {
+        Box::pin(async move {
+            debug_assert_eq!(params.len() % columns.len(), 0, "rows are whole");
+            let names = columns.join(", ");
+            let sql = |rows| {
+                let values = placeholders(rows, columns.len());
+                format!("INSERT INTO {table} ({names}) VALUES {values}{tail}")
+            };
+            let TxEngine::Mysql(lease) = &self.engine else {
+                let one = sql(1);
+                for row in params.chunks(columns.len()) {
+                    self.execute_here(&one, row)?;
+                }
+                return Ok(());
+            };
+            let bytes_max = text::bytes_max(lease.session().packet_bytes);
+            let fits = |rows: &[Value]| text::values_len(rows, AROUND) <= bytes_max;
+            while !params.is_empty() {
+                let size = INSERT_SIZES.into_iter().find(|size| {
+                    let rows = params.get(..size * columns.len());
+                    rows.is_some_and(|rows| *size == 1 || fits(rows))
+                });
+                let size = size.ok_or_else(|| DbError::misuse("a row with fewer values than columns"))?;
+                let later = params.split_off(size * columns.len());
+                self.execute(&sql(size), std::mem::replace(&mut params, later))
+                    .await?;
             }
-            return Ok(());
-        };
-        let bytes_max = text::bytes_max(lease.session().packet_bytes);
-        let fits = |rows: &[Value]| text::values_len(rows, AROUND) <= bytes_max;
-        while !params.is_empty() {
-            let size = INSERT_SIZES.into_iter().find(|size| {
-                let rows = params.get(..size * columns.len());
-                rows.is_some_and(|rows| *size == 1 || fits(rows))
-            });
-            let size = size.ok_or_else(|| DbError::misuse("a row with fewer values than columns"))?;
-            let later = params.split_off(size * columns.len());
-            self.execute(&sql(size), std::mem::replace(&mut params, later))
-                .await?;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// The rows of a query. Bound it: every row is held in memory.
     ///
     /// # Errors
     /// As [`execute`](Self::execute).
-    pub async fn query(&mut self, sql: &str, params: Params) -> Result<Vec<Row>, DbError> {
-        self.ready()?;
-        self.begin().await?;
-        let outcome = match &mut self.engine {
-            TxEngine::Sqlite(connected) => connected.query(sql, &params),
-            TxEngine::Mysql(lease) => statement::query(lease.conn(), sql, params).await,
-        };
-        outcome.map_err(|fault| self.fail(fault))
+    pub fn query<'t>(&'t mut self, sql: &'t str, params: Params) -> BoxFuture<'t, Result<Vec<Row>, DbError>> {
+        Box::pin(async move {
+            self.ready()?;
+            self.begin().await?;
+            let outcome = match &mut self.engine {
+                TxEngine::Sqlite(connected) => connected.query(sql, &params),
+                TxEngine::Mysql(lease) => statement::query(lease.conn(), sql, params).await,
+            };
+            outcome.map_err(|fault| self.fail(fault))
+        })
     }
 
     /// The first row of a query, if it has any.
     ///
     /// # Errors
     /// As [`execute`](Self::execute).
-    pub async fn query_one(&mut self, sql: &str, params: Params) -> Result<Option<Row>, DbError> {
-        Ok(self.query(sql, params).await?.into_iter().next())
+    pub fn query_one<'t>(
+        &'t mut self,
+        sql: &'t str,
+        params: Params,
+    ) -> BoxFuture<'t, Result<Option<Row>, DbError>> {
+        Box::pin(async move { Ok(self.query(sql, params).await?.into_iter().next()) })
     }
 
     /// Runs statements in their order, up to the first that fails; on MySQL in one round trip, with the transaction's
     /// beginning where they are its first. Keep it short: its values are written into a text, which is longer than they.
-    pub async fn run(&mut self, statements: &[Statement]) -> Ran {
-        let asks_only = statements.iter().all(|one| one.form == Form::Question);
-        let refused = self.ready().err().or_else(|| {
-            (!self.writable && !asks_only).then(|| DbError::misuse("a write inside of Db::read"))
-        });
-        if refused.is_some() || statements.is_empty() {
-            return Ran {
-                error: refused,
-                ..Ran::default()
-            };
-        }
-        let begin = std::mem::take(&mut self.unbegun).then_some(BEGIN);
-        let (outcomes, ended) = match &mut self.engine {
-            TxEngine::Sqlite(connected) => run_here(connected, statements),
-            TxEngine::Mysql(lease) => {
-                let packet_bytes = lease.session().packet_bytes;
-                statement::run(lease.conn(), packet_bytes, begin, statements).await
+    pub fn run<'t>(&'t mut self, statements: &'t [Statement]) -> BoxFuture<'t, Ran> {
+        Box::pin(async move {
+            let asks_only = statements.iter().all(|one| one.form == Form::Question);
+            let refused = self.ready().err().or_else(|| {
+                (!self.writable && !asks_only).then(|| DbError::misuse("a write inside of Db::read"))
+            });
+            if refused.is_some() || statements.is_empty() {
+                return Ran {
+                    error: refused,
+                    ..Ran::default()
+                };
             }
-        };
-        let error = ended.err().map(|fault| self.fail(fault));
-        Ran { outcomes, error }
+            let begin = std::mem::take(&mut self.unbegun).then_some(BEGIN);
+            let (outcomes, ended) = match &mut self.engine {
+                TxEngine::Sqlite(connected) => run_here(connected, statements),
+                TxEngine::Mysql(lease) => {
+                    let packet_bytes = lease.session().packet_bytes;
+                    statement::run(lease.conn(), packet_bytes, begin, statements).await
+                }
+            };
+            let error = ended.err().map(|fault| self.fail(fault));
+            Ran { outcomes, error }
+        })
     }
 
     /// The closure's `Ok` value is answered, but what it wrote is rolled back.

@@ -13,6 +13,7 @@ pub use target::{InvalidTarget, TargetUrl};
 
 use bytes::Bytes;
 use error::ResolveFailed;
+use futures::future::BoxFuture;
 use http::{HeaderMap, StatusCode};
 use reqwest::{
     Client, RequestBuilder, Response,
@@ -93,23 +94,29 @@ impl Egress {
     ///
     /// # Errors
     /// When no status line came: see [`EgressErrorKind`]. The request may have arrived all the same.
-    pub async fn post(
-        &self,
-        target: &TargetUrl,
+    pub fn post<'e>(
+        &'e self,
+        target: &'e TargetUrl,
         headers: HeaderMap,
         body: Bytes,
         total: Duration,
-    ) -> Result<Answered, EgressError> {
-        let request = self.client.post(target.url().clone());
-        self.call(request.headers(headers).body(body), total).await
+    ) -> BoxFuture<'e, Result<Answered, EgressError>> {
+        Box::pin(async move {
+            let request = self.client.post(target.url().clone());
+            self.call(request.headers(headers).body(body), total).await
+        })
     }
 
     /// Sends a GET and waits for its answer, at most `total` in all.
     ///
     /// # Errors
     /// When no status line came: see [`EgressErrorKind`].
-    pub async fn get(&self, target: &TargetUrl, total: Duration) -> Result<Answered, EgressError> {
-        self.call(self.client.get(target.url().clone()), total).await
+    pub fn get<'e>(
+        &'e self,
+        target: &'e TargetUrl,
+        total: Duration,
+    ) -> BoxFuture<'e, Result<Answered, EgressError>> {
+        Box::pin(async move { self.call(self.client.get(target.url().clone()), total).await })
     }
 
     async fn call(&self, request: RequestBuilder, total: Duration) -> Result<Answered, EgressError> {

@@ -7,6 +7,7 @@ use crate::{
     config::{ConfigError, HttpArgs},
     egress::{Egress, EgressError, TargetUrl},
 };
+use futures::future::BoxFuture;
 use http::StatusCode;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -50,18 +51,20 @@ pub enum Unhealthy {
 ///
 /// # Errors
 /// When it does not answer within 4 s, or answers anything but 200.
-pub async fn healthcheck(http: &HttpArgs) -> Result<(), Unhealthy> {
-    let target = target(http)?;
-    let egress = Egress::new("healthcheck").map_err(|error| Unhealthy::Client(error.to_string()))?;
-    let origin = target.origin();
-    match egress.get(&target, ANSWER_WITHIN).await {
-        Ok(answered) if answered.status == StatusCode::OK => Ok(()),
-        Ok(answered) => Err(Unhealthy::NotReady {
-            origin,
-            status: answered.status,
-        }),
-        Err(error) => Err(Unhealthy::Silent { origin, error }),
-    }
+pub fn healthcheck<'h>(http: &'h HttpArgs) -> BoxFuture<'h, Result<(), Unhealthy>> {
+    Box::pin(async move {
+        let target = target(http)?;
+        let egress = Egress::new("healthcheck").map_err(|error| Unhealthy::Client(error.to_string()))?;
+        let origin = target.origin();
+        match egress.get(&target, ANSWER_WITHIN).await {
+            Ok(answered) if answered.status == StatusCode::OK => Ok(()),
+            Ok(answered) => Err(Unhealthy::NotReady {
+                origin,
+                status: answered.status,
+            }),
+            Err(error) => Err(Unhealthy::Silent { origin, error }),
+        }
+    })
 }
 
 /// Who listens on every address is asked on the loopback one.

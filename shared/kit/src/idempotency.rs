@@ -20,6 +20,7 @@ use api::{RequestContext, Response};
 use contract::Entropy;
 use contract::{Clock, Problem, ProblemCode};
 use db::{Db, DbError};
+use futures::future::BoxFuture;
 use http::HeaderValue;
 use in_flight::{Entered, InFlight, Place};
 use slot::{Fingerprint, Scope, Stored};
@@ -108,16 +109,18 @@ impl Idempotency {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn purge(&self, rows: u32) -> Result<u64, DbError> {
-        let now = self.clock.now();
-        self.db
-            .transaction("purge_idempotency", move |tx| {
-                Box::pin(async move {
-                    let keys = slot::purge(tx, now, rows).await?;
-                    Ok(keys + shared::purge(tx, now, rows).await?)
+    pub fn purge<'p>(&'p self, rows: u32) -> BoxFuture<'p, Result<u64, DbError>> {
+        Box::pin(async move {
+            let now = self.clock.now();
+            self.db
+                .transaction("purge_idempotency", move |tx| {
+                    Box::pin(async move {
+                        let keys = slot::purge(tx, now, rows).await?;
+                        Ok(keys + shared::purge(tx, now, rows).await?)
+                    })
                 })
-            })
-            .await
+                .await
+        })
     }
 
     /// Enters the key's place in this process, once whoever is there has left it.
@@ -212,7 +215,9 @@ mod tests {
         )
         .await
         .unwrap();
-        migrate(&db, &[crate::tables::MIGRATIONS], &SystemClock, "test").await.unwrap();
+        migrate(&db, &[crate::tables::MIGRATIONS], &SystemClock, "test")
+            .await
+            .unwrap();
         let idempotency =
             Idempotency::new(db.clone(), Arc::new(SystemClock), Arc::new(SeededEntropy::new(1)));
         let mut headers = HeaderMap::new();

@@ -5,6 +5,7 @@
 //! sees the hard one. Stopping before starting and stopping twice both work, and a task that panics stops the process.
 
 use api::StopSignal;
+use futures::future::BoxFuture;
 use std::{
     future::Future,
     sync::{
@@ -99,22 +100,24 @@ impl Lifecycle {
     }
 
     /// Waits for the stop, then up to `grace` for the tasks, then ends them. Returns when no task is left.
-    pub async fn run_until_stopped(&self, grace: Duration) -> Ended {
-        self.stopping().await;
-        self.tasks.close();
-        let ended = tokio::select! {
-            biased;
-            () = self.tasks.wait() => Ended::Finished,
-            () = self.aborting() => Ended::Aborted,
-            () = tokio::time::sleep(grace) => Ended::Aborted,
-        };
-        self.abort();
-        self.tasks.wait().await;
-        if self.failed.load(Ordering::Acquire) {
-            Ended::Failed
-        } else {
-            ended
-        }
+    pub fn run_until_stopped<'l>(&'l self, grace: Duration) -> BoxFuture<'l, Ended> {
+        Box::pin(async move {
+            self.stopping().await;
+            self.tasks.close();
+            let ended = tokio::select! {
+                biased;
+                () = self.tasks.wait() => Ended::Finished,
+                () = self.aborting() => Ended::Aborted,
+                () = tokio::time::sleep(grace) => Ended::Aborted,
+            };
+            self.abort();
+            self.tasks.wait().await;
+            if self.failed.load(Ordering::Acquire) {
+                Ended::Failed
+            } else {
+                ended
+            }
+        })
     }
 
     /// Turns SIGTERM and SIGINT into the two stages: the first stops, the second aborts.

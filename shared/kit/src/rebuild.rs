@@ -94,50 +94,52 @@ impl Rebuilder {
     }
 
     /// Works until everything is made again, or until it is stopped between two batches: then another may go on at once.
-    pub async fn run(mut self, lifecycle: Lifecycle) {
-        let mut failing = false;
-        let mut worked = 0_u64;
-        while !lifecycle.is_stopping() {
-            let begun = Instant::now();
-            let step = self.step().await;
-            if let Err(error) = &step
-                && !failing
-            {
-                tracing::warn!(rebuild.name = self.rebuild.name, %error, "rows are not made again, and tried later");
-            }
-            failing = step.is_err();
-            let rest = match step {
-                Ok(Step::Worked) => {
-                    worked += 1;
-                    begun.elapsed().min(REST_MAX)
+    pub fn run(mut self, lifecycle: Lifecycle) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let mut failing = false;
+            let mut worked = 0_u64;
+            while !lifecycle.is_stopping() {
+                let begun = Instant::now();
+                let step = self.step().await;
+                if let Err(error) = &step
+                    && !failing
+                {
+                    tracing::warn!(rebuild.name = self.rebuild.name, %error, "rows are not made again, and tried later");
                 }
-                Ok(Step::Halved | Step::Skipped) => begun.elapsed().min(REST_MAX),
-                Ok(Step::Finished) => {
-                    if worked > 0 {
-                        tracing::info!(
-                            rebuild.name = self.rebuild.name,
-                            batches = worked,
-                            "rows are made again"
-                        );
+                failing = step.is_err();
+                let rest = match step {
+                    Ok(Step::Worked) => {
+                        worked += 1;
+                        begun.elapsed().min(REST_MAX)
                     }
-                    return;
+                    Ok(Step::Halved | Step::Skipped) => begun.elapsed().min(REST_MAX),
+                    Ok(Step::Finished) => {
+                        if worked > 0 {
+                            tracing::info!(
+                                rebuild.name = self.rebuild.name,
+                                batches = worked,
+                                "rows are made again"
+                            );
+                        }
+                        return;
+                    }
+                    Ok(Step::Held) | Err(_) => LOOK_EVERY,
+                };
+                tokio::select! {
+                    () = lifecycle.stopping() => {}
+                    () = sleep(rest) => {}
                 }
-                Ok(Step::Held) | Err(_) => LOOK_EVERY,
-            };
-            tokio::select! {
-                () = lifecycle.stopping() => {}
-                () = sleep(rest) => {}
             }
-        }
-        if let Some(lease) = self.lease {
-            let release = self.db.transaction("release_rebuild", move |tx| {
-                let lease = lease.clone();
-                Box::pin(async move { leases::release(tx, &lease).await })
-            });
-            if release.await.is_err() {
-                tracing::debug!(rebuild.name = self.rebuild.name, "the lease runs out by itself");
+            if let Some(lease) = self.lease {
+                let release = self.db.transaction("release_rebuild", move |tx| {
+                    let lease = lease.clone();
+                    Box::pin(async move { leases::release(tx, &lease).await })
+                });
+                if release.await.is_err() {
+                    tracing::debug!(rebuild.name = self.rebuild.name, "the lease runs out by itself");
+                }
             }
-        }
+        })
     }
 
     /// One batch, if it is this replica's turn.

@@ -9,34 +9,72 @@ use futures::future::BoxFuture;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::{Db, Kind};
+use super::{Db, Kind, UNKNOWN_RERUNS};
+use crate::DbError;
 use crate::engine::mysql::{Failure, How};
-use crate::{DbError, Tx};
+use crate::operation::{Answer, Operation, typed};
 
 impl Db {
-    pub(super) async fn operate<T, F>(&self, name: &'static str, f: F, writes: bool) -> Result<T, DbError>
-    where
-        T: Send + 'static,
-        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
-    {
-        let (db, f) = (self.clone(), Arc::new(f));
-        let work = async move { db.run(name, f, writes).await.map_err(|failure| failure.error) };
-        if let Kind::Sqlite(_) = &self.engine.kind {
-            // Queued at once: what callers begin in an order runs in that order.
-            let mut work = Box::pin(work);
-            if let Poll::Ready(answer) = futures::poll!(work.as_mut()) {
-                return answer;
+    pub(super) fn operate(
+        &self,
+        name: &'static str,
+        f: Operation,
+        writes: bool,
+    ) -> BoxFuture<'_, Result<Answer, DbError>> {
+        let db = self.clone();
+        let mut work: BoxFuture<'static, _> =
+            Box::pin(async move { db.run(name, f, writes).await.map_err(|failure| failure.error) });
+        Box::pin(async move {
+            if let Kind::Sqlite(_) = &self.engine.kind {
+                // Queued at once: what callers begin in an order runs in that order.
+                if let Poll::Ready(answer) = futures::poll!(work.as_mut()) {
+                    return answer;
+                }
             }
-            return self.answer(work).await;
-        }
-        self.answer(work).await
+            self.answer(work).await
+        })
+    }
+
+    /// As [`operate`](Self::operate), for a transaction; after an unknown commit it asks `find` for what `f` would have
+    /// written.
+    pub(super) fn operate_or_find(
+        &self,
+        name: &'static str,
+        f: Operation,
+        find: Operation,
+    ) -> BoxFuture<'_, Result<Answer, DbError>> {
+        let db = self.clone();
+        Box::pin(self.answer(Box::pin(async move {
+            let look_up = || async {
+                let found = db.run(name, find.clone(), true).await?;
+                Ok::<_, Failure>(typed::<Option<Answer>>(found))
+            };
+            for _ in 0..UNKNOWN_RERUNS {
+                let failure = match db.run(name, f.clone(), true).await {
+                    Err(failure) if failure.error == DbError::CommitUnknown => failure,
+                    other => return other.map_err(|failure| failure.error),
+                };
+                tracing::warn!(transaction = name, "unknown commit, looking it up");
+                if !db.kill_session(&failure).await {
+                    // It may still commit: what is not there now says nothing.
+                    let found = look_up().await.unwrap_or(None);
+                    return found.ok_or(DbError::CommitUnknown);
+                }
+                match look_up().await {
+                    Ok(Some(found)) => return Ok(found),
+                    Ok(None) => {}
+                    Err(_) => break,
+                }
+            }
+            Err(DbError::CommitUnknown)
+        })))
     }
 
     /// Runs the work in a task of its own and waits for it up to the caller's deadline.
-    pub(super) async fn answer<T: Send + 'static>(
+    pub(super) async fn answer(
         &self,
-        work: impl Future<Output = Result<T, DbError>> + Send + 'static,
-    ) -> Result<T, DbError> {
+        work: BoxFuture<'static, Result<Answer, DbError>>,
+    ) -> Result<Answer, DbError> {
         let task = tokio::spawn(work.in_current_span());
         match timeout(self.answer_within, task).await {
             Ok(answer) => answer.unwrap_or(Err(DbError::Panicked)),
@@ -48,14 +86,15 @@ impl Db {
     }
 
     /// Runs the operation to its end, or to its own deadline, and counts what became of it.
-    pub(super) async fn run<T, F>(&self, name: &'static str, f: Arc<F>, writes: bool) -> Result<T, Failure>
-    where
-        T: Send + 'static,
-        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
-    {
+    pub(super) async fn run(
+        &self,
+        name: &'static str,
+        f: Operation,
+        writes: bool,
+    ) -> Result<Answer, Failure> {
         let counts = &self.engine.counts;
         let signal = Arc::new(AtomicBool::new(false));
-        let f = Arc::new(signalling(f, signal.clone()));
+        let f = signalling(f, signal.clone());
         let outcome = self.run_in_place(name, f, writes).await;
         let unknown = outcome
             .as_ref()
@@ -73,11 +112,7 @@ impl Db {
     }
 
     /// Waits for a place where its kind has few, and runs the operation in it.
-    async fn run_in_place<T, F>(&self, name: &'static str, f: Arc<F>, writes: bool) -> Result<T, Failure>
-    where
-        T: Send + 'static,
-        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
-    {
+    async fn run_in_place(&self, name: &'static str, f: Operation, writes: bool) -> Result<Answer, Failure> {
         // Held to the operation's own end, which may be long after its caller's.
         let _place = match &self.share {
             Some(share) => Some(share.enter().await?),
@@ -97,7 +132,7 @@ impl Db {
             surface_lock_timeouts: self.surface_lock_timeouts,
         };
         let on_rerun = || self.engine.counts.reruns.inc();
-        let run = timeout(self.abort_after, mysql.run(how, f.as_ref(), on_rerun)).await;
+        let run = timeout(self.abort_after, mysql.run(how, &f, on_rerun)).await;
         run.unwrap_or_else(|_| {
             tracing::error!(transaction = name, "transaction aborted at its deadline");
             Err(DbError::Timeout.into())
@@ -116,15 +151,9 @@ impl Db {
 }
 
 /// The same closure, whose transaction knows where to leave its signal.
-fn signalling<T, F>(
-    f: Arc<F>,
-    signal: Arc<AtomicBool>,
-) -> impl for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static
-where
-    F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
-{
-    move |tx| {
+fn signalling(f: Operation, signal: Arc<AtomicBool>) -> Operation {
+    Arc::new(move |tx| {
         tx.signal = signal.clone();
         f(tx)
-    }
+    })
 }

@@ -9,9 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use crate::operation::{Answer, Operation};
 use crate::{DbError, Tx};
 
 /// Whether what a job wrote is to be kept.
@@ -30,25 +30,21 @@ pub(crate) trait Job: Send {
     fn answer(self: Box<Self>, fate: Result<(), DbError>);
 }
 
-pub(crate) struct Work<T, F> {
+pub(crate) struct Work {
     name: &'static str,
     abort_after: Duration,
-    f: Arc<F>,
-    outcome: Result<T, DbError>,
-    reply: oneshot::Sender<Result<T, DbError>>,
+    f: Operation,
+    outcome: Result<Answer, DbError>,
+    reply: oneshot::Sender<Result<Answer, DbError>>,
     span: tracing::Span,
 }
 
-impl<T, F> Work<T, F>
-where
-    T: Send + 'static,
-    F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
-{
+impl Work {
     pub fn new(
         name: &'static str,
         abort_after: Duration,
-        f: Arc<F>,
-    ) -> (Box<Self>, oneshot::Receiver<Result<T, DbError>>) {
+        f: Operation,
+    ) -> (Box<Self>, oneshot::Receiver<Result<Answer, DbError>>) {
         let (reply, answer) = oneshot::channel();
         let (outcome, span) = (Err(DbError::Unavailable), tracing::Span::current());
         (
@@ -65,11 +61,7 @@ where
     }
 }
 
-impl<T, F> Job for Work<T, F>
-where
-    T: Send + 'static,
-    F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
-{
+impl Job for Work {
     fn name(&self) -> &'static str {
         self.name
     }

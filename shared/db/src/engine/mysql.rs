@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::Entropy;
-use futures::future::BoxFuture;
 use mysql_async::{Conn, OptsBuilder};
 
 use crate::engine::retry::Reruns;
@@ -17,6 +16,7 @@ use crate::mysql::lease::{Lease, Session};
 use crate::mysql::pool::Pool;
 use crate::mysql::session::look_at_server;
 use crate::mysql::statement::text;
+use crate::operation::{Answer, Operation};
 use crate::tx::TxEngine;
 use crate::url::Server;
 use crate::{DbError, DbSettings, Tx};
@@ -39,7 +39,7 @@ impl From<DbError> for Failure {
 }
 
 /// The result of one attempt: the answer, or what went wrong and whether the connection had been idle before.
-type Attempted<T> = Result<T, (Fault, bool, Option<Session>)>;
+type Attempted = Result<Answer, (Fault, bool, Option<Session>)>;
 
 impl Mysql {
     pub async fn open(
@@ -79,10 +79,7 @@ impl Mysql {
     }
 
     /// Runs the operation to its end, again where it lost a race. Not to be cut: its caller is a task of its own.
-    pub async fn run<T, F>(&self, how: How, f: &F, on_rerun: impl Fn()) -> Result<T, Failure>
-    where
-        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync,
-    {
+    pub async fn run(&self, how: How, f: &Operation, on_rerun: impl Fn()) -> Result<Answer, Failure> {
         let mut reruns = Reruns::new(how.surface_lock_timeouts, &*self.entropy);
         loop {
             let (fault, kept, session) = match self.attempt(how, f).await {
@@ -101,10 +98,7 @@ impl Mysql {
         }
     }
 
-    async fn attempt<T, F>(&self, how: How, f: &F) -> Attempted<T>
-    where
-        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync,
-    {
+    async fn attempt(&self, how: How, f: &Operation) -> Attempted {
         let lease = self
             .pool
             .lease(how.wait_within)

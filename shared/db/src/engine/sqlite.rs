@@ -13,12 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-
 use crate::engine::job::{JobQueue, Work};
 use crate::engine::sqlite_writer;
 use crate::fault::Fault;
 use crate::files::{self, FILE_MODE};
+use crate::operation::{Answer, Operation};
 use crate::sqlite_connection::Opener;
 use crate::url::folder_of;
 use crate::{DbError, DbSettings, Tx};
@@ -88,17 +87,13 @@ impl Sqlite {
     }
 
     /// Queues the operation and waits for its fate. Dropping this future changes nothing for the operation.
-    pub async fn run<T, F>(
+    pub async fn run(
         &self,
         name: &'static str,
         abort_after: Duration,
-        f: Arc<F>,
+        f: Operation,
         writes: bool,
-    ) -> Result<T, DbError>
-    where
-        T: Send + 'static,
-        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
-    {
+    ) -> Result<Answer, DbError> {
         let (work, answer) = Work::new(name, abort_after, f);
         let queue = if writes { &self.writes } else { &self.reads };
         queue.push(work)?;

@@ -10,6 +10,7 @@ use api::{
     listen, open_files,
 };
 use clap::{Args, ValueEnum, value_parser};
+use futures::future::BoxFuture;
 use std::{io, net::SocketAddr};
 use tokio::net::TcpListener;
 use tracing_subscriber::filter::LevelFilter;
@@ -48,12 +49,14 @@ impl HttpArgs {
     ///
     /// # Errors
     /// When the address cannot be had: unknown, in use, or not permitted.
-    pub async fn bind(&self) -> Result<(TcpListener, SocketAddr), ConfigError> {
-        open_files::allow_connections(self.http_connections);
-        let listening = listen(&self.app_host, self.app_port).await;
-        with_address(listening).map_err(|error| {
-            let problem = format!("cannot listen on {}:{}: {error}", self.app_host, self.app_port);
-            ConfigError::new("APP_HOST, APP_PORT", problem)
+    pub fn bind<'b>(&'b self) -> BoxFuture<'b, Result<(TcpListener, SocketAddr), ConfigError>> {
+        Box::pin(async move {
+            open_files::allow_connections(self.http_connections);
+            let listening = listen(&self.app_host, self.app_port).await;
+            with_address(listening).map_err(|error| {
+                let problem = format!("cannot listen on {}:{}: {error}", self.app_host, self.app_port);
+                ConfigError::new("APP_HOST, APP_PORT", problem)
+            })
         })
     }
 

@@ -8,6 +8,7 @@ use crate::{
 use api::{Request, Response, Router, ServeSettings, Server, body::BodyLimits, get, reply, serve};
 use contract::Ids;
 use contract::Problem;
+use futures::future::BoxFuture;
 use http::StatusCode;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
@@ -29,16 +30,22 @@ impl MetricsPage {
     ///
     /// # Errors
     /// When the address cannot be had, as a sentence for the operator.
-    pub async fn open(args: &HttpArgs, metrics: Metrics, ids: Ids) -> Result<Option<Self>, ConfigError> {
-        let Some((listener, address)) = args.bind_metrics().await? else {
-            return Ok(None);
-        };
-        let router = Router::new().mount("", vec![get("/metrics", &Arc::new(metrics), show)]);
-        Ok(Some(Self {
-            listener,
-            address,
-            server: Server::new(router, ids, BodyLimits::default()),
-        }))
+    pub fn open<'a>(
+        args: &'a HttpArgs,
+        metrics: Metrics,
+        ids: Ids,
+    ) -> BoxFuture<'a, Result<Option<Self>, ConfigError>> {
+        Box::pin(async move {
+            let Some((listener, address)) = args.bind_metrics().await? else {
+                return Ok(None);
+            };
+            let router = Router::new().mount("", vec![get("/metrics", &Arc::new(metrics), show)]);
+            Ok(Some(Self {
+                listener,
+                address,
+                server: Server::new(router, ids, BodyLimits::default()),
+            }))
+        })
     }
 
     /// Where it listens; the real port when it was asked for port 0.
@@ -47,12 +54,14 @@ impl MetricsPage {
     }
 
     /// Serves until a stop.
-    pub async fn serve(self, lifecycle: Lifecycle) {
-        let settings = ServeSettings {
-            connections_max: CONNECTIONS_MAX,
-            ..ServeSettings::default()
-        };
-        serve(self.listener, self.server, settings, lifecycle.signal()).await;
+    pub fn serve(self, lifecycle: Lifecycle) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let settings = ServeSettings {
+                connections_max: CONNECTIONS_MAX,
+                ..ServeSettings::default()
+            };
+            serve(self.listener, self.server, settings, lifecycle.signal()).await;
+        })
     }
 }
 
