@@ -2,7 +2,7 @@
 //!
 //! The way of a request: [`serve()`] accepts and bounds the connection, gives the request its [`RequestContext`], and
 //! hands it to the [`Router`], whose [`Endpoint`]s call a handler with a [`Request`] and turn its result, an answer or
-//! a problem, into a [`Response`]. Handlers see no framework: only this module and the services' `http/` import warp.
+//! a problem, into a [`Response`]. Handlers see no framework: only this crate names warp.
 
 pub mod answers;
 pub mod body;

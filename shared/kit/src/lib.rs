@@ -1,8 +1,8 @@
 //! Plumbing of both Guestwire services, without a domain word.
 //!
-//! The services' `store/` and `http/` stand on it: one SQL text on two engines (`db`), the audit rows and leases that
-//! every store shares, serving HTTP with limits, the two stages of a stop, and the one place of randomness. It knows
-//! scopes, never properties or guests, and brings its own migrations.
+//! What needs both the database (crate `db`) and HTTP (crate `api`), or neither: lists, idempotency keys, audit rows and
+//! rebuilds, with their tables ([`tables`]); the breaker and the one HTTP client; settings, logs, metrics, the two stages of
+//! a stop; and the one place that reads the clock and randomness. It knows scopes, never properties or guests.
 #![warn(missing_docs)]
 
 pub mod audit;
