@@ -3,7 +3,7 @@
 //! An event passes the modules in this order: `ingest` verifies, parses and commits it (202 after the commit), then
 //! `project` folds it into records and profiles. Imports point one way, `http -> ingest | project -> store -> event ->
 //! profile`, where `event` and `profile` are pure; `backlog`, which both `ingest` and `project` report to, is below them.
-//! `config` and `app` put it together.
+//! `config` reads the settings, and `app` puts everything together.
 //!
 //! To add an endpoint: a handler in its file under `http/`, and one line in the route table. To add a table: a migration
 //! for each engine, and a file under `store/`.
