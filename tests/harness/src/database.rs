@@ -1,12 +1,13 @@
 //! The databases of the services, read by plain SQL over drivers of the tests' own: nothing of the services' code.
 
+use crate::waiting::Looks;
 use anyhow::{Context, Result, ensure};
 use futures::future::BoxFuture;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 use rusqlite::types::ValueRef;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 /// Counts the deliveries that are still to be made.
 pub const DELIVERIES_PENDING: &str = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'pending'";
@@ -14,8 +15,6 @@ pub const DELIVERIES_PENDING: &str = "SELECT COUNT(*) AS n FROM deliveries WHERE
 pub const EVENTS_ACCEPTED: &str = "SELECT COUNT(*) AS n FROM inbox WHERE status = 'accepted'";
 /// What still waits after that is stuck.
 pub const SETTLED_WITHIN: Duration = Duration::from_secs(60);
-/// Two looks at what still waits lie so far apart: no signal comes from another process.
-pub const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A look is not bound by what a case has the server do to its sessions.
 const NO_LIMITS: &str =
@@ -113,13 +112,12 @@ impl Database {
     /// Those of the database.
     pub fn drained<'a>(&'a mut self, count: &'a str, within: Duration) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
-            let deadline = Instant::now() + within;
+            let looks = Looks::within(within);
             loop {
                 let left = self.count(count).await?;
-                if left == 0 || Instant::now() > deadline {
+                if left == 0 || !looks.go_on().await {
                     return Ok(left);
                 }
-                sleep(LOOK_EVERY).await;
             }
         })
     }
@@ -140,14 +138,12 @@ impl Database {
 }
 
 async fn connect(url: &str) -> Result<Conn> {
-    let deadline = Instant::now() + CONNECTED_WITHIN;
+    let opts = Opts::from_url(url)?;
+    let looks = Looks::within(CONNECTED_WITHIN);
     loop {
-        match Conn::new(Opts::from_url(url)?).await {
+        match Conn::new(opts.clone()).await {
             Err(mysql_async::Error::Server(error))
-                if TOO_MANY.contains(&error.code) && Instant::now() < deadline =>
-            {
-                sleep(LOOK_EVERY).await;
-            }
+                if TOO_MANY.contains(&error.code) && looks.go_on().await => {}
             connected => return Ok(connected?),
         }
     }

@@ -7,6 +7,7 @@
 //! services:  world (both, in this process) | program -> process (serve: one of them, in a process of its own)
 //! databases: engine, server, fault_proxy (the way to one, broken on demand)
 //! doubles:   clock (moved by hand), receiver_double, signer and wire (a sender)
+//! waiting:   for a signal, or by a poll where two processes share none
 //! ```
 
 pub mod bodies;
@@ -33,5 +34,6 @@ pub mod seeded;
 pub mod serve;
 pub mod server;
 pub mod signer;
+pub mod waiting;
 pub mod wire;
 pub mod world;

@@ -4,21 +4,19 @@
 //! killed too.
 
 use crate::program::Program;
+use crate::waiting::HANGS_AFTER;
 use anyhow::{Context, Result};
 use futures::future::BoxFuture;
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// What a program prints before its address.
 pub const READY: &str = "ready ";
-/// Opening the database, migrating and listening.
-const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running process.
 #[derive(Debug)]
@@ -68,7 +66,7 @@ impl Process {
         let stdout = child.stdout.take().context("its output is a pipe")?;
         let mut line = String::new();
         let mut reader = BufReader::new(stdout);
-        timeout(READY_WITHIN, reader.read_line(&mut line))
+        timeout(HANGS_AFTER, reader.read_line(&mut line))
             .await
             .with_context(|| format!("{program} is not ready"))??;
         let address = line

@@ -8,6 +8,7 @@ mod answer;
 pub use answer::{Answer, Gate};
 
 use crate::signer::Delivery;
+use crate::waiting::HANGS_AFTER;
 use anyhow::Result;
 use bytes::Bytes;
 use contract::signature::{SignedHeaders, Unauthentic, Verified};
@@ -20,7 +21,6 @@ use hyper_util::rt::TokioIo;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -28,8 +28,6 @@ use tokio::time::timeout;
 
 /// Where a real receiver takes the emitter's webhooks.
 const FORWARDED_TO: &str = "/api/v1/webhooks/pms";
-/// A request that has not come by then does not come.
-const COMES_WITHIN: Duration = Duration::from_secs(20);
 
 /// One request as it came.
 #[derive(Clone, Debug)]
@@ -165,7 +163,7 @@ impl ReceiverDouble {
     pub async fn wait_for(&self, requests: usize) -> Vec<Received> {
         let mut count = self.state.count.subscribe();
         let coming = count.wait_for(|count| *count >= requests);
-        let came = timeout(COMES_WITHIN, coming).await.is_ok();
+        let came = timeout(HANGS_AFTER, coming).await.is_ok();
         assert!(came, "{} of {requests} requests came", self.received().len());
         self.received()
     }
@@ -183,7 +181,7 @@ impl ReceiverDouble {
     /// When it does not come to that.
     pub async fn wait_for_held(&self, requests: usize) {
         let mut held = self.state.held.subscribe();
-        let came = timeout(COMES_WITHIN, held.wait_for(|held| *held == requests))
+        let came = timeout(HANGS_AFTER, held.wait_for(|held| *held == requests))
             .await
             .is_ok();
         assert!(came, "{} of {requests} requests are held", self.held());

@@ -11,13 +11,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
 
+use crate::waiting::HANGS_AFTER;
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-/// From the start of the process to the line in which the server says that it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Where servers are when they are not on the PATH of an ordinary user.
 const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 /// The user that the harness connects as, without a password.
@@ -306,9 +304,9 @@ fn wait_until_ready(said: impl BufRead + Send + 'static) -> Result<()> {
         }
         drop(ready.send(Err(so_far)));
     });
-    match signal.recv_timeout(READY_WITHIN) {
+    match signal.recv_timeout(HANGS_AFTER) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(said)) => bail!("the server ended:\n{said}"),
-        Err(_) => bail!("the server is not ready after {READY_WITHIN:?}"),
+        Err(_) => bail!("the server is not ready after {HANGS_AFTER:?}"),
     }
 }

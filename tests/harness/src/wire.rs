@@ -7,14 +7,13 @@ use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 /// A connection, byte by byte.
 #[derive(Debug)]
 pub struct Wire {
     stream: TcpStream,
-    opened: Instant,
 }
 
 /// How a connection ended.
@@ -22,8 +21,6 @@ pub struct Wire {
 pub struct Ending {
     /// All that came before, as text.
     pub said: String,
-    /// From the connection's opening to its end.
-    pub after: Duration,
 }
 
 impl Wire {
@@ -32,10 +29,9 @@ impl Wire {
     /// # Errors
     /// When nothing listens there.
     pub async fn open(address: SocketAddr) -> Result<Self> {
-        let opened = Instant::now();
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, opened })
+        Ok(Self { stream })
     }
 
     /// Connects and sends these bytes.
@@ -86,7 +82,6 @@ impl Wire {
         }
         Ok(Ending {
             said: String::from_utf8_lossy(&said).into_owned(),
-            after: self.opened.elapsed(),
         })
     }
 }

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use harness::signer::{Answer, Delivery};
-use tokio::time::Instant;
+use harness::waiting::until_some;
 
 use crate::case::{Case, Ctx, cases};
 use crate::dispatch::Rig;
@@ -18,8 +17,6 @@ pub fn cases() -> Vec<Case> {
 
 /// Where tests show metrics.
 pub const ANY_PORT: &str = "127.0.0.1:0";
-/// What has not happened by then does not happen.
-const HAPPENS_WITHIN: Duration = Duration::from_secs(20);
 
 /// One scrape.
 #[derive(Debug)]
@@ -121,15 +118,7 @@ impl Page {
 
 /// Scrapes until it is as expected.
 pub async fn until(address: SocketAddr, what: &str, expected: impl Fn(&Page) -> bool) -> Page {
-    let deadline = Instant::now() + HAPPENS_WITHIN;
-    loop {
-        let page = Page::of(address).await;
-        if expected(&page) {
-            return page;
-        }
-        // Each look is a request, which is pause enough.
-        assert!(Instant::now() < deadline, "never {what}:\n{}", page.text);
-    }
+    until_some(what, || async { Some(Page::of(address).await).filter(&expected) }).await
 }
 
 /// A request without a body.

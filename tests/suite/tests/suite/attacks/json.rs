@@ -5,9 +5,8 @@ use crate::case::{Case, Ctx, cases};
 use crate::ingest::{Receiver, event, guest_event, number};
 use db::params;
 use harness::signer::Answer;
+use harness::waiting::in_time;
 use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::time::timeout;
 
 pub fn cases() -> Vec<Case> {
     cases![
@@ -18,9 +17,6 @@ pub fn cases() -> Vec<Case> {
         r35_what_is_not_known_is_kept,
     ]
 }
-
-/// For one hostile body. It takes milliseconds; the rest is for a machine that is busy.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Pointer and code of each reason of a 422.
 fn reasons(answer: &Answer) -> Vec<(String, String)> {
@@ -39,7 +35,7 @@ async fn all_unreadable(ctx: &Ctx, bodies: Vec<Vec<u8>>) {
     for body in bodies {
         let start = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
         let sending = receiver.take("evt_1", &body);
-        let answer = timeout(ANSWERED_WITHIN, sending).await.expect(&start);
+        let answer = in_time(&start, sending).await;
         assert_eq!(
             reasons(&answer),
             [(String::new(), "invalid_json".to_owned())],
@@ -141,8 +137,8 @@ async fn r32_json_that_overflows_is_refused_in_bounded_time(ctx: Ctx) {
         let wide = String::from_utf8(guest_event("evt_2")).unwrap();
         let wide = wide.replace(r#""last_name""#, &format!(r#"{},"last_name""#, members.join(",")));
         assert!(wide.len() <= 256 * 1024);
-        let answer = timeout(ANSWERED_WITHIN, receiver.take("evt_2", wide.as_bytes()));
-        assert_eq!(answer.await.unwrap().status, status, "{keys}");
+        let answer = in_time("many keys", receiver.take("evt_2", wide.as_bytes()));
+        assert_eq!(answer.await.status, status, "{keys}");
     }
     receiver.settle(&ctx).await;
     assert_eq!(receiver.event("evt_2").await["status"], "applied");

@@ -14,6 +14,7 @@ use harness::{
     process::READY,
     program::Program,
     signer::{Answer, Delivery},
+    waiting::{until, until_some},
 };
 use kit::random::SystemClock;
 use serde_json::{Value, json};
@@ -23,12 +24,8 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
-    time::Duration,
 };
-use tokio::{
-    process::{Child, Command},
-    time::{sleep, timeout},
-};
+use tokio::process::{Child, Command};
 
 pub fn cases() -> Vec<Case> {
     cases![r39_a_canary_is_in_no_log_and_no_error]
@@ -38,10 +35,6 @@ pub fn cases() -> Vec<Case> {
 const SECRET: &str = "canary-of-all-secrets";
 /// In any letter case.
 const CANARIES: [&str; 4] = ["canary", "912000111", "1977-07-17", "zanzibarova"];
-/// What a service's log must have said by then, or what has to have come of a request.
-const COMES_WITHIN: Duration = Duration::from_secs(60);
-/// Between two looks: there is no signal between these processes.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A service whose every word is kept.
 struct Service {
@@ -67,9 +60,9 @@ impl Service {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let ready = timeout(COMES_WITHIN, listening(&words[0])).await;
+        let address = until_some("it listens", || async { listening(&words[0]) }).await;
         Self {
-            address: ready.expect("it starts"),
+            address,
             _child: child,
             words,
         }
@@ -106,14 +99,10 @@ impl Service {
 }
 
 /// Where a program says that it listens, once it does.
-async fn listening(out: &Path) -> SocketAddr {
-    loop {
-        let said = read_to_string(out).unwrap();
-        if let Some(address) = said.strip_prefix(READY).and_then(|rest| rest.strip_suffix('\n')) {
-            return address.parse().unwrap();
-        }
-        sleep(LOOK_EVERY).await;
-    }
+fn listening(out: &Path) -> Option<SocketAddr> {
+    let said = read_to_string(out).unwrap();
+    let address = said.strip_prefix(READY)?.strip_suffix('\n')?;
+    Some(address.parse().unwrap())
 }
 
 fn canary_in(text: &str) -> Option<&'static str> {
@@ -188,12 +177,10 @@ async fn accepted(emitter: &Service, receiver: &Service) {
         let here = emitter.send("GET", &format!("/guests?{filter}"), &[], b"").await;
         assert_eq!(rows(&here), 1, "{filter}: {}", here.json());
         let there = format!("/guest-profiles?{}", filter.replace("last_name", "name"));
-        let arriving = async {
-            while rows(&receiver.send("GET", &there, &[], b"").await) == 0 {
-                sleep(LOOK_EVERY).await;
-            }
-        };
-        timeout(COMES_WITHIN, arriving).await.expect("the guest arrives");
+        until("the guest arrives", || async {
+            rows(&receiver.send("GET", &there, &[], b"").await) > 0
+        })
+        .await;
     }
 }
 

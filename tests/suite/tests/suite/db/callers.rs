@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use db::{Db, DbError, DbSettings, Dialect, params};
 use harness::engine::Engine;
+use harness::waiting::HANGS_AFTER;
 
 use super::door::door;
 use super::{add, add_note, make_notes, notes};
@@ -114,9 +115,7 @@ async fn a_cancelled_query_never_answers_the_next_caller(ctx: Ctx) {
                 run.await
             }
         });
-        signal
-            .recv_timeout(Duration::from_secs(10))
-            .expect("the query begins");
+        signal.recv_timeout(HANGS_AFTER).expect("the query begins");
         // The query is on its way when the wait for its answer has gone round the runtime a few times.
         for _ in 0..100 {
             tokio::task::yield_now().await;

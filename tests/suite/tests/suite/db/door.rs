@@ -1,10 +1,8 @@
 //! A way to hold a transaction in its middle, without a sleep.
 
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
 
-/// How long a keeper waits for a transaction to come.
-const COMES_WITHIN: Duration = Duration::from_secs(10);
+use harness::waiting::HANGS_AFTER;
 
 /// A door inside of a transaction: it signals when a transaction stands before it, and holds it until it is opened.
 ///
@@ -48,7 +46,7 @@ impl Doorkeeper {
     /// Blocks until a transaction stands before the door.
     pub fn wait(&self) {
         self.arrived
-            .recv_timeout(COMES_WITHIN)
+            .recv_timeout(HANGS_AFTER)
             .expect("the transaction comes to the door");
     }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use db::{DatabaseUrl, Db, DbError, DbSettings, params};
 use harness::engine::Engine;
 use harness::fault_proxy::{FaultProxy, Mode};
+use harness::waiting::{HANGS_AFTER, in_time, until};
 use kit::random::SystemEntropy;
 use std::sync::Arc;
-use tokio::time::Instant;
 
 use super::{add, add_note, make_notes, notes};
 use crate::case::{Case, Ctx, cases};
@@ -115,21 +115,18 @@ async fn f12_a_silent_server_does_not_starve_the_pool(ctx: Ctx) {
     };
     let (proxy, db) = behind_a_proxy(&ctx, settings).await;
     proxy.set(Mode::BlackHole);
-    let begun = Instant::now();
     for _ in 0..6 {
-        let refused = add_note(&db, "a").await.expect_err("nothing comes through");
+        let adding = add_note(&db, "a");
+        let refused = in_time("it is answered while the server is silent", adding).await;
+        let refused = refused.expect_err("nothing comes through");
         assert!(refused.is_outage(), "{refused:?}");
     }
-    assert!(begun.elapsed() < PATIENCE, "each caller has its answer in time");
     proxy.set(Mode::Forward);
-    let healing = Instant::now();
     // A late answer is a time-out although the note was added: then it is a duplicate.
-    while !matches!(add_note(&db, "b").await, Ok(()) | Err(DbError::Duplicate)) {
-        assert!(
-            healing.elapsed() < Duration::from_secs(5),
-            "the pool is whole again soon after the last aborted operation"
-        );
-    }
+    until("the pool is whole again", || async {
+        matches!(add_note(&db, "b").await, Ok(()) | Err(DbError::Duplicate))
+    })
+    .await;
     assert!(notes(&db).await.contains(&"b".to_owned()));
 }
 
@@ -143,6 +140,10 @@ async fn f10_a_killed_server_is_noticed_at_once_and_heals_when_it_is_back(ctx: C
         &url,
         &DbSettings {
             connections: 4,
+            // Whoever waited for a server that is gone would not be back before the case hangs.
+            connect_within: 2 * HANGS_AFTER,
+            answer_within: 2 * HANGS_AFTER,
+            abort_after: 2 * HANGS_AFTER,
             ..DbSettings::default()
         },
         Arc::new(SystemEntropy),
@@ -157,19 +158,17 @@ async fn f10_a_killed_server_is_noticed_at_once_and_heals_when_it_is_back(ctx: C
     });
     let mut server = server.await.unwrap();
     for _ in 0..8 {
-        let begun = Instant::now();
-        assert_eq!(add_note(&db, "lost").await, Err(DbError::Unavailable));
-        assert!(begun.elapsed() < DbSettings::default().connect_within);
+        let lost = in_time("it is noticed at once", add_note(&db, "lost")).await;
+        assert_eq!(lost, Err(DbError::Unavailable));
     }
     let server = tokio::task::spawn_blocking(move || {
         server.run().expect("it is back");
         server
     });
     let server = server.await.unwrap();
-    let begun = Instant::now();
-    assert_eq!(add_note(&db, "e").await, Ok(()));
-    // The first try succeeds; the second is for a busy machine.
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    // The first attempt succeeds.
+    let added = in_time("the server is used again", add_note(&db, "e")).await;
+    assert_eq!(added, Ok(()));
     assert_eq!(notes(&db).await, ["a", "b", "c", "d", "e"]);
     db.close().await;
     drop(server);

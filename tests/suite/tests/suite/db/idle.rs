@@ -5,7 +5,7 @@ use std::time::Duration;
 use db::{Db, DbSettings, params};
 use futures::future::join_all;
 use harness::engine::Engine;
-use tokio::time::{Instant, sleep};
+use harness::waiting::until;
 
 use super::{add_note, make_notes, notes};
 use crate::case::{Case, Ctx, cases};
@@ -18,19 +18,13 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// A second of silence, and a busy machine.
-const ENDED_WITHIN: Duration = Duration::from_secs(20);
-/// Between two looks at the server's list of sessions, which has no signal.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-
 /// Waits until nobody but the one who looks has a session on this database.
 async fn until_all_ended(watch: &Db) {
-    let begun = Instant::now();
     let sql = "SELECT COUNT(*) AS n FROM information_schema.PROCESSLIST WHERE DB = DATABASE()";
-    while number(watch, sql, params![]).await > 1 {
-        assert!(begun.elapsed() < ENDED_WITHIN, "the server keeps them");
-        sleep(LOOK_EVERY).await;
-    }
+    until("the server ends them", || async {
+        number(watch, sql, params![]).await <= 1
+    })
+    .await;
 }
 
 async fn connections_that_were_idle_for_long_are_not_used_again(ctx: Ctx) {

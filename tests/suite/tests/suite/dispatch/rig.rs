@@ -10,6 +10,7 @@ use db::{DatabaseUrl, DbError, Row, Tx, params};
 use futures::future::BoxFuture;
 use harness::clock::HandClock;
 use harness::receiver_double::ReceiverDouble;
+use harness::waiting::{until, until_some};
 use kit::audit::{self, AuditEntry};
 use kit::lifecycle::{Ended, Lifecycle};
 use pms_emitter::config::{Config, DeliveryConfig, EndpointConfig};
@@ -19,7 +20,6 @@ use pms_emitter::store::{EndpointStatus, NewEvent, Store};
 use pms_emitter::{App, Runtime};
 use serde_json::json;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::case::Ctx;
 use crate::metrics::{ANY_PORT, Page};
@@ -28,8 +28,6 @@ use crate::metrics::{ANY_PORT, Page};
 pub const BEGIN: UnixMillis = UnixMillis(1_763_769_600_000);
 /// What every case signs with: two, as in the middle of a rotation.
 pub const SECRETS: &str = "the-new-secret-of-it the-old-secret-of-it";
-/// What has not happened by then does not happen.
-const HAPPENS_WITHIN: Duration = Duration::from_secs(20);
 
 /// What differs between cases.
 pub struct Setup {
@@ -162,16 +160,7 @@ impl Rig {
 
     /// Waits until the endpoint stands as expected, and answers how.
     pub async fn until(&self, what: &str, expected: impl Fn(&EndpointStatus) -> bool) -> EndpointStatus {
-        let deadline = Instant::now() + HAPPENS_WITHIN;
-        loop {
-            let status = self.status().await;
-            if expected(&status) {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "never {what}: {status:?}");
-            // Each look is a question to the database, which is pause enough.
-            tokio::task::yield_now().await;
-        }
+        until_some(what, || async { Some(self.status().await).filter(&expected) }).await
     }
 
     /// Waits until no request is open and so many are delivered.
@@ -182,10 +171,10 @@ impl Rig {
 
     /// Waits until so many attempts at an event's delivery are settled.
     pub async fn until_attempts(&self, number: u32, attempts: i64) {
-        let deadline = Instant::now() + HAPPENS_WITHIN;
-        while self.delivery(number).await.get::<i64>("attempts").unwrap() < attempts {
-            assert!(Instant::now() < deadline, "never {attempts} attempts");
-        }
+        until("the attempts are settled", || async {
+            self.delivery(number).await.get::<i64>("attempts").unwrap() >= attempts
+        })
+        .await;
     }
 
     /// One row of the deliveries.

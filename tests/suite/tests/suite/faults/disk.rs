@@ -1,16 +1,15 @@
 //! The disk under SQLite: full, failing to flush, failing to write; and what another program at the same file does.
 
 use std::path::Path;
-use std::time::Duration;
 
 use contract::SecretList;
 use db::params;
 use harness::engine::Engine;
 use harness::process::Process;
 use harness::signer::Delivery;
+use harness::waiting::until;
 use kit::random::SystemClock;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
 
 use super::broken_disks::{FailingDisk, SmallDisk};
 use super::processes::{emitter, receiver};
@@ -29,10 +28,6 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// How soon a disk that works again is used.
-const BACK_WITHIN: Duration = Duration::from_secs(2);
-/// A sender's pause.
-const PAUSE: Duration = Duration::from_millis(10);
 /// Deliveries to a disk that fails.
 const REFUSED: usize = 12;
 /// The file system that fills up.
@@ -52,15 +47,7 @@ async fn send(process: &Process, key: &str) -> u16 {
 
 /// Sends until it is taken, as a sender does.
 async fn until_taken(process: &Process, key: &str) {
-    let begun = Instant::now();
-    while send(process, key).await == 503 {
-        assert!(
-            begun.elapsed() < BACK_WITHIN,
-            "still 503 after {:?}",
-            begun.elapsed()
-        );
-        sleep(PAUSE).await;
-    }
+    until("it is taken", || async { send(process, key).await != 503 }).await;
 }
 
 /// The events in the inbox, of a file that is sound.
@@ -206,10 +193,10 @@ async fn f19_a_file_held_by_another_program_is_waited_for_and_then_refused(ctx: 
     let refused = receiver.take("evt_2", &guest_event("evt_2")).await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
     file.execute_batch("ROLLBACK").unwrap();
-    let back = Instant::now();
-    while receiver.take("evt_2", &guest_event("evt_2")).await.status == 503 {
-        assert!(back.elapsed() < BACK_WITHIN, "{:?}", back.elapsed());
-    }
+    until("it is taken", || async {
+        receiver.take("evt_2", &guest_event("evt_2")).await.status != 503
+    })
+    .await;
     receiver.stop().await;
 }
 

@@ -1,8 +1,8 @@
 //! The database is killed, falls silent, or takes no writes: callers hear so in time, nothing confirmed is lost, and
 //! both services are back by themselves.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use db::params;
@@ -10,11 +10,11 @@ use futures::future::join_all;
 use harness::engine::Engine;
 use harness::fault_proxy::{FaultProxy, Mode};
 use harness::server::Server;
+use harness::waiting::{ten_times, until};
 use http::Method;
 use serde_json::json;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::{admin, own_server};
 use crate::case::{Case, Ctx, cases};
@@ -23,7 +23,7 @@ use crate::pms::Pms;
 
 pub fn cases() -> Vec<Case> {
     let mut all = cases![only Engine::Mysql;
-        f10_a_killed_database_is_used_again_within_a_second_of_its_return,
+        f10_a_killed_database_is_used_again_after_its_return,
         f12_a_half_open_database_is_answered_in_time_and_starves_nobody,
         f14_a_read_only_server_is_503_with_retry_after_until_it_takes_writes,
     ];
@@ -31,7 +31,8 @@ pub fn cases() -> Vec<Case> {
     all
 }
 
-/// From the opening of the database's port to the first request that is accepted again.
+/// The rule: from the opening of the database's port to the first request that is accepted again. How long it takes is
+/// measured by `cargo chaos -- --engine mysql`.
 const HEALS_WITHIN: Duration = Duration::from_secs(1);
 /// A caller's pause before it tries again.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -39,15 +40,14 @@ const PAUSE: Duration = Duration::from_millis(5);
 const CALLERS: usize = 8;
 /// Requests that are accepted before the database is killed.
 const BEFORE: usize = 40;
-/// A caller hears within 5 s that the database is silent; the rest is for a busy machine.
-const TOLD_WITHIN: Duration = Duration::from_secs(8);
+/// The rule: a caller hears by then that the database is silent, however many callers there are.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a crowd of callers has seen.
 struct Crowd {
     stop: watch::Sender<bool>,
     accepted: watch::Sender<usize>,
     refused: AtomicUsize,
-    successes: Mutex<Vec<Instant>>,
 }
 
 impl Crowd {
@@ -56,7 +56,6 @@ impl Crowd {
             stop: watch::Sender::new(false),
             accepted: watch::Sender::new(0),
             refused: AtomicUsize::new(0),
-            successes: Mutex::new(Vec::new()),
         })
     }
 
@@ -75,7 +74,6 @@ impl Crowd {
                 };
                 sleep(PAUSE).await;
             }
-            self.successes.lock().unwrap().push(Instant::now());
             self.accepted.send_modify(|accepted| *accepted += 1);
         }
     }
@@ -89,16 +87,9 @@ impl Crowd {
         let now = *self.accepted.borrow();
         self.reaches(now + accepted).await;
     }
-
-    /// How long after an instant the next success came.
-    fn next_after(&self, instant: Instant) -> Duration {
-        let successes = self.successes.lock().unwrap();
-        let next = successes.iter().filter(|at| **at >= instant).min();
-        next.expect("it is waited for").duration_since(instant)
-    }
 }
 
-async fn f10_a_killed_database_is_used_again_within_a_second_of_its_return(ctx: Ctx) {
+async fn f10_a_killed_database_is_used_again_after_its_return(ctx: Ctx) {
     let Some(server) = own_server(&ctx, &["CREATE DATABASE pms", "CREATE DATABASE crm"]).await else {
         return;
     };
@@ -127,18 +118,20 @@ async fn f10_a_killed_database_is_used_again_within_a_second_of_its_return(ctx: 
         for crowd in &crowds {
             crowd.reaches(BEFORE).await;
         }
-        let opened = kill_and_return(server).await;
+        let server = kill_and_return(server).await;
         for crowd in &crowds {
-            crowd.goes_on_by(BEFORE).await;
+            ten_times(
+                HEALS_WITHIN,
+                "requests are accepted again",
+                crowd.goes_on_by(BEFORE),
+            )
+            .await;
             crowd.stop.send_replace(true);
         }
-        opened
+        server
     };
-    let (_, _, (server, opened)) = tokio::join!(join_all(posts), join_all(webhooks), strike);
+    let (_, _, server) = tokio::join!(join_all(posts), join_all(webhooks), strike);
     for (crowd, service) in crowds.iter().zip(["emitter", "receiver"]) {
-        let healed = crowd.next_after(opened);
-        eprintln!("f10: the {service} accepted {healed:?} after the port had opened");
-        assert!(healed < HEALS_WITHIN, "{service}: {healed:?}");
         assert!(
             crowd.refused.load(Ordering::SeqCst) > 0,
             "{service}: nobody met the outage"
@@ -173,23 +166,13 @@ async fn service_count(pms: &Pms, sql: &'static str) -> i64 {
     number(pms.store.db(), sql, params![]).await
 }
 
-/// Kills the server in the middle of what it does, starts it again, and answers when its port opened.
-async fn kill_and_return(mut server: Server) -> (Server, Instant) {
-    let port = server.port();
-    let killed = tokio::task::spawn_blocking(move || {
-        server.kill().unwrap();
+/// Kills the server in the middle of what it does, and starts it again on the same port.
+async fn kill_and_return(mut server: Server) -> Server {
+    let returned = tokio::task::spawn_blocking(move || {
+        server.kill().and_then(|()| server.run()).unwrap();
         server
     });
-    let mut server = killed.await.unwrap();
-    let returning = tokio::task::spawn_blocking(move || {
-        server.run().unwrap();
-        server
-    });
-    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-        sleep(Duration::from_millis(1)).await;
-    }
-    let opened = Instant::now();
-    (returning.await.unwrap(), opened)
+    returned.await.unwrap()
 }
 
 async fn f12_a_half_open_database_is_answered_in_time_and_starves_nobody(ctx: Ctx) {
@@ -213,17 +196,17 @@ async fn f12_a_half_open_database_is_answered_in_time_and_starves_nobody(ctx: Ct
     // More callers than the pool has connections, most of them with a connection to make: all in one deadline.
     const SILENCED: usize = 40;
     proxy.set(Mode::LoseAnswers);
-    let begun = Instant::now();
-    for reply in join_all((1..=SILENCED).map(post)).await {
+    let answers = join_all((1..=SILENCED).map(post));
+    // The database is silent until the last of them has its answer.
+    for reply in ten_times(TOLD_WITHIN, "everybody is answered", answers).await {
         assert_eq!(reply.expect(503).header("retry-after"), "1");
     }
-    assert!(begun.elapsed() < TOLD_WITHIN, "{:?}", begun.elapsed());
     // What was on its way is lost for good; new connections are whole.
     proxy.set(Mode::Forward);
-    let back = Instant::now();
-    while post(SILENCED + 1).await.status == 503 {
-        assert!(back.elapsed() < TOLD_WITHIN, "the pool is starved");
-    }
+    until("the pool is whole again", || async {
+        post(SILENCED + 1).await.status != 503
+    })
+    .await;
     let retried = join_all((0..=SILENCED + 1).map(post)).await;
     assert!(retried.iter().all(|reply| reply.status == 201));
     let guests = i64::try_from(SILENCED + 2).unwrap();
@@ -276,11 +259,10 @@ async fn f14_a_read_only_server_is_503_with_retry_after_until_it_takes_writes(ct
     pms.send(Method::POST, "/guests", &key, Some(&ana))
         .await
         .expect(201);
-    let back = Instant::now();
-    while receiver.take("evt_2", &guest_event("evt_2")).await.status == 503 {
-        assert!(back.elapsed() < HEALS_WITHIN, "{:?}", back.elapsed());
-        sleep(PAUSE).await;
-    }
+    let taken = until("it is taken", || async {
+        receiver.take("evt_2", &guest_event("evt_2")).await.status != 503
+    });
+    ten_times(HEALS_WITHIN, "the receiver takes events again", taken).await;
     assert_eq!(service_count(&pms, "SELECT COUNT(*) AS n FROM events").await, 2);
     pms.stop().await;
     receiver.stop().await;

@@ -4,11 +4,9 @@ use super::{Receiver, audited, batches::connect, event, execute, guest_event, nu
 use crate::case::{Case, Ctx, cases};
 use db::params;
 use futures::future::join_all;
-use harness::{engine::Engine, signer::Answer};
+use harness::{engine::Engine, signer::Answer, waiting::until};
 use mysql_async::prelude::Queryable;
 use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::time::timeout;
 
 pub fn cases() -> Vec<Case> {
     let mut all = cases![
@@ -318,8 +316,17 @@ async fn what_arrives_during_an_erasure_leaves_nothing(ctx: Ctx) {
     erasing.query_drop(register).await.unwrap();
     let body = event("evt_1", "guest.unheard_of", &json!({"last_name": "Silva"}));
     let mut taking = Box::pin(receiver.take("evt_1", &body));
-    let early = timeout(Duration::from_millis(300), &mut taking).await;
-    assert!(early.is_err(), "it does not wait for the erasure");
+    let db = ctx.open().await;
+    let waiting = "SELECT COUNT(*) AS n FROM information_schema.INNODB_TRX AS trx \
+                   JOIN information_schema.PROCESSLIST AS session ON session.ID = trx.trx_mysql_thread_id \
+                   WHERE trx.trx_state = 'LOCK WAIT' AND session.DB = DATABASE()";
+    let until_it_waits = until("the batch waits for the erasure", || async {
+        number(&db, waiting, params![]).await > 0
+    });
+    tokio::select! {
+        answer = &mut taking => panic!("it does not wait for the erasure: {answer:?}"),
+        () = until_it_waits => {}
+    }
     erasing.query_drop("COMMIT").await.unwrap();
     assert_eq!(taking.await.status, 202);
     assert_eq!(receiver.event("evt_1").await["status"], "suppressed");

@@ -1,9 +1,9 @@
 //! Lists, single reads and what takes in and writes: each has connections of its own.
 
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
 
 use db::{Db, DbError, Dialect};
+use harness::waiting::in_time;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -16,8 +16,6 @@ pub fn cases() -> Vec<Case> {
 
 /// More than any engine has connections.
 const LISTS: usize = 64;
-/// A read that waits for the lists waits for ever.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Queries that hold their connections until they are let go.
 struct Held {
@@ -105,9 +103,8 @@ async fn r46_single_reads_and_accepts_never_wait_for_lists(ctx: Ctx) {
         .unwrap();
         held.end().await
     };
-    let reads_at_once = tokio::time::timeout(ANSWERED_WITHIN, others)
-        .await
-        .expect("nobody waits for a list");
+    // The lists are held until they have come.
+    let reads_at_once = in_time("others, whom no list holds up", others).await;
     assert!(reads_at_once < LISTS);
     assert!(held.end().await < LISTS, "lists have a share, not all");
     db.close().await;

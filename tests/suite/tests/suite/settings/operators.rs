@@ -7,15 +7,14 @@ use db::params;
 use db::{Db, DbSettings, Statement};
 use futures::future::join_all;
 use harness::client::Client;
-use harness::database::{LOOK_EVERY, SETTLED_WITHIN};
 use harness::engine::Engine;
 use harness::server::Server;
+use harness::waiting::until;
 use harness::world::{Settings, World};
 use kit::random::SystemEntropy;
 use serde_json::json;
 use std::ops::Range;
 use std::sync::Arc;
-use tokio::time::{Instant, sleep};
 
 pub fn cases() -> Vec<Case> {
     cases![only Engine::Mysql;
@@ -45,15 +44,11 @@ async fn world(server: &Server) -> World {
 
 /// Asks the emitter until it has delivered everything: the server may have no connection left for a look at its tables.
 async fn until_delivered(pms: &Client) {
-    let deadline = Instant::now() + SETTLED_WITHIN;
-    loop {
-        let status = pms.get("/guests/webhook/status").await.unwrap().body;
-        if status["pending"] == 0 {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{status}");
-        sleep(LOOK_EVERY).await;
-    }
+    until("everything is delivered", || async {
+        let status = pms.get("/guests/webhook/status").await.unwrap();
+        status.body["pending"] == 0
+    })
+    .await;
 }
 
 /// Guests with whatever SQL could stumble over, and what their profiles are called in the end.
@@ -78,22 +73,17 @@ async fn guests_arrive(world: &World, family: &str, count: usize) {
         assert_eq!(answer.status, 201, "{}", answer.body);
     }
     until_delivered(&pms).await;
-    let deadline = Instant::now() + SETTLED_WITHIN;
-    loop {
+    until("every guest has a profile", || async {
         let answer = crm.get("/guest-profiles?limit=200").await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);
         let profiles = answer.body["data"].as_array().unwrap();
-        let shows = |name: &String| {
+        names.iter().all(|name| {
             profiles
                 .iter()
                 .any(|profile| profile["display_name"] == name.as_str())
-        };
-        let Some(missing) = names.iter().find(|name| !shows(name)) else {
-            return;
-        };
-        assert!(Instant::now() < deadline, "{missing}: {}", answer.body);
-        sleep(LOOK_EVERY).await;
-    }
+        })
+    })
+    .await;
 }
 
 async fn case26_both_services_work_within_a_servers_modes_and_limits(ctx: Ctx) {
