@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// Whose recovery counts from the return of the database server to the next write that is answered for good.
+pub const WRITES: &str = "writes, once the database was back";
+/// What that may take (F10).
+pub const HEALS_WITHIN: Duration = Duration::from_secs(1);
+
 /// Counted by everyone who strikes.
 #[derive(Debug, Default)]
 pub struct Counters(Mutex<Counts>);
@@ -55,6 +60,13 @@ impl Counters {
 }
 
 impl Counts {
+    /// Whether writes went on in time whenever the database server was back.
+    pub fn heals_in_time(&self) -> bool {
+        self.recoveries
+            .get(WRITES)
+            .is_none_or(|longest| *longest <= HEALS_WITHIN)
+    }
+
     /// Deaths in all.
     pub fn kills(&self) -> u64 {
         self.deaths.values().sum()

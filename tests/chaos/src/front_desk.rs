@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// One attempt: a paused emitter answers nobody.
 const ATTEMPT_WITHIN: Duration = Duration::from_millis(1_500);
@@ -26,8 +26,6 @@ const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Writes that may be ahead of their deliveries: what strikes the receivers is to strike them under load.
 const AHEAD_MAX: u64 = 1_000;
-/// How often clerks who are ahead look again.
-const AHEAD_LOOK: Duration = Duration::from_millis(5);
 /// Changes of a booking.
 const CHANGES: u64 = 3;
 /// One guest in so many sees the business date move on.
@@ -95,10 +93,10 @@ impl FrontDesk {
 
     /// Waits while too many writes are ahead of their deliveries, but no longer than for an answer.
     async fn keep_pace(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.progress.count() > self.tap.taken() + AHEAD_MAX && Instant::now() < deadline {
-            sleep(AHEAD_LOOK).await;
-        }
+        let catching_up = self
+            .tap
+            .until_taken(|taken| self.progress.count() <= taken + AHEAD_MAX);
+        let _ = timeout(PATIENCE, catching_up).await;
     }
 
     fn confirm(&self, entity: &Entity, answer: &Answer) {

@@ -7,6 +7,7 @@ use super::wire_tap::WireTap;
 use anyhow::{Context, Result, bail};
 use harness::process::Process;
 use harness::program::Program;
+use harness::waiting::Looks;
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -17,13 +18,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// A process that cannot start, because its database is down, is started again until then.
 const STARTED_WITHIN: Duration = Duration::from_secs(90);
-const START_PAUSE: Duration = Duration::from_millis(20);
 /// How long answers are held back for one to be on its way to the process that is to die.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(300);
 /// More answers than the other emitter can wait for.
 const ANSWERS: usize = 33;
-/// How often a process that is to stop is looked at; there is no signal for another's stop.
-const STOP_LOOK: Duration = Duration::from_millis(20);
 /// How long it may take until a process stops itself.
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 /// How long it may take until its deliveries are made by the other one.
@@ -79,7 +77,7 @@ impl Service {
     async fn start(&self, armed: Option<String>, died: Option<Instant>) -> Result<Process> {
         let mut variables = self.variables.clone();
         variables.extend(armed.map(|failpoint| ("FAILPOINT", failpoint)));
-        let deadline = Instant::now() + STARTED_WITHIN;
+        let looks = Looks::within(STARTED_WITHIN);
         loop {
             let log = if self.silent {
                 Stdio::null()
@@ -94,8 +92,8 @@ impl Service {
                     }
                     return Ok(process);
                 }
-                Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => sleep(START_PAUSE).await,
+                Err(error) if !looks.go_on().await => return Err(error),
+                Err(_) => {}
             }
         }
     }
@@ -104,14 +102,11 @@ impl Service {
     /// what this one holds, and lets it go on (F40).
     async fn pause(&self, process: &mut Process) -> Result<()> {
         let id = process.id()?;
-        let stopping = async {
-            while !is_stopped(id)? {
-                sleep(STOP_LOOK).await;
+        let looks = Looks::within(STOPPED_WITHIN);
+        while !is_stopped(id)? {
+            if !looks.go_on().await {
+                return Ok(());
             }
-            Ok::<_, anyhow::Error>(())
-        };
-        if timeout(STOPPED_WITHIN, stopping).await.is_err() {
-            return Ok(());
         }
         let mut again = self.tap.again();
         let before = *again.borrow_and_update();

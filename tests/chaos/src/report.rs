@@ -1,6 +1,6 @@
 //! What a run says at its end: a table for people, and one line of JSON.
 
-use super::counters::Counts;
+use super::counters::{Counts, HEALS_WITHIN};
 use super::ledger::Ledger;
 use serde_json::{Value, json};
 use std::fmt;
@@ -27,6 +27,11 @@ impl Report {
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
         let confirmed = self.ledger.confirmed as f64;
         confirmed / self.loaded_in.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// Whether the books balance, every write was confirmed and took effect, and the database was used again in time.
+    pub fn is_good(&self) -> bool {
+        self.ledger.is_zero() && self.ledger.is_whole() && self.counters.heals_in_time()
     }
 
     /// Everything as one object.
@@ -85,6 +90,12 @@ impl fmt::Display for Report {
         )?;
         for (who, longest) in &self.counters.recoveries {
             writeln!(out, "{:>9}  ms: longest recovery of {who}", millis(*longest))?;
+        }
+        if !self.counters.heals_in_time() {
+            writeln!(
+                out,
+                "           FAULT: writes go on within {HEALS_WITHIN:?} of the database's return"
+            )?;
         }
         writeln!(
             out,

@@ -1,7 +1,7 @@
 //! One run: everything is started, struck by the plan while the clerks write, left to settle, and balanced.
 
 use super::contents::Contents;
-use super::counters::Counters;
+use super::counters::{Counters, WRITES};
 use super::environment::{Environment, strike};
 use super::front_desk::FrontDesk;
 use super::history::History;
@@ -252,7 +252,7 @@ impl Cast<'_> {
 
     /// Kills the database server at each of these numbers of writes.
     fn kill_server(&self, at: Vec<u64>) -> impl Future<Output = Result<()>> + Send + use<> {
-        let server = self.environment.server.clone();
+        let (server, events) = (self.environment.server.clone(), self.options.events);
         let (progress, counters) = (Arc::clone(&self.progress), Arc::clone(&self.counters));
         async move {
             for (until, server) in at.into_iter().zip(server.iter().cycle()) {
@@ -261,6 +261,10 @@ impl Cast<'_> {
                 strike(server).await?;
                 counters.death("database", "killed");
                 counters.recovered("database", struck.elapsed());
+                let back = Instant::now();
+                // Nobody writes any more after the last.
+                progress.reaches((progress.count() + 1).min(events)).await;
+                counters.recovered(WRITES, back.elapsed());
             }
             Ok(())
         }

@@ -36,7 +36,7 @@ struct Shared {
     turn: AtomicUsize,
     requests: AtomicU64,
     /// Deliveries that were ever answered with a 2xx.
-    taken: AtomicU64,
+    taken: watch::Sender<u64>,
     /// Answers with a 2xx to deliveries that had one before.
     again: watch::Sender<u64>,
     answers: Mutex<HashMap<String, Vec<u16>>>,
@@ -56,7 +56,7 @@ impl WireTap {
             upstreams,
             turn: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
+            taken: watch::Sender::new(0),
             again: watch::Sender::new(0),
             answers: Mutex::default(),
             holding: watch::Sender::new(false),
@@ -87,9 +87,11 @@ impl WireTap {
         let _ = held.wait_for(|held| *held >= answers).await;
     }
 
-    /// How many deliveries a receiver has taken, each counted once.
-    pub fn taken(&self) -> u64 {
-        self.shared.taken.load(Ordering::SeqCst)
+    /// Waits until so many deliveries were taken by a receiver, each counted once, as `enough` says.
+    pub async fn until_taken(&self, mut enough: impl FnMut(u64) -> bool) {
+        let mut taken = self.shared.taken.subscribe();
+        // The sender lives as long as this does.
+        let _ = taken.wait_for(|taken| enough(*taken)).await;
     }
 
     /// How many deliveries were taken again.
@@ -171,7 +173,7 @@ impl Shared {
             if answers.iter().any(is_taken) {
                 self.again.send_modify(|again| *again += 1);
             } else {
-                self.taken.fetch_add(1, Ordering::SeqCst);
+                self.taken.send_modify(|taken| *taken += 1);
             }
         }
         answers.push(status);

@@ -1,7 +1,7 @@
 //! What `cargo load` is asked for is measured, and shown. `--help` says what can be asked; docs/performance.md, how.
 //!
-//! Exit code 1 says that an answer was neither 2xx nor 503, that the tables do not hold what was answered, or that an attack
-//! took what it must not. Called by the name of a service, it is that service: so one build measures itself.
+//! Exit code 1 says that an answer was neither 2xx nor 503, that the tables do not hold what was answered, or that an attack,
+//! a flood or an overload took what it must not: of memory, or of those who behave. Called by the name of a service, it is that service: so one build measures itself.
 
 use crate::options::{Options, Target};
 use crate::service::Stage;
@@ -67,7 +67,7 @@ async fn measure(options: &Options) -> Result<ExitCode> {
     }
     if let Some(kind) = options.flood {
         let report = flood::measure(kind, options, &stage).await?;
-        return show(options, &report, true);
+        return show(options, &report, report.faults.is_empty());
     }
     if let Some(attack) = options.hostile {
         let report = hostile::attack(attack, options, &stage).await?;

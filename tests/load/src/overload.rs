@@ -10,9 +10,11 @@ use super::pool::Pool;
 use super::receiver::Receiver;
 use super::service::Stage;
 use super::tally::Percentiles;
-use super::watch::{Memory, cpu_seconds};
+use super::watch::{Memory, cpu_seconds, too_large};
 use super::wire;
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use futures::future::join_all;
+use harness::waiting::Looks;
 use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,11 +24,19 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// What the receiver's queue takes.
 const QUEUE: usize = 256;
 /// Connections of the overload.
 const CONNECTIONS: usize = 1_024;
+/// The least of the top rate that an overload was ever measured to leave, on either engine: docs/performance.md. The goal, 0.90,
+/// is not reached.
+const GOODPUT_MIN: f64 = 0.30;
+/// The same of the signed events beside unsigned bodies: the goal, 0.90, is reached on SQLite, and not on MariaDB.
+const BESIDE_UNSIGNED_MIN: f64 = 0.70;
+/// From the end of an overload until nobody is turned away (F34).
+const RECOVERS_WITHIN: Duration = Duration::from_secs(5);
 /// Of an unsigned body.
 const UNSIGNED_BYTES: usize = 20_000;
 /// What is read of an answer to it: its status line is enough.
@@ -43,6 +53,8 @@ pub struct Overload {
     pub accepted_ms: Percentiles,
     /// What the generator was answered.
     pub load: LoadFigures,
+    /// Seconds from the last answer until as many as half of the queue takes were taken in at once, nobody turned away.
+    pub recovered_seconds: f64,
     /// MiB resident.
     pub memory_mib: Memory,
 }
@@ -72,8 +84,8 @@ impl fmt::Display for Overload {
         writeln!(
             out,
             "    {:.0}/s sent, {:.3} of the top rate taken in; 2xx after p50 {p50:.2}, p99 {p99:.2}, p99.9 {p999:.2}, at \
-             most {max:.2} ms",
-            self.offered_rate, self.goodput
+             most {max:.2} ms; recovered after {:.2} s",
+            self.offered_rate, self.goodput, self.recovered_seconds
         )?;
         writeln!(out, "    {}", self.memory_mib)
     }
@@ -140,13 +152,29 @@ async fn beyond(
     let receiver = Receiver::start_with(stage, &queue).await?;
     let speakers = Arc::new(speakers);
     let used = cpu_seconds(std::process::id())?;
-    let run = receiver.run_with(&load, speakers.pool.len(), &speakers).await?;
+    let watching = receiver.watch()?;
+    let measured = receiver.generate(&load, speakers.pool.len(), &speakers).await?;
+    let sent = measured.tally.sent();
+    let recovered = recovers(receiver.service().address(), &speakers.pool, sent).await?;
+    let run = receiver.drained(watching, measured).await?;
     let used = cpu_seconds(std::process::id())? - used;
     receiver.end().await?;
     faults.extend(run.faults());
     let rude = speakers.rude.load(Ordering::Relaxed);
     if rude > 0 {
         faults.push(format!("{rude} answers of 503 did not say when to come back"));
+    }
+    faults.extend(too_large("an overloaded receiver", run.memory.peak));
+    let goodput = thousandths(run.measured.rate() / top_rate);
+    if goodput < GOODPUT_MIN {
+        faults.push(format!(
+            "{goodput} of the top rate were taken in, and {GOODPUT_MIN} are the least"
+        ));
+    }
+    if recovered > RECOVERS_WITHIN {
+        faults.push(format!(
+            "it recovered after {recovered:.1?}, not {RECOVERS_WITHIN:?}"
+        ));
     }
     let tally = &run.measured.tally;
     let wanted = match load.pace {
@@ -155,11 +183,38 @@ async fn beyond(
     };
     Ok(Overload {
         offered_rate: (tally.sent() as f64 / run.measured.elapsed.as_secs_f64()).round(),
-        goodput: thousandths(run.measured.rate() / top_rate),
+        goodput,
+        recovered_seconds: thousandths(recovered.as_secs_f64()),
         accepted_ms: tally.good_percentiles(),
         load: LoadFigures::new(&run.measured, wanted, load.connections, used),
         memory_mib: run.memory,
     })
+}
+
+/// Sends the last of what was sent again, all at once and for as long as somebody is turned away. What was taken in before is
+/// answered 200, and what was refused is new.
+async fn recovers(target: SocketAddr, pool: &Pool, sent: u64) -> Result<Duration> {
+    let (begun, looks) = (Instant::now(), Looks::within(10 * RECOVERS_WITHIN));
+    loop {
+        let last = sent.saturating_sub(QUEUE as u64 / 2)..sent;
+        let answers = join_all(last.map(|number| is_taken(target, pool.request(number)))).await;
+        if answers.into_iter().all(|taken| taken.unwrap_or(false)) {
+            return Ok(begun.elapsed());
+        }
+        ensure!(
+            looks.go_on().await,
+            "after {:?} it still turns some away",
+            begun.elapsed()
+        );
+    }
+}
+
+async fn is_taken(target: SocketAddr, request: &[u8]) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(target).await?;
+    stream.write_all(request).await?;
+    let mut answer = [0; ANSWER_BYTES];
+    let read = stream.read(&mut answer).await?;
+    Ok(answer[..read].starts_with(b"HTTP/1.1 2"))
 }
 
 /// Sends half of `top_rate` a second while so many connections send unsigned bodies as fast as they are answered.
@@ -195,10 +250,17 @@ pub async fn beside_unsigned(
     if refused == 0 {
         faults.push("no unsigned body was refused".to_owned());
     }
+    faults.extend(too_large("a receiver beside unsigned bodies", run.memory.peak));
+    let goodput = thousandths(run.measured.rate() / rate);
+    if goodput < BESIDE_UNSIGNED_MIN {
+        faults.push(format!(
+            "{goodput} of what was signed was taken in, and {BESIDE_UNSIGNED_MIN} is the least"
+        ));
+    }
     Ok(Beside {
         connections,
         refused_rate: (refused as f64 / seconds.as_secs_f64()).round(),
-        goodput: thousandths(run.measured.rate() / rate),
+        goodput,
         load: LoadFigures::new(&run.measured, Some(rate), load.connections, used),
         memory_mib: run.memory,
     })

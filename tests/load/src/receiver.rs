@@ -75,14 +75,43 @@ impl Receiver {
     /// # Errors
     /// As `run`.
     pub async fn run_with<S: Speakers>(&self, load: &Load, requests: u64, speakers: &Arc<S>) -> Result<Run> {
-        let watching = Watching::begin(self.0.process()?)?;
+        let watching = self.watch()?;
+        let measured = self.generate(load, requests, speakers).await?;
+        self.drained(watching, measured).await
+    }
+
+    /// Looks at it from now on.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn watch(&self) -> Result<Watching> {
+        Watching::begin(self.0.process()?)
+    }
+
+    /// The first half of `run_with`: the load itself.
+    ///
+    /// # Errors
+    /// When the generator fails.
+    pub async fn generate<S: Speakers>(
+        &self,
+        load: &Load,
+        requests: u64,
+        speakers: &Arc<S>,
+    ) -> Result<Measured> {
         let load = Load {
             target: self.0.address(),
             requests_max: Some(requests),
             ..load.clone()
         };
         let speakers = Arc::clone(speakers);
-        let measured = tokio::task::spawn_blocking(move || generator::run(load, &speakers)).await??;
+        tokio::task::spawn_blocking(move || generator::run(load, &speakers)).await?
+    }
+
+    /// The other half: what became of it, once everything is applied.
+    ///
+    /// # Errors
+    /// When the receiver goes away, or something waits for ever.
+    pub async fn drained(&self, watching: Watching, measured: Measured) -> Result<Run> {
         let (backlog, drain) = self.0.drain(EVENTS_ACCEPTED).await?;
         let (memory, cpu_seconds) = watching.end().await?;
         Ok(Run {

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+/// What a service may have resident under any attack, flood or overload, in MiB.
+pub const RESIDENT_MIB_MAX: f64 = 192.0;
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The most looks of one run; a longer one is not looked at any further.
@@ -39,6 +41,12 @@ impl fmt::Display for Memory {
             self.start, self.first_third, self.last_third, self.peak
         )
     }
+}
+
+/// What is wrong with so many MiB; nothing when they are allowed.
+pub fn too_large(who: &str, peak: f64) -> Option<String> {
+    (peak >= RESIDENT_MIB_MAX)
+        .then(|| format!("{who}: {peak:.0} MiB resident, and {RESIDENT_MIB_MAX} are allowed"))
 }
 
 /// The looks of one run.

@@ -7,7 +7,7 @@ use super::{Flood, Tally};
 use crate::attack::FloodKind;
 use crate::options::Options;
 use crate::service::{Service, Stage};
-use crate::watch::resident;
+use crate::watch::{resident, too_large};
 use anyhow::Result;
 use api::open_files::allow_connections;
 use contract::{Clock, SecretList};
@@ -23,6 +23,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 /// Good deliveries a second.
 const GOOD_RATE: u64 = 200;
+/// A p99 that is always allowed; beyond it, twice what it was before the flood.
+const P99_ALWAYS: Duration = Duration::from_millis(10);
 /// For the last sockets to close before the next phase.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,6 +49,8 @@ pub struct FloodReport {
     pub opened_mib: f64,
     /// At most, over all.
     pub most_mib: f64,
+    /// What must not be; empty when the run is good.
+    pub faults: Vec<String>,
 }
 
 /// How the good deliveries of one phase fared.
@@ -80,6 +84,13 @@ pub async fn measure(kind: FloodKind, options: &Options, stage: &Stage<'_>) -> R
     let opened_in = begun.elapsed();
     let opened_mib = resident(process, "VmRSS")?;
     let during = GoodDeliveries::send(address, &secrets, "during", options.time()).await;
+    let most_mib = resident(process, "VmHWM")?;
+    let mut faults: Vec<String> = too_large("the receiver", most_mib).into_iter().collect();
+    faults.extend(before.refused("before"));
+    if kind.leaves_room() {
+        faults.extend(during.refused("during"));
+        faults.extend(during.slower_than(&before));
+    }
     let report = FloodReport {
         kind,
         connections,
@@ -89,14 +100,38 @@ pub async fn measure(kind: FloodKind, options: &Options, stage: &Stage<'_>) -> R
         during,
         at_rest_mib,
         opened_mib,
-        most_mib: resident(process, "VmHWM")?,
+        most_mib,
+        faults,
     };
     drop(flood);
     receiver.end().await?;
     Ok(report)
 }
 
+impl FloodKind {
+    /// Whether others still get in: half bodies give way to newer ones and to whole ones. Of the other kinds so many stay open
+    /// that nobody else gets in before the oldest of them are closed.
+    fn leaves_room(self) -> bool {
+        matches!(self, Self::HalfBodies | Self::LongBodies)
+    }
+}
+
 impl GoodDeliveries {
+    fn refused(&self, phase: &str) -> Option<String> {
+        let Self { sent, accepted, .. } = self;
+        (accepted < sent).then(|| format!("{accepted} of {sent} good deliveries were accepted {phase}"))
+    }
+
+    fn slower_than(&self, alone: &Self) -> Option<String> {
+        let most = (2 * alone.p99).max(P99_ALWAYS);
+        (self.p99 > most).then(|| {
+            format!(
+                "p99 of good deliveries is {:.1?}, and {most:.1?} are allowed",
+                self.p99
+            )
+        })
+    }
+
     /// Sends them at a steady rate.
     async fn send(address: SocketAddr, secrets: &SecretList, phase: &str, time: Duration) -> Self {
         let mut ticks = interval(Duration::from_secs(1) / u32::try_from(GOOD_RATE).expect("a small number"));
@@ -154,6 +189,10 @@ impl fmt::Display for FloodReport {
         writeln!(out, "opened in: {opened_in:.1?}; resident {opened_mib:.1} MiB")?;
         writeln!(out, "during:    {}", self.during)?;
         writeln!(out, "flood:     {:?}", self.flood)?;
-        writeln!(out, "at most:   {:.1} MiB", self.most_mib)
+        writeln!(out, "at most:   {:.1} MiB", self.most_mib)?;
+        for fault in &self.faults {
+            writeln!(out, "FAULT: {fault}")?;
+        }
+        Ok(())
     }
 }

@@ -1,10 +1,9 @@
 //! The result of an attack: a table for people, one line of JSON for programs.
 
-use super::RESIDENT_MIB_MAX;
 use crate::attack::Attack;
 use crate::figures::{LoadFigures, heading, line};
 use crate::flood::Tally;
-use crate::watch::Memory;
+use crate::watch::{Memory, too_large};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -89,12 +88,7 @@ impl HostileReport {
         let mut faults = Vec::new();
         for (service, attacked) in &services {
             faults.extend(attacked.faults.iter().map(|fault| format!("{service}: {fault}")));
-            let peak = attacked.memory_mib.peak;
-            if peak >= RESIDENT_MIB_MAX {
-                faults.push(format!(
-                    "{service}: {peak:.0} MiB resident, and {RESIDENT_MIB_MAX} are allowed"
-                ));
-            }
+            faults.extend(too_large(service, attacked.memory_mib.peak));
         }
         Self {
             attack,
@@ -155,6 +149,7 @@ impl fmt::Display for Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::RESIDENT_MIB_MAX;
 
     fn attacked(peak: f64, faults: &[&str]) -> Attacked {
         Attacked {

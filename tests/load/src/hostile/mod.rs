@@ -27,9 +27,6 @@ use harness::program::{EMITTER, RECEIVER};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a service may have resident under any of the attacks, in MiB.
-pub const RESIDENT_MIB_MAX: f64 = 192.0;
-
 /// Attacks the emitter, then the receiver.
 ///
 /// # Errors
