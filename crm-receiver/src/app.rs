@@ -38,7 +38,7 @@ pub enum StartError {
     /// The database cannot be used.
     #[error("DATABASE_URL: {0}")]
     Database(#[from] DbError),
-    /// The tables cannot be brought up to date.
+    /// The tables cannot be migrated.
     #[error("DATABASE_URL: {0}")]
     Migrate(#[from] MigrateError),
     /// The tables hold what this program cannot read.
@@ -153,7 +153,7 @@ impl App {
         server.traffic().register(metrics.registry());
         store.db.counts().register(metrics.registry());
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
-        let (db, clock) = (store.db.answering_at_the_end(), Arc::clone(&runtime.clock));
+        let (db, clock) = (store.db.answering_after_abort(), Arc::clone(&runtime.clock));
         let profiles = Rebuilder::new(db, clock, runtime.ids().new_id("run"), PROFILES);
         Ok(Self {
             config,

@@ -50,7 +50,7 @@ pub enum StartError {
     /// The database cannot be used.
     #[error("DATABASE_URL or DB_HOST: {0}")]
     Database(#[from] DbError),
-    /// The tables cannot be brought up to date.
+    /// The tables cannot be migrated.
     #[error("DATABASE_URL or DB_HOST: {0}")]
     Migrate(#[from] MigrateError),
     /// The HTTP client cannot be built.
@@ -159,7 +159,7 @@ impl App {
         let wakers = Wakers::default();
         let dispatchers = dispatchers(&config, &store, &runtime, &wakers, &metrics)?;
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
-        let (db, clock) = (store.db().answering_at_the_end(), Arc::clone(&runtime.clock));
+        let (db, clock) = (store.db().answering_after_abort(), Arc::clone(&runtime.clock));
         let guest_names = Rebuilder::new(db, clock, runtime.ids().new_id("run"), GUEST_NAMES);
         Ok(Self {
             config,

@@ -1,6 +1,6 @@
 //! How many arrivals are pending: waiting for a batch, or in one that is being committed.
 //!
-//! Taking in comes first. Whoever shares the database with it and can wait, waits here for a moment without arrivals,
+//! Taking in comes first. Anyone who shares the database with it and can wait, waits here for a moment without arrivals,
 //! but never for ever: under a load without pauses it goes on in small turns.
 
 use super::State;

@@ -43,7 +43,7 @@ impl Backlog {
         self.0.arrivals.pending()
     }
 
-    /// How many arrivals have come since the start: whoever finds the number changed knows that some came meanwhile.
+    /// How many arrivals have come since the start: anyone who finds the number changed knows that some came meanwhile.
     pub fn arrivals_in_all(&self) -> u64 {
         self.0.arrivals.in_all()
     }

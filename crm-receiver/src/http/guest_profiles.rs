@@ -72,7 +72,7 @@ pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
 pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
     let as_of = as_of(&request)?;
     let (stored, _turn) = stored(&api, &request.id("id")?).await?;
-    let place = request.answers.enter();
+    let place = request.answers.reserve();
     place.grow((PROFILE_COST * stored.bytes()).min(PROFILE_COST_MAX))?;
     let (profile, days) = stored.read().map_err(database_problem)?;
     let on_day = match as_of {

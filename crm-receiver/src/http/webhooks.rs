@@ -15,7 +15,7 @@ use crate::{
 };
 use api::{
     Request, Response,
-    json_body::{VALUES_MAX, room_for_tree},
+    json_body::{VALUES_MAX, reserve_tree},
     media_type::require_json,
     reply,
 };
@@ -112,7 +112,7 @@ async fn accept(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Acc
     failpoint::reached("delivery.unverified");
     let verified = raw.verify(body)?;
     // An event of the largest reservation, of 365 nights and 102 guests, holds some 600 values, and one of a guest 1,000.
-    let tree = room_for_tree(verified.body(), &reservation, VALUES_MAX)?;
+    let tree = reserve_tree(verified.body(), &reservation, VALUES_MAX)?;
     let arrival = verified.parse().map_err(Problem::validation)?;
     drop(tree);
     let key = arrival.key.clone();

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_per_minute_and_cause_and_begins_anew() {
+    fn counts_per_minute_and_cause_and_begins_again() {
         let counts = Counts::default();
         for at in [0, 59_999, 60_000] {
             counts.add(CountKind::Rejected, "skew", UnixMillis(at));

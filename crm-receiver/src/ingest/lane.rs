@@ -196,7 +196,7 @@ impl Committer {
         Ok(verdicts)
     }
 
-    /// After the commit: the cache first, so that whoever comes after the key is free finds it there.
+    /// After the commit: the cache first, so that anyone who comes after the key is free finds it there.
     fn settle(&self, part: Vec<QueuedEntry>, verdicts: Vec<Verdict>) {
         failpoint::reached("accept.committed");
         let mut oldest_new: Option<UnixMillis> = None;

@@ -1,8 +1,8 @@
 //! Equal keys that are pending at the same time in this process: only one goes to the database, the others wait for it.
 //!
-//! The first to come leads; whoever comes with the same key before the leader's commit is known follows. The leader's
-//! place is held by its [`Leader`], which travels with the entry through the queue: however that ends, also by being
-//! dropped, all who wait get an answer and the key is free.
+//! The first delivery is the leader; each one that arrives with the same key before the leader's commit is known
+//! follows. The leader's place is held by its [`Leader`], which travels with the entry through the queue: however that
+//! ends, also by being dropped, all who wait get an answer and the key is free.
 
 use super::IngestError;
 use crate::event::{Accepted, DedupeKey};
@@ -94,7 +94,7 @@ impl Leader {
         &self.key
     }
 
-    /// Frees the key and answers everyone who waits. Whoever comes after this finds the cache or asks the database.
+    /// Frees the key and answers everyone who waits. Anyone who comes after this finds the cache or asks the database.
     pub fn complete(mut self, result: AcceptResult) {
         self.result = result;
     }

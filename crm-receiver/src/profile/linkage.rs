@@ -1,8 +1,8 @@
 //! Which records make up which profile.
 //!
-//! A guest's profile is derived from the guest's own record and from the reservations that name the guest. Whoever holds
-//! these rows, the store or the property test, loads them as [`Linkage`] asks for them; what they come to is decided here
-//! alone.
+//! A guest's profile is derived from the guest's own record and from the reservations that name the guest. A
+//! transaction that holds these rows, the store or the property test, loads them as [`Linkage`] asks for them; what
+//! they come to is decided here alone.
 
 use super::{
     GuestKey, Linked, Profile, Record, RecordKey, Role, contents::LinkRule, derive, history::HistoryEntry,

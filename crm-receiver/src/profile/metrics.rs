@@ -1,6 +1,6 @@
 //! What a person's reservations add up to. Everything here is free of today's date; see [`super::view`] for the rest.
 //!
-//! Stays count for whoever stays; nights, revenue, bookings and their outcomes for the primary guest alone, so that a
+//! Stays count for anyone who stays; nights, revenue, bookings and their outcomes for the primary guest alone, so that a
 //! party's money is counted once.
 
 use super::{

@@ -190,7 +190,7 @@ impl Projector {
                 // The next look finds what another projector left.
                 Ok(Projection::Overtaken) => {}
                 Ok(Projection::Done(tally)) => self.count(&tally),
-                Err(error) if !error.may_be_of_the_rows() => return Err(error),
+                Err(error) if !error.may_be_caused_by_rows() => return Err(error),
                 Err(DbError::Timeout) if part.len() == 1 => {
                     let event = &part[0];
                     self.try_alone(&event.record.event_id, 0, Ok(event)).await?;
@@ -228,7 +228,7 @@ impl Projector {
                     self.count(&tally);
                     return Ok(());
                 }
-                Err(error) if !error.may_be_of_the_rows() => return Err(error),
+                Err(error) if !error.may_be_caused_by_rows() => return Err(error),
                 Err(error) => error.to_string(),
             },
         };

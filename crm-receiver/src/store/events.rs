@@ -155,7 +155,7 @@ fn by_key(key: &IdempotencyKey) -> Part {
 fn by_entity(listing: &Listing, entity: &str) -> Lookup {
     let decided = "entity_id = ? AND status <> 'accepted'";
     let waiting = "status = 'accepted'";
-    Lookup::new(listing.by_index("inbox_entity", decided, params![entity])).and_what_else(listing.by_index(
+    Lookup::new(listing.by_index("inbox_entity", decided, params![entity])).and_also(listing.by_index(
         "inbox_due",
         waiting,
         Params::new(),

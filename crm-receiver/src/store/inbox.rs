@@ -67,7 +67,7 @@ impl Store {
     pub async fn accept_batch(&self, batch: Batch) -> Result<Vec<Verdict>, DbError> {
         let written = Arc::clone(&batch);
         self.db
-            .surfacing_lock_timeouts()
+            .failing_on_lock_timeout()
             .transaction_or_find(
                 "accept_batch",
                 move |tx| {
@@ -334,7 +334,7 @@ impl ErasedGuests {
         erased_among(tx, guests, ReadLock::None).await.map(Self)
     }
 
-    /// Looks again for those whose rows are inserted by now and never come to the projector. Whoever erases a guest
+    /// Looks again for those whose rows are inserted by now and never come to the projector. Anyone who erases a guest
     /// enters it first and then wipes its rows: either that waits for ours, or we wait here for the register's row.
     async fn suppress_erased_meanwhile(
         &mut self,

@@ -90,9 +90,9 @@ impl Store {
 
     /// The same store, of which each page of a list looks at so many rows: for tests of where pages end.
     #[must_use]
-    pub fn looking_at(&self, rows: usize) -> Self {
+    pub fn with_rows_looked_at(&self, rows: usize) -> Self {
         Self {
-            lists: self.lists.looking_at(rows),
+            lists: self.lists.with_rows_looked_at(rows),
             ..self.clone()
         }
     }

@@ -18,7 +18,7 @@ pub const PROFILES: Rebuild = Rebuild {
     name: "profiles",
     version: FOLD_VERSION + DERIVE_VERSION,
     batch: REBUILD_BATCH,
-    make_again: |tx, position, rows| Box::pin(derive_again(tx, position, rows)),
+    rebuild_rows: |tx, position, rows| Box::pin(derive_again(tx, position, rows)),
     skip: |tx, position, rows| Box::pin(async move { Ok(behind(&next(tx, position, rows).await?)) }),
 };
 

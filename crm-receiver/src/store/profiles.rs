@@ -129,7 +129,7 @@ impl Store {
                     WHERE id = ? AND status IS NOT NULL";
         let bytes_max = i64::try_from(bytes_max).unwrap_or(i64::MAX);
         let questions = Arc::new([
-            Statement::question(body, params![bytes_max, id.as_str()]),
+            Statement::query(body, params![bytes_max, id.as_str()]),
             property_days::question(id),
         ]);
         self.reads

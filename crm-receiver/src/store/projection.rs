@@ -1,7 +1,7 @@
 //! Projecting a batch of accepted events: one transaction for records, history, profiles, the events' own status and
 //! the audit rows.
 //!
-//! The claim is `status = 'accepted'` in the update of the events themselves: whoever finds fewer of them than expected
+//! The claim is `status = 'accepted'` in the update of the events themselves: anyone who finds fewer of them than expected
 //! was overtaken and undoes everything. Before that, records, then profiles, are locked in the order of their keys, so
 //! that nobody changes them after they are read; what a batch changes is worked out by [`crate::event::plan`].
 
@@ -60,7 +60,7 @@ impl Store {
             self.mark_before_processing(Arc::clone(&events)).await?;
         }
         let known = self.days.clone();
-        let db = self.db.answering_at_the_end();
+        let db = self.db.answering_after_abort();
         let projected = db.transaction("project", move |tx| {
             let (events, known) = (Arc::clone(&events), known.clone());
             Box::pin(async move { project(tx, &events, &known, now).await })

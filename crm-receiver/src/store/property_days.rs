@@ -62,7 +62,7 @@ pub(super) async fn raise(
 
 /// Asks for the days of the properties that a profile names.
 pub(super) fn question(profile: &ProfileId) -> Statement {
-    Statement::question(
+    Statement::query(
         "SELECT source_id, property_id, business_date, timezone FROM property_days \
          WHERE property_id IN (SELECT property_id FROM profile_properties WHERE profile_id = ?)",
         params![profile.as_str()],

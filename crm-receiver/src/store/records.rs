@@ -1,6 +1,6 @@
 //! Records: the latest known state of each guest and reservation.
 //!
-//! A row is locked by raising its revision, before it is read: whoever comes second waits, and reads what the first
+//! A row is locked by raising its revision, before it is read: anyone who comes second waits, and reads what the first
 //! has committed. On a cluster the two raised revisions collide at COMMIT, and the second runs again.
 
 use super::{grouped, state_budget::StateBudget};

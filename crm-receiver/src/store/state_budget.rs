@@ -53,7 +53,7 @@ mod tests {
         let fitting = (0..1_000).take_while(|_| batch.take(&state).is_ok()).count();
         assert!((1..100).contains(&fitting), "{fitting}");
         assert!(
-            batch.take(&state).unwrap_err().may_be_of_the_rows(),
+            batch.take(&state).unwrap_err().may_be_caused_by_rows(),
             "it is halved"
         );
         assert!((0..1_000).all(|_| alone.take(&state).is_ok()));

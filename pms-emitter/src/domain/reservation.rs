@@ -174,9 +174,9 @@ impl EventPayload for Reservation {
 /// The guests that have to exist and be active for this change to be committed, each with its JSON pointer, in the
 /// order of their ids: so two transactions never lock them in opposite orders.
 ///
-/// Those that the change names anew, always; all of them, when it makes the reservation live that was not. A guest of a
-/// past stay may have been deleted since, which is no reason to refuse a change to its bill; one of a live stay cannot
-/// have been, as long as this is the property's business date.
+/// Those that the change adds, always; all of them, when it makes the reservation live that was not. A guest of a past
+/// stay may have been deleted since, which is no reason to refuse a change to its bill; one of a live stay cannot have
+/// been, as long as this is the property's business date.
 pub fn guests_to_guard(
     before: Option<&Reservation>,
     after: &Reservation,

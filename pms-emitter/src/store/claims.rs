@@ -11,7 +11,7 @@ use contract::{
     id::{EndpointId, IdempotencyKey},
 };
 use db::params;
-use db::{DbError, Outcome, Params, Row, Statement, Tx, placeholders};
+use db::{DbError, Params, Row, Statement, StatementResult, Tx, placeholders};
 use std::time::Duration;
 
 /// The most deliveries that one transaction claims or settles.
@@ -185,9 +185,9 @@ fn look(request: &ClaimRequest) -> [Statement; 4] {
 
 /// The ids of what may be claimed, of the three lists of a [`look`]: retries up to their share, first attempts, then
 /// the other retries, and last what was set before the clock went back.
-fn ids_due(lists: &[Outcome], limit: usize) -> Result<Vec<String>, DbError> {
+fn ids_due(lists: &[StatementResult], limit: usize) -> Result<Vec<String>, DbError> {
     let limit = limit.min(BATCH_MAX);
-    let ids = |list: &Outcome| -> Result<Vec<String>, DbError> {
+    let ids = |list: &StatementResult| -> Result<Vec<String>, DbError> {
         list.rows.iter().map(|row| row.get("event_id")).collect()
     };
     let mut due = ids(&lists[0])?;
@@ -224,7 +224,7 @@ fn candidates(request: &ClaimRequest, when: &str, bounds: Params) -> Statement {
              AND (owner IS NULL OR lease_until < ? OR lease_until > ?)
          ORDER BY {order}, event_id LIMIT ?"
     );
-    Statement::question(sql, values)
+    Statement::query(sql, values)
 }
 
 /// Takes those of the ids that are still due.
@@ -262,11 +262,11 @@ fn owned_by(request: &ClaimRequest, ids: &[String]) -> Statement {
          FROM deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN event_bodies b ON b.event_id = d.event_id
          WHERE d.endpoint_id = ? AND d.owner = ? AND {which} ORDER BY d.event_id"
     );
-    Statement::question(sql, values)
+    Statement::query(sql, values)
 }
 
 /// The claims of an answer to [`owned_by`].
-fn read_claims(answer: &Outcome, request: &ClaimRequest) -> Result<Vec<Claim>, DbError> {
+fn read_claims(answer: &StatementResult, request: &ClaimRequest) -> Result<Vec<Claim>, DbError> {
     let rows = answer.rows.iter();
     rows.map(|row| read_claim(row, &request.token)).collect()
 }
@@ -299,14 +299,14 @@ fn read_claim(row: &Row, owner: &str) -> Result<Claim, DbError> {
 
 /// Asks where an endpoint's deliveries go.
 fn target(request: &ClaimRequest) -> Statement {
-    Statement::question(
+    Statement::query(
         "SELECT url, disabled_reason, paused_until, paused_at, retry_schedule FROM endpoints WHERE id = ?",
         params![request.endpoint.as_str()],
     )
 }
 
 /// The answer to [`target`], or why nothing goes there.
-fn read_target(answer: &Outcome, now: UnixMillis) -> Result<Result<Target, Claimed>, DbError> {
+fn read_target(answer: &StatementResult, now: UnixMillis) -> Result<Result<Target, Claimed>, DbError> {
     let Some(row) = answer.row() else {
         return Ok(Err(Claimed::Inactive));
     };

@@ -27,7 +27,7 @@ pub const GUEST_NAMES: Rebuild = Rebuild {
     name: "guest_names",
     version: FOLD_VERSION,
     batch: REBUILD_BATCH,
-    make_again: |tx, position, rows| Box::pin(fold_again(tx, position, rows)),
+    rebuild_rows: |tx, position, rows| Box::pin(fold_again(tx, position, rows)),
     skip: |tx, position, rows| Box::pin(async move { Ok(next(tx, position, rows).await?.pop()) }),
 };
 

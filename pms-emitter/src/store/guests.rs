@@ -12,7 +12,7 @@ use api::ListQuery;
 use contract::{EventId, GuestId, Phone, PropertyId};
 use db::failpoint;
 use db::params;
-use db::{DbError, Params, Ran, Row, Statement, Tx};
+use db::{BatchResult, DbError, Params, Row, Statement, Tx};
 use futures::future::BoxFuture;
 use kit::fold::words::TypedWord;
 use kit::idempotency::{Answer, Slot};
@@ -105,7 +105,7 @@ impl Store {
     pub async fn guest(&self, id: &GuestId) -> Result<Option<(Guest, Property)>, DbError> {
         let property = "id = (SELECT property_id FROM guests WHERE id = ?)";
         let questions = Arc::new([
-            Statement::question(format!("{SELECT} WHERE id = ?"), params![id.as_str()]),
+            Statement::query(format!("{SELECT} WHERE id = ?"), params![id.as_str()]),
             properties::question(property, params![id.as_str()]),
         ]);
         self.db
@@ -187,7 +187,7 @@ impl Store {
                 statements.extend(guest_names::replace(guest, &change.changed));
                 statements.extend(outbox::statements(event));
                 let ran = tx.run(&statements).await;
-                if ran.missed(0) {
+                if ran.matched_none(0) {
                     tx.abandon();
                     return Ok(GuestWritten::Overtaken);
                 }
@@ -199,7 +199,7 @@ impl Store {
 
     /// Writes a guest's deletion, guarded by the version before it, with its event; its external ids become free.
     ///
-    /// The row is written first and the stays are looked at then: whoever books for the guest writes the row too, so
+    /// The row is written first and the stays are looked at then: anyone who books for the guest writes the row too, so
     /// the later of the two sees what the earlier one did.
     ///
     /// # Errors
@@ -218,7 +218,7 @@ impl Store {
                 let (before, change, event) = &*work;
                 let guest = &change.state;
                 let ran = tx.run(&[update(before, guest)]).await;
-                if ran.missed(0) {
+                if ran.matched_none(0) {
                     tx.abandon();
                     return Ok(GuestWritten::Overtaken);
                 }
@@ -382,7 +382,7 @@ fn external_ids(
 
 /// How writing a guest and its event ended; `ids` are the places of the statements that write external ids, each with
 /// that id's place in the list.
-fn written(tx: &mut Tx, ran: Ran, ids: &[(usize, usize)]) -> Result<GuestWritten, DbError> {
+fn written(tx: &mut Tx, ran: BatchResult, ids: &[(usize, usize)]) -> Result<GuestWritten, DbError> {
     let failed = ran.outcomes.len();
     let taken = ids.iter().find(|(statement, _)| *statement == failed);
     match (ran.error, taken) {

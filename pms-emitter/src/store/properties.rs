@@ -51,7 +51,7 @@ pub(crate) async fn find(tx: &mut Tx, id: &PropertyId) -> Result<Option<Property
 
 /// The properties where a condition holds, for [`read`].
 pub(super) fn question(condition: &str, params: Params) -> Statement {
-    Statement::question(format!("{SELECT} WHERE {condition}"), params)
+    Statement::query(format!("{SELECT} WHERE {condition}"), params)
 }
 
 impl Store {

@@ -1,6 +1,6 @@
 //! Who is named by which reservation, and the rule that a guest whose stay is going on or lies ahead is not deleted.
 //!
-//! Whoever books for a guest, and whoever deletes one, first writes the guest's row (its `guard`). So of two such
+//! Anyone who books for a guest, and anyone who deletes one, first writes the guest's row (its `guard`). So of two such
 //! transactions at once, the second waits for the first and then sees what it did, on every engine and cluster.
 
 use crate::domain::reservation::{Reservation, guests_to_guard};

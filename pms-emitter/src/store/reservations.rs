@@ -302,7 +302,7 @@ fn decode(row: &Row) -> Result<Reservation, DbError> {
 async fn find(tx: &mut Tx, id: ReservationId) -> Result<Option<(Reservation, Property)>, DbError> {
     let answers = tx
         .run(&[
-            Statement::question(
+            Statement::query(
                 "SELECT body FROM reservations WHERE id = ? AND deleted_at IS NULL",
                 params![id.as_str()],
             ),
@@ -337,16 +337,16 @@ async fn commit(tx: &mut Tx, write: &ReservationWrite) -> Result<ReservationWrit
     statements.extend(list_guests(write.before.as_ref(), state));
     statements.extend(outbox::statements(&write.event));
     let ran = write.slot.run(tx, &write.answer, statements).await?;
-    if guests_from > 0 && ran.missed(0) {
+    if guests_from > 0 && ran.matched_none(0) {
         return Ok(ReservationWritten::Overtaken);
     }
     let missing = pointers.into_iter().enumerate();
-    let missing = missing.filter(|(nth, _)| ran.missed(guests_from + nth));
+    let missing = missing.filter(|(nth, _)| ran.matched_none(guests_from + nth));
     let missing: Vec<FieldError> = missing.map(|(_, pointer)| no_such_guest(pointer)).collect();
     if !missing.is_empty() {
         return Ok(ReservationWritten::NoSuchGuests(missing));
     }
-    if ran.missed(saved_at) {
+    if ran.matched_none(saved_at) {
         return Ok(ReservationWritten::Overtaken);
     }
     match ran.error {

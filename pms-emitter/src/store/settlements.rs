@@ -10,7 +10,7 @@ use super::{BATCH_MAX, Store};
 use crate::domain::audit_action::AuditAction;
 use crate::domain::delivery::DeliveryStatus;
 use contract::{UnixMillis, id::EndpointId};
-use db::{DbError, Dialect, Params, Ran, Statement, Tx};
+use db::{BatchResult, DbError, Dialect, Params, Statement, Tx};
 use db::{failpoint, params};
 use kit::audit::{self, AuditEntry};
 use kit::planted::{Bug, is_planted};
@@ -221,7 +221,7 @@ async fn settle(
 
 /// Those of the batch that the updates which ran have found as they were claimed. Of those given back nothing is asked, for
 /// nothing is written about them.
-fn ours<'b>(updates: &[Update<'b>], ran: &Ran) -> Vec<&'b Settlement> {
+fn ours<'b>(updates: &[Update<'b>], ran: &BatchResult) -> Vec<&'b Settlement> {
     let done = updates.iter().zip(&ran.outcomes);
     let ours = done.filter(|(update, outcome)| update.unasked || outcome.matched == update.of.len() as u64);
     ours.flat_map(|(update, _)| update.of.iter().copied()).collect()

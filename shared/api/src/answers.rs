@@ -1,9 +1,9 @@
-//! The bytes that all answers of a server may take together, from their first row to their last byte on the socket.
+//! The memory budget for all answers of a server, from an answer's first row to its last byte on the socket.
 //!
-//! hyper writes what a peer reads, and waits for a peer that does not: so whoever asks for large answers on many
-//! connections and reads none would fill the memory. Each large answer has a place here. Where room is short the one
-//! that was read least lately gives way: its place is free at once, and its connection ends, which tells the peer, since
-//! its declared length is not reached.
+//! hyper waits for a peer that does not read, so a client that requests large answers on many connections and reads
+//! none would fill the memory. So each large answer has a reservation in this budget. When the budget is used up, the
+//! answer that was read least recently is evicted: its reservation is freed at once and its connection ends. The peer
+//! notices, since the declared length is not reached.
 
 use super::Response;
 use bytes::Bytes;
@@ -25,14 +25,14 @@ use tokio_util::sync::CancellationToken;
 
 /// Bytes of answers that may be in memory at once by default.
 pub const ANSWER_BYTES_IN_ALL: usize = 32 * 1024 * 1024;
-/// An answer up to this size needs no place: it is no more than what a connection may buffer anyway.
+/// An answer up to this size needs no reservation: a connection may buffer as much anyway.
 pub const ANSWER_BYTES_FREE: usize = 2 * 1024;
-/// So much of an answer is handed to the socket at a time: each time tells that the peer has read.
+/// Bytes of an answer that are handed to the socket at a time; each hand-over shows that the peer has read.
 const CHUNK_BYTES: usize = 32 * 1024;
-/// What a client is asked to wait when there is no room for its answer.
+/// The `Retry-After` when the budget cannot hold an answer.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
-/// The bytes that all answers together may still take. Clones share one budget.
+/// The budget. Clones share it.
 #[derive(Clone, Debug)]
 pub struct AnswerBudget(Arc<Shared>);
 
@@ -42,13 +42,13 @@ struct Shared {
     queue: Mutex<Queue>,
 }
 
-/// Invariant: `bytes` is the sum over the places, at most `bytes_max`; `by_turn` has each place once.
+/// Invariant: `bytes` is the sum of the reservations, at most `bytes_max`; `by_turn` has each reservation once.
 #[derive(Debug, Default)]
 struct Queue {
     bytes: usize,
     turns: u64,
-    places: HashMap<u64, Entry>,
-    /// By when it was read, the least lately first.
+    reservations: HashMap<u64, Entry>,
+    /// Ordered by when each was read, the least recently first.
     by_turn: BTreeMap<u64, u64>,
 }
 
@@ -56,14 +56,14 @@ struct Queue {
 struct Entry {
     bytes: usize,
     turn: u64,
-    /// Of the place: set when it is taken away.
+    /// Set when the reservation is evicted.
     lost: Arc<AtomicBool>,
     connection: Option<CancellationToken>,
 }
 
-/// An answer's place, which may be taken from it; it is left when the last clone is dropped.
+/// An answer's reservation. It may be evicted; it is freed when the last clone is dropped.
 #[derive(Clone, Debug)]
-pub struct Place(Arc<Held>);
+pub struct AnswerReservation(Arc<Held>);
 
 #[derive(Debug)]
 struct Held {
@@ -86,12 +86,12 @@ impl AnswerBudget {
         self.0.bytes_max - self.queue().bytes
     }
 
-    /// A place without bytes yet.
-    pub fn enter(&self) -> Place {
+    /// A reservation of no bytes yet.
+    pub fn reserve(&self) -> AnswerReservation {
         let lost = Arc::new(AtomicBool::new(false));
         let mut queue = self.queue();
         let turn = queue.next_turn();
-        // A turn is had once, so the first is a number too.
+        // Each turn is used once, so the first turn also identifies the reservation.
         let number = turn;
         let entry = Entry {
             bytes: 0,
@@ -99,18 +99,18 @@ impl AnswerBudget {
             lost: Arc::clone(&lost),
             connection: None,
         };
-        queue.places.insert(number, entry);
+        queue.reservations.insert(number, entry);
         queue.by_turn.insert(turn, number);
         drop(queue);
-        Place(Arc::new(Held {
+        AnswerReservation(Arc::new(Held {
             budget: self.clone(),
             number,
             lost,
         }))
     }
 
-    /// The answer in its place: a large one that has none gets one. Without room it is the 503 that this answers instead.
-    pub(super) async fn hold(&self, response: Response) -> Result<Response, Problem> {
+    /// The answer with a reservation: a large one that has none gets one; a 503 when the budget cannot hold it.
+    pub(super) async fn within_budget(&self, response: Response) -> Result<Response, Problem> {
         let size = http_body::Body::size_hint(response.body()).exact();
         if size.is_some_and(|size| size <= ANSWER_BYTES_FREE as u64) {
             return Ok(response);
@@ -120,20 +120,20 @@ impl AnswerBudget {
             return Err(Problem::new(ProblemCode::Internal));
         };
         let bytes = body.to_bytes();
-        let place = match parts.extensions.get::<Place>() {
-            Some(place) if place.is_lost() => return Err(no_room()),
-            Some(place) => place.clone(),
+        let reservation = match parts.extensions.get::<AnswerReservation>() {
+            Some(reservation) if reservation.is_lost() => return Err(over_budget()),
+            Some(reservation) => reservation.clone(),
             None => {
-                let place = self.enter();
-                place.grow(bytes.len())?;
-                parts.extensions.insert(place.clone());
-                place
+                let reservation = self.reserve();
+                reservation.grow(bytes.len())?;
+                parts.extensions.insert(reservation.clone());
+                reservation
             }
         };
         parts
             .headers
             .insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-        let written = warp::reply::stream(Chunks { bytes, place });
+        let written = warp::reply::stream(Chunks { bytes, reservation });
         let body = warp::Reply::into_response(written).into_body();
         Ok(Response::from_parts(parts, body))
     }
@@ -157,7 +157,7 @@ impl Queue {
 
     fn touch(&mut self, number: u64) {
         let turn = self.next_turn();
-        if let Some(entry) = self.places.get_mut(&number) {
+        if let Some(entry) = self.reservations.get_mut(&number) {
             let before = std::mem::replace(&mut entry.turn, turn);
             self.by_turn.remove(&before);
             self.by_turn.insert(turn, number);
@@ -165,28 +165,28 @@ impl Queue {
     }
 
     fn remove(&mut self, number: u64) -> Option<Entry> {
-        let entry = self.places.remove(&number)?;
+        let entry = self.reservations.remove(&number)?;
         self.by_turn.remove(&entry.turn);
         self.bytes -= entry.bytes;
         Some(entry)
     }
 }
 
-impl Place {
-    /// Takes more, for which those that were read less lately give way.
+impl AnswerReservation {
+    /// Reserves more bytes; answers that were read less recently are evicted for it.
     ///
     /// # Errors
-    /// 503 when there is not enough, or the place is lost.
+    /// 503 when there is not enough, or the reservation was evicted.
     pub fn grow(&self, bytes: usize) -> Result<(), Problem> {
         let (Shared { bytes_max, .. }, mut queue) = (&*self.0.budget.0, self.0.budget.queue());
         queue.touch(self.0.number);
-        // Nobody gives way to what would not fit alone.
-        while let Some(own) = queue.places.get(&self.0.number)
+        // Nothing is evicted for an answer that would not fit alone.
+        while let Some(own) = queue.reservations.get(&self.0.number)
             && own.bytes + bytes <= *bytes_max
         {
             if queue.bytes + bytes <= *bytes_max {
                 queue.bytes += bytes;
-                if let Some(own) = queue.places.get_mut(&self.0.number) {
+                if let Some(own) = queue.reservations.get_mut(&self.0.number) {
                     own.bytes += bytes;
                 }
                 return Ok(());
@@ -199,16 +199,16 @@ impl Place {
                 }
             }
         }
-        Err(no_room())
+        Err(over_budget())
     }
 
-    /// The whole answer in its place, which gives back what it has taken beyond the answer's bytes.
+    /// The complete answer with its reservation, which gives back the bytes beyond the answer's length.
     pub fn with(self, mut response: Response) -> Response {
         let size = http_body::Body::size_hint(response.body()).exact();
         let size = size.and_then(|size| usize::try_from(size).ok());
         {
             let mut queue = self.0.budget.queue();
-            if let (Some(own), Some(size)) = (queue.places.get_mut(&self.0.number), size) {
+            if let (Some(own), Some(size)) = (queue.reservations.get_mut(&self.0.number), size) {
                 let spare = own.bytes.saturating_sub(size);
                 own.bytes -= spare;
                 queue.bytes -= spare;
@@ -218,11 +218,11 @@ impl Place {
         response
     }
 
-    /// Ends the connection too, when the place is taken away: hyper asks for no more of an answer that nobody reads, so
-    /// it would not hear of it.
+    /// Ends the connection when the reservation is evicted: hyper does not poll an answer that its peer does not read,
+    /// so it would not notice.
     pub(super) fn ends(&self, connection: &CancellationToken) {
         let mut queue = self.0.budget.queue();
-        match queue.places.get_mut(&self.0.number) {
+        match queue.reservations.get_mut(&self.0.number) {
             Some(own) => own.connection = Some(connection.clone()),
             None => connection.cancel(),
         }
@@ -243,20 +243,20 @@ impl Drop for Held {
     }
 }
 
-fn no_room() -> Problem {
+fn over_budget() -> Problem {
     Problem::new(ProblemCode::Unavailable).with_retry_after(RETRY_AFTER_SECONDS)
 }
 
-/// The bytes of an answer, handed out one after the other. Each keeps the place until hyper has written it.
+/// The body of an answer, handed out in chunks. Each chunk keeps the reservation until hyper has written it.
 struct Chunks {
     bytes: Bytes,
-    place: Place,
+    reservation: AnswerReservation,
 }
 
-/// What is being written of an answer.
+/// A chunk that is being written.
 struct Chunk {
     bytes: Bytes,
-    _place: Place,
+    _place: AnswerReservation,
 }
 
 impl AsRef<[u8]> for Chunk {
@@ -269,19 +269,19 @@ impl Stream for Chunks {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.place.is_lost() {
-            // The rest is freed, and the connection ended by hyper, wherever nobody else ends it.
+        if self.reservation.is_lost() {
+            // Frees the rest; the error makes hyper end the connection if nothing else does.
             self.bytes = Bytes::new();
             return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
         }
         if self.bytes.is_empty() {
             return Poll::Ready(None);
         }
-        self.place.was_read();
+        self.reservation.was_read();
         let len = self.bytes.len().min(CHUNK_BYTES);
         let chunk = Chunk {
             bytes: self.bytes.split_to(len),
-            _place: self.place.clone(),
+            _place: self.reservation.clone(),
         };
         Poll::Ready(Some(Ok(Bytes::from_owner(chunk))))
     }

@@ -1,9 +1,9 @@
 //! Reading a request's body: after the headers, bounded in size, in time, and in all.
 //!
-//! hyper bounds neither: a client may declare nothing and send for ever, or send a byte an hour, or be one of ten
-//! thousand that each send a little. So bytes are taken from one budget as they arrive, and go back when the
-//! [`Body`] is dropped. A body that is there when it is asked for costs no timer and no place in a queue. What a body
-//! becomes may be a hundred times as large: its tree takes room in the same budget (`json_body`).
+//! hyper bounds none of these: a client may declare no length and send for ever, or send a byte an hour, or be one of
+//! ten thousand that each send a little. So bytes are reserved from one budget as they arrive, and freed when the
+//! [`Body`] is dropped. A body that has already arrived when it is read needs no timer and no queue entry. The parsed
+//! JSON tree of a body may be a hundred times as large: it is reserved from the same budget (`json_body`).
 
 use bytes::{Bytes, BytesMut};
 use contract::{Problem, ProblemCode};
@@ -26,18 +26,17 @@ pub const BYTES_IN_ALL: usize = 64 * 1024 * 1024;
 pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// The largest body of an API request; an endpoint may name a limit of its own.
 pub const BODY_LEN_MAX: usize = 256 * 1024;
-/// What a body that has to be waited for costs beside its bytes: its connection's buffers, and all that waits with its
-/// request. It counts against the budget until the body is there, so that thousands of bodies that never come cost no more
-/// than it.
+/// What a body that is still arriving costs in addition to its bytes: its connection's buffers and its request. It
+/// counts against the budget until the body is complete, so thousands of bodies that never arrive cannot exceed the
+/// budget.
 pub const READING_BYTES: usize = 16 * 1024;
-/// The least that may be in memory at once: the largest body can arrive, and there is room for what is made of a write, or
-/// an event, of a thousand values.
+/// The smallest budget: the largest body can arrive, and the tree of a write or an event of a thousand values fits.
 pub const BYTES_IN_ALL_MIN: usize = 4 * 1024 * 1024;
-const _: () = assert!(BYTES_IN_ALL_MIN >= budget::SLOW_SHARE * (READING_BYTES + BODY_LEN_MAX));
-/// A body's buffer is made for at most so many times what came of it first, whatever more is declared: a declaration
-/// costs little.
+const _: () = assert!(BYTES_IN_ALL_MIN >= budget::SLOW_DIVISOR * (READING_BYTES + BODY_LEN_MAX));
+/// A body's buffer is allocated for at most so many times its first bytes, however much is declared, so that a declared
+/// length alone reserves little.
 const FIRST_CAPACITY_FACTOR: usize = 2;
-/// What a client is asked to wait when the budget is used up.
+/// The `Retry-After` when the budget is used up.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// What bounds every body of one server.
@@ -58,7 +57,7 @@ impl Default for BodyLimits {
     }
 }
 
-/// The whole raw body. It keeps its place in the budget until it is dropped.
+/// The whole raw body. It keeps its reservation until it is dropped.
 #[derive(Debug)]
 pub struct Body {
     bytes: Bytes,
@@ -66,25 +65,25 @@ pub struct Body {
 }
 
 impl Body {
-    /// The bytes and their place in the budget, for whoever keeps them longer than the request.
+    /// The bytes and their reservation, for a caller that keeps them longer than the request.
     pub fn into_parts(self) -> (Bytes, Reservation) {
         (self.bytes, self.reservation)
     }
 
-    /// Its place in the budget.
+    /// Its reservation.
     pub fn reservation(&self) -> &Reservation {
         &self.reservation
     }
 
-    /// Takes room for what is made of the body and lives as long.
+    /// Reserves memory for data that is made from the body and lives as long.
     ///
     /// # Errors
-    /// `NoRoom` when there is not enough.
-    pub fn make_room(&mut self, bytes: usize) -> Result<(), BodyError> {
+    /// `OverBudget` when the budget has not enough left.
+    pub fn reserve(&mut self, bytes: usize) -> Result<(), BodyError> {
         self.reservation
             .grow(bytes)
             .then_some(())
-            .ok_or(BodyError::NoRoom)
+            .ok_or(BodyError::OverBudget)
     }
 }
 
@@ -101,12 +100,12 @@ pub enum BodyError {
     /// Declared or grown past its limit.
     #[error("the body is over its limit")]
     TooLarge,
-    /// Not there at the deadline.
+    /// Not complete at the deadline.
     #[error("the body did not arrive in time")]
     TooSlow,
-    /// No room for it in the budget.
+    /// It does not fit into the budget.
     #[error("too many bytes of bodies are in memory")]
-    NoRoom,
+    OverBudget,
     /// The connection broke, or the chunks are malformed.
     #[error("the body broke off")]
     Broken,
@@ -117,13 +116,13 @@ impl From<BodyError> for Problem {
         match error {
             BodyError::TooLarge => Self::new(ProblemCode::PayloadTooLarge),
             BodyError::TooSlow => Self::new(ProblemCode::RequestTimeout),
-            BodyError::NoRoom => Self::new(ProblemCode::Overloaded).with_retry_after(RETRY_AFTER_SECONDS),
+            BodyError::OverBudget => Self::new(ProblemCode::Overloaded).with_retry_after(RETRY_AFTER_SECONDS),
             BodyError::Broken => Self::new(ProblemCode::InvalidRequest).with_detail("the body broke off"),
         }
     }
 }
 
-/// The chunks of a body that is still on its way.
+/// The chunks of a body that is still arriving.
 pub type BodyStream = BoxStream<'static, Result<Bytes, Broken>>;
 
 /// The stream of a body ended early.
@@ -153,37 +152,39 @@ where
         limit,
         bytes: BytesMut::new(),
     };
-    // What is there already is at most what the connection has read: it is counted once it is known what it is.
+    // Bytes that have arrived already are at most a connection's read buffer: they are reserved once their number is
+    // known.
     match poll_fn(|context| Poll::Ready(arriving.poll_rest(context, |_| true))).await {
         Poll::Ready(whole) => {
             whole?;
             let room = limits.budget.reserve(arriving.bytes.len());
-            Ok(arriving.into_body(room.ok_or(BodyError::NoRoom)?))
+            Ok(arriving.into_body(room.ok_or(BodyError::OverBudget)?))
         }
-        // On the heap and only now: its timer and place would be part of every request.
+        // Boxed, and only when it is needed: its timer and queue entry would otherwise be part of every request's
+        // future.
         Poll::Pending => Box::pin(read_slowly(arriving, limits)).await,
     }
 }
 
-/// Waits for the rest of a body, in a place that may be taken from it.
+/// Waits for the rest of a body, with a queue entry that may be evicted.
 async fn read_slowly<S>(mut arriving: Arriving<S>, limits: &BodyLimits) -> Result<Body, BodyError>
 where
     S: Stream<Item = Result<Bytes, Broken>> + Unpin,
 {
-    let place = limits.budget.wait(READING_BYTES + arriving.bytes.len());
-    let (place, gives_way) = place.ok_or(BodyError::NoRoom)?;
-    let rest = poll_fn(|context| arriving.poll_rest(context, |more| place.grow(more)));
+    let entry = limits.budget.wait(READING_BYTES + arriving.bytes.len());
+    let (entry, on_eviction) = entry.ok_or(BodyError::OverBudget)?;
+    let rest = poll_fn(|context| arriving.poll_rest(context, |more| entry.grow(more)));
     tokio::select! {
         biased;
         whole = rest => whole?,
-        _ = gives_way => return Err(BodyError::NoRoom),
+        _ = on_eviction => return Err(BodyError::OverBudget),
         () = sleep(limits.deadline) => return Err(BodyError::TooSlow),
     }
-    let room = place.finish(arriving.bytes.len());
-    Ok(arriving.into_body(room.ok_or(BodyError::NoRoom)?))
+    let room = entry.finish(arriving.bytes.len());
+    Ok(arriving.into_body(room.ok_or(BodyError::OverBudget)?))
 }
 
-/// A body on its way, and what has come of it.
+/// A body that is arriving, and its bytes so far.
 struct Arriving<S> {
     chunks: S,
     declared: Option<usize>,
@@ -195,7 +196,7 @@ impl<S> Arriving<S>
 where
     S: Stream<Item = Result<Bytes, Broken>> + Unpin,
 {
-    /// Takes in what has come, each chunk once `room` has been found for it. Ready at the end of the body.
+    /// Appends the chunks that have arrived, each once `room` has reserved memory for it. Ready at the end of the body.
     fn poll_rest(
         &mut self,
         context: &mut Context<'_>,
@@ -212,14 +213,15 @@ where
                 return Poll::Ready(Err(BodyError::TooLarge));
             }
             if !room(chunk.len()) {
-                return Poll::Ready(Err(BodyError::NoRoom));
+                return Poll::Ready(Err(BodyError::OverBudget));
             }
             if self.bytes.is_empty() {
                 let expected = self.declared.unwrap_or_default();
                 let first = expected.min(FIRST_CAPACITY_FACTOR * chunk.len()).max(chunk.len());
                 self.bytes.reserve(first);
             }
-            // A chunk is a part of the connection's read buffer: kept, it would keep all of that, outside the budget.
+            // Copied: a chunk shares the connection's read buffer, and keeping it would keep all of that, outside the
+            // budget.
             self.bytes.extend_from_slice(&chunk);
         }
         Poll::Ready(Ok(()))

@@ -1,10 +1,12 @@
 //! One connection from its first byte to its last.
 //!
-//! hyper reads it, and nothing else does: where a request begins and ends is decided in one place, within hyper's limits
-//! (the time for a head, its size, its headers). Around it stand the answer to a connection beyond the cap, the stop that
-//! drains a connection, and the close, which throws away what hyper left unread.
+//! Only hyper reads it, so where a request begins and ends is decided in one place, within hyper's limits (the time for
+//! a head, its size, its headers). This module adds the answer to a connection beyond the cap, the stop that drains a
+//! connection, and the close, which discards the bytes that hyper left unread.
 
-use super::{Response, ServeSettings, Server, StopSignal, answers::Place, write_deadline::WriteDeadline};
+use super::{
+    Response, ServeSettings, Server, StopSignal, answers::AnswerReservation, write_deadline::WriteDeadline,
+};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
@@ -30,12 +32,12 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a closing connection waits for the peer to stop sending.
 const LINGER_TIME: Duration = Duration::from_secs(1);
-/// How many bytes it takes in at a time meanwhile.
+/// How many bytes it reads at a time meanwhile.
 const LINGER_BUFFER: usize = 4096;
-/// How many bytes it takes in meanwhile, in all.
+/// How many bytes it reads meanwhile, in all.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
-/// The answer to a connection beyond the cap, whatever it would have asked.
-const NO_ROOM: &[u8] =
+/// The answer to a connection beyond the cap, whatever it requests.
+const OVERLOADED_ANSWER: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// What all connections of one listener share.
@@ -52,7 +54,7 @@ pub(super) async fn run(stream: TcpStream, remote: SocketAddr, shared: Arc<Share
     serve(stream, remote, shared).await;
 }
 
-/// As [`run`], whatever carries the bytes.
+/// As [`run`], over any byte stream.
 pub(super) async fn serve<S>(stream: S, remote: SocketAddr, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -61,28 +63,29 @@ where
         biased;
         () = shared.stop.aborting() => {}
         () = async {
-            if let Some(ended) = talk(stream, remote, &shared).await {
+            if let Some(ended) = serve_until_closed(stream, remote, &shared).await {
                 close(ended).await;
             }
         } => {}
     }
 }
 
-/// Lets hyper serve a connection. Gives it back for a careful close, unless there is no answer that could be lost.
-async fn talk<S>(stream: S, remote: SocketAddr, shared: &Shared) -> Option<S>
+/// Lets hyper serve a connection. Returns the stream for a lingering close, unless there is no answer that could be
+/// lost.
+async fn serve_until_closed<S>(stream: S, remote: SocketAddr, shared: &Shared) -> Option<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let settings = &shared.settings;
     let io = TokioIo::new(WriteDeadline::new(stream, settings.write_timeout));
     let asked = AtomicBool::new(false);
-    let gives_way = CancellationToken::new();
+    let on_eviction = CancellationToken::new();
     let service = service_fn(|request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
         Box::pin(async {
             let answer = shared.server.answer(request, Some(remote)).await;
-            if let Some(place) = answer.extensions().get::<Place>() {
-                place.ends(&gives_way);
+            if let Some(reservation) = answer.extensions().get::<AnswerReservation>() {
+                reservation.ends(&on_eviction);
             }
             Ok::<Response, Infallible>(answer)
         })
@@ -94,10 +97,10 @@ where
         .max_buf_size(settings.buffer_bytes_max)
         .serve_connection(io, service);
     let mut stopping = pin!(shared.stop.stopping());
-    let mut giving_way = pin!(gives_way.cancelled());
+    let mut evicting = pin!(on_eviction.cancelled());
     let (mut draining, mut gave_way) = (false, false);
     let ended = poll_fn(|context| {
-        if giving_way.as_mut().poll(context).is_ready() {
+        if evicting.as_mut().poll(context).is_ready() {
             gave_way = true;
             return Poll::Ready(Ok(()));
         }
@@ -106,7 +109,7 @@ where
             Pin::new(&mut connection).graceful_shutdown();
         }
         let ended = connection.poll_without_shutdown(context);
-        // hyper would wait for the rest of a first head. Of the later ones it does not.
+        // hyper would wait for the rest of the first head; for later heads it does not.
         if draining && ended.is_pending() && !asked.load(Ordering::Relaxed) {
             return Poll::Ready(Ok(()));
         }
@@ -114,13 +117,13 @@ where
     })
     .await;
     if gave_way {
-        // In the middle of an answer that its peer does not read: there is nothing to wait for.
+        // In the middle of an answer that its peer does not read: waiting makes no sense.
         return None;
     }
     let silent = match &ended {
         Ok(()) => draining && !asked.load(Ordering::Relaxed),
         Err(error) => {
-            // The peer's doing, and it may be a flood: no more than a trace of it.
+            // Caused by the peer, perhaps by many at once: logged at debug level only.
             tracing::debug!(error = %error, "connection ended");
             error.is_timeout()
         }
@@ -129,33 +132,33 @@ where
     (!silent || !parts.read_buf.is_empty()).then(|| parts.io.into_inner().into_inner())
 }
 
-/// Tells a connection beyond the cap to come back later.
+/// Answers a connection beyond the cap with a 503.
 pub(super) async fn refuse(mut stream: TcpStream, stop: StopSignal) {
     tokio::select! {
         biased;
         () = stop.aborting() => {}
         () = async {
-            if matches!(timeout(LINGER_TIME, stream.write_all(NO_ROOM)).await, Ok(Ok(()))) {
+            if matches!(timeout(LINGER_TIME, stream.write_all(OVERLOADED_ANSWER)).await, Ok(Ok(()))) {
                 close(stream).await;
             }
         } => {}
     }
 }
 
-/// As [`refuse`], without waiting: a peer that has said something meanwhile may be reset before it reads why.
+/// As [`refuse`], without lingering: a peer that has sent something meanwhile may be reset before it reads the answer.
 pub(super) fn refuse_at_once(stream: TcpStream) {
     let Ok(mut stream) = stream.into_std() else {
         return;
     };
-    // It blocks nobody: the socket was made not to, and a fresh one has room for a line.
-    if stream.write(NO_ROOM).is_ok() && stream.shutdown(Shutdown::Write).is_ok() {
-        // What is unread when it closes would be answered by that reset. Nothing, or an error, is as good.
+    // It does not block: the socket is non-blocking, and the empty send buffer of a new socket holds a line.
+    if stream.write(OVERLOADED_ANSWER).is_ok() && stream.shutdown(Shutdown::Write).is_ok() {
+        // Unread bytes at the close would cause that reset. Reading nothing, or an error, is as good.
         let _ = stream.read(&mut [0; LINGER_BUFFER]);
     }
 }
 
 /// Closes so that the last answer arrives: a socket closed over unread bytes is reset, and a reset may overtake the
-/// answer. So the peer is told first, and what it still sends is thrown away for a moment.
+/// answer. So the write half is closed first, and what the peer still sends is discarded for a moment.
 async fn close<S>(mut stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -164,7 +167,7 @@ where
         stream.shutdown().await?;
         let mut taken = 0;
         while taken < LINGER_BYTES_MAX {
-            match poll_fn(|context| poll_throw_away(&mut stream, context)).await? {
+            match poll_fn(|context| poll_discard(&mut stream, context)).await? {
                 0 => break,
                 some => taken += some,
             }
@@ -175,9 +178,9 @@ where
     let _ = timeout(LINGER_TIME, draining).await;
 }
 
-/// How much was there to throw away. The buffer is this function's: in an async one it would be part of every open
+/// How many bytes were discarded. The buffer is local to this function: in an async one it would be part of every open
 /// connection.
-fn poll_throw_away<S>(stream: &mut S, context: &mut Context<'_>) -> Poll<io::Result<usize>>
+fn poll_discard<S>(stream: &mut S, context: &mut Context<'_>) -> Poll<io::Result<usize>>
 where
     S: AsyncRead + Unpin,
 {

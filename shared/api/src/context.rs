@@ -1,4 +1,4 @@
-//! Who asked what: the ids that one request carries through logs, events and answers.
+//! The context of a request: the ids that it carries through logs, events and answers.
 
 use contract::{Ids, RequestId, TypedId};
 use http::{HeaderMap, Method};
@@ -33,7 +33,7 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
-    /// Reads the ids from the headers and makes those that are missing, repeated or malformed.
+    /// Reads the ids from the headers and generates those that are missing, repeated or malformed.
     pub fn new(
         method: &Method,
         path: &str,
@@ -63,7 +63,7 @@ impl RequestContext {
     }
 }
 
-/// The value of a header that stands exactly once and is visible ASCII.
+/// The value of a header that occurs exactly once and is visible ASCII.
 fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -72,8 +72,8 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     }
 }
 
-/// A `traceparent` as version 00 writes it (W3C Trace Context, section 3.2). Of a later version the parts that 00 knows are
-/// taken, and whatever follows them is left (section 4.3 of "Versioning of traceparent").
+/// A `traceparent` as version 00 writes it (W3C Trace Context, section 3.2). Of a later version the parts that 00
+/// defines are read, and the rest is dropped (section 4.3 of "Versioning of traceparent").
 fn traceparent(text: &str) -> Option<String> {
     let (known, rest) = text.split_at_checked(TRACEPARENT_LEN)?;
     let mut parts = known.split('-');

@@ -1,7 +1,7 @@
 //! Versions as entity tags: `ETag` out, `If-Match` and `If-None-Match` in (RFC 9110, sections 8.8.3 and 13).
 //!
-//! A write reads its [`Preconditions`] and checks them against the version that it changes. A read's are judged by the
-//! router, on the answer that it would give: see `ReadConditions`.
+//! A write reads its [`Preconditions`] and checks them against the version that it changes. Those of a read are
+//! evaluated by the router, on the answer that it would give: see `ReadConditions`.
 
 use super::{Response, context::RequestContext, reply};
 use contract::{Problem, ProblemCode};
@@ -55,8 +55,8 @@ pub fn with_etag(mut response: Response, version: u64) -> Response {
     response
 }
 
-/// The answer with the version it shows, and with what it shows beside it that is no part of the version, as a status
-/// that follows from the date: `"7;due_in"`. To a write it is the version.
+/// The answer with the version it shows, followed by something shown that is not part of the version, such as a status
+/// that depends on the date: `"7;due_in"`. For a write only the version counts.
 ///
 /// # Panics
 /// When `beside` has other characters than a tag may have.
@@ -117,7 +117,8 @@ impl Preconditions {
 }
 
 impl ReadConditions {
-    /// Those of a GET or HEAD; None without any. What cannot be read is passed over: the answer is then the whole.
+    /// The conditions of a GET or HEAD; None without any. Malformed conditions are ignored: the answer is then
+    /// complete.
     pub(super) fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         let conditional = headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MATCH);
@@ -130,7 +131,7 @@ impl ReadConditions {
         })
     }
 
-    /// The answer, or in its place 412, or 304 with no more than its tag. An answer without a tag stands.
+    /// The answer, or 412, or 304 with its tag alone. An answer without a tag is unchanged.
     pub(super) fn judge(&self, response: Response, context: &RequestContext) -> Response {
         let Some(current) = response
             .headers()
@@ -167,7 +168,7 @@ fn not_modified(mut response: Response) -> Response {
     response
 }
 
-/// The version in a tag as we write it: no sign, no leading zero; what stands beside it is passed over.
+/// The version in a tag of ours: no sign, no leading zero; what follows a `;` is ignored.
 fn version(opaque: &str) -> Option<u64> {
     let digits = opaque.split_once(';').map_or(opaque, |(digits, _)| digits);
     let number: u64 = digits.parse().ok()?;

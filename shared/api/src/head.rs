@@ -1,8 +1,8 @@
-//! What a request's head must be beyond hyper's own checks, before anything else is done with it.
+//! Checks of a request's head beyond hyper's own, before anything else is done with it.
 //!
-//! A head that two programs on its way may read differently is how a request gets past the first of them. So one is
-//! refused whose host is not named exactly once, or whose body is framed in a way that only some understand. Where the
-//! body ends is hyper's to know: a head refused here closes its connection.
+//! A head that two programs on its way read differently lets a request bypass the first of them. So a head is refused
+//! when its host is not named exactly once, or when its body is framed in a way that only some programs understand.
+//! Only hyper knows where the body ends: a head refused here closes its connection.
 
 use super::host::Authority;
 use contract::{Problem, ProblemCode};
@@ -12,10 +12,10 @@ use http::{
     request::Parts,
 };
 
-/// The one transfer coding that is understood.
+/// The only transfer coding that is supported.
 const CHUNKED: &[u8] = b"chunked";
 
-/// Why a head is refused; None when it is as it should be.
+/// Why a head is refused; None when it is valid.
 pub(super) fn refusal(head: &Parts) -> Option<Problem> {
     let detail = if !is_host_clear(head) {
         "the request must name its host once, as `Host: name` or `Host: name:port`"

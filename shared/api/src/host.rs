@@ -1,7 +1,8 @@
 //! Which hosts a service answers for.
 //!
-//! A foreign name that was bound to our address after its page was loaded (DNS rebinding) makes that page one of our own
-//! origin, for the browser. The name still stands in `Host`, so [`Hosts`] refuses what nobody calls this service.
+//! A foreign name that was bound to our address after its page was loaded (DNS rebinding) makes that page one of our
+//! own origin, for the browser. The foreign name is still in `Host`, so [`Hosts`] refuses names that are not this
+//! service's.
 
 use http::{header::HOST, request::Parts};
 use std::{
@@ -9,7 +10,7 @@ use std::{
     str::FromStr,
 };
 
-/// A host, so that two spellings of it are equal.
+/// A host in one normal form, so that two spellings of it are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
     /// In lower case, without the dot of the root at its end.
@@ -37,7 +38,7 @@ pub struct InvalidHostList;
 /// The names under which a service answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Hosts {
-    /// Any: others reach it, and by what names they do is not known here.
+    /// Any: other machines reach it, by names that are not known here.
     #[default]
     Any,
     /// The loopback's names and addresses, and those that the operator lists.
@@ -45,7 +46,7 @@ pub enum Hosts {
 }
 
 impl Hosts {
-    /// What a service that listens on `address` answers to, when the operator lists `allowed`.
+    /// The hosts of a service that listens on `address`, when the operator lists `allowed`.
     pub fn of(address: SocketAddr, allowed: Option<&HostList>) -> Self {
         if allowed.is_some() || is_loopback(address.ip()) {
             Self::Loopback(allowed.cloned())
@@ -72,7 +73,7 @@ pub fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-/// Whom a request is for.
+/// The host that a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// It does not say.
@@ -121,7 +122,7 @@ impl Authority {
         };
         let port = match port.strip_prefix(':') {
             None if port.is_empty() => None,
-            // As good as no colon (RFC 3986, section 3.2.3).
+            // The same as no colon (RFC 3986, section 3.2.3).
             Some("") => None,
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
             None | Some(_) => return None,

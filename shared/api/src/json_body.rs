@@ -1,5 +1,5 @@
-//! A request's body as JSON: a count of its values, room for its tree, then one strict parse. Whether it is JSON at all
-//! its content type says (`media_type`); what it must look like is `shape`'s.
+//! A request's body as JSON: its values are counted, memory for its tree is reserved, then it is parsed strictly. Its
+//! content type is checked by `media_type`, its structure by `shape`.
 
 use super::body::{Body, BodyError, Reservation};
 use contract::{
@@ -11,31 +11,31 @@ use serde_json::Value;
 /// The most values that a body may hold, each member and each item one; an endpoint may name a limit of its own.
 pub const VALUES_MAX: usize = 20_000;
 
-/// Parses a body strictly: no key twice, no number that readers disagree on, bounded depth. The body then keeps room for
-/// `trees` of its kind: the one that is answered, and those that are made of it at once.
+/// Parses a body strictly: no key twice, no number that readers disagree on, bounded depth. The body then keeps memory
+/// reserved for `trees` trees: the one that is returned, and copies that exist at the same time.
 ///
 /// # Errors
-/// 422 `too_many_values` for more than `values_max` or than could ever have room, 503 when there is no room now, 400
-/// `invalid_json`.
+/// 422 `too_many_values` for more than `values_max` or than could ever fit the budget, 503 when the budget is used up
+/// now, 400 `invalid_json`.
 pub fn parse(body: &mut Body, values_max: usize, trees: usize) -> Result<Value, Problem> {
     let bytes = trees * tree_bytes(body, values_max)?;
     if !body.reservation().could_grow(bytes) {
         let detail = "what is made of this body takes more than HTTP_BODY_BYTES in memory: send fewer values";
         return Err(Problem::new(ProblemCode::TooManyValues).with_detail(detail));
     }
-    body.make_room(bytes)?;
+    body.reserve(bytes)?;
     json::parse(body).map_err(|error| Problem::new(ProblemCode::InvalidJson).with_detail(error.to_string()))
 }
 
-/// Room for one tree of a body that is parsed by somebody else, beside that of its bytes, for as long as it is held. An event
-/// is committed at its sender already: one that could never have room is tried again for as long as its sender does, while the
-/// operator can give more.
+/// Reserves memory for one tree of a body that another part parses, in addition to that of its bytes. An event is
+/// already committed at its sender, so one that could never fit is a 503 too: its sender retries, and the operator can
+/// raise the budget meanwhile.
 ///
 /// # Errors
-/// 422 `too_many_values` for more than `values_max`, 503 when there is no room.
-pub fn room_for_tree(body: &[u8], held: &Reservation, values_max: usize) -> Result<Reservation, Problem> {
-    let room = held.beside(tree_bytes(body, values_max)?);
-    Ok(room.ok_or(BodyError::NoRoom)?)
+/// 422 `too_many_values` for more than `values_max`, 503 when the budget is used up.
+pub fn reserve_tree(body: &[u8], held: &Reservation, values_max: usize) -> Result<Reservation, Problem> {
+    let room = held.reserve_more(tree_bytes(body, values_max)?);
+    Ok(room.ok_or(BodyError::OverBudget)?)
 }
 
 /// What the tree of a body takes, counted before it is built.
@@ -145,13 +145,13 @@ mod tests {
         parse(&mut other, VALUES_MAX, 3).unwrap();
         let third = body(text, &limits);
         let (bytes, held) = third.into_parts();
-        let refused = room_for_tree(&bytes, &held, VALUES_MAX).unwrap_err();
+        let refused = reserve_tree(&bytes, &held, VALUES_MAX).unwrap_err();
         assert_eq!(
             (refused.code, refused.retry_after_seconds),
             (ProblemCode::Overloaded, Some(1))
         );
         drop(one);
-        let room = room_for_tree(&bytes, &held, VALUES_MAX).unwrap();
+        let room = reserve_tree(&bytes, &held, VALUES_MAX).unwrap();
         assert_eq!(limits.budget.left(), all - 2 * text.len() - 4 * tree);
         drop(room);
         assert_eq!(

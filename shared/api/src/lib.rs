@@ -43,7 +43,7 @@ pub use server::Server;
 pub use stop::StopSignal;
 pub use traffic::Traffic;
 
-/// An answer on its way out.
+/// An HTTP answer.
 pub type Response = warp::reply::Response;
 
 /// One endpoint, or all of them, as warp sees it.

@@ -1,8 +1,8 @@
 //! Lists: the query string in, a page out.
 //!
 //! An endpoint declares a [`ListSpec`]; [`ListSpec::parse`] makes a [`ListQuery`] of the query string and refuses what
-//! it does not know; [`crate::listing`] finds and reads the rows after [`ListQuery::after`]; [`ListQuery::pagination`] tells
-//! how the list goes on.
+//! it does not know; [`crate::listing`] finds and reads the rows after [`ListQuery::after`]; [`ListQuery::pagination`]
+//! says whether more rows follow and with which cursor.
 
 mod cursor;
 mod query;
@@ -17,7 +17,7 @@ pub const LIMIT_DEFAULT: u32 = 50;
 /// Rows of a page at most.
 pub const LIMIT_MAX: u32 = 200;
 
-/// What the value of a sort field is in the store.
+/// The type of a sort field in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SortKind {
     /// An integer, as instants are.
@@ -31,7 +31,7 @@ pub enum SortKind {
 pub struct SortField {
     /// The field's name in the API.
     pub name: &'static str,
-    /// What a cursor carries of it.
+    /// Its type, which is also that of the key in a cursor.
     pub kind: SortKind,
 }
 
@@ -92,8 +92,7 @@ pub struct ListQuery {
     binding: cursor::Binding,
 }
 
-/// How a page is part of its list, as it is answered. A page may have fewer rows than its limit, or none, and more may
-/// follow all the same.
+/// The pagination part of an answer. A page may have fewer rows than its limit, or none, although more follow.
 #[derive(Debug, Serialize)]
 pub struct Pagination {
     limit: u32,
@@ -132,13 +131,13 @@ impl ListQuery {
             .map(|(_, value)| value.as_str())
     }
 
-    /// What stands behind the rows of a page. `goes_on_after` is the place at which the next one begins, if there may be
-    /// one: a row's, or the last at which this page looked.
-    pub fn pagination(&self, goes_on_after: Option<&Position>) -> Pagination {
+    /// The pagination that follows the rows of a page. `next_page_after` is the position after which the next page
+    /// begins, if there may be one: that of a shown row, or of the last row that this page examined.
+    pub fn pagination(&self, next_page_after: Option<&Position>) -> Pagination {
         Pagination {
             limit: self.limit,
-            next_cursor: goes_on_after.map(|place| cursor::encode(place, &self.binding)),
-            has_more: goes_on_after.is_some(),
+            next_cursor: next_page_after.map(|place| cursor::encode(place, &self.binding)),
+            has_more: next_page_after.is_some(),
         }
     }
 }

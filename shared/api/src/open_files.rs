@@ -1,4 +1,4 @@
-//! Room for connections: each is an open file, and most systems allow a process 1,024 unless it asks for more.
+//! The limit of open files: each connection is one, and most systems allow a process 1,024 unless it asks for more.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -1,8 +1,8 @@
-//! What a foreign page has a browser send: it is refused before any route does its work.
+//! Requests that a foreign page makes a browser send (CSRF, DNS rebinding): they are refused before a handler runs.
 //!
-//! A browser stands inside the network that trusts it, and sends what any page tells it to. It says so, though: in
+//! A browser is inside the trusted network, and sends what any page makes it send. The browser marks such requests: in
 //! `Sec-Fetch-Site` (Fetch Metadata), or in `Origin` (RFC 6454) where it is too old for that, and in `Host`, which is
-//! [`super::host`]'s. What proves itself otherwise is excepted in the route table, line by line.
+//! [`super::host`]'s. Routes that authenticate requests by other means are excepted in the route table, line by line.
 
 use super::{
     Response,
@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What a route takes that others refuse.
+/// The checks that a route does not make.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Exceptions {
     /// Requests for any host.
@@ -25,7 +25,7 @@ pub(super) struct Exceptions {
     pub(super) any_origin: bool,
 }
 
-/// What speaks against a request before its route is known.
+/// The reasons against a request, found before its route is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Foreign {
     /// It is for a host that is not ours.
@@ -59,7 +59,7 @@ impl Foreign {
     }
 }
 
-/// Says at a start what it means to listen where other machines are, as long as nobody is asked for a key.
+/// Warns at startup when other machines can reach the service, as long as no API key is required.
 pub fn warn_if_exposed(address: SocketAddr, exposed: &'static str) {
     if !super::host::is_loopback(address.ip()) {
         tracing::warn!(%address, exposed, "listening beyond this machine, where nobody is asked for a key");
@@ -74,7 +74,7 @@ fn changes_state(method: &Method) -> bool {
     )
 }
 
-/// Whether the browser says that the page is not one of ours. A program that is no browser says nothing.
+/// Whether the browser says that the page is of another origin. Programs that are no browsers send no such header.
 fn is_cross_origin(headers: &HeaderMap, target: &Target) -> bool {
     let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
     if let Some(site) = sites.next() {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 /// The longest path that a problem repeats as its `instance`, in bytes.
 const INSTANCE_LEN_MAX: usize = 512;
-/// How a request proves itself: every 401 must say (RFC 9110, section 15.5.2).
+/// The authentication scheme, which every 401 must name (RFC 9110, section 15.5.2).
 const SIGNATURE: HeaderValue = HeaderValue::from_static("Standard-Webhooks");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 

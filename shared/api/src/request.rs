@@ -1,4 +1,4 @@
-//! What a handler is given: the request's parts, read on demand.
+//! The request that a handler gets; its parts are read on demand.
 
 use super::{
     AnswerBudget,
@@ -14,7 +14,7 @@ use std::{str::FromStr, sync::Arc};
 #[derive(Clone, Debug, Default)]
 pub(super) struct PathParams(pub(super) Vec<(&'static str, String)>);
 
-/// One request. Its body is still on the wire until [`Request::read_body`].
+/// One request. Its body is not read until [`Request::read_body`].
 pub struct Request {
     /// Who asked what.
     pub context: Arc<RequestContext>,
@@ -24,7 +24,7 @@ pub struct Request {
     pub(super) query: String,
     pub(super) chunks: BodyStream,
     pub(super) limits: BodyLimits,
-    /// Where large answers have their places.
+    /// The memory budget for large answers.
     pub answers: AnswerBudget,
 }
 
@@ -65,10 +65,10 @@ impl Request {
         &self.query
     }
 
-    /// A header that may stand once.
+    /// A header that may occur at most once.
     ///
     /// # Errors
-    /// 400 when it stands more than once or is not visible ASCII: which one is meant cannot be known.
+    /// 400 when it occurs more than once or is not visible ASCII: which value is meant is unknown.
     pub fn header(&self, name: &str) -> Result<Option<&str>, Problem> {
         let mut values = self.headers.get_all(name).iter();
         let first = values.next();

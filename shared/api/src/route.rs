@@ -4,7 +4,7 @@
 //! vec![get("/guests", &app, list_guests), post("/guests", &app, create_guest), get("/guests/{id}", &app, get_guest)]
 //! ```
 //! A handler is an async function of the state and the [`Request`]. It answers a [`Response`] or an error that becomes
-//! a problem; it never rejects, so no other endpoint is asked once a pattern and its method match.
+//! a problem; it never rejects, so no other endpoint is tried once a pattern and its method match.
 
 use super::{
     AnswerBudget, Response, Route,
@@ -66,7 +66,7 @@ impl Inbound {
         }
     }
 
-    /// Once: whoever asks again finds it empty.
+    /// It can be taken once; a second call returns an empty head.
     fn take_head(&self) -> Head {
         std::mem::take(&mut *self.head.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -95,9 +95,9 @@ pub(super) struct Pattern {
     segments: Vec<Segment>,
     /// Whether a slash may follow.
     takes_slash: bool,
-    /// What is not asked of its requests.
+    /// The checks that are not made for its requests.
     pub(super) exceptions: Exceptions,
-    /// Counted here, so that an answer finds its counter without looking for it.
+    /// The counters of its answers, kept here so that counting needs no look-up.
     pub(super) answers: Answers,
 }
 
@@ -181,14 +181,14 @@ impl Endpoint {
         self
     }
 
-    /// Takes requests for any `Host`: those who ask for it have names of their own for this service.
+    /// Accepts requests for any `Host`: its clients use names of their own for this service.
     #[must_use]
     pub fn with_any_host(mut self) -> Self {
         self.exceptions.any_host = true;
         self
     }
 
-    /// Takes requests of any `Origin`: they prove by themselves who sends them.
+    /// Accepts requests from any `Origin`: they are authenticated by other means.
     #[must_use]
     pub fn with_any_origin(mut self) -> Self {
         self.exceptions.any_origin = true;
@@ -204,7 +204,7 @@ impl Endpoint {
         })
     }
 
-    /// As warp sees it: it passes on whatever does not match, and answers everything that does.
+    /// As a warp filter: it rejects what does not match, and answers everything that does.
     pub(super) fn into_route(self, pattern: Arc<Pattern>) -> Route {
         let Self {
             method: wanted,

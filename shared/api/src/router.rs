@@ -21,7 +21,7 @@ pub struct Router {
     entries: Vec<(Endpoint, Arc<Pattern>)>,
 }
 
-/// An answer that nobody gave: the server turns it into a problem.
+/// Marks an answer that no endpoint gave: the server turns it into a problem.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unanswered;
 
@@ -34,7 +34,7 @@ impl Router {
     /// Adds endpoints under a base path, `""` or `/some/path` without a slash at its end.
     ///
     /// # Panics
-    /// When a method and pattern stand twice: route tables are code, and the second could never be reached.
+    /// When a method and pattern occur twice: route tables are code, and the second could never be reached.
     #[must_use]
     pub fn mount(mut self, base: &str, endpoints: Vec<Endpoint>) -> Self {
         for endpoint in endpoints {
@@ -82,7 +82,7 @@ impl Router {
             .into_iter()
             .rev()
             .map(|(endpoint, pattern)| endpoint.into_route(pattern))
-            .fold(elsewhere(table), |later, route| route.or(later).unify().boxed())
+            .fold(unmatched(table), |later, route| route.or(later).unify().boxed())
             .recover(unanswered)
             .unify()
             .boxed()
@@ -92,7 +92,7 @@ impl Router {
 type Table = Arc<[(Method, Arc<Pattern>)]>;
 
 /// What no endpoint answered: 405 where the path has other methods, else 404.
-fn elsewhere(table: Table) -> Route {
+fn unmatched(table: Table) -> Route {
     warp::ext::get::<Inbound>()
         .map(move |inbound: Inbound| {
             let RequestContext { method, path, .. } = &*inbound.context;
@@ -113,7 +113,7 @@ fn elsewhere(table: Table) -> Route {
         .boxed()
 }
 
-/// What the endpoints of a path take that others refuse.
+/// The exceptions of all endpoints of a path.
 fn exceptions(table: &[(Method, Arc<Pattern>)], path: &str) -> Exceptions {
     let of_path = table
         .iter()
@@ -145,7 +145,7 @@ fn allowed(table: &[(Method, Arc<Pattern>)], path: Option<&str>) -> String {
     methods.join(", ")
 }
 
-/// Nothing rejects on purpose: whatever arrives here is a mistake of ours, logged and answered as one.
+/// No handler rejects on purpose: a rejection that arrives here is a bug, logged and answered with 500.
 async fn unanswered(rejection: Rejection) -> Result<Response, Infallible> {
     tracing::error!(?rejection, "a filter rejected");
     let mut response = Response::default();

@@ -1,6 +1,6 @@
-//! The accept loop: warp's own server has no time-out at all, so its service is served here, with limits.
+//! The accept loop: warp's own server has no time-out at all, so warp's service is run here, with limits.
 //!
-//! HTTP/1.1 only: the attacks on HTTP/2 (rapid reset, CONTINUATION and settings floods) have nothing to aim at.
+//! HTTP/1.1 only: the attacks on HTTP/2 (rapid reset, CONTINUATION and settings floods) do not apply.
 
 use super::{
     ServeSettings, Server, StopSignal,
@@ -14,15 +14,15 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-/// Connections beyond the cap that are told so with care; further ones are told and closed at once.
+/// Connections beyond the cap that are refused with a lingering close; further ones are refused and closed at once.
 const REFUSALS_MAX: usize = 256;
-/// Connections that may wait for their accept; the system's own cap (`net.core.somaxconn`) applies too. Beyond it a peer
-/// tries again after a second, so a burst of senders must fit in.
+/// Connections that may wait for their accept; the system's own cap (`net.core.somaxconn`) applies too. Beyond it a
+/// peer tries again after a second, so a burst of senders must fit.
 const BACKLOG: u32 = 4096;
 /// The pause after a failed accept, as when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Listens on the first address of `host` that can be had. Port 0 becomes a real one.
+/// Listens on the first address of `host` that can be bound. Port 0 becomes a real one.
 ///
 /// # Errors
 /// When the host is unknown, or its port in use or not permitted.
@@ -64,7 +64,7 @@ pub fn serve(
             settings,
             stop: stop.clone(),
         });
-        // Told once, not every time: it lasts until files are closed.
+        // Logged once, not every time: the failure lasts until files are closed.
         let mut failing = false;
         loop {
             let accepted = tokio::select! {

@@ -1,4 +1,4 @@
-//! Around every request: its context, its log line, and an answer whatever happens.
+//! What is done around every request: its context, its access log line, and an answer even after a panic.
 
 use super::{
     AnswerBudget, Response, Router,
@@ -75,7 +75,7 @@ impl Server {
         Self { answers, ..self }
     }
 
-    /// What it goes through.
+    /// Its counters.
     pub fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic
     }
@@ -111,7 +111,7 @@ impl Server {
             Some(problem) => reply::problem(&problem, &context),
             None => self.route(head, body, &context).instrument(span).await,
         };
-        let response = match self.answers.hold(response).await {
+        let response = match self.answers.within_budget(response).await {
             Ok(response) => response,
             Err(problem) => reply::problem(&problem, &context),
         };
@@ -163,7 +163,7 @@ fn with_common_headers(mut response: Response, context: &RequestContext, is_last
     response
 }
 
-/// A method as logs name it. One that is not known is whatever the client chose to write, so it is not repeated.
+/// A method as logs name it. An unknown method is text that the client chose, so it is not repeated.
 fn logged(method: &Method) -> &str {
     match *method {
         Method::GET
@@ -179,7 +179,8 @@ fn logged(method: &Method) -> &str {
     }
 }
 
-/// One line per request, and its place in the traffic, written when its answer is ready or when the client has gone before.
+/// The access log line of a request, and its count in the traffic; written when its answer is ready, or when the client
+/// has gone before.
 struct AccessLine<'s> {
     context: Arc<RequestContext>,
     begun: Instant,

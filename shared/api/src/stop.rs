@@ -1,10 +1,10 @@
-//! The signal to stop, in two stages, as whoever has to stop sees it.
+//! The stop signal, in two stages, as the parts that must stop see it.
 
 use tokio_util::sync::CancellationToken;
 
-/// The soft stop asks to finish what is in hand, the hard one ends it. Clones are the same signal.
+/// The soft stop asks to finish the current work, the hard stop ends it. Clones are the same signal.
 ///
-/// Invariant: after the hard stop the soft one has been given too, so whoever waits for the soft one sees both.
+/// Invariant: the hard stop also sets the soft one, so a task that waits for the soft stop sees both.
 #[derive(Clone, Debug)]
 pub struct StopSignal {
     hard: CancellationToken,

@@ -1,4 +1,4 @@
-//! What a listener went through: connections, and answers by route and class of status.
+//! Counters of one listener: connections, and answers by route and class of status.
 //!
 //! The table of routes is fixed when serving begins, so each has counters of its own, and an answer costs one addition.
 //! A route is named by its pattern: no path, and with it no id, is ever a label.
@@ -19,7 +19,7 @@ pub(super) struct Answers([IntCounter; CLASSES.len()]);
 pub struct Traffic {
     routes: Vec<Answers>,
     /// Answers to what no route matched.
-    elsewhere: Answers,
+    unmatched: Answers,
     /// Requests whose client went away before the answer.
     pub(super) gone: IntCounter,
     open: IntGauge,
@@ -61,7 +61,7 @@ impl Traffic {
         let open = IntGauge::new("http_connections", "Connections that are open.");
         Arc::new(Self {
             routes,
-            elsewhere: Answers::labelled("", ""),
+            unmatched: Answers::labelled("", ""),
             gone: counter(Opts::new(
                 "http_clients_gone_total",
                 "Requests whose client went away before the answer.",
@@ -73,7 +73,7 @@ impl Traffic {
     }
 
     pub(super) fn answered(&self, route: Option<&Answers>, status: StatusCode) {
-        route.unwrap_or(&self.elsewhere).count(status);
+        route.unwrap_or(&self.unmatched).count(status);
     }
 
     pub(super) fn accept(self: &Arc<Self>) -> Open {
@@ -86,7 +86,7 @@ impl Traffic {
         self.refused.inc();
     }
 
-    /// Shows all of it as `http_*`.
+    /// Registers the counters as `http_*`.
     ///
     /// # Panics
     /// When the registry has such names already: one registry shows one listener.
@@ -99,7 +99,7 @@ impl Traffic {
         for counter in [&self.gone, &self.accepted, &self.refused] {
             add(Box::new(counter.clone()));
         }
-        for Answers(classes) in self.routes.iter().chain([&self.elsewhere]) {
+        for Answers(classes) in self.routes.iter().chain([&self.unmatched]) {
             classes.iter().for_each(|counter| add(Box::new(counter.clone())));
         }
     }

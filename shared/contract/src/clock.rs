@@ -1,4 +1,4 @@
-//! Instants on the wire and in the tables, and the one trait that tells the time.
+//! Instants on the wire and in the tables, and the trait `Clock`.
 //!
 //! Both engines store Unix milliseconds in a BIGINT; JSON shows RFC 3339 in UTC with milliseconds. The clock is a
 //! parameter everywhere, so that tests move it by hand.
@@ -11,10 +11,11 @@ use std::borrow::Cow;
 /// time zone, and the end of what the calendar library counts.
 const LAST_MILLIS: i64 = 253_402_207_199_999;
 
-/// 2000-01-01T00:00:00Z. A number below it is taken for seconds: as milliseconds those of today lie in January 1970.
+/// 2000-01-01T00:00:00Z. A number below it is taken for seconds: today's seconds, read as milliseconds, would be in
+/// January 1970.
 const FIRST_NUMBER: i64 = 946_684_800_000;
 
-/// Why a number is refused as an instant, as a deserialiser words it. See [`UnixMillis::from_number`].
+/// The deserialiser's message when a number is refused as an instant. See [`UnixMillis::from_number`].
 pub const NOT_MILLISECONDS: &str = "not Unix milliseconds between 2000 and 9999";
 
 /// The date and the time of an instant, up to its seconds.
@@ -34,7 +35,7 @@ pub struct UnixMillis(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixSeconds(pub i64);
 
-/// Tells the time. The system's clock implements it in one place; tests move theirs by hand.
+/// A source of the current time. The system's clock implements it in one place; tests move theirs by hand.
 pub trait Clock: Send + Sync + 'static {
     /// The present instant.
     fn now(&self) -> UnixMillis;
@@ -96,7 +97,8 @@ impl UnixMillis {
     }
 }
 
-/// The text with no more digits of a second than the calendar library reads; the standard allows any number.
+/// The text with at most as many digits of a second's fraction as the calendar library reads; the standard allows any
+/// number.
 fn with_known_fraction(text: &str) -> Cow<'_, str> {
     let begins = SECONDS_SHAPE.len() + 1;
     let digits = text[begins.min(text.len())..]

@@ -1,9 +1,9 @@
 //! Countries by ISO 3166-1: alpha-2 inside; the other codes and the names that people and systems write on input.
 //!
-//! Everything that is known stands in `data/countries/`, whose NOTICE.md says from where: the codes and short names of
-//! ISO 3166-1, names in daily use, and the codes that are not ISO's own (reserved and withdrawn ones, those of passports).
-//! A name is compared by its words in any order ("Korea (the Republic of)", "Republic of Korea"), or by its letters, for
-//! what people write together.
+//! The data is in `data/countries/`, whose NOTICE.md names its sources: the codes and short names of ISO 3166-1, names
+//! in daily use, and the codes that are not ISO's own (reserved and withdrawn ones, those of passports). A name is
+//! compared by its words in any order ("Korea (the Republic of)", "Republic of Korea"), or by its letters, for what
+//! people write together.
 
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, sync::LazyLock};
@@ -15,7 +15,7 @@ const OTHER_CODES: &str = include_str!("../data/countries/other_codes.tsv");
 
 /// The country of a line of `other_codes.tsv` that has none.
 const NONE: &str = "-";
-/// Words that tell no two countries apart.
+/// Words that do not distinguish countries.
 const FILLERS: [&str; 3] = ["the", "of", "and"];
 /// What people write for "saint" before a name.
 const SAINTS: [&str; 3] = ["st", "ste", "sainte"];
@@ -36,7 +36,7 @@ pub struct Country(String);
 pub enum Meaning {
     /// A country, by its alpha-2 code.
     Country(&'static str),
-    /// A code that is in use and means no country: an organisation, a stateless person, a state that is no more.
+    /// A code that is in use and means no country: an organisation, a stateless person, a former state.
     NoCountry {
         /// The code, or the name.
         code: &'static str,
@@ -89,8 +89,7 @@ impl Country {
 }
 
 impl Meaning {
-    /// Reads a code or a name; letter case, marks, dots and the order of words do not matter. None where nothing is
-    /// known by it.
+    /// Reads a code or a name; letter case, marks, dots and the order of words do not matter. None when it is unknown.
     pub fn of(text: &str) -> Option<Self> {
         if text.len() > TEXT_LEN_MAX {
             return None;

@@ -1,7 +1,7 @@
 //! Calendar dates as the wire carries them: `2026-03-14` and nothing else.
 //!
-//! jiff reads several shapes of a date, with times and without dashes; two readers of one field must never differ, so
-//! one shape is taken.
+//! jiff reads several shapes of a date, with times and without dashes. Two readers of one field must never differ, so
+//! only one shape is accepted.
 
 use jiff::civil::Date;
 

@@ -49,7 +49,7 @@ impl From<EntityKind> for String {
 pub struct EntityRef {
     /// What kind of thing changed.
     pub kind: EntityKind,
-    /// Which one, among its kind and sender.
+    /// Its id, unique within its kind and sender.
     pub id: EntityId,
     /// The number of the commit, from 1.
     pub version: u64,

@@ -1,7 +1,7 @@
-//! The envelope of an event: what stands around its payload.
+//! The envelope of an event: the fields around its payload.
 //!
 //! The emitter serialises it once, in the transaction of the change, and sends those bytes unchanged on every attempt
-//! and replay. The receiver reads it from a verified delivery; it asks only for what it cannot do without, and keeps
+//! and replay. The receiver reads it from a verified delivery. It requires only the fields that it needs, and keeps
 //! fields that it does not know.
 
 use crate::{
@@ -35,7 +35,7 @@ pub struct Envelope {
     pub property_id: Option<PropertyId>,
     /// What changed; `ping` has none.
     pub entity: Option<EntityRef>,
-    /// What ties this event to the request that caused it.
+    /// Relates this event to the request that caused it.
     pub correlation_id: Option<String>,
     /// The names of the fields that changed.
     #[serde(default)]
@@ -71,12 +71,12 @@ impl Envelope {
         serde_json::to_vec(self).expect("an envelope always serialises")
     }
 
-    /// Reads the envelope of a delivery whose signature was checked, or says everything that is wrong with it.
+    /// Reads the envelope of a delivery whose signature was checked, or returns everything that is wrong with it.
     pub fn parse(delivery: &Verified) -> Result<Self, Vec<FieldError>> {
         Self::read(delivery, Fields::All)
     }
 
-    /// As [`parse`](Self::parse), and as strict, with no more in its payload than the `fields`.
+    /// As [`parse`](Self::parse), and as strict, but the payload is reduced to the `fields`.
     pub fn parse_keeping(delivery: &Verified, fields: &[&str]) -> Result<Self, Vec<FieldError>> {
         Self::read(delivery, Fields::Only(fields))
     }
@@ -210,7 +210,7 @@ fn take_optional<T>(
     read
 }
 
-/// A number that cannot be milliseconds has a code of its own: its sender has them in another unit.
+/// A number that cannot be milliseconds has an error code of its own: its sender uses another unit.
 fn timestamp_of(errors: &mut Vec<FieldError>, value: Value) -> Option<UnixMillis> {
     const POINTER: &str = "/timestamp";
     if value

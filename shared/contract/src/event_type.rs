@@ -1,4 +1,4 @@
-//! The catalogue of events: what each type is called on the wire.
+//! The catalogue of events: the name of each type on the wire.
 //!
 //! One commit makes one event of the most specific type. Every event carries the full state, so a consumer may ignore
 //! the type; a type that is not in this list is kept by the receiver and marked `ignored`.

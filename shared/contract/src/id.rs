@@ -1,4 +1,4 @@
-//! Identifiers: what may stand in one, and a type for each kind.
+//! Identifiers: their alphabet, and a type for each kind.
 //!
 //! Ids of ours are a prefix and a time-ordered part (`gst_01jd...`); a sender's may be any text of the same alphabet.
 //! A `.` is refused everywhere: "a.123" + "x" and "a" + "123.x" would sign the same bytes.
@@ -89,7 +89,7 @@ ids! {
     RequestId if is_valid_id, prefix "req";
     /// The id of an endpoint that events are delivered to.
     EndpointId if is_valid_id, prefix "ep";
-    /// The id of one delivery: an event on its way to an endpoint.
+    /// The id of one delivery: one event to one endpoint.
     DeliveryId if is_valid_id, prefix "dlv";
     /// The id of any entity of any sender.
     EntityId if is_valid_id;

@@ -1,11 +1,12 @@
-//! Fresh ids, from a clock and randomness that are parameters.
+//! New ids, from a clock and randomness that are parameters.
 
 use crate::{Clock, Entropy};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bits of a UUIDv7 below its time: 12 of rand_a and 62 of rand_b.
 const TAIL_BITS: u32 = 74;
-/// Room left above a fresh tail, so that a burst within one millisecond seldom has to borrow the next one.
+/// A new tail leaves its highest bit free, so that a burst within one millisecond rarely overflows into the next
+/// millisecond.
 const TAIL_MASK: u128 = (1 << (TAIL_BITS - 1)) - 1;
 /// Crockford's base 32, in lower case.
 const CROCKFORD: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";

@@ -1,8 +1,8 @@
 //! One strict JSON parse, for everything that comes from outside.
 //!
-//! Two parsers that read one text differently are a hole: a key that stands twice, also by escape, is refused, and so
-//! are numbers that a double cannot hold exactly. Depth is bounded. [`canonical`] writes a value so that equal states
-//! are equal bytes.
+//! Two parsers that read one text differently are a security hole. So a repeated key, also when written with escapes,
+//! is refused, and so are numbers that a double cannot hold exactly. Depth is bounded. [`canonical`] writes a value so
+//! that equal states are equal bytes.
 
 mod extent;
 mod members;
@@ -129,7 +129,7 @@ fn write(value: &impl Serialize, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("a JSON value always writes to memory");
 }
 
-/// What every value must keep to, whether it is built or not.
+/// The rules for every value, whether it is built or only checked.
 struct Rules<'r> {
     depth: usize,
     refused: &'r mut Option<JsonError>,

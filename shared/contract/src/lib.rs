@@ -1,4 +1,4 @@
-//! The wire between `pms-emitter` and `crm-receiver`, and what both say on it.
+//! The contract between `pms-emitter` and `crm-receiver`: the types and rules that both use on the wire.
 //!
 //! Everything here is a value or a pure function: no I/O, no async, no database, no HTTP server. The emitter builds
 //! an [`Envelope`] and signs its bytes with [`signature::sign`]; the receiver checks them with

@@ -1,7 +1,7 @@
 //! What kind of mailbox an e-mail address names: a person's, an agency's relay, or an office's.
 //!
-//! Both services ask: the emitter shows `email_kind`, the receiver never takes a relay or an office for an identity.
-//! The lists are data files beside the code.
+//! Both services use it: the emitter shows `email_kind`, the receiver never identifies a person by the address of a
+//! relay or an office. The lists are data files beside the code.
 
 use serde::{Deserialize, Serialize};
 use std::{collections::HashSet, sync::LazyLock};
@@ -15,7 +15,7 @@ static ROLE_NAMES: LazyLock<HashSet<&str>> =
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MailboxKind {
-    /// A person's, as far as the address tells.
+    /// A person's, as far as the address shows.
     Real,
     /// An online travel agency's relay: it changes with every booking.
     OtaRelay,

@@ -83,7 +83,7 @@ impl fmt::Display for Currency {
 
 /// The most digits of minor units that an amount may have, so that sums of many fit an `i64`.
 const MINOR_DIGITS_MAX: usize = 15;
-/// The longest text that is read as an amount, in bytes: room for all its digits, and for as many zeros behind them.
+/// The longest text that is read as an amount, in bytes: enough for all its digits, and for as many zeros after them.
 const AMOUNT_LEN_MAX: usize = 40;
 
 impl Money {

@@ -1,8 +1,8 @@
-//! Telephone numbers: as people write and paste them, and as E.164 has them.
+//! Telephone numbers: read as people write and paste them, kept in E.164 form.
 //!
-//! What a number is, the library decides by the tables of libphonenumber; this module takes the writing away first:
+//! The library decides what a number is, by the tables of libphonenumber; this module first removes the notation:
 //! separators, `tel:` (RFC 3966), digits of other scripts, `00`, and the `(0)` that is not dialled from abroad (E.123).
-//! One that the library holds impossible is kept as it stands: numbering plans change faster than tables do.
+//! A number that the library considers impossible is kept unchanged: numbering plans change faster than tables do.
 
 mod written;
 
@@ -37,7 +37,7 @@ pub enum PhoneError {
     /// Not `+` and 7 to 15 digits, however they are written.
     #[error("not + and 7 to 15 digits")]
     NotANumber,
-    /// A number, and an extension behind it, for which E.164 has no place.
+    /// A number with an extension, which E.164 cannot express.
     #[error("a number with an extension")]
     Extension,
 }
@@ -79,12 +79,12 @@ impl Phone {
     }
 }
 
-/// Reads the library's tables, which the first number would wait for.
+/// Loads the library's tables, so that the first number does not wait for it.
 pub fn warm_up() {
     one("442079460018".to_owned());
 }
 
-/// What the library holds of a number, the better the greater.
+/// How plausible the library considers a number; greater is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Likeness {
     Impossible,
@@ -98,8 +98,8 @@ struct Dialled {
     likeness: Likeness,
 }
 
-/// The number of these digits; the library leaves out a trunk prefix, `0` in most countries. As they stand where it holds
-/// them impossible.
+/// The number of these digits; the library leaves out a trunk prefix, `0` in most countries. Unchanged when the library
+/// considers them impossible.
 fn one(digits: String) -> Dialled {
     let impossible = |digits| Dialled {
         digits,

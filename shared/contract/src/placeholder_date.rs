@@ -1,4 +1,4 @@
-//! Dates that say nothing: what systems write when they know no date. The list is a data file with its sources.
+//! Placeholder dates: dates that systems write when they know none. The list is a data file with its sources.
 
 use crate::parse_date;
 use jiff::civil::Date;
@@ -20,8 +20,8 @@ fn split_time(text: &str) -> (&str, &str) {
     text.split_at(text.find(['T', ' ']).unwrap_or(text.len()))
 }
 
-/// Whether a placeholder lies before a day, or is no date. Those far ahead say something elsewhere: a document that never
-/// ends.
+/// Whether a placeholder lies before a day, or is no date. Placeholders in the far future have a meaning in other
+/// fields: a document that never expires.
 pub fn is_placeholder_before(text: &str, day: Date) -> bool {
     is_placeholder(text) && parse_date(split_time(text).0).is_none_or(|date| date < day)
 }

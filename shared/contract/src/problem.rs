@@ -1,7 +1,7 @@
 //! Error answers: `application/problem+json` of RFC 9457, with codes that are part of the contract.
 //!
-//! A [`ProblemCode`] fixes status and title, so that two places never answer the same failure differently. Nothing
-//! in a problem may echo a secret, a body or personal data: pointers and codes name the field, never its value.
+//! A [`ProblemCode`] determines status and title, so that the same failure always has the same answer. A problem must
+//! not repeat a secret, a body or personal data: pointers and codes name the field, never its value.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -121,7 +121,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem that says no more than its code.
+    /// A problem with no more than its code.
     pub fn new(code: ProblemCode) -> Self {
         Self {
             code,
@@ -155,7 +155,7 @@ impl Problem {
         self
     }
 
-    /// Asks the client to come back after so many seconds.
+    /// Asks the client to retry after so many seconds.
     #[must_use]
     pub fn with_retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_seconds = Some(seconds);
@@ -183,7 +183,7 @@ impl Problem {
             );
             object.insert("errors".to_owned(), errors.collect());
         }
-        // A member of the standard's own name is not replaced.
+        // The standard's own members are not replaced.
         for (name, value) in &self.extensions {
             object.entry(*name).or_insert_with(|| value.clone());
         }

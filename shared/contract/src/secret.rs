@@ -1,9 +1,9 @@
-//! Signing secrets, which never print.
+//! Signing secrets, which are never printed.
 //!
 //! A secret is `whsec_` and the base64 of 24 to 64 bytes (Standard Webhooks 1.0), or a plain string of at least 16
 //! bytes used as it is. A list of secrets is separated by white space: sign with all, accept any, which is how one is
-//! rotated. What looks like a `whsec_` secret that was damaged on its way is no plain secret (`damage`): it would be
-//! another key than the one at the other end, and every delivery would be refused.
+//! rotated. A damaged `whsec_` secret is not accepted as a plain one (`damage`): it would differ from the key at the
+//! other end, and every delivery would be refused.
 
 mod damage;
 
@@ -14,7 +14,7 @@ const STANDARD_PREFIX: &str = "whsec_";
 const STANDARD_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 const PLAIN_BYTES: std::ops::RangeInclusive<usize> = 16..=256;
 
-/// The most secrets that a list may hold: two of a rotation, and room for a mistake in the middle of one.
+/// The most secrets that a list may hold: two for a rotation, and two more for a mistake during one.
 pub const SECRETS_MAX: usize = 4;
 
 /// The key of an HMAC. Its `Debug` shows nothing of it, and it has no `Display`.
@@ -43,7 +43,7 @@ pub enum SecretError {
     /// A `whsec_` secret beside something that is no secret, such as `Bearer`.
     #[error("beside a whsec_ secret stands something that is none")]
     Beside,
-    /// White space inside of a `whsec_` secret.
+    /// White space inside a `whsec_` secret.
     #[error(
         "it looks like one whsec_ secret that is broken by white space; if it is two, the plain one goes first"
     )]

@@ -1,7 +1,7 @@
-//! Text as people see it: characters without a shape of their own are no content.
+//! Text as people see it: invisible characters are not content.
 //!
-//! They come with what is pasted from web pages, tables and messengers. Which ones they are is Unicode's to say: the
-//! property Default_Ignorable_Code_Point and the category Format (UAX 44), by the tables of ICU4X.
+//! They come with text that is pasted from web pages, tables and messengers. Unicode defines them: the property
+//! Default_Ignorable_Code_Point and the category Format (UAX 44), by the tables of ICU4X.
 
 use icu_properties::{
     CodePointMapData, CodePointSetData,
@@ -50,8 +50,8 @@ pub fn trim_invisible(text: &str) -> &str {
     trim_by(text, is_invisible)
 }
 
-/// The text without white space and invisible characters at its edges. What is left of a text in which nothing is seen
-/// is empty.
+/// The text without white space and invisible characters at its edges. The result is empty when no character of the
+/// text is visible.
 pub fn trim(text: &str) -> &str {
     trim_by(text, |c| c.is_whitespace() || is_invisible(c))
 }

@@ -1,4 +1,4 @@
-//! R43: what a tree is counted to cost is no less than what it takes, of whatever kind its values are.
+//! R43: the estimated memory of a JSON tree is at least its real memory, for every kind of value.
 //!
 //! The allocator counts for the whole process, so this program has one test.
 

@@ -1,8 +1,8 @@
-//! Statements that go to the database together.
+//! Batches: statements that are sent to the database together.
 //!
-//! A statement of its own costs MySQL a round trip, which is dearer than what most statements do. A batch is one: its
-//! statements run in their order, and the first that fails is the last. On SQLite, which has no round trips, they run one
-//! after the other. What a later statement needs of an earlier one's answer cannot be in the same batch.
+//! On MySQL each separate statement costs a round trip, usually more than its execution. A batch costs one round trip:
+//! its statements run in order, and the first that fails ends the batch. SQLite has no round trips, so there the
+//! statements run one after the other. A statement that needs the result of another cannot be in the same batch.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -15,41 +15,42 @@ use super::{DbError, Params, Row, placeholders};
 pub struct Statement {
     pub(super) sql: Cow<'static, str>,
     pub(super) params: Params,
-    pub(super) form: Form,
+    pub(super) kind: StatementKind,
 }
 
-/// What a statement is to be run for.
+/// How a statement is run, and what it returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum StatementKind {
     Change,
-    Question,
-    /// An INSERT of one row, whose VALUES stand at `values`; its parameters are those of many rows.
+    Query,
+    /// An INSERT written for one row; `values` is the range of its VALUES group in the SQL. Its parameters are those of
+    /// many rows.
     Rows {
         values: Range<usize>,
     },
 }
 
 impl Statement {
-    /// A statement that answers no rows.
+    /// A statement that returns no rows.
     pub fn change(sql: impl Into<Cow<'static, str>>, params: Params) -> Self {
         Self {
             sql: sql.into(),
             params,
-            form: Form::Change,
+            kind: StatementKind::Change,
         }
     }
 
-    /// A statement that answers rows. Bound it: every row is held in memory.
-    pub fn question(sql: impl Into<Cow<'static, str>>, params: Params) -> Self {
+    /// A statement that returns rows. Use a LIMIT: every row is held in memory.
+    pub fn query(sql: impl Into<Cow<'static, str>>, params: Params) -> Self {
         Self {
             sql: sql.into(),
             params,
-            form: Form::Question,
+            kind: StatementKind::Query,
         }
     }
 
-    /// An INSERT of the rows that `params` hold one after the other; `tail` ends it, as an upsert does. None when there are
-    /// no rows.
+    /// An INSERT of many rows; `params` holds their values, row after row. `tail` is appended to the SQL, for example
+    /// an upsert clause. None when there are no rows.
     pub fn rows(table: &str, columns: &[&str], tail: &str, params: Params) -> Option<Self> {
         debug_assert_eq!(params.len() % columns.len(), 0, "rows are whole");
         let head = format!("INSERT INTO {table} ({}) VALUES ", columns.join(", "));
@@ -58,65 +59,66 @@ impl Statement {
         (!params.is_empty()).then(|| Self {
             sql: (head + &row + tail).into(),
             params,
-            form: Form::Rows { values },
+            kind: StatementKind::Rows { values },
         })
     }
 
-    /// The parameters of each time that its SQL runs where it cannot run for all rows at once.
+    /// The parameters of each execution where the SQL cannot run for all rows at once.
     pub(super) fn runs(&self) -> impl Iterator<Item = &[Value]> {
-        let width = match &self.form {
-            Form::Rows { values } => self.sql[values.clone()].matches('?').count(),
-            Form::Change | Form::Question => self.params.len(),
+        let width = match &self.kind {
+            StatementKind::Rows { values } => self.sql[values.clone()].matches('?').count(),
+            StatementKind::Change | StatementKind::Query => self.params.len(),
         };
         let once = self.params.is_empty().then_some(self.params.as_slice());
         once.into_iter().chain(self.params.chunks(width.max(1)))
     }
 }
 
-/// What one statement did.
+/// The result of one statement.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// The number of rows that a change matched; of an INSERT that skips or updates existing rows it means nothing.
+pub struct StatementResult {
+    /// The number of rows that a change matched. It is meaningless for an INSERT that skips or updates existing rows.
     pub matched: u64,
-    /// The rows of a question.
+    /// The rows of a query.
     pub rows: Vec<Row>,
 }
 
-impl Outcome {
-    /// The first row of a question, if it has any.
+impl StatementResult {
+    /// The first row of a query, if there is one.
     pub fn row(&self) -> Option<&Row> {
         self.rows.first()
     }
 }
 
-/// What came of a batch.
+/// The result of a batch.
 ///
-/// Invariant: with an error, `outcomes` has as many as ran before it, so their number is the place of the one that
-/// failed.
+/// Invariant: with an error, `outcomes` has one entry for each statement that ran before it, so its length is the index
+/// of the statement that failed.
 #[derive(Clone, Debug, Default)]
-pub struct Ran {
-    /// Of each statement that ran to its end, in their order.
-    pub outcomes: Vec<Outcome>,
-    /// Why the next one failed. After `Duplicate` and `Statement` the transaction may go on; after any other it is lost.
+pub struct BatchResult {
+    /// The results of the statements that succeeded, in order.
+    pub outcomes: Vec<StatementResult>,
+    /// Why the next statement failed. After `Duplicate` and `Statement` the transaction may go on; after any other
+    /// error it is lost.
     pub error: Option<DbError>,
 }
 
-impl Ran {
-    /// The outcomes of them all.
+impl BatchResult {
+    /// The results of all statements.
     ///
     /// # Errors
-    /// Whatever stopped the batch.
-    pub fn all(self) -> Result<Vec<Outcome>, DbError> {
+    /// The error that stopped the batch.
+    pub fn all(self) -> Result<Vec<StatementResult>, DbError> {
         match self.error {
             Some(error) => Err(error),
             None => Ok(self.outcomes),
         }
     }
 
-    /// Whether the change at this place ran, and matched no row.
-    pub fn missed(&self, place: usize) -> bool {
+    /// Whether the change at this index ran and matched no row.
+    pub fn matched_none(&self, index: usize) -> bool {
         self.outcomes
-            .get(place)
+            .get(index)
             .is_some_and(|outcome| outcome.matched == 0)
     }
 }

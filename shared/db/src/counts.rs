@@ -1,14 +1,14 @@
-//! What a database went through since it was opened, as counters for metrics.
+//! Counters of one database since it was opened, for metrics.
 
 use super::DbError;
 use prometheus::{IntCounter, Opts, Registry};
 
-/// Counters of one database, for the operator's eyes.
+/// Counters of one database, shown to the operator as metrics.
 #[derive(Debug)]
 pub struct Counts {
     /// Transactions run again after a lost race or a lost connection (MySQL).
     pub reruns: IntCounter,
-    /// Commits of which nobody knew whether they took effect.
+    /// Commits whose result is unknown.
     pub unknown_commits: IntCounter,
     /// Callers answered before their operation had ended.
     pub timeouts: IntCounter,
@@ -44,10 +44,10 @@ impl Counts {
         self.errors[error.kind()].inc();
     }
 
-    /// Shows them as `db_*`.
+    /// Registers the counters as `db_*`.
     ///
     /// # Panics
-    /// When the registry has such names already: one registry shows one database.
+    /// When the registry already has metrics of these names: one registry shows one database.
     pub fn register(&self, registry: &Registry) {
         let single = [&self.reruns, &self.unknown_commits, &self.timeouts];
         for counter in single.into_iter().chain(&self.errors) {

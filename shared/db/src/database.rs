@@ -1,4 +1,4 @@
-//! The database as its callers have it: transactions, queries, and who waits how long for them.
+//! The database as callers see it: transactions, queries, and their deadlines.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,27 +7,27 @@ use contract::Entropy;
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
-use super::share::Share;
+use super::concurrency_limit::ConcurrencyLimit;
 use super::url::Target;
 use super::{Counts, DatabaseUrl, DbError, DbSettings, Dialect, Tx};
+use crate::closure::{erased, erased_look_up, typed};
 use crate::engine::mysql::Mysql;
 use crate::engine::sqlite::Sqlite;
-use crate::operation::{erased, erased_look_up, typed};
 
 mod operation;
 
-/// How often a transaction runs again after an unknown commit that proved to have written nothing.
-const UNKNOWN_RERUNS: u32 = 2;
+/// How often a transaction runs in all, where each commit is of unknown result and is found to have written nothing.
+const RUNS_MAX: u32 = 2;
 
-/// How long an aborted operation may take to be undone before its caller is answered all the same.
+/// How long the rollback of an aborted operation may take before its caller is answered anyway.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
-/// Lists have one of so many SQLite readers, and one of so many MySQL connections.
-const LISTS_OF_READERS: usize = 4;
-const LISTS_OF_CONNECTIONS: usize = 16;
-/// Single reads likewise. What both leave over is for taking in and writing.
-const READS_OF_READERS: usize = 2;
-const READS_OF_CONNECTIONS: usize = 4;
+/// Lists may use one in so many of the SQLite readers, and one in so many of the MySQL connections.
+const LIST_READERS_DIVISOR: usize = 4;
+const LIST_CONNECTIONS_DIVISOR: usize = 16;
+/// The same for single reads. The connections left over are for writes.
+const READ_READERS_DIVISOR: usize = 2;
+const READ_CONNECTIONS_DIVISOR: usize = 4;
 
 /// A database. Clones share its connections.
 #[derive(Clone)]
@@ -35,8 +35,8 @@ pub struct Db {
     engine: Arc<Engine>,
     answer_within: Duration,
     abort_after: Duration,
-    surface_lock_timeouts: bool,
-    share: Option<Arc<Share>>,
+    fail_on_lock_timeout: bool,
+    concurrency_limit: Option<Arc<ConcurrencyLimit>>,
 }
 
 struct Engine {
@@ -51,8 +51,8 @@ enum Kind {
 }
 
 impl Db {
-    /// Opens the database; for SQLite also makes the folder and the file. `entropy` spreads the waits of transactions that
-    /// lost a race.
+    /// Opens the database; for SQLite also creates the folder and the file. `entropy` adds jitter to the waits before
+    /// transactions run again.
     ///
     /// # Errors
     /// `Open` with a sentence for the operator: no server, no access, no strict mode, or a file that another process
@@ -79,13 +79,13 @@ impl Db {
                 }),
                 answer_within: settings.answer_within,
                 abort_after: settings.abort_after,
-                surface_lock_timeouts: false,
-                share: None,
+                fail_on_lock_timeout: false,
+                concurrency_limit: None,
             })
         })
     }
 
-    /// Which SQL it speaks.
+    /// Which SQL dialect it speaks.
     pub fn dialect(&self) -> Dialect {
         match self.engine.kind {
             Kind::Sqlite(_) => Dialect::Sqlite,
@@ -93,53 +93,53 @@ impl Db {
         }
     }
 
-    /// What it went through so far.
+    /// Its counters.
     pub fn counts(&self) -> &Counts {
         &self.engine.counts
     }
 
-    /// Ends after a commit of a transaction that called [`Tx::signal`]. A commit while nobody waits is kept for the next
-    /// one who does, so none is missed; there is one such waiter to a database: its worker.
+    /// Completes after the commit of a transaction that called [`Tx::signal`]. A commit that happens while no task
+    /// waits is remembered for the next call, so none is missed. One task waits on a database: its worker.
     pub async fn committed(&self) {
         self.engine.committed.notified().await;
     }
 
-    /// The same database, answering [`DbError::LockTimeout`] at the first lock wait over 1 s instead of running the
-    /// transaction again: for a batch, which rather runs again in halves.
+    /// The same database, which returns [`DbError::LockTimeout`] at the first lock wait over 1 s instead of running the
+    /// transaction again. For a batch, which its caller retries in halves.
     #[must_use]
-    pub fn surfacing_lock_timeouts(&self) -> Self {
+    pub fn failing_on_lock_timeout(&self) -> Self {
         Self {
-            surface_lock_timeouts: true,
+            fail_on_lock_timeout: true,
             ..self.clone()
         }
     }
 
-    /// The same database for lists: they share a part of its connections, and leave the rest to what must go on beside
-    /// them. To be made once: each call makes another share.
+    /// The same database for lists, which may use only a part of its connections and leave the rest to other work. Call
+    /// it once: each call makes a separate limit.
     #[must_use]
     pub fn for_lists(&self) -> Self {
-        self.sharing(LISTS_OF_READERS, LISTS_OF_CONNECTIONS)
+        self.limited(LIST_READERS_DIVISOR, LIST_CONNECTIONS_DIVISOR)
     }
 
-    /// The same database for single reads of an API, which have a share of their own: as [`for_lists`](Self::for_lists).
+    /// The same database for single reads of an API, with a limit of their own, as [`for_lists`](Self::for_lists).
     #[must_use]
     pub fn for_reads(&self) -> Self {
-        self.sharing(READS_OF_READERS, READS_OF_CONNECTIONS)
+        self.limited(READ_READERS_DIVISOR, READ_CONNECTIONS_DIVISOR)
     }
 
-    fn sharing(&self, one_of_readers: usize, one_of_connections: usize) -> Self {
+    fn limited(&self, readers_divisor: usize, connections_divisor: usize) -> Self {
         let at_once = match &self.engine.kind {
-            Kind::Sqlite(sqlite) => sqlite.readers().div_ceil(one_of_readers),
-            Kind::Mysql(mysql) => mysql.connections().div_ceil(one_of_connections),
+            Kind::Sqlite(sqlite) => sqlite.readers().div_ceil(readers_divisor),
+            Kind::Mysql(mysql) => mysql.connections().div_ceil(connections_divisor),
         };
         Self {
-            share: Some(Arc::new(Share::new(at_once))),
+            concurrency_limit: Some(Arc::new(ConcurrencyLimit::new(at_once))),
             ..self.clone()
         }
     }
 
-    /// The same database with one deadline for caller and operation: for what may take minutes, such as building an
-    /// index.
+    /// The same database with one deadline for caller and operation, for work that may take minutes, such as building
+    /// an index.
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
         self.with_deadlines(deadline, deadline)
@@ -155,21 +155,24 @@ impl Db {
         }
     }
 
-    /// The same database, whose caller waits for the operation's own deadline and a moment more: `Timeout` then mostly
-    /// means that the operation was aborted. For a worker, which else would meet its own transaction still running.
+    /// The same database, whose caller waits until the operation's own deadline and a second more, so `Timeout` usually
+    /// means that the operation was aborted. For a worker, whose next transaction would otherwise compete with its own
+    /// previous one.
     #[must_use]
-    pub fn answering_at_the_end(&self) -> Self {
+    pub fn answering_after_abort(&self) -> Self {
         self.with_deadlines(self.abort_after + ABORT_GRACE, self.abort_after)
     }
 
-    /// Runs `f` in one transaction, again from its start where it lost a race, and answers after its COMMIT.
+    /// Runs `f` in one transaction and returns after its COMMIT. After a deadlock or a similar conflict `f` runs again
+    /// from its start.
     ///
     /// `f` must be repeatable and await nothing but its `Tx`. An `Err` of `f`, or [`Tx::abandon`], rolls it back.
     /// Dropping the returned future does not stop the transaction.
     ///
     /// # Errors
-    /// Those of `f`; `Timeout` when the caller's deadline passes first, while the transaction goes on;
-    /// `CommitUnknown` when nobody knows: use [`transaction_or_find`](Self::transaction_or_find) where that matters.
+    /// Those of `f`; `Timeout` when the caller's deadline passes first, while the transaction goes on; `CommitUnknown`
+    /// when the result of the COMMIT is unknown: use [`transaction_or_find`](Self::transaction_or_find) where that
+    /// matters.
     pub async fn transaction<T, F>(&self, name: &'static str, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,
@@ -178,8 +181,8 @@ impl Db {
         self.operate(name, erased(f), true).await.map(typed)
     }
 
-    /// As [`transaction`](Self::transaction); after an unknown commit it asks `find`, on a new connection, for what
-    /// `f` would have written, and runs `f` again only when nothing was written.
+    /// As [`transaction`](Self::transaction). After a commit of unknown result it calls `find`, on a new connection, to
+    /// look for what `f` would have written, and runs `f` again only when nothing was written.
     ///
     /// # Errors
     /// As `transaction`; `CommitUnknown` only when the look-up fails too.
@@ -193,7 +196,8 @@ impl Db {
         self.operate_or_find(name, f, find).await.map(typed)
     }
 
-    /// Runs queries, which write nothing. Each sees what was committed before it; there is no snapshot across them.
+    /// Runs queries that write nothing. Each query sees what was committed before it; there is no snapshot across
+    /// queries.
     ///
     /// # Errors
     /// Those of `f`; `Timeout` when the caller's deadline passes first.
@@ -218,7 +222,7 @@ impl Db {
         })
     }
 
-    /// Finishes what is running, closes every connection of all clones, and lets the SQLite file go.
+    /// Finishes running operations, closes every connection of all clones, and releases the SQLite file.
     pub fn close(self) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             match &self.engine.kind {

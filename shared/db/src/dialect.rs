@@ -14,9 +14,9 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The end of an `INSERT ... VALUES` that leaves an existing row alone, whichever of its unique keys is taken.
+    /// The end of an `INSERT ... VALUES` that leaves an existing row unchanged, whichever of its unique keys is taken.
     ///
-    /// `key_column` is any column of the primary key. The number of affected rows says nothing about which are new:
+    /// `key_column` is any column of the primary key. The number of affected rows does not show which rows are new:
     /// read the rows back in the same transaction.
     pub fn skip_existing(self, key_column: &str) -> String {
         match self {

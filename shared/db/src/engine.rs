@@ -1,5 +1,5 @@
-//! Running operations: on SQLite by threads of their own, one of which writes; on MySQL each in a task of its own. What
-//! lost a race runs again from its start.
+//! Running operations: on SQLite by dedicated threads, one of which writes; on MySQL each in a task of its own. A
+//! transaction that lost to a concurrent one runs again from its start.
 
 pub(crate) mod job;
 pub(crate) mod mysql;

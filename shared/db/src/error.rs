@@ -1,4 +1,4 @@
-//! What a store method can meet, in terms of what its caller can do about it.
+//! The errors of a store method, grouped by what its caller can do about them.
 
 /// Why an operation on the database failed. It holds no value of any row: it may be logged.
 #[non_exhaustive]
@@ -16,13 +16,13 @@ pub enum DbError {
     /// The caller's deadline passed. The operation may still take effect.
     #[error("the database did not answer in time")]
     Timeout,
-    /// The connection was lost after COMMIT was sent: nobody knows. Never repeat blindly; look the id up.
+    /// The connection was lost after COMMIT was sent, so its result is unknown. Never repeat blindly; look the id up.
     #[error("it is unknown whether the commit took effect")]
     CommitUnknown,
     /// A unique key is taken. The transaction may go on.
     #[error("a unique key is taken")]
     Duplicate,
-    /// Another transaction held a row for longer than a lock may be waited for, also in the re-runs.
+    /// Another transaction held a row lock for longer than the wait limit, also in the re-runs.
     #[error("a row stayed locked for too long")]
     LockTimeout,
     /// Deadlocks or lost certifications used up the re-runs.
@@ -31,18 +31,18 @@ pub enum DbError {
     /// The server takes no writes.
     #[error("the database is read-only")]
     ReadOnly,
-    /// No room for the write.
+    /// No disk space for the write.
     #[error("the database is full")]
     Full,
-    /// The statement itself is at fault. The transaction may go on.
+    /// The statement itself is wrong. The transaction may go on.
     #[error("statement refused (error {code}): {message}")]
     Statement {
         /// The engine's own code.
         code: i64,
-        /// The engine's words, where they cannot hold a value of a row.
+        /// The engine's message, where it cannot hold a value of a row.
         message: String,
     },
-    /// A column is not what the code expects.
+    /// A column does not have the type that the code expects.
     #[error("column {column} is no {expected}")]
     Decode {
         /// The column asked for.
@@ -56,9 +56,9 @@ pub enum DbError {
 }
 
 impl DbError {
-    /// Whether the rows of a batch may be at fault, rather than the database or its other writers: then fewer of them may
-    /// go through. A deadline passes also for want of a smaller batch, so it counts as theirs.
-    pub fn may_be_of_the_rows(&self) -> bool {
+    /// Whether the rows of a batch may have caused the error, rather than the database or other writers: then a smaller
+    /// batch may succeed. A passed deadline counts too, since a smaller batch takes less time.
+    pub fn may_be_caused_by_rows(&self) -> bool {
         match self {
             Self::Timeout => true,
             Self::Contended | Self::LockTimeout => false,
@@ -66,8 +66,8 @@ impl DbError {
         }
     }
 
-    /// Whether the database as a whole is at fault, rather than this statement or its neighbours: such an error opens
-    /// the store's breaker and is answered with 503.
+    /// Whether the database as a whole failed, rather than this statement or concurrent ones. Such an error opens the
+    /// store's breaker and is answered with 503.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Open { .. }
@@ -101,7 +101,7 @@ impl DbError {
         "panicked",
     ];
 
-    /// Its place in [`Self::KINDS`].
+    /// Its index in [`Self::KINDS`].
     pub(super) fn kind(&self) -> usize {
         match self {
             Self::Open { .. } => 0,
@@ -141,7 +141,7 @@ mod tests {
             (DbError::Duplicate, true),
             (DbError::Panicked, true),
         ] {
-            assert_eq!(error.may_be_of_the_rows(), halved, "{error}");
+            assert_eq!(error.may_be_caused_by_rows(), halved, "{error}");
         }
     }
 }

@@ -1,19 +1,20 @@
-//! Named steps at which a test has this process die, or stand still, as a power cut or a paused machine would have it.
+//! Failpoints: named steps at which a test makes this process abort or stop, as after a power cut or on a paused
+//! machine.
 //!
-//! A service names a step by calling [`reached`]. That is nothing without the feature `failpoints`, which no crate turns
-//! on by default; with it, a process that was started with `FAILPOINT=step:passage` aborts at that passage of that
-//! step, without unwinding, flushing or answering anything, and with `FAILPOINT=step:passage:stop` it stops there until
-//! somebody continues it. Several stand in a row, with commas between them: each counts from when the process was continued
-//! from the one before.
+//! A service names a step by calling [`reached`]. That is nothing without the feature `failpoints`, which no crate
+//! turns on by default; with it, a process that was started with `FAILPOINT=step:passage` aborts at that passage of
+//! that step, without unwinding, flushing or answering anything, and with `FAILPOINT=step:passage:stop` it stops there
+//! until it receives SIGCONT. Several are separated by commas: each counts passages from when the process was continued
+//! after the previous one.
 
 #[cfg(feature = "failpoints")]
 pub use armed::{Failpoints, InvalidFailpoint, arm};
 
-/// The process has come to this step.
+/// The process has reached this step.
 #[cfg(not(feature = "failpoints"))]
 pub const fn reached(_step: &str) {}
 
-/// The process has come to this step, which is its last if it was armed with it.
+/// The process has reached this step. If the step is armed, the process aborts or stops here.
 #[cfg(feature = "failpoints")]
 pub fn reached(step: &str) {
     armed::reached(step);
@@ -30,13 +31,13 @@ mod armed {
 
     struct Armed {
         failpoints: Vec<Failpoint>,
-        /// Which of them comes next.
+        /// The index of the next failpoint.
         next: AtomicUsize,
         /// Passages of its step so far.
         passages: AtomicU64,
     }
 
-    /// What this process is to come to, one after the other.
+    /// The failpoints of this process, in their order.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Failpoints(Vec<Failpoint>);
 
@@ -109,7 +110,7 @@ mod armed {
         if !failpoint.stops {
             std::process::abort();
         }
-        // The name stands in this message so that a program with failpoints can be recognised: .ci/run looks for it.
+        // The variable's name in this message lets .ci/run recognise a program that has failpoints.
         kill_process(getpid(), Signal::STOP).expect("FAILPOINT: a process may stop itself");
         armed.passages.store(0, Ordering::SeqCst);
         armed.next.fetch_add(1, Ordering::SeqCst);

@@ -5,18 +5,18 @@ use rusqlite::{Error as SqliteError, ErrorCode, ffi};
 
 use super::DbError;
 
-/// What happens to the transaction in which an error came up.
+/// What an error does to its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum ErrorEffect {
     /// Only the statement failed: the transaction may go on.
     GoOn,
-    /// The transaction lost a race: the whole of it runs again.
+    /// The transaction lost to a concurrent one: all of it runs again.
     Rerun,
-    /// A lock was waited for too long: the whole of it may run again, seldom.
+    /// A lock wait timed out: all of it may run again, once.
     LockTimeout,
-    /// This node takes no work now: the whole of it runs again, on another connection.
+    /// This node accepts no work now: all of it runs again, on another connection.
     NodeNotReady,
-    /// The connection is gone or unclean: it is dropped untouched.
+    /// The connection is lost or in an unknown state: it is closed without another byte.
     ConnectionLost,
     /// It cannot succeed: rolled back and answered.
     Final,
@@ -26,18 +26,19 @@ pub(super) enum Fate {
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub error: DbError,
-    pub fate: Fate,
+    pub effect: ErrorEffect,
 }
 
 impl Fault {
-    pub fn new(error: DbError, fate: Fate) -> Self {
-        Self { error, fate }
+    pub fn new(error: DbError, effect: ErrorEffect) -> Self {
+        Self { error, effect }
     }
 
-    /// The same of a transaction's beginning: without it every later statement would be committed by itself.
+    /// The same error, raised by BEGIN: it always ends the transaction, since every later statement would be committed
+    /// by itself.
     pub fn at_begin(mut self) -> Self {
-        if self.fate == Fate::GoOn {
-            self.fate = Fate::Final;
+        if self.effect == ErrorEffect::GoOn {
+            self.effect = ErrorEffect::Final;
         }
         self
     }
@@ -48,22 +49,22 @@ impl Fault {
                 code,
                 message: message.into(),
             },
-            Fate::GoOn,
+            ErrorEffect::GoOn,
         )
     }
 
     pub fn lost() -> Self {
-        Self::new(DbError::Unavailable, Fate::ConnectionLost)
+        Self::new(DbError::Unavailable, ErrorEffect::ConnectionLost)
     }
 
     pub fn is_lost(&self) -> bool {
-        self.fate == Fate::ConnectionLost
+        self.effect == ErrorEffect::ConnectionLost
     }
 }
 
 impl From<DbError> for Fault {
     fn from(error: DbError) -> Self {
-        Self::new(error, Fate::Final)
+        Self::new(error, ErrorEffect::Final)
     }
 }
 
@@ -78,20 +79,20 @@ pub(super) fn of_mysql(error: &MysqlError) -> Fault {
         return Fault::lost();
     };
     match server.code {
-        1062 | 1586 => Fault::new(DbError::Duplicate, Fate::GoOn),
+        1062 | 1586 => Fault::new(DbError::Duplicate, ErrorEffect::GoOn),
         // Deadlock and lost certification; record changed since read; a statement to be prepared again.
-        1213 | 1020 | 1615 | 8002 | 9007 => Fault::new(DbError::Contended, Fate::Rerun),
-        1205 => Fault::new(DbError::LockTimeout, Fate::LockTimeout),
-        1047 => Fault::new(DbError::Unavailable, Fate::NodeNotReady),
+        1213 | 1020 | 1615 | 8002 | 9007 => Fault::new(DbError::Contended, ErrorEffect::Rerun),
+        1205 => Fault::new(DbError::LockTimeout, ErrorEffect::LockTimeout),
+        1047 => Fault::new(DbError::Unavailable, ErrorEffect::NodeNotReady),
         // Read-only: by option, by transaction, by super_read_only, by the group's own mode.
-        1290 | 1792 | 1836 | 3100 | 3101 => Fault::new(DbError::ReadOnly, Fate::Final),
+        1290 | 1792 | 1836 | 3100 | 3101 => Fault::new(DbError::ReadOnly, ErrorEffect::Final),
         // No space left: on the device, in the table, in the temporary folder.
-        1021 | 1114 | 1041 | 1030 | 3675 => Fault::new(DbError::Full, Fate::Final),
+        1021 | 1114 | 1041 | 1030 | 3675 => Fault::new(DbError::Full, ErrorEffect::Final),
         // The server's own limit on a statement: MySQL's and MariaDB's.
-        3024 | 1969 => Fault::new(DbError::Timeout, Fate::Final),
-        // Out of memory, of sort memory, of room for locks, of prepared statements: the server's limits, and no fault of
+        3024 | 1969 => Fault::new(DbError::Timeout, ErrorEffect::Final),
+        // Out of memory, of sort memory, of lock memory, of prepared statements: limits of the server, not errors of
         // the statement.
-        1037 | 1038 | 1206 | 1461 => Fault::new(DbError::Unavailable, Fate::Final),
+        1037 | 1038 | 1206 | 1461 => Fault::new(DbError::Unavailable, ErrorEffect::Final),
         // Too many connections, killed, shutting down, network errors, idle for too long.
         1040 | 1053 | 1077..=1079 | 1129 | 1152..=1161 | 1184 | 1203 | 1226 | 1317 | 1927 | 3169 | 4031 => {
             Fault::lost()
@@ -102,7 +103,7 @@ pub(super) fn of_mysql(error: &MysqlError) -> Fault {
     }
 }
 
-/// As [`of_mysql`], of a statement with its values in it, which a message may quote: only its number is kept.
+/// As [`of_mysql`], for a text that contains its values, which a message may quote: only the error number is kept.
 pub(super) fn of_mysql_text(error: &MysqlError) -> Fault {
     match (of_mysql(error), error) {
         (
@@ -126,13 +127,13 @@ pub(super) fn of_sqlite(error: &SqliteError) -> Fault {
         (
             ErrorCode::ConstraintViolation,
             ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID,
-        ) => Fault::new(DbError::Duplicate, Fate::GoOn),
+        ) => Fault::new(DbError::Duplicate, ErrorEffect::GoOn),
         (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => {
-            Fault::new(DbError::Contended, Fate::Rerun)
+            Fault::new(DbError::Contended, ErrorEffect::Rerun)
         }
-        (ErrorCode::DiskFull, _) => Fault::new(DbError::Full, Fate::Final),
-        (ErrorCode::ReadOnly, _) => Fault::new(DbError::ReadOnly, Fate::Final),
-        (ErrorCode::OperationInterrupted, _) => Fault::new(DbError::Timeout, Fate::Final),
+        (ErrorCode::DiskFull, _) => Fault::new(DbError::Full, ErrorEffect::Final),
+        (ErrorCode::ReadOnly, _) => Fault::new(DbError::ReadOnly, ErrorEffect::Final),
+        (ErrorCode::OperationInterrupted, _) => Fault::new(DbError::Timeout, ErrorEffect::Final),
         (
             ErrorCode::SystemIoFailure
             | ErrorCode::CannotOpen
@@ -163,10 +164,10 @@ mod tests {
     #[test]
     fn each_code_has_its_consequence() {
         assert_eq!(server(1062, "").error, DbError::Duplicate);
-        assert_eq!(server(1213, "").fate, Fate::Rerun);
-        assert_eq!(server(1020, "").fate, Fate::Rerun);
-        assert_eq!(server(1205, "").fate, Fate::LockTimeout);
-        assert_eq!(server(1047, "").fate, Fate::NodeNotReady);
+        assert_eq!(server(1213, "").effect, ErrorEffect::Rerun);
+        assert_eq!(server(1020, "").effect, ErrorEffect::Rerun);
+        assert_eq!(server(1205, "").effect, ErrorEffect::LockTimeout);
+        assert_eq!(server(1047, "").effect, ErrorEffect::NodeNotReady);
         assert_eq!(server(1290, "").error, DbError::ReadOnly);
         assert_eq!(server(1114, "").error, DbError::Full);
         assert!(server(1927, "").is_lost());

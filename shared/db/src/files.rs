@@ -1,8 +1,8 @@
-//! Files with secrets or personal data, and the folder that they stand in: whose they are, and who may open them.
+//! Files with secrets or personal data, and their folder: ownership and access rights.
 //!
-//! A link in the place of a file, another user's file, and one that others may open are never used silently: what belongs
-//! to this process's user is made its own alone, with a warning, and all else is refused. Root is trusted, as it may do
-//! anything. The folder itself may be a link, as volumes are: it is followed once, and its real place used from there on.
+//! A file of this process's user that others may open is closed to them, with a warning. A symbolic link and another
+//! user's file are refused. Root is trusted. The folder itself may be a link, as volumes are: it is resolved once, and
+//! the real path is used from then on.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::process::{getegid, geteuid, getgroups};
 
-/// New files are their owner's alone, and so are new folders.
+/// New files and folders are accessible to their owner alone.
 pub const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
 
@@ -20,9 +20,9 @@ const FOLDER_MODE: u32 = 0o700;
 const OF_OTHERS: u32 = 0o077;
 const WRITE_OF_OTHERS: u32 = 0o022;
 const OF_GROUP: u32 = 0o070;
-/// In a folder with this bit nobody moves or removes another's files.
+/// In a folder with this bit users cannot move or remove files of others.
 const STICKY: u32 = 0o1000;
-/// Entries of a folder that are looked at to see whether it holds other folders.
+/// Entries of a folder that are checked to see whether it contains other folders.
 const ENTRIES_LOOKED_AT: usize = 1_000;
 
 /// Why a file or folder is not used.
@@ -62,7 +62,7 @@ impl Refused {
     }
 }
 
-/// That something was open to others and no longer is: a sentence for the log.
+/// Access of others was removed from a file or folder: a sentence for the log.
 #[derive(Debug)]
 pub struct Tightened {
     path: PathBuf,
@@ -84,12 +84,12 @@ impl Tightened {
 }
 
 /// The user and the groups that this process acts as.
-struct Me {
+struct ProcessUser {
     user: u32,
     groups: Vec<u32>,
 }
 
-impl Me {
+impl ProcessUser {
     fn new() -> Self {
         let mut groups = vec![getegid().as_raw()];
         groups.extend(getgroups().unwrap_or_default().iter().map(|group| group.as_raw()));
@@ -99,8 +99,8 @@ impl Me {
         }
     }
 
-    /// Refuses what others own, and what others than this process's groups may use of root's. `of_others` are the bits
-    /// that count.
+    /// Refuses files of other users, and files of root that others than this process's groups may use. `of_others` are
+    /// the permission bits that count.
     fn may_use(&self, found: &Metadata, of_others: u32) -> Result<(), Problem> {
         let owner = found.uid();
         if owner == self.user {
@@ -109,7 +109,7 @@ impl Me {
         if owner != 0 {
             return Err(Problem::AnotherUsers(owner));
         }
-        // What root has given to a group of ours, as orchestrators do, is open to nobody else.
+        // Root may have given access to a group of this process, as orchestrators do.
         let shared = if self.groups.contains(&found.gid()) {
             OF_GROUP
         } else {
@@ -123,10 +123,10 @@ impl Me {
     }
 }
 
-/// Makes the folder if it is not there, sees to it that it is ours alone, and answers its real place.
+/// Creates the folder if it does not exist, closes it to others, and returns its real path.
 ///
-/// The working folder, and one that holds other folders, is more than a data folder: of it others only lose the right to
-/// write. One that everybody shares by the sticky bit, such as `/tmp`, stays as it is.
+/// The working folder, or a folder that contains other folders, is not only a data folder: there others only lose the
+/// right to write. A folder shared by the sticky bit, such as `/tmp`, stays unchanged.
 ///
 /// # Errors
 /// When it cannot be made, or is another user's, or is open to others and not ours.
@@ -152,7 +152,7 @@ fn tighten_folder(real: &Path) -> Result<(), Problem> {
     if !found.is_dir() {
         return Err(Problem::NoFolder);
     }
-    let (me, mode) = (Me::new(), found.mode() & 0o7777);
+    let (me, mode) = (ProcessUser::new(), found.mode() & 0o7777);
     if mode & STICKY != 0 && mode & WRITE_OF_OTHERS != 0 {
         if found.uid() != me.user && found.uid() != 0 {
             return Err(Problem::AnotherUsers(found.uid()));
@@ -161,7 +161,8 @@ fn tighten_folder(real: &Path) -> Result<(), Problem> {
         return Ok(());
     }
     me.may_use(&found, WRITE_OF_OTHERS)?;
-    // A database may be named by its file alone: then its folder is the working folder, which holds other things too.
+    // A database may be given as a bare file name: then its folder is the working folder, which contains other things
+    // too.
     let is_working_folder = Path::new(".").canonicalize().is_ok_and(|working| working == real);
     let others = if is_working_folder || holds_folders(real) {
         WRITE_OF_OTHERS
@@ -183,7 +184,7 @@ fn holds_folders(path: &Path) -> bool {
         .any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
 }
 
-/// Takes these bits of others away, if any is set.
+/// Removes these permission bits, if any is set.
 fn close(file: &File, path: &Path, mode: u32, others: u32) -> Result<Option<Tightened>, Problem> {
     if mode & others == 0 {
         return Ok(None);
@@ -198,7 +199,7 @@ fn close(file: &File, path: &Path, mode: u32, others: u32) -> Result<Option<Tigh
     }))
 }
 
-/// A whole file, and whether it had to be tightened.
+/// The contents of a file, and whether others could open it before.
 #[derive(Debug)]
 pub struct Contents {
     /// What it holds.
@@ -207,7 +208,7 @@ pub struct Contents {
     pub tightened: Option<Tightened>,
 }
 
-/// Reads a file of at most `bytes_max` bytes that is to be ours alone. None when there is none.
+/// Reads a private file of at most `bytes_max` bytes. None when it does not exist.
 ///
 /// # Errors
 /// When it is a link, no file, another user's, open to others and not ours, too long, or not readable.
@@ -231,7 +232,7 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Option<Contents>, Refused> {
     Ok(Some(Contents { bytes, tightened }))
 }
 
-/// Opens a file to write to that is to be ours alone, and makes it if it is not there.
+/// Opens a private file for writing, and creates it if it does not exist.
 ///
 /// # Errors
 /// As [`read`].
@@ -249,7 +250,7 @@ pub fn open_or_make(path: &Path) -> Result<File, Refused> {
     Ok(file)
 }
 
-/// Opens it if it is no link; a pipe without a writer holds nobody up.
+/// Opens it if it is no link; does not block on a pipe without a writer.
 fn open(options: &mut OpenOptions, path: &Path) -> Result<File, Problem> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = options.custom_flags(flags.bits().cast_signed()).open(path);
@@ -261,7 +262,7 @@ fn open(options: &mut OpenOptions, path: &Path) -> Result<File, Problem> {
 }
 
 fn tighten_file(file: &File, path: &Path) -> Result<Option<Tightened>, Problem> {
-    let (found, me) = (file.metadata()?, Me::new());
+    let (found, me) = (file.metadata()?, ProcessUser::new());
     if !found.is_file() {
         return Err(Problem::NoFile);
     }
@@ -272,8 +273,9 @@ fn tighten_file(file: &File, path: &Path) -> Result<Option<Tightened>, Problem> 
     close(file, path, found.mode() & 0o7777, OF_OTHERS)
 }
 
-/// Sees to it that a file, if it is there, is ours alone and has one name, without opening it: a file that SQLite holds a
-/// lock on would lose it when we close it. Its folder has passed [`folder`], so nobody else can exchange it meanwhile.
+/// Closes a file to others, if it exists, and checks that it has one name only. The file is not opened: closing it
+/// again would release SQLite's locks on it. Its folder has passed [`folder`], so nobody else can replace the file
+/// meanwhile.
 ///
 /// # Errors
 /// When it is a link, no file, another user's, has a second name, or is open to others and not ours.
@@ -283,7 +285,7 @@ pub fn close_to_others(path: &Path) -> Result<(), Refused> {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             other => other?,
         };
-        let me = Me::new();
+        let me = ProcessUser::new();
         if found.is_symlink() {
             return Err(Problem::Link);
         }

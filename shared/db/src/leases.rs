@@ -1,7 +1,7 @@
-//! Leases: who may do what only one replica may do, such as migrating, sequencing or purging.
+//! Leases: they let one replica at a time do work such as migrating, sequencing or purging.
 //!
 //! A lease is a row claimed by a committed compare-and-set. Its holder acts only after that commit, and every later
-//! write stands behind [`fence`] in the same transaction: a holder that was paused past its time, and replaced, changes
+//! write checks [`fence`] in the same transaction: a holder that was paused past its time, and replaced, changes
 //! nothing. A lock of the database would not do: it ends with its connection, and on a cluster it is local to a node.
 
 use futures::future::BoxFuture;
@@ -12,7 +12,8 @@ use contract::clock::UnixMillis;
 use crate::params;
 use crate::{DbError, Tx};
 
-/// A claimed lease. `epoch` grows with every claim of that name, so it tells this holder from every earlier one.
+/// A claimed lease. `epoch` grows with every claim of that name, so it distinguishes this holder from every earlier
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// What it is a lease of.
@@ -87,7 +88,7 @@ async fn take(
         == 1)
 }
 
-/// Lengthens a lease that is still held to `length` from now; None when another claim took its place.
+/// Lengthens a lease that is still held to `length` from now; None when another claim has replaced it.
 ///
 /// # Errors
 /// Those of the database.

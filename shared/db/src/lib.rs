@@ -1,12 +1,15 @@
 //! One SQL text on two engines: the only way to the database, for every store.
 //!
 //! A store method is one [`Db::transaction`]: a closure that can run again from its start and awaits nothing but its
-//! [`Tx`]. On SQLite it runs on the one writer thread and shares its flush with what else is waiting; on MySQL in a task
-//! of its own. Either way a caller that goes away, or whose deadline passes, cannot cut it. Statements that need no answer of
-//! each other go together, as a `batch`: on MySQL each alone is a round trip. Below: `fault` says what an
-//! error means, `retry` how often the whole of it runs again, `migrate` keeps the schema.
+//! [`Tx`]. On SQLite it runs on the one writer thread and shares its flush with other waiting transactions (group
+//! commit); on MySQL in a task of its own. Either way a caller that goes away, or whose deadline passes, does not
+//! cancel it. Statements that do not need each other's results go together, as a `batch`: on MySQL each alone costs a
+//! round trip. Below: `fault` says what an error means, `retry` how often the whole of it runs again, `migrate` keeps
+//! the schema.
 
 mod batch;
+mod closure;
+mod concurrency_limit;
 mod counts;
 mod database;
 mod dialect;
@@ -19,10 +22,8 @@ pub mod leases;
 mod lists;
 mod migrate;
 mod mysql;
-mod operation;
 mod row;
 mod settings;
-mod share;
 mod sqlite_connection;
 mod tls;
 mod tx;
@@ -30,7 +31,7 @@ mod url;
 mod value;
 
 pub use self::url::{DatabaseUrl, DatabaseUrlError};
-pub use batch::{Outcome, Ran, Statement};
+pub use batch::{BatchResult, Statement, StatementResult};
 pub use counts::Counts;
 pub use database::Db;
 pub use dialect::{Dialect, placeholders};

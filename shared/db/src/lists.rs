@@ -1,8 +1,8 @@
 //! Lists of values in a statement, and ids in its answer.
 //!
-//! An `IN (?, ?, ...)` is as long as its list. Each length is another statement, which an engine would have to prepare
-//! again and keep, so that lists come in a few fixed sizes: the last value is repeated until a size is full, and in an
-//! IN a repetition means nothing.
+//! An `IN (?, ?, ...)` is as long as its list, and each length is another statement for the engine to prepare and keep.
+//! So lists have a few fixed sizes: the last value is repeated up to the next size, which does not change the meaning
+//! of an IN.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,9 +15,9 @@ const SIZES: [usize; 6] = [1, 4, 16, 64, 128, IN_LIST_MAX];
 /// The values of one list at most, where [`in_lists`] makes several.
 pub const IN_LIST_MAX: usize = 256;
 
-/// The list of one IN. As text it is `(?, ?, ...)`; its parameters go where that text stands in the statement.
+/// The list of one IN. As text it is `(?, ?, ...)`; its parameters go where that text is in the statement.
 ///
-/// Invariant: there is at least one value, and `params` is as long as the text has places.
+/// Invariant: there is at least one value, and the text has one `?` for each of `params`.
 #[derive(Clone, Debug)]
 pub struct InList {
     params: Params,
@@ -25,8 +25,8 @@ pub struct InList {
 }
 
 impl InList {
-    /// One list of all these values, of which there must be one at least. Of more than [`IN_LIST_MAX`] it is as long as
-    /// they are many, which is a statement of its own: use [`in_lists`] where there may be so many.
+    /// One list of all these values, at least one. With more than [`IN_LIST_MAX`] it has a size of its own, which is
+    /// another statement to prepare: use [`in_lists`] where there may be so many.
     pub fn of(values: impl IntoIterator<Item: Into<Value>>) -> Self {
         let mut params: Params = values.into_iter().map(Into::into).collect();
         let values = params.len();
@@ -71,7 +71,7 @@ pub fn in_lists(values: impl IntoIterator<Item: Into<Value>>) -> Vec<InList> {
     lists
 }
 
-/// The id, or another value with a text of its own, that stands in a column.
+/// The id, or another value that is parsed from text, in a column.
 ///
 /// # Errors
 /// `Decode` when the column is none, is NULL, or holds a text that this program would not have written.
@@ -91,7 +91,7 @@ pub fn read_optional_id<T: FromStr>(row: &Row, column: &str) -> Result<Option<T>
         .transpose()
 }
 
-/// The column of ids that an answer has.
+/// The column of ids of all rows.
 ///
 /// # Errors
 /// As [`read_id`].
@@ -100,7 +100,7 @@ pub fn read_ids<T: FromStr, C: FromIterator<T>>(rows: &[Row], column: &str) -> R
 }
 
 impl DbError {
-    /// A column that holds what this program would not have written.
+    /// The error for a column that holds a value which this program would not have written.
     pub fn unreadable(column: &str) -> Self {
         Self::Decode {
             column: column.to_owned(),

@@ -1,9 +1,9 @@
 //! Numbered migrations, applied once each, by one process at a time.
 //!
-//! A lease row keeps two runners apart; its holder is fenced in every step. A migration is a file of statements, one
+//! A lease row keeps two processes apart; its holder is fenced in every step. A migration is a file of statements, one
 //! step each: a run that was killed is resumed where it stopped. On SQLite a step and its record are one commit. MySQL
-//! commits a definition by itself, so the first step after a resume may find its own work done, and says so by errors
-//! that are then no errors.
+//! commits a definition by itself, so the first step after a resume may find its work done already; the errors that say
+//! so are then ignored.
 
 mod error;
 mod statements;
@@ -27,11 +27,11 @@ use crate::params;
 const LEASE: &str = "migrate";
 /// One statement: an index over a large table may take this long.
 const STEP_WITHIN: Duration = Duration::from_secs(60 * 60);
-/// Looks at the lease while another process migrates: half an hour in all.
-const LOOKS: u32 = 18_000;
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often the lease is polled while another process migrates: half an hour in all.
+const LEASE_POLLS_MAX: u32 = 18_000;
+const LEASE_POLL_EVERY: Duration = Duration::from_millis(100);
 
-/// One numbered change of the schema: the same change in the words of each engine, statements ended by `;`.
+/// One numbered change of the schema: the same change for each engine, as statements that end in `;`.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
     /// Counts from 1 within its set, without gaps.
@@ -60,11 +60,10 @@ const BOOTSTRAP: Migration = Migration {
     mysql: include_str!("../migrations/mysql/0000_bootstrap.sql"),
 };
 
-/// Brings the schema up to date, by the sets in their order. `owner` is unique to the
-/// process. Answers how many migrations were applied here.
+/// Updates the schema, set after set. `owner` is unique to the process. Returns how many migrations this call applied.
 ///
 /// # Errors
-/// `Newer` and `Renamed` before anything is touched; otherwise what stopped it. It can be run again.
+/// `Newer` and `Renamed` before anything is changed; otherwise the error that stopped it. It can be run again.
 pub fn migrate<'m>(
     db: &'m Db,
     sets: &'m [MigrationSet],
@@ -114,7 +113,7 @@ async fn bootstrap(db: &Db) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// What is still to be applied, each with the number of its steps that are done, and whether it was begun.
+/// The migrations that are not finished, each with the number of its finished steps and whether it was begun.
 async fn pending(
     db: &Db,
     sets: &[MigrationSet],
@@ -167,7 +166,7 @@ async fn pending(
 }
 
 async fn claim(db: &Db, clock: &dyn Clock, owner: &str) -> Result<Lease, MigrateError> {
-    for _ in 0..LOOKS {
+    for _ in 0..LEASE_POLLS_MAX {
         let (owner, now) = (owner.to_owned(), clock.now());
         let claimed = db.transaction("claim_migrate", move |tx| {
             let owner = owner.clone();
@@ -176,7 +175,7 @@ async fn claim(db: &Db, clock: &dyn Clock, owner: &str) -> Result<Lease, Migrate
         if let Some(lease) = claimed.await? {
             return Ok(lease);
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(LEASE_POLL_EVERY).await;
     }
     Err(MigrateError::Held)
 }

@@ -1,4 +1,4 @@
-//! Connections to a MySQL server and the statements that run on them; what a transaction is, it does not know.
+//! Connections to a MySQL server and the statements that run on them, without knowledge of transactions.
 
 pub(crate) mod lease;
 mod permits;

@@ -1,4 +1,4 @@
-//! How much of the database one process takes, and how long it waits.
+//! How many connections a process uses, and how long it waits.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ pub const CONNECTIONS: usize = 32;
 pub const READERS: usize = 4;
 /// Operations that may wait for a connection or for the writer; the next is answered `Unavailable` at once.
 pub const QUEUE: usize = 4_096;
-/// After this the caller has its answer; the operation goes on.
+/// After this the caller gets `Timeout`; the operation goes on.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// After this the operation is aborted and its connection dropped untouched.
+/// After this the operation is aborted and its connection closed without another byte.
 pub const ABORT_AFTER: Duration = Duration::from_secs(10);
 /// A TCP connection and its handshake.
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long a MySQL server keeps a session that says nothing: a process that stands still in a transaction holds its rows
-/// locked for as long. Connections that were idle for nearly as long are not used again.
+/// How long a MySQL server keeps an idle session: a process that stops in a transaction keeps its rows locked for that
+/// long. Connections that were idle for nearly as long are not used again.
 pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// The bounds of one [`Db`](super::Db). `abort_after` is at least `answer_within`.
@@ -34,7 +34,7 @@ pub struct DbSettings {
     pub abort_after: Duration,
     /// MySQL: the deadline of connecting.
     pub connect_within: Duration,
-    /// MySQL: the silence after which the server ends a session, in whole seconds, at least 1.
+    /// MySQL: the idle time after which the server ends a session, in whole seconds, at least 1.
     pub silence_max: Duration,
     /// SQLite: whether this process claims the file for itself with a lock file beside it. `serve` does; the
     /// one-shot commands, which may run beside a server, do not.

@@ -17,14 +17,14 @@ use super::value::Value;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Prepared statements kept by each connection.
 const STATEMENTS: usize = 256;
-/// Pages in the WAL at which a commit moves them into the file: 16 MiB. A page that is written often is moved once, and
-/// the commit that moves them waits for all.
+/// Pages in the WAL at which a commit moves them into the file: 16 MiB. A page that is written often is moved once; the
+/// commit that triggers this waits for all pages.
 const WAL_PAGES: u32 = 4_000;
 /// KiB of pages that the writer keeps in memory.
 const WRITER_CACHE_KIB: i64 = 24 * 1024;
-/// Bytes to which the WAL file is cut back after that.
+/// Bytes to which the WAL file is truncated after that.
 const WAL_BYTES: u32 = 64 * 1024 * 1024;
-/// Steps of SQLite's machine between two looks at the deadline.
+/// Steps of SQLite's virtual machine between two checks of the deadline.
 const STEPS_PER_LOOK: i32 = 20_000;
 
 /// Makes connections to the file.
@@ -41,7 +41,7 @@ impl Opener {
     fn open(&self, writes: bool) -> rusqlite::Result<Connected> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
-            // The path is the real one: a link in it was put there since.
+            // The path was resolved already: a link in it was put there since.
             | OpenFlags::SQLITE_OPEN_NOFOLLOW
             | if writes {
                 OpenFlags::SQLITE_OPEN_CREATE

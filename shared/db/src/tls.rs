@@ -1,4 +1,4 @@
-//! TLS to a MySQL server: `ssl-mode` and `ssl-ca`, as MySQL's own clients name them, and what the driver makes of them.
+//! TLS to a MySQL server: `ssl-mode` and `ssl-ca`, as MySQL's own clients name them, and the driver's options for them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub enum TlsMode {
     Required,
     /// Encrypted, to a server with a certificate of the authority of `ssl-ca`.
     VerifyCa,
-    /// Encrypted, to a server with such a certificate in the name that it is reached by.
+    /// As `VerifyCa`, and the certificate is for the host name in the address.
     VerifyIdentity,
 }
 
@@ -72,7 +72,7 @@ impl fmt::Display for TlsMode {
     }
 }
 
-/// What was asked for, of one place or of two that agree.
+/// The settings, from one source or from two that agree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
     /// `ssl-mode`, if it is given.
@@ -145,7 +145,7 @@ impl Tls {
         }
     }
 
-    /// What the driver is told, for the server of these options.
+    /// The driver's TLS options for this server.
     ///
     /// # Errors
     /// When the file of the authority cannot be read, or holds no certificate.

@@ -1,16 +1,18 @@
-//! A transaction as a store method sees it: statements and their rows, whichever engine is under it.
+//! A transaction as a store method sees it: statements and their rows, on either engine.
 //!
-//! It belongs to one run of one closure. An error that ends the transaction dooms it: every later statement gets the
-//! same error, and whatever the closure answers, nothing is committed.
+//! It belongs to one run of one closure. After an error that ends the transaction every later statement gets the same
+//! error, and nothing is committed, whatever the closure returns.
 
 use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::batch::Form;
-use super::fault::{Fate, Fault};
+use super::batch::StatementKind;
+use super::fault::{ErrorEffect, Fault};
 use super::value::{Params, Value};
-use super::{DbError, Dialect, Outcome, Ran, Row, Statement, placeholders, sqlite_connection};
+use super::{
+    BatchResult, DbError, Dialect, Row, Statement, StatementResult, placeholders, sqlite_connection,
+};
 use crate::mysql::{
     lease, statement,
     text::{self, AROUND},
@@ -27,12 +29,13 @@ pub struct Tx {
     pub(super) engine: TxEngine,
     /// The closure asked for its writes to be undone.
     pub(super) abandoned: bool,
-    /// What ended the transaction before its end.
-    pub(super) doom: Option<Fault>,
-    /// Whether somebody waits for what this run writes; it belongs to the operation, not to the run.
+    /// The error that ended the transaction early.
+    pub(super) ended_by: Option<Fault>,
+    /// Whether [`Db::committed`](super::Db::committed) is to be notified after the commit; it belongs to the operation,
+    /// not to the run.
     pub(super) signal: Arc<AtomicBool>,
     writable: bool,
-    /// The transaction is not begun yet: its first statement does it. On SQLite it is begun before.
+    /// The transaction is not begun yet: its first statement begins it. On SQLite it is begun before.
     unbegun: bool,
 }
 
@@ -51,7 +54,7 @@ impl Tx {
             unbegun: writable && matches!(engine, TxEngine::Mysql(_)),
             engine,
             abandoned: false,
-            doom: None,
+            ended_by: None,
             signal: Arc::default(),
             writable,
         }
@@ -65,7 +68,7 @@ impl Tx {
         }
     }
 
-    /// Runs a statement that answers no rows; the answer is the number of rows that it matched.
+    /// Runs a statement that returns no rows; returns the number of rows that it matched.
     ///
     /// For an INSERT that skips or updates existing rows the number means nothing: read back instead.
     ///
@@ -86,9 +89,10 @@ impl Tx {
         })
     }
 
-    /// Inserts the rows that `params` hold one after the other, in as few statements as the engine is fastest with; `tail`
-    /// ends each, as an upsert does. SQLite takes them one by one: a statement of one row needs no journal of its own.
-    /// MySQL takes them in a few fixed sizes, so that its statements stay prepared, and in smaller ones where they are long.
+    /// Inserts many rows; `params` holds their values, row after row. `tail` is appended to each statement, for example
+    /// an upsert clause. On SQLite each row is a statement: a statement of one row needs no journal of its own. On
+    /// MySQL statements have a few fixed numbers of rows, so that they stay prepared, and fewer rows where these are
+    /// long.
     ///
     /// # Errors
     /// As [`execute`](Self::execute); what was inserted before the error stays in the transaction.
@@ -129,7 +133,7 @@ impl Tx {
         })
     }
 
-    /// The rows of a query. Bound it: every row is held in memory.
+    /// The rows of a query. Use a LIMIT: every row is held in memory.
     ///
     /// # Errors
     /// As [`execute`](Self::execute).
@@ -158,17 +162,18 @@ impl Tx {
     }
 
     /// Runs statements in their order, up to the first that fails; on MySQL in one round trip, with the transaction's
-    /// beginning where they are its first. Keep it short: its values are written into a text, which is longer than they.
-    pub fn run<'t>(&'t mut self, statements: &'t [Statement]) -> BoxFuture<'t, Ran> {
+    /// beginning where they are its first. Keep it short: its values are written into a text, which is longer than they
+    /// are.
+    pub fn run<'t>(&'t mut self, statements: &'t [Statement]) -> BoxFuture<'t, BatchResult> {
         Box::pin(async move {
-            let asks_only = statements.iter().all(|one| one.form == Form::Question);
+            let asks_only = statements.iter().all(|one| one.kind == StatementKind::Query);
             let refused = self.ready().err().or_else(|| {
                 (!self.writable && !asks_only).then(|| DbError::misuse("a write inside of Db::read"))
             });
             if refused.is_some() || statements.is_empty() {
-                return Ran {
+                return BatchResult {
                     error: refused,
-                    ..Ran::default()
+                    ..BatchResult::default()
                 };
             }
             let begin = std::mem::take(&mut self.unbegun).then_some(BEGIN);
@@ -180,22 +185,23 @@ impl Tx {
                 }
             };
             let error = ended.err().map(|fault| self.fail(fault));
-            Ran { outcomes, error }
+            BatchResult { outcomes, error }
         })
     }
 
-    /// The closure's `Ok` value is answered, but what it wrote is rolled back.
+    /// Rolls back what the closure wrote; its `Ok` value is still returned.
     pub fn abandon(&mut self) {
         self.abandoned = true;
     }
 
-    /// Wakes whoever waits on [`Db::committed`](super::Db::committed) once this is committed, also when the caller has
-    /// gone by then.
+    /// Wakes the task that waits on [`Db::committed`](super::Db::committed) once this is committed, even if the caller
+    /// has gone by then.
     pub fn signal(&self) {
         self.signal.store(true, Ordering::Release);
     }
 
-    /// Runs one statement that defines a table or an index. MySQL commits it at once, and what was before it.
+    /// Runs one statement that defines a table or an index. MySQL commits it at once, together with everything before
+    /// it.
     pub(super) async fn define(&mut self, sql: &str) -> Result<(), DbError> {
         self.ready()?;
         self.begin().await?;
@@ -233,28 +239,30 @@ impl Tx {
         Ok(())
     }
 
-    /// Makes it ready for the next run, on the same connection.
+    /// Resets it for the next run, on the same connection.
     pub(super) fn renew(&mut self) {
         self.abandoned = false;
-        self.doom = None;
+        self.ended_by = None;
     }
 
     fn ready(&self) -> Result<(), DbError> {
-        self.doom.as_ref().map_or(Ok(()), |doom| Err(doom.error.clone()))
+        self.ended_by
+            .as_ref()
+            .map_or(Ok(()), |ended_by| Err(ended_by.error.clone()))
     }
 
     fn fail(&mut self, mut fault: Fault) -> DbError {
         let error = fault.error.clone();
-        // Some errors make SQLite roll back by itself: what followed would be committed statement by statement.
+        // Some errors make SQLite roll back by itself: later statements would each be committed by themselves.
         if let TxEngine::Sqlite(connected) = &self.engine
             && self.writable
-            && fault.fate == Fate::GoOn
+            && fault.effect == ErrorEffect::GoOn
             && connected.is_outside()
         {
-            fault.fate = Fate::Final;
+            fault.effect = ErrorEffect::Final;
         }
-        if fault.fate != Fate::GoOn {
-            self.doom = Some(fault);
+        if fault.effect != ErrorEffect::GoOn {
+            self.ended_by = Some(fault);
         }
         error
     }
@@ -263,16 +271,16 @@ impl Tx {
 fn run_here(
     connected: &sqlite_connection::Connected,
     statements: &[Statement],
-) -> (Vec<Outcome>, Result<(), Fault>) {
+) -> (Vec<StatementResult>, Result<(), Fault>) {
     let mut outcomes = Vec::with_capacity(statements.len());
     for statement in statements {
-        let mut outcome = Outcome::default();
+        let mut outcome = StatementResult::default();
         for params in statement.runs() {
-            let ran = match statement.form {
-                Form::Question => connected
+            let ran = match statement.kind {
+                StatementKind::Query => connected
                     .query(&statement.sql, params)
                     .map(|rows| outcome.rows = rows),
-                Form::Change | Form::Rows { .. } => connected
+                StatementKind::Change | StatementKind::Rows { .. } => connected
                     .execute(&statement.sql, params)
                     .map(|matched| outcome.matched += matched),
             };

@@ -1,7 +1,7 @@
 //! `DATABASE_URL`: which engine, and where it is.
 //!
-//! The password is part of the value and of nothing that is shown: `Debug`, `Display` and the errors leave it out. What
-//! the address says beyond its parts is read as meant or refused by name, never passed over.
+//! The password is part of the value, but `Debug`, `Display` and the errors leave it out. Further parameters of the
+//! address are understood or refused by name, never ignored.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -30,7 +30,7 @@ pub(super) enum Target {
     Mysql(Box<Server>),
 }
 
-/// A MySQL server, and how the way to it is protected.
+/// A MySQL server, and how the connection to it is protected.
 #[derive(Clone)]
 pub(super) struct Server {
     pub opts: Opts,
@@ -69,8 +69,8 @@ pub enum DatabaseUrlError {
     NoName,
     /// A parameter that this engine does not have.
     #[error("it has an unknown parameter{0}: mysql:// takes ssl-mode and ssl-ca, sqlite:// takes none")]
-    Parameter(Named),
-    /// A parameter that stands twice, or without a value.
+    Parameter(ShownParameter),
+    /// A parameter that is given twice, or without a value.
     #[error("{0} must stand once, with a value")]
     Unclear(&'static str),
     /// A wrong `ssl-mode`.
@@ -78,11 +78,11 @@ pub enum DatabaseUrlError {
     Mode(#[from] InvalidTlsMode),
 }
 
-/// The name of a parameter, where it can be no part of a password.
+/// The name of a parameter, shown only where it cannot be part of a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named(Option<String>);
+pub struct ShownParameter(Option<String>);
 
-impl Named {
+impl ShownParameter {
     fn new(name: &str) -> Self {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         let shown = (1..=PARAMETER_SHOWN_MAX).contains(&name.len()) && name.bytes().all(plain);
@@ -90,7 +90,7 @@ impl Named {
     }
 }
 
-impl fmt::Display for Named {
+impl fmt::Display for ShownParameter {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Some(name) => write!(out, " {name}"),
@@ -156,10 +156,10 @@ impl DatabaseUrl {
         matches!(&self.0, Target::Mysql(server) if server.opts.pass().is_some())
     }
 
-    /// The same with what `DB_SSL_MODE` and `DB_SSL_CA` say; a SQLite file has no use for it.
+    /// The same with `DB_SSL_MODE` and `DB_SSL_CA`; they are ignored for a SQLite file.
     ///
     /// # Errors
-    /// When they contradict the address, or do not make sense together.
+    /// When they contradict the address or each other.
     pub fn with_tls(self, tls: Tls) -> Result<Self, TlsError> {
         match self.0 {
             Target::Sqlite(_) => Ok(self),
@@ -199,7 +199,7 @@ fn sqlite(rest: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
     let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));
     if rest.contains('?') {
         let name = parameters.split(['=', '&']).next().unwrap_or_default();
-        return Err(DatabaseUrlError::Parameter(Named::new(name)));
+        return Err(DatabaseUrlError::Parameter(ShownParameter::new(name)));
     }
     if path.contains('#') || has_stray_percent(path) {
         return Err(DatabaseUrlError::Escape);
@@ -226,7 +226,7 @@ fn sqlite(rest: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
 }
 
 fn mysql(text: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
-    // The parser passes tabs and line ends over.
+    // The parser ignores tabs and line ends.
     if text.contains(|character: char| character.is_control() || character == ' ') {
         return Err(DatabaseUrlError::Mysql);
     }
@@ -261,7 +261,7 @@ fn mysql(text: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
 
 fn tls(url: &Url) -> Result<Tls, DatabaseUrlError> {
     let mut tls = Tls::default();
-    // A + means itself: this is no form.
+    // A + is literal: this is no form.
     let parameters = url.query().unwrap_or_default().split('&');
     for parameter in parameters.filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -272,13 +272,13 @@ fn tls(url: &Url) -> Result<Tls, DatabaseUrlError> {
             "ssl-mode" => return Err(DatabaseUrlError::Unclear("ssl-mode")),
             "ssl-ca" if tls.ca.is_none() && !value.is_empty() => tls.ca = Some(PathBuf::from(&*value)),
             "ssl-ca" => return Err(DatabaseUrlError::Unclear("ssl-ca")),
-            _ => return Err(DatabaseUrlError::Parameter(Named::new(&name))),
+            _ => return Err(DatabaseUrlError::Parameter(ShownParameter::new(&name))),
         }
     }
     Ok(tls)
 }
 
-/// The text that is meant; None when it is none.
+/// The percent-decoded text; None when it is not UTF-8.
 fn decoded(part: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(part).decode_utf8().ok()
 }

@@ -18,14 +18,14 @@ pub enum Value {
     Int(i64),
     /// UTF-8 text.
     Text(String),
-    /// A blob; on MySQL also text, which its protocol does not tell apart.
+    /// A blob; on MySQL also text, since its protocol does not distinguish them.
     Bytes(Vec<u8>),
     /// An unsigned number over `i64::MAX`: the statement that gets it is refused.
     TooLarge,
 }
 
 impl Value {
-    /// The bytes of its content; a number's count as none.
+    /// The number of bytes of its content; 0 for a number.
     pub(super) fn content_len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),

@@ -1,7 +1,7 @@
 //! The audit rows: one per effect, written in the transaction of that effect.
 //!
-//! They name who, what, when and which fields, and never a value of a field: no personal data. What a flood could
-//! multiply, duplicates and rejects, is counted per minute and cause instead.
+//! A row names who, what, when and which fields, and never a value of a field: no personal data. Duplicates and
+//! rejects, which a flood could multiply, are counted per minute and cause instead.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use contract::clock::UnixMillis;
 use db::params;
 use db::{DbError, Params, Row, Statement, Tx};
 
-/// Entries that [`find_by_event`] answers at most.
+/// The most entries that [`find_by_event`] returns.
 const FOUND_MOST: i64 = 1_000;
 /// A minute in milliseconds.
 const MINUTE_MILLIS: i64 = 60_000;
@@ -55,7 +55,7 @@ pub struct AuditEntry {
     pub entity_version: Option<i64>,
     /// The names of the changed fields.
     pub changed: Vec<String>,
-    /// What it belongs to across both services.
+    /// The correlation id, the same in both services.
     pub correlation_id: Option<String>,
     /// The request that caused it.
     pub request_id: Option<String>,

@@ -1,9 +1,10 @@
-//! A circuit breaker: stops asking who does not answer, and finds out gently when they do again.
+//! A circuit breaker: it stops calls to a peer that fails, and resumes them gradually once the peer answers again.
 //!
-//! The states and their transitions are failsafe's state machine. What it leaves open stands around it: failsafe admits
-//! everyone when half-open, counts a success from before it opened, and moves on the system's clock. Here exactly one
-//! probe goes out, with a deadline; a generation ignores what began before the last transition; the open period runs on
-//! tokio's clock; and after a probe's success a ramp lets 1, 2, 4, 8... calls out at once, up to the limit.
+//! The states and their transitions are failsafe's state machine. Three things are different here. failsafe admits
+//! every call when half-open; here exactly one probe is admitted, with a deadline. failsafe counts a success from
+//! before it opened; here a generation number ignores calls that began before the last transition. failsafe uses the
+//! system's clock; here the open period runs on tokio's clock. In addition a ramp admits 1, 2, 4, 8... concurrent calls
+//! after a successful probe, up to the limit.
 
 mod circuit;
 mod machine;
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 
 /// Failures in a row that open it by default.
 pub const FAILURES: u32 = 5;
-/// Results that are looked back on: it opens when half of them are failures.
+/// The last results that count: it opens when half of them are failures.
 pub const WINDOW: u32 = 20;
 /// The most failures in a row that make sense: so many of the last results open it anyway.
 pub const FAILURES_MAX: u32 = WINDOW / 2;
@@ -30,13 +31,13 @@ pub const OPEN_FIRST: Duration = Duration::from_secs(1);
 pub const OPEN_MAX: Duration = Duration::from_secs(60);
 /// By how much an open period is moved either way, so that many breakers do not probe together.
 const JITTER_PERCENT: u32 = 20;
-/// When a call that the ramp has no room for may ask again, unless one of the others ends before.
+/// When a call beyond the ramp's limit may ask again, unless another call ends before.
 const RAMP_PAUSE: Duration = Duration::from_millis(50);
 
 /// How sensitive it is.
 #[derive(Clone, Copy, Debug)]
 pub struct BreakerSettings {
-    /// Failures in a row that open it; beyond [`FAILURES_MAX`] they say nothing more.
+    /// Failures in a row that open it; values above [`FAILURES_MAX`] have no further effect.
     pub failures: u32,
     /// The first open period; each further one without a close in between doubles.
     pub open_first: Duration,
@@ -44,18 +45,18 @@ pub struct BreakerSettings {
     pub open_max: Duration,
     /// How long a probe may take before it counts as failed.
     pub probe_deadline: Duration,
-    /// Calls at once at which the ramp ends: the caller's own concurrency.
+    /// The number of concurrent calls at which the ramp ends: the caller's own concurrency.
     pub ramp_limit: u32,
 }
 
-/// Whether calls go out.
+/// Whether calls are admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// They do.
+    /// All calls are admitted.
     Closed,
-    /// They do not.
+    /// No call is admitted.
     Open,
-    /// One does, to find out.
+    /// One call is admitted, as a probe.
     HalfOpen,
 }
 
@@ -92,20 +93,20 @@ pub struct Change {
     pub reason: Cow<'static, str>,
 }
 
-/// What there is to see of a breaker. Looking moves nothing.
+/// The observable state of a breaker. Reading it causes no transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// Its state.
     pub state: State,
     /// Since when.
     pub since: UnixMillis,
-    /// When an open one lets a probe out.
+    /// When an open breaker admits a probe.
     pub probe_at: Option<UnixMillis>,
-    /// Calls at once that a ramp allows.
+    /// Concurrent calls that the ramp allows.
     pub ramp: Option<u32>,
 }
 
-/// Whether a call may go out now.
+/// Whether a call is admitted now.
 #[derive(Debug)]
 pub enum Admit {
     /// It may.
@@ -119,7 +120,7 @@ pub enum Admit {
     },
 }
 
-/// Called at every transition, in their order. It must return at once and not ask the breaker.
+/// Called at every transition, in order. It must return at once and must not call the breaker.
 pub type OnChange = Arc<dyn Fn(&Change) + Send + Sync>;
 
 /// A breaker. Clones are the same one.
@@ -146,7 +147,8 @@ impl Breaker {
         }
     }
 
-    /// Asks for a call. Ask only when one would go out at once: an open period ends by being asked.
+    /// Asks for the admission of a call. Call it only to make a call at once: after an open period this admits the
+    /// probe.
     pub fn admit(&self) -> Admit {
         let mut circuit = self.locked();
         let admitted = circuit.admit(Instant::now(), &mut |change| self.note(change));
@@ -162,7 +164,7 @@ impl Breaker {
         }
     }
 
-    /// Its state, without moving it.
+    /// Its state, without a transition.
     pub fn snapshot(&self) -> Snapshot {
         self.locked().snapshot(Instant::now(), self.clock.now())
     }
@@ -203,7 +205,7 @@ enum Outcome {
     Neutral,
 }
 
-/// A call that is out. It ends by saying how it went; dropped before, it counts as failed.
+/// An admitted call. Its holder reports the result; dropped without a report, it counts as failed.
 #[derive(Debug)]
 #[must_use = "a permit that is dropped counts as a failure"]
 pub struct Permit {
@@ -212,17 +214,17 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// They answered, and well.
+    /// The peer answered successfully.
     pub fn succeed(self) {
         self.end(&Outcome::Success);
     }
 
-    /// They did not, for this reason, which holds no personal data.
+    /// The call failed for this reason, which holds no personal data.
     pub fn fail(self, reason: impl Into<Cow<'static, str>>) {
         self.end(&Outcome::Failure(reason.into()));
     }
 
-    /// It says nothing about them. A probe that ends so leaves its place to the next call.
+    /// The result says nothing about the peer. After a probe with this result the next call becomes the probe.
     pub fn neutral(self) {
         self.end(&Outcome::Neutral);
     }

@@ -1,9 +1,9 @@
-//! Flags and environment: the one place, with each service's own config module, where they are read.
+//! Flags and environment: they are read only here and in each service's config module.
 //!
 //! A service derives clap's `Parser` over groups of this module ([`HttpArgs`], [`DatabaseArgs`], [`LogArgs`]) and its
-//! own, and calls [`parse_or_exit`] first thing in `main`. Every value has a variable, and a flag unless it is a secret
-//! ([`SECRETS`]); the `.env` file of the working folder fills in what the environment lacks. Whatever is wrong ends in one
-//! sentence that names the variable and never quotes a secret, and in exit code 2.
+//! own, and calls [`parse_or_exit`] first in `main`. Every value has a variable, and a flag unless it is a secret
+//! ([`SECRETS`]); the `.env` file of the working folder fills in what the environment lacks. Every mistake is reported
+//! in one sentence that names the variable and never quotes a secret, with exit code 2.
 
 mod args;
 mod database;
@@ -29,7 +29,7 @@ use clap::{
 use dotenv::Variables;
 use std::{collections::HashMap, ffi::OsString, process::exit};
 
-/// The exit code of a configuration that cannot work.
+/// The exit code for an invalid configuration.
 pub const EXIT_CONFIG: i32 = 2;
 
 /// Why the process cannot start: one sentence that names the variable.
@@ -56,7 +56,7 @@ impl ConfigError {
     }
 }
 
-/// What differs between the services in the groups that they share.
+/// The defaults of the shared groups that differ between the services.
 #[derive(Clone, Copy, Debug)]
 pub struct Defaults {
     /// `APP_PORT`.
@@ -81,7 +81,7 @@ pub fn parse_or_exit<C: Parser>(defaults: Defaults) -> C {
 
 /// Why there is no configuration.
 enum Stop {
-    /// Help, version, or a wrong use of the command line: clap's own words.
+    /// Help, version, or a wrong use of the command line: clap's own message.
     Show(clap::Error),
     /// A wrong value.
     Refuse(ConfigError),
@@ -99,7 +99,7 @@ where
     secrets::refuse_flags(&command, &arguments).map_err(Stop::Refuse)?;
     let names = variables_of(&command);
     let command = sources::adapt(secrets::list_variables(command), defaults, variables);
-    // A flag means the same before and after a subcommand. What is still required cannot be global: clap forbids it.
+    // A flag means the same before and after a subcommand. Required arguments cannot be global: clap forbids it.
     let mut command = command.map_err(Stop::Refuse)?.mut_args(|arg| {
         let global = !arg.is_required_set();
         arg.global(global)
@@ -110,7 +110,8 @@ where
     C::from_arg_matches(&matches).map_err(explain)
 }
 
-/// The variables by the ids of their arguments: an argument whose value was put in by us has none any more.
+/// The variables by the ids of their arguments: an argument whose value was set as a default here has no variable any
+/// more.
 fn variables_of(command: &Command) -> HashMap<String, String> {
     let named = command.get_arguments().filter(|arg| arg.get_env().is_some());
     named

@@ -1,13 +1,14 @@
-//! What a client is answered when the database failed.
+//! The HTTP answer to a client when the database failed.
 
 use contract::{Problem, ProblemCode};
 use db::DbError;
 
-/// What a client is asked to wait when the database cannot be asked or written.
+/// The `Retry-After` when the database is unavailable.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
-/// An outage, a lost race or a lock is 503: the client may try again. Anything else is a mistake of ours, and 500. Logged
-/// here, where it is handled; an error that means something to the caller, as `Duplicate` may, is answered before.
+/// An outage, a conflict or a lock timeout is 503: the client may try again. Any other error is a bug, and 500. It is
+/// logged here, where it is handled. An error that the caller handles itself, such as `Duplicate`, does not reach this
+/// function.
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 pub fn database_problem(error: DbError) -> Problem {
     if error.is_outage() || matches!(error, DbError::LockTimeout | DbError::Contended) {

@@ -1,8 +1,8 @@
-//! The one HTTP client: everything that leaves the process leaves here.
+//! The HTTP client: every outgoing call of the process is made here.
 //!
 //! A [`TargetUrl`] is checked when it is made. A call connects within 5 s, ends within its total time-out, follows no
-//! redirect, asks no proxy, and keeps a bounded excerpt of the answer's body. The status line decides: a header section
-//! is taken as it is, folded, broken or long, and what happens to the connection after it is not an error.
+//! redirect, asks no proxy, and keeps a bounded excerpt of the answer's body. The status line decides: folded,
+//! malformed or long headers are accepted, and a failure of the connection after the status line is not an error.
 
 mod error;
 mod target;
@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// How long a connection may take to stand, TLS included.
+/// How long establishing a connection may take, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a name may take to resolve.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,12 +34,12 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_IDLE: Duration = Duration::from_secs(5);
 /// Idle connections kept for one host.
 const POOL_IDLE_MAX: usize = 64;
-/// Headers of an answer; their bytes are bounded by hyper, at about 400 KiB. hyper lays out places for all of them for each
-/// answer that it reads: four times as many took 12 us of each delivery.
+/// Headers of an answer; their bytes are bounded by hyper, at about 400 KiB. hyper allocates entries for all of them
+/// for each answer that it reads: four times as many cost 12 us per delivery.
 const HEADERS_MAX: usize = 1024;
 /// Bytes of an answer's body that are kept.
 const EXCERPT_BYTES_MAX: usize = 2 * 1024;
-/// Bytes of it that are read, so that the connection can be used again; beyond them it is closed.
+/// Bytes of a body that are read, so that the connection can be reused; beyond them it is closed.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a body may take after its status line.
 const BODY_WAIT: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ pub struct Egress {
     client: Client,
 }
 
-/// An answer: its status line came.
+/// An answer whose status line arrived.
 #[derive(Debug)]
 pub struct Answered {
     /// The status.
@@ -60,7 +60,7 @@ pub struct Answered {
     /// The beginning of the body unless the status is 2xx: at most 2 KiB of it, escaped to printable text without
     /// `<`, `>` and `&`. It may hold personal data: it is stored, never logged.
     pub excerpt: String,
-    /// From the call to its status line.
+    /// From the start of the call to the status line.
     pub duration: Duration,
 }
 
@@ -93,7 +93,7 @@ impl Egress {
     /// Sends a POST and waits for its answer, at most `total` in all.
     ///
     /// # Errors
-    /// When no status line came: see [`EgressErrorKind`]. The request may have arrived all the same.
+    /// When no status line arrived: see [`EgressErrorKind`]. The request may have arrived anyway.
     pub fn post<'e>(
         &'e self,
         target: &'e TargetUrl,
@@ -128,7 +128,7 @@ impl Egress {
         let (status, duration) = (response.status(), begun.elapsed());
         let headers = std::mem::take(response.headers_mut());
         let mut excerpt = Vec::new();
-        // Whether it ends, breaks off or is cut here, the status stands.
+        // Whether the body ends, breaks off or is cut off here, the status is valid.
         let _ = timeout(BODY_WAIT, read_excerpt(response, &mut excerpt)).await;
         let excerpt = if status.is_success() {
             String::new()
@@ -156,7 +156,7 @@ async fn read_excerpt(mut response: Response, excerpt: &mut Vec<u8>) {
     }
 }
 
-/// Printable text that no page takes for markup.
+/// Printable text without markup characters.
 fn escape(bytes: &[u8]) -> String {
     let mut escaped = String::new();
     for character in String::from_utf8_lossy(bytes).trim().chars() {

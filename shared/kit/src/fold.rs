@@ -2,8 +2,8 @@
 //!
 //! Collations differ between engines and versions; a folded column is compared byte by byte, by equality or prefix.
 //! Letters lose their marks and their case, and a Latin letter that is not made of another and a mark (ł, ø, þ) becomes
-//! what people type for it, by the table `data/latin_letters.txt`. Other scripts stay as they are: what is typed in Greek
-//! finds what is written in Greek. [`words`] says under which words a name is found.
+//! what people type for it, by the table `data/latin_letters.txt`. Other scripts are unchanged: Greek text is found by
+//! typing Greek. [`words`] defines the words under which a name is found.
 
 pub mod words;
 
@@ -12,7 +12,7 @@ use contract::text::is_invisible;
 use std::{collections::HashMap, sync::LazyLock};
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
-/// Raise it with every change of what is stored of a folded text: the services then fold again what they hold.
+/// Raise it when the stored form of folded text changes: the services then fold their stored rows again.
 pub const FOLD_VERSION: i64 = 1;
 
 /// What is typed for a letter.
@@ -37,8 +37,8 @@ pub fn fold_for_search(text: &str) -> String {
     folded
 }
 
-/// The least text above every text that begins with `prefix`: `column >= prefix AND column < end` is the search by
-/// prefix, without the wildcards of LIKE.
+/// The smallest text greater than every text that begins with `prefix`: `column >= prefix AND column < end` is a prefix
+/// search without LIKE.
 pub fn end_of_prefix(prefix: &str) -> String {
     format!("{prefix}{}", char::MAX)
 }

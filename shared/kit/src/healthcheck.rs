@@ -14,22 +14,22 @@ use std::{
     time::Duration,
 };
 
-/// What is asked.
+/// The path that is requested.
 const PATH: &str = "/health/ready";
-/// How long the answer may take: less than the 5 s after which a database's silence is answered for, and than the time-out
-/// of the container's check.
+/// How long the answer may take: less than the 5 s after which a request without a database answer fails, and less than
+/// the time-out of the container's check.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 
-/// Why a service cannot be said to serve.
+/// Why the service is not known to be ready.
 #[derive(Debug, thiserror::Error)]
 pub enum Unhealthy {
-    /// Where it listens cannot be known.
+    /// The address that it listens on is unknown.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be built: {0}")]
     Client(String),
-    /// Nobody answers there.
+    /// No answer came.
     #[error("{origin}: {error}")]
     Silent {
         /// Scheme, host and port.
@@ -37,7 +37,7 @@ pub enum Unhealthy {
         /// What happened instead.
         error: EgressError,
     },
-    /// It says that it cannot serve.
+    /// It answered that it is not ready.
     #[error("{origin}: not ready, it answers {status}")]
     NotReady {
         /// Scheme, host and port.
@@ -67,7 +67,7 @@ pub fn healthcheck<'h>(http: &'h HttpArgs) -> BoxFuture<'h, Result<(), Unhealthy
     })
 }
 
-/// Who listens on every address is asked on the loopback one.
+/// A service that listens on every address is asked on the loopback address.
 fn target(http: &HttpArgs) -> Result<TargetUrl, ConfigError> {
     if http.app_port == 0 {
         return Err(ConfigError::new(

@@ -1,13 +1,13 @@
 //! The REST `Idempotency-Key`: a retry gets the answer of the first attempt, and no second effect.
 //!
 //! [`Idempotency::run`] goes around a handler's work. The work's store method calls [`Slot::store`] in its own
-//! transaction, so the answer is committed with the change that it describes, or neither is. What another request in
-//! this process holds is waited for here; across replicas the table's primary key decides, and whoever loses looks up
-//! what the winner answered. A key belongs to a caller, a method and a path, and is kept for 24 hours.
+//! transaction, so the answer is committed with the change that it describes, or neither is. Requests with the same key
+//! in this process wait for each other (singleflight); across replicas the table's primary key decides, and the loser
+//! looks up the winner's answer. A key belongs to a caller, a method and a path, and is kept for 24 hours.
 
 mod answer;
-mod in_flight;
 mod key;
+mod pending_keys;
 mod shared;
 mod slot;
 
@@ -22,25 +22,25 @@ use contract::{Clock, Problem, ProblemCode};
 use db::{Db, DbError};
 use futures::future::BoxFuture;
 use http::HeaderValue;
-use in_flight::{Entered, InFlight, Place};
+use pending_keys::{Acquire, KeyGuard, PendingKeys};
 use slot::{Fingerprint, Scope, Stored};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
-/// How long a request waits for another with its key.
+/// How long a request waits for another request with the same key.
 const IN_FLIGHT_WAIT: Duration = Duration::from_secs(2);
-/// What it is asked to wait after that.
+/// The `Retry-After` after that.
 const RETRY_AFTER_SECONDS: u32 = 1;
 /// Says that an answer is that of an earlier attempt.
 pub const REPLAYED: &str = "idempotency-replayed";
 
-/// The answers of keys, for all handlers of one service.
+/// The idempotency keys and their answers, for all handlers of one service.
 pub struct Idempotency {
     db: Db,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    in_flight: InFlight,
+    pending_keys: PendingKeys,
 }
 
 impl Idempotency {
@@ -50,15 +50,15 @@ impl Idempotency {
             db,
             clock,
             entropy,
-            in_flight: InFlight::default(),
+            pending_keys: PendingKeys::default(),
         }
     }
 
     /// Does `work` once for a caller's key, and answers a retry with what the first attempt answered.
     ///
     /// `caller` is the name of the API key, at most 64 ASCII characters. `work` must pass its [`Slot`] to the
-    /// transaction that makes the change. With a key it runs in a task of its own, so a client that hangs up leaves no
-    /// half-known request behind. Only answers that were stored are replayed: after a failure the key is free again.
+    /// transaction that makes the change. With a key it runs in a task of its own, which a client's disconnect does not
+    /// cancel. Only answers that were stored are replayed: after a failure the key is free again.
     ///
     /// # Errors
     /// 422 when the key came with another body, 409 when it is still in flight after 2 s, and those of `work`.
@@ -82,8 +82,9 @@ impl Idempotency {
                 .map_err(Into::into);
         };
         let scope = Scope::new(caller, context, key)?;
-        let place = self.wait_for(&scope).await?;
-        // First of all: what was done before would refuse to be done again, and that refusal is not the answer.
+        let guard = self.acquire(&scope).await?;
+        // Looked up before the work: work that was done already would be refused, and that refusal is not the answer to
+        // a retry.
         if let Some(stored) = self.look_up(&scope).await.map_err(database_problem)?
             && !stored.is_expired(self.clock.now())
         {
@@ -92,7 +93,7 @@ impl Idempotency {
         let fingerprint = Fingerprint::new(body, &*self.entropy);
         let slot = Slot::new(scope.clone(), fingerprint, self.clock.now());
         let working = work(slot.clone());
-        let done = tokio::spawn(in_place(place, working).in_current_span()).await;
+        let done = tokio::spawn(with_guard(guard, working).in_current_span()).await;
         match done {
             Ok(Ok(answer)) => {
                 debug_assert!(slot.is_stored(), "the work did not store its answer");
@@ -123,13 +124,13 @@ impl Idempotency {
         })
     }
 
-    /// Enters the key's place in this process, once whoever is there has left it.
-    async fn wait_for(&self, scope: &Scope) -> Result<Place, Problem> {
+    /// Acquires the key in this process, after waiting for another request with the same key.
+    async fn acquire(&self, scope: &Scope) -> Result<KeyGuard, Problem> {
         let deadline = Instant::now() + IN_FLIGHT_WAIT;
         loop {
-            match self.in_flight.enter(scope) {
-                Entered::First(place) => return Ok(place),
-                Entered::Behind(left) => timeout_at(deadline, left.cancelled())
+            match self.pending_keys.enter(scope) {
+                Acquire::Acquired(guard) => return Ok(guard),
+                Acquire::HeldByAnother(left) => timeout_at(deadline, left.cancelled())
                     .await
                     .map_err(|_| still_in_flight())?,
             }
@@ -145,8 +146,8 @@ impl Idempotency {
             .await
     }
 
-    /// The work may have failed because another replica did it: then that answer stands, and the error, which becomes
-    /// a problem and is logged only where it is the answer, was none.
+    /// The work may have failed because another replica did it: then the stored answer is returned, and the error is
+    /// neither logged nor made a problem.
     async fn after_failure<E: Into<Problem>>(
         &self,
         scope: &Scope,
@@ -156,19 +157,19 @@ impl Idempotency {
     ) -> Result<Response, Problem> {
         match self.look_up(scope).await {
             Ok(Some(stored)) if !stored.is_expired(self.clock.now()) => replay(stored, body),
-            // Its key is taken, and yet there is no answer to be seen: it is being written.
+            // The key is taken but no answer is visible: another replica is writing it.
             Ok(_) if slot.is_taken() => Err(still_in_flight()),
             Ok(_) => Err(error.into()),
-            // What the work said may be about a state that another replica made of this very request.
+            // The work's error may be about a state that another replica created for this very request.
             Err(unknown) => Err(database_problem(unknown)),
         }
     }
 }
 
-/// The place is left when the work has ended, also when the client has gone before.
-async fn in_place<F: Future>(place: Place, work: F) -> F::Output {
+/// The guard is dropped when the work has ended, even when the client has gone before.
+async fn with_guard<F: Future>(guard: KeyGuard, work: F) -> F::Output {
     let output = work.await;
-    drop(place);
+    drop(guard);
     output
 }
 
@@ -195,7 +196,7 @@ mod tests {
     use db::{DbSettings, migrate};
     use http::{HeaderMap, Method};
 
-    /// An error that is nobody's answer.
+    /// An error that must not become an answer.
     struct Unseen;
 
     impl From<Unseen> for Problem {

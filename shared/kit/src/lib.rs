@@ -1,4 +1,4 @@
-//! Plumbing of both Guestwire services, without a domain word.
+//! Infrastructure of both Guestwire services, without domain terms.
 //!
 //! What needs both the database (crate `db`) and HTTP (crate `api`), or neither: lists, idempotency keys, audit rows and
 //! rebuilds, with their tables ([`tables`]); the breaker and the one HTTP client; settings, logs, metrics, the two stages of

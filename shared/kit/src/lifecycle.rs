@@ -1,8 +1,9 @@
 //! Starting and stopping a process in two stages.
 //!
-//! The soft stop asks: listeners close, workers finish what they hold. The hard one ends what is left, at the
-//! deadline or on a second signal. The soft token lies inside the hard one, so whoever waits for the soft stop also
-//! sees the hard one. Stopping before starting and stopping twice both work, and a task that panics stops the process.
+//! At the soft stop listeners close and workers finish their current work. The hard stop ends what is left, at the
+//! deadline or on a second signal. The soft token is a child of the hard one, so a task that waits for the soft stop
+//! also sees the hard one. Stopping before starting and stopping twice both work, and a task that panics stops the
+//! process.
 
 use api::StopSignal;
 use futures::future::BoxFuture;
@@ -44,7 +45,7 @@ impl Lifecycle {
         Self::default()
     }
 
-    /// The signal, for those who know no tasks.
+    /// The stop signal alone, for crates that do not spawn tasks here.
     pub fn signal(&self) -> StopSignal {
         self.signal.clone()
     }
@@ -69,7 +70,7 @@ impl Lifecycle {
         self.signal.stopping().await;
     }
 
-    /// Waits until what is left has to end now.
+    /// Waits for the hard stop.
     pub async fn aborting(&self) {
         self.signal.aborting().await;
     }
@@ -157,7 +158,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     #[tokio::test(start_paused = true)]
-    async fn a_soft_stop_waits_for_what_is_in_hand() {
+    async fn a_soft_stop_waits_for_the_current_work() {
         let lifecycle = Lifecycle::new();
         let (finish, held) = oneshot::channel::<()>();
         let worker = lifecycle.clone();

@@ -1,12 +1,13 @@
 //! Lists over tables of any size, with a bounded amount of work for each page: the one list builder of both services.
 //!
 //! A store describes its list once, as a [`Table`] with an index for each order, and each request's conditions as a
-//! [`Listing`]. [`Lists::find`] answers [`Rows`]: where the page's rows stand, found either through a condition's own index
-//! (a [`Lookup`] that finds few), or by looking at the next rows of the order, at most [`ROWS_LOOKED_AT_MAX`]. [`answer`]
-//! reads them in steps and writes the page, of at most [`PAGE_BYTES_MAX`]. Where it ended for one of these bounds there is
-//! `has_more` and a cursor, also after few rows or none: who goes on by `has_more` comes to the end and gets each row once.
+//! [`Listing`]. [`Lists::find`] returns [`Rows`]: the positions of the page's rows, found either through a condition's
+//! own index (a [`Lookup`] that finds few), or by examining the next rows of the order, at most [`ROWS_LOOKED_AT_MAX`].
+//! [`answer`] reads them in steps and writes the page, of at most [`PAGE_BYTES_MAX`]. A page that ended at one of these
+//! bounds has `has_more` and a cursor, even with few rows or none: a client that follows `has_more` reaches the end and
+//! gets each row once.
 //!
-//! Only names that stand in the code reach the SQL; everything that a client sends is a parameter.
+//! Only names from the code reach the SQL; everything that a client sends is a parameter.
 
 mod condition;
 mod page;
@@ -23,7 +24,7 @@ use api::ListQuery;
 use db::{Db, DbError, Dialect};
 use std::sync::Arc;
 
-/// Rows that one page looks at, at most.
+/// Rows that one page examines, at most.
 pub const ROWS_LOOKED_AT_MAX: usize = 5_000;
 
 /// A table that is listed.
@@ -52,7 +53,7 @@ impl Table {
     /// The order of a query.
     ///
     /// # Panics
-    /// When the list's specification has a field that the table has no order for: both stand in the code.
+    /// When the list's specification has a field that the table has no order for: a mistake in the code.
     fn order(&self, query: &ListQuery) -> Order {
         let field = query.sort.field.name;
         let order = self.orders.iter().find(|order| order.field == field);
@@ -60,7 +61,7 @@ impl Table {
     }
 }
 
-/// The lists of one store: a share of its database's connections, and how many rows a page looks at.
+/// The lists of one store: the database with the connection limit of lists, and how many rows a page examines.
 #[derive(Clone, Debug)]
 pub struct Lists {
     db: Db,
@@ -68,7 +69,7 @@ pub struct Lists {
 }
 
 impl Lists {
-    /// With a share of the connections that is theirs alone.
+    /// With a connection limit of their own.
     pub fn new(db: &Db) -> Self {
         Self {
             db: db.for_lists(),
@@ -76,16 +77,16 @@ impl Lists {
         }
     }
 
-    /// The same lists, of which each page looks at so many rows, at least one: for tests of where pages end.
+    /// The same lists, whose pages examine at most so many rows, at least one: for tests of where pages end.
     #[must_use]
-    pub fn looking_at(&self, rows: usize) -> Self {
+    pub fn with_rows_looked_at(&self, rows: usize) -> Self {
         Self {
             rows_looked_at_max: rows.max(1),
             ..self.clone()
         }
     }
 
-    /// Where the rows of a page stand. Reading them is up to [`Rows::next`].
+    /// Finds the positions of a page's rows; [`Rows::next`] reads the rows.
     ///
     /// # Errors
     /// The database's; `Unavailable` when too many lists are being read.
@@ -112,7 +113,7 @@ impl Lists {
     }
 }
 
-/// A join whose left side is read first, whatever the planner thinks.
+/// A join whose left side is always read first, whatever the planner would choose.
 fn join_in_order(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Sqlite => "CROSS JOIN",

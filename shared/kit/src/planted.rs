@@ -1,17 +1,17 @@
-//! Mistakes that are made on purpose, one at a time, to see that whoever checks the books finds them.
+//! Planted bugs: known mistakes, one at a time, that prove that the checks of the tests find them.
 //!
 //! Without the feature `planted-bugs`, which no crate turns on by default, nothing is ever planted, and the compiler
-//! drops the wrong ways; with it, a process that was started with `PLANTED_BUG=name` goes the wrong way where the
+//! removes the wrong code; with it, a process that was started with `PLANTED_BUG=name` runs the wrong code where the
 //! service asks [`is_planted`].
 
-/// The classical mistakes of a system that delivers once.
+/// The classic mistakes of a system with exactly-once effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// The answer is given before the commit that it speaks of.
+    /// The answer is sent before its commit.
     AckBeforeCommit,
-    /// A result is written whoever holds the claim by now.
+    /// A result is written without checking that the claim is still held.
     MissingFence,
-    /// A cache that is filled before the commit decides what was seen.
+    /// A cache that is filled before the commit decides what is a duplicate.
     CacheAsTruth,
     /// Something is marked as done in a commit of its own, and then done.
     MarkBeforeProcessing,

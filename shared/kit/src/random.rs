@@ -17,7 +17,7 @@ const DRAWN_LEN: usize = 1024;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;
 
-/// What a thread has drawn and not given out. Each byte is given out once, and is gone from here then.
+/// Random bytes that a thread has drawn and not used. Each byte is used once and then erased here.
 struct Drawn {
     bytes: [u8; DRAWN_LEN],
     given: usize,
@@ -71,7 +71,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// What a service takes from outside beside its configuration: tests bring their own.
+/// The clock and randomness of a service; tests pass their own.
 #[derive(Clone)]
 pub struct Runtime {
     /// Tells the time.

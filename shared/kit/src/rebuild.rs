@@ -1,10 +1,10 @@
-//! Making stored rows again in a newer form, batch by batch, while the service serves.
+//! Rebuilds stored rows by a newer rule, batch by batch, while the service runs.
 //!
-//! What a row holds beside its truth (a folded name, a derived profile) is made by a rule, and a newer program may have a
-//! newer rule. A [`Rebuild`] goes through the rows in the order of their keys; where it is stands in a table, written in
-//! the transaction of each batch, so that a process that dies leaves the next one nothing to do twice. A lease keeps
-//! replicas apart. The batch itself guards each row, so that it never overwrites what was written meanwhile. A batch that
-//! fails is tried again in halves; a row that fails alone, but not for want of time, is named in the log and left as it is.
+//! Derived columns and rows (a folded name, a derived profile) are computed by a rule, and a newer program may have a
+//! newer rule. A [`Rebuild`] goes through the rows in the order of their keys. Its position is stored in the
+//! transaction of each batch, so that after a crash the next process continues there. A lease keeps replicas apart. The
+//! batch guards each row, so that it never overwrites a concurrent write. A batch that fails is tried again in halves;
+//! a row that fails alone, except by a time-out, is logged and left unchanged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,53 +20,55 @@ use db::{Db, DbError, Tx};
 
 /// How long a replica holds the lease without renewing it, which each batch does.
 pub const LEASE_LENGTH: Duration = Duration::from_secs(30);
-/// How often a replica looks again that waits for another's rebuild, or for the database.
+/// How often a replica that waits for another's rebuild, or for the database, tries again.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long the loop rests between two batches at most; else as long as the batch took, so that serving goes first.
+/// The longest pause between two batches; otherwise the pause is as long as the batch took, so that requests have
+/// priority.
 const REST_MAX: Duration = Duration::from_secs(1);
 
-/// Rows in a row that may be left as they are: where more fail, something else is at fault, and the rebuild waits at its place.
+/// Consecutive rows that may be skipped: if more fail, the cause is not the rows, and the rebuild waits at its
+/// position.
 const SKIPPED_MAX: u32 = 10;
 
-/// Does something with the rows behind a position, up to so many of them, and answers the position of the last; none when
-/// there is no row left. A position is ASCII text of at most 255 characters; the first is empty.
+/// Processes up to so many rows after a position, and returns the position of the last; None when no row is left. A
+/// position is ASCII text of at most 255 characters; the first is empty.
 pub type Pass = for<'t> fn(
     tx: &'t mut Tx,
     position: &'t str,
     rows: usize,
 ) -> BoxFuture<'t, Result<Option<String>, DbError>>;
 
-/// Rows that are to be made again, once for each version.
+/// A set of rows that is rebuilt once for each version.
 #[derive(Clone, Copy, Debug)]
 pub struct Rebuild {
-    /// What is made again; at most 64 ASCII characters.
+    /// Its name; at most 64 ASCII characters.
     pub name: &'static str,
-    /// Which making this is: raised whenever the rows are to be made again.
+    /// The version of the rule: raised whenever the rows must be rebuilt.
     pub version: i64,
     /// Rows of one batch at most.
     pub batch: usize,
-    /// Makes them again.
-    pub make_again: Pass,
-    /// Passes over them.
+    /// Rebuilds the rows.
+    pub rebuild_rows: Pass,
+    /// Skips the rows.
     pub skip: Pass,
 }
 
-/// What a step found.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A batch is made again; there may be more.
+    /// A batch was rebuilt; there may be more.
     Worked,
     /// A batch failed, and is tried again with fewer rows.
     Halved,
-    /// A row that cannot be made again is left as it is.
+    /// A row that cannot be rebuilt was left unchanged.
     Skipped,
-    /// Another replica is at it.
+    /// Another replica holds the lease.
     Held,
-    /// All rows are made by this version, or by a newer one.
+    /// All rows were rebuilt by this version, or by a newer one.
     Finished,
 }
 
-/// Carries a rebuild out.
+/// Runs a rebuild.
 pub struct Rebuilder {
     db: Db,
     clock: Arc<dyn Clock>,
@@ -75,7 +77,7 @@ pub struct Rebuilder {
     lease: Option<Lease>,
     /// Of the next batch.
     rows: usize,
-    /// Rows that were left as they are since the last one that was made.
+    /// Rows skipped since the last one that was rebuilt.
     skipped: u32,
 }
 
@@ -93,7 +95,8 @@ impl Rebuilder {
         }
     }
 
-    /// Works until everything is made again, or until it is stopped between two batches: then another may go on at once.
+    /// Runs until all rows are rebuilt, or until it is stopped between two batches: then another replica may continue
+    /// at once.
     pub fn run(mut self, lifecycle: Lifecycle) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let mut failing = false;
@@ -142,7 +145,7 @@ impl Rebuilder {
         })
     }
 
-    /// One batch, if it is this replica's turn.
+    /// One batch, if this replica gets the lease.
     ///
     /// # Errors
     /// Those of the database; nothing of the batch is written then, or all of it and its position.
@@ -150,7 +153,7 @@ impl Rebuilder {
         let Some(lease) = self.claimed().await? else {
             return self.if_unfinished(Step::Held).await;
         };
-        match self.batch(&lease, self.rebuild.make_again, self.rows).await {
+        match self.batch(&lease, self.rebuild.rebuild_rows, self.rows).await {
             Ok(step) => {
                 if step == Step::Worked {
                     self.rows = (self.rows * 2).min(self.rebuild.batch);
@@ -158,12 +161,12 @@ impl Rebuilder {
                 }
                 Ok(step)
             }
-            Err(error) if !error.may_be_of_the_rows() => Err(error),
+            Err(error) if !error.may_be_caused_by_rows() => Err(error),
             Err(_) if self.rows > 1 => {
                 self.rows /= 2;
                 Ok(Step::Halved)
             }
-            // A row that is too slow today is no bad one.
+            // A row that timed out is not skipped: it may succeed later.
             Err(DbError::Timeout) => Err(DbError::Timeout),
             Err(error) if self.skipped == SKIPPED_MAX => Err(error),
             Err(error) => self.skip(&lease, &error).await,
@@ -186,7 +189,7 @@ impl Rebuilder {
         Ok(Step::Skipped)
     }
 
-    /// One pass over so many rows, and the position behind them.
+    /// One pass over so many rows, and the position after them.
     async fn batch(&mut self, lease: &Lease, pass: Pass, rows: usize) -> Result<Step, DbError> {
         let (rebuild, lease, now) = (self.rebuild, lease.clone(), self.clock.now());
         let batch = self.db.transaction("rebuild", move |tx| {
@@ -231,7 +234,7 @@ impl Rebuilder {
     }
 }
 
-/// One batch and its position, behind the lease. None when the lease is another's by now.
+/// One batch and its position, fenced by the lease. None when another replica holds the lease by now.
 async fn work(
     tx: &mut Tx,
     rebuild: Rebuild,
@@ -260,7 +263,7 @@ async fn work(
     Ok(Some(if finished { Step::Finished } else { Step::Worked }))
 }
 
-/// Where a rebuild is; none when it is finished, or a newer program has begun its own.
+/// The position of a rebuild; None when it is finished, or a newer program has begun a newer one.
 async fn progress(tx: &mut Tx, rebuild: Rebuild) -> Result<Option<String>, DbError> {
     let sql = "SELECT version, position, finished FROM rebuilds WHERE name = ?";
     let Some(row) = tx.query_one(sql, params![rebuild.name]).await? else {

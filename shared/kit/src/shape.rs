@@ -1,7 +1,7 @@
-//! A parsed JSON value as a typed one: the type's shape, then its rules.
+//! Turns a parsed JSON value into a typed one: first the type's shape, then its rules.
 //!
-//! Refusals name a pointer and a code, never a value: the messages of serde and validator quote what they stumble
-//! over, which may be personal data.
+//! Refusals name a pointer and a code, never a value: the messages of serde and validator quote the offending value,
+//! which may be personal data.
 
 mod rules;
 
@@ -59,7 +59,7 @@ fn pointer(path: &Path) -> String {
     })
 }
 
-/// serde tells kinds of errors apart by their words alone; only what quotes our own field names is taken from them.
+/// serde distinguishes kinds of errors by their message only; only parts that quote our own field names are used.
 fn misfit(at: String, words: &str) -> FieldError {
     if let Some(field) = quoted(words, "missing field `") {
         return FieldError::new(format!("{at}/{field}"), "required", "it is required");

@@ -2,7 +2,7 @@
 
 use db::{Migration, MigrationSet};
 
-/// They come before a service's own.
+/// They are applied before a service's own.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     scope: "kit",
     migrations: &[

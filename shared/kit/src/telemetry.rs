@@ -1,7 +1,7 @@
 //! Logs: events of lower case with fields, as text or JSON, on standard error.
 //!
-//! Standard output is left to what a command was asked for. The access log is one line per request, written by
-//! [`api::Server`]; its ids stand in the span around the handler, so every line in between carries them.
+//! Standard output is reserved for the output of commands. The access log is one line per request, written by
+//! [`api::Server`]; its ids are fields of the span around the handler, so every line in between carries them.
 
 use crate::config::{ConfigError, LogArgs, LogFormat, warn_of_env_file};
 use std::{io::stderr, panic::PanicHookInfo};

@@ -2,7 +2,7 @@
 //!
 //! A clerk makes a guest, changes it, books for it, changes the booking, and cancels it or has the guest stay, one write
 //! after the other. A POST carries an `Idempotency-Key`, a PUT the version that it changes; what was not answered is asked
-//! again, at the next emitter. So every write is carried out once, whoever dies in between, and the clerk knows which
+//! again, at the next emitter. So every write is carried out once, anyone who dies in between, and the clerk knows which
 //! version it made.
 
 use super::history::History;

@@ -26,7 +26,7 @@ const ANSWERS: usize = 33;
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 /// How long it may take until its deliveries are made by the other one.
 const OVERTAKEN_WITHIN: Duration = Duration::from_secs(20);
-/// How long a process that goes on after a pause may take to settle what it has in hand.
+/// How long a process that goes on after a pause may take to settle its current work.
 const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 /// SIGABRT.
 const ABORTED: i32 = 6;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// Counts writes that have their last word, and wakes whoever waits for so many.
+/// Counts writes that have their last word, and wakes anyone who waits for so many.
 pub struct Progress {
     count: AtomicU64,
     moved: Notify,

@@ -35,7 +35,7 @@ const CLERKS: usize = 48;
 const CLERKS_FEW: usize = 3;
 /// One attempt of a delivery; with the slack it makes the lease.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(1);
-/// Soon again: whoever died is back within a second or two. Most waits are added where it matters, at the end.
+/// Soon again: anyone who died is back within a second or two. Most waits are added where it matters, at the end.
 const RETRY_SCHEDULE: [&str; 8] = ["0s", "50ms", "100ms", "200ms", "300ms", "400ms", "500ms", "800ms"];
 const RETRY_LAST: &str = "1s";
 const RETRIES: usize = 50;
@@ -164,7 +164,7 @@ impl Cast<'_> {
             clerks.spawn(async move { desk.work().await });
         }
         let mut alive: Vec<Process> = Vec::new();
-        // Whoever fails for good ends the run; the clerks would wait for it in vain.
+        // Anyone who fails for good ends the run; the clerks would wait for it in vain.
         while !clerks.is_empty() || !strikes.is_empty() || !blows.is_empty() {
             tokio::select! {
                 Some(clerk) = clerks.join_next() => clerk?,

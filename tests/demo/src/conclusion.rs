@@ -102,7 +102,7 @@ impl Conclusion {
     }
 }
 
-/// SIGINT and SIGTERM, which no longer end the process from here on: whoever holds this looks for them.
+/// SIGINT and SIGTERM, which no longer end the process from here on: anyone who holds this looks for them.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,

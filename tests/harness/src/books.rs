@@ -1,6 +1,6 @@
 //! The books: what both databases hold of each event, from the emitter's log to its effect at the receiver.
 //!
-//! Whoever judges a run reads them: the [`ledger`](crate::ledger) of the demo beside what the file of bookings says, that of
+//! Anyone who judges a run reads them: the [`ledger`](crate::ledger) of the demo beside what the file of bookings says, that of
 //! the chaos run beside what its clients were answered.
 
 use crate::database::{Database, Databases, Row};

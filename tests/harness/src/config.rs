@@ -1,5 +1,5 @@
 //! How both services are configured when they run in a process of the tests: with their own defaults, which are written down
-//! here because no environment is read. Whoever needs something else changes that field.
+//! here because no environment is read. Anyone who needs something else changes that field.
 
 use contract::Entropy;
 use contract::{Secret, SecretList};

@@ -1,6 +1,6 @@
 //! A receiver that does what a case asks for: any status, any header, held at a gate, or no answer at all.
 //!
-//! It records every request as it came, headers and raw body, in the order of arrival. A test waits for requests by
+//! It records every request as it arrived, headers and raw body, in the order of arrival. A test waits for requests by
 //! their number, never by time.
 
 mod answer;
@@ -29,7 +29,7 @@ use tokio::time::timeout;
 /// Where a real receiver takes the emitter's webhooks.
 const FORWARDED_TO: &str = "/api/v1/webhooks/pms";
 
-/// One request as it came.
+/// One request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Received {
     /// The path.
@@ -74,7 +74,7 @@ impl Received {
         self.header("webhook-id")
     }
 
-    /// Sends it on as it came, and answers the status.
+    /// Sends it on as it arrived, and answers the status.
     async fn forward(&self, receiver: SocketAddr) -> Result<u16> {
         let ours = |name: &str| ["host", "content-length", "connection"].contains(&name);
         let lines = self.headers.iter().filter(|(name, _)| !ours(name.as_str()));
@@ -146,7 +146,7 @@ impl ReceiverDouble {
         locked(&self.state.script).otherwise = answer;
     }
 
-    /// Everything that came so far.
+    /// Everything that arrived so far.
     pub fn received(&self) -> Vec<Received> {
         locked(&self.state.received).clone()
     }
@@ -163,8 +163,12 @@ impl ReceiverDouble {
     pub async fn wait_for(&self, requests: usize) -> Vec<Received> {
         let mut count = self.state.count.subscribe();
         let coming = count.wait_for(|count| *count >= requests);
-        let came = timeout(HANGS_AFTER, coming).await.is_ok();
-        assert!(came, "{} of {requests} requests came", self.received().len());
+        let arrived = timeout(HANGS_AFTER, coming).await.is_ok();
+        assert!(
+            arrived,
+            "{} of {requests} requests arrived",
+            self.received().len()
+        );
         self.received()
     }
 }
@@ -181,10 +185,10 @@ impl ReceiverDouble {
     /// When it does not come to that.
     pub async fn wait_for_held(&self, requests: usize) {
         let mut held = self.state.held.subscribe();
-        let came = timeout(HANGS_AFTER, held.wait_for(|held| *held == requests))
+        let arrived = timeout(HANGS_AFTER, held.wait_for(|held| *held == requests))
             .await
             .is_ok();
-        assert!(came, "{} of {requests} requests are held", self.held());
+        assert!(arrived, "{} of {requests} requests are held", self.held());
     }
 }
 
@@ -218,7 +222,7 @@ struct Reset;
 async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Full<Bytes>>, Reset> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
-    let came = Received {
+    let arrived = Received {
         path: parts.uri.path().to_owned(),
         headers: parts.headers,
         body,
@@ -226,7 +230,7 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     let mut answer = {
         // Both under the script's lock, so that the order of the record is the order of the script.
         let mut script = locked(&state.script);
-        locked(&state.received).push(came.clone());
+        locked(&state.received).push(arrived.clone());
         state.count.send_modify(|count| *count += 1);
         script
             .next
@@ -239,7 +243,7 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
         state.held.send_modify(|held| *held -= 1);
     }
     if let Some(receiver) = answer.forward_to {
-        answer.status = came.forward(receiver).await.map_err(|_| Reset)?;
+        answer.status = arrived.forward(receiver).await.map_err(|_| Reset)?;
         locked(&state.relayed).push(answer.status);
     }
     if answer.reset {

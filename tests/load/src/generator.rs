@@ -2,7 +2,7 @@
 //!
 //! Each thread has its share of the connections and a runtime of its own, so that nothing is shared but the number of
 //! the next request. Closed loop: a connection sends as soon as it has its answer. Open loop: request `n` is due `n`
-//! intervals after the start, whoever is free takes it, and its latency counts from then; tokio's timer is a
+//! intervals after the start, anyone who is free takes it, and its latency counts from then; tokio's timer is a
 //! millisecond coarse, so requests go out up to that much late, and that counts too.
 
 use super::{pool::Pool, tally::Tally, wire};

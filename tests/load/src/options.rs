@@ -56,7 +56,7 @@ pub struct Options {
     /// Afterwards so many times the rate that was reached, as an open loop
     #[arg(long, value_name = "TIMES")]
     pub overload: Option<f64>,
-    /// Afterwards a closed loop of so many connections at a short queue; whoever is refused comes back when asked to
+    /// Afterwards a closed loop of so many connections at a short queue; anyone who is refused comes back when asked to
     #[arg(long, value_name = "CONNECTIONS", value_parser = value_parser!(u16).range(1..=8192))]
     pub crowd: Option<u16>,
     /// Afterwards half of the rate, beside so many connections that send unsigned bodies of 20 kB

@@ -8,30 +8,33 @@ fn answer(bytes: usize) -> Response {
 }
 
 #[test]
-fn r44_where_room_is_short_the_one_that_was_read_least_lately_gives_way() {
+fn r44_where_room_is_short_the_one_that_was_read_least_lately_is_evicted() {
     let budget = AnswerBudget::new(100);
-    let places: Vec<_> = (0..4).map(|_| budget.enter()).collect();
-    for place in &places {
-        place.grow(25).unwrap();
+    let reservations: Vec<_> = (0..4).map(|_| budget.reserve()).collect();
+    for reservation in &reservations {
+        reservation.grow(25).unwrap();
     }
-    places[0].was_read();
+    reservations[0].was_read();
     let connection = CancellationToken::new();
-    places[1].ends(&connection);
-    let gone = Place::is_lost;
-    let new = budget.enter();
+    reservations[1].ends(&connection);
+    let gone = AnswerReservation::is_lost;
+    let new = budget.reserve();
     new.grow(30).unwrap();
     assert_eq!(
-        places.iter().map(gone).collect::<Vec<_>>(),
+        reservations.iter().map(gone).collect::<Vec<_>>(),
         [false, true, true, false]
     );
     assert!(!gone(&new));
     assert!(connection.is_cancelled());
     let late = CancellationToken::new();
-    places[2].ends(&late);
+    reservations[2].ends(&late);
     assert!(late.is_cancelled(), "it was lost before it had a connection");
     assert_eq!(budget.left(), 20, "their room is free at once");
-    assert!(places[1].grow(1).is_err(), "a lost place takes nothing");
-    drop(places);
+    assert!(
+        reservations[1].grow(1).is_err(),
+        "a lost reservation takes nothing"
+    );
+    drop(reservations);
     assert_eq!(budget.left(), 70, "what was taken away is not given back twice");
     drop(new);
     assert_eq!(budget.left(), 100);
@@ -40,23 +43,23 @@ fn r44_where_room_is_short_the_one_that_was_read_least_lately_gives_way() {
 #[test]
 fn r44_one_that_has_no_room_even_alone_is_a_503() {
     let budget = AnswerBudget::new(100);
-    let (other, place) = (budget.enter(), budget.enter());
+    let (other, reservation) = (budget.reserve(), budget.reserve());
     other.grow(50).unwrap();
-    place.grow(50).unwrap();
-    let refused = place.grow(60).unwrap_err();
+    reservation.grow(50).unwrap();
+    let refused = reservation.grow(60).unwrap_err();
     assert_eq!(refused.code, ProblemCode::Unavailable);
     assert!(refused.retry_after_seconds.is_some());
-    assert!(!other.is_lost(), "nobody gives way in vain");
-    drop((other, place));
+    assert!(!other.is_lost(), "none is evicted in vain");
+    drop((other, reservation));
     assert_eq!(budget.left(), 100);
 }
 
 #[test]
 fn what_turns_out_not_to_be_needed_goes_back() {
     let budget = AnswerBudget::new(100);
-    let place = budget.enter();
-    place.grow(60).unwrap();
-    let held = place.with(answer(20));
+    let reservation = budget.reserve();
+    reservation.grow(60).unwrap();
+    let held = reservation.with(answer(20));
     assert_eq!(budget.left(), 80);
     drop(held);
     assert_eq!(budget.left(), 100);
@@ -66,7 +69,7 @@ fn what_turns_out_not_to_be_needed_goes_back() {
 async fn r44_an_answer_keeps_its_place_until_its_last_byte_is_written() {
     const LEN: usize = CHUNK_BYTES * 2 + 1;
     let budget = AnswerBudget::new(LEN);
-    let held = budget.hold(answer(LEN)).await.unwrap();
+    let held = budget.within_budget(answer(LEN)).await.unwrap();
     assert_eq!(held.headers()[CONTENT_LENGTH], LEN.to_string());
     assert_eq!(budget.left(), 0);
     let mut body = held.into_body().into_data_stream();
@@ -85,23 +88,23 @@ async fn r44_an_answer_keeps_its_place_until_its_last_byte_is_written() {
 async fn r44_an_answer_that_gave_way_is_never_whole() {
     let budget = AnswerBudget::new(CHUNK_BYTES * 3);
     let mut slow = budget
-        .hold(answer(CHUNK_BYTES * 2))
+        .within_budget(answer(CHUNK_BYTES * 2))
         .await
         .unwrap()
         .into_body()
         .into_data_stream();
     assert!(slow.next().await.unwrap().is_ok());
-    let _next = budget.hold(answer(CHUNK_BYTES * 2)).await.unwrap();
+    let _next = budget.within_budget(answer(CHUNK_BYTES * 2)).await.unwrap();
     assert!(slow.next().await.unwrap().is_err());
 }
 
 #[tokio::test]
 async fn a_small_answer_needs_no_place() {
     let budget = AnswerBudget::new(0);
-    let held = budget.hold(answer(ANSWER_BYTES_FREE)).await.unwrap();
+    let held = budget.within_budget(answer(ANSWER_BYTES_FREE)).await.unwrap();
     assert_eq!(
         held.into_body().collect().await.unwrap().to_bytes().len(),
         ANSWER_BYTES_FREE
     );
-    assert!(budget.hold(answer(ANSWER_BYTES_FREE + 1)).await.is_err());
+    assert!(budget.within_budget(answer(ANSWER_BYTES_FREE + 1)).await.is_err());
 }

@@ -1,9 +1,10 @@
-//! The bytes that all request bodies of a server may take together, with what is made of them, and who gives way when
-//! they are used up.
+//! The memory budget for all request bodies of a server and for the data made from them, and which body is evicted when
+//! it is used up.
 //!
-//! A body that is there at once takes its bytes with one subtraction. One that has to be waited for is slow: it takes a
-//! place in a queue, and all slow ones together have half of the budget. Where that is used up the oldest gives way, so
-//! whoever sends thousands of bodies that never end drives out its own, and whoever sends a whole one finds room.
+//! A body that has arrived at once reserves its bytes with one subtraction. One that is still arriving is slow: it has
+//! an entry in a queue, and all slow ones together may use half of the budget. When that half is used up the oldest
+//! slow body is evicted. So a client that sends thousands of bodies that never end evicts its own, and complete bodies
+//! still fit.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +15,10 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// The slow bodies' share of the budget is one part in so many.
-pub(super) const SLOW_SHARE: usize = 2;
+/// Slow bodies may use one part in so many of the budget.
+pub(super) const SLOW_DIVISOR: usize = 2;
 
-/// The bytes that all bodies together may still take. Clones share one budget.
+/// The budget. Clones share it.
 #[derive(Clone, Debug)]
 pub struct ByteBudget(Arc<Shared>);
 
@@ -29,30 +30,30 @@ struct Shared {
     slow: Mutex<Queue>,
 }
 
-/// Invariant: `bytes` is the sum over the places, at most `slow_max`, and taken from `left`.
+/// Invariant: `bytes` is the sum over the entries, at most `slow_max`, and is subtracted from `left`.
 #[derive(Debug, Default)]
 struct Queue {
     bytes: usize,
     next: u64,
     /// By age, the oldest first.
-    places: BTreeMap<u64, Place>,
+    entries: BTreeMap<u64, QueueEntry>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct QueueEntry {
     bytes: usize,
-    /// Dropped with the place, which tells the one who reads.
-    _told: oneshot::Sender<()>,
+    /// Dropped with the entry, which notifies the task that reads the body.
+    _evicted: oneshot::Sender<()>,
 }
 
-/// Bytes taken from the budget; they go back when this is dropped.
+/// Bytes reserved from the budget; they are freed when this is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     budget: ByteBudget,
     bytes: usize,
 }
 
-/// A slow body's place in the queue, which may be taken from it; it is left when this is dropped.
+/// A slow body's queue entry. It may be evicted; it is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Slow {
     budget: ByteBudget,
@@ -65,7 +66,7 @@ impl ByteBudget {
         Self(Arc::new(Shared {
             total: bytes,
             left: AtomicUsize::new(bytes),
-            slow_max: bytes / SLOW_SHARE,
+            slow_max: bytes / SLOW_DIVISOR,
             slow: Mutex::default(),
         }))
     }
@@ -75,7 +76,7 @@ impl ByteBudget {
         self.0.left.load(Ordering::Acquire)
     }
 
-    /// Takes the bytes of a body that is there; None when there is not enough.
+    /// Reserves the bytes of a complete body; None when there is not enough.
     pub(super) fn reserve(&self, bytes: usize) -> Option<Reservation> {
         self.take(bytes).then(|| Reservation {
             budget: self.clone(),
@@ -83,26 +84,26 @@ impl ByteBudget {
         })
     }
 
-    /// A place for a body that is waited for, with so many bytes; None when there is not enough. What is answered beside
-    /// it ends when the place is taken from it.
+    /// A queue entry for a body that is still arriving, with so many bytes; None when there is not enough. The receiver
+    /// completes when the entry is evicted.
     pub(super) fn wait(&self, bytes: usize) -> Option<(Slow, oneshot::Receiver<()>)> {
-        let (told, gives_way) = oneshot::channel();
+        let (evicted, on_eviction) = oneshot::channel();
         let number = {
             let mut queue = self.queue();
             let number = queue.next;
             queue.next += 1;
-            let place = Place {
+            let entry = QueueEntry {
                 bytes: 0,
-                _told: told,
+                _evicted: evicted,
             };
-            queue.places.insert(number, place);
+            queue.entries.insert(number, entry);
             number
         };
         let slow = Slow {
             budget: self.clone(),
             number,
         };
-        slow.grow(bytes).then_some((slow, gives_way))
+        slow.grow(bytes).then_some((slow, on_eviction))
     }
 
     fn take(&self, bytes: usize) -> bool {
@@ -122,11 +123,12 @@ impl ByteBudget {
 }
 
 impl Slow {
-    /// Takes more, for which older ones give way; false when there is not enough, or the place is lost.
+    /// Reserves more bytes; older slow bodies are evicted for it. False when there is not enough, or the entry was
+    /// evicted.
     #[must_use]
     pub(super) fn grow(&self, bytes: usize) -> bool {
         let (budget, mut queue) = (&self.budget, self.budget.queue());
-        while queue.places.contains_key(&self.number) {
+        while queue.entries.contains_key(&self.number) {
             if queue.bytes + bytes <= budget.0.slow_max {
                 let taken = budget.take(bytes);
                 if taken {
@@ -134,19 +136,19 @@ impl Slow {
                 }
                 return taken;
             }
-            if let Some((_, oldest)) = queue.places.pop_first() {
+            if let Some((_, oldest)) = queue.entries.pop_first() {
                 queue.bytes -= oldest.bytes;
-                // At once, not when its reader has heard of it: whoever comes next must find the room.
+                // Freed at once, not when its reader notices, so that the next body finds the bytes free.
                 budget.give_back(oldest.bytes);
             }
         }
         false
     }
 
-    /// The body is there: its `bytes` stay taken, its place is free. None when the place is lost.
+    /// The body is complete: its `bytes` stay reserved, its queue entry is removed. None when it was evicted.
     pub(super) fn finish(self, bytes: usize) -> Option<Reservation> {
-        let place = self.budget.queue().remove(self.number)?;
-        self.budget.give_back(place.bytes - bytes);
+        let entry = self.budget.queue().remove(self.number)?;
+        self.budget.give_back(entry.bytes - bytes);
         Some(Reservation {
             budget: self.budget.clone(),
             bytes,
@@ -156,31 +158,31 @@ impl Slow {
 
 impl Queue {
     fn add(&mut self, number: u64, bytes: usize) {
-        if let Some(place) = self.places.get_mut(&number) {
-            place.bytes += bytes;
+        if let Some(entry) = self.entries.get_mut(&number) {
+            entry.bytes += bytes;
             self.bytes += bytes;
         }
     }
 
-    fn remove(&mut self, number: u64) -> Option<Place> {
-        let place = self.places.remove(&number)?;
-        self.bytes -= place.bytes;
-        Some(place)
+    fn remove(&mut self, number: u64) -> Option<QueueEntry> {
+        let entry = self.entries.remove(&number)?;
+        self.bytes -= entry.bytes;
+        Some(entry)
     }
 }
 
 impl Reservation {
-    /// Whether so many bytes would fit beside it if nothing else were in memory.
+    /// Whether so many bytes would fit in addition to it if nothing else were reserved.
     pub fn could_grow(&self, bytes: usize) -> bool {
         self.bytes.saturating_add(bytes) <= self.budget.0.total
     }
 
-    /// Room in the same budget for what is made of the bytes, for as long as that lives; None when there is not enough.
-    pub fn beside(&self, bytes: usize) -> Option<Self> {
+    /// A second reservation from the same budget, for data that is made from the bytes; None when there is not enough.
+    pub fn reserve_more(&self, bytes: usize) -> Option<Self> {
         self.budget.reserve(bytes)
     }
 
-    /// Takes more, which goes back with the rest; false when there is not enough.
+    /// Reserves more bytes, freed together with the rest; false when there is not enough.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
         let taken = self.budget.take(bytes);
@@ -194,8 +196,8 @@ impl Reservation {
 impl Drop for Slow {
     fn drop(&mut self) {
         let left = self.budget.queue().remove(self.number);
-        if let Some(place) = left {
-            self.budget.give_back(place.bytes);
+        if let Some(entry) = left {
+            self.budget.give_back(entry.bytes);
         }
     }
 }

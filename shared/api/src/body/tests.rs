@@ -13,7 +13,7 @@ fn chunks(sizes: &[usize]) -> BodyStream {
 /// Beside other bodies, room for slow ones that cost so many bytes in all.
 fn limits(slow: usize) -> BodyLimits {
     BodyLimits {
-        budget: ByteBudget::new(budget::SLOW_SHARE * slow),
+        budget: ByteBudget::new(budget::SLOW_DIVISOR * slow),
         deadline: BODY_DEADLINE,
     }
 }
@@ -80,7 +80,7 @@ async fn bodies_share_one_budget_and_give_it_back() {
     let held = read(chunks(&[10, 10]), None, 100, &limits).await.unwrap();
     assert_eq!(
         read(chunks(&[6, 5]), None, 100, &limits).await.unwrap_err(),
-        BodyError::NoRoom
+        BodyError::OverBudget
     );
     assert_eq!(limits.budget.left(), 10);
     let (bytes, reservation) = held.into_parts();
@@ -114,7 +114,7 @@ async fn r29_a_body_on_its_way_costs_more_than_its_bytes() {
 }
 
 #[tokio::test]
-async fn r29_slow_bodies_give_way_to_newer_ones_and_never_take_from_whole_ones() {
+async fn r29_slow_bodies_are_evicted_for_newer_ones_and_never_take_from_whole_ones() {
     const PLACES: usize = 4;
     let limits = limits(PLACES * (READING_BYTES + 10));
     let half = limits.budget.left() / 2;
@@ -126,7 +126,7 @@ async fn r29_slow_bodies_give_way_to_newer_ones_and_never_take_from_whole_ones()
     let whole = read(chunks(&[half]), u64::try_from(half).ok(), half, &limits);
     assert_eq!(whole.await.unwrap().len(), half, "one that is there finds room");
     for (place, one) in slow.iter_mut().enumerate() {
-        let gave_way = matches!(poll!(one), Poll::Ready(Err(BodyError::NoRoom)));
+        let gave_way = matches!(poll!(one), Poll::Ready(Err(BodyError::OverBudget)));
         assert_eq!(gave_way, place < 100 - PLACES, "{place}");
     }
     let mut late = chunks(&[10]).chain(stream::iter([Ok(Bytes::from_static(b"!"))]));
@@ -149,7 +149,7 @@ async fn r29_slow_bodies_give_way_to_newer_ones_and_never_take_from_whole_ones()
 }
 
 #[tokio::test]
-async fn r29_what_grows_past_the_slow_share_gives_way_itself() {
+async fn r29_what_grows_past_the_slow_share_is_evicted_itself() {
     let limits = limits(READING_BYTES + 50);
     let before = limits.budget.left();
     let mut paused = true;
@@ -162,7 +162,7 @@ async fn r29_what_grows_past_the_slow_share_gives_way_itself() {
     });
     assert_eq!(
         read(grows, None, 1000, &limits).await.unwrap_err(),
-        BodyError::NoRoom
+        BodyError::OverBudget
     );
     assert_eq!(limits.budget.left(), before);
 }

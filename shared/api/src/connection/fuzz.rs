@@ -155,7 +155,7 @@ fn check_answers(bytes: &[u8], said: &[u8]) -> Result<(), String> {
         }
         may_end = request.body != Body::None && !answer.is_echo();
     }
-    // Behind the last request may stand what is none, and is refused.
+    // After the last request there may be bytes that are no request, and are refused.
     match answers.next() {
         Some(refusal) if refusal.id.is_none() && reading.rest => no_more(answers.next()),
         other => no_more(other),
@@ -244,10 +244,10 @@ fn fuzz_every_framing_of_every_body_ends_where_it_should() {
     }
 }
 
-/// As connections once were: what hyper leaves unread of a body stands at the beginning of the next request.
+/// An earlier bug: the unread bytes of a body are taken for the beginning of the next request.
 async fn serve_again(stream: DuplexStream, remote: SocketAddr, shared: Arc<Shared>) {
-    if let Some(left) = talk(stream, remote, &shared).await {
-        drop(talk(left, remote, &shared).await);
+    if let Some(left) = serve_until_closed(stream, remote, &shared).await {
+        drop(serve_until_closed(left, remote, &shared).await);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Cursors: where a page ended, opaque and bound to its list, filters and order.
 //!
 //! A cursor is base64url of a digest and the position as JSON. The digest covers the binding and the position, so a
-//! cursor that was altered, or that comes from another list, filter or order, is refused. It is no secret: whoever
-//! computes one reaches rows of the same list, which the filters and the caller's scope bound anyway. A place has one
+//! cursor that was altered, or that comes from another list, filter or order, is refused. It is no secret: a client
+//! that computes one reaches only rows of the same list, within the filters and its own scope. A position has one
 //! cursor: another spelling of the same JSON is refused too.
 
 use super::{ListSpec, Sort, SortKind};
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 /// The longest cursor that is looked at.
 const CURSOR_LEN_MAX: usize = 2048;
-/// Bytes of the digest that stand in a cursor.
+/// Bytes of the digest in a cursor.
 const DIGEST_LEN: usize = 12;
 
 /// The value of the sort field in a row.
@@ -26,7 +26,7 @@ pub enum SortKey {
     Text(String),
 }
 
-/// A row's place in the order: its sort key, then its id.
+/// A row's position in the order: its sort key, then its id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The sort field's value.
@@ -38,7 +38,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// A place in a list that is sorted by an integer.
+    /// A position in a list that is sorted by an integer.
     pub fn int(key: impl Into<i64>, id: impl Into<String>) -> Self {
         Self {
             key: SortKey::Int(key.into()),
@@ -46,7 +46,7 @@ impl Position {
         }
     }
 
-    /// A place in a list that is sorted by a text.
+    /// A position in a list that is sorted by a text.
     pub fn text(key: impl Into<String>, id: impl Into<String>) -> Self {
         Self {
             key: SortKey::Text(key.into()),

@@ -50,7 +50,7 @@ fn fuzz_any_text_is_our_own_cursor_or_refused() {
         });
 }
 
-/// The digest is no secret, so whoever reads this source can compute it: what it covers must still be a place as we
+/// The digest is no secret, so anyone who reads this source can compute it: what it covers must still be a place as we
 /// write one.
 #[test]
 fn fuzz_a_forged_place_under_a_right_digest_is_our_own_or_refused() {

@@ -139,7 +139,7 @@ fn head(path: &str, headers: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_stop_lets_the_request_in_hand_finish_and_takes_no_other() {
+async fn a_stop_lets_the_current_request_finish_and_takes_no_other() {
     let world = World::with(ServeSettings::default()).await;
     let stream = world.open("GET /held HTTP/1.1\r\nhost: test\r\n\r\n").await;
     world.hold.entered.notified().await;

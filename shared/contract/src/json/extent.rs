@@ -1,22 +1,22 @@
-//! How much a text holds, counted in one pass over its bytes, before anything of it is built.
+//! The number of values in a JSON text, counted in one pass over its bytes before a tree is built.
 //!
 //! A body of 256 KiB can be 75,000 tiny values, and a tree of them a hundred times as large. So the values are counted
-//! first: too many are refused, and room is found for what the others will take.
+//! first: too many are refused, and memory is reserved for the tree otherwise.
 
 use super::DEPTH_MAX;
 use memchr::memchr2;
 use serde_json::Value;
 
-/// The most that a value takes in a tree, beside its text and the first allocation of its container: its share of a
-/// buffer that has doubled, of an object's with its place and its key, and its text allocated apart.
-/// The dearest kind is a member with a key and a text; `json_cost` in this crate's tests measures all kinds.
+/// The most memory of a value in a tree, without its text and the first allocation of its container: its part of a
+/// buffer that has doubled, for an object's member also its index and its key, and the allocation of its text. The most
+/// expensive kind is a member with a key and a text; `json_cost` in this crate's tests measures all kinds.
 const VALUE_BYTES: usize = 4 * size_of::<Value>();
 
-/// The most that an object or a list takes beyond its values as soon as it has one: the first allocations of an object have
-/// room for three members and their places.
+/// The most memory of an object or a list without its values as soon as it has one: the first allocations of an object
+/// hold three members and their indexes.
 const CONTAINER_BYTES: usize = 512;
 
-/// What a text holds. Of a text that is no JSON it is at least what a parser builds before it finds out.
+/// The counts of a text. For a text that is no JSON they are at least what a parser builds before it fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     /// Members and items, at every level.
@@ -27,14 +27,14 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Counts what a text holds. It stops where the text is nested deeper than [`DEPTH_MAX`], as the parser does.
+    /// Counts the values of a text. It stops where the text is nested deeper than [`DEPTH_MAX`], as the parser does.
     pub fn of(text: &[u8]) -> Self {
         let mut extent = Self {
             text_bytes: text.len(),
             ..Self::default()
         };
         let (mut at, mut depth) = (0, 0_usize);
-        // Whether a container was opened and nothing has come of it yet.
+        // Whether a container was opened and has no value yet.
         let mut opened = false;
         while let Some(&byte) = text.get(at) {
             at += 1;
@@ -63,7 +63,7 @@ impl Extent {
         extent
     }
 
-    /// The most that the tree of this text takes in memory, in bytes.
+    /// The most bytes of memory of the tree of this text.
     pub const fn tree_bytes(self) -> usize {
         self.text_bytes + self.values * VALUE_BYTES + self.containers * CONTAINER_BYTES
     }

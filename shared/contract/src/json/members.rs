@@ -1,5 +1,5 @@
-//! An object of which few members are needed: these are built, each at its place, and the others checked, at a fraction of
-//! the cost.
+//! Parses an object of which few members are needed: these are built, and the others only checked, at a fraction of the
+//! cost.
 
 use super::{
     JsonError, Rules, Strict, parse_as,
@@ -35,9 +35,9 @@ impl Fields<'_> {
     }
 }
 
-/// Parses as strictly as [`parse`](super::parse) a text that is an object, and answers the members with these names, each at
-/// the place of its name; None where it is absent. Of the member `inner.0` only the fields `inner.1` are built. None
-/// when the text is no object.
+/// Parses, as strictly as [`parse`](super::parse), a text that is an object, and returns the members with these names,
+/// each at the index of its name; None where it is absent. Of the member `inner.0` only the fields `inner.1` are built.
+/// None when the text is no object.
 ///
 /// # Errors
 /// As [`parse`](super::parse).
@@ -65,7 +65,7 @@ impl<'de, const N: usize> DeserializeSeed<'de> for Members<'_, '_, N> {
 }
 
 impl<'de, const N: usize> Members<'_, '_, N> {
-    /// What is no object, held to the same rules.
+    /// A value that is no object, checked by the same rules.
     fn other<E>(
         self,
         check: impl FnOnce(Skim<'_, 'de>) -> Result<(), E>,

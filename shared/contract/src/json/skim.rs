@@ -1,4 +1,4 @@
-//! A value that is checked and not built: under the same rules as one that is, without an allocation for each part of it.
+//! Checks a value without building it: by the same rules as the parser, without an allocation for each part of it.
 
 use super::{JsonError, Rules};
 use serde::de::{self, Deserialize, DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -34,7 +34,7 @@ impl<'de> Keys<'de> {
         self.0.push(key.0);
     }
 
-    /// Whether one stands twice among those from `start` on, which are taken away.
+    /// Removes the keys from `start` on; true if one of them occurs twice.
     pub(super) fn repeat_since(&mut self, start: usize) -> bool {
         self.0[start..].sort_unstable();
         let repeated = self.0[start..].windows(2).any(|pair| pair[0] == pair[1]);

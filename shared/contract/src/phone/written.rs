@@ -1,4 +1,4 @@
-//! The writing of a telephone number, taken away: what is left are digits, country code first.
+//! Removes the notation of a telephone number: what remains are digits, country code first.
 
 use super::PhoneError;
 use crate::text::is_invisible;
@@ -62,7 +62,7 @@ pub struct Written {
 }
 
 impl Written {
-    /// Reads what stands before the digits and between them.
+    /// Reads the digits and the characters before and between them.
     pub fn read(text: &str) -> Result<Self, PhoneError> {
         if text.len() > TEXT_LEN_MAX {
             return Err(PhoneError::NotANumber);
@@ -98,13 +98,13 @@ struct Parameters<'t> {
 impl<'t> Parameters<'t> {
     fn read(text: &'t str) -> Result<Self, PhoneError> {
         let mut parameters = Self::default();
-        // Those that are not named here are for the networks between.
+        // Other parameters concern only the networks in between.
         for parameter in text.split(';').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 Some(("ext" | "isub", _)) => parameters.has_extension = true,
                 Some(("phone-context", context)) => parameters.context = context.strip_prefix('+'),
                 Some(_) => {}
-                // A semicolon and digits is a pause and an extension to a telephone.
+                // A telephone reads a semicolon and digits as a pause and an extension.
                 None if parameter.chars().all(is_of_number) || is_extension(parameter) => {
                     parameters.has_extension = true;
                 }

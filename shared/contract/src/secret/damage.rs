@@ -1,6 +1,6 @@
-//! What happens to a `whsec_` secret between the page that shows it and the variable that holds it.
+//! Detects `whsec_` secrets that were damaged when they were copied from a page to a variable.
 //!
-//! Nothing here decides that a text is a secret, only that it cannot be meant as a plain one.
+//! It does not decide that a text is a secret, only that it cannot be meant as a plain one.
 
 use super::{SECRETS_MAX, STANDARD_BYTES, STANDARD_PREFIX, Secret, SecretError};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -11,7 +11,7 @@ const WORD: &str = "whsec";
 const ASYMMETRIC: [&str; 2] = ["whsk", "whpk"];
 /// What may stand for the underscore.
 const SEPARATORS: [char; 5] = ['_', '-', ':', '.', '='];
-/// Programs leave plain quotes and typesetters the others.
+/// Programs write plain quotes, word processors the others.
 const QUOTES: [char; 11] = [
     '"', '\'', '`', '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{201a}', '\u{ab}',
     '\u{bb}',

@@ -1,6 +1,7 @@
 //! The three headers, read strictly: each exactly once and well-formed, then the time, then the signatures' number.
 //!
-//! All of it comes before the body is read and before any HMAC is computed, so that a flood of nonsense stays cheap.
+//! All of it is done before the body is read and before any HMAC is computed, so that a flood of invalid requests stays
+//! cheap.
 
 use super::{Cause, Unauthentic, VERSION_PREFIX, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP};
 use crate::{clock::UnixSeconds, id::IdempotencyKey};

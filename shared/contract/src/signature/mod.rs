@@ -27,7 +27,7 @@ pub const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 /// The header with the number of this attempt, from 1. It is not signed: for people.
 pub const WEBHOOK_ATTEMPT: &str = "webhook-attempt";
 
-/// The one scheme that is accepted; an unknown one is passed over, never fallen back to.
+/// The only scheme that is accepted; signatures of unknown schemes are ignored.
 const VERSION_PREFIX: &str = "v1,";
 
 /// The delivery is not authentic. The answer is the same whatever the cause.

@@ -9,16 +9,16 @@ use futures::future::BoxFuture;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::{Db, Kind, UNKNOWN_RERUNS};
+use super::{Db, Kind, RUNS_MAX};
 use crate::DbError;
-use crate::engine::mysql::{Failure, How};
-use crate::operation::{Answer, Operation, typed};
+use crate::closure::{Answer, Closure, typed};
+use crate::engine::mysql::{Failure, Operation};
 
 impl Db {
     pub(super) fn operate(
         &self,
         name: &'static str,
-        f: Operation,
+        f: Closure,
         writes: bool,
     ) -> BoxFuture<'_, Result<Answer, DbError>> {
         let db = self.clone();
@@ -26,7 +26,7 @@ impl Db {
             Box::pin(async move { db.run(name, f, writes).await.map_err(|failure| failure.error) });
         Box::pin(async move {
             if let Kind::Sqlite(_) = &self.engine.kind {
-                // Queued at once: what callers begin in an order runs in that order.
+                // Polled once here, so that it is queued now: operations run in the order in which callers began them.
                 if let Poll::Ready(answer) = futures::poll!(work.as_mut()) {
                     return answer;
                 }
@@ -35,13 +35,13 @@ impl Db {
         })
     }
 
-    /// As [`operate`](Self::operate), for a transaction; after an unknown commit it asks `find` for what `f` would have
-    /// written.
+    /// As [`operate`](Self::operate), for a transaction. After a commit of unknown result it calls `find` to look for what
+    /// `f` would have written.
     pub(super) fn operate_or_find(
         &self,
         name: &'static str,
-        f: Operation,
-        find: Operation,
+        f: Closure,
+        find: Closure,
     ) -> BoxFuture<'_, Result<Answer, DbError>> {
         let db = self.clone();
         Box::pin(self.answer(Box::pin(async move {
@@ -49,14 +49,14 @@ impl Db {
                 let found = db.run(name, find.clone(), true).await?;
                 Ok::<_, Failure>(typed::<Option<Answer>>(found))
             };
-            for _ in 0..UNKNOWN_RERUNS {
+            for _ in 0..RUNS_MAX {
                 let failure = match db.run(name, f.clone(), true).await {
                     Err(failure) if failure.error == DbError::CommitUnknown => failure,
                     other => return other.map_err(|failure| failure.error),
                 };
                 tracing::warn!(transaction = name, "unknown commit, looking it up");
                 if !db.kill_session(&failure).await {
-                    // It may still commit: what is not there now says nothing.
+                    // It may still commit, so not finding its rows now proves nothing.
                     let found = look_up().await.unwrap_or(None);
                     return found.ok_or(DbError::CommitUnknown);
                 }
@@ -85,17 +85,12 @@ impl Db {
         }
     }
 
-    /// Runs the operation to its end, or to its own deadline, and counts what became of it.
-    pub(super) async fn run(
-        &self,
-        name: &'static str,
-        f: Operation,
-        writes: bool,
-    ) -> Result<Answer, Failure> {
+    /// Runs the operation to its end or to its own deadline, and counts a failure.
+    pub(super) async fn run(&self, name: &'static str, f: Closure, writes: bool) -> Result<Answer, Failure> {
         let counts = &self.engine.counts;
         let signal = Arc::new(AtomicBool::new(false));
         let f = signalling(f, signal.clone());
-        let outcome = self.run_in_place(name, f, writes).await;
+        let outcome = self.run_in_permit(name, f, writes).await;
         let unknown = outcome
             .as_ref()
             .is_err_and(|failure| failure.error == DbError::CommitUnknown);
@@ -111,11 +106,11 @@ impl Db {
         outcome
     }
 
-    /// Waits for a place where its kind has few, and runs the operation in it.
-    async fn run_in_place(&self, name: &'static str, f: Operation, writes: bool) -> Result<Answer, Failure> {
-        // Held to the operation's own end, which may be long after its caller's.
-        let _place = match &self.share {
-            Some(share) => Some(share.enter().await?),
+    /// Waits for a permit where the concurrency is limited, and runs the operation.
+    async fn run_in_permit(&self, name: &'static str, f: Closure, writes: bool) -> Result<Answer, Failure> {
+        // Held until the operation ends, which may be long after its caller was answered.
+        let _permit = match &self.concurrency_limit {
+            Some(concurrency_limit) => Some(concurrency_limit.enter().await?),
             None => None,
         };
         let mysql = match &self.engine.kind {
@@ -125,24 +120,24 @@ impl Db {
             }
             Kind::Mysql(mysql) => mysql,
         };
-        let how = How {
+        let operation = Operation {
             name,
             writes,
             wait_within: self.answer_within,
-            surface_lock_timeouts: self.surface_lock_timeouts,
+            fail_on_lock_timeout: self.fail_on_lock_timeout,
         };
         let on_rerun = || self.engine.counts.reruns.inc();
-        let run = timeout(self.abort_after, mysql.run(how, &f, on_rerun)).await;
+        let run = timeout(self.abort_after, mysql.run(operation, &f, on_rerun)).await;
         run.unwrap_or_else(|_| {
             tracing::error!(transaction = name, "transaction aborted at its deadline");
             Err(DbError::Timeout.into())
         })
     }
 
-    /// Whether nothing of a failed operation can take effect any more.
+    /// Ends the session of a failed operation. True when nothing of the operation can take effect any more.
     pub(super) async fn kill_session(&self, failure: &Failure) -> bool {
         match (&self.engine.kind, &failure.session) {
-            // SQLite opened its file again, which decided it.
+            // SQLite has reopened its file, which settled what was committed.
             (Kind::Sqlite(_), _) => true,
             (Kind::Mysql(mysql), Some(session)) => mysql.kill_session(session, self.answer_within).await,
             (Kind::Mysql(_), None) => false,
@@ -150,8 +145,8 @@ impl Db {
     }
 }
 
-/// The same closure, whose transaction knows where to leave its signal.
-fn signalling(f: Operation, signal: Arc<AtomicBool>) -> Operation {
+/// The same closure, with `signal` set on its transaction.
+fn signalling(f: Closure, signal: Arc<AtomicBool>) -> Closure {
     Arc::new(move |tx| {
         tx.signal = signal.clone();
         f(tx)

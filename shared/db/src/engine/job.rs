@@ -1,7 +1,7 @@
 //! The queue between the callers and SQLite's threads, and the operations in it.
 //!
-//! A job is driven to its end by one thread: its future awaits nothing but its own transaction, and on SQLite that is
-//! never pending, so it is polled once. Its answer is sent when its fate is known.
+//! One thread runs a job to its end: its future awaits nothing but its own transaction, and on SQLite that is never
+//! pending, so one poll completes it. Its answer is sent once the transaction is committed or rolled back.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,12 +11,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::sync::oneshot;
 
-use crate::operation::{Answer, Operation};
+use crate::closure::{Answer, Closure};
 use crate::{DbError, Tx};
 
-/// Whether what a job wrote is to be kept.
+/// Whether the writes of a job are committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum WriteDecision {
     Keep,
     Undo,
 }
@@ -25,15 +25,15 @@ pub(crate) enum Verdict {
 pub(crate) trait Job: Send {
     fn name(&self) -> &'static str;
     fn abort_after(&self) -> Duration;
-    fn run(&mut self, tx: &mut Tx) -> Verdict;
-    /// Sends what the last run gave, or the error that befell its transaction.
-    fn answer(self: Box<Self>, fate: Result<(), DbError>);
+    fn run(&mut self, tx: &mut Tx) -> WriteDecision;
+    /// Sends the result of the last run, or the error that ended its transaction.
+    fn answer(self: Box<Self>, committed: Result<(), DbError>);
 }
 
 pub(crate) struct Work {
     name: &'static str,
     abort_after: Duration,
-    f: Operation,
+    f: Closure,
     outcome: Result<Answer, DbError>,
     reply: oneshot::Sender<Result<Answer, DbError>>,
     span: tracing::Span,
@@ -43,7 +43,7 @@ impl Work {
     pub fn new(
         name: &'static str,
         abort_after: Duration,
-        f: Operation,
+        f: Closure,
     ) -> (Box<Self>, oneshot::Receiver<Result<Answer, DbError>>) {
         let (reply, answer) = oneshot::channel();
         let (outcome, span) = (Err(DbError::Unavailable), tracing::Span::current());
@@ -70,7 +70,7 @@ impl Job for Work {
         self.abort_after
     }
 
-    fn run(&mut self, tx: &mut Tx) -> Verdict {
+    fn run(&mut self, tx: &mut Tx) -> WriteDecision {
         let _inside = self.span.enter();
         let run = AssertUnwindSafe(|| (self.f)(tx).now_or_never());
         self.outcome = match catch_unwind(run) {
@@ -81,19 +81,19 @@ impl Job for Work {
             Err(_) => Err(DbError::Panicked),
         };
         if self.outcome.is_ok() && !tx.abandoned {
-            Verdict::Keep
+            WriteDecision::Keep
         } else {
-            Verdict::Undo
+            WriteDecision::Undo
         }
     }
 
-    fn answer(self: Box<Self>, fate: Result<(), DbError>) {
-        // The caller may have hung up; its operation took effect all the same.
-        drop(self.reply.send(fate.and(self.outcome)));
+    fn answer(self: Box<Self>, committed: Result<(), DbError>) {
+        // The caller may be gone; its operation took effect anyway.
+        drop(self.reply.send(committed.and(self.outcome)));
     }
 }
 
-/// A bounded queue of jobs. Closed, it takes no more, and gives out what is in it.
+/// A bounded queue of jobs. Once closed it accepts no more jobs, and hands out the ones in it.
 pub(crate) struct JobQueue {
     state: Mutex<State>,
     ready: Condvar,

@@ -1,8 +1,8 @@
 //! The MySQL engine: every operation in a task of its own, on a connection of its own.
 //!
-//! A query that is cut half-way leaves its answer in the connection, for the next caller to read as its own. So nothing
-//! a caller does reaches the connection: the caller waits for the task, up to its deadline; only the task's own
-//! deadline ends it, and then the connection is closed untouched.
+//! A query that is cancelled half-way leaves its answer in the connection, where the next caller would read it as its
+//! own. So a caller cannot cancel work on a connection: it waits for the task, up to its deadline. Only the task's own
+//! deadline ends the task, and then the connection is closed without another byte.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use std::time::Duration;
 use contract::Entropy;
 use mysql_async::{Conn, OptsBuilder};
 
+use crate::closure::{Answer, Closure};
 use crate::engine::retry::Reruns;
-use crate::fault::{Fate, Fault};
+use crate::fault::{ErrorEffect, Fault};
 use crate::mysql::lease::{Lease, Session};
 use crate::mysql::pool::Pool;
-use crate::mysql::session::look_at_server;
+use crate::mysql::session::check_server;
 use crate::mysql::statement::text;
-use crate::operation::{Answer, Operation};
 use crate::tx::TxEngine;
 use crate::url::Server;
 use crate::{DbError, DbSettings, Tx};
@@ -26,7 +26,7 @@ pub(crate) struct Mysql {
     entropy: Arc<dyn Entropy>,
 }
 
-/// Why an operation failed; for an unknown commit, the session in which it may still be going on.
+/// Why an operation failed; after a commit of unknown result, the session in which it may still be running.
 pub(crate) struct Failure {
     pub error: DbError,
     pub session: Option<Session>,
@@ -38,7 +38,7 @@ impl From<DbError> for Failure {
     }
 }
 
-/// The result of one attempt: the answer, or what went wrong and whether the connection had been idle before.
+/// The result of one attempt: the answer, or the fault, whether the connection had been idle before, and the session.
 type Attempted = Result<Answer, (Fault, bool, Option<Session>)>;
 
 impl Mysql {
@@ -67,7 +67,7 @@ impl Mysql {
             other => other,
         };
         let mut lease = mysql.pool.lease(settings.connect_within).await.map_err(silent)?;
-        let looked = look_at_server(lease.conn(), mysql.pool.connections()).await;
+        let looked = check_server(lease.conn(), mysql.pool.connections()).await;
         looked.map_err(silent)?;
         lease.give_back();
         Ok(mysql)
@@ -78,11 +78,17 @@ impl Mysql {
         self.pool.connections()
     }
 
-    /// Runs the operation to its end, again where it lost a race. Not to be cut: its caller is a task of its own.
-    pub async fn run(&self, how: How, f: &Operation, on_rerun: impl Fn()) -> Result<Answer, Failure> {
-        let mut reruns = Reruns::new(how.surface_lock_timeouts, &*self.entropy);
+    /// Runs the operation to its end, again after a conflict. It must not be cancelled: its caller is a task of its
+    /// own.
+    pub async fn run(
+        &self,
+        operation: Operation,
+        f: &Closure,
+        on_rerun: impl Fn(),
+    ) -> Result<Answer, Failure> {
+        let mut reruns = Reruns::new(operation.fail_on_lock_timeout, &*self.entropy);
         loop {
-            let (fault, kept, session) = match self.attempt(how, f).await {
+            let (fault, kept, session) = match self.attempt(operation, f).await {
                 Ok(value) => return Ok(value),
                 Err(failed) => failed,
             };
@@ -93,35 +99,35 @@ impl Mysql {
                 });
             };
             on_rerun();
-            tracing::debug!(transaction = how.name, error = %fault.error, "transaction runs again");
+            tracing::debug!(transaction = operation.name, error = %fault.error, "transaction runs again");
             tokio::time::sleep(wait).await;
         }
     }
 
-    async fn attempt(&self, how: How, f: &Operation) -> Attempted {
+    async fn attempt(&self, operation: Operation, f: &Closure) -> Attempted {
         let lease = self
             .pool
-            .lease(how.wait_within)
+            .lease(operation.wait_within)
             .await
             .map_err(|fault| (fault, false, None))?;
-        let (kept, alarm) = (lease.kept, lease.alarm());
-        let mut tx = Tx::new(TxEngine::Mysql(lease), how.writes);
+        let (kept, discard) = (lease.kept, lease.discard_on_drop());
+        let mut tx = Tx::new(TxEngine::Mysql(lease), operation.writes);
         let outcome = f(&mut tx).await;
-        let (doom, abandoned) = (tx.doom.take(), tx.abandoned);
-        let begun = how.writes && !tx.is_unbegun();
+        let (ended_by, abandoned) = (tx.ended_by.take(), tx.abandoned);
+        let begun = operation.writes && !tx.is_unbegun();
         let TxEngine::Mysql(mut lease) = tx.engine else {
             unreachable!("a MySQL transaction keeps its engine");
         };
-        let keep = doom.is_none() && outcome.is_ok() && !abandoned && begun;
+        let keep = ended_by.is_none() && outcome.is_ok() && !abandoned && begun;
         let finished = if keep {
             commit(&mut lease).await.map_err(|fault| {
                 let session = (fault.error == DbError::CommitUnknown).then(|| lease.session().clone());
                 (fault, kept, session)
             })
         } else {
-            doom.map_or(Ok(()), |fault| Err((fault, kept, None)))
+            ended_by.map_or(Ok(()), |fault| Err((fault, kept, None)))
         };
-        alarm.defuse();
+        discard.disarm();
         let committed = keep && finished.is_ok();
         end(
             lease,
@@ -133,16 +139,16 @@ impl Mysql {
         outcome.map_err(|error| (error.into(), kept, None))
     }
 
-    /// Makes sure that a session whose commit is unknown does nothing any more. False when nobody can tell.
+    /// Kills a session whose commit has an unknown result. True once it has certainly ended.
     pub async fn kill_session(&self, session: &Session, within: Duration) -> bool {
         let Ok(mut lease) = self.pool.lease(within).await else {
             return false;
         };
-        let buried = lease.session().server == session.server && is_gone(lease.conn(), session.number).await;
-        if buried {
+        let ended = lease.session().server == session.server && has_ended(lease.conn(), session.number).await;
+        if ended {
             lease.give_back();
         }
-        buried
+        ended
     }
 
     pub async fn close(&self, within: Duration) {
@@ -152,29 +158,33 @@ impl Mysql {
 
 /// How one operation is run.
 #[derive(Clone, Copy)]
-pub(crate) struct How {
+pub(crate) struct Operation {
     pub name: &'static str,
     pub writes: bool,
     pub wait_within: Duration,
-    pub surface_lock_timeouts: bool,
+    pub fail_on_lock_timeout: bool,
 }
 
 /// Sends COMMIT. Only an answer of the server says that nothing was committed.
 async fn commit(lease: &mut Lease) -> Result<(), Fault> {
     text(lease.conn(), "COMMIT")
         .await
-        .map_err(|fault| match fault.fate {
-            // 1180 and the like: the server gave up in the middle of it.
-            Fate::ConnectionLost | Fate::GoOn => Fault::new(DbError::CommitUnknown, Fate::Final),
+        .map_err(|fault| match fault.effect {
+            // Such as 1180: the server failed in the middle of the commit.
+            ErrorEffect::ConnectionLost | ErrorEffect::GoOn => {
+                Fault::new(DbError::CommitUnknown, ErrorEffect::Final)
+            }
             _ => fault,
         })
 }
 
-/// Ends a lease. The connection returns only when its state is known.
+/// Ends a lease. The connection goes back to the pool only when its state is known.
 async fn end(mut lease: Lease, fault: Option<&Fault>, roll_back: bool) {
     match fault {
         Some(fault) if fault.is_lost() => return lease.discard_all(),
-        Some(fault) if fault.fate == Fate::NodeNotReady || fault.error == DbError::CommitUnknown => return,
+        Some(fault) if fault.effect == ErrorEffect::NodeNotReady || fault.error == DbError::CommitUnknown => {
+            return;
+        }
         _ => {}
     }
     if roll_back && text(lease.conn(), "ROLLBACK").await.is_err() {
@@ -185,14 +195,14 @@ async fn end(mut lease: Lease, fault: Option<&Fault>, roll_back: bool) {
     }
 }
 
-/// What a server answers to the end of a session that is not there.
+/// The server's error for a KILL of a session that does not exist.
 const NO_SUCH_SESSION: i64 = 1094;
 
-/// Whether a session has ended. It looks for three seconds, since a busy server takes its time to roll a session back, and
-/// whoever waits for the commit waits for five.
-async fn is_gone(conn: &mut Conn, number: u32) -> bool {
+/// Whether a session has ended. It polls for three seconds: a busy server takes time to roll a session back, and the
+/// caller waits five seconds for its answer.
+async fn has_ended(conn: &mut Conn, number: u32) -> bool {
     const LOOKS_FOR: Duration = Duration::from_secs(3);
-    // Not by the server's list of sessions: MySQL reads it whole, and refuses when a statement in it holds raw bytes.
+    // The list of sessions is not used: MySQL reads all of it, and fails when a statement in it holds raw bytes.
     let kill = format!("KILL CONNECTION {number}");
     let looking = async {
         for look in 0.. {
@@ -214,7 +224,7 @@ async fn is_gone(conn: &mut Conn, number: u32) -> bool {
     tokio::time::timeout(LOOKS_FOR, looking).await.unwrap_or(false)
 }
 
-/// Between two looks: mostly the first or the second tells.
+/// The pause between two polls: usually the first or the second is enough.
 fn pause_after(look: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(10);
     const LONGEST: Duration = Duration::from_millis(320);

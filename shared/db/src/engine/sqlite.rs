@@ -1,8 +1,9 @@
 //! The embedded engine: one file, one writer thread, a few reader threads.
 //!
-//! A flush at every commit, shared by what is waiting (`sqlite_writer`); readers see the last commit without waiting
-//! for the writer (WAL). One process at a time claims the file, with a lock file beside it. The file holds personal data:
-//! it, its companions and their folder are ours alone, or are not used.
+//! Every commit is flushed; waiting transactions share one flush (`sqlite_writer`). Readers see the last commit without
+//! waiting for the writer (WAL). One process at a time claims the file, by a lock file next to it. The file holds
+//! personal data: the file, its companions and their folder must be accessible to this user alone, or they are not
+//! used.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -13,16 +14,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::closure::{Answer, Closure};
 use crate::engine::job::{JobQueue, Work};
 use crate::engine::sqlite_writer;
 use crate::fault::Fault;
 use crate::files::{self, FILE_MODE};
-use crate::operation::{Answer, Operation};
 use crate::sqlite_connection::Opener;
 use crate::url::folder_of;
 use crate::{DbError, DbSettings, Tx};
 
-/// What SQLite adds to the file's name for the files that it keeps beside it.
+/// The suffixes of the files that SQLite keeps next to the database file.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 pub(crate) struct Sqlite {
@@ -86,12 +87,12 @@ impl Sqlite {
         self.readers
     }
 
-    /// Queues the operation and waits for its fate. Dropping this future changes nothing for the operation.
+    /// Queues the operation and waits for its result. Dropping this future does not stop the operation.
     pub async fn run(
         &self,
         name: &'static str,
         abort_after: Duration,
-        f: Operation,
+        f: Closure,
         writes: bool,
     ) -> Result<Answer, DbError> {
         let (work, answer) = Work::new(name, abort_after, f);
@@ -100,7 +101,7 @@ impl Sqlite {
         answer.await.unwrap_or(Err(DbError::Unavailable))
     }
 
-    /// Finishes what is queued, empties the WAL into the file, and lets the file go.
+    /// Finishes queued jobs, checkpoints the WAL into the file, and releases the file.
     pub async fn close(&self) {
         self.stop_taking();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -114,7 +115,7 @@ impl Sqlite {
         if joined.await.is_err() {
             tracing::error!("the database threads were not joined");
         }
-        // The file is another's from here on, also where somebody still holds a handle that answers nothing.
+        // From here on another process may claim the file, even while a closed handle of it still exists here.
         drop(self.claim.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
@@ -130,8 +131,8 @@ impl Drop for Sqlite {
     }
 }
 
-/// Makes the file before SQLite does, which gives the files beside it the same mode. One that is there is not opened:
-/// closing it would release the locks that other connections of this process hold on it.
+/// Creates the file before SQLite does, which then gives its companion files the same mode. An existing file is not
+/// opened: closing it would release the locks that other connections of this process hold on it.
 fn make(path: &Path) -> io::Result<()> {
     let made = OpenOptions::new()
         .write(true)
@@ -156,14 +157,14 @@ fn claim(path: &Path) -> Result<File, DbError> {
     }
 }
 
-/// The file's name with something after it.
+/// The path of a companion file.
 fn beside(path: &Path, companion: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(companion);
     name.into()
 }
 
-/// The connection is opened before the first job comes: later there may be no file left for it, where clients hold them all.
+/// The connection is opened before the first job arrives: later the process may have run out of file descriptors.
 fn read_jobs(queue: &JobQueue, opener: &Opener) {
     let mut warned = false;
     let mut tx = reader(opener, &mut warned);
@@ -177,15 +178,16 @@ fn read_jobs(queue: &JobQueue, opener: &Opener) {
         };
         reader.renew();
         let _verdict = sqlite_writer::drive(job.as_mut(), reader);
-        let doom = reader.doom.clone();
-        if doom.as_ref().is_some_and(Fault::is_lost) {
+        let ended_by = reader.ended_by.clone();
+        if ended_by.as_ref().is_some_and(Fault::is_lost) {
             tx = None;
         }
-        job.answer(doom.map_or(Ok(()), |doom| Err(doom.error)));
+        job.answer(ended_by.map_or(Ok(()), |ended_by| Err(ended_by.error)));
     }
 }
 
-/// A connection, or none and the reason in the log: once until there is one again, or a client could fill the log.
+/// A connection, or None with the reason logged. It is logged once until a connection succeeds again, so that clients
+/// cannot fill the log.
 fn reader(opener: &Opener, warned: &mut bool) -> Option<Tx> {
     match opener.connect(false) {
         Ok(connected) => {

@@ -1,20 +1,20 @@
-//! SQLite's one writer: what is waiting shares a transaction and its flush.
+//! SQLite's single writer: group commit. Waiting jobs share one transaction and its flush.
 //!
-//! Every member of a group runs inside a SAVEPOINT of its own and is answered after the shared COMMIT, also when it
-//! failed or changed nothing: it may have read what a neighbour wrote. When the group as a whole fails, its members run
-//! again or get the error, all of them.
+//! Every job of a group runs inside a SAVEPOINT of its own and is answered after the shared COMMIT, even when it failed
+//! or changed nothing: it may have read what another job of the group wrote. When the group as a whole fails, all of
+//! its jobs run again, or all get the error.
 
 use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use crate::engine::job::{Job, JobQueue, Verdict};
-use crate::fault::{Fate, Fault};
+use crate::engine::job::{Job, JobQueue, WriteDecision};
+use crate::fault::{ErrorEffect, Fault};
 use crate::sqlite_connection::{Connected, Opener};
 use crate::tx::TxEngine;
 use crate::{DbError, Tx};
 
-/// Members of one group.
+/// Jobs of one group, at most.
 const GROUP: usize = 128;
 /// How often a group is begun again while another process holds the file; each wait is SQLite's busy time-out.
 const BUSY_RERUNS: usize = 3;
@@ -36,8 +36,8 @@ pub(crate) fn run(queue: &JobQueue, opener: &Opener, first: Connected) {
     }
 }
 
-/// Runs one job under its deadline, on a transaction that is made ready for it.
-pub(crate) fn drive(job: &mut dyn Job, tx: &mut Tx) -> Verdict {
+/// Runs one job under its deadline, on a transaction that is reset for it.
+pub(crate) fn drive(job: &mut dyn Job, tx: &mut Tx) -> WriteDecision {
     connected(tx).set_deadline(Some(Instant::now() + job.abort_after()));
     let verdict = job.run(tx);
     connected(tx).set_deadline(None);
@@ -58,7 +58,7 @@ fn run_group(opener: &Opener, slot: &mut Option<Tx>, mut group: Group) {
         };
         match attempt(tx, &mut group) {
             Attempt::Committed => return answer_each(group),
-            Attempt::Failed { fault, .. } if fault.fate == Fate::Rerun && busy < BUSY_RERUNS => {
+            Attempt::Failed { fault, .. } if fault.effect == ErrorEffect::Rerun && busy < BUSY_RERUNS => {
                 busy += 1;
                 let first = group.front().map(|job| job.name());
                 tracing::debug!(
@@ -67,7 +67,7 @@ fn run_group(opener: &Opener, slot: &mut Option<Tx>, mut group: Group) {
                     "database busy, the group runs again"
                 );
             }
-            // One member ended the transaction that it shared: it is answered, its neighbours run again.
+            // One job ended the shared transaction: it is answered, and the others run again.
             Attempt::Failed {
                 fault,
                 member: Some(member),
@@ -76,8 +76,8 @@ fn run_group(opener: &Opener, slot: &mut Option<Tx>, mut group: Group) {
                     culprit.answer(Err(fault.error));
                 }
             }
-            // A refused COMMIT of several says nothing of each: they run one by one.
-            Attempt::Failed { fault, member: None } if splits(&fault) && group.len() > 1 => {
+            // A refused COMMIT does not show which job caused it: they run one by one.
+            Attempt::Failed { fault, member: None } if may_succeed_one_by_one(&fault) && group.len() > 1 => {
                 for job in group {
                     run_group(opener, slot, VecDeque::from([job]));
                 }
@@ -96,7 +96,7 @@ fn run_group(opener: &Opener, slot: &mut Option<Tx>, mut group: Group) {
 
 enum Attempt {
     Committed,
-    /// Rolled back as a whole, by the member at fault or by BEGIN or COMMIT.
+    /// Rolled back as a whole, because of one job (`member`), or of BEGIN or COMMIT.
     Failed {
         fault: Fault,
         member: Option<usize>,
@@ -112,8 +112,8 @@ fn attempt(tx: &mut Tx, group: &mut Group) -> Attempt {
     let mut kept = 0;
     for (member, job) in group.iter_mut().enumerate() {
         match run_member(tx, job.as_mut(), shared) {
-            Ok(Verdict::Keep) => kept += 1,
-            Ok(Verdict::Undo) => {}
+            Ok(WriteDecision::Keep) => kept += 1,
+            Ok(WriteDecision::Undo) => {}
             Err(fault) => {
                 roll_back(tx);
                 return Attempt::Failed {
@@ -127,7 +127,7 @@ fn attempt(tx: &mut Tx, group: &mut Group) -> Attempt {
     match connected(tx).execute(end, &[]) {
         Ok(_) => Attempt::Committed,
         Err(mut fault) => {
-            // A failed flush: the pages may or may not be in the log when it is read again.
+            // A failed flush: the pages may or may not be in the WAL when it is read again.
             if fault.is_lost() && kept > 0 {
                 fault.error = DbError::CommitUnknown;
             }
@@ -137,18 +137,18 @@ fn attempt(tx: &mut Tx, group: &mut Group) -> Attempt {
     }
 }
 
-/// Runs one member; an error means that the shared transaction is gone.
-fn run_member(tx: &mut Tx, job: &mut dyn Job, shared: bool) -> Result<Verdict, Fault> {
+/// Runs one job of the group; an error means that the shared transaction has ended.
+fn run_member(tx: &mut Tx, job: &mut dyn Job, shared: bool) -> Result<WriteDecision, Fault> {
     tx.renew();
     if shared {
         connected(tx).execute("SAVEPOINT member", &[])?;
     }
     let verdict = drive(job, tx);
-    if let Some(doom) = tx.doom.take() {
-        return Err(doom);
+    if let Some(ended_by) = tx.ended_by.take() {
+        return Err(ended_by);
     }
     if shared {
-        if verdict == Verdict::Undo {
+        if verdict == WriteDecision::Undo {
             connected(tx).execute("ROLLBACK TO member", &[])?;
         }
         connected(tx).execute("RELEASE member", &[])?;
@@ -156,9 +156,9 @@ fn run_member(tx: &mut Tx, job: &mut dyn Job, shared: bool) -> Result<Verdict, F
     Ok(verdict)
 }
 
-/// Whether the members of a refused group may fare differently one by one.
-fn splits(fault: &Fault) -> bool {
-    !fault.is_lost() && fault.fate != Fate::Rerun
+/// Whether some jobs of a failed group may succeed when they run one by one.
+fn may_succeed_one_by_one(fault: &Fault) -> bool {
+    !fault.is_lost() && fault.effect != ErrorEffect::Rerun
 }
 
 fn roll_back(tx: &Tx) {

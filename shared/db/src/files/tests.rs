@@ -97,7 +97,7 @@ fn a17_what_is_neither_ours_nor_roots_alone_is_refused() {
         fs::metadata(&path).unwrap()
     };
     let (owner, group) = (found(0o600).uid(), found(0o600).gid());
-    let me = |user: u32, groups: &[u32]| Me {
+    let me = |user: u32, groups: &[u32]| ProcessUser {
         user,
         groups: groups.to_vec(),
     };

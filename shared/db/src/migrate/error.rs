@@ -43,7 +43,7 @@ pub enum MigrateError {
         /// What the database said.
         error: DbError,
     },
-    /// Another process migrates, and did not end.
+    /// Another process is migrating and did not finish in time.
     #[error("another process has been migrating this database for too long")]
     Held,
     /// Another process took the lease over.

@@ -65,7 +65,7 @@ impl Step {
     }
 }
 
-/// Renews the lease. A failure is met by the fence of the next step.
+/// Renews the lease. After a failure the fence of the next step decides.
 async fn keep(db: &Db, clock: &dyn Clock, lease: &Lease) {
     let (lease, now) = (lease.clone(), clock.now());
     let renewed = db.transaction("renew_migrate", move |tx| {

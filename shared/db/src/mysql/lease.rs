@@ -1,7 +1,7 @@
-//! A connection to a MySQL server while it is used, and where it waits until it is.
+//! The lease of a connection to a MySQL server, and the idle connections.
 //!
-//! A lease says when its connection is clean, and only then is it kept; however else it ends, the socket is closed without
-//! another byte. Once a server was lost, no connection of before is taken back.
+//! A connection goes back to the idle ones only when its lease says that it is clean; otherwise its socket is closed
+//! without another byte. After the server was lost, connections from before are not taken back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,33 +11,33 @@ use mysql_async::Conn;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-/// Where a session lives, so that it can be found again: the server's name and port, and the session's number there.
+/// Identifies a session, so that it can be killed: the server's name and port, and the session's number there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
     pub server: (String, u64),
     pub number: u32,
-    /// The longest packet that the server takes.
+    /// The longest packet that the server accepts.
     pub packet_bytes: usize,
 }
 
-/// The idle connections. A connection made before the last outage is not taken back, and one that was idle for too long
-/// not given out: its server is about to end it.
-pub(crate) struct Home {
-    /// By the time since which they are idle: the last was used last.
-    idle: Mutex<Vec<(Instant, Held)>>,
+/// The idle connections. A connection made before the last outage is not taken back. One that was idle for too long is
+/// not handed out: its server is about to end it.
+pub(crate) struct IdleConnections {
+    /// With the instant since which each is idle; the most recently used is last.
+    idle: Mutex<Vec<(Instant, PooledConnection)>>,
     idle_most: Duration,
     generation: AtomicU64,
 }
 
-/// A connection, and before how many outages it was made.
-pub(crate) struct Held {
+/// A connection, and the number of outages when it was made.
+pub(crate) struct PooledConnection {
     pub conn: Conn,
     pub session: Session,
     pub generation: u64,
 }
 
-impl Home {
-    /// An empty one, whose connections are given out again within `idle_most`.
+impl IdleConnections {
+    /// No connections yet; each is handed out again if it was idle for less than `idle_most`.
     pub fn new(idle_most: Duration) -> Self {
         Self {
             idle: Mutex::default(),
@@ -51,8 +51,8 @@ impl Home {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The connection that was used last. Where even that is idle for too long, all are.
-    pub fn take(&self) -> Option<Held> {
+    /// The most recently used connection. If even that was idle for too long, so were all.
+    pub fn take(&self) -> Option<PooledConnection> {
         let stale = {
             let mut idle = self.lock();
             match idle.pop() {
@@ -66,12 +66,12 @@ impl Home {
     }
 
     /// All of them.
-    pub fn take_all(&self) -> impl Iterator<Item = Held> {
+    pub fn take_all(&self) -> impl Iterator<Item = PooledConnection> {
         let all = std::mem::take(&mut *self.lock());
         all.into_iter().map(|(_, held)| held)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Instant, Held)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Instant, PooledConnection)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -85,24 +85,29 @@ impl Home {
     }
 }
 
-/// A connection in use. Dropped, its socket is closed untouched, unless it was given back.
+/// A connection in use. On drop its socket is closed without another byte, unless it was given back.
 pub(crate) struct Lease {
-    held: Option<Held>,
+    held: Option<PooledConnection>,
     /// It had been idle before this lease.
     pub kept: bool,
     clean: bool,
-    home: Arc<Home>,
+    pool: Arc<IdleConnections>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Lease {
-    /// `kept`: it comes from its home.
-    pub fn new(held: Held, kept: bool, home: Arc<Home>, permit: OwnedSemaphorePermit) -> Self {
+    /// `kept`: the connection was idle before.
+    pub fn new(
+        held: PooledConnection,
+        kept: bool,
+        pool: Arc<IdleConnections>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
         Self {
             held: Some(held),
             kept,
             clean: true,
-            home,
+            pool,
             _permit: permit,
         }
     }
@@ -123,8 +128,8 @@ impl Lease {
             .session
     }
 
-    /// The session was changed: it serves this lease and no other.
-    pub fn taint(&mut self) {
+    /// The session's settings were changed: the connection is not reused.
+    pub fn mark_changed(&mut self) {
         self.clean = false;
     }
 
@@ -133,8 +138,8 @@ impl Lease {
         if self.clean
             && let Some(held) = self.held.take()
         {
-            let mut idle = self.home.lock();
-            if held.generation == self.home.generation() {
+            let mut idle = self.pool.lock();
+            if held.generation == self.pool.generation() {
                 idle.push((Instant::now(), held));
             } else {
                 drop(idle);
@@ -143,35 +148,35 @@ impl Lease {
         }
     }
 
-    /// Drops the connection because its server is gone or silent, and the idle ones with it: they would fail the
-    /// next callers one by one.
+    /// Drops the connection and all idle ones because the server is gone or silent: they would fail the next callers
+    /// one by one.
     pub fn discard_all(self) {
-        self.home.discard_idle();
+        self.pool.discard_idle();
     }
 
-    /// Does what [`discard_all`](Self::discard_all) does if its holder is dropped before [`Alarm::defuse`].
-    pub fn alarm(&self) -> Alarm {
-        Alarm {
-            home: Some(self.home.clone()),
+    /// A guard that discards the idle connections if it is dropped before [`DiscardOnDrop::disarm`].
+    pub fn discard_on_drop(&self) -> DiscardOnDrop {
+        DiscardOnDrop {
+            pool: Some(self.pool.clone()),
         }
     }
 }
 
-/// Set while an operation may be aborted from outside.
-pub(crate) struct Alarm {
-    home: Option<Arc<Home>>,
+/// Discards the idle connections when it is dropped; armed while an operation may be aborted from outside.
+pub(crate) struct DiscardOnDrop {
+    pool: Option<Arc<IdleConnections>>,
 }
 
-impl Alarm {
-    pub fn defuse(mut self) {
-        self.home = None;
+impl DiscardOnDrop {
+    pub fn disarm(mut self) {
+        self.pool = None;
     }
 }
 
-impl Drop for Alarm {
+impl Drop for DiscardOnDrop {
     fn drop(&mut self) {
-        if let Some(home) = self.home.take() {
-            home.discard_idle();
+        if let Some(pool) = self.pool.take() {
+            pool.discard_idle();
         }
     }
 }
@@ -184,9 +189,9 @@ impl Drop for Lease {
     }
 }
 
-/// Closes the socket without another byte. Inside of a runtime the driver would first read outstanding answers and
-/// say goodbye, in a task without a deadline; on a thread without one it just closes.
-fn close_untouched(held: Held) {
+/// Closes the socket without another byte. Inside of a runtime the driver would first read outstanding answers and say
+/// goodbye, in a task without a deadline; on a thread without a runtime it just closes the socket.
+fn close_untouched(held: PooledConnection) {
     let thread = std::thread::Builder::new().name("mysql-close".to_owned());
     if let Err(error) = thread.spawn(move || drop(held)) {
         tracing::warn!(%error, "a connection was closed in the driver's own way");

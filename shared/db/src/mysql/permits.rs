@@ -1,7 +1,7 @@
-//! How many connections there may be at once: as many as were asked for, or as many as the server gives.
+//! How many connections there may be at once: as many as are configured, or as many as the server allows.
 //!
-//! Each is a permit. Where the server refuses another connection (`max_connections`, `max_user_connections`), that permit
-//! is withdrawn and its holder waits for a connection that is there; after a while permits come back, to be tried again.
+//! Each is a permit. Where the server refuses another connection (`max_connections`, `max_user_connections`), that
+//! permit is withdrawn and its holder waits for an existing connection. After a while permits are added again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) struct Permits {
 struct Granted {
     /// Permits that exist.
     count: usize,
-    /// When there may be more, if they are fewer than wanted.
+    /// When permits are added again, if there are fewer than wanted.
     grows_at: Instant,
 }
 
@@ -40,12 +40,12 @@ impl Permits {
         }
     }
 
-    /// How many there may be where the server gives them all.
+    /// How many there are when the server allows them all.
     pub fn wanted(&self) -> usize {
         self.wanted
     }
 
-    /// A permit, before the deadline and before the end.
+    /// A permit; None after the deadline or when closed.
     pub async fn permit(&self, deadline: Instant) -> Option<OwnedSemaphorePermit> {
         self.grow();
         let permit = timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await;
@@ -82,7 +82,7 @@ impl Permits {
         self.permits.add_permits(more);
     }
 
-    /// Waits until every permit is back, and gives none out any more.
+    /// Waits until every permit is back, and hands none out any more.
     pub async fn close(&self, within: Duration) {
         let all = self.granted.lock().unwrap_or_else(PoisonError::into_inner).count;
         let all = u32::try_from(all).unwrap_or(u32::MAX);

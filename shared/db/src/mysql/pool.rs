@@ -1,8 +1,9 @@
-//! The connections to a MySQL server: a fixed number, fewer where the server gives fewer, all kept, none reset.
+//! The connections to a MySQL server: a fixed number, fewer where the server allows fewer; all are kept open, none is
+//! reset.
 //!
 //! The driver's own pool is not used: it takes back a connection whose transaction was begun by hand, and it cleans a
-//! dirty one without a deadline, on which a silent server starves it. Here a connection returns only when its
-//! [`Lease`] says that it is clean.
+//! dirty one without a deadline, so a silent server would exhaust it. Here a connection returns only when its [`Lease`]
+//! says that it is clean.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,16 +13,17 @@ use mysql_async::{Opts, OptsBuilder};
 use tokio::time::{Instant, timeout};
 
 use crate::fault::Fault;
-use crate::mysql::lease::{Held, Home, Lease};
+use crate::mysql::lease::{IdleConnections, Lease, PooledConnection};
 use crate::mysql::permits::Permits;
-use crate::mysql::session::{self, NoSession};
+use crate::mysql::session::{self, ConnectFailure};
 use crate::{DbError, DbSettings};
 
 /// Statements prepared and kept by each connection; the server's default allows 16,382 over all of them.
 const STATEMENTS: usize = 128;
 /// Probes on an idle connection, so that a server that vanished is noticed.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// For how much of the silence that ends its session a connection is kept: less, so that none is used as it ends.
+/// The fraction of the server's idle limit for which a connection is reused: less than 1, so that none is used while
+/// the server closes it.
 const KEPT_SHARE: f64 = 0.75;
 /// Closing the idle connections politely at the end.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
@@ -32,7 +34,7 @@ pub(crate) struct Pool {
     room: Permits,
     waiting: AtomicUsize,
     waiting_most: usize,
-    home: Arc<Home>,
+    idle: Arc<IdleConnections>,
     reachable: AtomicBool,
 }
 
@@ -51,7 +53,7 @@ impl Pool {
             room: Permits::new(settings.connections),
             waiting: AtomicUsize::new(0),
             waiting_most: settings.queue,
-            home: Arc::new(Home::new(settings.silence_max.mul_f64(KEPT_SHARE))),
+            idle: Arc::new(IdleConnections::new(settings.silence_max.mul_f64(KEPT_SHARE))),
             reachable: AtomicBool::new(true),
         }
     }
@@ -61,8 +63,8 @@ impl Pool {
         self.room.wanted()
     }
 
-    /// A connection that is idle, or a new one. Waits for one of the fixed number for at most `within`, and so where the
-    /// server gives no new one.
+    /// An idle connection, or a new one. Waits at most `within` for a permit, also when the server refuses a new
+    /// connection.
     pub async fn lease(&self, within: Duration) -> Result<Lease, Fault> {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.waiting_most {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -72,26 +74,26 @@ impl Pool {
         let deadline = Instant::now() + within;
         loop {
             let permit = self.room.permit(deadline).await.ok_or(DbError::Unavailable)?;
-            let (held, kept) = match self.home.take() {
+            let (held, kept) = match self.idle.take() {
                 Some(held) => (held, true),
                 None => match self.connect().await {
                     Ok(held) => (held, false),
-                    Err(NoSession::TooMany) if self.room.withdraw(permit) => continue,
-                    Err(NoSession::TooMany) => return Err(DbError::Unavailable.into()),
-                    Err(NoSession::Fault(fault)) => return Err(fault),
+                    Err(ConnectFailure::TooMany) if self.room.withdraw(permit) => continue,
+                    Err(ConnectFailure::TooMany) => return Err(DbError::Unavailable.into()),
+                    Err(ConnectFailure::Fault(fault)) => return Err(fault),
                 },
             };
-            return Ok(Lease::new(held, kept, self.home.clone(), permit));
+            return Ok(Lease::new(held, kept, self.idle.clone(), permit));
         }
     }
 
-    async fn connect(&self) -> Result<Held, NoSession> {
-        let generation = self.home.generation();
+    async fn connect(&self) -> Result<PooledConnection, ConnectFailure> {
+        let generation = self.idle.generation();
         let connected = timeout(self.connect_within, session::connect(self.opts.clone())).await;
         let outcome = connected.unwrap_or_else(|_| Err(Fault::lost().into()));
         let unreachable = match &outcome {
-            Err(NoSession::Fault(fault)) => Some(fault),
-            Ok(_) | Err(NoSession::TooMany) => None,
+            Err(ConnectFailure::Fault(fault)) => Some(fault),
+            Ok(_) | Err(ConnectFailure::TooMany) => None,
         };
         if self.reachable.swap(unreachable.is_none(), Ordering::Relaxed) != unreachable.is_none() {
             match unreachable {
@@ -100,11 +102,11 @@ impl Pool {
             }
         }
         let (conn, session) = outcome.map_err(|refused| match refused {
-            // Nothing was asked of it yet.
-            NoSession::Fault(fault) => NoSession::Fault(fault.error.into()),
-            NoSession::TooMany => NoSession::TooMany,
+            // No statement was sent yet.
+            ConnectFailure::Fault(fault) => ConnectFailure::Fault(fault.error.into()),
+            ConnectFailure::TooMany => ConnectFailure::TooMany,
         })?;
-        Ok(Held {
+        Ok(PooledConnection {
             conn,
             session,
             generation,
@@ -114,7 +116,7 @@ impl Pool {
     /// Waits until every connection is back, and says goodbye to them. Later leases are refused.
     pub async fn close(&self, within: Duration) {
         self.room.close(within).await;
-        let goodbye = self.home.take_all().map(|held| held.conn.disconnect());
+        let goodbye = self.idle.take_all().map(|held| held.conn.disconnect());
         let goodbye = futures::future::join_all(goodbye);
         drop(timeout(GOODBYE_WITHIN, goodbye).await);
     }

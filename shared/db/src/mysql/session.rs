@@ -1,8 +1,8 @@
-//! What a session on a MySQL server is set to, and what of the server itself a session cannot change.
+//! The settings of a session on a MySQL server, and checks of server settings that a session cannot change.
 //!
-//! The limits and modes of a server are its operator's. Where a session may have its own, every session gets it, so that
-//! a statement means the same on every server. Where it may not, a service works within the limit, or does not start and
-//! names the variable.
+//! The server's operator chooses its limits and modes. Where a session can set its own value, every session does, so
+//! that a statement means the same on every server. Where it cannot, a service works within the limit, or refuses to
+//! start and names the variable.
 
 use std::collections::HashMap;
 
@@ -21,9 +21,9 @@ const WRITE_SECONDS: u32 = 60;
 
 /// The statements that set a session up, each independent of the others.
 pub(crate) fn setup(settings: &DbSettings) -> Vec<String> {
-    // Milliseconds for MySQL and seconds for MariaDB: each reads only its own of the two marked comments.
-    // A process that stands still in the middle of a transaction loses it, so that its locks hold nobody up: with its
-    // whole session, or on MariaDB before. One that runs has dropped the connection before.
+    // Milliseconds for MySQL and seconds for MariaDB: each reads only its own of the two marked comments. A process
+    // that stops in the middle of a transaction loses it, so that its locks block no other: by the session's idle
+    // limit, or on MariaDB by an earlier one. A running process has dropped the connection before that.
     let limit = settings.abort_after;
     let times = format!(
         "SET SESSION innodb_lock_wait_timeout = 1, wait_timeout = {}, \
@@ -48,21 +48,21 @@ pub(crate) fn setup(settings: &DbSettings) -> Vec<String> {
     ]
 }
 
-/// Why there is no session.
-pub(crate) enum NoSession {
-    /// The server has given out all the connections that it gives, to all or to this user.
+/// Why no session could be opened.
+pub(crate) enum ConnectFailure {
+    /// The server's connection limit is reached, in all or for this user.
     TooMany,
     Fault(Fault),
 }
 
-impl From<Fault> for NoSession {
+impl From<Fault> for ConnectFailure {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
 }
 
-/// Connects, and refuses a server on which a session cannot be what it has to be.
-pub(crate) async fn connect(opts: Opts) -> Result<(Conn, Session), NoSession> {
+/// Connects, and refuses a server on which a session cannot have the required settings.
+pub(crate) async fn connect(opts: Opts) -> Result<(Conn, Session), ConnectFailure> {
     let mut conn = Conn::new(opts).await.map_err(|error| refusal(&error))?;
     let found: Option<(String, String, u64, usize)> = conn
         .query_first("SELECT @@SESSION.sql_mode, @@hostname, @@port, @@max_allowed_packet")
@@ -85,8 +85,8 @@ pub(crate) async fn connect(opts: Opts) -> Result<(Conn, Session), NoSession> {
     Ok((conn, session))
 }
 
-fn refused(reason: impl Into<String>) -> NoSession {
-    NoSession::Fault(
+fn refused(reason: impl Into<String>) -> ConnectFailure {
+    ConnectFailure::Fault(
         DbError::Open {
             reason: reason.into(),
         }
@@ -94,11 +94,11 @@ fn refused(reason: impl Into<String>) -> NoSession {
     )
 }
 
-/// What a failed connection means, with words for its operator.
-fn refusal(error: &MysqlError) -> NoSession {
+/// What a failed connection means, with a message for the operator.
+fn refusal(error: &MysqlError) -> ConnectFailure {
     match error {
         MysqlError::Server(server) => match server.code {
-            1040 | 1203 | 1226 => NoSession::TooMany,
+            1040 | 1203 | 1226 => ConnectFailure::TooMany,
             1044 => refused("the server denies this user access to the database"),
             1045 | 1698 => refused(
                 "the server denies access: user or password is wrong, or the account asks for TLS (DB_SSL_MODE)",
@@ -131,19 +131,19 @@ fn refusal(error: &MysqlError) -> NoSession {
     }
 }
 
-fn fault_of(error: &MysqlError) -> NoSession {
+fn fault_of(error: &MysqlError) -> ConnectFailure {
     match fault::of_mysql(error) {
         fault if fault.is_lost() => fault.into(),
         fault => refused(fault.error.to_string()),
     }
 }
 
-/// What the server's operator is told at a start, and what keeps the service from starting.
+/// Checks the server's settings at startup: warns the operator, or refuses to start.
 ///
 /// # Errors
-/// When no statement of ours could be written on that server.
-pub(crate) async fn look_at_server(conn: &mut Conn, connections: usize) -> Result<(), Fault> {
-    // Some servers have not all of these.
+/// When that server would refuse writes of the required size.
+pub(crate) async fn check_server(conn: &mut Conn, connections: usize) -> Result<(), Fault> {
+    // Some servers lack some of these.
     let asked = "SHOW SESSION VARIABLES WHERE Variable_name IN ('innodb_flush_log_at_trx_commit', 'log_bin', \
                  'binlog_format', 'max_connections', 'max_user_connections')";
     let found: Vec<(String, String)> = conn.query(asked).await.map_err(|error| fault::of_mysql(&error))?;

@@ -1,7 +1,7 @@
 //! Statements on a MySQL connection: parameters in, rows out, errors with their consequence.
 //!
-//! Everything with parameters is a prepared statement, kept by its connection, unless it is of a batch or the server has
-//! no room for another prepared one; BEGIN, COMMIT and definitions are text.
+//! Everything with parameters is a prepared statement, kept by its connection, unless it is of a batch or the server
+//! has reached its limit of prepared statements; BEGIN, COMMIT and definitions are text.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use mysql_async::consts::ColumnType;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Value as MysqlValue};
 
-use crate::batch::{Form, Outcome, Statement};
-use crate::fault::{self, Fate, Fault};
+use crate::batch::{Statement, StatementKind, StatementResult};
+use crate::fault::{self, ErrorEffect, Fault};
 use crate::mysql::lease::Lease;
 use crate::mysql::text;
 use crate::value::{Params, Value};
@@ -36,7 +36,7 @@ pub(crate) async fn execute(conn: &mut Conn, sql: &str, params: Params) -> Resul
 
 pub(crate) async fn query(conn: &mut Conn, sql: &str, params: Params) -> Result<Vec<Row>, Fault> {
     let Some(prepared) = prepare(conn, sql).await? else {
-        let statement = Statement::question(sql.to_owned(), params);
+        let statement = Statement::query(sql.to_owned(), params);
         return unprepared(conn, statement).await.map(|outcome| outcome.rows);
     };
     let rows: Vec<mysql_async::Row> = conn
@@ -46,10 +46,10 @@ pub(crate) async fn query(conn: &mut Conn, sql: &str, params: Params) -> Result<
     read_all(rows)
 }
 
-/// What a server answers that keeps as many prepared statements as it may (`max_prepared_stmt_count`).
+/// The server's error at its limit of prepared statements (`max_prepared_stmt_count`).
 const TOO_MANY_PREPARED: u16 = 1461;
 
-/// The prepared statement, mostly one that the connection has kept. None where the server has no room for it.
+/// The prepared statement, mostly one that the connection has kept. None when the server's limit is reached.
 async fn prepare(conn: &mut Conn, sql: &str) -> Result<Option<mysql_async::Statement>, Fault> {
     match conn.prep(sql).await {
         Ok(prepared) => Ok(Some(prepared)),
@@ -58,27 +58,28 @@ async fn prepare(conn: &mut Conn, sql: &str) -> Result<Option<mysql_async::State
     }
 }
 
-/// The same as a text.
-async fn unprepared(conn: &mut Conn, statement: Statement) -> Result<Outcome, Fault> {
-    let text = text::of_batch(None, &[statement], usize::MAX)?.unwrap_or_default();
+/// The same, sent as text.
+async fn unprepared(conn: &mut Conn, statement: Statement) -> Result<StatementResult, Fault> {
+    let text = text::text_of_batch(None, &[statement], usize::MAX)?.unwrap_or_default();
     let mut outcomes = Vec::with_capacity(1);
     run_text(conn, &text, 0, 1, &mut outcomes).await?;
     Ok(outcomes.pop().unwrap_or_default())
 }
 
-/// Runs a batch in one round trip, after `first`, which has no outcome of its own; the outcomes are of those that ran.
+/// Runs a batch in one round trip, after `first`, which has no result of its own; returns the results of the statements
+/// that ran.
 pub(crate) async fn run(
     conn: &mut Conn,
     packet_bytes: usize,
     first: Option<&str>,
     statements: &[Statement],
-) -> (Vec<Outcome>, Result<(), Fault>) {
+) -> (Vec<StatementResult>, Result<(), Fault>) {
     let mut outcomes = Vec::with_capacity(statements.len());
     let bytes_max = text::bytes_max(packet_bytes);
-    let ended = match text::of_batch(first, statements, bytes_max) {
+    let ended = match text::text_of_batch(first, statements, bytes_max) {
         Ok(Some(text)) => {
-            let unasked = usize::from(first.is_some());
-            run_text(conn, &text, unasked, statements.len(), &mut outcomes).await
+            let skipped = usize::from(first.is_some());
+            run_text(conn, &text, skipped, statements.len(), &mut outcomes).await
         }
         Ok(None) => run_each(conn, first, statements, &mut outcomes).await,
         Err(fault) => Err(fault),
@@ -86,22 +87,22 @@ pub(crate) async fn run(
     (outcomes, ended)
 }
 
-/// Keeps the outcomes of `asked` statements, after `unasked` others. The driver tells of each statement's failure where its
-/// result would stand.
+/// Keeps the results of `asked` statements, after `skipped` others. The driver reports a statement's failure in place
+/// of its result.
 async fn run_text(
     conn: &mut Conn,
     text: &str,
-    unasked: usize,
+    skipped: usize,
     asked: usize,
-    outcomes: &mut Vec<Outcome>,
+    outcomes: &mut Vec<StatementResult>,
 ) -> Result<(), Fault> {
     let mut answers = Vec::with_capacity(asked);
-    let ended = answers_to(conn, text, unasked + asked, &mut answers).await;
-    let begun = answers.len() >= unasked;
-    // Only once all is read off the connection.
-    for (matched, rows) in answers.into_iter().skip(unasked) {
+    let ended = answers_to(conn, text, skipped + asked, &mut answers).await;
+    let begun = answers.len() >= skipped;
+    // Decoded only once everything is read off the connection.
+    for (matched, rows) in answers.into_iter().skip(skipped) {
         let rows = read_all(rows)?;
-        outcomes.push(Outcome { matched, rows });
+        outcomes.push(StatementResult { matched, rows });
     }
     ended.map_err(|error| match fault::of_mysql_text(&error) {
         fault if begun => fault,
@@ -123,21 +124,21 @@ async fn answers_to(
     Ok(())
 }
 
-/// What is too long for one text goes statement by statement.
+/// Runs a batch that is too long for one text, statement by statement.
 async fn run_each(
     conn: &mut Conn,
     first: Option<&str>,
     statements: &[Statement],
-    outcomes: &mut Vec<Outcome>,
+    outcomes: &mut Vec<StatementResult>,
 ) -> Result<(), Fault> {
     if let Some(first) = first {
         text(conn, first).await.map_err(Fault::at_begin)?;
     }
     for statement in statements {
-        let mut outcome = Outcome::default();
+        let mut outcome = StatementResult::default();
         for params in statement.runs() {
             let (sql, params) = (&statement.sql, params.to_vec());
-            if statement.form == Form::Question {
+            if statement.kind == StatementKind::Query {
                 outcome.rows = query(conn, sql, params).await?;
             } else {
                 outcome.matched += execute(conn, sql, params).await?;
@@ -162,7 +163,7 @@ fn read_all(rows: Vec<mysql_async::Row>) -> Result<Vec<Row>, Fault> {
 
 /// Defines a table or an index: without the limit on a statement's time, and on a session that is not used again.
 pub(crate) async fn define(lease: &mut Lease, sql: &str) -> Result<(), Fault> {
-    lease.taint();
+    lease.mark_changed();
     text(
         lease.conn(),
         "SET SESSION innodb_lock_wait_timeout = 1 /*M!100100 , max_statement_time = 0 */",
@@ -217,7 +218,7 @@ fn read(row: mysql_async::Row, columns: Arc<[String]>) -> Result<Row, Fault> {
                         column,
                         expected: "integer, text or blob",
                     },
-                    Fate::GoOn,
+                    ErrorEffect::GoOn,
                 )
             };
             match value.unwrap_or(MysqlValue::NULL) {

@@ -1,22 +1,22 @@
 //! A batch as one text for MySQL: its statements with their values written into them, so that all of them are one round
-//! trip. Prepared statements, which go one by one, cannot be sent so.
+//! trip. Prepared statements cannot be sent this way.
 //!
-//! No value can end the literal that it stands in, whatever the session's SQL mode and character set: a literal between
-//! quotes holds printable ASCII without quotes and backslashes, and any other value is written in hexadecimal.
+//! No value can end its own literal, whatever the session's SQL mode and character set: a literal between quotes holds
+//! printable ASCII without quotes and backslashes, and any other value is written in hexadecimal.
 
-use crate::batch::{Form, Statement};
+use crate::batch::{Statement, StatementKind};
 use crate::fault::Fault;
 use crate::value::Value;
 
-/// Bytes that are sent at once, but for a single row that is longer: the driver keeps a buffer as large as the largest packet
-/// for each session. What is longer goes statement by statement, and in fewer rows.
+/// Bytes that are sent at once, except for a single row that is longer: the driver keeps a buffer as large as the
+/// largest packet for each session. A longer batch is sent statement by statement, and in fewer rows.
 const SENT_BYTES_MAX: usize = 1024 * 1024;
-/// About what stands around a value in a text, or what a number takes: room for it is taken once.
+/// Estimated bytes of a text around each value, or of a number: used to allocate the text once.
 pub(crate) const AROUND: usize = 16;
-/// What of a packet is not text.
+/// Bytes of a packet that are not text.
 const PACKET_OVERHEAD: usize = 1024;
 
-/// Bytes of a text that may be sent to a server that takes packets of so many.
+/// The longest text for a server with this packet limit.
 pub(crate) fn bytes_max(packet_bytes: usize) -> usize {
     SENT_BYTES_MAX.min(packet_bytes.saturating_sub(PACKET_OVERHEAD))
 }
@@ -25,7 +25,7 @@ pub(crate) fn bytes_max(packet_bytes: usize) -> usize {
 ///
 /// # Errors
 /// A statement whose values are not as many as its `?`, or a number that no column holds.
-pub(crate) fn of_batch(
+pub(crate) fn text_of_batch(
     first: Option<&str>,
     statements: &[Statement],
     bytes_max: usize,
@@ -53,22 +53,22 @@ pub(crate) fn of_batch(
     Ok(Some(text))
 }
 
-/// How long its text will be if so much stands around each value; it is never shorter than with nothing.
+/// The length of its text with so many bytes around each value; with 0 it is a lower bound.
 fn length(statement: &Statement, around: usize) -> usize {
     statement.sql.len() + values_len(&statement.params, around)
 }
 
-/// How long values are, with so much around each.
+/// The length of values, with so many bytes around each.
 pub(crate) fn values_len(values: &[Value], around: usize) -> usize {
     values.iter().map(|value| value.content_len() + around).sum()
 }
 
 fn write(text: &mut String, statement: &Statement) -> Result<(), Fault> {
-    let Statement { sql, params, form } = statement;
+    let Statement { sql, params, kind } = statement;
     let mut values = params.iter();
-    match form {
-        Form::Change | Form::Question => fill(text, sql, &mut values)?,
-        Form::Rows { values: row } => {
+    match kind {
+        StatementKind::Change | StatementKind::Query => fill(text, sql, &mut values)?,
+        StatementKind::Rows { values: row } => {
             text.push_str(&sql[..row.start]);
             for nth in 0.. {
                 if nth > 0 && values.len() == 0 {
@@ -138,7 +138,7 @@ fn quoted(text: &mut String, content: &[u8]) {
     text.push('\'');
 }
 
-/// The content as text, if nothing in it means anything between quotes.
+/// The content as text, if it has no character that is special between quotes.
 fn plain(content: &[u8]) -> Option<&str> {
     let mut bytes = content.iter();
     let plain = bytes.all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'\'' | b'\\'));
@@ -152,7 +152,7 @@ mod tests {
 
     fn text(sql: &'static str, values: Vec<Value>) -> String {
         let statements = [Statement::change(sql, values)];
-        of_batch(None, &statements, SENT_BYTES_MAX).unwrap().unwrap()
+        text_of_batch(None, &statements, SENT_BYTES_MAX).unwrap().unwrap()
     }
 
     #[test]
@@ -194,22 +194,22 @@ mod tests {
     fn statements_follow_one_another_and_count_their_values() {
         let statements = [
             Statement::change("one ?", params![1]),
-            Statement::question("two", params![]),
+            Statement::query("two", params![]),
         ];
-        let text = of_batch(Some("BEGIN"), &statements, SENT_BYTES_MAX).unwrap();
+        let text = text_of_batch(Some("BEGIN"), &statements, SENT_BYTES_MAX).unwrap();
         assert_eq!(text.as_deref(), Some("BEGIN;one 1;two"));
         for wrong in [
             Statement::change("?", params![]),
             Statement::change("", params![1]),
         ] {
-            assert!(of_batch(None, &[wrong], SENT_BYTES_MAX).is_err());
+            assert!(text_of_batch(None, &[wrong], SENT_BYTES_MAX).is_err());
         }
     }
 
     #[test]
     fn rows_are_one_statement() {
         let rows = Statement::rows("t", &["a", "b"], " END", params![1, "x", 2, "y"]).unwrap();
-        let text = of_batch(None, std::slice::from_ref(&rows), SENT_BYTES_MAX).unwrap();
+        let text = text_of_batch(None, std::slice::from_ref(&rows), SENT_BYTES_MAX).unwrap();
         assert_eq!(
             text.as_deref(),
             Some("INSERT INTO t (a, b) VALUES (1, 'x'), (2, 'y') END")
@@ -221,8 +221,8 @@ mod tests {
     #[test]
     fn what_is_too_long_has_no_text() {
         let long = [Statement::change("?", params!["a".repeat(SENT_BYTES_MAX)])];
-        assert_eq!(of_batch(None, &long, SENT_BYTES_MAX).unwrap(), None);
-        assert!(of_batch(None, &long, SENT_BYTES_MAX + 2).unwrap().is_some());
+        assert_eq!(text_of_batch(None, &long, SENT_BYTES_MAX).unwrap(), None);
+        assert!(text_of_batch(None, &long, SENT_BYTES_MAX + 2).unwrap().is_some());
         assert_eq!(bytes_max(16 << 20), SENT_BYTES_MAX);
         assert_eq!(bytes_max(1 << 20), (1 << 20) - 1024);
     }

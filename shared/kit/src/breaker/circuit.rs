@@ -1,4 +1,5 @@
-//! What stands around the state machine: open period, probe, ramp, generation. No lock and no clock: both are given.
+//! The additions to failsafe's state machine: open period, probe, ramp, generation. It has no lock and no clock: the
+//! caller provides both.
 
 use super::{BreakerSettings, JITTER_PERCENT, Outcome, RAMP_PAUSE, Snapshot, State, machine::Machine};
 use contract::Entropy;
@@ -6,10 +7,10 @@ use contract::UnixMillis;
 use std::{borrow::Cow, sync::Arc};
 use tokio::time::Instant;
 
-/// Told of every transition; answers when it was.
-type Note<'n> = &'n mut dyn FnMut((State, State, Cow<'static, str>)) -> UnixMillis;
+/// Called at every transition; returns its time.
+type OnTransition<'n> = &'n mut dyn FnMut((State, State, Cow<'static, str>)) -> UnixMillis;
 
-/// A call that is out.
+/// An admitted call.
 ///
 /// Invariant: it counts only in the generation in which it was handed out.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub(super) struct Circuit {
     entropy: Arc<dyn Entropy>,
     machine: Machine,
     since: UnixMillis,
-    /// Grows with every transition: what began before it says nothing about now.
+    /// Grows with every transition: results of calls that began before the last one are ignored.
     generation: u64,
     /// Periods since it was last closed.
     openings: u32,
@@ -59,7 +60,7 @@ impl Circuit {
         }
     }
 
-    pub(super) fn admit(&mut self, now: Instant, note: Note<'_>) -> Admitted {
+    pub(super) fn admit(&mut self, now: Instant, note: OnTransition<'_>) -> Admitted {
         if let Some(until) = self.open_until {
             if now < until {
                 return Admitted::Refused(until);
@@ -90,7 +91,13 @@ impl Circuit {
         }
     }
 
-    pub(super) fn settle(&mut self, ticket: &Ticket, outcome: &Outcome, now: Instant, note: Note<'_>) {
+    pub(super) fn settle(
+        &mut self,
+        ticket: &Ticket,
+        outcome: &Outcome,
+        now: Instant,
+        note: OnTransition<'_>,
+    ) {
         if ticket.generation != self.generation {
             return;
         }
@@ -108,7 +115,7 @@ impl Circuit {
         }
     }
 
-    /// A success of the ramp: as many as it allows double it.
+    /// Counts a success of the ramp: after as many as it allows at once, the limit doubles.
     fn climb(&mut self) {
         let Some(ramp) = &mut self.ramp else { return };
         ramp.succeeded += 1;
@@ -121,8 +128,14 @@ impl Circuit {
         }
     }
 
-    /// Moves the machine and follows where it went.
-    fn move_by(&mut self, step: impl Fn(&Machine), now: Instant, reason: Cow<'static, str>, note: Note<'_>) {
+    /// Makes a step of the machine, and reports a transition if there was one.
+    fn move_by(
+        &mut self,
+        step: impl Fn(&Machine),
+        now: Instant,
+        reason: Cow<'static, str>,
+        note: OnTransition<'_>,
+    ) {
         let from = self.machine.state();
         step(&self.machine);
         let to = self.machine.state();

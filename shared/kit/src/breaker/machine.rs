@@ -1,4 +1,4 @@
-//! failsafe's state machine, with our policy in it and its state readable beside it.
+//! failsafe's state machine with this project's policy, and a copy of its state that can be read.
 
 use super::{State, WINDOW};
 use failsafe::{FailurePolicy, Instrument, StateMachine, failure_policy};
@@ -46,7 +46,7 @@ impl FailurePolicy for HalfFailed {
     }
 }
 
-/// Mirrors the state: asking failsafe for it would move it.
+/// A copy of the state: asking failsafe for it could cause a transition.
 #[derive(Clone, Default)]
 struct Mirror(Arc<AtomicU8>);
 
@@ -63,7 +63,7 @@ impl Instrument for Mirror {
     }
 }
 
-/// The machine. Whoever holds it says when an open period is over, and which results count.
+/// The machine. Its owner decides when an open period is over, and which results count.
 pub(super) struct Machine {
     machine: StateMachine<Policy, Mirror>,
     mirror: Mirror,

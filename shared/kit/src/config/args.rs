@@ -45,10 +45,11 @@ pub struct HttpArgs {
 }
 
 impl HttpArgs {
-    /// Listens, with room for the connections, and says where: port 0 becomes a real one.
+    /// Listens, after raising the limit of open files for the connections. Returns the real address: port 0 becomes a
+    /// real one.
     ///
     /// # Errors
-    /// When the address cannot be had: unknown, in use, or not permitted.
+    /// When the address cannot be bound: unknown, in use, or not permitted.
     pub fn bind<'b>(&'b self) -> BoxFuture<'b, Result<(TcpListener, SocketAddr), ConfigError>> {
         Box::pin(async move {
             open_files::allow_connections(self.http_connections);
@@ -60,7 +61,7 @@ impl HttpArgs {
         })
     }
 
-    /// Listens for those who ask for metrics, if that is wanted.
+    /// Listens for requests for metrics, if that is configured.
     ///
     /// # Errors
     /// As [`HttpArgs::bind`].
@@ -74,7 +75,7 @@ impl HttpArgs {
         with_address(listening).map(Some).map_err(refused)
     }
 
-    /// The hosts that are answered for by a service that listens on `address`.
+    /// The hosts under which a service that listens on `address` answers.
     pub fn hosts(&self, address: SocketAddr) -> Hosts {
         Hosts::of(address, self.allowed_hosts.as_ref())
     }
@@ -88,7 +89,7 @@ impl HttpArgs {
         }
     }
 
-    /// The limits of bodies, over one fresh budget.
+    /// The limits of bodies, with a new budget.
     pub fn body_limits(&self) -> BodyLimits {
         BodyLimits {
             budget: ByteBudget::new(self.http_body_bytes.0),
@@ -152,7 +153,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// A bare word that is no level would be taken as a target, and all others be silent.
+/// A bare word that is no level would be read as a target, which silences all others.
 fn directives(text: &str) -> Result<String, &'static str> {
     let is_level = |word: &str| !word.trim().is_empty() && word.trim().parse::<LevelFilter>().is_ok();
     let meant = text.split(',').all(|item| item.contains('=') || is_level(item));

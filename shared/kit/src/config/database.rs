@@ -1,4 +1,4 @@
-//! Where the database is, and how the way to it is protected.
+//! Where the database is, and how the connection to it is protected.
 
 use super::{ConfigError, Defaults, SECRETS, host::host};
 use clap::{Args, value_parser};
@@ -52,11 +52,11 @@ impl fmt::Debug for DatabaseArgs {
 }
 
 impl DatabaseArgs {
-    /// The database that is meant.
+    /// The address of the database.
     ///
     /// # Errors
-    /// When `DB_HOST` stands without a user or a name, or one of them without `DB_HOST`, or when what is said of TLS
-    /// contradicts itself.
+    /// When `DB_HOST` is set without a user or a name, or one of them without `DB_HOST`, or when the TLS settings
+    /// contradict each other.
     pub fn url(&self, defaults: Defaults) -> Result<DatabaseUrl, ConfigError> {
         let tls = Tls {
             mode: self.db_ssl_mode,

@@ -1,7 +1,7 @@
-//! The `.env` file: what it says stands behind the environment, and never enters it.
+//! The `.env` file: the environment takes precedence over it, and is never changed by it.
 //!
-//! It is that of the working folder alone. A line is text: nothing in it is expanded. What could be meant in two ways is
-//! refused by file and line, never by its content, which may be a secret.
+//! Only the file in the working folder is read. A line is text: nothing in it is expanded. An ambiguous line is
+//! refused; the message names file and line, never the content, which may be a secret.
 //!
 //! Setting variables of a running process races with every thread that reads one, so the values go to the command
 //! line's parser as defaults instead.
@@ -19,7 +19,7 @@ const FILE: &str = ".env";
 /// The longest file that is read.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 
-/// The file was open to others: not logged yet, since its settings say how to log.
+/// Set when the file was open to others: logged later, since its settings configure the log.
 static TIGHTENED: Mutex<Option<Tightened>> = Mutex::new(None);
 
 /// Logs, once, that the file was open to others and is no longer.
@@ -42,15 +42,15 @@ pub(super) struct Variables {
 struct Variable {
     value: String,
     line: usize,
-    /// A line before it that says otherwise.
+    /// An earlier line that gives another value.
     differs_from: Option<usize>,
 }
 
 impl Variables {
-    /// What the file says of a variable.
+    /// The value of a variable in the file.
     ///
     /// # Errors
-    /// When two lines say different things.
+    /// When two lines give different values.
     pub fn get(&self, name: &str) -> Result<Option<&str>, ConfigError> {
         match self.by_name.get(name) {
             None => Ok(None),
@@ -101,7 +101,7 @@ impl Variables {
 /// Reads the `.env` of the working folder. Without one there are no variables.
 ///
 /// # Errors
-/// When the file or a line of it cannot be read, or the file is not ours alone and cannot be made so.
+/// When the file or a line of it cannot be read, or the file is open to others and cannot be closed to them.
 pub(super) fn read() -> Result<Variables, ConfigError> {
     let path = std::env::current_dir().map_or_else(|_| FILE.into(), |folder| folder.join(FILE));
     read_file(&path)
@@ -186,7 +186,7 @@ fn assignment(line: &str) -> Result<Option<(&str, String)>, &'static str> {
     Ok(Some((name, read_value(value)?)))
 }
 
-/// What stands between words of a line.
+/// White space between the words of a line.
 const BLANK: [char; 2] = [' ', '\t'];
 
 fn read_value(text: &str) -> Result<String, &'static str> {
@@ -208,8 +208,8 @@ fn read_value(text: &str) -> Result<String, &'static str> {
 
 const UNCLOSED: &str = "its quote is not closed on the same line";
 
-/// Between double quotes a backslash stands before a quote or another backslash, and before nothing else: some programs
-/// would expand more, others nothing.
+/// Between double quotes a backslash may only precede a quote or another backslash: some programs would expand more,
+/// others nothing.
 fn double_quoted(text: &str) -> Result<String, &'static str> {
     let mut inside = String::new();
     let mut rest = text.chars();
@@ -231,7 +231,7 @@ fn double_quoted(text: &str) -> Result<String, &'static str> {
     Ok(inside)
 }
 
-/// After the closing quote may stand a comment.
+/// Only a comment may follow the closing quote.
 fn ends_after(text: &str) -> Result<(), &'static str> {
     let rest = text.trim_start_matches(BLANK);
     if rest.is_empty() || rest.starts_with('#') && rest.len() < text.len() {

@@ -1,4 +1,4 @@
-//! What a process of the tests is told to do wrong. Only their own programs ask for it.
+//! Faults that tests inject into a process. Only the test programs call this.
 
 use super::ConfigError;
 use crate::planted;

@@ -20,7 +20,7 @@ pub enum InvalidHost {
     Neither,
 }
 
-/// The host that is meant, an IPv6 address without its brackets.
+/// The host; an IPv6 address without its brackets.
 ///
 /// # Errors
 /// When it is no host, or more than one.
@@ -51,7 +51,7 @@ pub fn host(text: &str) -> Result<String, InvalidHost> {
     let labels = text.strip_suffix('.').unwrap_or(text).split('.');
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let valid = |label: &str| !label.is_empty() && label.bytes().all(plain);
-    // The resolver reads `0`, `127.1` and `0x7f.1` as addresses, mostly not as those that were meant.
+    // The resolver reads `0`, `127.1` and `0x7f.1` as addresses, usually not as the intended ones.
     let last = labels.clone().next_back().unwrap_or_default();
     let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
     if text.len() > NAME_LEN_MAX || !labels.clone().all(valid) || is_number {

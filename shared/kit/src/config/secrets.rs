@@ -1,7 +1,7 @@
-//! Secrets come from files and variables alone: every user of a machine can read the flags of a process.
+//! Secrets are read from files and variables only: every user of a machine can read the flags of a process.
 //!
-//! A setting is a secret by its heading, [`SECRETS`]. It keeps a flag inside of clap, which knows no other settings, but
-//! the flag is refused before clap sees it, and the help shows the variable alone.
+//! A setting is a secret by its heading, [`SECRETS`]. Inside clap it has a flag, since clap knows no other settings,
+//! but the flag is refused before clap sees it, and the help shows only the variable.
 
 use super::ConfigError;
 use clap::{Arg, Command};
@@ -67,7 +67,7 @@ pub(super) fn refuse_flags(command: &Command, arguments: &[OsString]) -> Result<
     Ok(())
 }
 
-/// Also of what is no address, but may be meant as one.
+/// Also for a text that is no valid address, but may be meant as one.
 fn may_hold_password(value: &str) -> bool {
     value
         .parse::<DatabaseUrl>()

@@ -1,14 +1,14 @@
-//! From a variable of the environment, or else a line of `.env`, to the text that clap reads.
+//! Takes a setting's text from a variable of the environment, or else from a line of `.env`, and passes it to clap.
 //!
-//! Blanks around a value are not part of it, unless it is a secret, and a value of nothing counts as not set: templates,
-//! compose files and shells leave such behind. Quotes around a value are refused, since a program that takes a file's
-//! lines as they stand would make them a part of it.
+//! Blanks around a value are not part of it, unless it is a secret, and an empty value counts as not set: templates,
+//! compose files and shells produce such values. Quotes around a value are refused, since a program that reads a file's
+//! lines literally would make them a part of the value.
 
 use super::{ConfigError, Defaults, dotenv::Variables, secrets};
 use clap::{Arg, Command, builder::Resettable};
 
-/// Puts a service's defaults and what the variables say in. Set to nothing, a variable of the environment still outranks
-/// the file's.
+/// Sets a service's defaults and the values of variables on the command. An empty variable of the environment still
+/// takes precedence over the file.
 pub(super) fn adapt(
     command: Command,
     defaults: Defaults,
@@ -25,10 +25,10 @@ pub(super) fn adapt(
             _ => arg,
         };
         match value_of(&arg, variables) {
-            Ok(Said::AsItStands) => arg,
-            Ok(Said::Nothing) => arg.env(Resettable::Reset),
+            Ok(EnvironmentValue::AsItStands) => arg,
+            Ok(EnvironmentValue::Nothing) => arg.env(Resettable::Reset),
             // Not shown in the help: it may be a secret.
-            Ok(Said::Value(value)) => {
+            Ok(EnvironmentValue::Value(value)) => {
                 let arg = arg.env(Resettable::Reset).default_value(value);
                 arg.hide_default_value(true).required(false)
             }
@@ -44,33 +44,33 @@ pub(super) fn adapt(
     }
 }
 
-enum Said {
-    /// What clap reads of the environment itself, or nothing anywhere.
+enum EnvironmentValue {
+    /// clap reads the environment itself, or the variable is set nowhere.
     AsItStands,
-    /// The variable is there, and holds nothing.
+    /// The variable is set, and empty.
     Nothing,
     Value(String),
 }
 
-fn value_of(arg: &Arg, variables: &Variables) -> Result<Said, ConfigError> {
+fn value_of(arg: &Arg, variables: &Variables) -> Result<EnvironmentValue, ConfigError> {
     let Some(name) = arg.get_env().and_then(|name| name.to_str()) else {
-        return Ok(Said::AsItStands);
+        return Ok(EnvironmentValue::AsItStands);
     };
     if let Some(value) = in_environment(name)? {
         return Ok(match meant(arg, name, &value)? {
-            "" => Said::Nothing,
-            meant if meant == value => Said::AsItStands,
-            meant => Said::Value(meant.to_owned()),
+            "" => EnvironmentValue::Nothing,
+            meant if meant == value => EnvironmentValue::AsItStands,
+            meant => EnvironmentValue::Value(meant.to_owned()),
         });
     }
     let value = variables.get(name)?.unwrap_or_default();
     Ok(match meant(arg, name, value)? {
-        "" => Said::AsItStands,
-        meant => Said::Value(meant.to_owned()),
+        "" => EnvironmentValue::AsItStands,
+        meant => EnvironmentValue::Value(meant.to_owned()),
     })
 }
 
-/// The value without what its surroundings left around it.
+/// The value without blanks around it.
 fn meant<'v>(arg: &Arg, name: &str, value: &'v str) -> Result<&'v str, ConfigError> {
     let trimmed = value.trim_matches([' ', '\t', '\r', '\n']);
     let quoted = |quote| trimmed.len() > 1 && trimmed.starts_with(quote) && trimmed.ends_with(quote);

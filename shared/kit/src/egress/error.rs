@@ -13,9 +13,9 @@ pub enum EgressErrorKind {
     Tls,
     /// The total time-out passed.
     Timeout,
-    /// The connection broke before the status line was there.
+    /// The connection broke before the status line arrived.
     Reset,
-    /// What came is not HTTP.
+    /// The answer is not HTTP.
     Protocol,
 }
 
@@ -43,7 +43,7 @@ pub struct EgressError {
     pub duration: Duration,
 }
 
-/// A name that was not resolved: `reqwest` tells it apart by its words only.
+/// A name that was not resolved: `reqwest` distinguishes it by its message only.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the name could not be resolved")]
 pub(super) struct ResolveFailed;
@@ -81,7 +81,7 @@ fn kind(error: &reqwest::Error) -> EgressErrorKind {
     }
 }
 
-/// rustls hands its errors on inside I/O errors, one in another.
+/// rustls errors are nested inside I/O errors.
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
     let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     error.is::<rustls::Error>() || inside.is_some_and(|inner| is_tls(inner))

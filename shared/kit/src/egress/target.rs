@@ -8,7 +8,7 @@ const URL_LEN_MAX: usize = 2048;
 
 /// An absolute `http` or `https` URL with a host, without user-info and fragment, in its normal form.
 ///
-/// One parser reads it here and in the client, so nobody reads it differently later.
+/// The same parser reads it here and in the client, so the two cannot disagree.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TargetUrl(Url);
 
@@ -64,7 +64,7 @@ impl FromStr for TargetUrl {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(InvalidTarget::Scheme);
         }
-        // `http:host` is mended by the parser; what was meant is not known.
+        // The parser would correct `http:host`; the intended URL is unknown.
         if !text.as_bytes()[url.scheme().len()..].starts_with(b"://") {
             return Err(InvalidTarget::Malformed);
         }

@@ -145,7 +145,7 @@ async fn case16_any_header_section_after_a_status_line_is_an_answer() {
 
 /// What no option makes the library take; docs/webhooks.md says so.
 #[tokio::test]
-async fn case16_what_the_library_cannot_be_told_to_take_is_no_http() {
+async fn case16_what_the_library_cannot_be_made_to_take_is_no_http() {
     let endless = format!("x-long: {}\r\n", "x".repeat(4_000_000));
     for section in [
         "x-nul: a\0b\r\n",

@@ -1,4 +1,4 @@
-//! TLS for what leaves: rustls over ring, certificates always verified.
+//! TLS for outgoing calls: rustls with ring, certificates always verified.
 
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt;

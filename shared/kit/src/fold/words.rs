@@ -1,8 +1,8 @@
-//! The words under which a name is found, and what is looked for when somebody types some of it.
+//! The words under which a name is found, and the prefixes that are searched for a typed text.
 //!
-//! A name is found by the beginning of any of its words, in any order; hyphen, apostrophe, dot and space all part words.
-//! What people write together as well as apart is found both ways: each word is kept with those behind it, without what
-//! parts them. So `O'Brien` is kept as `obrien` and `brien`, and `o`, `obr` and `brien` are beginnings of what is kept.
+//! A name is found by the beginning of any of its words, in any order; hyphen, apostrophe, dot and space all part
+//! words. Words that people write together or apart are found both ways: each word is stored joined with the words that
+//! follow it. So `O'Brien` is kept as `obrien` and `brien`, and `o`, `obr` and `brien` are beginnings of what is kept.
 
 use super::{characters, fold_for_search, push_spelled, push_typed};
 use std::collections::BTreeSet;

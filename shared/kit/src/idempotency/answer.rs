@@ -30,7 +30,7 @@ impl fmt::Debug for Answer {
 }
 
 impl Answer {
-    /// 201 with the new thing, where it is found (an absolute path of at most 512 ASCII characters), and its version.
+    /// 201 with the new resource, its location (an absolute path of at most 512 ASCII characters), and its version.
     ///
     /// # Panics
     /// When `view` has a map whose keys are not strings: a mistake in its type.
@@ -42,7 +42,7 @@ impl Answer {
         }
     }
 
-    /// 200 with the thing and its version.
+    /// 200 with the resource and its version.
     ///
     /// # Panics
     /// As [`Answer::created`].
@@ -56,7 +56,7 @@ impl Answer {
         }
     }
 
-    /// 200 with something that has no version of its own.
+    /// 200 with a resource that has no version of its own.
     ///
     /// # Panics
     /// As [`Answer::created`].

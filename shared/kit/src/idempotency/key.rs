@@ -16,7 +16,7 @@ const KEY_LEN_MAX: usize = 255;
 pub struct Key(String);
 
 impl fmt::Debug for Key {
-    /// Clients put anything into their keys.
+    /// Shows nothing of the key: clients put anything into it.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Key(..)")
     }

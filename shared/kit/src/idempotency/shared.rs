@@ -1,18 +1,19 @@
 //! Answers that several keys share: each is stored once, however many keys name it.
 //!
-//! A request that changes nothing is answered with what stands, under as many fresh keys as anyone sends. So its body is
-//! kept apart, under a digest of it. The row expires after the last key that names it: each key that comes raises its
-//! expiry, in the key's own transaction and with the row locked, so the purge never takes a row that a key still names.
+//! A request that changes nothing is answered with the current state, under as many new keys as clients send. So the
+//! body of such an answer is stored once, under its digest. The row expires after the last key that names it: each new
+//! key raises its expiry, in the key's own transaction and with the row locked, so the purge never removes a row that a
+//! key still names.
 
 use super::Answer;
 use contract::UnixMillis;
 use db::{DbError, Dialect, Statement, Tx, params};
 use sha2::{Digest, Sha256};
 
-/// Expiries are rounded up to it, so that keys of one hour leave the row as it is.
+/// Expiries are rounded up to it, so that keys of one hour do not change the row.
 const EXPIRY_STEP_MILLIS: i64 = 3600 * 1000;
 
-/// An answer's body, under what it is found by.
+/// An answer's body, and the digest by which it is found.
 pub(super) struct Shared<'a> {
     pub(super) digest: Vec<u8>,
     entity: Option<&'a (String, String)>,

@@ -4,7 +4,7 @@ use super::{Answer, Key, shared::Shared};
 use api::RequestContext;
 use contract::Entropy;
 use contract::{Problem, ProblemCode, UnixMillis};
-use db::{DbError, Params, Ran, Row, Statement, Tx, params};
+use db::{BatchResult, DbError, Params, Row, Statement, Tx, params};
 use http::StatusCode;
 use sha2::{Digest, Sha256};
 use std::sync::{
@@ -65,7 +65,8 @@ impl Fingerprint {
     }
 }
 
-/// Where a piece of work leaves its answer. Clones are one slot, so that a transaction that runs again uses it again.
+/// Stores the answer of a piece of work under its key. Clones are one slot, so that a transaction that runs again uses
+/// it again.
 #[derive(Clone, Debug)]
 pub struct Slot(Option<Arc<Pending>>);
 
@@ -95,8 +96,8 @@ impl Slot {
         Self(None)
     }
 
-    /// Writes the answer, in the transaction of the change that it describes. Best first of all: a second replica
-    /// then waits here, before it has touched anything else.
+    /// Writes the answer, in the transaction of the change that it describes. Call it first in the transaction: another
+    /// replica then waits here, before it has changed anything else.
     ///
     /// # Errors
     /// `Duplicate` when the key is stored: the transaction must end with it. Others as the database's.
@@ -126,17 +127,17 @@ impl Slot {
         self.0.is_some()
     }
 
-    /// Runs the statements of a change after the one that stores its answer, all of them together; their outcomes are
-    /// answered without that one's.
+    /// Runs the statements of a change after the one that stores its answer, all of them together; returns their
+    /// results without that one's.
     ///
     /// # Errors
-    /// As [`store`](Self::store); of the statements themselves `Ran` tells.
+    /// As [`store`](Self::store); errors of the statements themselves are in the `BatchResult`.
     pub async fn run(
         &self,
         tx: &mut Tx,
         answer: &Answer,
         statements: Vec<Statement>,
-    ) -> Result<Ran, DbError> {
+    ) -> Result<BatchResult, DbError> {
         let Some(row) = &self.0 else {
             return Ok(tx.run(&statements).await);
         };
@@ -158,18 +159,18 @@ impl Slot {
 }
 
 impl Pending {
-    /// Runs the statement that takes the slot and the others after it; their outcomes are answered without that one's.
+    /// Runs the statement that takes the slot and the others after it; returns their results without that one's.
     async fn run(
         &self,
         tx: &mut Tx,
         slot: Statement,
         mut statements: Vec<Statement>,
-    ) -> Result<Ran, DbError> {
-        // An earlier run may have found it taken by somebody who has given it up since.
+    ) -> Result<BatchResult, DbError> {
+        // An earlier run of this transaction may have found the key taken by a request that has failed since.
         self.taken.store(false, Ordering::Release);
         statements.insert(0, slot);
         let mut ran = tx.run(&statements).await;
-        let taken = |ran: &Ran| ran.outcomes.is_empty() && ran.error == Some(DbError::Duplicate);
+        let taken = |ran: &BatchResult| ran.outcomes.is_empty() && ran.error == Some(DbError::Duplicate);
         if taken(&ran) && self.free_expired(tx).await? {
             ran = tx.run(&statements).await;
         }
@@ -213,7 +214,7 @@ impl Pending {
         )
     }
 
-    /// Removes an answer that has expired, and tells whether there was one.
+    /// Removes an answer that has expired; true if there was one.
     async fn free_expired(&self, tx: &mut Tx) -> Result<bool, DbError> {
         let mut values = self.key();
         values.extend(params![self.now]);

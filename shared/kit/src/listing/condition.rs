@@ -1,4 +1,4 @@
-//! What a list is narrowed to: conditions on its rows, and the indexes that find them.
+//! The filter of a list: conditions on its rows, and the indexes that find them.
 
 use super::{Table, join_in_order};
 use db::{Dialect, Params, Value};
@@ -21,7 +21,7 @@ struct Condition {
 #[derive(Clone, Debug)]
 enum Text {
     Own(String),
-    /// That another table has a row for this one.
+    /// Another table has a matching row for this one.
     Linked {
         table: &'static str,
         index: Index,
@@ -38,8 +38,8 @@ struct Range {
     high: Option<Value>,
 }
 
-/// How an index finds every row for which a condition holds, and perhaps more rows: the ids of all that it comes upon. It
-/// is used when these are few. What the list is narrowed to is asked of each row that it finds all the same.
+/// How an index finds the ids of every row for which a condition holds, and perhaps of more rows. It is used when it
+/// finds few. All conditions of the list are checked on each row that it finds.
 #[derive(Clone, Debug)]
 pub struct Lookup {
     parts: Vec<Part>,
@@ -61,10 +61,10 @@ pub enum Index {
     },
 }
 
-/// One question of a [`Lookup`].
+/// One query of a [`Lookup`].
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// Read first, row by row, where what it holds is needed to use the index: its name.
+    /// The name of a table that is read first, row by row, where its values are needed to use the index.
     pub before: Option<&'static str>,
     /// The table with the index: the list's own, or one that has its ids.
     pub table: &'static str,
@@ -92,11 +92,11 @@ pub struct Link {
 }
 
 impl Index {
-    /// Keeps an engine to this index, behind a table's name: its planner may think another cheaper, and what it thinks
-    /// depends on statistics.
-    pub(super) fn alone(self, dialect: Dialect) -> String {
+    /// The SQL after a table's name that makes an engine use this index: its planner might choose another, depending on
+    /// statistics.
+    pub(super) fn hint(self, dialect: Dialect) -> String {
         match (dialect, self) {
-            // It has no name for it, and takes it where the condition is on its columns.
+            // SQLite has no name for it, and uses it when the condition is on its columns.
             (Dialect::Sqlite, Self::Primary) => String::new(),
             (Dialect::Sqlite, Self::Named(index) | Self::Unique { sqlite: index, .. }) => {
                 format!(" INDEXED BY {index}")
@@ -110,14 +110,14 @@ impl Index {
 }
 
 impl Lookup {
-    /// One question.
+    /// One query.
     pub fn new(part: Part) -> Self {
         Self { parts: vec![part] }
     }
 
-    /// What both questions find.
+    /// Finds the rows of both queries.
     #[must_use]
-    pub fn and_what_else(mut self, part: Part) -> Self {
+    pub fn and_also(mut self, part: Part) -> Self {
         self.parts.push(part);
         self
     }
@@ -130,7 +130,7 @@ impl Lookup {
             let Part {
                 before, table, id, ..
             } = part;
-            let index = part.index.alone(dialect);
+            let index = part.index.hint(dialect);
             let from = match before {
                 Some(before) => format!("{before} {} {table}{index}", join_in_order(dialect)),
                 None => format!("{table}{index}"),
@@ -232,12 +232,12 @@ impl Listing {
         self.ranges.push(Range { column, low, high });
     }
 
-    /// A further way to find all rows of the list.
+    /// Adds another way to find all rows of the list.
     pub fn find_by(&mut self, lookup: Lookup) {
         self.lookups.push(lookup);
     }
 
-    /// A question of this table for a lookup.
+    /// A query of this table for a lookup.
     pub fn by_index(&self, index: &'static str, condition: impl Into<String>, params: Params) -> Part {
         Part {
             before: None,
@@ -269,7 +269,7 @@ impl Listing {
                 id,
                 condition,
             } => {
-                let (index, own) = (index.alone(dialect), self.table);
+                let (index, own) = (index.hint(dialect), self.table);
                 format!(
                     "EXISTS (SELECT 1 FROM {table}{index} WHERE {table}.{id} = {}.{} AND {condition})",
                     own.name, own.id

@@ -2,24 +2,24 @@
 
 use super::Rows;
 use crate::database_problem;
-use api::{AnswerBudget, ListQuery, Position, Response, answers::Place, reply};
+use api::{AnswerBudget, ListQuery, Position, Response, answers::AnswerReservation, reply};
 use contract::Problem;
 use http::StatusCode;
 use serde::Serialize;
 
-/// Bytes of a page at most, except that it has one row at least.
+/// The most bytes of a page; a page has at least one row even if that is larger.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Rows of the first step; how many a later one reads follows from how large rows turn out to be.
 const FIRST_STEP: usize = 16;
 /// Bytes that the rows of a later step may have together, going by the largest so far.
 const STEP_BYTES: usize = 256 * 1024;
-/// Left free for what stands behind the rows.
+/// Bytes left free for what follows the rows.
 const END_BYTES: usize = 4 * 1024;
 
-/// Reads the rows and answers the page: as many as it has room for. Its place is taken row by row.
+/// Reads the rows and answers the page, with as many rows as fit. Its memory is reserved row by row.
 ///
 /// # Errors
-/// The database's, as a problem; 503 when there is no room for the page.
+/// The database's, as a problem; 503 when the answer budget cannot hold the page.
 pub async fn answer<T, S>(
     answers: &AnswerBudget,
     query: &ListQuery,
@@ -32,18 +32,18 @@ where
 {
     let mut page = Page {
         bytes: Vec::new(),
-        place: answers.enter(),
+        reservation: answers.reserve(),
     };
     page.push(br#"{"data":["#)?;
-    let goes_on_after = write(&mut page, &mut rows, show).await?;
+    let next_page_after = write(&mut page, &mut rows, show).await?;
     page.push(br#"],"pagination":"#)?;
-    let pagination = query.pagination(goes_on_after.as_ref());
+    let pagination = query.pagination(next_page_after.as_ref());
     page.push(&serde_json::to_vec(&pagination).expect("it is plain data"))?;
     page.push(b"}")?;
     Ok(page.into_response())
 }
 
-/// Writes the rows, and answers where the next page begins.
+/// Writes the rows, and returns where the next page begins.
 async fn write<T, S>(
     page: &mut Page,
     rows: &mut Rows<T>,
@@ -58,7 +58,7 @@ where
     loop {
         let read = rows.next(step).await.map_err(database_problem)?;
         if read.is_empty() {
-            return Ok(rows.goes_on_after().cloned());
+            return Ok(rows.next_page_after().cloned());
         }
         for (position, row) in read {
             if let Some(row) = row {
@@ -79,10 +79,10 @@ where
     }
 }
 
-/// Invariant: its place has room for the capacity of its bytes.
+/// Invariant: its reservation covers the capacity of its bytes.
 struct Page {
     bytes: Vec<u8>,
-    place: Place,
+    reservation: AnswerReservation,
 }
 
 impl Page {
@@ -90,7 +90,7 @@ impl Page {
         let (len, capacity) = (self.bytes.len(), self.bytes.capacity());
         if len + more.len() > capacity {
             let wanted = (len + more.len()).max(2 * capacity);
-            self.place.grow(wanted - capacity)?;
+            self.reservation.grow(wanted - capacity)?;
             self.bytes.reserve_exact(wanted - len);
         }
         self.bytes.extend_from_slice(more);
@@ -100,6 +100,6 @@ impl Page {
     fn into_response(mut self) -> Response {
         self.bytes.shrink_to_fit();
         let response = reply::bytes_of(StatusCode::OK, "application/json", self.bytes);
-        self.place.with(response)
+        self.reservation.with(response)
     }
 }

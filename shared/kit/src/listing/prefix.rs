@@ -1,11 +1,11 @@
-//! Searching a folded column by several beginnings at once.
+//! Searching a folded column by several prefixes at once.
 
 use crate::fold::end_of_prefix;
 use db::{Params, Value};
 
-/// The condition, with its parameters, that `column` begins with one of these: ranges that an index can answer which begins
-/// with it. `also` stands before each, as `kind = 'name' AND `, for an index that begins with another column: SQLite asks
-/// each range by itself.
+/// The condition, with its parameters, that `column` begins with one of these: ranges that an index can answer which
+/// begins with it. `also` precedes each range, such as `kind = 'name' AND `, for an index that begins with another
+/// column: SQLite searches each range separately.
 pub fn begins_with_any(also: &str, column: &str, beginnings: &[String]) -> (String, Params) {
     let range = format!("({also}{column} >= ? AND {column} < ?)");
     let ranges = vec![range; beginnings.len()].join(" OR ");

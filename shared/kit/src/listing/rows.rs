@@ -1,4 +1,4 @@
-//! The rows of a page, read in steps: what is not yet wanted is not in memory.
+//! The rows of a page, read in steps, so that few are in memory at once.
 
 use super::{Listing, walk::Found};
 use api::Position;
@@ -11,7 +11,7 @@ const STEPS: [usize; 4] = [64, 16, 4, 1];
 /// How a store reads the rows of a list.
 #[derive(Debug)]
 pub struct Reading<T> {
-    /// What it is called where queries are named.
+    /// The name of its queries in logs.
     pub name: &'static str,
     /// A SELECT of the list's table without a WHERE; the id is among its columns.
     pub select: &'static str,
@@ -27,13 +27,13 @@ impl<T> Clone for Reading<T> {
 
 impl<T> Copy for Reading<T> {}
 
-/// The rows of one page, of which only where they stand is known.
+/// The rows of one page: their positions are known, the rows are not read yet.
 pub struct Rows<T> {
     db: Db,
     listing: Arc<Listing>,
     reading: Reading<T>,
     positions: VecDeque<Position>,
-    goes_on_after: Option<Position>,
+    next_page_after: Option<Position>,
 }
 
 impl<T> fmt::Debug for Rows<T> {
@@ -52,13 +52,13 @@ impl<T> Rows<T> {
             listing,
             reading,
             positions: found.positions,
-            goes_on_after: found.goes_on_after,
+            next_page_after: found.next_page_after,
         }
     }
 
     /// Where the next page begins once all rows of this one are shown; None when there is none.
-    pub fn goes_on_after(&self) -> Option<&Position> {
-        self.goes_on_after.as_ref()
+    pub fn next_page_after(&self) -> Option<&Position> {
+        self.next_page_after.as_ref()
     }
 
     /// The next rows, at most so many and at least one; empty at the end of the page. A row that has changed since it was

@@ -169,7 +169,7 @@ async fn walk(lists: &Lists, asked: &Asked, query: &str) -> (Vec<String>, usize)
             );
         }
         assert!(seen.len() - before <= query.limit as usize);
-        let Some(next) = rows.goes_on_after() else {
+        let Some(next) = rows.next_page_after() else {
             return (seen, pages);
         };
         assert_ne!(
@@ -210,7 +210,7 @@ fn asked() -> impl Strategy<Value = Asked> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Whoever goes on by `has_more` comes to an end, and has each row that fits once and in order.
+    /// Anyone who goes on by `has_more` comes to an end, and has each row that fits once and in order.
     #[test]
     fn r46_every_walk_ends_with_each_row_once(
         things in prop::collection::btree_map("[a-z]{4}", thing(), 0..60),
@@ -233,7 +233,7 @@ proptest! {
                     if *descending { order.reverse() } else { order }
                 });
                 let expected: Vec<_> = expected.into_iter().map(|thing| thing.id.clone()).collect();
-                let (seen, pages) = walk(&lists.looking_at(*bound), asked, &query).await;
+                let (seen, pages) = walk(&lists.with_rows_looked_at(*bound), asked, &query).await;
                 assert_eq!(seen, expected, "{query} {asked:?} looking at {bound}");
                 assert!(pages <= things.len() / bound.min(&(*limit as usize)) + 2, "{pages} pages: {query} {asked:?}");
             }
@@ -266,10 +266,10 @@ async fn r46_a_filter_that_matches_nothing_looks_at_so_many_rows_and_hands_on_a_
         .find(asked.listing(), &query, READING)
         .await
         .unwrap();
-    // All rows have the same key: the place is told by the id alone.
+    // All rows have the same key: only the id determines the position.
     let last = 12_000 - ROWS_LOOKED_AT_MAX;
     assert_eq!(
-        rows.goes_on_after(),
+        rows.next_page_after(),
         Some(&Position::int(7, format!("t{last:05}")))
     );
     let (seen, pages) = walk(&Lists::new(&db), &asked, "sort=-made_at").await;

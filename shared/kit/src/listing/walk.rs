@@ -1,7 +1,7 @@
-//! Where the rows of a page stand: through a condition's own index where it finds few, else by walking the order.
+//! Finds the positions of a page's rows: through a condition's own index where it finds few, else by walking the order.
 //!
-//! A walk asks the conditions of the next rows of the order and of no others: no planner can look for them elsewhere. Most
-//! pages are full after a few rows, so the first step is short and later ones are longer.
+//! A walk checks the conditions on the next rows of the order only; the SQL leaves a planner no other way. Most pages
+//! are full after a few rows, so the first step is short and later ones are longer.
 
 use super::{Index, Listing, Order, join_in_order};
 use api::{
@@ -13,11 +13,11 @@ use std::{collections::VecDeque, sync::Arc};
 
 /// The first step of a walk looks at so many times the rows that are wanted, a later one at so many times the one before.
 const STEP_FACTOR: usize = 4;
-/// A lookup is used when it comes upon no more rows than a page may look at. Rows that come between that question and the
-/// next must not make it incomplete: it may then come upon so many times more.
+/// A lookup is used when it finds no more rows than a page may examine. Rows that are inserted between that count and
+/// the next query must not make the result incomplete: the query may find so many times more.
 const LOOKUP_SLACK: usize = 2;
 
-/// One page's question.
+/// The search for one page.
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
     listing: Arc<Listing>,
@@ -35,10 +35,11 @@ pub(super) struct Found {
     /// In their order, no more than were asked for.
     pub positions: VecDeque<Position>,
     /// Where the next page begins, if there may be one.
-    pub goes_on_after: Option<Position>,
+    pub next_page_after: Option<Position>,
 }
 
-/// What a row of a step says: it fits; it is the last at which the step looked; how many that were.
+/// The kind of a row that a step returns: a row that fits; the last row that the step examined; the number of examined
+/// rows.
 const FITS: i64 = 0;
 const LAST: i64 = 1;
 const COUNTED: i64 = 2;
@@ -47,12 +48,12 @@ const COUNTED: i64 = 2;
 #[derive(Default)]
 struct StepEnd {
     looked_at: usize,
-    /// None when its stretch has no more rows.
+    /// None when its range has no more rows.
     last: Option<Position>,
 }
 
-/// A stretch of the order that an index on the column and the id reads by itself: MariaDB uses none for a comparison of
-/// rows.
+/// A range of the order that one index on the column and the id can read: MariaDB uses no index for a comparison of row
+/// values.
 struct Stretch {
     condition: String,
     params: Params,
@@ -111,7 +112,7 @@ impl Walk {
             "SELECT {column} AS sort_key, {id} AS row_id FROM (SELECT DISTINCT found_id FROM ({select}) AS looked_up) \
              AS found {} {name}{} ON {name}.{id} = found.found_id{conditions} {} LIMIT ?",
             join_in_order(dialect),
-            Index::Primary.alone(dialect),
+            Index::Primary.hint(dialect),
             self.ordered(column, id),
         );
         let rows = tx.query(&sql, params).await?;
@@ -119,10 +120,10 @@ impl Walk {
             .iter()
             .map(|row| self.position(row))
             .collect::<Result<VecDeque<_>, _>>()?;
-        let goes_on_after = self.cut(&mut positions);
+        let next_page_after = self.cut(&mut positions);
         Ok(Found {
             positions,
-            goes_on_after,
+            next_page_after,
         })
     }
 
@@ -140,14 +141,14 @@ impl Walk {
         while let Some(stretch) = stretches.front_mut() {
             let rows_asked_for = step.min(left);
             if rows_asked_for == 0 {
-                found.goes_on_after = looked_at;
+                found.next_page_after = looked_at;
                 return Ok(found);
             }
             let step_end = self
                 .step(tx, conditions.as_ref(), stretch, rows_asked_for, &mut found)
                 .await?;
             if found.positions.len() > self.limit {
-                found.goes_on_after = self.cut(&mut found.positions);
+                found.next_page_after = self.cut(&mut found.positions);
                 return Ok(found);
             }
             left -= step_end.looked_at;
@@ -163,7 +164,7 @@ impl Walk {
         Ok(found)
     }
 
-    /// Looks at the next rows of a stretch, and keeps those that fit, up to one more than the page.
+    /// Examines the next rows of a stretch, and keeps those that fit, up to one more than the page.
     async fn step(
         &self,
         tx: &mut Tx,
@@ -196,7 +197,7 @@ impl Walk {
             Some((text, values)) => (values.clone(), format!("CASE WHEN {text} THEN 1 ELSE 0 END")),
             None => (Params::new(), "1".to_owned()),
         };
-        let index = Index::Named(self.order.index).alone(dialect);
+        let index = Index::Named(self.order.index).hint(dialect);
         let condition = if stretch.condition.is_empty() {
             String::new()
         } else {
@@ -211,7 +212,7 @@ impl Walk {
         params.push((rows - 1).into());
         params.extend(stretch.params.iter().cloned());
         params.push(rows.into());
-        // A subquery with a LIMIT is run as it stands: no condition from outside gets into it, on any engine.
+        // A subquery with a LIMIT is run unchanged: no engine moves an outer condition into it.
         let sql = format!(
             "SELECT {FITS} AS kind, sort_key, row_id, NULL AS looked_at FROM \
                  (SELECT sort_key, row_id FROM (SELECT {place}, {fits} AS fits {from} {by_column} LIMIT ?) AS seen \

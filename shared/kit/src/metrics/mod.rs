@@ -1,9 +1,9 @@
 //! Metrics: what a service counts as it works, in the Prometheus text format 0.0.4.
 //!
-//! Each running service has a [`Metrics`] of its own, handed to whatever counts: a registry of the whole process would mix
-//! the services that tests run in one. Who counts holds its counters and adds to them; what others keep anyway is read when
-//! it is asked for. [`page`] serves it on a listener of its own. Labels have fixed values, never anything that a client or a
-//! guest chose.
+//! Each running service has a [`Metrics`] of its own, handed to whatever counts: a registry of the whole process would
+//! mix the services that tests run in one. A part that counts events holds its counters; values that exist elsewhere
+//! are read at each scrape. [`page`] serves it on a listener of its own. Labels have fixed values, never anything that
+//! a client or a guest chose.
 
 pub mod page;
 mod process;
@@ -31,7 +31,7 @@ pub const SECONDS: &[f64] = &[
     0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
 ];
 
-/// What is not known at present: the database did not say.
+/// A value that is unknown at present: the database did not answer.
 const UNKNOWN: u64 = u64::MAX;
 
 /// The metrics of one running service.
@@ -45,7 +45,7 @@ pub struct Metrics {
 type Refresher = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Metrics {
-    /// Those of a service whose names begin with `prefix`: what it is built from, and what its process takes.
+    /// The metrics of a service, whose names begin with `prefix`; build information and process metrics are included.
     pub fn new(prefix: &'static str, version: &str) -> Self {
         let registry = Registry::new_custom(Some(prefix.to_owned()), None);
         let metrics = Self {
@@ -58,7 +58,7 @@ impl Metrics {
         metrics
     }
 
-    /// Where a part that knows nothing of services registers its own counters.
+    /// The registry, for crates that register their own counters.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -101,8 +101,8 @@ impl Metrics {
         self.add(Reading::new(&opts, Box::new(read)).expect(VALID));
     }
 
-    /// A gauge whose value takes a question to the database: asked at the beginning of each scrape, which waits for it, so
-    /// `ask` has a deadline. `NaN` when it answers None.
+    /// A gauge whose value needs a query to the database: `ask` runs at the beginning of each scrape, which waits for
+    /// it, so it must have a deadline. `NaN` when it answers None.
     ///
     /// # Panics
     /// As [`Metrics::counter`].

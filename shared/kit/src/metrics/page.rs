@@ -1,4 +1,4 @@
-//! `GET /metrics`, on a listener of its own: nothing of it is on the API's port.
+//! `GET /metrics`, on a listener of its own, never on the API's port.
 
 use super::Metrics;
 use crate::{
@@ -29,7 +29,7 @@ impl MetricsPage {
     /// Listens on METRICS_ADDR; None without it.
     ///
     /// # Errors
-    /// When the address cannot be had, as a sentence for the operator.
+    /// When the address cannot be bound, as a sentence for the operator.
     pub fn open<'a>(
         args: &'a HttpArgs,
         metrics: Metrics,

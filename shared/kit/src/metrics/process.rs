@@ -1,4 +1,4 @@
-//! What the process takes, as Linux tells it; elsewhere these are missing.
+//! Memory and open files of the process, from Linux's /proc; missing on other systems.
 
 use super::Metrics;
 use std::fs;

@@ -1,4 +1,4 @@
-//! A gauge whose value is read when it is asked for.
+//! A gauge whose value is read at each scrape.
 
 use prometheus::{
     Opts,

@@ -6,7 +6,7 @@
 use contract::FieldError;
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
-/// The name under which the crate files what concerns the whole object.
+/// The name that the crate uses for errors of the whole object.
 const WHOLE: &str = "__all__";
 
 /// Every broken rule with its JSON pointer, in the order of the pointers.
@@ -42,7 +42,7 @@ fn collect(at: &str, errors: &ValidationErrors, found: &mut Vec<FieldError>) {
     }
 }
 
-/// The rule's own words if it brings some, else the crate's rule in ours.
+/// The rule's own message if it has one, else our message for the crate's rule.
 fn message(rule: &ValidationError) -> String {
     if let Some(words) = &rule.message {
         return words.clone().into_owned();

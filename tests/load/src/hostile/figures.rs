@@ -78,7 +78,7 @@ impl Line {
 }
 
 impl HostileReport {
-    /// The report on these services. Whoever held too much memory is at fault.
+    /// The report on these services. Anyone who held too much memory is at fault.
     pub fn new(
         attack: Attack,
         engine: &'static str,

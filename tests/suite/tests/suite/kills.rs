@@ -29,7 +29,7 @@ const RETRY_SCHEDULE: &str =
 /// How often each service is killed.
 const KILLS: u64 = 3;
 
-/// How far the load is, for whoever waits to strike.
+/// How far the load is, for anyone who waits to strike.
 #[derive(Default)]
 struct Progress {
     done: AtomicU64,

@@ -2,7 +2,7 @@
 
 use harness::program::{EMITTER, Program, RECEIVER};
 
-/// The file, for whoever calls it by a name of its own.
+/// The file, for anyone who calls it by a name of its own.
 pub const FILE: &str = env!("CARGO_BIN_EXE_programs");
 
 /// The emitter.

@@ -158,9 +158,10 @@ async fn r28_a_client_that_does_not_read_its_answer_is_cut() {
     drop(unread);
 }
 
-/// Each new answer finds room, since the one that nobody reads gives way with its connection. Who reads gets all of it.
+/// Each new answer finds room, since the one that nobody reads is evicted with its connection. Who reads gets all of
+/// it.
 #[tokio::test]
-async fn r44_answers_that_nobody_reads_give_way_and_who_reads_gets_all() {
+async fn r44_answers_that_nobody_reads_are_evicted_and_who_reads_gets_all() {
     let world = World::with(ServeSettings::default()).await;
     let request = "GET /big HTTP/1.1\r\nhost: test\r\n\r\n";
     let mut unread = Vec::new();
@@ -206,7 +207,7 @@ async fn r29_half_a_head_and_no_more_is_closed_at_once() {
 }
 
 #[tokio::test]
-async fn r29_connections_beyond_the_cap_are_told_to_come_back() {
+async fn r29_connections_beyond_the_cap_are_asked_to_come_back() {
     let world = World::with(ServeSettings {
         connections_max: 1,
         ..ServeSettings::default()
@@ -232,7 +233,7 @@ async fn r29_connections_beyond_the_cap_are_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn r29_whoever_comes_beyond_those_is_told_as_well() {
+async fn r29_connections_beyond_those_are_answered_as_well() {
     let world = World::with(ServeSettings {
         connections_max: 1,
         ..ServeSettings::default()
@@ -244,8 +245,8 @@ async fn r29_whoever_comes_beyond_those_is_told_as_well() {
     let mut beyond = Vec::new();
     for _ in 0..REFUSALS_MAX + 50 {
         let mut stream = TcpStream::connect(world.address).await.unwrap();
-        let told = answer_of(&mut stream).await;
-        assert!(told.starts_with("HTTP/1.1 503"), "{}: {told}", beyond.len());
+        let answer = answer_of(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{}: {answer}", beyond.len());
         beyond.push(stream);
     }
     world.hold.release.notify_one();

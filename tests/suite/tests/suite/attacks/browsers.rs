@@ -226,7 +226,7 @@ async fn a13_a_foreign_page_changes_nothing_at_the_receiver(ctx: Ctx) {
             }
         }
     }
-    // The signature is a webhook's proof, whoever carries it.
+    // The signature is a webhook's proof, anyone who carries it.
     for (index, page) in FOREIGN_PAGES.into_iter().enumerate() {
         let mut delivery = genuine();
         for (name, value) in page {

@@ -22,7 +22,7 @@ pub fn cases() -> Vec<Case> {
     cases![free;
         r28_idle_connections_and_slow_heads_are_closed_before_a_slow_body,
         r29_beyond_the_cap_everyone_is_asked_to_come_back,
-        r29_bodies_that_never_come_give_way_and_whole_ones_are_taken,
+        r29_bodies_that_never_come_are_evicted_and_whole_ones_are_taken,
     ]
 }
 
@@ -94,7 +94,7 @@ async fn r29_beyond_the_cap_everyone_is_asked_to_come_back(ctx: Ctx) {
         let flood = Flood::open(receiver.address, kind, cap + BEYOND, NOW.seconds())
             .await
             .unwrap();
-        // Whoever comes next is answered as well, so all before have been looked at.
+        // Anyone who comes next is answered as well, so all before have been looked at.
         let last = Wire::open(receiver.address)
             .await
             .unwrap()
@@ -115,7 +115,7 @@ async fn r29_beyond_the_cap_everyone_is_asked_to_come_back(ctx: Ctx) {
     }
 }
 
-async fn r29_bodies_that_never_come_give_way_and_whole_ones_are_taken(ctx: Ctx) {
+async fn r29_bodies_that_never_come_are_evicted_and_whole_ones_are_taken(ctx: Ctx) {
     /// Slow bodies for which there is room.
     const ROOM: usize = 1_200;
     /// More of them than would fill the whole budget.

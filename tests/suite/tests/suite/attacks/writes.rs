@@ -241,7 +241,7 @@ async fn a16_a_change_of_a_stay_leaves_its_guests_alone(ctx: Ctx) {
             "{path} {body}"
         );
     }
-    // Who is named anew is asked for, and no other.
+    // Who is newly named is asked for, and no other.
     let other = pms
         .post("/guests", &json!({"last_name": "Costa"}))
         .await

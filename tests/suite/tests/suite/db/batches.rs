@@ -1,6 +1,6 @@
 //! Statements that go together: in their order, up to the first that fails, and every value as it was.
 
-use db::{Db, DbError, Dialect, Ran, Statement, params};
+use db::{BatchResult, Db, DbError, Dialect, Statement, params};
 
 use super::{add_note, make_notes, notes};
 use crate::case::{Case, Ctx, cases};
@@ -20,10 +20,10 @@ fn put(id: &str, text: &str) -> Statement {
 }
 
 fn all() -> Statement {
-    Statement::question("SELECT id, text FROM notes ORDER BY id", params![])
+    Statement::query("SELECT id, text FROM notes ORDER BY id", params![])
 }
 
-async fn run(db: &Db, statements: Vec<Statement>) -> Ran {
+async fn run(db: &Db, statements: Vec<Statement>) -> BatchResult {
     let ran = db.transaction("run", move |tx| {
         let statements = statements.clone();
         Box::pin(async move { Ok(tx.run(&statements).await) })
@@ -58,7 +58,7 @@ async fn a_batch_ends_at_its_first_failure_and_the_transaction_goes_on(ctx: Ctx)
     assert_eq!(notes(&db).await, ["a", "taken"]);
     let ran = run(&db, vec![put("taken", "")]).await;
     assert_eq!((ran.outcomes.len(), ran.error), (0, Some(DbError::Duplicate)));
-    let wrong = Statement::question("SELECT nothing FROM notes", params![]);
+    let wrong = Statement::query("SELECT nothing FROM notes", params![]);
     let ran = run(&db, vec![put("b", ""), wrong]).await;
     assert_eq!(ran.outcomes.len(), 1);
     assert!(
@@ -105,7 +105,7 @@ async fn no_value_of_a_batch_is_taken_for_sql(ctx: Ctx) {
     for (id, text) in (0_i64..).zip(texts) {
         let values = params![text, id];
         let sql = "SELECT id, t, b FROM written WHERE t = ? AND id = ?";
-        statements.push(Statement::question(sql, values));
+        statements.push(Statement::query(sql, values));
     }
     let ran = run(&db, statements).await;
     assert_eq!(ran.error, None);
@@ -116,7 +116,7 @@ async fn no_value_of_a_batch_is_taken_for_sql(ctx: Ctx) {
         assert_eq!(row.get::<String>("t").as_deref(), Ok(text));
         assert_eq!(row.get::<Vec<u8>>("b").as_deref(), Ok(text.as_bytes()));
     }
-    let question = Statement::question("SELECT t, b FROM written WHERE id = ?", params![i64::MIN]);
+    let question = Statement::query("SELECT t, b FROM written WHERE id = ?", params![i64::MIN]);
     let row = run(&db, vec![question]).await.outcomes[0].rows[0].clone();
     assert_eq!(row.get::<Option<String>>("t"), Ok(None));
     assert_eq!(row.get::<Vec<u8>>("b"), Ok(every_byte));
@@ -126,7 +126,7 @@ async fn a_batch_longer_than_one_text_runs_all_the_same(ctx: Ctx) {
     let db = ctx.open().await;
     make_notes(&db).await;
     let long = "é".repeat(1024 * 1024);
-    let length = Statement::question("SELECT LENGTH(?) AS n", params![&long]);
+    let length = Statement::query("SELECT LENGTH(?) AS n", params![&long]);
     let rows = params!["a", "", "b", ""];
     let two = Statement::rows("notes", &["id", "text"], "", rows).unwrap();
     let ran = run(&db, vec![two, length, put("a", ""), put("c", "")]).await;

@@ -1,4 +1,4 @@
-//! Writers that meet: each takes effect once, and whoever loses runs again whole.
+//! Writers that meet: each takes effect once, and anyone who loses runs again whole.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
@@ -117,7 +117,7 @@ async fn f13_a_lock_wait_is_surfaced_on_request(ctx: Ctx) {
     keeper.wait();
     let runs = Arc::new(AtomicU32::new(0));
     let counted = runs.clone();
-    let waiting = db.surfacing_lock_timeouts();
+    let waiting = db.failing_on_lock_timeout();
     let waiting = waiting.transaction("waits", move |tx| {
         counted.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {

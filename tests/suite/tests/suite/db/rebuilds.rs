@@ -42,14 +42,14 @@ const COUNT: Rebuild = Rebuild {
     name: "count",
     version: 1,
     batch: 1,
-    make_again: |tx, position, rows| Box::pin(async move { count(tx, behind(position, rows, ROWS)).await }),
+    rebuild_rows: |tx, position, rows| Box::pin(async move { count(tx, behind(position, rows, ROWS)).await }),
     skip: |_, _, _| Box::pin(async { panic!("no row is bad") }),
 };
 
 /// The same of more rows, one of which is bad.
 const COUNT_WITH_ONE_BAD: Rebuild = Rebuild {
     batch: 4,
-    make_again: |tx, position, rows| {
+    rebuild_rows: |tx, position, rows| {
         Box::pin(async move {
             let rows = behind(position, rows, ROWS_WITH_ONE_BAD);
             if rows.contains(&BAD) {
@@ -64,7 +64,7 @@ const COUNT_WITH_ONE_BAD: Rebuild = Rebuild {
 
 /// The same, where every row is bad.
 const COUNT_NOTHING: Rebuild = Rebuild {
-    make_again: |_, _, _| Box::pin(async { Err(DbError::Panicked) }),
+    rebuild_rows: |_, _, _| Box::pin(async { Err(DbError::Panicked) }),
     skip: |_, position, rows| Box::pin(async move { Ok(last(&behind(position, rows, 1_000))) }),
     ..COUNT
 };
@@ -161,7 +161,7 @@ async fn a_batch_that_fails_leaves_its_position(ctx: Ctx) {
     assert_eq!(whole.step().await.unwrap(), Step::Worked);
     clock.advance(LEASE_LENGTH + Duration::from_millis(1));
     let broken = Rebuild {
-        make_again: |_, _, _| Box::pin(async { Err(DbError::Unavailable) }),
+        rebuild_rows: |_, _, _| Box::pin(async { Err(DbError::Unavailable) }),
         ..COUNT
     };
     let mut broken = Rebuilder::new(db.clone(), clock.clone(), "broken".to_owned(), broken);

@@ -42,7 +42,7 @@ impl SmallDisk {
         assert_eq!(full.kind(), ErrorKind::StorageFull);
     }
 
-    pub fn make_room(&self) {
+    pub fn reserve(&self) {
         std::fs::remove_file(self.path().join("filler")).unwrap();
     }
 }

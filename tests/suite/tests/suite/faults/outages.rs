@@ -41,7 +41,7 @@ const CALLERS: usize = 8;
 /// Requests that are accepted before the database is killed.
 const BEFORE: usize = 40;
 /// The rule: a caller hears by then that the database is silent, however many callers there are.
-const TOLD_WITHIN: Duration = Duration::from_secs(5);
+const NOTICED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a crowd of callers has seen.
 struct Crowd {
@@ -198,7 +198,7 @@ async fn f12_a_half_open_database_is_answered_in_time_and_starves_nobody(ctx: Ct
     proxy.set(Mode::LoseAnswers);
     let answers = join_all((1..=SILENCED).map(post));
     // The database is silent until the last of them has its answer.
-    for reply in ten_times(TOLD_WITHIN, "everybody is answered", answers).await {
+    for reply in ten_times(NOTICED_WITHIN, "everybody is answered", answers).await {
         assert_eq!(reply.expect(503).header("retry-after"), "1");
     }
     // What was on its way is lost for good; new connections are whole.
@@ -216,7 +216,7 @@ async fn f12_a_half_open_database_is_answered_in_time_and_starves_nobody(ctx: Ct
 }
 
 async fn f14_a_read_only_server_is_503_with_retry_after_until_it_takes_writes(ctx: Ctx) {
-    // Whoever may do anything may also write to a read-only server: the services get what they need.
+    // Anyone who may do anything may also write to a read-only server: the services get what they need.
     let rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP, REFERENCES";
     let grants = ["pms", "crm"].map(|name| format!("GRANT {rights} ON {name}.* TO 'limited'@'%'"));
     let statements = [

@@ -69,7 +69,7 @@ async fn status(stream: TcpStream) -> Option<u16> {
 /// Asks everything at once, and answers when the server has come round since.
 async fn ask_all(address: SocketAddr, deliveries: &[Delivery]) -> Vec<TcpStream> {
     let asked = join_all(deliveries.iter().map(|delivery| ask(address, delivery))).await;
-    // It accepts in the order of arrival, so whoever came before these is in its hands.
+    // It accepts in the order of arrival, so anyone who came before these is in its hands.
     for _ in 0..3 {
         assert_eq!(get("/health").send(address).await.unwrap().status, 200);
     }

@@ -146,8 +146,8 @@ async fn f17_a_full_disk_under_the_server_refuses_and_room_is_noticed(ctx: Ctx) 
             break;
         }
     }
-    disk.make_room();
-    // MariaDB ends itself when a rollback finds no room for its pages; whoever runs it starts it again.
+    disk.reserve();
+    // MariaDB ends itself when a rollback finds no room for its pages; anyone who runs it starts it again.
     if TcpStream::connect(("127.0.0.1", server.port())).await.is_err() {
         eprintln!("f17: the server had ended");
         server = started_again(server).await;
@@ -172,7 +172,7 @@ async fn f18_a_flush_that_fails_under_the_server_is_never_acknowledged(ctx: Ctx)
         assert_eq!(pair.ask(&format!("lost_{nth}")).await, [503, 503], "{nth}");
     }
     disk.end("flush");
-    // A server that cannot flush its log ends itself; whoever runs it starts it again.
+    // A server that cannot flush its log ends itself; anyone who runs it starts it again.
     let server = started_again(server).await;
     pair.until_taken("back").await;
     pair.end(&server).await;

@@ -64,12 +64,12 @@ async fn f1_a_post_whose_emitter_dies_around_its_commit_makes_one_event(ctx: Ctx
         ("write.committed", true),
     ];
     for (nth, (step, written)) in (1..).zip(steps) {
-        let doomed = emitter(ctx.database.url(), folder.path(), &[armed(step)]).await;
+        let process = emitter(ctx.database.url(), folder.path(), &[armed(step)]).await;
         assert!(
-            post_guest(&doomed, step).await.is_none(),
+            post_guest(&process, step).await.is_none(),
             "{step}: nothing was confirmed"
         );
-        died(doomed, step).await;
+        died(process, step).await;
         let next = emitter(ctx.database.url(), folder.path(), &[]).await;
         let retried = post_guest(&next, step).await.unwrap();
         assert_eq!(retried.status, 201, "{step}");
@@ -117,15 +117,15 @@ async fn f2_f3_f4_a_delivery_whose_dispatcher_dies_is_taken_over_and_settled_onc
             ("CRM_WEBHOOK_SECRET", SECRETS.to_owned()),
         ];
         variables.extend((step != "held").then(|| armed(step)));
-        let doomed = emitter(ctx.database.url(), folder.path(), &variables).await;
+        let process = emitter(ctx.database.url(), folder.path(), &variables).await;
         // It may die before it answers: the event is committed all the same.
-        post_guest(&doomed, step).await;
+        post_guest(&process, step).await;
         if step == "held" {
             double.wait_for_held(1).await;
-            doomed.kill().await.unwrap();
+            process.kill().await.unwrap();
             gate.open(10);
         } else {
-            died(doomed, step).await;
+            died(process, step).await;
         }
         settled += 1;
         let rig = Rig::start_with(&ctx, Setup::default(), double.clone(), clock.clone()).await;
@@ -171,14 +171,14 @@ async fn f6_f7_an_event_whose_receiver_dies_has_one_effect(ctx: Ctx) {
     };
     for (nth, (step, retried)) in (1..).zip(steps) {
         let key = format!("evt_{nth}");
-        let doomed = receiver(ctx.database.url(), folder.path(), &[armed(step)]).await;
-        let first = send(&doomed, &key).await;
+        let process = receiver(ctx.database.url(), folder.path(), &[armed(step)]).await;
+        let first = send(&process, &key).await;
         // From the commit on it may be confirmed, and only then.
         assert!(
             first.is_none() || (retried == 200 && first == Some(202)),
             "{step}: {first:?}"
         );
-        died(doomed, step).await;
+        died(process, step).await;
         let next = receiver(ctx.database.url(), folder.path(), &[]).await;
         assert_eq!(send(&next, &key).await, Some(retried), "{step}");
         let mut database = Database::open(ctx.database.url()).await.unwrap();

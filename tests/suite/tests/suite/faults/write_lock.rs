@@ -12,7 +12,7 @@ pub enum WriteLock {
 }
 
 impl WriteLock {
-    /// Waits for whoever writes now, and holds back all who come after.
+    /// Waits for anyone who writes now, and holds back all who come after.
     pub async fn on_inbox(ctx: &Ctx) -> Self {
         match ctx.engine {
             Engine::Sqlite => {

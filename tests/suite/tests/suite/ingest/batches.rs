@@ -101,7 +101,7 @@ impl Bench {
     /// Brings one in, as far as it goes without a lane: into the queue, or to a refusal.
     fn accept(&self, key: &str) -> Accepting {
         let (batcher, arrival) = (self.batcher.clone(), self.arrival(key));
-        let mut accepting = async move { batcher.accept(arrival, brought()).await }.boxed();
+        let mut accepting = async move { batcher.accept(arrival, delivery_context()).await }.boxed();
         match (&mut accepting).now_or_never() {
             Some(outcome) => ready(outcome).boxed(),
             None => accepting,
@@ -117,7 +117,7 @@ impl Bench {
     }
 }
 
-fn brought() -> DeliveryContext {
+fn delivery_context() -> DeliveryContext {
     DeliveryContext {
         request_id: "req_1".parse().unwrap(),
         correlation_id: "req_1".parse().unwrap(),
@@ -219,7 +219,10 @@ async fn f34_a_full_queue_refuses_at_once(ctx: Ctx) {
         assert!(matches!(outcome, Ok(Accepted::New(_))));
     }
     assert!(
-        matches!(batcher.accept(again, brought()).await, Ok(Accepted::New(_))),
+        matches!(
+            batcher.accept(again, delivery_context()).await,
+            Ok(Accepted::New(_))
+        ),
         "there is room again"
     );
     drained.cancel();
@@ -263,7 +266,7 @@ async fn f52_what_is_queued_is_committed_although_its_caller_left(ctx: Ctx) {
     drop(left);
     let stays = bench.accept("evt_1");
     let drained = bench.run();
-    // Whoever comes after joins what the one who left had begun.
+    // Anyone who comes after joins what the one who left had begun.
     let outcome = stays.await;
     assert!(matches!(outcome, Ok(Accepted::Duplicate(_))), "{outcome:?}");
     drained.cancel();

@@ -105,7 +105,7 @@ async fn r46_each_guest_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx
                 )
                 && since.is_none_or(|since| row.get::<i64>("updated_at").unwrap() >= since)
         };
-        let (store, filter) = (pms.store.looking_at(question.rows_looked_at), &filter);
+        let (store, filter) = (pms.store.with_rows_looked_at(question.rows_looked_at), &filter);
         let seen = question.walk(
             &GUESTS,
             since,
@@ -180,7 +180,7 @@ async fn r46_each_reservation_is_listed_once_however_few_rows_a_page_looks_at(ct
             ..ReservationFilter::default()
         };
         let fits = |row: &Row| fits(&filter, since, row);
-        let (store, filter) = (pms.store.looking_at(question.rows_looked_at), &filter);
+        let (store, filter) = (pms.store.with_rows_looked_at(question.rows_looked_at), &filter);
         let seen = question.walk(
             &RESERVATIONS,
             since,

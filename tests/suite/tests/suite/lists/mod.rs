@@ -87,7 +87,7 @@ impl Question {
                 let step = step.into_iter().map(|(_, row)| id(row.expect("nothing changes")));
                 seen.extend(step);
             }
-            let Some(next) = rows.goes_on_after() else {
+            let Some(next) = rows.next_page_after() else {
                 return seen;
             };
             assert_ne!(

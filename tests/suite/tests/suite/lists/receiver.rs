@@ -78,7 +78,7 @@ async fn r46_each_event_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx
             to: at(&mut rng),
         };
         let fits = |row: &Row| fits(&filter, row);
-        let (store, filter) = (store.looking_at(question.rows_looked_at), &filter);
+        let (store, filter) = (store.with_rows_looked_at(question.rows_looked_at), &filter);
         let seen = question.walk(
             &EVENTS,
             None,
@@ -174,7 +174,7 @@ async fn r46_each_profile_is_listed_once_however_few_rows_a_page_looks_at(ctx: C
                 && property.is_none_or(|id| id == "LIS01" && row.get::<i64>("at_lis01").unwrap() > 0)
                 && since.is_none_or(|since| row.get::<i64>("updated_at").unwrap() >= since)
         };
-        let (store, filter) = (store.looking_at(question.rows_looked_at), &filter);
+        let (store, filter) = (store.with_rows_looked_at(question.rows_looked_at), &filter);
         let id = |summary: serde_json::Value| summary.as_str().unwrap().to_owned();
         let seen = question.walk(&PROFILES, since, id, |query| {
             let store = store.clone();

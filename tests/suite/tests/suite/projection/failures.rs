@@ -262,7 +262,7 @@ async fn r43_small_events_about_large_records_go_in_smaller_batches(ctx: Ctx) {
     let events: Vec<_> = pending.iter().map(|pending| pending.read().unwrap()).collect();
     assert_eq!(events.len(), RECORDS);
     let refused = store.project(events.into(), now).await.unwrap_err();
-    assert!(refused.may_be_of_the_rows(), "{refused}");
+    assert!(refused.may_be_caused_by_rows(), "{refused}");
     settle(&projector).await;
     for nth in 0..RECORDS {
         let event = format!("evt_{:06}", RECORDS + nth);

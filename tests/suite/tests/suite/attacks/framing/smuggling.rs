@@ -238,7 +238,7 @@ async fn r42_nor_is_one_of_a_body_that_gave_way(ctx: Ctx) {
         let body = body(address);
         let message = message_that_is_read(service, address, BEGUN.len() + body.len()) + BEGUN;
         let mut first = Wire::saying(address, message.as_bytes()).await.unwrap();
-        // All slow bodies have half of the budget, and the oldest gives way.
+        // All slow bodies have half of the budget, and the oldest is evicted.
         let mut newer = Vec::new();
         for _ in 0..=BYTES_IN_ALL_MIN / 2 / READING_BYTES {
             newer.push(Wire::saying(address, message.as_bytes()).await.unwrap());

@@ -7,32 +7,32 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Which keys are taken, each with what its leaving is announced by. As many as there are requests at most.
+/// The keys that are held, each with a token that is cancelled when the key is released. At most one for each request.
 #[derive(Clone, Debug, Default)]
-pub(super) struct InFlight(Arc<Mutex<HashMap<Scope, CancellationToken>>>);
+pub(super) struct PendingKeys(Arc<Mutex<HashMap<Scope, CancellationToken>>>);
 
-/// What came of entering.
-pub(super) enum Entered {
-    /// The key is this request's until the place is dropped.
-    First(Place),
-    /// Somebody is there; the token is cancelled when they have left.
-    Behind(CancellationToken),
+/// The result of acquiring a key.
+pub(super) enum Acquire {
+    /// This request holds the key until the guard is dropped.
+    Acquired(KeyGuard),
+    /// Another request holds the key; the token is cancelled when it is released.
+    HeldByAnother(CancellationToken),
 }
 
-/// A key that is taken. Dropping it frees the key and wakes whoever waits.
-pub(super) struct Place {
-    keys: InFlight,
+/// Holds a key. Dropping it releases the key and wakes waiting requests.
+pub(super) struct KeyGuard {
+    keys: PendingKeys,
     scope: Scope,
 }
 
-impl InFlight {
-    pub(super) fn enter(&self, scope: &Scope) -> Entered {
+impl PendingKeys {
+    pub(super) fn enter(&self, scope: &Scope) -> Acquire {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match keys.entry(scope.clone()) {
-            Entry::Occupied(taken) => Entered::Behind(taken.get().clone()),
+            Entry::Occupied(taken) => Acquire::HeldByAnother(taken.get().clone()),
             Entry::Vacant(free) => {
                 free.insert(CancellationToken::new());
-                Entered::First(Place {
+                Acquire::Acquired(KeyGuard {
                     keys: self.clone(),
                     scope: scope.clone(),
                 })
@@ -41,7 +41,7 @@ impl InFlight {
     }
 }
 
-impl Drop for Place {
+impl Drop for KeyGuard {
     fn drop(&mut self) {
         let left = self
             .keys

@@ -9,11 +9,11 @@ use std::{any::Any, sync::Arc};
 pub(crate) type Answer = Box<dyn Any + Send>;
 
 /// The closure of one operation. It may run several times, from its start.
-pub(crate) type Operation =
+pub(crate) type Closure =
     Arc<dyn for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<Answer, DbError>> + Send + Sync>;
 
 /// The closure without its types.
-pub(crate) fn erased<T, F>(f: F) -> Operation
+pub(crate) fn erased<T, F>(f: F) -> Closure
 where
     T: Send + 'static,
     F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
@@ -25,7 +25,7 @@ where
 }
 
 /// A look-up without its types: its answer is an `Option<Answer>`.
-pub(crate) fn erased_look_up<T, F>(find: F) -> Operation
+pub(crate) fn erased_look_up<T, F>(find: F) -> Closure
 where
     T: Send + 'static,
     F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<Option<T>, DbError>> + Send + Sync + 'static,
