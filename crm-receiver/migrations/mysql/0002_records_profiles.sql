@@ -1,5 +1,5 @@
 -- The latest known state of each entity of each source. Version 0 is a row that only holds the lock: of an entity that
--- is being told of for the first time, or of an erased guest.
+-- is being received for the first time, or of an erased guest.
 CREATE TABLE records (
     source_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     kind VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -12,7 +12,7 @@ CREATE TABLE records (
     deleted BIGINT NOT NULL,
     occurred_at BIGINT NOT NULL,
     type VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin,
-    -- Our id of the event that brought the state.
+    -- Our id of the event that carried the state.
     event_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin,
     state LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
     PRIMARY KEY (source_id, kind, entity_id)
@@ -27,7 +27,7 @@ CREATE TABLE record_refs (
     KEY record_refs_guest (source_id, guest_id)
 ) ENGINE = InnoDB;
 
--- What was received for a record: one row for each event that told of it, without anything of its payload but consent.
+-- What was received for a record: one row for each event about it, without anything of its payload but consent.
 CREATE TABLE timeline (
     event_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
     source_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,

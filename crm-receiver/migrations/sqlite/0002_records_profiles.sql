@@ -1,5 +1,5 @@
 -- The latest known state of each entity of each source. Version 0 is a row that only holds the lock: of an entity that
--- is being told of for the first time, or of an erased guest.
+-- is being received for the first time, or of an erased guest.
 CREATE TABLE records (
     source_id TEXT NOT NULL,
     kind TEXT NOT NULL,
@@ -12,7 +12,7 @@ CREATE TABLE records (
     deleted INTEGER NOT NULL,
     occurred_at INTEGER NOT NULL,
     type TEXT,
-    -- Our id of the event that brought the state.
+    -- Our id of the event that carried the state.
     event_id TEXT,
     state TEXT,
     PRIMARY KEY (source_id, kind, entity_id)
@@ -28,7 +28,7 @@ CREATE TABLE record_refs (
 
 CREATE INDEX record_refs_guest ON record_refs (source_id, guest_id);
 
--- What was received for a record: one row for each event that told of it, without anything of its payload but consent.
+-- What was received for a record: one row for each event about it, without anything of its payload but consent.
 CREATE TABLE timeline (
     event_id TEXT NOT NULL PRIMARY KEY,
     source_id TEXT NOT NULL,

@@ -1,4 +1,4 @@
--- What the migration runner itself needs. Made outside of the numbered migrations, by whoever comes first.
+-- What the migration runner itself needs. Made outside of the numbered migrations, by the process that comes first.
 CREATE TABLE IF NOT EXISTS leases (
     name TEXT NOT NULL PRIMARY KEY,
     owner TEXT,

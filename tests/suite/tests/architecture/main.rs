@@ -21,6 +21,7 @@ mod source;
 mod test_only;
 mod tokens;
 mod walk;
+mod words;
 
 use std::collections::BTreeSet;
 use std::fs;
