@@ -23,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 /// What the name of every metric begins with.
 const METRICS_PREFIX: &str = "crm_receiver";
-/// How often the counts of what was not kept go from memory to the database.
+/// How often the counts of rejects and duplicates are written from memory to the database.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
 
-/// What anyone who reaches the port can do, for a warning.
+/// What every client that reaches the port can do, for a warning.
 const EXPOSED: &str = "guest profiles and the events of all hotels can be read";
 
 /// Why the service does not start: a sentence for the operator.
@@ -41,7 +41,7 @@ pub enum StartError {
     /// The tables cannot be migrated.
     #[error("DATABASE_URL: {0}")]
     Migrate(#[from] MigrateError),
-    /// The tables hold what this program cannot read.
+    /// The tables contain values that this program cannot read.
     #[error("DATABASE_URL: {0}")]
     Store(#[from] StoreError),
 }
@@ -59,11 +59,11 @@ pub struct App {
     counts: Arc<Counts>,
     /// None without METRICS_ADDR.
     metrics: Option<MetricsPage>,
-    /// Derives profiles again that an older program has derived.
+    /// Rebuilds the profiles that an older program has derived.
     profiles: Rebuilder,
 }
 
-/// Opens the database and brings its tables up to date. `exclusive`: claims a SQLite file, as `serve` does.
+/// Opens the database and migrates its tables. `exclusive`: claims a SQLite file, as `serve` does.
 ///
 /// # Errors
 /// When the database cannot be reached, is claimed by another `serve`, or has a newer schema.
@@ -104,7 +104,7 @@ pub async fn requeue(store: &Store, runtime: &Runtime, event: Option<EventId>) -
 }
 
 impl App {
-    /// Opens the database, brings its tables up to date, and listens.
+    /// Opens the database, migrates its tables, and listens.
     ///
     /// # Errors
     /// When any of it fails, as a sentence for the operator.
@@ -194,7 +194,7 @@ impl App {
     async fn run(self, lifecycle: Lifecycle) -> Ended {
         tracing::info!(address = %self.address, "listening");
         warn_if_exposed(self.address, EXPOSED);
-        // Lanes outlive the last connection: what came over it still has to be committed.
+        // Lanes outlive the last connection: the arrivals from it still have to be committed.
         let drained = CancellationToken::new();
         let settings = self.config.http.serve_settings();
         let serving = serve(self.listener, self.server, settings, lifecycle.signal());
@@ -226,7 +226,7 @@ async fn keep_counts(store: Store, counts: Arc<Counts>, drained: CancellationTok
         let last = timeout(COUNTS_EVERY, drained.cancelled()).await.is_ok();
         let taken: Arc<[_]> = counts.take().into();
         if !taken.is_empty() && store.add_counts(Arc::clone(&taken)).await.is_err() {
-            // The outage itself is logged where it is answered.
+            // The outage itself is logged where requests fail.
             counts.give_back(taken.to_vec());
         }
         if last {

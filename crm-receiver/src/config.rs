@@ -30,7 +30,7 @@ pub struct Config {
     pub ingest: IngestLimits,
 }
 
-/// What this run of the program is to do.
+/// The command of this run.
 #[derive(Debug)]
 pub enum Command {
     /// Serve until stopped.

@@ -1,6 +1,6 @@
 //! The program `crm-receiver`: parses, sets logging up, and does what it is asked.
 //!
-//! It stands in the library, so that `main.rs` has no async code to compile and only links.
+//! It is in the library, so that `main.rs` has no async code to compile and only links.
 
 use crate::{
     app::{App, Runtime, StartError, open_store, requeue},
@@ -28,7 +28,7 @@ pub fn main_of_receiver() -> ExitCode {
 
 async fn program() -> anyhow::Result<()> {
     let (command, log) = read_or_exit();
-    // A question has nothing to log: its answer is all that is wanted.
+    // The health check logs nothing: only its answer matters.
     if !matches!(command, Command::Healthcheck(_))
         && let Err(error) = kit::telemetry::init(&log)
     {

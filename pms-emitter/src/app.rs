@@ -38,7 +38,7 @@ const PURGE_ROWS: u32 = 500;
 /// What a probe may take beyond its attempt's deadline: the end of an answer's body.
 const PROBE_SLACK: Duration = Duration::from_secs(2);
 
-/// What anyone who reaches the port may do.
+/// What every client that reaches the port can do, for a warning.
 const EXPOSED: &str = "guests, their documents and reservations can be read, changed and deleted";
 
 /// Why the service does not start: a sentence for the operator.
@@ -71,11 +71,11 @@ pub struct App {
     wakers: Wakers,
     /// None without METRICS_ADDR.
     metrics: Option<MetricsPage>,
-    /// Folds the names again that an older program has folded.
+    /// Rebuilds the names that an older program has folded.
     guest_names: Rebuilder,
 }
 
-/// Opens the database and brings its tables up to date. `exclusive`: claims a SQLite file, as `serve` does.
+/// Opens the database and migrates its tables. `exclusive`: claims a SQLite file, as `serve` does.
 ///
 /// # Errors
 /// When the database cannot be reached, is claimed by another `serve`, or has a newer schema.
@@ -115,7 +115,7 @@ pub async fn retry_dead(store: &Store, runtime: &Runtime, since: UnixMillis) -> 
 }
 
 impl App {
-    /// Opens the database, brings its tables up to date, writes the environment's endpoint, and listens.
+    /// Opens the database, migrates its tables, writes the environment's endpoint, and listens.
     ///
     /// # Errors
     /// When any of it fails, as a sentence for the operator.
@@ -233,7 +233,7 @@ fn digest_key(config: &Config, runtime: &Runtime) -> Result<DigestKey, ConfigErr
     })
 }
 
-/// Forgets idempotency keys that have expired, in small portions.
+/// Deletes idempotency keys that have expired, in small portions.
 async fn purge(idempotency: Arc<Idempotency>, lifecycle: Lifecycle) {
     loop {
         tokio::select! {

@@ -1,7 +1,7 @@
 //! How many arrivals are pending: waiting for a batch, or in one that is being committed.
 //!
-//! Taking in comes first. Anyone who shares the database with it and can wait, waits here for a moment without arrivals,
-//! but never for ever: under a load without pauses it goes on in small turns.
+//! Ingest has priority. Other work on the database that can wait, waits here for a moment without arrivals, but with a
+//! bound: under a load without pauses it continues in small steps.
 
 use super::State;
 use std::{
@@ -13,11 +13,11 @@ use std::{
 };
 use tokio::{sync::Notify, time::timeout};
 
-/// The arrivals that have come and are not decided yet.
+/// The arrivals that are not answered yet.
 #[derive(Debug, Default)]
 pub(super) struct PendingArrivals {
     pending: AtomicUsize,
-    /// All that ever came.
+    /// The number of all arrivals since the start.
     in_all: AtomicU64,
     none_left: Notify,
 }
@@ -43,7 +43,7 @@ impl PendingArrivals {
     }
 
     pub(super) async fn wait_for_none(&self, at_most: Duration) {
-        // Registered before the look, so that no wake-up falls between the two.
+        // Registered before the check, so that no wake-up is missed between the two.
         let none_left = self.none_left.notified();
         if self.pending() > 0 {
             drop(timeout(at_most, none_left).await);

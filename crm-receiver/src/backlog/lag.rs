@@ -1,7 +1,7 @@
 //! The age of the oldest accepted event that is not projected yet.
 //!
-//! The lanes report what they committed, the projector what it found at each look. Both leave no more than an instant
-//! here, so that the answer grows also while the projector or the database stands still.
+//! The lanes report what they committed, the projector what it found at each look. Both store only an instant here, so
+//! that the lag also grows while the projector or the database does not respond.
 
 use contract::UnixMillis;
 use std::{

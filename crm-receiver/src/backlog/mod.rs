@@ -1,5 +1,5 @@
-//! What waits, as far as this process knows: arrivals that are not committed yet, accepted events that are not projected
-//! yet, and events that wait for a further try.
+//! The backlog that this process knows of: arrivals that are not committed yet, accepted events that are not projected
+//! yet, and events that wait for a retry.
 //!
 //! `ingest` and `project` share it and do not import each other: the lanes report what arrives and what they commit, the
 //! projector reports what it finds in the inbox and asks whether arrivals should go first. It reads no table and decides
@@ -19,7 +19,7 @@ use retries::Retries;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Notify, futures::Notified};
 
-/// The one owner of what is known of all that waits. Clones are the same one.
+/// The state of the backlog. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Backlog(Arc<State>);
 
@@ -43,7 +43,7 @@ impl Backlog {
         self.0.arrivals.pending()
     }
 
-    /// How many arrivals have come since the start: anyone who finds the number changed knows that some came meanwhile.
+    /// How many arrivals have come since the start: a changed number means that events arrived meanwhile.
     pub fn arrivals_in_all(&self) -> u64 {
         self.0.arrivals.in_all()
     }
@@ -59,8 +59,8 @@ impl Backlog {
         self.0.accepted.notify_one();
     }
 
-    /// Ends with the next commit that accepts events. Ask before looking at the inbox, and await it after: so no wake-up
-    /// falls between the two.
+    /// Completes at the next commit that accepts events. Call it before reading the inbox, and await it after: so no
+    /// wake-up is missed between the two.
     pub fn next_accepted(&self) -> Notified<'_> {
         self.0.accepted.notified()
     }

@@ -10,7 +10,7 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// How often to look while there is one.
+/// How often to look while one waits.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often when there was none: a try of another replica may have failed.
 const LOOK_FOR_OTHERS_EVERY: Duration = Duration::from_secs(10);

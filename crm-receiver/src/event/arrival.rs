@@ -1,4 +1,4 @@
-//! An authentic, readable event that has arrived, the inbox entry that is made of it, and what the database says of it.
+//! An authentic, readable event that has arrived, the inbox entry made from it, and the database's decision on it.
 
 use super::{EventStatus, Fingerprint};
 use bytes::Bytes;
@@ -62,15 +62,15 @@ pub struct DedupeKey {
     pub id: IdempotencyKey,
 }
 
-/// An arrival with everything that its row in the inbox needs. The same `event_id` goes into every attempt to write it, so
-/// that a row is known as ours also after a commit whose answer was lost.
+/// An arrival with everything that its row in the inbox needs. The same `event_id` goes into every attempt to write it,
+/// so that our row is recognised even after a commit of unknown result.
 #[derive(Debug)]
 pub struct InboxEntry {
     /// The id that it gets if it is new.
     pub event_id: EventId,
-    /// When it came.
+    /// When it arrived.
     pub received_at: UnixMillis,
-    /// What tells its body from another under the same key.
+    /// Distinguishes its body from another under the same key.
     pub fingerprint: Fingerprint,
     /// The event.
     pub arrival: Arrival,
@@ -80,7 +80,7 @@ pub struct InboxEntry {
     pub request_id: RequestId,
 }
 
-/// What the database says of one arrival, after the commit.
+/// The database's decision on one arrival, after the commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
     /// It is new, and committed under this id of ours.

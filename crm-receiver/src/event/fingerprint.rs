@@ -1,4 +1,4 @@
-//! What tells two bodies under one key apart, without keeping either: a salted digest.
+//! The fingerprint of a body: a salted digest that distinguishes two bodies under one key without storing them.
 //!
 //! An unsalted digest of personal data could be guessed from a list of people, so each row has a random salt of its
 //! own, and erasure drops both. Pure: the salt is a parameter.
@@ -16,7 +16,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// The fingerprint of a body under a fresh salt.
+    /// The fingerprint of a body with a new salt.
     pub fn of(salt: [u8; SALT_LEN], body: &[u8]) -> Self {
         let digest = Sha256::new()
             .chain_update(salt)

@@ -1,8 +1,8 @@
 //! What an event is to the receiver, from its arrival to its effect: values and pure functions, without a table, a
 //! clock or a request.
 //!
-//! [`arrival`] is an event that may be kept, [`payload`] what is asked of it before, [`fingerprint`] what tells two bodies
-//! under one key apart. [`status`] says how far an event has come. [`pending`] reads an accepted event back; [`fold`]
+//! [`arrival`] is an event that may be kept, [`payload`] what is required of it before, [`fingerprint`] distinguishes
+//! two bodies under one key. [`status`] is the status of an event. [`pending`] reads an accepted event back; [`fold`]
 //! decides which state of a record is current, and [`plan`] what a batch of events changes.
 
 pub mod arrival;

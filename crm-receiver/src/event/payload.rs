@@ -1,4 +1,4 @@
-//! What the receiver requires of a payload: only what it cannot do without.
+//! What the receiver requires of a payload: only the fields that it needs.
 //!
 //! A guest's `last_name`, unless deleted or erased; a reservation's `status`, `check_in`, `check_out` and
 //! `primary_guest_id`. The rest may be absent, unknown fields are kept. `id`, `version` and `property_id`, where they
@@ -190,7 +190,7 @@ fn required<'p>(
     value
 }
 
-/// A null is as good as absent.
+/// A null means the same as absent.
 fn present<'p>(payload: &'p Map<String, Value>, field: &str) -> Option<&'p Value> {
     debug_assert!(
         CHECKED.contains(&field),

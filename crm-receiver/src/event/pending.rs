@@ -31,7 +31,7 @@ pub struct PendingEvent {
     pub entity_id: Option<EntityId>,
     /// The entity's version after the change.
     pub entity_version: Option<u64>,
-    /// What ties it to the request that caused it.
+    /// Relates it to the request that caused it.
     pub correlation_id: Option<String>,
     /// When the change was committed at the sender.
     pub occurred_at: UnixMillis,
@@ -50,14 +50,14 @@ pub struct Event {
     pub record: Record,
     /// The names of the fields that changed.
     pub changed: Vec<String>,
-    /// What ties it to the request that caused it.
+    /// Relates it to the request that caused it.
     pub correlation_id: Option<String>,
 }
 
 /// Why an accepted event cannot be folded. It names no content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// The body is not there any more.
+    /// The body was purged.
     #[error("its body is gone")]
     NoBody,
     /// The body is no envelope with a payload.

@@ -1,5 +1,5 @@
-//! What a batch of events changes, worked out in memory: the records that are current after it, the outcome of each event,
-//! what it adds to the history, whom it erases, and whose profiles it touches.
+//! What a batch of events changes, computed in memory: the records that are current after it, the outcome of each
+//! event, the new history entries, the erased guests, and the profiles to derive again.
 //!
 //! The store loads [`Known`] for the batch, runs [`plan`], and writes the [`Plan`]; the property test does the same with
 //! maps in place of tables. So the meaning of a batch is decided here alone.
@@ -61,7 +61,7 @@ pub struct Plan {
     pub records: BTreeMap<RecordKey, Record>,
     /// The guests that are erased from now on, each with the event that erased it.
     pub erased: BTreeMap<GuestKey, EventId>,
-    /// The erased guests of whom events came all the same.
+    /// The erased guests for whom events still arrived.
     pub suppressed: BTreeSet<GuestKey>,
     /// New entries of the history, each with its event.
     pub history: Vec<(EventId, HistoryEntry)>,
@@ -71,7 +71,7 @@ pub struct Plan {
     pub days: PropertyDays,
 }
 
-/// Works out the changes of a batch, event by event.
+/// Computes the changes of a batch, event by event.
 pub fn plan(known: &Known, events: &[&Event]) -> Plan {
     let mut plan = Plan::default();
     for event in events {

@@ -1,4 +1,4 @@
-//! `GET /events` and `GET /events/{id}`: what was received and how far it has come, for browsing and for audits.
+//! `GET /events` and `GET /events/{id}`: the received events and their status, for browsing and for audits.
 //!
 //! The list is newest first. It is no safe order for polling: commits become visible out of order.
 

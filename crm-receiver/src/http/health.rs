@@ -1,4 +1,4 @@
-//! `GET /health`: the process is alive. `GET /health/ready`: it can serve, since its database answers.
+//! `GET /health`: the process is running. `GET /health/ready`: it can serve, since its database answers.
 
 use super::Api;
 use api::{Request, Response, reply};

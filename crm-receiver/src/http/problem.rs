@@ -1,9 +1,9 @@
-//! How the receiver's own errors are answered: the one place where they meet HTTP.
+//! Maps the receiver's own errors to HTTP problems; nothing else does.
 
 use crate::ingest::IngestError;
 use contract::{Problem, ProblemCode};
 
-/// When a sender is asked to come back.
+/// The `Retry-After` for a sender.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
 impl From<IngestError> for Problem {

@@ -1,8 +1,8 @@
-//! The way into a batch: cached repeats are answered at once, equal keys wait for the first of them, the rest waits in a
-//! lane's queue for its commit.
+//! Puts arrivals into batches: cached repeats are answered at once, equal keys wait for the first of them, the rest
+//! waits in a lane's queue for its commit.
 //!
-//! A caller that goes away changes nothing: its arrival is in the queue, which does not ask for the caller. Every wait
-//! ends: 503 at once when the queue is full, 409 for a key that is pending for too long.
+//! A caller that goes away changes nothing: its arrival stays in the queue and is committed. Every wait ends: 503 at
+//! once when the queue is full, 409 for a key that is pending for too long.
 
 use super::{
     IngestError,
@@ -34,10 +34,10 @@ use tokio::{
 
 /// How long a caller waits for its own commit; the sender's own time-out is longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How long a caller waits for a commit of its key by somebody else, here or on another replica.
+/// How long a caller waits for a commit of its key by another request, here or on another replica.
 pub const JOIN_WITHIN: Duration = Duration::from_secs(2);
 
-/// Takes arrivals in and answers after their commit. Clones share everything.
+/// Accepts arrivals and answers after their commit. Clones share everything.
 #[derive(Clone)]
 pub struct Batcher(Arc<Shared>);
 
@@ -132,7 +132,7 @@ impl Batcher {
         metrics.read_gauge("ingest_queue_entries", help, &[], waiting);
     }
 
-    /// Commits one arrival, or finds the row that stands under its key, and says which.
+    /// Commits one arrival, or finds the existing row of its key, and returns which.
     ///
     /// # Errors
     /// As [`IngestError`] lists them; after any of them the event may still be committed, and the sender tries again.

@@ -1,12 +1,12 @@
-//! Why nobody can say whether a delivery was kept.
+//! Errors of a delivery whose result is unknown: it may or may not be stored.
 
-/// The event may be committed all the same; the sender tries again.
+/// The event may be committed anyway; the sender tries again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IngestError {
     /// The queue is full.
     #[error("the queue is full")]
     Overloaded,
-    /// The database is gone, or did not answer in time.
+    /// The database is unavailable, or did not answer in time.
     #[error("the database is unavailable")]
     Unavailable,
     /// The same key is being committed elsewhere, for longer than a caller waits.

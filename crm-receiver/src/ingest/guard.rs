@@ -1,8 +1,9 @@
-//! The breaker before the database: while the database is gone, callers are refused at once instead of waiting for it.
+//! The breaker for the database: while the database is unavailable, callers are refused at once instead of waiting for
+//! it.
 //!
 //! A breaker opens after two batches in a row that failed by an outage. From then on nothing waits for the database but
 //! one probe at a time, in the background, so that it closes soon after the database is back, also without traffic. The
-//! probe writes: a database that still answers, but takes no writes, is as good as gone.
+//! probe writes: a database that answers but accepts no writes counts as unavailable.
 
 use crate::store::Store;
 use contract::Clock;
@@ -68,12 +69,12 @@ impl StoreGuard {
         }
     }
 
-    /// Whether the database is taken to be gone.
+    /// Whether the database counts as unavailable.
     pub fn is_shut(&self) -> bool {
         self.signals.shut.load(Ordering::Acquire)
     }
 
-    /// The breaker's state, without moving it.
+    /// The breaker's state, without a transition.
     pub fn state(&self) -> State {
         self.breaker.snapshot().state
     }
@@ -87,7 +88,7 @@ impl StoreGuard {
         });
     }
 
-    /// A permit for one batch, or None while the database is taken to be gone.
+    /// A permit for one batch, or None while the database counts as unavailable.
     pub(super) fn admit(&self) -> Option<Permit> {
         match self.breaker.admit() {
             Admit::Pass(permit) | Admit::Probe(permit) => Some(permit),

@@ -121,7 +121,7 @@ impl Lane {
         }
     }
 
-    /// The first that comes, and whatever is waiting behind it, within the bounds.
+    /// The first entry, and all that wait behind it, within the bounds.
     async fn next(&mut self, drained: &CancellationToken) -> Option<Vec<QueuedEntry>> {
         let first = match self.carried.take() {
             Some(carried) => carried,
@@ -168,7 +168,7 @@ impl Committer {
             guard::settle(permit, outcome.as_ref().err());
             match outcome {
                 Ok(verdicts) => {
-                    // Beside the next commit, which need not wait for it.
+                    // Runs concurrently with the next commit, which need not wait for it.
                     let committer = Arc::clone(&self);
                     tokio::spawn(async move { committer.settle(part, verdicts) });
                 }
@@ -196,7 +196,7 @@ impl Committer {
         Ok(verdicts)
     }
 
-    /// After the commit: the cache first, so that anyone who comes after the key is free finds it there.
+    /// After the commit: the cache first, so that a request that arrives after the key is released finds it there.
     fn settle(&self, part: Vec<QueuedEntry>, verdicts: Vec<Verdict>) {
         failpoint::reached("accept.committed");
         let mut oldest_new: Option<UnixMillis> = None;

@@ -14,7 +14,7 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// What the database says of a key, or why nobody knows.
+/// The database's decision on a key, or why it is unknown.
 pub type AcceptResult = Result<Accepted, IngestError>;
 
 /// The keys that are pending.
@@ -46,12 +46,12 @@ pub struct Leader {
     result: AcceptResult,
 }
 
-/// What a newcomer is.
+/// The role of a request that enters.
 #[derive(Debug)]
 pub enum Entered {
     /// The first with its key: it leads, and waits like everyone else.
     Leader(Leader, Waiter),
-    /// Somebody leads already.
+    /// Another request is the leader.
     Follower(Waiter),
 }
 
@@ -94,7 +94,7 @@ impl Leader {
         &self.key
     }
 
-    /// Frees the key and answers everyone who waits. Anyone who comes after this finds the cache or asks the database.
+    /// Releases the key and answers all who wait. Later requests find the key in the cache or ask the database.
     pub fn complete(mut self, result: AcceptResult) {
         self.result = result;
     }
@@ -110,7 +110,7 @@ impl Drop for Leader {
             .remove(&self.key);
         let followers = completed.map(|pending| pending.followers).unwrap_or_default();
         for waiter in followers.into_iter().chain(self.waiter.take()) {
-            // One who has gone needs no answer.
+            // A waiting request that was dropped needs no answer.
             drop(waiter.send(self.result.clone()));
         }
     }

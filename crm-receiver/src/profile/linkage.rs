@@ -1,8 +1,8 @@
 //! Which records make up which profile.
 //!
 //! A guest's profile is derived from the guest's own record and from the reservations that name the guest. A
-//! transaction that holds these rows, the store or the property test, loads them as [`Linkage`] asks for them; what
-//! they come to is decided here alone.
+//! transaction that holds these rows, the store or the property test, loads them as [`Linkage`] asks for them; only
+//! this module decides how a profile results from them.
 
 use super::{
     GuestKey, Linked, Profile, Record, RecordKey, Role, contents::LinkRule, derive, history::HistoryEntry,
@@ -16,7 +16,7 @@ pub type Reservations = BTreeMap<GuestKey, BTreeSet<RecordKey>>;
 pub struct Linkage {
     reservations: Reservations,
     records: BTreeMap<RecordKey, Record>,
-    /// Whom each record names: one record may belong to many profiles, so this is worked out once.
+    /// The guests that each record names: one record may belong to many profiles, so this is computed once.
     roles: BTreeMap<RecordKey, BTreeMap<GuestKey, Role>>,
     history: BTreeMap<RecordKey, Vec<HistoryEntry>>,
 }

@@ -1,4 +1,4 @@
-//! Who a guest is, as far as the records and events say: pure functions, without a table, a clock or a request.
+//! Guest profiles and how they follow from records and events: pure functions, without a table, a clock or a request.
 //!
 //! [`record`] holds the latest known state of one guest or reservation of one source; [`linkage`] says which records
 //! make up which profile; [`derive()`] makes a [`Profile`] of the records linked to a person and of the history

@@ -1,4 +1,4 @@
-//! What a profile says on a given day: the stay that is next, and whether the guest is in house.
+//! The parts of a profile that depend on the day: the next stay, and whether the guest is in house.
 //!
 //! Computed on read, so that a stored profile never grows stale at midnight. The facts are those known now, also when
 //! a day in the past is asked for. Each stay is looked at on its own property's day.

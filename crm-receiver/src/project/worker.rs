@@ -29,7 +29,7 @@ pub const BATCH_EVENTS_MAX: usize = 256;
 /// event is taken whatever it needs. A full batch of ordinary events needs 4 MiB; what a step makes of its trees is
 /// several times as large.
 const STEP_TREES_BYTES_MAX: usize = 6 << 20;
-/// How many do while events arrive: on SQLite arrivals wait for the whole transaction.
+/// How many events share a transaction while events arrive: on SQLite arrivals wait for the whole transaction.
 const BATCH_EVENTS_BUSY: usize = 32;
 /// After how many failures an event is a dead letter.
 pub const TRIES_MAX: u32 = 8;
@@ -83,7 +83,7 @@ impl Projector {
     pub async fn run(self, stop: CancellationToken) {
         let mut failing = false;
         while !stop.is_cancelled() {
-            // Registered before the step looks, so that no wake-up falls between the two.
+            // Registered before the step reads the inbox, so that no wake-up is missed between the two.
             let accepted = self.backlog.next_accepted();
             if self.yields() {
                 self.backlog.wait_for_no_arrivals(YIELD_MAX).await;

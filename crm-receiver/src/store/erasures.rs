@@ -74,7 +74,7 @@ pub(super) async fn wipe(tx: &mut Tx, guests: &BTreeSet<GuestKey>) -> Result<(),
             "UPDATE inbox SET salt = NULL, fingerprint = NULL, last_error = NULL, \
              status = CASE status WHEN 'dead_letter' THEN 'suppressed' ELSE status END WHERE {of_guest}"
         );
-        // The events first: this waits for anyone who inserts one now, whose body would else be overlooked.
+        // The events first: this waits for a transaction that inserts one now, whose body would otherwise be missed.
         for sql in [events, bodies] {
             tx.execute(&sql, params![guest.source.as_str(), guest.id.as_str()])
                 .await?;

@@ -334,8 +334,9 @@ impl ErasedGuests {
         erased_among(tx, guests, ReadLock::None).await.map(Self)
     }
 
-    /// Looks again for those whose rows are inserted by now and never come to the projector. Anyone who erases a guest
-    /// enters it first and then wipes its rows: either that waits for ours, or we wait here for the register's row.
+    /// Looks again for those whose rows are inserted by now and never come to the projector. An erasure first enters
+    /// the guest into the register and then wipes its rows: either it waits for our rows, or we wait here for the
+    /// register's row.
     async fn suppress_erased_meanwhile(
         &mut self,
         tx: &mut Tx,

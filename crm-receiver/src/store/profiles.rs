@@ -203,7 +203,7 @@ struct ProfileRows<'p> {
 /// Makes sure that there is a row for each profile, and holds them all until the transaction ends, in the order of
 /// their ids.
 pub(super) async fn lock(tx: &mut Tx, ids: &BTreeSet<ProfileId>) -> Result<(), DbError> {
-    // One writer: nobody else is there to be kept out.
+    // SQLite has one writer: no lock is needed.
     if tx.dialect() == Dialect::Sqlite {
         return Ok(());
     }

@@ -1,9 +1,9 @@
 //! Projecting a batch of accepted events: one transaction for records, history, profiles, the events' own status and
 //! the audit rows.
 //!
-//! The claim is `status = 'accepted'` in the update of the events themselves: anyone who finds fewer of them than expected
-//! was overtaken and undoes everything. Before that, records, then profiles, are locked in the order of their keys, so
-//! that nobody changes them after they are read; what a batch changes is worked out by [`crate::event::plan`].
+//! The claim is `status = 'accepted'` in the update of the events themselves: a transaction that finds fewer of them
+//! than expected was overtaken and rolls back. Before that, records, then profiles, are locked in the order of their
+//! keys, so that nobody changes them after they are read; what a batch changes is worked out by [`crate::event::plan`].
 
 use super::{
     Store,

@@ -1,7 +1,7 @@
 //! Records: the latest known state of each guest and reservation.
 //!
-//! A row is locked by raising its revision, before it is read: anyone who comes second waits, and reads what the first
-//! has committed. On a cluster the two raised revisions collide at COMMIT, and the second runs again.
+//! A row is locked by raising its revision, before it is read: a second transaction waits, and reads what the first has
+//! committed. On a cluster the two raised revisions collide at COMMIT, and the second runs again.
 
 use super::{grouped, state_budget::StateBudget};
 use crate::profile::{GuestKey, Record, RecordKey, RecordKind, record::Members};
@@ -28,7 +28,7 @@ const STATE: [&str; 8] = [
 /// Makes sure that there is a row for each record, and holds them all until the transaction ends. In the order of
 /// their keys, so that two batches never wait for each other.
 pub(super) async fn lock(tx: &mut Tx, keys: &BTreeSet<RecordKey>) -> Result<(), DbError> {
-    // One writer: nobody else is there to be kept out.
+    // SQLite has one writer: no lock is needed.
     if tx.dialect() == Dialect::Sqlite {
         return Ok(());
     }

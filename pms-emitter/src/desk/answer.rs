@@ -1,12 +1,12 @@
 //! The answer that a retry of the same request gets.
 //!
-//! It is written in the transaction of the change that it describes, so it is made before that commit, while what it says is
-//! the caller's choice: the desk is given a function that makes it of what was done.
+//! It is written in the transaction of the change that it describes, so it is made before that commit. The caller
+//! chooses its content: it passes the desk a function that makes the answer from the new state.
 
 use kit::idempotency::{Answer, Slot};
 use std::sync::Arc;
 
-/// Makes the answer of what was done.
+/// Makes the answer from the new state.
 pub type MakeAnswer<T> = Arc<dyn Fn(&T) -> Answer + Send + Sync>;
 
 /// How the answer to a request is made, and under which idempotency key it is kept.
@@ -15,7 +15,7 @@ pub struct AnswerToKeep<T> {
     pub(super) make: MakeAnswer<T>,
 }
 
-/// What was done, and the answer that was kept for it.
+/// The result of a write, and the answer that was stored for it.
 #[derive(Clone, Debug)]
 pub struct Done<T> {
     /// The state after it.
@@ -33,7 +33,7 @@ impl<T> AnswerToKeep<T> {
         }
     }
 
-    /// For a caller that has no retries to answer: nothing is kept.
+    /// For a caller that has no retries to answer: nothing is stored.
     pub fn nothing() -> Self {
         Self::new(Slot::without_key(), |_| Answer::no_content())
     }

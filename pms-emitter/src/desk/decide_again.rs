@@ -1,19 +1,19 @@
-//! How a write goes on when another commit came between its read and its own.
+//! Repeats a decision when another commit came between a write's read and its own commit.
 //!
-//! A change is decided on a state that was read before; the store writes it only if that state still stands. When it does
-//! not, the change is decided again on the fresh state, a bounded number of times.
+//! A change is decided on a state that was read before; the store writes it only if that state is still current. If it
+//! is not, the change is decided again on the new state, a bounded number of times.
 
 use super::DeskError;
 use std::future::Future;
 
-/// How often a write that was overtaken is decided, in all.
+/// How often a write is decided at most.
 pub const DECISIONS_MAX: usize = 5;
 
 /// How one decision ended.
 pub(super) enum Decision<T> {
-    /// It stands: its change is committed, or there was none to commit.
+    /// Its change is committed, or there was none to commit.
     Stands(T),
-    /// What it rested on is not so any more, and nothing was written.
+    /// The state that it was decided on is no longer current; nothing was written.
     Overtaken,
 }
 

@@ -1,4 +1,4 @@
-//! Why the desk did not do what it was asked for. Nothing was written then.
+//! Why the desk refused a request. Nothing was written then.
 
 use crate::domain::refusal::Refusal;
 use db::DbError;
@@ -12,7 +12,7 @@ pub enum DeskError {
     /// The caller does not expect the present version.
     #[error("the version is not the expected one")]
     UnexpectedVersion,
-    /// Others changed the same thing between every read and its write.
+    /// Another request changed the same thing between every read and its write.
     #[error("others keep changing the same thing")]
     Overtaken,
     /// The database failed.

@@ -2,8 +2,8 @@
 
 use super::DeskError;
 
-/// Says of a version whether the caller expects it. It is asked about the state that each decision rests on, so that nothing
-/// is decided on a state that the caller has not seen.
+/// Whether the caller expects a version. It is checked for the state of each decision, so that nothing is decided on a
+/// state that the caller has not seen.
 pub struct ExpectedVersion(Box<dyn Fn(u64) -> bool + Send + Sync>);
 
 impl ExpectedVersion {

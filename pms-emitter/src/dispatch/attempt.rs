@@ -44,7 +44,7 @@ pub struct Route {
 
 /// What every attempt needs, whatever its endpoint.
 pub struct Sender {
-    /// The one way out of the process.
+    /// The HTTP client.
     pub egress: Egress,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
@@ -65,7 +65,7 @@ pub struct Attempted {
     pub endpoint_update: EndpointUpdate,
 }
 
-/// An answer, or the lack of one, as it is judged.
+/// The classification of an answer, or of the lack of one.
 struct Judged {
     outcome: AttemptOutcome,
     status: Option<u16>,
@@ -175,7 +175,7 @@ impl Sender {
     }
 }
 
-/// The headers of the contract, to the letter. The timestamp is this attempt's: the receiver allows little skew.
+/// The headers of the contract. The timestamp is this attempt's: the receiver allows little skew.
 fn headers(secrets: &SecretList, claim: &Claim, number: u64, at: UnixMillis, body: &[u8]) -> HeaderMap {
     let id = &claim.delivery.event_id;
     let signature = sign(secrets.as_slice(), id, at.seconds(), body);

@@ -1,4 +1,5 @@
-//! Queueing what the log kept before an endpoint was subscribed: batch by batch, until every event has its delivery.
+//! Queues the events that were logged before an endpoint was subscribed: batch by batch, until every event has its
+//! delivery.
 
 use super::{operation::Operation, outage::Outage, parts::DispatcherParts};
 use crate::store::{Backfill, Store};

@@ -1,4 +1,4 @@
-//! The breaker before an endpoint, and its changes, which are logged, and kept in the tables for people.
+//! The breaker of an endpoint, and its transitions, which are logged and stored for people.
 
 use super::{operation::Operation, outage::Outage, parts::DispatcherParts};
 use crate::store::{BREAKER_HISTORY_MAX, BreakerChange, Store};
@@ -68,7 +68,7 @@ pub(super) fn breaker(endpoint: &EndpointId, parts: &DispatcherParts) -> (Breake
     (breaker, history)
 }
 
-/// Shows the state of an endpoint's breaker. Looking at it moves nothing.
+/// Shows the state of an endpoint's breaker. Reading it causes no transition.
 pub(super) fn expose(metrics: &Metrics, endpoint: &EndpointId, breaker: &Breaker) {
     let breaker = breaker.clone();
     let help = "The breaker before an endpoint: 0 closed, 1 half-open, 2 open.";

@@ -1,7 +1,7 @@
 //! Claiming: takes deliveries that are due, for as long as a lease, and reads where they go.
 //!
-//! A claim is a committed compare-and-set in the store. At most one is in the database at a time; it asks for as many as
-//! sending has room for.
+//! A claim is a committed compare-and-set in the store. At most one is in the database at a time; it asks for as many
+//! as sending can accept.
 
 use super::{
     attempt::Route, operation::Operation, outage::Outage, parts::DispatcherParts, secrets::SigningSecrets,

@@ -3,10 +3,11 @@
 //! ```text
 //! claim (committed compare-and-set) -> attempt (no transaction) -> settle (fenced with owner and epoch)
 //! ```
-//! Each endpoint has a dispatcher of its own: `worker` is its loop over `claiming`, `sending` and `settling`, each of which
-//! owns its state. Beside them `backfilling` queues what the log kept, and `breaker` guards the endpoint. `wakers` wake a
-//! dispatcher when an event is committed. What an answer means, and when a delivery is tried again, are pure functions:
-//! `classify` and `schedule`. Dispatchers share nothing but [`DispatcherParts`], so another endpoint is another row.
+//! Each endpoint has a dispatcher of its own: `worker` is its loop over `claiming`, `sending` and `settling`, each of
+//! which owns its state. In addition `backfilling` queues logged events, and `breaker` guards the endpoint. `wakers`
+//! wake a dispatcher when an event is committed. What an answer means, and when a delivery is tried again, are pure
+//! functions: `classify` and `schedule`. Dispatchers share nothing but [`DispatcherParts`], so another endpoint is
+//! another row.
 
 pub mod attempt;
 mod backfilling;

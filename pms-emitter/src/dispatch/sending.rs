@@ -47,9 +47,9 @@ struct ReadyClaim {
     since: Instant,
 }
 
-/// How many deliveries there is room for.
+/// How many deliveries it can accept.
 pub(super) enum Room {
-    /// So many.
+    /// At most so many.
     For(usize),
     /// None before this: the breaker is open.
     NotBefore(Instant),

@@ -1,7 +1,7 @@
-//! Settling: writes what became of deliveries, in batches, fenced by the claims that they were attempted under.
+//! Settling: writes the results of deliveries, in batches, fenced by the claims under which they were attempted.
 //!
-//! At most one batch is in the database at a time; what ends meanwhile goes together in the next one. A batch that fails is
-//! kept, waited out and written again.
+//! At most one batch is in the database at a time; what ends meanwhile goes together in the next one. A batch that
+//! fails is kept and written again after a pause.
 
 use super::{
     attempt::{Attempted, deferred},

@@ -1,8 +1,9 @@
-//! What wakes the dispatchers: one waker for each endpoint, and one listener to the database that rings them.
+//! Wakes the dispatchers: one waker for each endpoint, and one listener to the database that notifies them.
 //!
-//! A transaction that writes an event says so to its database (`Tx::signal`, called by `store::outbox`). Once it is committed,
-//! the listener wakes the dispatcher of every endpoint, which looks for what is due. It does not depend on the
-//! request that wrote the event, whose client may have hung up. What other replicas commit is found by looking from time to time (`LOOK_EVERY`).
+//! A transaction that writes an event says so to its database (`Tx::signal`, called by `store::outbox`). Once it is
+//! committed, the listener wakes the dispatcher of every endpoint, which looks for what is due. It does not depend on
+//! the request that wrote the event, whose client may have disconnected. What other replicas commit is found by looking
+//! from time to time (`LOOK_EVERY`).
 
 use contract::id::EndpointId;
 use db::Db;
@@ -13,9 +14,9 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// The wakers of all endpoints, by endpoint. Clones share them.
+/// The wakers by endpoint. Clones share them.
 ///
-/// Invariant: an endpoint that has had a waker keeps it, so a wake-up is never given to one that nobody waits for.
+/// Invariant: an endpoint that has had a waker keeps it, so a wake-up is never lost.
 #[derive(Clone, Debug, Default)]
 pub struct Wakers(Arc<Mutex<HashMap<EndpointId, Arc<Notify>>>>);
 

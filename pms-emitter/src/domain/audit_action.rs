@@ -11,13 +11,13 @@ pub enum AuditAction {
     PropertyUpdated,
     /// A property's day was closed.
     NightAudit,
-    /// An endpoint took an event.
+    /// An endpoint accepted an event.
     Delivered,
     /// A delivery was given up.
     Dead,
     /// A delivery that was given up was made due again by hand.
     DeadRetried,
-    /// An endpoint takes nothing any more, until it is enabled again.
+    /// An endpoint was disabled: nothing is sent to it until it is enabled again.
     EndpointDisabled,
 }
 

@@ -1,4 +1,4 @@
-//! `GET /health` and `GET /health/ready`: for anyone who keeps the process running.
+//! `GET /health` and `GET /health/ready`: for the orchestrator that keeps the process running.
 
 use super::{Api, ApiError};
 use api::{Request, Response, reply};

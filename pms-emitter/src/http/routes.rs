@@ -28,7 +28,7 @@ pub fn router(api: &Api) -> Router {
     router.mount("", health_table(api))
 }
 
-/// The health checks, for anyone who keeps the process running: they know no base path.
+/// The health checks, for the orchestrator that keeps the process running: they know no base path.
 fn health_table(api: &Api) -> Vec<Endpoint> {
     vec![
         get("/health", api, health::alive).with_query().with_any_host(),

@@ -1,7 +1,8 @@
 //! Who is named by which reservation, and the rule that a guest whose stay is going on or lies ahead is not deleted.
 //!
-//! Anyone who books for a guest, and anyone who deletes one, first writes the guest's row (its `guard`). So of two such
-//! transactions at once, the second waits for the first and then sees what it did, on every engine and cluster.
+//! A transaction that books for a guest, and one that deletes a guest, first writes the guest's row (its `guard`). So
+//! of two such transactions at once, the second waits for the first and then sees what it did, on every engine and
+//! cluster.
 
 use crate::domain::reservation::{Reservation, guests_to_guard};
 use contract::{FieldError, GuestId};

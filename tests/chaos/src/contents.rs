@@ -1,8 +1,8 @@
-//! What the receiver holds of each guest and reservation, beside what the emitter's last event says of it.
+//! Compares the receiver's state of each guest and reservation with the emitter's last event about it.
 //!
-//! Derived a second time from the emitter's payloads, by the shortest rules that hold for the clerks' load, and by
-//! nothing of the services' code. That load merges and deletes nobody and names one guest in a reservation, so a profile
-//! is one guest's last state, and the sums of what names that guest.
+//! The expected state is derived from the emitter's payloads by simple rules that hold for the clerks' load, without
+//! the services' code. That load merges and deletes nobody and names one guest in a reservation, so a profile is one
+//! guest's last state, and the sums of what names that guest.
 
 use anyhow::{Context, Result};
 use harness::books::{Entity, Kind, about, texts};
@@ -27,7 +27,7 @@ const PROFILES: &str = "SELECT body FROM profiles WHERE body IS NOT NULL";
 pub struct Contents {
     /// What the emitter sent last of each entity.
     sent: HashMap<Entity, State>,
-    /// As which the receiver keeps it.
+    /// The receiver's record of it.
     kept: HashMap<Entity, State>,
     /// What each profile must say, by its guest.
     expected: HashMap<String, Shown>,

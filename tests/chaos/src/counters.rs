@@ -1,4 +1,4 @@
-//! What was done to the system in a run, and how long it took to come back.
+//! Counts the kills and faults of a run, and how long the system took to recover.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ pub const WRITES: &str = "writes, once the database was back";
 /// What that may take (F10).
 pub const HEALS_WITHIN: Duration = Duration::from_secs(1);
 
-/// Counted by everyone who strikes.
+/// The shared counters.
 #[derive(Debug, Default)]
 pub struct Counters(Mutex<Counts>);
 
@@ -27,12 +27,12 @@ pub struct Counts {
 }
 
 impl Counters {
-    /// Somebody died.
+    /// A process was killed.
     pub fn death(&self, who: &'static str, how: &'static str) {
         *self.counts().deaths.entry((who, how)).or_default() += 1;
     }
 
-    /// They are ready again.
+    /// A process is ready again.
     pub fn recovered(&self, who: &'static str, after: Duration) {
         let mut counts = self.counts();
         let longest = counts.recoveries.entry(who).or_default();

@@ -1,4 +1,4 @@
-//! Where a run takes place: a folder, the databases of both services, and the server under them, if there is one.
+//! The environment of a run: a folder, the databases of both services, and their server, if there is one.
 
 use anyhow::{Context, Result};
 use harness::engine::{Engine, Servers, TestDatabase};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 /// A server that is killed and run again, always on the same port and data.
 pub type SharedServer = Arc<Mutex<Server>>;
 
-/// Where everything stands. Dropped, the folder and a server of its own are gone.
+/// The environment. On drop the folder and a private server are removed.
 pub struct Environment {
     /// The working folder of every process.
     pub folder: TempDir,
@@ -21,7 +21,7 @@ pub struct Environment {
     pub receiver: String,
     /// The server that may be killed: one of its own.
     pub server: Option<SharedServer>,
-    /// Databases on a server that is somebody else's.
+    /// Databases on a shared server.
     shared: Vec<TestDatabase>,
 }
 
@@ -52,7 +52,7 @@ impl Environment {
         }
     }
 
-    /// Removes what does not go by itself.
+    /// Removes the databases on a shared server.
     ///
     /// # Errors
     /// When a database cannot be dropped.

@@ -1,9 +1,9 @@
-//! The load: clerks who write through the REST API, each write repeated until it has its last word.
+//! The load: clerks who write through the REST API, each write repeated until it has a final answer.
 //!
-//! A clerk makes a guest, changes it, books for it, changes the booking, and cancels it or has the guest stay, one write
-//! after the other. A POST carries an `Idempotency-Key`, a PUT the version that it changes; what was not answered is asked
-//! again, at the next emitter. So every write is carried out once, anyone who dies in between, and the clerk knows which
-//! version it made.
+//! A clerk makes a guest, changes it, books for it, changes the booking, and cancels it or has the guest stay, one
+//! write after the other. A POST carries an `Idempotency-Key`, a PUT the version that it changes; what was not answered
+//! is asked again, at the next emitter. So every write is carried out once, whichever process dies in between, and the
+//! clerk knows which version it made.
 
 use super::history::History;
 use super::progress::Progress;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// The pause after a failed attempt; it doubles.
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
-/// Writes that may be ahead of their deliveries: what strikes the receivers is to strike them under load.
+/// Writes that may be ahead of their deliveries: the receivers must be under load when they are killed.
 const AHEAD_MAX: u64 = 1_000;
 /// Changes of a booking.
 const CHANGES: u64 = 3;
@@ -45,13 +45,13 @@ pub struct FrontDesk {
     history: Mutex<History>,
 }
 
-/// A write that has no answer for good: the clerk's story ends.
+/// A write that never got a final answer: the clerk stops this sequence.
 struct Broken;
 
-/// One who works there.
+/// A clerk.
 struct Clerk<'d> {
     desk: &'d FrontDesk,
-    /// Which emitter is asked: another one for each story, and the next one whenever it does not answer.
+    /// The emitter that is called: another one for each guest, and the next one when it does not answer.
     at: usize,
 }
 
@@ -81,7 +81,7 @@ impl FrontDesk {
             self.keep_pace().await;
             let story = self.stories.fetch_add(1, Ordering::SeqCst);
             let at = usize::try_from(story).unwrap_or(0);
-            // A refusal is in the history; the next guest is another story.
+            // A refusal is in the history; the clerk continues with the next guest.
             let _ = Clerk { desk: self, at }.act_out(story).await;
         }
     }
@@ -214,7 +214,7 @@ impl Clerk<'_> {
         Ok(())
     }
 
-    /// Asks until there is a last word; one that is no success ends the story.
+    /// Repeats a call until there is a final answer; one that is no success ends the sequence.
     async fn ask(&mut self, call: Call<'_>) -> Result<Answer, Broken> {
         let taken = self
             .desk
@@ -240,7 +240,7 @@ impl Clerk<'_> {
         Err(Broken)
     }
 
-    /// Repeats a call until there is a last word, for as long as patience lasts; and whether it was repeated.
+    /// Repeats a call until there is a final answer, up to a time limit; also returns whether it was repeated.
     async fn insist(&mut self, call: Call<'_>) -> (Option<Answer>, bool) {
         let (deadline, mut pause, mut repeated) = (Instant::now() + PATIENCE, PAUSE_FIRST, false);
         while Instant::now() < deadline {
@@ -255,8 +255,8 @@ impl Clerk<'_> {
         (None, repeated)
     }
 
-    /// One attempt; None when there is no last word. A version that has moved on may have been moved by an attempt whose
-    /// answer was lost: then the entity itself says so.
+    /// One attempt; None when there is no final answer. A version that has moved on may have been moved by an attempt
+    /// whose answer was lost: then the entity itself says so.
     async fn once(&self, call: Call<'_>, repeated: bool) -> Option<Answer> {
         let emitters = &self.desk.emitters;
         let emitter = &emitters[self.at % emitters.len()];

@@ -1,4 +1,4 @@
-//! What the clients were answered: the one side of the books that no service can touch.
+//! The answers that the clients got: the part of the books that no service can change.
 
 use harness::books::Entity;
 use std::collections::{BTreeMap, HashMap};
@@ -12,7 +12,7 @@ pub struct History {
     pub repeated: u64,
     /// Writes that were refused, by the reason.
     pub refused: BTreeMap<String, u64>,
-    /// Writes of which nobody knows: no answer came for as long as a client waits.
+    /// Writes of unknown result: no answer came for as long as a client waits.
     pub unknown: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The ledger: was anything lost or doubled, is anything stuck, did anything go backwards, is anything wrong?
+//! The ledger: finds what was lost, doubled, stuck, out of order or wrong.
 //!
 //! It compares four records: what the clients were answered, what went over the wire, and what each database holds. An
 //! event is one write that a client made; its effect is one `applied` or `stale` entry of the receiver's audit log.
@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 /// Findings that are listed one by one; the rest is counted.
 const FINDINGS_MAX: usize = 20;
 
-/// What the witnesses say together.
+/// The result of the comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
     /// Writes that were confirmed to a client.
@@ -155,7 +155,7 @@ impl Ledger {
         }
     }
 
-    /// Every confirmed write has its one event, and every other event is of a write of which nobody knows.
+    /// Every confirmed write has its one event, and every other event is of a write of unknown result.
     fn writes(&mut self, history: &History, books: &Books) {
         // The emitter's log has a unique key on both.
         let mut events: HashSet<(&Entity, u64)> = books
@@ -172,7 +172,7 @@ impl Ledger {
                 }
             }
         }
-        // A write of which nobody knows may have made its event.
+        // A write of unknown result may have made its event.
         let unasked: Vec<(&Entity, u64)> = events.into_iter().collect();
         let excused = usize::try_from(history.unknown).unwrap_or(usize::MAX);
         for (entity, version) in unasked.into_iter().skip(excused) {

@@ -1,4 +1,5 @@
-//! `cargo chaos`: both services and their database as real processes, killed again and again under load, and then the books.
+//! `cargo chaos`: both services and their database as real processes, killed repeatedly under load; then the books are
+//! balanced.
 //!
 //! ```text
 //! plan (by the seed) -> lives: each process is started, struck, and started again

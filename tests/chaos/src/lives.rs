@@ -1,4 +1,5 @@
-//! The lives of one process: started, armed with its end, watched to it, and started again at once.
+//! The lives of one process: it is started, armed with a failpoint or killed later, watched until it ends, and started
+//! again.
 
 use super::counters::Counters;
 use super::plan::{End, Life};
@@ -39,13 +40,13 @@ pub struct Service {
     pub folder: PathBuf,
     /// With what.
     pub variables: Vec<(&'static str, String)>,
-    /// Whether nobody hears what it says: while its database is down, it says each time why it cannot start.
+    /// Whether its output is discarded: while its database is down, it logs each time why it cannot start.
     pub silent: bool,
     /// How long a pause lasts: longer than a lease, and the time to take over.
     pub pause: Duration,
     /// Of the whole run.
     pub progress: Arc<Progress>,
-    /// The way to the receivers.
+    /// The tap on the connection to the receivers.
     pub tap: Arc<WireTap>,
     /// What is reported at the end.
     pub counters: Arc<Counters>,
@@ -56,7 +57,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Lives all these lives, and begins the last one.
+    /// Runs all planned lives, and begins the last one.
     ///
     /// # Errors
     /// When it ends by itself, or does not come back.
@@ -111,7 +112,7 @@ impl Service {
         let mut again = self.tap.again();
         let before = *again.borrow_and_update();
         sleep(self.pause).await;
-        // Nobody overtakes it where the other one dies in that time.
+        // No other emitter takes over if the other one is killed in that time.
         let _ = timeout(OVERTAKEN_WITHIN, again.wait_for(|again| *again > before)).await;
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
         kill_process(pid.context("a process id")?, Signal::CONT)?;
@@ -119,7 +120,7 @@ impl Service {
         Ok(())
     }
 
-    /// Brings a life to its end, and says how it ended.
+    /// Ends a life as planned, and returns how it ended.
     async fn die(&self, mut process: Process, life: &Life) -> Result<&'static str> {
         if let End::AtStep { step, .. } = life.end {
             // Its step may come only once in a long while: then it is killed like any other.

@@ -1,7 +1,7 @@
-//! Who dies when, and how: drawn by the seed, before anything runs.
+//! The plan of kills: which process ends when, and how; drawn from the seed before anything runs.
 //!
-//! A tenth of the kills is the database server's, where there is one. Of the others at least half end at named steps, each
-//! step in turn, and the rest come at random. A planted bug gets the strikes that bring it to light.
+//! A tenth of the kills is the database server's, where there is one. Of the others at least half end at named steps,
+//! each step in turn, and the rest come at random. A planted bug gets the kills that reveal it.
 
 use super::steps;
 use kit::planted::Bug;
@@ -29,7 +29,7 @@ const BATCH_STEPS: [&str; 8] = [
     "project.between",
 ];
 
-/// What there is to be struck, and how much.
+/// The processes of a run, and the number of kills and writes.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     /// Deaths in all.
@@ -145,7 +145,7 @@ impl Plan {
 }
 
 impl Scenario {
-    /// Writes between two strikes.
+    /// Writes between two kills.
     fn gap(self) -> u64 {
         self.events / (self.kills + 1)
     }
@@ -206,7 +206,7 @@ fn strikes(scenario: Scenario, rng: &mut ChaCha8Rng) -> Vec<Strike> {
     strikes
 }
 
-/// What brings a bug to light.
+/// The kills that reveal a bug.
 fn decisive(bug: Bug, scenario: Scenario, rng: &mut ChaCha8Rng) -> Vec<Strike> {
     let strike = |_| match bug {
         Bug::AckBeforeCommit => Strike::Receiver(scenario.at("accept.begin", rng)),

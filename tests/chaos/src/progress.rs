@@ -1,5 +1,5 @@
-//! How far the load is: how many writes have their last word, the longest time in which none got it, and whether the clerks
-//! are to wait.
+//! The progress of the load: how many writes have a final answer, the longest time without one, and whether the clerks
+//! must wait.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// Counts writes that have their last word, and wakes anyone who waits for so many.
+/// Counts writes that have a final answer, and wakes tasks that wait for a number of them.
 pub struct Progress {
     count: AtomicU64,
     moved: Notify,

@@ -1,4 +1,4 @@
-//! What a run says at its end: a table for people, and one line of JSON.
+//! The report of a run: a table for people, and one line of JSON.
 
 use super::counters::{Counts, HEALS_WITHIN};
 use super::ledger::Ledger;

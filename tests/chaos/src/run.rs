@@ -1,4 +1,5 @@
-//! One run: everything is started, struck by the plan while the clerks write, left to settle, and balanced.
+//! One run: starts everything, kills processes by the plan while the clerks write, waits until nothing is pending, and
+//! balances the books.
 
 use super::contents::Contents;
 use super::counters::{Counters, WRITES};
@@ -35,7 +36,7 @@ const CLERKS: usize = 48;
 const CLERKS_FEW: usize = 3;
 /// One attempt of a delivery; with the slack it makes the lease.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(1);
-/// Soon again: anyone who died is back within a second or two. Most waits are added where it matters, at the end.
+/// Short waits: a killed process is back within a second or two. Most waits are added where it matters, at the end.
 const RETRY_SCHEDULE: [&str; 8] = ["0s", "50ms", "100ms", "200ms", "300ms", "400ms", "500ms", "800ms"];
 const RETRY_LAST: &str = "1s";
 const RETRIES: usize = 50;
@@ -93,7 +94,7 @@ pub struct Outcome {
     pub wire: WireLog,
 }
 
-/// Everybody who takes part.
+/// All parts of a run.
 struct Cast<'a> {
     options: &'a Options,
     environment: &'a Environment,
@@ -164,7 +165,7 @@ impl Cast<'_> {
             clerks.spawn(async move { desk.work().await });
         }
         let mut alive: Vec<Process> = Vec::new();
-        // Anyone who fails for good ends the run; the clerks would wait for it in vain.
+        // A process that cannot be restarted ends the run; the clerks would wait for it for ever.
         while !clerks.is_empty() || !strikes.is_empty() || !blows.is_empty() {
             tokio::select! {
                 Some(clerk) = clerks.join_next() => clerk?,

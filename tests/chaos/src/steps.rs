@@ -1,4 +1,4 @@
-//! The steps at which a service can be made to die: the failpoints that it names, in the order in which it passes them.
+//! The failpoints of each service, in the order in which it passes them.
 //!
 //! An architecture test holds these lists and the services' code together.
 

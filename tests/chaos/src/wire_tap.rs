@@ -1,8 +1,8 @@
 //! The wire between emitter and receiver, with a record: each delivery's `webhook-id` and every status that answered it.
 //!
-//! It stands where the endpoint's address points and hands each connection on to one of the receivers. What it does not
-//! hear from a receiver it does not invent: a connection that breaks behind it breaks before it too. It can hold every
-//! answer back for a while, so that an emitter dies after its request went out and before the answer (F3).
+//! It listens at the endpoint's address and forwards each connection to one of the receivers. It never answers by
+//! itself: when the connection to a receiver breaks, so does the emitter's. It can hold back every answer for a while,
+//! so that an emitter dies after its request went out and before the answer (F3).
 
 use super::http_message::{Head, read_message};
 use anyhow::{Context, Result};

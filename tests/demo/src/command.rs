@@ -1,4 +1,4 @@
-//! What the demo is asked for, and its course: start, load, wait until everything is applied, and show.
+//! The demo's options and its steps: start, load, wait until everything is applied, and show.
 
 use crate::conclusion::{Conclusion, End, Signals};
 use crate::tour;
@@ -125,7 +125,7 @@ async fn show(world: &World, options: &Options) -> Result<End> {
     Ok(conclusion.end)
 }
 
-/// The port if nobody has it, else 0, which takes any.
+/// The port if it is free, else 0, which takes any free one.
 fn free_or_any(port: u16) -> u16 {
     if TcpListener::bind(("127.0.0.1", port)).is_ok() {
         return port;

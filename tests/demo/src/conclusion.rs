@@ -1,7 +1,7 @@
-//! How the demo ends: what the books say of its run, and which exit code that is.
+//! How the demo ends: the result of balancing the books, and its exit code.
 //!
-//! Everything that decides stands here, where the suite runs it over good and faulty books; the program only shows
-//! it. A run that is interrupted in mid-load has no books to balance, and ends as its signal says.
+//! All decisions are in this module, which the suite tests with good and faulty books; the program only shows the
+//! result. A run that is interrupted in mid-load has no books to balance, and ends as its signal says.
 
 use crate::report::Report;
 use anyhow::Result;
@@ -30,7 +30,7 @@ pub enum End {
 }
 
 impl End {
-    /// What these books make of a run.
+    /// The result of a run with these books.
     pub fn of(ledger: &Ledger) -> Self {
         if ledger.is_balanced() {
             Self::Balanced
@@ -102,7 +102,7 @@ impl Conclusion {
     }
 }
 
-/// SIGINT and SIGTERM, which no longer end the process from here on: anyone who holds this looks for them.
+/// SIGINT and SIGTERM, which no longer end the process from here on: the owner of this value handles them.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
@@ -121,7 +121,7 @@ impl Signals {
         })
     }
 
-    /// Waits for either, and says how it ends a run.
+    /// Waits for either, and returns how it ends a run.
     pub async fn next(&mut self) -> End {
         tokio::select! {
             _ = self.interrupt.recv() => End::Interrupted,

@@ -1,4 +1,4 @@
-//! What the demo says at its end: for people, and as one JSON object for programs.
+//! The demo's report: for people, and as one JSON object for programs.
 
 use harness::ledger::Ledger;
 use harness::loader::Loaded;

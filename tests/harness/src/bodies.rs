@@ -1,4 +1,4 @@
-//! What the demo's client says to the PMS: request bodies from bookings, drafts and people.
+//! The request bodies of the demo's client, made from bookings, drafts and people.
 //!
 //! Codes are the file's own words where the contract leaves them open. Instants are made of the file's dates and an
 //! hour drawn by the seed, in the hotels' time zone.

@@ -1,7 +1,7 @@
-//! The books: what both databases hold of each event, from the emitter's log to its effect at the receiver.
+//! The books: the rows of both databases for each event, from the emitter's log to its effect at the receiver.
 //!
-//! Anyone who judges a run reads them: the [`ledger`](crate::ledger) of the demo beside what the file of bookings says, that of
-//! the chaos run beside what its clients were answered.
+//! Ledgers read them: the [`ledger`](crate::ledger) of the demo compares them with the file of bookings, that of the
+//! chaos run with the answers that its clients got.
 
 use crate::database::{Database, Databases, Row};
 use anyhow::{Context, Result};

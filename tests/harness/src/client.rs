@@ -1,8 +1,8 @@
-//! A client of the REST API such as a front desk's software would have: keep-alive, keys on every POST, and patience.
+//! A client of the REST API as a front desk's software has one: keep-alive, idempotency keys on every POST, and
+//! retries.
 //!
-//! A call is repeated until it has an answer that is the service's last word: connection errors, time-outs, 429, 503
-//! and a key whose first request still runs are not. That is safe, since a POST carries its `Idempotency-Key` and a PUT repeats
-//! nothing.
+//! A call is repeated until it has a final answer: connection errors, time-outs, 429, 503 and a key whose first request
+//! still runs are not. That is safe, since a POST carries its `Idempotency-Key` and a PUT repeats nothing.
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -32,7 +32,7 @@ pub struct Client {
     base: String,
 }
 
-/// What the service said at last.
+/// The service's final answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     /// The status.
@@ -41,7 +41,7 @@ pub struct Answer {
     pub body: Value,
 }
 
-/// The service gave no last word in time, or a wrong one.
+/// The service gave no final answer in time, or an unexpected one.
 #[derive(Debug, thiserror::Error)]
 #[error("{method} {path}: {what}")]
 pub struct Unanswered {
@@ -79,7 +79,7 @@ impl Client {
     /// Reads.
     ///
     /// # Errors
-    /// No last word within the client's patience; the same for the other methods.
+    /// No final answer within the client's time limit; the same for the other methods.
     pub async fn get(&self, path: &str) -> Result<Answer, Unanswered> {
         self.call(Call {
             method: &Method::GET,
@@ -144,7 +144,7 @@ impl Client {
     /// Makes one attempt.
     ///
     /// # Errors
-    /// When no whole answer comes `within`; the call may have been carried out all the same.
+    /// When no complete answer comes `within`; the call may have been carried out anyway.
     pub fn once<'a>(&'a self, call: Call<'a>, within: Duration) -> BoxFuture<'a, anyhow::Result<Answer>> {
         Box::pin(async move {
             let attempt = timeout(within, self.attempt(call)).await;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use contract::clock::{Clock, UnixMillis};
 
-/// Stands still until it is moved.
+/// A clock that does not advance until it is moved.
 #[derive(Debug)]
 pub struct HandClock(AtomicI64);
 
 impl HandClock {
-    /// A clock that stands at this instant.
+    /// A clock at this instant.
     pub fn at(now: UnixMillis) -> Self {
         Self(AtomicI64::new(now.0))
     }

@@ -1,5 +1,5 @@
-//! How both services are configured when they run in a process of the tests: with their own defaults, which are written down
-//! here because no environment is read. Anyone who needs something else changes that field.
+//! How both services are configured when they run in a process of the tests: with their own defaults, which are written
+//! down here because no environment is read. A test that needs something else changes that field.
 
 use contract::Entropy;
 use contract::{Secret, SecretList};
@@ -28,7 +28,7 @@ pub const INGEST_LIMITS: IngestLimits = IngestLimits {
     seen_entries: SEEN_ENTRIES,
 };
 
-/// A secret that nobody knows, as the environment takes it.
+/// A random secret, in the form that the environment takes.
 pub fn fresh_secret() -> String {
     let mut bytes = [0; 32];
     SystemEntropy.fill(&mut bytes);

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 pub const DELIVERIES_PENDING: &str = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'pending'";
 /// Counts the events that are still to be applied.
 pub const EVENTS_ACCEPTED: &str = "SELECT COUNT(*) AS n FROM inbox WHERE status = 'accepted'";
-/// What still waits after that is stuck.
+/// What is still pending after that is stuck.
 pub const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A look is not bound by what a case has the server do to its sessions.

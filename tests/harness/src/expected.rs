@@ -1,4 +1,4 @@
-//! What each guest's profile must say in the end, computed straight from the file.
+//! The expected totals of each guest's profile, computed directly from the file.
 //!
 //! This is the checker's side: it shares no code with the plan or the loader, reads the columns by itself, and takes
 //! from outside only who made which booking and which rows the service accepted.

@@ -74,7 +74,7 @@ impl FaultProxy {
         })
     }
 
-    /// Stands before the server of a MySQL address; answers that address by way of the proxy.
+    /// A proxy for the server of a MySQL address; returns the address through the proxy.
     ///
     /// # Errors
     /// When the address is none, or no port can be had.
@@ -184,7 +184,7 @@ async fn requests(
         if let Mode::CutRequestAfter(left) = mode
             && let Some(last) = state.spend(left, bytes, Mode::CutRequestAfter)
         {
-            // Whether they arrive no longer matters to anyone.
+            // Whether they arrive no longer matters.
             drop(to.write_all(last).await);
             return;
         }

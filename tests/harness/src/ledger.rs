@@ -1,4 +1,4 @@
-//! Balances the books of both services: was anything lost or doubled, and do the profiles say what the file says?
+//! Balances the books of both services: finds lost and doubled events, and profiles that differ from the file.
 //!
 //! It reads the [`books`](crate::books), and none of the services' code. An effect is an `applied` or
 //! `stale` audit entry of the receiver; every event of the emitter's log must have exactly one, and nothing else may
@@ -16,7 +16,7 @@ use contract::Money;
 use futures::future::BoxFuture;
 use std::collections::HashMap;
 
-/// What the books say.
+/// The result of balancing the books.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Events about guests in the emitter's log.
@@ -45,7 +45,7 @@ impl Ledger {
         self.guest_events + self.reservation_events
     }
 
-    /// What the books say of the events alone.
+    /// The result for the events alone.
     fn of_events(books: &Books) -> Self {
         let effects = books.count_effects();
         let times = |event: &str| effects.of_event.get(event).copied().unwrap_or(0);

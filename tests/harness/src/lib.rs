@@ -1,5 +1,5 @@
-//! What the tests, the demo, the load generator and the chaos run stand on: real bookings, invented guests, and both services
-//! started, spoken to and counted.
+//! The base of the tests, the demo, the load generator and the chaos run: real bookings, invented guests, and ways to
+//! start both services, call them and read their databases.
 //!
 //! ```text
 //! data:      bookings + people (names, seeded) -> plan (rooms) -> loader (bodies, draft) -> client -> both services

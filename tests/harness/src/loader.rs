@@ -1,4 +1,4 @@
-//! Carries a plan out, through the REST API like any client.
+//! Runs a plan through the REST API, like any client.
 //!
 //! The hotels live side by side; within one, a business date is opened by its night audit, its stages follow one
 //! another, and the tasks of a stage run at once, up to a bound. A refusal is the service's right: it is counted by

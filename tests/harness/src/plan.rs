@@ -1,4 +1,4 @@
-//! What has to be said to the PMS, and in which order, so that the real bookings happen again.
+//! The calls to the PMS, and their order, that repeat the real bookings.
 //!
 //! Per hotel and business date: the night audit, then guests who call for the first time, new bookings, changes,
 //! cancellations and no-shows, check-outs, check-ins, and the check-outs of those who came and left on one day. Every

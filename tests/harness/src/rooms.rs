@@ -1,4 +1,4 @@
-//! The rooms of one hotel: which are free, by type, so that no two guests of a plan sleep in the same one.
+//! The rooms of one hotel: which are free, by type, so that no two guests of a plan get the same one.
 
 use std::collections::{BTreeMap, BTreeSet};
 

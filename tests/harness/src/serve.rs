@@ -93,7 +93,7 @@ fn refuse(error: &dyn Error) -> ! {
     exit(EXIT_CONFIG)
 }
 
-/// Arms what a test wants to go wrong. Without the feature `faults` nothing can.
+/// Arms the faults that a test asks for. Without the feature `faults` there are none.
 fn arm_or_exit() {
     #[cfg(feature = "faults")]
     if let Err(error) = kit::config::faults::arm() {

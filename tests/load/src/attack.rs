@@ -1,4 +1,4 @@
-//! Which attacks and floods can be asked for.
+//! The attacks and floods that can be chosen.
 
 use clap::ValueEnum;
 use serde::Serialize;

@@ -1,4 +1,5 @@
-//! What `cargo load` is asked for is measured, and shown. `--help` says what can be asked; docs/performance.md, how.
+//! Runs the measurements that `cargo load` is asked for, and shows the results. `--help` lists the options;
+//! docs/performance.md explains them.
 //!
 //! Exit code 1 says that an answer was neither 2xx nor 503, that the tables do not hold what was answered, or that an attack,
 //! a flood or an overload took what it must not: of memory, or of those who behave. Called by the name of a service, it is that service: so one build measures itself.

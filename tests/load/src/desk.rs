@@ -1,4 +1,4 @@
-//! A front desk that writes as fast as it is let: one connection lives through one guest after another.
+//! A front desk that writes as fast as it can: each connection handles one guest after another.
 //!
 //! A guest is made, gets two reservations, and is changed; each request but the first of a guest needs the id that an
 //! answer gave. What was written is kept with the instant of its answer, so that its arrival elsewhere can be timed.

@@ -1,7 +1,7 @@
-//! Thousands of connections that say nothing, or half of something, and what a service does with them.
+//! Floods: thousands of connections that send nothing, or an incomplete request, and how a service handles them.
 //!
 //! The suite opens a few hundred against a lowered cap; `cargo load -- --flood idle` opens 12,000 against the product's
-//! own, and says what the receiver took of memory, and what became of those who behave.
+//! own, and reports the receiver's memory and the answers to well-behaved clients.
 
 mod cost;
 
@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
-/// A server that does not take a connection, or a few bytes, by then does not.
+/// A connection, or a few bytes, that the server has not accepted by then count as refused.
 const TAKES_WITHIN: Duration = Duration::from_secs(5);
 /// What half a body says that it will be.
 const DECLARED: usize = 256 * 1024;
@@ -38,12 +38,12 @@ pub struct Tally {
     pub refused: usize,
     /// Answered otherwise.
     pub answered: usize,
-    /// Closed without a word.
+    /// Closed without an answer.
     pub closed: usize,
 }
 
 impl FloodKind {
-    /// What one connection says.
+    /// What one connection sends.
     fn words(self, number: usize, at: UnixSeconds) -> Vec<u8> {
         let head = format!(
             "POST /api/v1/webhooks/pms HTTP/1.1\r\nhost: crm\r\ncontent-type: application/json\r\n\
@@ -72,7 +72,7 @@ impl Flood {
         Self::saying(address, count, |number| kind.words(number, at)).await
     }
 
-    /// The same, each saying its words and no more.
+    /// The same, each sending its bytes and no more.
     ///
     /// # Errors
     /// As `open`.

@@ -1,8 +1,9 @@
-//! Sends requests over keep-alive connections, as lean as it can be: it shares the machine with what it measures.
+//! Sends requests over keep-alive connections, with as little work as possible: it shares the machine with what it
+//! measures.
 //!
 //! Each thread has its share of the connections and a runtime of its own, so that nothing is shared but the number of
 //! the next request. Closed loop: a connection sends as soon as it has its answer. Open loop: request `n` is due `n`
-//! intervals after the start, anyone who is free takes it, and its latency counts from then; tokio's timer is a
+//! intervals after the start, a free connection sends it, and its latency counts from then; tokio's timer is a
 //! millisecond coarse, so requests go out up to that much late, and that counts too.
 
 use super::{pool::Pool, tally::Tally, wire};
@@ -37,12 +38,12 @@ pub enum Pace {
     Open(f64),
 }
 
-/// What one connection says. It stays with its connection, so that an answer can decide the next request.
+/// The requests of one connection. It stays with its connection, so that an answer can decide the next request.
 pub trait Speaker: 'static {
     /// The request of this number, which no other connection sends.
     fn request(&mut self, number: u64) -> &[u8];
 
-    /// Hears a whole answer to its last request: the status and every byte.
+    /// Called with the complete answer to its last request: the status and every byte.
     fn hear(&mut self, _status: u16, _answer: &[u8]) {}
 
     /// How long the last answer asked it to stay away.
@@ -214,7 +215,7 @@ async fn converse<S: Speaker>(
                 failures = 0;
                 stream = got.keeps.then_some(open);
                 if let Some(rest) = speaker.rest() {
-                    // Nobody is waited for who would not send any more.
+                    // A connection that would send nothing more does not wait.
                     let end = shared.start() + shared.load.time;
                     sleep_until(end.min(Instant::now() + rest)).await;
                 }

@@ -1,5 +1,5 @@
-//! More than the receiver can take: signed events at a multiple of its top rate by senders who heed nothing, a crowd of
-//! senders who come back when asked to, and unsigned bodies beside signed ones.
+//! Overload of the receiver: signed events at a multiple of its top rate from senders that ignore answers, many senders
+//! that retry when asked to, and unsigned bodies together with signed ones.
 //!
 //! The queue of the first two is shorter than the connections are many, or a connection that waits for its answer would
 //! send nothing and so hold the load down to what is taken.

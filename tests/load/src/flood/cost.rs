@@ -1,4 +1,4 @@
-//! What a flood of connections costs the receiver, and those who behave.
+//! What a flood of connections costs the receiver and well-behaved clients.
 //!
 //! The receiver is a process of its own. It gets good deliveries before and during the flood, each on a connection of its
 //! own. Reported are their latencies, what became of the flood, and the receiver's resident memory.
@@ -28,7 +28,7 @@ const P99_ALWAYS: Duration = Duration::from_millis(10);
 /// For the last sockets to close before the next phase.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What a flood came to.
+/// The result of a flood.
 #[derive(Clone, Debug, Serialize)]
 pub struct FloodReport {
     /// What each connection did.

@@ -17,7 +17,7 @@ pub struct HostileReport {
     pub engine: &'static str,
     /// By service.
     pub services: BTreeMap<&'static str, Attacked>,
-    /// What must not be; empty when every service stood it.
+    /// Violations; empty when every service passed.
     pub faults: Vec<String>,
 }
 
@@ -28,7 +28,7 @@ pub struct Attacked {
     pub lines: Vec<Line>,
     /// MiB resident; the peak is that of the attack.
     pub memory_mib: Memory,
-    /// What must not be.
+    /// Violations.
     #[serde(skip)]
     pub faults: Vec<String>,
 }
@@ -78,7 +78,7 @@ impl Line {
 }
 
 impl HostileReport {
-    /// The report on these services. Anyone who held too much memory is at fault.
+    /// The report on these services. A service that used too much memory is a violation.
     pub fn new(
         attack: Attack,
         engine: &'static str,

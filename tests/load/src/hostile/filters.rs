@@ -1,4 +1,4 @@
-//! R46: filters that match nothing, asked for again and again beside single reads and accepts.
+//! R46: filters that match nothing, requested repeatedly during single reads and accepts.
 
 use super::{Attacked, Target, send};
 use crate::desk::Desk;

@@ -1,4 +1,4 @@
-//! A16: small requests that have much written.
+//! A16: small requests that cause large writes.
 
 use super::figures::Growth;
 use super::{Attacked, Target, largest};

@@ -1,4 +1,4 @@
-//! The largest records that a service takes, put there by its own API.
+//! The largest records that a service accepts, created through its own API.
 
 use crate::service::Service;
 use anyhow::{Context, Result, ensure};

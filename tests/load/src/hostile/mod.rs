@@ -1,8 +1,8 @@
-//! Attacks, each alone on each service: what the service's memory came to, and, where it matters, what became of those who
-//! ask for what they should.
+//! Attacks, each alone on each service: the service's peak memory and, where it matters, the answers to well-behaved
+//! clients.
 //!
-//! A service is a process of its own on a fresh database. Its peak is forgotten when the attack begins, so that what had
-//! to be put there before is not counted.
+//! A service is a process of its own on a fresh database. Its peak is reset when the attack begins, so that the
+//! preparation is not counted.
 
 mod bodies;
 mod figures;
@@ -126,7 +126,7 @@ impl<'s> Target<'s> {
     }
 }
 
-/// Sends a load beside whatever else goes on here.
+/// Sends a load concurrently with others.
 async fn send<S: Speakers>(load: Load, speakers: S) -> Result<Measured> {
     let speakers = Arc::new(speakers);
     tokio::task::spawn_blocking(move || generator::run(load, &speakers)).await?
