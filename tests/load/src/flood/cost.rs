@@ -109,7 +109,7 @@ pub async fn measure(kind: FloodKind, options: &Options, stage: &Stage<'_>) -> R
 }
 
 impl FloodKind {
-    /// Whether others still get in: half bodies give way to newer ones and to whole ones. Of the other kinds so many stay open
+    /// Whether others still get in: half bodies are evicted for newer ones and for whole ones. Of the other kinds so many stay open
     /// that nobody else gets in before the oldest of them are closed.
     fn leaves_room(self) -> bool {
         matches!(self, Self::HalfBodies | Self::LongBodies)

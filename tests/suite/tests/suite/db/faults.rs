@@ -140,7 +140,7 @@ async fn f10_a_killed_server_is_noticed_at_once_and_heals_when_it_is_back(ctx: C
         &url,
         &DbSettings {
             connections: 4,
-            // Whoever waited for a server that is gone would not be back before the case hangs.
+            // A caller that waited for a server that is gone would not be back before the case hangs.
             connect_within: 2 * HANGS_AFTER,
             answer_within: 2 * HANGS_AFTER,
             abort_after: 2 * HANGS_AFTER,

@@ -108,7 +108,7 @@ async fn one_in_progress_is_waited_for_and_then_answered(ctx: Ctx) {
         (ProblemCode::InFlight, Some(1))
     );
     let mut second = pin!(replica.post("k-1", BODY));
-    // Whoever does not wait has its answer at the first poll: that the key is taken is known without the database.
+    // A caller that does not wait has its answer at the first poll: that the key is taken is known without the database.
     assert!(poll!(second.as_mut()).is_pending());
     barrier.open.notify_one();
     let (second, first) = tokio::join!(second, first);
