@@ -2,8 +2,9 @@
 //! change a property, and close its day.
 //!
 //! Each is one function of the store, the domain and the clock. It reads the present state, lets `domain` decide what becomes
-//! of it, and writes that with its event by one method of `store`. It knows no HTTP: what a request says comes in as plain
-//! values, and what was done goes out as a state, so that an endpoint, a page of a console and a test call the same function.
+//! of it, and writes that with its event by one method of `store`. It knows no request and chooses no answer: what a request says
+//! comes in as plain values, the caller passes the function that makes the answer to keep, and what was done goes out as a
+//! state. So an endpoint, a page of a console and a test call the same function.
 
 mod answer;
 mod decide_again;

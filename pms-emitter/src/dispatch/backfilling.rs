@@ -40,6 +40,11 @@ impl Backfilling {
         self.running.is_running()
     }
 
+    /// When the next batch is due; None once there can be none.
+    pub(super) fn not_before(&self) -> Option<Instant> {
+        self.due
+    }
+
     /// Begins the next batch if it is due.
     pub(super) fn begin(&mut self, now: Instant) {
         if self.running.is_running() || self.due.is_none_or(|at| at > now) {

@@ -147,6 +147,7 @@ impl Dispatcher {
             self.claiming.not_before(),
             self.settling.not_before(),
             self.breaker_history.not_before(),
+            self.backfilling.not_before(),
         ]
         .into_iter()
         .flatten()

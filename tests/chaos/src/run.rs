@@ -263,9 +263,12 @@ impl Cast<'_> {
                 counters.death("database", "killed");
                 counters.recovered("database", struck.elapsed());
                 let back = Instant::now();
-                // Nobody writes any more after the last.
-                progress.reaches((progress.count() + 1).min(events)).await;
-                counters.recovered(WRITES, back.elapsed());
+                // Nobody writes any more after the last: there is nothing to measure then.
+                let next = progress.count() + 1;
+                if next <= events {
+                    progress.reaches(next).await;
+                    counters.recovered(WRITES, back.elapsed());
+                }
             }
             Ok(())
         }

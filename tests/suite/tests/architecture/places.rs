@@ -98,6 +98,12 @@ const NEVER: &[Never] = &[
         paths: &["rusqlite", "mysql_async"],
         modules: DB,
     },
+    // The front desk serves a console and tests as well as HTTP.
+    Never {
+        places: &[("pms-emitter", "desk")],
+        paths: &["http", "warp", "hyper"],
+        modules: API,
+    },
 ];
 
 /// Where SQL stands: in the stores, in `db`, and in the modules of `kit` that own tables or write lists.
@@ -107,7 +113,6 @@ const SQL: &[(&str, &str)] = &[
     ("db", "*"),
     ("kit", "audit"),
     ("kit", "idempotency"),
-    ("kit", "leases"),
     ("kit", "listing"),
     ("kit", "rebuild"),
 ];

@@ -563,6 +563,11 @@ fn what_must_keep_apart_and_does_not_is_found() {
             "use db::pool::*;",
             "api::etag -> db::pool",
         ),
+        (
+            "pms-emitter/src/desk.rs",
+            "use http::StatusCode;",
+            "uses `http::StatusCode`",
+        ),
     ] {
         let graph = planted(&[(file, text)]);
         assert_found(&never(&graph), &[words]);

@@ -42,7 +42,7 @@ impl SmallDisk {
         assert_eq!(full.kind(), ErrorKind::StorageFull);
     }
 
-    pub fn reserve(&self) {
+    pub fn free_space(&self) {
         std::fs::remove_file(self.path().join("filler")).unwrap();
     }
 }

@@ -88,7 +88,7 @@ async fn f17_a_full_disk_refuses_and_room_is_noticed(_: Ctx) {
             break;
         }
     }
-    disk.reserve();
+    disk.free_space();
     until_taken(&process, "evt_room").await;
     confirmed += 1;
     process.kill().await.unwrap();

@@ -146,7 +146,7 @@ async fn f17_a_full_disk_under_the_server_refuses_and_room_is_noticed(ctx: Ctx) 
             break;
         }
     }
-    disk.reserve();
+    disk.free_space();
     // MariaDB ends itself when a rollback finds no room for its pages; anyone who runs it starts it again.
     if TcpStream::connect(("127.0.0.1", server.port())).await.is_err() {
         eprintln!("f17: the server had ended");
