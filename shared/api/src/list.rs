@@ -1,7 +1,7 @@
 //! Lists: the query string in, a page out.
 //!
 //! An endpoint declares a [`ListSpec`]; [`ListSpec::parse`] makes a [`ListQuery`] of the query string and refuses what
-//! it does not know; [`crate::listing`] finds and reads the rows after [`ListQuery::after`]; [`ListQuery::pagination`]
+//! it does not know; `kit::listing` finds and reads the rows after [`ListQuery::after`]; [`ListQuery::pagination`]
 //! says whether more rows follow and with which cursor.
 
 mod cursor;

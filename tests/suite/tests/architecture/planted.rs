@@ -565,7 +565,7 @@ fn what_must_keep_apart_and_does_not_is_found() {
         ),
         (
             "pms-emitter/src/desk.rs",
-            "use http::StatusCode;",
+            "use http::StatusCode; pub fn book() {}",
             "uses `http::StatusCode`",
         ),
     ] {
