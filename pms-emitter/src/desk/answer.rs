@@ -15,15 +15,6 @@ pub struct AnswerToKeep<T> {
     pub(super) make: MakeAnswer<T>,
 }
 
-/// The result of a write, and the answer that was stored for it.
-#[derive(Clone, Debug)]
-pub struct Done<T> {
-    /// The state after it.
-    pub state: T,
-    /// The answer, also when there was no key to keep it under.
-    pub answer: Answer,
-}
-
 impl<T> AnswerToKeep<T> {
     /// The answer that `make` makes, kept in this slot.
     pub fn new(slot: Slot, make: impl Fn(&T) -> Answer + Send + Sync + 'static) -> Self {

@@ -1,7 +1,7 @@
 //! What the desk does with a guest: show, make, change, delete.
 
 use super::{
-    AnswerToKeep, Desk, DeskError, Done, ExpectedVersion,
+    AnswerToKeep, Desk, DeskError, ExpectedVersion,
     decide_again::{Decision, decide_again},
 };
 use crate::domain::{
@@ -14,6 +14,7 @@ use crate::domain::{
 };
 use crate::store::{GuestWritten, Store};
 use contract::{FieldError, GuestId, PropertyId, UnixMillis};
+use kit::idempotency::Answer;
 use serde_json::{Map, Value};
 
 /// A guest after a write, with warnings about what was not taken as it was sent.
@@ -45,25 +46,24 @@ impl Desk {
         property: &PropertyId,
         request: Map<String, Value>,
         answer: AnswerToKeep<GuestWithWarnings>,
-    ) -> Result<Done<GuestWithWarnings>, DeskError> {
+    ) -> Result<Answer, DeskError> {
         let property = self.store.property(property).await?.ok_or_else(no_property)?;
         let now = self.clock.now();
         let applied = guest_command::create(self.new_id(), request, self.situation(&property, now))?;
-        let change = applied.outcome;
-        let state = GuestWithWarnings {
-            guest: change.state.clone(),
+        let mut change = applied.outcome;
+        // Moved there and back: a copy of the guest would live as long as the write.
+        let shown = GuestWithWarnings {
+            guest: change.state,
             warnings: applied.warnings,
         };
-        let done = Done {
-            answer: answer.of(&state),
-            state,
-        };
+        let made = answer.of(&shown);
+        change.state = shown.guest;
         let event = self.new_event(origin, &change, now);
         let written = self
             .store
-            .create_guest(change, event, done.answer.clone(), answer.slot)
+            .create_guest(change, event, made.clone(), answer.slot)
             .await?;
-        decision(&written, done)?.or_overtaken()
+        decision(&written, made)?.or_overtaken()
     }
 
     /// Merges a patch (RFC 7396) into a guest.

@@ -3,8 +3,8 @@
 //!
 //! Each is one function of the store, the domain and the clock. It reads the present state, lets `domain` decide what becomes
 //! of it, and writes that with its event by one method of `store`. It knows no request and chooses no answer: what a request says
-//! comes in as plain values, the caller passes the function that makes the answer to keep, and what was done goes out as a
-//! state. So an endpoint, a page of a console and a test call the same function.
+//! comes in as plain values, the caller passes the function that makes the answer to keep, and what was done goes out as
+//! that answer or as a state. So an endpoint, a page of a console and a test call the same function.
 
 mod answer;
 mod decide_again;
@@ -15,7 +15,7 @@ mod night_audit;
 mod properties;
 mod reservations;
 
-pub use answer::{AnswerToKeep, Done};
+pub use answer::AnswerToKeep;
 pub use decide_again::DECISIONS_MAX;
 pub use error::DeskError;
 pub use expected_version::ExpectedVersion;

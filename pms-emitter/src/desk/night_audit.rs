@@ -1,9 +1,10 @@
 //! The night audit: the desk closes a property's day.
 
-use super::{AnswerToKeep, Desk, DeskError, Done};
+use super::{AnswerToKeep, Desk, DeskError};
 use crate::domain::{origin::Origin, refusal::Refusal};
 use crate::store::{NightAudit, NightAuditRequest};
 use contract::PropertyId;
+use kit::idempotency::Answer;
 
 impl Desk {
     /// Moves a property's business date on by one day, and says what is overdue by then.
@@ -15,7 +16,7 @@ impl Desk {
         origin: Origin,
         property_id: PropertyId,
         answer: AnswerToKeep<NightAudit>,
-    ) -> Result<Done<NightAudit>, DeskError> {
+    ) -> Result<Answer, DeskError> {
         let request = NightAuditRequest {
             property_id,
             now: self.clock.now(),
@@ -24,7 +25,7 @@ impl Desk {
             answer: answer.make,
         };
         let audited = self.store.night_audit(request).await?;
-        let (state, answer) = audited.ok_or(Refusal::NotFound)?;
-        Ok(Done { state, answer })
+        let (_, answer) = audited.ok_or(Refusal::NotFound)?;
+        Ok(answer)
     }
 }

@@ -1,12 +1,13 @@
 //! What the desk does with a property: show, make, change. Properties make no events; their record is the audit log.
 
 use super::{
-    AnswerToKeep, Desk, DeskError, Done, ExpectedVersion,
+    AnswerToKeep, Desk, DeskError, ExpectedVersion,
     decide_again::{Decision, decide_again},
 };
 use crate::domain::{origin::Origin, property::Property, refusal::Refusal};
 use crate::store::{PropertyWritten, Store};
 use contract::PropertyId;
+use kit::idempotency::Answer;
 use serde_json::{Map, Value};
 
 impl Desk {
@@ -27,18 +28,15 @@ impl Desk {
         origin: &Origin,
         request: Map<String, Value>,
         answer: AnswerToKeep<Property>,
-    ) -> Result<Done<Property>, DeskError> {
+    ) -> Result<Answer, DeskError> {
         let property = Property::create(request, self.clock.now())?;
-        let done = Done {
-            answer: answer.of(&property),
-            state: property.clone(),
-        };
+        let made = answer.of(&property);
         let written = self
             .store
-            .create_property(property, origin, done.answer.clone(), answer.slot)
+            .create_property(property, origin, made.clone(), answer.slot)
             .await?;
         match written {
-            PropertyWritten::Committed => Ok(done),
+            PropertyWritten::Committed => Ok(made),
             PropertyWritten::Taken | PropertyWritten::Overtaken => Err(Refusal::NotUnique {
                 pointer: "/id".to_owned(),
             }

@@ -2,7 +2,7 @@
 //! room, merge, delete, ...).
 
 use super::{
-    AnswerToKeep, Desk, DeskError, Done, ExpectedVersion,
+    AnswerToKeep, Desk, DeskError, ExpectedVersion,
     decide_again::{Decision, decide_again},
 };
 use crate::domain::{
@@ -19,6 +19,7 @@ use crate::domain::{
 use crate::store::{NewEvent, ReservationWrite, ReservationWritten};
 use contract::{PropertyId, ReservationId, UnixMillis};
 use jiff::civil::Date;
+use kit::idempotency::Answer;
 use serde_json::{Map, Value};
 
 /// A reservation and its property's business date, which its computed status follows from.
@@ -69,22 +70,23 @@ impl Desk {
         property_id: &PropertyId,
         request: &Map<String, Value>,
         answer: &AnswerToKeep<DatedReservation>,
-    ) -> Result<Done<DatedReservation>, DeskError> {
+    ) -> Result<Answer, DeskError> {
         let names_number = request
             .get("confirmation_number")
             .is_some_and(|number| !number.is_null());
         decide_again(|| async {
             let property = self.store.property(property_id).await?.ok_or_else(no_property)?;
             let now = self.clock.now();
-            let change = reservation_command::create(self.new_id(), request.clone(), &property, now)?;
-            let done = done(&change.state, &property, answer);
+            let mut change = reservation_command::create(self.new_id(), request.clone(), &property, now)?;
+            let made;
+            (made, change.state) = make(change.state, &property, answer);
             let write = ReservationWrite {
                 before: None,
                 event: self.reservation_event(origin, &change, &property, now),
                 change,
                 property,
                 slot: answer.slot.clone(),
-                answer: done.answer.clone(),
+                answer: made.clone(),
             };
             match self.store.write_reservation(write).await? {
                 // It was a number of our own making: the next id makes another one.
@@ -93,7 +95,7 @@ impl Desk {
                 {
                     Ok(Decision::Overtaken)
                 }
-                written => decision(written, done),
+                written => decision(written, made),
             }
         })
         .await
@@ -110,31 +112,32 @@ impl Desk {
         command: &Command,
         expected: &ExpectedVersion,
         answer: &AnswerToKeep<DatedReservation>,
-    ) -> Result<Done<DatedReservation>, DeskError> {
+    ) -> Result<Answer, DeskError> {
         decide_again(|| async {
             let found = self.store.reservation(id.clone()).await?;
             let (before, property) = found.ok_or(Refusal::NotFound)?;
             expected.check(before.version)?;
             let now = self.clock.now();
-            let change = match reservation_command::apply(&before, command, &property, now)? {
+            let mut change = match reservation_command::apply(&before, command, &property, now)? {
                 ChangeOutcome::Changed(change) => change,
                 ChangeOutcome::Unchanged => {
-                    let done = done(&before, &property, answer);
+                    let (made, _) = make(before, &property, answer);
                     let slot = answer.slot.clone();
-                    self.store.keep_answer(slot, done.answer.clone()).await?;
-                    return Ok(Decision::Stands(done));
+                    self.store.keep_answer(slot, made.clone()).await?;
+                    return Ok(Decision::Stands(made));
                 }
             };
-            let done = done(&change.state, &property, answer);
+            let made;
+            (made, change.state) = make(change.state, &property, answer);
             let write = ReservationWrite {
                 before: Some(before),
                 event: self.reservation_event(origin, &change, &property, now),
                 change,
                 property,
                 slot: answer.slot.clone(),
-                answer: done.answer.clone(),
+                answer: made.clone(),
             };
-            decision(self.store.write_reservation(write).await?, done)
+            decision(self.store.write_reservation(write).await?, made)
         })
         .await
     }
@@ -152,19 +155,17 @@ impl Desk {
     }
 }
 
-fn done(
-    state: &Reservation,
+/// The answer, and the state as it came: it is moved there and back, since a copy would live as long as the write.
+fn make(
+    state: Reservation,
     property: &Property,
     answer: &AnswerToKeep<DatedReservation>,
-) -> Done<DatedReservation> {
-    let state = DatedReservation {
-        reservation: state.clone(),
+) -> (Answer, Reservation) {
+    let dated = DatedReservation {
+        reservation: state,
         business_date: property.business_date,
     };
-    Done {
-        answer: answer.of(&state),
-        state,
-    }
+    (answer.of(&dated), dated.reservation)
 }
 
 fn decision<T>(written: ReservationWritten, done: T) -> Result<Decision<T>, DeskError> {

@@ -37,8 +37,8 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError
     let (desk, base_path, origin) = (api.desk.clone(), Arc::clone(&api.base_path), origin(&request));
     let work = |slot| async move {
         let answer = AnswerToKeep::new(slot, move |made: &GuestWithWarnings| created(&base_path, made));
-        let done = desk.create_guest(&origin, &property, body, answer).await?;
-        Ok::<_, ApiError>(done.answer)
+        let answer = desk.create_guest(&origin, &property, body, answer).await?;
+        Ok::<_, ApiError>(answer)
     };
     once(&api, &request.context, key, raw, work).await
 }

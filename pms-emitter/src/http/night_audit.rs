@@ -27,8 +27,8 @@ pub async fn run(api: Api, mut request: Request) -> Result<Response, ApiError> {
     let (desk, origin) = (api.desk.clone(), origin(&request));
     let work = |slot| async move {
         let answer = AnswerToKeep::new(slot, |audit: &NightAudit| Answer::ok(audit.version, audit));
-        let done = desk.audit_night(origin, property_id, answer).await?;
-        Ok::<_, ApiError>(done.answer)
+        let answer = desk.audit_night(origin, property_id, answer).await?;
+        Ok::<_, ApiError>(answer)
     };
     once(&api, &request.context, key, raw, work).await
 }

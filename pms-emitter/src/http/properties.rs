@@ -39,8 +39,8 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError
             let location = format!("{base_path}/properties/{}", made.id);
             Answer::created(location, made.version, &made.to_json())
         });
-        let done = desk.create_property(&origin, body, answer).await?;
-        Ok::<_, ApiError>(done.answer)
+        let answer = desk.create_property(&origin, body, answer).await?;
+        Ok::<_, ApiError>(answer)
     };
     once(&api, &request.context, key, raw, work).await
 }

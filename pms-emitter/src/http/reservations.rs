@@ -38,8 +38,8 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError
     let (desk, base_path, origin) = (api.desk.clone(), Arc::clone(&api.base_path), origin(&request));
     let work = |slot| async move {
         let answer = AnswerToKeep::new(slot, move |made: &DatedReservation| created(&base_path, made));
-        let done = desk.book(&origin, &property_id, &body, &answer).await?;
-        Ok::<_, ApiError>(done.answer)
+        let answer = desk.book(&origin, &property_id, &body, &answer).await?;
+        Ok::<_, ApiError>(answer)
     };
     once(&api, &request.context, key, raw, work).await
 }
@@ -65,11 +65,11 @@ pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError>
     let (_held, body) = read_object(&mut request).await?;
     let answer = AnswerToKeep::new(Slot::without_key(), changed);
     let command = Command::Merge(body);
-    let done = api
+    let answer = api
         .desk
         .change_reservation(&origin(&request), &id, &command, &expected, &answer)
         .await?;
-    Ok(done.answer.into_response())
+    Ok(answer.into_response())
 }
 
 /// `DELETE /reservations/{id}`
@@ -93,10 +93,10 @@ pub async fn transition(api: Api, mut request: Request) -> Result<Response, ApiE
     let (desk, origin) = (api.desk.clone(), origin(&request));
     let work = |slot| async move {
         let answer = AnswerToKeep::new(slot, changed);
-        let done = desk
+        let answer = desk
             .change_reservation(&origin, &id, &command, &expected, &answer)
             .await?;
-        Ok::<_, ApiError>(done.answer)
+        Ok::<_, ApiError>(answer)
     };
     once(&api, &request.context, key, raw, work).await
 }

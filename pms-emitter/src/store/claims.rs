@@ -11,14 +11,11 @@ use contract::{
     id::{EndpointId, IdempotencyKey},
 };
 use db::params;
-use db::{DbError, Params, Row, Statement, StatementResult, Tx, placeholders};
+use db::{DbError, InList, Params, Row, Statement, StatementResult, Tx};
 use std::time::Duration;
 
 /// The most deliveries that one transaction claims or settles.
 pub const BATCH_MAX: usize = 100;
-
-/// Sizes of a list of ids in a statement.
-const LIST_SIZES: [usize; 5] = [1, 4, 16, 48, BATCH_MAX];
 
 /// The share of a claim that retries may take before first attempts: one in so many.
 const RETRY_SHARE: usize = 4;
@@ -230,20 +227,19 @@ fn candidates(request: &ClaimRequest, when: &str, bounds: Params) -> Statement {
 /// Takes those of the ids that are still due.
 fn take(request: &ClaimRequest, ids: &[String]) -> Statement {
     let now = request.now;
-    let (places, listed) = listed(ids);
+    let list = InList::of(ids);
     let mut values = params![
         &request.token,
         now.plus_millis(millis(request.lease)),
         request.endpoint.as_str()
     ];
     values.extend(params![now, lease_bound(request), now, set_at_most(now)]);
-    values.extend(listed);
     let sql = format!(
         "UPDATE deliveries SET owner = ?, lease_until = ?, epoch = epoch + 1
          WHERE endpoint_id = ? AND status = 'pending' AND (owner IS NULL OR lease_until < ? OR lease_until > ?)
-             AND (due_at <= ? OR due_set_at > ?) AND event_id IN {places}"
+             AND (due_at <= ? OR due_set_at > ?) AND event_id IN {list}"
     );
-    Statement::change(sql, values)
+    Statement::change(sql, list.after(values))
 }
 
 /// Asks what the token owns: of these ids, or without any of all that is pending.
@@ -252,9 +248,10 @@ fn owned_by(request: &ClaimRequest, ids: &[String]) -> Statement {
     let which = if ids.is_empty() {
         "d.status = 'pending'".to_owned()
     } else {
-        let (places, listed) = listed(ids);
-        values.extend(listed);
-        format!("d.event_id IN {places}")
+        let list = InList::of(ids);
+        let which = format!("d.event_id IN {list}");
+        values = list.after(values);
+        which
     };
     let sql = format!(
         "SELECT d.event_id, d.epoch, d.attempts, d.attempts_before, b.body, e.traceparent, e.property_id,
@@ -329,21 +326,4 @@ fn read_target(answer: &StatementResult, now: UnixMillis) -> Result<Result<Targe
 /// before the clock was set back.
 fn lease_bound(request: &ClaimRequest) -> UnixMillis {
     request.now.plus_millis(2 * millis(request.lease))
-}
-
-/// The `(?, ...)` of an IN over ids, and its parameters: in few sizes, filled up by repeating the last id, so that
-/// each engine keeps the statements prepared.
-pub(super) fn listed<S: AsRef<str>>(ids: &[S]) -> (String, Params) {
-    let size = LIST_SIZES
-        .into_iter()
-        .find(|size| *size >= ids.len())
-        .unwrap_or(ids.len());
-    let filled = ids
-        .iter()
-        .chain(std::iter::repeat(&ids[ids.len() - 1]))
-        .take(size);
-    (
-        placeholders(1, size),
-        filled.map(|id| id.as_ref().into()).collect(),
-    )
 }

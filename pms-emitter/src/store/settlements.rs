@@ -5,12 +5,12 @@
 //! nothing is written, no audit entry either. A batch is settled as if all of it were ours, in one round trip; when the
 //! engine matched fewer rows than that, it is rolled back and settled one by one, so that each row's own answer decides.
 
-use super::claims::{DeliveryRef, Subject, listed};
+use super::claims::{DeliveryRef, Subject};
 use super::{BATCH_MAX, Store};
 use crate::domain::audit_action::AuditAction;
 use crate::domain::delivery::DeliveryStatus;
 use contract::{UnixMillis, id::EndpointId};
-use db::{BatchResult, DbError, Dialect, Params, Statement, Tx};
+use db::{BatchResult, DbError, Dialect, InList, Params, Statement, Tx};
 use db::{failpoint, params};
 use kit::audit::{self, AuditEntry};
 use kit::planted::{Bug, is_planted};
@@ -256,21 +256,20 @@ fn updates<'b>(batch: &'b [Settlement], endpoint: &str, now: UnixMillis, how: Ho
     }
     for ((done, owner, epoch, status), of) in groups {
         let ids = of.iter().map(|settlement| settlement.delivery.event_id.as_str());
-        let (places, listed) = listed(&Vec::from_iter(ids));
-        let (change, mut values) = if done {
+        let list = InList::of(ids);
+        let (change, values) = if done {
             let change = "status = 'delivered', attempts = attempts + 1, last_status = ?, last_error = NULL,
                  settled_at = ?";
             (change, params![status, now, endpoint, owner, epoch])
         } else {
             ("owner = NULL, lease_until = 0", params![endpoint, owner, epoch])
         };
-        values.extend(listed);
         let sql = format!(
-            "UPDATE deliveries SET {change} WHERE endpoint_id = ? AND {} AND event_id IN {places}",
+            "UPDATE deliveries SET {change} WHERE endpoint_id = ? AND {} AND event_id IN {list}",
             fence()
         );
         updates.push(Update {
-            statement: Statement::change(sql, values),
+            statement: Statement::change(sql, list.after(values)),
             of,
             unasked: !done,
         });
