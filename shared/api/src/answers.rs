@@ -256,7 +256,7 @@ struct Chunks {
 /// A chunk that is being written.
 struct Chunk {
     bytes: Bytes,
-    _place: AnswerReservation,
+    _reservation: AnswerReservation,
 }
 
 impl AsRef<[u8]> for Chunk {
@@ -281,7 +281,7 @@ impl Stream for Chunks {
         let len = self.bytes.len().min(CHUNK_BYTES);
         let chunk = Chunk {
             bytes: self.bytes.split_to(len),
-            _place: self.reservation.clone(),
+            _reservation: self.reservation.clone(),
         };
         Poll::Ready(Some(Ok(Bytes::from_owner(chunk))))
     }

@@ -151,8 +151,8 @@ async fn read_excerpt(mut response: Response, excerpt: &mut Vec<u8>) {
             return;
         };
         taken += chunk.len();
-        let room = EXCERPT_BYTES_MAX - excerpt.len();
-        excerpt.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        let left = EXCERPT_BYTES_MAX - excerpt.len();
+        excerpt.extend_from_slice(&chunk[..chunk.len().min(left)]);
     }
 }
 

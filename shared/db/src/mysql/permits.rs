@@ -96,24 +96,24 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn room_shrinks_to_what_the_server_gives_and_grows_again() {
-        let room = Permits::new(8);
+    async fn permits_shrink_to_what_the_server_gives_and_grow_again() {
+        let permits = Permits::new(8);
         let soon = || Instant::now() + Duration::from_millis(1);
         let mut held = Vec::new();
         for _ in 0..3 {
-            held.push(room.permit(soon()).await.unwrap());
+            held.push(permits.permit(soon()).await.unwrap());
         }
         // The server gives three connections, and five in vain.
         for _ in 0..5 {
-            let permit = room.permit(soon()).await.unwrap();
-            assert!(room.withdraw(permit));
+            let permit = permits.permit(soon()).await.unwrap();
+            assert!(permits.withdraw(permit));
         }
-        assert!(room.permit(soon()).await.is_none(), "all three are in use");
+        assert!(permits.permit(soon()).await.is_none(), "all three are in use");
         held.pop();
-        held.push(room.permit(soon()).await.unwrap());
+        held.push(permits.permit(soon()).await.unwrap());
         tokio::time::advance(TRIED_AGAIN_AFTER).await;
         let mut more = 0;
-        while room.permit(soon()).await.is_some_and(|permit| {
+        while permits.permit(soon()).await.is_some_and(|permit| {
             held.push(permit);
             true
         }) {
@@ -125,7 +125,7 @@ mod tests {
         let permit = last.permit(soon()).await.unwrap();
         assert!(!last.withdraw(permit), "the last one stays");
         assert!(last.permit(soon()).await.is_some());
-        room.close(Duration::from_secs(1)).await;
-        assert!(room.permit(soon()).await.is_none());
+        permits.close(Duration::from_secs(1)).await;
+        assert!(permits.permit(soon()).await.is_none());
     }
 }

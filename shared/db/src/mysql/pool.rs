@@ -31,7 +31,7 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) struct Pool {
     opts: Opts,
     connect_within: Duration,
-    room: Permits,
+    permits: Permits,
     waiting: AtomicUsize,
     waiting_most: usize,
     idle: Arc<IdleConnections>,
@@ -50,7 +50,7 @@ impl Pool {
         Self {
             opts: opts.into(),
             connect_within: settings.connect_within,
-            room: Permits::new(settings.connections),
+            permits: Permits::new(settings.connections),
             waiting: AtomicUsize::new(0),
             waiting_most: settings.queue,
             idle: Arc::new(IdleConnections::new(settings.silence_max.mul_f64(KEPT_SHARE))),
@@ -60,7 +60,7 @@ impl Pool {
 
     /// How many there may be.
     pub fn connections(&self) -> usize {
-        self.room.wanted()
+        self.permits.wanted()
     }
 
     /// An idle connection, or a new one. Waits at most `within` for a permit, also when the server refuses a new
@@ -73,12 +73,12 @@ impl Pool {
         let _waiting = Waiting(&self.waiting);
         let deadline = Instant::now() + within;
         loop {
-            let permit = self.room.permit(deadline).await.ok_or(DbError::Unavailable)?;
+            let permit = self.permits.permit(deadline).await.ok_or(DbError::Unavailable)?;
             let (held, kept) = match self.idle.take() {
                 Some(held) => (held, true),
                 None => match self.connect().await {
                     Ok(held) => (held, false),
-                    Err(ConnectFailure::TooMany) if self.room.withdraw(permit) => continue,
+                    Err(ConnectFailure::TooMany) if self.permits.withdraw(permit) => continue,
                     Err(ConnectFailure::TooMany) => return Err(DbError::Unavailable.into()),
                     Err(ConnectFailure::Fault(fault)) => return Err(fault),
                 },
@@ -115,7 +115,7 @@ impl Pool {
 
     /// Waits until every connection is back, and says goodbye to them. Later leases are refused.
     pub async fn close(&self, within: Duration) {
-        self.room.close(within).await;
+        self.permits.close(within).await;
         let goodbye = self.idle.take_all().map(|held| held.conn.disconnect());
         let goodbye = futures::future::join_all(goodbye);
         drop(timeout(GOODBYE_WITHIN, goodbye).await);
