@@ -17,7 +17,7 @@ pub const IN_LIST_MAX: usize = 256;
 
 /// The list of one IN. As text it is `(?, ?, ...)`; its parameters go where that text is in the statement.
 ///
-/// Invariant: there is at least one value, and the text has one `?` for each of `params`.
+/// Invariant: there is at least one of `params`, and the text has one `?` for each.
 #[derive(Clone, Debug)]
 pub struct InList {
     params: Params,
@@ -25,16 +25,14 @@ pub struct InList {
 }
 
 impl InList {
-    /// One list of all these values, at least one. With more than [`IN_LIST_MAX`] it has a size of its own, which is
-    /// another statement to prepare: use [`in_lists`] where there may be so many.
+    /// One list of all these values. Of none it holds NULL, which no row matches. With more than [`IN_LIST_MAX`] it has a
+    /// size of its own, which is another statement to prepare: use [`in_lists`] where there may be so many.
     pub fn of(values: impl IntoIterator<Item: Into<Value>>) -> Self {
         let mut params: Params = values.into_iter().map(Into::into).collect();
         let values = params.len();
-        debug_assert!(values > 0, "an IN of no values is no SQL");
         let size = SIZES.into_iter().find(|size| *size >= values);
-        if let Some(last) = params.last().cloned() {
-            params.resize(size.unwrap_or(values), last);
-        }
+        let last = params.last().cloned().unwrap_or(Value::Null);
+        params.resize(size.unwrap_or(values), last);
         Self { params, values }
     }
 
@@ -129,5 +127,12 @@ mod tests {
         let places: Vec<usize> = lists.map(|list| list.into_params().len()).collect();
         assert_eq!(places, [256, 64]);
         assert!(in_lists(Vec::<i64>::new()).is_empty());
+    }
+
+    #[test]
+    fn a_list_of_no_values_matches_no_row() {
+        let list = InList::of(Vec::<i64>::new());
+        assert_eq!((list.to_string(), list.values()), ("(?)".to_owned(), 0));
+        assert_eq!(list.into_params(), params![None::<i64>]);
     }
 }

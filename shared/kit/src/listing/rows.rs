@@ -2,10 +2,10 @@
 
 use super::{Listing, walk::Found};
 use api::Position;
-use db::{Db, DbError, Params, Row, Value};
+use db::{Db, DbError, Dialect, InList, Params, Row};
 use std::{collections::VecDeque, fmt, sync::Arc};
 
-/// How many rows one statement reads, the largest first: few sizes, so that it stays prepared.
+/// How many rows one statement reads, the largest first: sizes of an [`InList`], so that it stays prepared.
 const STEPS: [usize; 4] = [64, 16, 4, 1];
 
 /// How a store reads the rows of a list.
@@ -75,10 +75,10 @@ impl<T> Rows<T> {
         if step.is_empty() {
             return Ok(Vec::new());
         }
-        let ids: Vec<Value> = step.iter().map(|position| (&position.id).into()).collect();
+        let ids = InList::of(step.iter().map(|position| &position.id));
         let (listing, reading) = (Arc::clone(&self.listing), self.reading);
         let read = self.db.read(reading.name, move |tx| {
-            let (sql, params) = select(&listing, reading.select, &ids, tx.dialect());
+            let (sql, params) = select(&listing, reading.select, ids.clone(), tx.dialect());
             let id = listing.table.id;
             Box::pin(async move {
                 let rows = tx.query(&sql, params).await?;
@@ -98,15 +98,10 @@ impl<T> Rows<T> {
     }
 }
 
-/// The rows of these ids, as far as they still belong to the list. The last id fills the statement up to its size.
-fn select(listing: &Listing, select: &str, ids: &[Value], dialect: db::Dialect) -> (String, Params) {
-    let size = STEPS.into_iter().rev().find(|size| *size >= ids.len());
-    let size = size.unwrap_or(ids.len());
-    let last = ids.last().expect("a step has a row");
-    let mut params: Params = ids.to_vec();
-    params.resize(size, last.clone());
-    let places = vec!["?"; size].join(", ");
-    let mut sql = format!("{select} WHERE {} IN ({places})", listing.table.id);
+/// The rows of these ids, as far as they still belong to the list.
+fn select(listing: &Listing, select: &str, ids: InList, dialect: Dialect) -> (String, Params) {
+    let mut sql = format!("{select} WHERE {} IN {ids}", listing.table.id);
+    let mut params = ids.into_params();
     if let Some((text, values)) = listing.conditions(dialect) {
         sql = format!("{sql} AND {text}");
         params.extend(values);
