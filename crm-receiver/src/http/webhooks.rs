@@ -11,7 +11,7 @@ use crate::{
         DeliveryContext, IngestError,
         delivery::{RawDelivery, Rejection},
     },
-    store::CountKind,
+    store::{BODY_LEN_MAX, CountKind},
 };
 use api::{
     Request, Response,
@@ -24,8 +24,8 @@ use db::failpoint;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use serde::Serialize;
 
-/// The largest body of a webhook.
-const BODY_LEN_MAX: usize = 256 * 1024;
+/// The memory budget of all bodies has space for the largest of a server.
+const _: () = assert!(BODY_LEN_MAX <= api::body::BODY_LEN_MAX);
 /// Marks the answer to a repeat.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 

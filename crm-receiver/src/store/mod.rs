@@ -25,7 +25,7 @@ mod timeline;
 pub use self::audit_counts::{CountKind, MinuteCount};
 pub use self::events::{EventFilter, EventRow};
 pub use self::inbox::{Batch, Verdict};
-pub use self::pending::STEP_BYTES_MAX;
+pub use self::pending::{BODY_LEN_MAX, STEP_BYTES_MAX};
 pub use self::profile_rebuild::PROFILES;
 pub use self::profiles::{ProfileFilter, StoredProfile};
 pub use self::projection::Projection;

@@ -2,10 +2,11 @@
 
 use super::{Store, dead_letters::cut};
 use crate::event::PendingEvent;
-use api::body::BODY_LEN_MAX;
 use contract::{EventId, UnixMillis};
 use db::{DbError, Row, Tx, params, read_id};
 
+/// The largest body of an event.
+pub const BODY_LEN_MAX: usize = 256 * 1024;
 /// Bytes of the bodies of one step at most: they are in memory at once, and parsed they take several times as much.
 pub const STEP_BYTES_MAX: usize = 8 << 20;
 

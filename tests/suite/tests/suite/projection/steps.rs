@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use api::body::BODY_LEN_MAX;
-use crm_receiver::{backlog::Backlog, project::Step, store::STEP_BYTES_MAX};
+use crm_receiver::{
+    backlog::Backlog,
+    project::Step,
+    store::{BODY_LEN_MAX, STEP_BYTES_MAX},
+};
 use db::params;
 use serde_json::json;
 
