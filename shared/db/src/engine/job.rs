@@ -22,55 +22,35 @@ pub(crate) enum WriteDecision {
 }
 
 /// One operation. It may run several times, from its start, before its answer is sent once.
-pub(crate) trait Job: Send {
-    fn name(&self) -> &'static str;
-    fn abort_after(&self) -> Duration;
-    fn run(&mut self, tx: &mut Tx) -> WriteDecision;
-    /// Sends the result of the last run, or the error that ended its transaction.
-    fn answer(self: Box<Self>, committed: Result<(), DbError>);
-}
-
-pub(crate) struct Work {
-    name: &'static str,
-    abort_after: Duration,
+pub(crate) struct Job {
+    pub name: &'static str,
+    pub abort_after: Duration,
     f: Closure,
     outcome: Result<Answer, DbError>,
     reply: oneshot::Sender<Result<Answer, DbError>>,
     span: tracing::Span,
 }
 
-impl Work {
+impl Job {
     pub fn new(
         name: &'static str,
         abort_after: Duration,
         f: Closure,
-    ) -> (Box<Self>, oneshot::Receiver<Result<Answer, DbError>>) {
+    ) -> (Self, oneshot::Receiver<Result<Answer, DbError>>) {
         let (reply, answer) = oneshot::channel();
         let (outcome, span) = (Err(DbError::Unavailable), tracing::Span::current());
-        (
-            Box::new(Self {
-                name,
-                abort_after,
-                f,
-                outcome,
-                reply,
-                span,
-            }),
-            answer,
-        )
-    }
-}
-
-impl Job for Work {
-    fn name(&self) -> &'static str {
-        self.name
+        let job = Self {
+            name,
+            abort_after,
+            f,
+            outcome,
+            reply,
+            span,
+        };
+        (job, answer)
     }
 
-    fn abort_after(&self) -> Duration {
-        self.abort_after
-    }
-
-    fn run(&mut self, tx: &mut Tx) -> WriteDecision {
+    pub fn run(&mut self, tx: &mut Tx) -> WriteDecision {
         let _inside = self.span.enter();
         let run = AssertUnwindSafe(|| (self.f)(tx).now_or_never());
         self.outcome = match catch_unwind(run) {
@@ -87,7 +67,8 @@ impl Job for Work {
         }
     }
 
-    fn answer(self: Box<Self>, committed: Result<(), DbError>) {
+    /// Sends the result of the last run, or the error that ended its transaction.
+    pub fn answer(self, committed: Result<(), DbError>) {
         // The caller may be gone; its operation took effect anyway.
         drop(self.reply.send(committed.and(self.outcome)));
     }
@@ -101,7 +82,7 @@ pub(crate) struct JobQueue {
 }
 
 struct State {
-    jobs: VecDeque<Box<dyn Job>>,
+    jobs: VecDeque<Job>,
     closed: bool,
 }
 
@@ -119,7 +100,7 @@ impl JobQueue {
     }
 
     /// Queues the job, or refuses it at once when the queue is full or closed.
-    pub fn push(&self, job: Box<dyn Job>) -> Result<(), DbError> {
+    pub fn push(&self, job: Job) -> Result<(), DbError> {
         let mut state = self.lock();
         if state.closed || state.jobs.len() >= self.bound {
             return Err(DbError::Unavailable);
@@ -130,7 +111,7 @@ impl JobQueue {
     }
 
     /// Waits for jobs and takes up to `most` of those waiting; none means that the queue is closed and empty.
-    pub fn take(&self, most: usize) -> VecDeque<Box<dyn Job>> {
+    pub fn take(&self, most: usize) -> VecDeque<Job> {
         let mut state = self.lock();
         while state.jobs.is_empty() && !state.closed {
             state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);

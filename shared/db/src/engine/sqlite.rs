@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::closure::{Answer, Closure};
-use crate::engine::job::{JobQueue, Work};
+use crate::engine::job::{Job, JobQueue};
 use crate::engine::sqlite_writer;
 use crate::fault::Fault;
 use crate::files::{self, FILE_MODE};
@@ -95,9 +95,9 @@ impl Sqlite {
         f: Closure,
         writes: bool,
     ) -> Result<Answer, DbError> {
-        let (work, answer) = Work::new(name, abort_after, f);
+        let (job, answer) = Job::new(name, abort_after, f);
         let queue = if writes { &self.writes } else { &self.reads };
-        queue.push(work)?;
+        queue.push(job)?;
         answer.await.unwrap_or(Err(DbError::Unavailable))
     }
 
@@ -177,7 +177,7 @@ fn read_jobs(queue: &JobQueue, opener: &Opener) {
             continue;
         };
         reader.renew();
-        let _verdict = sqlite_writer::drive(job.as_mut(), reader);
+        let _verdict = sqlite_writer::drive(&mut job, reader);
         let ended_by = reader.ended_by.clone();
         if ended_by.as_ref().is_some_and(Fault::is_lost) {
             tx = None;

@@ -19,7 +19,7 @@ const GROUP: usize = 128;
 /// How often a group is begun again while another process holds the file; each wait is SQLite's busy time-out.
 const BUSY_RERUNS: usize = 3;
 
-type Group = VecDeque<Box<dyn Job>>;
+type Group = VecDeque<Job>;
 
 /// Runs the queue's jobs until it is closed and empty.
 pub(crate) fn run(queue: &JobQueue, opener: &Opener, first: Connected) {
@@ -37,8 +37,8 @@ pub(crate) fn run(queue: &JobQueue, opener: &Opener, first: Connected) {
 }
 
 /// Runs one job under its deadline, on a transaction that is reset for it.
-pub(crate) fn drive(job: &mut dyn Job, tx: &mut Tx) -> WriteDecision {
-    connected(tx).set_deadline(Some(Instant::now() + job.abort_after()));
+pub(crate) fn drive(job: &mut Job, tx: &mut Tx) -> WriteDecision {
+    connected(tx).set_deadline(Some(Instant::now() + job.abort_after));
     let verdict = job.run(tx);
     connected(tx).set_deadline(None);
     verdict
@@ -60,7 +60,7 @@ fn run_group(opener: &Opener, slot: &mut Option<Tx>, mut group: Group) {
             Attempt::Committed => return answer_each(group),
             Attempt::Failed { fault, .. } if fault.effect == ErrorEffect::Rerun && busy < BUSY_RERUNS => {
                 busy += 1;
-                let first = group.front().map(|job| job.name());
+                let first = group.front().map(|job| job.name);
                 tracing::debug!(
                     transaction = first,
                     members = group.len(),
@@ -111,7 +111,7 @@ fn attempt(tx: &mut Tx, group: &mut Group) -> Attempt {
     let shared = group.len() > 1;
     let mut kept = 0;
     for (member, job) in group.iter_mut().enumerate() {
-        match run_member(tx, job.as_mut(), shared) {
+        match run_member(tx, job, shared) {
             Ok(WriteDecision::Keep) => kept += 1,
             Ok(WriteDecision::Undo) => {}
             Err(fault) => {
@@ -138,7 +138,7 @@ fn attempt(tx: &mut Tx, group: &mut Group) -> Attempt {
 }
 
 /// Runs one job of the group; an error means that the shared transaction has ended.
-fn run_member(tx: &mut Tx, job: &mut dyn Job, shared: bool) -> Result<WriteDecision, Fault> {
+fn run_member(tx: &mut Tx, job: &mut Job, shared: bool) -> Result<WriteDecision, Fault> {
     tx.renew();
     if shared {
         connected(tx).execute("SAVEPOINT member", &[])?;
