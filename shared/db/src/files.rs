@@ -56,6 +56,11 @@ enum Problem {
 }
 
 impl Refused {
+    fn new(path: &Path, problem: Problem) -> Self {
+        let path = path.to_owned();
+        Self { path, problem }
+    }
+
     /// What is wrong, without the path.
     pub fn problem(&self) -> String {
         self.problem.to_string()
@@ -131,13 +136,10 @@ impl ProcessUser {
 /// # Errors
 /// When it cannot be made, or is another user's, or is open to others and not ours.
 pub fn folder(path: &Path) -> Result<PathBuf, Refused> {
-    let refused = |problem: Problem| Refused {
-        path: path.to_owned(),
-        problem,
-    };
+    let refused = |problem| Refused::new(path, problem);
     let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path);
-    made.map_err(|error| refused(error.into()))?;
-    let real = path.canonicalize().map_err(|error| refused(error.into()))?;
+    made.map_err(|error| refused(Problem::Io(error)))?;
+    let real = path.canonicalize().map_err(|error| refused(Problem::Io(error)))?;
     tighten_folder(&real).map_err(refused)?;
     Ok(real)
 }
@@ -213,10 +215,7 @@ pub struct Contents {
 /// # Errors
 /// When it is a link, no file, another user's, open to others and not ours, too long, or not readable.
 pub fn read(path: &Path, bytes_max: u64) -> Result<Option<Contents>, Refused> {
-    let refused = |problem: Problem| Refused {
-        path: path.to_owned(),
-        problem,
-    };
+    let refused = |problem| Refused::new(path, problem);
     let mut options = OpenOptions::new();
     let file = match open(options.read(true), path) {
         Err(Problem::Io(error)) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -225,7 +224,7 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Option<Contents>, Refused> {
     let tightened = tighten_file(&file, path).map_err(refused)?;
     let mut bytes = Vec::new();
     let read = (&file).take(bytes_max + 1).read_to_end(&mut bytes);
-    let len = read.map_err(|error| refused(error.into()))?;
+    let len = read.map_err(|error| refused(Problem::Io(error)))?;
     if len as u64 > bytes_max {
         return Err(refused(Problem::TooLong(bytes_max)));
     }
@@ -237,10 +236,7 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Option<Contents>, Refused> {
 /// # Errors
 /// As [`read`].
 pub fn open_or_make(path: &Path) -> Result<File, Refused> {
-    let refused = |problem: Problem| Refused {
-        path: path.to_owned(),
-        problem,
-    };
+    let refused = |problem| Refused::new(path, problem);
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(FILE_MODE);
     let file = open(&mut options, path).map_err(refused)?;
@@ -306,10 +302,7 @@ pub fn close_to_others(path: &Path) -> Result<(), Refused> {
         }
         Ok(())
     };
-    looked().map_err(|problem| Refused {
-        path: path.to_owned(),
-        problem,
-    })
+    looked().map_err(|problem| Refused::new(path, problem))
 }
 
 #[cfg(test)]
