@@ -3,7 +3,7 @@
 //! Ingest has priority. Other work on the database that can wait, waits here for a moment without arrivals, but with a
 //! bound: under a load without pauses it continues in small steps.
 
-use super::State;
+use super::{Backlog, State};
 use std::{
     sync::{
         Arc,
@@ -26,26 +26,30 @@ pub(super) struct PendingArrivals {
 #[derive(Debug)]
 pub struct PendingArrival(Arc<State>);
 
-impl PendingArrivals {
-    pub(super) fn add(backlog: &Arc<State>) -> PendingArrival {
-        let arrivals = &backlog.arrivals;
+impl Backlog {
+    /// Counts one more arrival as pending, for as long as the answer lives.
+    pub fn add_arrival(&self) -> PendingArrival {
+        let arrivals = &self.0.arrivals;
         arrivals.pending.fetch_add(1, Ordering::AcqRel);
         arrivals.in_all.fetch_add(1, Ordering::Relaxed);
-        PendingArrival(Arc::clone(backlog))
+        PendingArrival(Arc::clone(&self.0))
     }
 
-    pub(super) fn pending(&self) -> usize {
-        self.pending.load(Ordering::Acquire)
+    /// How many arrivals are pending: waiting for a batch, or in one that is being committed.
+    pub fn pending_arrivals(&self) -> usize {
+        self.0.arrivals.pending.load(Ordering::Acquire)
     }
 
-    pub(super) fn in_all(&self) -> u64 {
-        self.in_all.load(Ordering::Relaxed)
+    /// How many arrivals have come since the start: a changed number means that events arrived meanwhile.
+    pub fn arrivals_in_all(&self) -> u64 {
+        self.0.arrivals.in_all.load(Ordering::Relaxed)
     }
 
-    pub(super) async fn wait_for_none(&self, at_most: Duration) {
+    /// Waits for a moment without pending arrivals, at most so long.
+    pub async fn wait_for_no_arrivals(&self, at_most: Duration) {
         // Registered before the check, so that no wake-up is missed between the two.
-        let none_left = self.none_left.notified();
-        if self.pending() > 0 {
+        let none_left = self.0.arrivals.none_left.notified();
+        if self.pending_arrivals() > 0 {
             drop(timeout(at_most, none_left).await);
         }
     }

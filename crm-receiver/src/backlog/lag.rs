@@ -3,6 +3,7 @@
 //! The lanes report what they committed, the projector what it found at each look. Both store only an instant here, so
 //! that the lag also grows while the projector or the database does not respond.
 
+use super::Backlog;
 use contract::UnixMillis;
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -30,24 +31,34 @@ impl Default for Lag {
     }
 }
 
-impl Lag {
-    pub(super) fn accepted(&self, received_at: UnixMillis) {
-        self.unseen.fetch_min(received_at.0, Ordering::Relaxed);
+impl Backlog {
+    /// Events were committed as accepted, the oldest of them received at this instant. Wakes a projector.
+    pub fn accepted(&self, oldest_received_at: UnixMillis) {
+        let lag = &self.0.lag;
+        lag.unseen.fetch_min(oldest_received_at.0, Ordering::Relaxed);
+        self.0.accepted.notify_one();
     }
 
-    pub(super) fn begin_look(&self) {
-        let unseen = self.unseen.swap(NONE, Ordering::Relaxed);
-        self.found.fetch_min(unseen, Ordering::Relaxed);
+    /// Before a look at the inbox: what is accepted from here on may be missed by it.
+    pub fn begin_look(&self) {
+        let lag = &self.0.lag;
+        let unseen = lag.unseen.swap(NONE, Ordering::Relaxed);
+        lag.found.fetch_min(unseen, Ordering::Relaxed);
     }
 
-    pub(super) fn end_look(&self, oldest: Option<UnixMillis>) {
+    /// After a look at the inbox: when the oldest of the events that it found was received. The oldest of those that wait
+    /// for a further try, which a look for what is due may not find, is added here. A look that fails is not reported.
+    pub fn end_look(&self, oldest_found: Option<UnixMillis>) {
+        let oldest = oldest_found.into_iter().chain(self.oldest_retry()).min();
         let oldest = oldest.map_or(NONE, |at| at.0);
-        self.found.store(oldest, Ordering::Relaxed);
+        self.0.lag.found.store(oldest, Ordering::Relaxed);
     }
 
-    pub(super) fn age_of_oldest(&self, now: UnixMillis) -> Duration {
-        let unseen = self.unseen.load(Ordering::Relaxed);
-        let oldest = unseen.min(self.found.load(Ordering::Relaxed));
+    /// How old the oldest accepted event is that is not projected; zero when none waits.
+    pub fn age_of_oldest(&self, now: UnixMillis) -> Duration {
+        let lag = &self.0.lag;
+        let unseen = lag.unseen.load(Ordering::Relaxed);
+        let oldest = unseen.min(lag.found.load(Ordering::Relaxed));
         Duration::from_millis(u64::try_from(now.0.saturating_sub(oldest)).unwrap_or_default())
     }
 }
@@ -56,13 +67,13 @@ impl Lag {
 mod tests {
     use super::*;
 
-    fn age(lag: &Lag, now: i64) -> u64 {
+    fn age(lag: &Backlog, now: i64) -> u64 {
         u64::try_from(lag.age_of_oldest(UnixMillis(now)).as_millis()).unwrap()
     }
 
     #[test]
     fn it_grows_until_a_look_finds_nothing_left() {
-        let lag = Lag::default();
+        let lag = Backlog::default();
         assert_eq!(age(&lag, 5_000), 0);
         lag.accepted(UnixMillis(1_000));
         lag.accepted(UnixMillis(2_000));
@@ -79,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_comes_during_a_look_and_what_a_failed_one_left_is_not_forgotten() {
-        let lag = Lag::default();
+        let lag = Backlog::default();
         lag.begin_look();
         lag.accepted(UnixMillis(4_000));
         lag.end_look(None);

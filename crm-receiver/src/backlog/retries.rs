@@ -3,9 +3,10 @@
 //! Such an event may become due behind a long backlog, where a look for what is due first does not find it. A look for it
 //! reads all that waits, so that it is rare, and comes at once only when nothing is due.
 
+use super::Backlog;
 use contract::UnixMillis;
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -17,23 +18,23 @@ const LOOK_FOR_OTHERS_EVERY: Duration = Duration::from_secs(10);
 
 /// What is known of the events that wait for a further try.
 #[derive(Debug, Default)]
-pub(super) struct Retries(Mutex<Known>);
-
-#[derive(Debug, Default)]
-struct Known {
+pub(super) struct Retries {
     oldest_received_at: Option<UnixMillis>,
     looked_at: Option<Instant>,
     /// A try has failed here since the last look began.
     try_failed: bool,
 }
 
-impl Retries {
-    pub(super) fn try_failed(&self) {
-        self.known().try_failed = true;
+impl Backlog {
+    /// A try of an event has failed, and there will be another.
+    pub fn try_failed(&self) {
+        self.retries().try_failed = true;
     }
 
-    pub(super) fn should_look(&self, idle: bool) -> bool {
-        let mut known = self.known();
+    /// Whether to look now for the oldest event that waits for a further try; `idle` when nothing is due. What is found is
+    /// reported by [`found_retries`](Self::found_retries).
+    pub fn should_look_for_retries(&self, idle: bool) -> bool {
+        let mut known = self.retries();
         let some_wait = known.try_failed || known.oldest_received_at.is_some();
         let every = if some_wait {
             LOOK_EVERY
@@ -45,17 +46,18 @@ impl Retries {
         should
     }
 
-    pub(super) fn found(&self, oldest: Option<UnixMillis>) {
-        let mut known = self.known();
+    /// When the oldest event was received that waits for a further try, if there is one.
+    pub fn found_retries(&self, oldest: Option<UnixMillis>) {
+        let mut known = self.retries();
         (known.oldest_received_at, known.looked_at) = (oldest, Some(Instant::now()));
     }
 
-    pub(super) fn oldest(&self) -> Option<UnixMillis> {
-        self.known().oldest_received_at
+    pub(super) fn oldest_retry(&self) -> Option<UnixMillis> {
+        self.retries().oldest_received_at
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn retries(&self) -> MutexGuard<'_, Retries> {
+        self.0.retries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,19 +67,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_looked_for_at_leisure_and_at_once_when_nothing_is_due() {
-        let retries = Retries::default();
-        assert!(retries.should_look(false), "the first time");
-        retries.found(None);
-        assert!(!retries.should_look(true), "nothing is known to wait");
+        let retries = Backlog::default();
+        assert!(retries.should_look_for_retries(false), "the first time");
+        retries.found_retries(None);
+        assert!(!retries.should_look_for_retries(true), "nothing is known to wait");
         tokio::time::advance(LOOK_FOR_OTHERS_EVERY).await;
-        assert!(retries.should_look(false), "another replica's");
-        retries.found(None);
+        assert!(retries.should_look_for_retries(false), "another replica's");
+        retries.found_retries(None);
         retries.try_failed();
-        assert!(!retries.should_look(false));
-        assert!(retries.should_look(true));
-        retries.found(Some(UnixMillis(1)));
+        assert!(!retries.should_look_for_retries(false));
+        assert!(retries.should_look_for_retries(true));
+        retries.found_retries(Some(UnixMillis(1)));
         tokio::time::advance(LOOK_EVERY).await;
-        assert!(retries.should_look(false) && retries.should_look(true));
-        assert_eq!(retries.oldest(), Some(UnixMillis(1)));
+        assert!(retries.should_look_for_retries(false) && retries.should_look_for_retries(true));
+        assert_eq!(retries.oldest_retry(), Some(UnixMillis(1)));
     }
 }
