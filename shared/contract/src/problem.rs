@@ -178,10 +178,7 @@ impl Problem {
         object.insert("code".to_owned(), self.code.as_str().into());
         object.insert("request_id".to_owned(), request_id.into());
         if !self.errors.is_empty() {
-            let errors = self.errors.iter().map(
-                |error| serde_json::json!({"pointer": error.pointer, "code": error.code, "message": error.message}),
-            );
-            object.insert("errors".to_owned(), errors.collect());
+            object.insert("errors".to_owned(), serde_json::json!(self.errors));
         }
         // The standard's own members are not replaced.
         for (name, value) in &self.extensions {

@@ -5,7 +5,7 @@ use super::{
     JsonError, Rules, Strict, parse_as,
     skim::{Key, Keys, Skim},
 };
-use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 
@@ -47,7 +47,11 @@ pub fn parse_members<const N: usize>(
     inner: (&str, Fields<'_>),
 ) -> Result<Option<[Option<Value>; N]>, JsonError> {
     parse_as(bytes, |rules, parser| {
-        Members { names, inner, rules }.deserialize(parser)
+        if bytes.trim_ascii_start().starts_with(b"{") {
+            return parser.deserialize_map(Members { names, inner, rules }).map(Some);
+        }
+        let keys = &mut Keys::default();
+        Skim { rules, keys }.deserialize(parser).map(|()| None)
     })
 }
 
@@ -57,54 +61,11 @@ struct Members<'r, 'k, const N: usize> {
     rules: Rules<'r>,
 }
 
-impl<'de, const N: usize> DeserializeSeed<'de> for Members<'_, '_, N> {
-    type Value = Option<[Option<Value>; N]>;
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de, const N: usize> Members<'_, '_, N> {
-    /// A value that is no object, checked by the same rules.
-    fn other<E>(
-        self,
-        check: impl FnOnce(Skim<'_, 'de>) -> Result<(), E>,
-    ) -> Result<Option<[Option<Value>; N]>, E> {
-        let keys = &mut Keys::default();
-        check(Skim {
-            rules: self.rules,
-            keys,
-        })
-        .map(|()| None)
-    }
-}
-
 impl<'de, const N: usize> Visitor<'de> for Members<'_, '_, N> {
-    type Value = Option<[Option<Value>; N]>;
+    type Value = [Option<Value>; N];
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a JSON value")
-    }
-    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-        self.other(|skim| skim.visit_u64(value))
-    }
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
-        self.other(|skim| skim.visit_i64(value))
-    }
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
-        self.other(|skim| skim.visit_f64(value))
-    }
-    fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
-        self.other(|skim| skim.visit_seq(items))
+        out.write_str("a JSON object")
     }
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Self::Value, A::Error> {
         let mut found = [const { None }; N];
@@ -131,6 +92,6 @@ impl<'de, const N: usize> Visitor<'de> for Members<'_, '_, N> {
         if dropped.repeat_since(0) {
             return Err(self.rules.refuse(JsonError::DuplicateKey));
         }
-        Ok(Some(found))
+        Ok(found)
     }
 }

@@ -1,11 +1,13 @@
 //! Checks a value without building it: by the same rules as the parser, without an allocation for each part of it.
 
 use super::{JsonError, Rules};
-use serde::de::{self, Deserialize, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use std::{borrow::Cow, fmt};
 
 /// A key as it stands in the text, or unescaped.
-pub(super) struct Key<'de>(Cow<'de, str>);
+#[derive(Deserialize)]
+pub(super) struct Key<'t>(#[serde(borrow)] Cow<'t, str>);
 
 /// The keys of all objects that are open, the innermost object's last.
 #[derive(Default)]
@@ -40,25 +42,6 @@ impl<'de> Keys<'de> {
         let repeated = self.0[start..].windows(2).any(|pair| pair[0] == pair[1]);
         self.0.truncate(start);
         repeated
-    }
-}
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl<'de> Visitor<'de> for Text {
-            type Value = Key<'de>;
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("a key")
-            }
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Text)
     }
 }
 
