@@ -132,7 +132,7 @@ fn is_rfc3339(text: &str) -> bool {
 }
 
 /// Whether a text is the shape with a digit for each `0`; letters may be small (RFC 3339, section 5.6).
-fn has_shape(text: &str, shape: &str) -> bool {
+pub(crate) fn has_shape(text: &str, shape: &str) -> bool {
     let fits = |(byte, shape): (u8, u8)| match shape {
         b'0' => byte.is_ascii_digit(),
         other => byte.eq_ignore_ascii_case(&other),

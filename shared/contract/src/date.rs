@@ -3,22 +3,12 @@
 //! jiff reads several shapes of a date, with times and without dashes. Two readers of one field must never differ, so
 //! only one shape is accepted.
 
+use crate::clock::has_shape;
 use jiff::civil::Date;
 
 /// Reads `YYYY-MM-DD`, a date that exists in the Gregorian calendar.
 pub fn parse_date(text: &str) -> Option<Date> {
-    let bytes = text.as_bytes();
-    let shaped = bytes.len() == 10
-        && bytes.iter().enumerate().all(|(place, byte)| match place {
-            4 | 7 => *byte == b'-',
-            _ => byte.is_ascii_digit(),
-        });
-    if !shaped {
-        return None;
-    }
-    let number = |from: usize, to: usize| text[from..to].parse::<i16>().ok();
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
+    has_shape(text, "0000-00-00").then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]
