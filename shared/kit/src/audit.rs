@@ -33,7 +33,7 @@ const COLUMNS: [&str; 13] = [
 
 /// One effect. Everything but `action` and `at` may be absent:
 /// `AuditEntry { event_id: Some(id), ..AuditEntry::new("applied", now) }`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditEntry {
     /// What was done: `applied`, `stale`, `delivered`, `id_reuse`, ...
     pub action: Cow<'static, str>,
@@ -68,18 +68,8 @@ impl AuditEntry {
     pub fn new(action: impl Into<Cow<'static, str>>, at: UnixMillis) -> Self {
         Self {
             action: action.into(),
-            outcome: None,
-            actor: None,
-            source: None,
-            event_id: None,
-            property_id: None,
-            entity_kind: None,
-            entity_id: None,
-            entity_version: None,
-            changed: Vec::new(),
-            correlation_id: None,
-            request_id: None,
             at,
+            ..Self::default()
         }
     }
 
