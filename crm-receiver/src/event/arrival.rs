@@ -3,6 +3,7 @@
 use super::{EventStatus, Fingerprint};
 use bytes::Bytes;
 use contract::{Envelope, EventId, RequestId, SourceId, UnixMillis, id::IdempotencyKey};
+use strum::IntoStaticStr;
 
 /// How an event is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +81,9 @@ pub struct InboxEntry {
     pub request_id: RequestId,
 }
 
-/// The database's decision on one arrival, after the commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The database's decision on one arrival, after the commit, as logs name it.
+#[derive(Clone, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Accepted {
     /// It is new, and committed under this id of ours.
     New(EventId),
@@ -92,15 +94,6 @@ pub enum Accepted {
 }
 
 impl Accepted {
-    /// As logs name it.
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::New(_) => "new",
-            Self::Duplicate(_) => "duplicate",
-            Self::IdReuse(_) => "id_reuse",
-        }
-    }
-
     /// Our id of the event that is committed under the key.
     pub const fn event_id(&self) -> &EventId {
         match self {

@@ -1,9 +1,11 @@
 //! What the audit log says was done with an event.
 
 use std::borrow::Cow;
+use strum::IntoStaticStr;
 
-/// The action of an audit entry of the receiver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The action of an audit entry of the receiver, as the audit log spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum AuditAction {
     /// Its state is current, or was for a while.
     Applied,
@@ -21,29 +23,15 @@ pub enum AuditAction {
     IdReuse,
 }
 
-impl AuditAction {
-    /// The action as the audit log spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Stale => "stale",
-            Self::Suppressed => "suppressed",
-            Self::Erased => "erased",
-            Self::DeadLettered => "dead_lettered",
-            Self::Requeued => "requeued",
-            Self::IdReuse => "id_reuse",
-        }
-    }
-}
-
 impl From<AuditAction> for Cow<'static, str> {
     fn from(action: AuditAction) -> Self {
-        Cow::Borrowed(action.as_str())
+        Cow::Borrowed(action.into_str())
     }
 }
 
-/// Why projection made an event a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why projection made an event a dead letter, as the audit log spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum DeadLetterCause {
     /// Another state of the same version is current.
     VersionConflict,
@@ -51,18 +39,8 @@ pub enum DeadLetterCause {
     Poison,
 }
 
-impl DeadLetterCause {
-    /// The cause as the audit log spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::VersionConflict => "version_conflict",
-            Self::Poison => "poison",
-        }
-    }
-}
-
 impl From<DeadLetterCause> for Cow<'static, str> {
     fn from(cause: DeadLetterCause) -> Self {
-        Cow::Borrowed(cause.as_str())
+        Cow::Borrowed(cause.into_str())
     }
 }

@@ -104,8 +104,9 @@ impl PendingEvent {
     pub(super) fn proposed(&self) -> Result<Event, Unreadable> {
         let key = self.key().ok_or(Unreadable::NotFoldable)?;
         let version = self.entity_version.ok_or(Unreadable::NotFoldable)?;
-        let known = EventType::known(&self.event_type).filter(|_| self.schema_version == SCHEMA_VERSION);
-        let event_type = known.ok_or(Unreadable::NotFoldable)?;
+        let known = self.schema_version == SCHEMA_VERSION;
+        let event_type = self.event_type.parse().ok().filter(|_| known);
+        let event_type = event_type.ok_or(Unreadable::NotFoldable)?;
         let body = self.body.as_deref().ok_or(Unreadable::NoBody)?;
         let body: Body = serde_json::from_slice(body).map_err(|_| Unreadable::BadBody)?;
         let Members(payload) = body.payload;

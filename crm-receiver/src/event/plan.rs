@@ -15,6 +15,7 @@ use crate::profile::{
 };
 use contract::EventId;
 use std::collections::{BTreeMap, BTreeSet};
+use strum::{IntoStaticStr, VariantArray};
 
 /// The state before a batch, as far as the batch needs it.
 #[derive(Default)]
@@ -26,7 +27,8 @@ pub struct Known {
 }
 
 /// What projection made of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum ProjectionOutcome {
     /// Its state became current, at least for a while.
     Applied,

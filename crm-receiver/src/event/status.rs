@@ -1,9 +1,10 @@
 //! The status of an event, from its commit to its projection.
 
-use std::str::FromStr;
+use strum::{EnumString, IntoStaticStr};
 
-/// The status of an event in the inbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The status of an event in the inbox, as the tables and answers spell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum EventStatus {
     /// It waits for the projector.
     Accepted,
@@ -17,43 +18,4 @@ pub enum EventStatus {
     DeadLetter,
     /// Its guest is erased: nothing of it is kept but its key.
     Suppressed,
-}
-
-impl EventStatus {
-    /// Every status.
-    pub const ALL: [Self; 6] = [
-        Self::Accepted,
-        Self::Applied,
-        Self::Stale,
-        Self::Ignored,
-        Self::DeadLetter,
-        Self::Suppressed,
-    ];
-
-    /// The status as the tables and answers spell it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Applied => "applied",
-            Self::Stale => "stale",
-            Self::Ignored => "ignored",
-            Self::DeadLetter => "dead_letter",
-            Self::Suppressed => "suppressed",
-        }
-    }
-}
-
-/// The text names no status of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a status of an event")]
-pub struct UnknownEventStatus;
-
-impl FromStr for EventStatus {
-    type Err = UnknownEventStatus;
-    fn from_str(text: &str) -> Result<Self, UnknownEventStatus> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str() == text)
-            .ok_or(UnknownEventStatus)
-    }
 }

@@ -94,7 +94,7 @@ fn show_row(row: &EventRow) -> Value {
         "idempotency_key": row.idempotency_key,
         "source": row.source,
         "type": row.event_type,
-        "status": row.status.as_str(),
+        "status": row.status.into_str(),
         "property_id": row.property_id,
         "entity": entity.map(|(kind, id, version)| json!({"kind": kind, "id": id, "version": version})),
         "occurred_at": row.occurred_at,

@@ -124,7 +124,7 @@ async fn accept(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Acc
     let accepted = api.batcher.accept(arrival, context).await?;
     tracing::info!(
         event.id = key.as_str(),
-        outcome = accepted.as_str(),
+        outcome = accepted.into_str(),
         "webhook taken in"
     );
     Ok(accepted)

@@ -73,7 +73,7 @@ impl From<Unauthentic> for Rejection {
         // The skew is of interest only when it is the cause.
         let skewed = unauthentic.cause == Cause::Skew;
         Self {
-            cause: unauthentic.cause.as_str(),
+            cause: unauthentic.cause.into(),
             skew_seconds: unauthentic.skew_seconds.filter(|_| skewed),
         }
     }

@@ -8,17 +8,10 @@ use crate::event::Accepted;
 use contract::{ProblemCode, signature::Cause};
 use kit::metrics::{Counter, Histogram, Metrics, SECONDS};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use strum::VariantNames;
 
-/// Why a delivery was refused: what is not authentic by its cause, the rest by the code of its answer.
-const REFUSALS: [&str; 20] = [
-    Cause::MissingHeader.as_str(),
-    Cause::RepeatedHeader.as_str(),
-    Cause::MalformedId.as_str(),
-    Cause::MalformedTimestamp.as_str(),
-    Cause::Skew.as_str(),
-    Cause::TooManySignatures.as_str(),
-    Cause::MalformedSignature.as_str(),
-    Cause::SignatureMismatch.as_str(),
+/// Why a delivery was refused that is not for one of the [`Cause`]s: an unknown source, or the code of the answer.
+const REFUSALS: [&str; 12] = [
     "unknown_source",
     ProblemCode::InvalidRequest.as_str(),
     ProblemCode::InvalidJson.as_str(),
@@ -80,7 +73,12 @@ impl IngestMeters {
             new: answer("new"),
             duplicate: answer("duplicate"),
             id_reuse: answer("id_reuse"),
-            refused: REFUSALS.map(refusal).into(),
+            refused: Cause::VARIANTS
+                .iter()
+                .copied()
+                .chain(REFUSALS)
+                .map(refusal)
+                .collect(),
             ahead: skew("ahead"),
             behind: skew("behind"),
             rows: metrics.histogram("ingest_batch_rows", rows, &[], ROWS),

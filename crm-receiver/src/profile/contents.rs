@@ -2,17 +2,18 @@
 
 use super::{
     consent::Consent,
-    guest::{EmailKind, Name, Provenance},
+    guest::{Name, Provenance},
     history::TimelineEntry,
     metrics::Metrics,
     record::Record,
     stay::Stay,
 };
-use contract::{ProfileId, PropertyId, UnixMillis};
+use contract::{MailboxKind, ProfileId, PropertyId, UnixMillis};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::{collections::BTreeSet, str::FromStr};
+use std::collections::BTreeSet;
+use strum::{EnumString, IntoStaticStr};
 
 /// Why a record belongs to a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,15 +78,16 @@ pub struct ContactPoint {
     pub value: Value,
     /// For an e-mail, what kind of mailbox it is.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub email_kind: Option<EmailKind>,
+    pub email_kind: Option<MailboxKind>,
     /// Where it was read.
     #[serde(flatten)]
     pub provenance: Provenance,
 }
 
-/// What a profile is based on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a profile is based on, as the tables and answers spell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumString, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum ProfileStatus {
     /// A guest record is there.
     Active,
@@ -95,33 +97,6 @@ pub enum ProfileStatus {
     Merged,
     /// The source deleted the record; its reservations remain.
     Deleted,
-}
-
-impl ProfileStatus {
-    /// The status as the tables and answers spell it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Stub => "stub",
-            Self::Merged => "merged",
-            Self::Deleted => "deleted",
-        }
-    }
-}
-
-/// The text names no status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a status of a profile")]
-pub struct UnknownStatus;
-
-impl FromStr for ProfileStatus {
-    type Err = UnknownStatus;
-    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
-        let all = [Self::Active, Self::Stub, Self::Merged, Self::Deleted];
-        all.into_iter()
-            .find(|status| status.as_str() == text)
-            .ok_or(UnknownStatus)
-    }
 }
 
 /// A person. It holds date-free facts only, and nothing of the order or time of arrival.
@@ -143,7 +118,7 @@ pub struct Profile {
     /// The e-mail address that they chose.
     pub email: Option<String>,
     /// What kind of mailbox it is.
-    pub email_kind: Option<EmailKind>,
+    pub email_kind: Option<MailboxKind>,
     /// The telephone number that they chose.
     pub phone: Option<String>,
     /// The postal address that they chose.

@@ -2,7 +2,7 @@
 
 use super::{payload::Payload, record::Record};
 use contract::{
-    EntityId, SourceId, UnixMillis, json::in_order, parse_date, placeholder_date::is_placeholder,
+    EntityId, MailboxKind, SourceId, UnixMillis, json::in_order, parse_date, placeholder_date::is_placeholder,
 };
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -70,18 +70,6 @@ impl Name {
     }
 }
 
-/// What kind of mailbox an address is. The order is that of preference, the best last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EmailKind {
-    /// An agency's relay: it stops working after the stay and is nobody's identity.
-    OtaRelay,
-    /// A function, not a person: `info@`, `booking@`.
-    Role,
-    /// A person's own.
-    Real,
-}
-
 /// The date of birth. Ours come without placeholders; another sender's may be what its system writes when it knows none.
 fn birth(payload: Payload<'_>) -> Option<Date> {
     let text = payload.text("date_of_birth")?;
@@ -139,12 +127,12 @@ impl<'r> GuestFacts<'r> {
     }
 
     /// What kind of mailbox the e-mail is, as the sender computed it; an unknown kind counts as a person's.
-    pub fn email_kind(&self) -> EmailKind {
-        match self.payload().text("email_kind") {
-            Some("ota_relay") => EmailKind::OtaRelay,
-            Some("role") => EmailKind::Role,
-            _ => EmailKind::Real,
-        }
+    pub fn email_kind(&self) -> MailboxKind {
+        let kind = self
+            .payload()
+            .text("email_kind")
+            .and_then(|kind| kind.parse().ok());
+        kind.unwrap_or(MailboxKind::Real)
     }
 
     /// Whether a document of a type that states it was seen for this record.

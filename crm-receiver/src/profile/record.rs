@@ -4,54 +4,38 @@
 //! the same set of events ends in the same record whatever their order and number.
 
 use super::payload::Payload;
-use contract::{EntityId, EntityKind, EventId, EventType, ProfileId, PropertyId, SourceId, UnixMillis, json};
+use contract::{EntityId, EventId, EventType, ProfileId, PropertyId, SourceId, UnixMillis, json};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor},
 };
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use std::{cmp::Reverse, collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
+use strum::{EnumString, IntoStaticStr};
 
-/// The kinds of entity that are folded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// The kinds of entity that are folded, as the tables and answers spell them.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum RecordKind {
     /// A guest record of a PMS.
     Guest,
     /// A reservation.
     Reservation,
-}
-
-impl RecordKind {
-    /// The kind as the tables and answers spell it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Guest => "guest",
-            Self::Reservation => "reservation",
-        }
-    }
-
-    /// The kind of an entity, if it is one that is folded.
-    pub fn of(kind: &EntityKind) -> Option<Self> {
-        kind.as_str().parse().ok()
-    }
-}
-
-/// The text names no kind that is folded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a kind of record")]
-pub struct UnknownKind;
-
-impl FromStr for RecordKind {
-    type Err = UnknownKind;
-    fn from_str(text: &str) -> Result<Self, UnknownKind> {
-        match text {
-            "guest" => Ok(Self::Guest),
-            "reservation" => Ok(Self::Reservation),
-            _ => Err(UnknownKind),
-        }
-    }
 }
 
 /// Which record: an id is unique within its source and kind only.
@@ -123,17 +107,6 @@ pub enum Role {
     Booker,
 }
 
-impl Role {
-    /// The role as the tables and answers spell it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Primary => "primary",
-            Self::Accompanying => "accompanying",
-            Self::Booker => "booker",
-        }
-    }
-}
-
 /// The latest known state of one entity of one source.
 ///
 /// Everything but `event_id` is a function of the set of events received for it; `event_id` is the receiver's own id
@@ -167,7 +140,7 @@ impl fmt::Debug for Record {
             out,
             "Record({}/{}/{} v{})",
             self.key.source,
-            self.key.kind.as_str(),
+            self.key.kind.into_str(),
             self.key.id,
             self.version
         )

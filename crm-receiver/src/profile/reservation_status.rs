@@ -1,9 +1,10 @@
 //! The statuses that a reservation may have (domain.md, section 4).
 
-use std::str::FromStr;
+use strum::EnumString;
 
-/// The status of a reservation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The status of a reservation, as payloads spell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString)]
+#[strum(serialize_all = "snake_case")]
 pub enum ReservationStatus {
     /// Somebody asked.
     Inquiry,
@@ -21,46 +22,4 @@ pub enum ReservationStatus {
     Cancelled,
     /// The guest did not come.
     NoShow,
-}
-
-impl ReservationStatus {
-    const ALL: [Self; 8] = [
-        Self::Inquiry,
-        Self::Waitlisted,
-        Self::Optional,
-        Self::Confirmed,
-        Self::CheckedIn,
-        Self::CheckedOut,
-        Self::Cancelled,
-        Self::NoShow,
-    ];
-
-    /// The status as payloads spell it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Inquiry => "inquiry",
-            Self::Waitlisted => "waitlisted",
-            Self::Optional => "optional",
-            Self::Confirmed => "confirmed",
-            Self::CheckedIn => "checked_in",
-            Self::CheckedOut => "checked_out",
-            Self::Cancelled => "cancelled",
-            Self::NoShow => "no_show",
-        }
-    }
-}
-
-/// The text names no status of a reservation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a status of a reservation")]
-pub struct UnknownReservationStatus;
-
-impl FromStr for ReservationStatus {
-    type Err = UnknownReservationStatus;
-    fn from_str(text: &str) -> Result<Self, UnknownReservationStatus> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str() == text)
-            .ok_or(UnknownReservationStatus)
-    }
 }

@@ -5,9 +5,9 @@
 
 use super::{
     consent,
-    guest::{EmailKind, GuestFacts, Name, Provenance, shown_address, shown_item},
+    guest::{GuestFacts, Name, Provenance, shown_address, shown_item},
 };
-use contract::json;
+use contract::{MailboxKind, json};
 use jiff::civil::Date;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -39,11 +39,11 @@ pub fn name(facts: &[GuestFacts<'_>]) -> Option<Name> {
 
 /// The best e-mail: one whose record allows e-mail, then a person's own, then the latest; an agency's relay only when
 /// there is nothing else.
-pub fn email(facts: &[GuestFacts<'_>]) -> Option<(String, EmailKind)> {
+pub fn email(facts: &[GuestFacts<'_>]) -> Option<(String, MailboxKind)> {
     let rank = |fact: &&GuestFacts<'_>| {
         let kind = fact.email_kind();
         (
-            kind != EmailKind::OtaRelay,
+            kind != MailboxKind::OtaRelay,
             consent::grants(fact.record, "email"),
             kind,
             fact.provenance.clone(),

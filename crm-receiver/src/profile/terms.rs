@@ -5,14 +5,16 @@ use contract::{Country, Phone};
 use kit::fold::{fold_for_search, words::kept_words};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use strum::IntoStaticStr;
 
 /// How many characters of a term are kept; the table's column is as wide.
 pub const TERM_CHARS_MAX: usize = 120;
 /// How many words of all its names a profile is found under; a person has a dozen.
 pub const NAME_WORDS_MAX: usize = 256;
 
-/// The kinds of term.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The kinds of term, as the table spells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum TermKind {
     /// A word of a first or last name, with those behind it: found by its beginning.
     Name,
@@ -25,16 +27,6 @@ pub enum TermKind {
 }
 
 impl TermKind {
-    /// The kind as the table spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::Email => "email",
-            Self::Phone => "phone",
-            Self::Country => "country",
-        }
-    }
-
     /// Folds a text that is searched, or found, as a whole; None when nothing is left of it. A whole name is only used to
     /// sort by: it is found by its words.
     pub fn fold(self, text: &str) -> Option<String> {

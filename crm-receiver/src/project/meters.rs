@@ -3,6 +3,7 @@
 use crate::event::ProjectionOutcome;
 use kit::metrics::{Counter, Metrics};
 use std::collections::BTreeMap;
+use strum::VariantArray;
 
 /// Counters of projected events.
 pub struct ProjectionMeters {
@@ -17,14 +18,11 @@ impl ProjectionMeters {
             let help = "Events projected, by what became of them.";
             metrics.counter("projection_events_total", help, &[("outcome", outcome)])
         };
-        let outcomes = [
-            (ProjectionOutcome::Applied, "applied"),
-            (ProjectionOutcome::Stale, "stale"),
-            (ProjectionOutcome::VersionConflict, "version_conflict"),
-            (ProjectionOutcome::Suppressed, "suppressed"),
-        ];
+        let outcomes = ProjectionOutcome::VARIANTS.iter();
         Self {
-            outcomes: outcomes.map(|(outcome, name)| (outcome, counter(name))).into(),
+            outcomes: outcomes
+                .map(|outcome| (*outcome, counter(outcome.into_str())))
+                .collect(),
             dead_letters: counter("dead_letter"),
         }
     }

@@ -5,9 +5,11 @@ use contract::UnixMillis;
 use db::DbError;
 use kit::audit;
 use std::sync::Arc;
+use strum::IntoStaticStr;
 
-/// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What is counted, as the audit's counts spell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum CountKind {
     /// A delivery that was refused, by its cause.
     Rejected,
@@ -15,17 +17,6 @@ pub enum CountKind {
     Skewed,
     /// A repeat of something committed.
     Duplicate,
-}
-
-impl CountKind {
-    /// The kind as the audit's counts spell it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Rejected => "rejected",
-            Self::Skewed => "skewed",
-            Self::Duplicate => "duplicate",
-        }
-    }
 }
 
 /// So many of one kind and cause in one minute.
@@ -52,7 +43,7 @@ impl Store {
                 let counts = Arc::clone(&counts);
                 Box::pin(async move {
                     for count in counts.iter() {
-                        let kind = count.kind.as_str();
+                        let kind = count.kind.into_str();
                         audit::count_minute(tx, count.minute, kind, count.cause, count.number).await?;
                     }
                     Ok(())

@@ -127,7 +127,7 @@ impl EventFilter {
             "correlation_id",
             self.correlation_id.as_ref(),
         );
-        listing.equal_by("inbox_due", "status", self.status.map(EventStatus::as_str));
+        listing.equal_by("inbox_due", "status", self.status.map(|status| status.into_str()));
         listing.equal("source_id", self.source.as_ref().map(SourceId::as_str));
         listing.equal("type", self.event_type.as_ref());
         listing.equal("property_id", self.property_id.as_ref().map(PropertyId::as_str));

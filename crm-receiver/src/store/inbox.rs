@@ -255,7 +255,7 @@ fn bind(params: &mut Params, entry: &InboxEntry, erased: bool) {
         arrival.key.as_str(),
         fingerprint.map(Fingerprint::digest),
         fingerprint.map(Fingerprint::salt),
-        status.as_str(),
+        status.into_str(),
         &envelope.event_type,
         envelope.schema_version,
         envelope.property_id.as_ref().map(PropertyId::as_str),

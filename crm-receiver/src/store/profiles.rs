@@ -157,7 +157,7 @@ impl ProfileFilter {
     fn listing(&self, query: &ListQuery) -> Listing {
         let mut listing = Listing::of(&PROFILES);
         match self.status {
-            Some(status) => listing.equal("status", Some(status.as_str())),
+            Some(status) => listing.equal("status", Some(status.into_str())),
             None => listing.require("status IN ('active', 'stub')", Params::new()),
         }
         for word in &self.name {
@@ -165,7 +165,7 @@ impl ProfileFilter {
             listing.linked(TERMS, begins, params);
         }
         for (kind, term) in &self.terms {
-            listing.linked(TERMS, "kind = ? AND term = ?", params![kind.as_str(), term]);
+            listing.linked(TERMS, "kind = ? AND term = ?", params![kind.into_str(), term]);
         }
         if let Some(property) = &self.property_id {
             listing.linked(PROPERTIES, "property_id = ?", params![property.as_str()]);
@@ -227,7 +227,7 @@ pub(super) async fn write(tx: &mut Tx, profiles: Vec<(ProfileId, Option<Profile>
         params.extend(params![
             profile.id.as_str(),
             1,
-            profile.status.map(ProfileStatus::as_str),
+            profile.status.map(|status| status.into_str()),
             profile.updated_at,
             &profile.sort_name,
             &profile.index_digest,
@@ -254,7 +254,7 @@ async fn write_index(tx: &mut Tx, profiles: &[&ProfileRows<'_>]) -> Result<(), D
     for profile in profiles {
         let id = profile.id.as_str();
         for (kind, term) in terms::of(&profile.texts) {
-            terms.extend(params![kind.as_str(), term, id]);
+            terms.extend(params![kind.into_str(), term, id]);
         }
         for property in &profile.properties {
             properties.extend(params![id, *property]);
@@ -312,7 +312,7 @@ fn whole(profile: &Profile) -> String {
 fn index_digest(texts: &[(TermKind, &str)], properties: &[&str]) -> Vec<u8> {
     let mut digest = Sha256::new();
     digest.update([FOLD_VERSION, DERIVE_VERSION].map(i64::to_be_bytes).concat());
-    let texts = texts.iter().map(|(kind, text)| (kind.as_str(), *text));
+    let texts = texts.iter().map(|(kind, text)| (kind.into_str(), *text));
     let properties = properties.iter().map(|property| ("property", *property));
     for (kind, text) in texts.chain(properties) {
         digest.update(kind);

@@ -215,7 +215,7 @@ async fn settle(tx: &mut Tx, events: &[&Event], plan: &Plan, now: UnixMillis) ->
                 "UPDATE inbox SET status = ?, applied_at = ?, last_error = ? \
                  WHERE {ACCEPTED} AND event_id IN {list}"
             );
-            let params = list.after(params![outcome.status().as_str(), now, reason(outcome)]);
+            let params = list.after(params![outcome.status().into_str(), now, reason(outcome)]);
             if tx.execute(&sql, params).await? != claimed {
                 return Ok(false);
             }
@@ -267,7 +267,7 @@ fn audit_entry(event: &Event, outcome: ProjectionOutcome, now: UnixMillis) -> Au
         source: Some(record.key.source.to_string()),
         event_id: Some(record.event_id.to_string()),
         property_id: record.property_id.as_ref().map(PropertyId::to_string),
-        entity_kind: Some(record.key.kind.as_str().to_owned()),
+        entity_kind: Some(record.key.kind.into_str().to_owned()),
         entity_id: Some(record.key.id.to_string()),
         entity_version: i64::try_from(record.version).ok(),
         changed: event.history().changed,
@@ -319,7 +319,7 @@ async fn set_status(
 ) -> Result<(), DbError> {
     for list in in_lists(events.iter().map(|event| event.record.event_id.as_str())) {
         let sql = format!("UPDATE inbox SET status = ? WHERE status = ? AND event_id IN {list}");
-        let params = list.after(params![to.as_str(), from.as_str()]);
+        let params = list.after(params![to.into_str(), from.into_str()]);
         tx.execute(&sql, params).await?;
     }
     Ok(())

@@ -5,7 +5,7 @@
 
 use super::{grouped, state_budget::StateBudget};
 use crate::profile::{GuestKey, Record, RecordKey, RecordKind, record::Members};
-use contract::{EventType, PropertyId, SourceId};
+use contract::{PropertyId, SourceId};
 use db::{DbError, Dialect, Params, Row, Tx, in_lists, params, read_id, read_optional_id};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,7 +56,7 @@ pub(super) async fn read(
                 "SELECT entity_id, {columns} FROM records \
                  WHERE source_id = ? AND kind = ? AND version > 0 AND entity_id IN {list}"
             );
-            let params = list.after(params![source.as_str(), kind.as_str()]);
+            let params = list.after(params![source.as_str(), kind.into_str()]);
             for row in tx.query(&sql, params).await? {
                 let record = record(source, kind, &row, budget)?;
                 records.insert(record.key.clone(), record);
@@ -104,7 +104,7 @@ pub(super) fn by_source_and_kind(keys: &BTreeSet<RecordKey>) -> BTreeMap<(&Sourc
 }
 
 fn bind_key(key: &RecordKey) -> Params {
-    params![key.source.as_str(), key.kind.as_str(), key.id.as_str()]
+    params![key.source.as_str(), key.kind.into_str(), key.id.as_str()]
 }
 
 fn record(
@@ -117,7 +117,6 @@ fn record(
     let state: String = row.get("state")?;
     budget.take(&state)?;
     let Members(state) = serde_json::from_str(&state).map_err(|_| DbError::unreadable("state"))?;
-    let event_type: String = row.get("type")?;
     Ok(Record {
         key: RecordKey {
             source: source.clone(),
@@ -129,7 +128,7 @@ fn record(
         digest: digest.try_into().map_err(|_| DbError::unreadable("digest"))?,
         deleted: row.get("deleted")?,
         occurred_at: row.get("occurred_at")?,
-        event_type: EventType::known(&event_type).ok_or_else(|| DbError::unreadable("type"))?,
+        event_type: read_id(row, "type")?,
         event_id: read_id(row, "event_id")?,
         state: Arc::new(state),
     })

@@ -4,7 +4,7 @@ use super::Store;
 use contract::SourceId;
 use db::params;
 use db::{DbError, Row};
-use std::str::FromStr;
+use strum::EnumString;
 
 /// Sources of one receiver at most; each is held in memory.
 const SOURCES_MAX: i64 = 1_000;
@@ -12,7 +12,8 @@ const SOURCES_MAX: i64 = 1_000;
 const SCHEME: &str = "standard-webhooks";
 
 /// What becomes of a delivery that is authentic and readable, but whose payload is invalid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString)]
+#[strum(serialize_all = "snake_case")]
 pub enum OnInvalid {
     /// 422 with the reasons; nothing is kept.
     Reject,
@@ -31,31 +32,6 @@ pub struct Source {
     pub on_invalid: OnInvalid,
     /// A disabled source is as good as unknown.
     pub enabled: bool,
-}
-
-impl OnInvalid {
-    /// The policy as its column spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Reject => "reject",
-            Self::Quarantine => "quarantine",
-        }
-    }
-}
-
-/// The text names no policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("neither reject nor quarantine")]
-pub struct UnknownPolicy;
-
-impl FromStr for OnInvalid {
-    type Err = UnknownPolicy;
-    fn from_str(text: &str) -> Result<Self, UnknownPolicy> {
-        [Self::Reject, Self::Quarantine]
-            .into_iter()
-            .find(|policy| policy.as_str() == text)
-            .ok_or(UnknownPolicy)
-    }
 }
 
 /// What a store method could not do.

@@ -2,7 +2,7 @@
 
 use super::records::by_source_and_kind;
 use crate::profile::{GuestKey, RecordKey, RecordKind, history::HistoryEntry};
-use contract::{EventId, EventType, PropertyId, SourceId};
+use contract::{EventId, PropertyId, SourceId};
 use db::{DbError, Params, Row, Tx, in_lists, params, read_id, read_optional_id};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ pub(super) async fn add(tx: &mut Tx, history: &[(EventId, HistoryEntry)]) -> Res
         params.extend(params![
             event_id.as_str(),
             entry.key.source.as_str(),
-            entry.key.kind.as_str(),
+            entry.key.kind.into_str(),
             entry.key.id.as_str(),
             entry.version,
             entry.occurred_at,
@@ -52,7 +52,7 @@ pub(super) async fn read(
             let sql = format!(
                 "SELECT {columns} FROM timeline WHERE source_id = ? AND kind = ? AND entity_id IN {list}"
             );
-            let params = list.after(params![source.as_str(), kind.as_str()]);
+            let params = list.after(params![source.as_str(), kind.into_str()]);
             for row in tx.query(&sql, params).await? {
                 let entry = entry(source, kind, &row)?;
                 history.entry(entry.key.clone()).or_default().push(entry);
@@ -66,7 +66,7 @@ pub(super) async fn read(
 pub(super) async fn forget(tx: &mut Tx, guests: &BTreeSet<GuestKey>) -> Result<(), DbError> {
     for guest in guests {
         let sql = "DELETE FROM timeline WHERE source_id = ? AND kind = ? AND entity_id = ?";
-        let kind = RecordKind::Guest.as_str();
+        let kind = RecordKind::Guest.into_str();
         tx.execute(sql, params![guest.source.as_str(), kind, guest.id.as_str()])
             .await?;
     }
@@ -74,7 +74,6 @@ pub(super) async fn forget(tx: &mut Tx, guests: &BTreeSet<GuestKey>) -> Result<(
 }
 
 fn entry(source: &SourceId, kind: RecordKind, row: &Row) -> Result<HistoryEntry, DbError> {
-    let event_type: String = row.get("type")?;
     let (changed, consents): (String, String) = (row.get("changed")?, row.get("consents")?);
     Ok(HistoryEntry {
         occurred_at: row.get("occurred_at")?,
@@ -84,7 +83,7 @@ fn entry(source: &SourceId, kind: RecordKind, row: &Row) -> Result<HistoryEntry,
             id: read_id(row, "entity_id")?,
         },
         version: row.get("version")?,
-        event_type: EventType::known(&event_type).ok_or_else(|| DbError::unreadable("type"))?,
+        event_type: read_id(row, "type")?,
         property_id: read_optional_id(row, "property_id")?,
         changed: serde_json::from_str(&changed).map_err(|_| DbError::unreadable("changed"))?,
         consents: serde_json::from_str(&consents).map_err(|_| DbError::unreadable("consents"))?,

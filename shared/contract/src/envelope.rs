@@ -63,7 +63,10 @@ type Members = [Option<Value>; MEMBERS.len()];
 impl Envelope {
     /// The type, if it is in the catalogue and its payload has a shape that this version knows.
     pub fn known_type(&self) -> Option<EventType> {
-        EventType::known(&self.event_type).filter(|_| self.schema_version == SCHEMA_VERSION)
+        self.event_type
+            .parse()
+            .ok()
+            .filter(|_| self.schema_version == SCHEMA_VERSION)
     }
 
     /// The bytes that are signed and sent.
@@ -123,7 +126,7 @@ fn check(members: Members, webhook_id: &IdempotencyKey) -> Result<Envelope, Vec<
     }
     let kind = event_type
         .as_deref()
-        .and_then(EventType::known)
+        .and_then(|name| name.parse().ok())
         .and_then(EventType::entity_kind);
     if let Some(kind) = kind {
         require_entity(&mut errors, &kind, entity.as_ref(), property_id.as_ref());

@@ -5,41 +5,23 @@
 
 use crate::entity::EntityKind;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use strum::{Display, EnumString, IntoStaticStr};
 
 /// The version of the payloads that this code writes and folds.
 pub const SCHEMA_VERSION: u32 = 1;
 
 macro_rules! event_types {
     ($($variant:ident = $name:literal,)*) => {
-        /// A type of event that Guestwire knows.
+        /// A type of event that Guestwire knows, as it stands on the wire.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Display, EnumString, IntoStaticStr)]
         pub enum EventType {
             $(
                 #[doc = concat!("`", $name, "`")]
                 #[serde(rename = $name)]
+                #[strum(serialize = $name)]
                 $variant,
             )*
-        }
-
-        impl EventType {
-            /// Every known type.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The type as it stands on the wire.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)*
-                }
-            }
-
-            /// The type of that name, if it is in the catalogue.
-            pub fn known(name: &str) -> Option<Self> {
-                match name {
-                    $($name => Some(Self::$variant),)*
-                    _ => None,
-                }
-            }
         }
     };
 }
@@ -68,6 +50,11 @@ event_types! {
 }
 
 impl EventType {
+    /// The type as it stands on the wire.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
     /// The kind of entity that events of this type are about; `ping` is about none.
     pub fn entity_kind(self) -> Option<EntityKind> {
         match self.as_str().split_once('.') {
@@ -75,11 +62,5 @@ impl EventType {
             Some(("reservation", _)) => Some(EntityKind::Reservation),
             _ => None,
         }
-    }
-}
-
-impl fmt::Display for EventType {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.as_str())
     }
 }

@@ -1,8 +1,11 @@
 //! The errors of a store method, grouped by what its caller can do about them.
 
+use strum::{IntoStaticStr, VariantNames};
+
 /// Why an operation on the database failed. It holds no value of any row: it may be logged.
 #[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum DbError {
     /// The database cannot be opened, for this reason.
     #[error("the database cannot be opened: {reason}")]
@@ -82,40 +85,6 @@ impl DbError {
             | Self::Statement { .. }
             | Self::Decode { .. }
             | Self::Panicked => false,
-        }
-    }
-
-    /// The names of all kinds, as metrics show them.
-    pub(super) const KINDS: [&'static str; 12] = [
-        "open",
-        "unavailable",
-        "timeout",
-        "commit_unknown",
-        "duplicate",
-        "lock_timeout",
-        "contended",
-        "read_only",
-        "full",
-        "statement",
-        "decode",
-        "panicked",
-    ];
-
-    /// Its index in [`Self::KINDS`].
-    pub(super) fn kind(&self) -> usize {
-        match self {
-            Self::Open { .. } => 0,
-            Self::Unavailable => 1,
-            Self::Timeout => 2,
-            Self::CommitUnknown => 3,
-            Self::Duplicate => 4,
-            Self::LockTimeout => 5,
-            Self::Contended => 6,
-            Self::ReadOnly => 7,
-            Self::Full => 8,
-            Self::Statement { .. } => 9,
-            Self::Decode { .. } => 10,
-            Self::Panicked => 11,
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use mysql_async::{Opts, SslOpts};
 use rustls::RootCertStore;
@@ -18,7 +17,13 @@ const CA_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const ANY_NAME: &str = "NotValidForName.invalid";
 
 /// How much of a server is proven. The names are those of MySQL's clients, in any letter case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(
+    serialize_all = "snake_case",
+    ascii_case_insensitive,
+    parse_err_ty = InvalidTlsMode,
+    parse_err_fn = invalid_mode
+)]
 pub enum TlsMode {
     /// No TLS.
     #[default]
@@ -36,39 +41,13 @@ pub enum TlsMode {
 #[error("it must be disabled, required, verify_ca or verify_identity")]
 pub struct InvalidTlsMode;
 
-impl FromStr for TlsMode {
-    type Err = InvalidTlsMode;
-    fn from_str(text: &str) -> Result<Self, InvalidTlsMode> {
-        [
-            Self::Disabled,
-            Self::Required,
-            Self::VerifyCa,
-            Self::VerifyIdentity,
-        ]
-        .into_iter()
-        .find(|mode| mode.as_str().eq_ignore_ascii_case(text))
-        .ok_or(InvalidTlsMode)
-    }
+fn invalid_mode(_: &str) -> InvalidTlsMode {
+    InvalidTlsMode
 }
 
 impl TlsMode {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Disabled => "disabled",
-            Self::Required => "required",
-            Self::VerifyCa => "verify_ca",
-            Self::VerifyIdentity => "verify_identity",
-        }
-    }
-
     fn verifies(self) -> bool {
         matches!(self, Self::VerifyCa | Self::VerifyIdentity)
-    }
-}
-
-impl fmt::Display for TlsMode {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.as_str())
     }
 }
 

@@ -49,15 +49,16 @@ pub struct BreakerSettings {
     pub ramp_limit: u32,
 }
 
-/// Whether calls are admitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether calls are admitted. The order is that of the numbers that metrics show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::FromRepr)]
+#[repr(u8)]
 pub enum State {
     /// All calls are admitted.
     Closed,
-    /// No call is admitted.
-    Open,
     /// One call is admitted, as a probe.
     HalfOpen,
+    /// No call is admitted.
+    Open,
 }
 
 impl State {
@@ -72,11 +73,7 @@ impl State {
 
     /// As metrics show it: 0 closed, 1 half-open, 2 open.
     pub fn as_number(self) -> f64 {
-        match self {
-            Self::Closed => 0.0,
-            Self::HalfOpen => 1.0,
-            Self::Open => 2.0,
-        }
+        f64::from(self as u8)
     }
 }
 

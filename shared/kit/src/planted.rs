@@ -5,7 +5,8 @@
 //! service asks [`is_planted`].
 
 /// The classic mistakes of a system with exactly-once effects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Bug {
     /// The answer is sent before its commit.
     AckBeforeCommit,
@@ -27,18 +28,13 @@ impl Bug {
     ];
 
     /// As the environment names it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AckBeforeCommit => "ack-before-commit",
-            Self::MissingFence => "missing-fence",
-            Self::CacheAsTruth => "cache-as-truth",
-            Self::MarkBeforeProcessing => "mark-before-processing",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// The one of that name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|bug| bug.name() == name)
+        name.parse().ok()
     }
 }
 

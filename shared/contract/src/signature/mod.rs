@@ -17,6 +17,7 @@ pub use verify::Verified;
 use crate::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac, digest::CtOutput};
 use sha2::Sha256;
+use strum::{IntoStaticStr, VariantNames};
 
 /// The header with the event's id, which is its idempotency key.
 pub const WEBHOOK_ID: &str = "webhook-id";
@@ -39,8 +40,9 @@ pub struct Unauthentic {
     pub skew_seconds: Option<i64>,
 }
 
-/// What made a delivery unauthentic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What made a delivery unauthentic, as counters and logs name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum Cause {
     /// One of the three headers is not there.
     MissingHeader,
@@ -58,22 +60,6 @@ pub enum Cause {
     MalformedSignature,
     /// No signature matches any active key.
     SignatureMismatch,
-}
-
-impl Cause {
-    /// The cause as counters and logs name it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MissingHeader => "missing_header",
-            Self::RepeatedHeader => "repeated_header",
-            Self::MalformedId => "malformed_id",
-            Self::MalformedTimestamp => "malformed_timestamp",
-            Self::Skew => "skew",
-            Self::TooManySignatures => "too_many_signatures",
-            Self::MalformedSignature => "malformed_signature",
-            Self::SignatureMismatch => "signature_mismatch",
-        }
-    }
 }
 
 impl From<Cause> for Unauthentic {

@@ -83,11 +83,7 @@ impl Machine {
     }
 
     pub(super) fn state(&self) -> State {
-        match self.mirror.0.load(Ordering::Acquire) {
-            open if open == State::Open as u8 => State::Open,
-            half_open if half_open == State::HalfOpen as u8 => State::HalfOpen,
-            _ => State::Closed,
-        }
+        State::from_repr(self.mirror.0.load(Ordering::Acquire)).unwrap_or(State::Closed)
     }
 
     /// From open to half-open.

@@ -2,8 +2,9 @@
 
 use std::{error::Error, io, time::Duration};
 
-/// What kind of failure it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What kind of failure it was, as logs and the history of attempts name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display)]
+#[strum(serialize_all = "snake_case")]
 pub enum EgressErrorKind {
     /// The name could not be resolved.
     Dns,
@@ -19,23 +20,9 @@ pub enum EgressErrorKind {
     Protocol,
 }
 
-impl EgressErrorKind {
-    /// A word for logs and for the history of attempts.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::Reset => "reset",
-            Self::Protocol => "protocol",
-        }
-    }
-}
-
 /// A call without an answer. It holds no URL: it may be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no answer: {}", kind.as_str())]
+#[error("no answer: {kind}")]
 pub struct EgressError {
     /// What kind of failure it was.
     pub kind: EgressErrorKind,

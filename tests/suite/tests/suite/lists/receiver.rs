@@ -103,7 +103,7 @@ fn fits(filter: &EventFilter, row: &Row) -> bool {
         && is(
             row,
             "status",
-            filter.status.map(|status| status.as_str().to_owned()).as_ref(),
+            filter.status.map(|status| status.into_str().to_owned()).as_ref(),
         )
         && is(
             row,
@@ -167,7 +167,7 @@ async fn r46_each_profile_is_listed_once_however_few_rows_a_page_looks_at(ctx: C
             filter
                 .status
                 .map_or(matches!(status.as_deref(), Some("active" | "stub")), |asked| {
-                    status.as_deref() == Some(asked.as_str())
+                    status.as_deref() == Some(asked.into_str())
                 })
                 && names.is_none_or(|term| name.split(' ').any(|word| word.starts_with(term)))
                 && is(row, "country", country.map(str::to_owned).as_ref())
