@@ -5,7 +5,6 @@ use super::{
     guest::{Name, Provenance},
     history::TimelineEntry,
     metrics::Metrics,
-    record::Record,
     stay::Stay,
 };
 use contract::{MailboxKind, ProfileId, PropertyId, UnixMillis};
@@ -21,15 +20,6 @@ use strum::{EnumString, IntoStaticStr};
 pub enum LinkRule {
     /// The record owns the profile's id.
     OwnRecord,
-}
-
-/// A guest record and the rule that linked it.
-#[derive(Clone, Debug)]
-pub struct Linked<'r> {
-    /// The record, deleted or not.
-    pub record: &'r Record,
-    /// Why it is this person's.
-    pub rule: LinkRule,
 }
 
 /// A linked record as the profile names it.

@@ -5,7 +5,7 @@
 
 use super::{
     consent::{self, CONSENT_HISTORY_MAX, Consent},
-    contents::{ContactKind, ContactPoint, Linked, NamedBy, Profile, ProfileStatus, RecordLink},
+    contents::{ContactKind, ContactPoint, LinkRule, NamedBy, Profile, ProfileStatus, RecordLink},
     guest::{GuestFacts, Provenance, shown_address},
     history::{HistoryEntry, TimelineEntry},
     metrics::metrics,
@@ -33,28 +33,18 @@ pub const TIMELINE_MAX: usize = 100;
 /// event received for any of both. An erased guest's record and history are not there to be passed.
 pub fn derive(
     owner: &GuestKey,
-    records: &[Linked<'_>],
+    records: &[&Record],
     reservations: &[(&Record, Role)],
     history: &BTreeSet<HistoryEntry>,
 ) -> Option<Profile> {
     let in_force = in_force(records);
-    let status = status(
-        in_force.iter().map(|linked| linked.record),
-        !reservations.is_empty(),
-    )?;
-    let facts: Vec<GuestFacts<'_>> = in_force
-        .iter()
-        .map(|linked| GuestFacts::of(linked.record))
-        .collect();
+    let status = status(&in_force, !reservations.is_empty())?;
+    let facts: Vec<GuestFacts<'_>> = in_force.iter().map(|record| GuestFacts::of(record)).collect();
     let mut stays = stays(reservations);
     let metrics = metrics(&stays);
     stays.truncate(RESERVATIONS_MAX);
-    let everything = || {
-        records
-            .iter()
-            .map(|linked| linked.record)
-            .chain(reservations.iter().map(|(record, _)| *record))
-    };
+    let reserved = reservations.iter().map(|(record, _)| *record);
+    let everything = records.iter().copied().chain(reserved);
     let name = wins::name(&facts).unwrap_or_default();
     let (email, email_kind) = wins::email(&facts).unzip();
     Some(Profile {
@@ -75,12 +65,13 @@ pub fn derive(
         blacklisted: wins::blacklisted(&facts),
         loyalty: wins::union(&facts, "loyalty"),
         external_ids: wins::union(&facts, "external_ids"),
-        property_ids: everything()
+        property_ids: everything
+            .clone()
             .filter_map(|record| record.property_id.clone())
             .collect(),
-        consent: consent::current(in_force.iter().map(|linked| linked.record)),
+        consent: consent::current(in_force.iter().copied()),
         created_at: facts.iter().filter_map(|fact| fact.created_at).min(),
-        updated_at: everything()
+        updated_at: everything
             .map(|record| record.occurred_at)
             .max()
             .unwrap_or_default(),
@@ -118,50 +109,42 @@ fn timeline(history: &BTreeSet<HistoryEntry>) -> Vec<TimelineEntry> {
 }
 
 /// The records whose values count, in the order of their keys: a deleted one only when there is no other.
-fn in_force<'r>(records: &[Linked<'r>]) -> Vec<Linked<'r>> {
-    let mut in_force: Vec<Linked<'r>> = records
-        .iter()
-        .filter(|linked| !linked.record.deleted)
-        .cloned()
-        .collect();
+fn in_force<'r>(records: &[&'r Record]) -> Vec<&'r Record> {
+    let present = records.iter().filter(|record| !record.deleted);
+    let mut in_force: Vec<&Record> = present.copied().collect();
     if in_force.is_empty() {
         in_force = records.to_vec();
     }
-    in_force.sort_by(|left, right| left.record.key.cmp(&right.record.key));
+    in_force.sort_by(|left, right| left.key.cmp(&right.key));
     in_force
 }
 
-fn status<'r>(
-    mut records: impl Iterator<Item = &'r Record> + Clone,
-    has_stays: bool,
-) -> Option<ProfileStatus> {
-    let merged = |record: &Record| Payload(&record.state).text("merged_into").is_some();
-    match records.clone().next() {
+fn status(records: &[&Record], has_stays: bool) -> Option<ProfileStatus> {
+    let merged = |record: &&Record| Payload(&record.state).text("merged_into").is_some();
+    match records.first() {
         None => has_stays.then_some(ProfileStatus::Stub),
         Some(record) if record.deleted => has_stays.then_some(ProfileStatus::Deleted),
-        Some(_) if records.all(merged) => Some(ProfileStatus::Merged),
+        Some(_) if records.iter().all(merged) => Some(ProfileStatus::Merged),
         Some(_) => Some(ProfileStatus::Active),
     }
 }
 
 /// The profile of the guest that the owner's record was merged into at its source.
-fn merged_into(owner: &GuestKey, in_force: &[Linked<'_>]) -> Option<ProfileId> {
-    let own = in_force
-        .iter()
-        .find(|linked| linked.record.key == owner.record())?;
-    let id: EntityId = Payload(&own.record.state).text("merged_into")?.parse().ok()?;
+fn merged_into(owner: &GuestKey, in_force: &[&Record]) -> Option<ProfileId> {
+    let own = in_force.iter().find(|record| record.key == owner.record())?;
+    let id: EntityId = Payload(&own.state).text("merged_into")?.parse().ok()?;
     let source: SourceId = owner.source.clone();
     Some(GuestKey { source, id }.profile_id())
 }
 
-fn record_links(records: &[Linked<'_>]) -> Vec<RecordLink> {
+fn record_links(records: &[&Record]) -> Vec<RecordLink> {
     let mut links: Vec<RecordLink> = records
         .iter()
-        .map(|linked| RecordLink {
-            provenance: Provenance::of(linked.record),
-            property_id: linked.record.property_id.clone(),
-            deleted: linked.record.deleted,
-            rule: linked.rule,
+        .map(|record| RecordLink {
+            provenance: Provenance::of(record),
+            property_id: record.property_id.clone(),
+            deleted: record.deleted,
+            rule: LinkRule::OwnRecord,
         })
         .collect();
     links.sort_by(|left, right| left.provenance.cmp(&right.provenance));

@@ -4,9 +4,7 @@
 //! transaction that holds these rows, the store or the property test, loads them as [`Linkage`] asks for them; only
 //! this module decides how a profile results from them.
 
-use super::{
-    GuestKey, Linked, Profile, Record, RecordKey, Role, contents::LinkRule, derive, history::HistoryEntry,
-};
+use super::{GuestKey, Profile, Record, RecordKey, Role, derive, history::HistoryEntry};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// For each guest, the reservations that name it.
@@ -47,15 +45,7 @@ impl Linkage {
     /// The profile of a guest. None when there is nothing to show, as for a guest that is erased.
     pub fn derive(&self, guest: &GuestKey) -> Option<Profile> {
         let own = guest.record();
-        let linked: Vec<Linked<'_>> = self
-            .records
-            .get(&own)
-            .map(|record| Linked {
-                record,
-                rule: LinkRule::OwnRecord,
-            })
-            .into_iter()
-            .collect();
+        let records: Vec<&Record> = self.records.get(&own).into_iter().collect();
         let none = BTreeSet::new();
         let reservations = self.reservations.get(guest).unwrap_or(&none);
         let stays: Vec<(&Record, Role)> = reservations
@@ -65,6 +55,6 @@ impl Linkage {
         let history = std::iter::once(&own)
             .chain(reservations)
             .filter_map(|key| self.history.get(key));
-        derive(guest, &linked, &stays, &history.flatten().cloned().collect())
+        derive(guest, &records, &stays, &history.flatten().cloned().collect())
     }
 }

@@ -23,7 +23,7 @@ pub mod survivorship;
 pub mod terms;
 pub mod view;
 
-pub use contents::{Linked, Profile};
+pub use contents::Profile;
 pub use derive::derive;
 pub use linkage::Linkage;
 pub use record::{GuestKey, Record, RecordKey, RecordKind, Role};

@@ -1,6 +1,6 @@
 use super::*;
 use crate::event::{Event, permutations::sent};
-use crate::profile::{consent::ConsentStatus, contents::LinkRule};
+use crate::profile::consent::ConsentStatus;
 use serde_json::json;
 
 fn owner() -> GuestKey {
@@ -11,14 +11,7 @@ fn owner() -> GuestKey {
 }
 
 fn derived(guest: Option<&Event>, stays: &[&Event], received: &[&Event]) -> Option<Profile> {
-    let rule = LinkRule::OwnRecord;
-    let records: Vec<Linked<'_>> = guest
-        .map(|event| Linked {
-            record: &event.record,
-            rule,
-        })
-        .into_iter()
-        .collect();
+    let records: Vec<&Record> = guest.map(|event| &event.record).into_iter().collect();
     let stays: Vec<(&Record, Role)> = stays.iter().map(|event| (&event.record, Role::Primary)).collect();
     let history = received.iter().map(|event| event.history()).collect();
     derive(&owner(), &records, &stays, &history)
