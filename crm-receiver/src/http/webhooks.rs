@@ -37,7 +37,7 @@ pub async fn receive(api: Api, mut request: Request) -> Result<Response, Problem
     answer(accepted?)
 }
 
-fn count(api: &Api, accepted: &Result<Accepted, Refused>, now: UnixMillis) {
+fn count(api: &Api, accepted: &Result<Accepted, Problem>, now: UnixMillis) {
     match accepted {
         Ok(accepted) => {
             api.meters.accepted(accepted);
@@ -45,72 +45,43 @@ fn count(api: &Api, accepted: &Result<Accepted, Refused>, now: UnixMillis) {
                 api.counts.add(CountKind::Duplicate, "same_body", now);
             }
         }
-        Err(Refused::Unauthentic(rejection)) => {
-            api.meters.unauthentic(rejection);
-            api.counts.add(CountKind::Rejected, rejection.cause, now);
-            if let Some(skew) = rejection.skew_seconds {
-                api.counts.add_skew(skew, now);
-            }
-        }
-        Err(Refused::Problem(problem)) => {
+        // Counted by its cause, see `unauthentic`.
+        Err(problem) if problem.code == ProblemCode::Unauthorized => {}
+        Err(problem) => {
             api.meters.refused(problem.code);
             api.counts.add(CountKind::Rejected, problem.code.as_str(), now);
         }
     }
 }
 
-/// Why a delivery was not accepted.
-enum Refused {
-    /// It is not authentic: the answer is the same, whatever the cause.
-    Unauthentic(Rejection),
-    /// Anything else, answered as it is.
-    Problem(Problem),
-}
-
-impl From<Problem> for Refused {
-    fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
+/// Counts a delivery that is not authentic; its answer is the same, whatever the cause.
+fn unauthentic(api: &Api, rejection: &Rejection, now: UnixMillis) -> Problem {
+    api.meters.unauthentic(rejection);
+    api.counts.add(CountKind::Rejected, rejection.cause, now);
+    if let Some(skew) = rejection.skew_seconds {
+        api.counts.add_skew(skew, now);
     }
+    Problem::new(ProblemCode::Unauthorized)
 }
 
-impl From<IngestError> for Refused {
-    fn from(error: IngestError) -> Self {
-        Self::Problem(error.into())
-    }
-}
-
-impl From<Rejection> for Refused {
-    fn from(rejection: Rejection) -> Self {
-        Self::Unauthentic(rejection)
-    }
-}
-
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Unauthentic(_) => Self::new(ProblemCode::Unauthorized),
-            Refused::Problem(problem) => problem,
-        }
-    }
-}
-
-async fn accept(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Accepted, Refused> {
+async fn accept(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Accepted, Problem> {
     require_json(&request.context.method, &request.headers)?;
     if declared_len(&request.headers).is_some_and(|len| len > BODY_LEN_MAX) {
-        return Err(Problem::new(ProblemCode::PayloadTooLarge).into());
+        return Err(Problem::new(ProblemCode::PayloadTooLarge));
     }
     let lines = request
         .headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()));
     let sender = api.sources.named(request.param("source"));
-    let raw = RawDelivery::read(sender, lines, now)?;
+    let refused = |rejection| unauthentic(api, &rejection, now);
+    let raw = RawDelivery::read(sender, lines, now).map_err(refused)?;
     if api.batcher.is_full() {
         return Err(IngestError::Overloaded.into());
     }
     let (body, reservation) = request.read_body(BODY_LEN_MAX).await?.into_parts();
     failpoint::reached("delivery.unverified");
-    let verified = raw.verify(body)?;
+    let verified = raw.verify(body).map_err(refused)?;
     // An event of the largest reservation, of 365 nights and 102 guests, holds some 600 values, and one of a guest 1,000.
     let tree = reserve_tree(verified.body(), &reservation, VALUES_MAX)?;
     let arrival = verified.parse().map_err(Problem::validation)?;
