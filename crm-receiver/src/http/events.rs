@@ -2,7 +2,7 @@
 //!
 //! The list is newest first. It is no safe order for polling: commits become visible out of order.
 
-use super::Api;
+use super::{Api, malformed, typed};
 use crate::store::{EventFilter, EventRow};
 use api::{
     Request, Response,
@@ -12,7 +12,6 @@ use api::{
 use contract::{Problem, ProblemCode, UnixMillis};
 use kit::{audit::AuditEntry, database_problem, listing};
 use serde_json::{Value, json};
-use std::str::FromStr;
 
 const EVENTS: ListSpec = ListSpec {
     name: "events",
@@ -74,17 +73,6 @@ fn filter(query: &ListQuery) -> Result<EventFilter, Problem> {
         from: instant("from")?,
         to: instant("to")?,
     })
-}
-
-fn typed<T: FromStr>(query: &ListQuery, name: &str) -> Result<Option<T>, Problem> {
-    query
-        .filter(name)
-        .map(|text| text.parse().map_err(|_| malformed(name)))
-        .transpose()
-}
-
-fn malformed(name: &str) -> Problem {
-    Problem::new(ProblemCode::InvalidQuery).with_detail(format!("the parameter {name} is malformed"))
 }
 
 fn show_row(row: &EventRow) -> Value {

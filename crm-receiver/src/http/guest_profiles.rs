@@ -3,11 +3,10 @@
 //! The list finds people by name (the beginnings of words of all their names), e-mail, telephone number and country; it
 //! shows each without what only the whole profile has. A merged or deleted guest is listed only by its `status`.
 
-use super::Api;
+use super::{Api, malformed, typed};
 use crate::{
     profile::{
         Profile,
-        contents::ProfileStatus,
         terms::TermKind,
         view::{self, OnDay},
     },
@@ -134,11 +133,6 @@ fn filter(query: &ListQuery) -> Result<ProfileFilter, Problem> {
             terms.push((kind, kind.fold(text).ok_or_else(|| malformed(name))?));
         }
     }
-    let property_id = query.filter("property_id").map(str::parse).transpose();
-    let status = query
-        .filter("status")
-        .map(str::parse::<ProfileStatus>)
-        .transpose();
     let name = query.filter("name").map(typed_words);
     if name.as_ref().is_some_and(Vec::is_empty) {
         return Err(malformed("name"));
@@ -146,11 +140,7 @@ fn filter(query: &ListQuery) -> Result<ProfileFilter, Problem> {
     Ok(ProfileFilter {
         name: name.unwrap_or_default(),
         terms,
-        property_id: property_id.map_err(|_| malformed("property_id"))?,
-        status: status.map_err(|_| malformed("status"))?,
+        property_id: typed(query, "property_id")?,
+        status: typed(query, "status")?,
     })
-}
-
-fn malformed(name: &str) -> Problem {
-    Problem::new(ProblemCode::InvalidQuery).with_detail(format!("the parameter {name} is malformed"))
 }

@@ -15,8 +15,9 @@ use crate::{
     ingest::{Batcher, IngestMeters, Sources, counts::Counts},
     store::Store,
 };
-use contract::Clock;
-use std::sync::Arc;
+use api::ListQuery;
+use contract::{Clock, Problem, ProblemCode};
+use std::{str::FromStr, sync::Arc};
 use tokio::sync::Semaphore;
 
 /// What the handlers share.
@@ -36,4 +37,16 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     /// Lets one large profile be read at a time.
     pub large_profiles: Arc<Semaphore>,
+}
+
+/// A filter as the type that it has, if it is given.
+fn typed<T: FromStr>(query: &ListQuery, name: &str) -> Result<Option<T>, Problem> {
+    query
+        .filter(name)
+        .map(|text| text.parse().map_err(|_| malformed(name)))
+        .transpose()
+}
+
+fn malformed(name: &str) -> Problem {
+    Problem::new(ProblemCode::InvalidQuery).with_detail(format!("the parameter {name} is malformed"))
 }
