@@ -124,8 +124,6 @@ pub type OnChange = Arc<dyn Fn(&Change) + Send + Sync>;
 #[derive(Clone)]
 pub struct Breaker {
     circuit: Arc<Mutex<Circuit>>,
-    clock: Arc<dyn Clock>,
-    on_change: OnChange,
 }
 
 impl Breaker {
@@ -136,20 +134,16 @@ impl Breaker {
         entropy: Arc<dyn Entropy>,
         on_change: OnChange,
     ) -> Self {
-        let circuit = Circuit::new(settings, entropy, clock.now());
+        let circuit = Circuit::new(settings, clock, entropy, on_change);
         Self {
             circuit: Arc::new(Mutex::new(circuit)),
-            clock,
-            on_change,
         }
     }
 
     /// Asks for the admission of a call. Call it only to make a call at once: after an open period this admits the
     /// probe.
     pub fn admit(&self) -> Admit {
-        let mut circuit = self.locked();
-        let admitted = circuit.admit(Instant::now(), &mut |change| self.note(change));
-        drop(circuit);
+        let admitted = self.locked().admit(Instant::now());
         let permit = |ticket| Permit {
             breaker: self.clone(),
             ticket: Some(ticket),
@@ -163,23 +157,11 @@ impl Breaker {
 
     /// Its state, without a transition.
     pub fn snapshot(&self) -> Snapshot {
-        self.locked().snapshot(Instant::now(), self.clock.now())
-    }
-
-    fn note(&self, (from, to, reason): (State, State, Cow<'static, str>)) -> UnixMillis {
-        let change = Change {
-            at: self.clock.now(),
-            from,
-            to,
-            reason,
-        };
-        (self.on_change)(&change);
-        change.at
+        self.locked().snapshot(Instant::now())
     }
 
     fn settle(&self, ticket: &Ticket, result: &Outcome) {
-        self.locked()
-            .settle(ticket, result, Instant::now(), &mut |change| self.note(change));
+        self.locked().settle(ticket, result, Instant::now());
     }
 
     fn locked(&self) -> MutexGuard<'_, Circuit> {

@@ -1,14 +1,12 @@
-//! The additions to failsafe's state machine: open period, probe, ramp, generation. It has no lock and no clock: the
-//! caller provides both.
+//! The additions to failsafe's state machine: open period, probe, ramp, generation. It has no lock, and
+//! the instants that it waits for are its caller's.
 
-use super::{BreakerSettings, JITTER_PERCENT, Outcome, RAMP_PAUSE, Snapshot, State, machine::Machine};
-use contract::Entropy;
-use contract::UnixMillis;
+use super::{
+    BreakerSettings, Change, JITTER_PERCENT, OnChange, Outcome, RAMP_PAUSE, Snapshot, State, machine::Machine,
+};
+use contract::{Clock, Entropy, UnixMillis};
 use std::{borrow::Cow, sync::Arc};
 use tokio::time::Instant;
-
-/// Called at every transition; returns its time.
-type OnTransition<'n> = &'n mut dyn FnMut((State, State, Cow<'static, str>)) -> UnixMillis;
 
 /// An admitted call.
 ///
@@ -33,7 +31,9 @@ struct Ramp {
 
 pub(super) struct Circuit {
     settings: BreakerSettings,
+    clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    on_change: OnChange,
     machine: Machine,
     since: UnixMillis,
     /// Grows with every transition: results of calls that began before the last one are ignored.
@@ -46,12 +46,19 @@ pub(super) struct Circuit {
 }
 
 impl Circuit {
-    pub(super) fn new(settings: BreakerSettings, entropy: Arc<dyn Entropy>, now: UnixMillis) -> Self {
+    pub(super) fn new(
+        settings: BreakerSettings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        on_change: OnChange,
+    ) -> Self {
         Self {
             machine: Machine::new(settings.failures),
             settings,
+            since: clock.now(),
+            clock,
             entropy,
-            since: now,
+            on_change,
             generation: 0,
             openings: 0,
             open_until: None,
@@ -60,18 +67,18 @@ impl Circuit {
         }
     }
 
-    pub(super) fn admit(&mut self, now: Instant, note: OnTransition<'_>) -> Admitted {
+    pub(super) fn admit(&mut self, now: Instant) -> Admitted {
         if let Some(until) = self.open_until {
             if now < until {
                 return Admitted::Refused(until);
             }
-            self.move_by(Machine::half_open, now, "open period over".into(), note);
+            self.move_by(Machine::half_open, now, "open period over".into());
         }
         if let Some(until) = self.probe_until {
             if now < until {
                 return Admitted::Refused(until);
             }
-            self.move_by(Machine::fail, now, "the probe took too long".into(), note);
+            self.move_by(Machine::fail, now, "the probe took too long".into());
             return Admitted::Refused(self.open_until.unwrap_or(now));
         }
         let ticket = Ticket {
@@ -91,13 +98,7 @@ impl Circuit {
         }
     }
 
-    pub(super) fn settle(
-        &mut self,
-        ticket: &Ticket,
-        outcome: &Outcome,
-        now: Instant,
-        note: OnTransition<'_>,
-    ) {
+    pub(super) fn settle(&mut self, ticket: &Ticket, outcome: &Outcome, now: Instant) {
         if ticket.generation != self.generation {
             return;
         }
@@ -108,9 +109,9 @@ impl Circuit {
         match outcome {
             Outcome::Success => {
                 self.climb();
-                self.move_by(Machine::succeed, now, "the probe succeeded".into(), note);
+                self.move_by(Machine::succeed, now, "the probe succeeded".into());
             }
-            Outcome::Failure(reason) => self.move_by(Machine::fail, now, reason.clone(), note),
+            Outcome::Failure(reason) => self.move_by(Machine::fail, now, reason.clone()),
             Outcome::Neutral => {}
         }
     }
@@ -129,13 +130,7 @@ impl Circuit {
     }
 
     /// Makes a step of the machine, and reports a transition if there was one.
-    fn move_by(
-        &mut self,
-        step: impl Fn(&Machine),
-        now: Instant,
-        reason: Cow<'static, str>,
-        note: OnTransition<'_>,
-    ) {
+    fn move_by(&mut self, step: impl Fn(&Machine), now: Instant, reason: Cow<'static, str>) {
         let from = self.machine.state();
         step(&self.machine);
         let to = self.machine.state();
@@ -161,7 +156,13 @@ impl Circuit {
                 }
             }
         }
-        self.since = note((from, to, reason));
+        self.since = self.clock.now();
+        (self.on_change)(&Change {
+            at: self.since,
+            from,
+            to,
+            reason,
+        });
     }
 
     fn next_period(&self) -> std::time::Duration {
@@ -171,14 +172,18 @@ impl Circuit {
         self.entropy.jitter(period, JITTER_PERCENT).min(longest)
     }
 
-    pub(super) fn snapshot(&self, now: Instant, wall: UnixMillis) -> Snapshot {
+    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
         let left = self
             .open_until
             .map(|until| until.saturating_duration_since(now).as_millis());
         Snapshot {
             state: self.machine.state(),
             since: self.since,
-            probe_at: left.map(|millis| wall.plus_millis(i64::try_from(millis).unwrap_or(i64::MAX))),
+            probe_at: left.map(|millis| {
+                self.clock
+                    .now()
+                    .plus_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+            }),
             ramp: self.ramp.as_ref().map(|ramp| ramp.allowed),
         }
     }
