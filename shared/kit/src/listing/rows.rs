@@ -3,7 +3,7 @@
 use super::{Listing, walk::Found};
 use api::Position;
 use db::{Db, DbError, Dialect, InList, Params, Row};
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 /// How many rows one statement reads, the largest first: sizes of an [`InList`], so that it stays prepared.
 const STEPS: [usize; 4] = [64, 16, 4, 1];
@@ -32,15 +32,14 @@ pub struct Rows<T> {
     db: Db,
     listing: Arc<Listing>,
     reading: Reading<T>,
-    positions: VecDeque<Position>,
-    next_page_after: Option<Position>,
+    found: Found,
 }
 
 impl<T> fmt::Debug for Rows<T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Rows")
             .field("list", &self.reading.name)
-            .field("left", &self.positions.len())
+            .field("left", &self.found.positions.len())
             .finish_non_exhaustive()
     }
 }
@@ -51,14 +50,13 @@ impl<T> Rows<T> {
             db,
             listing,
             reading,
-            positions: found.positions,
-            next_page_after: found.next_page_after,
+            found,
         }
     }
 
     /// Where the next page begins once all rows of this one are shown; None when there is none.
     pub fn next_page_after(&self) -> Option<&Position> {
-        self.next_page_after.as_ref()
+        self.found.next_page_after.as_ref()
     }
 
     /// The next rows, at most so many and at least one; empty at the end of the page. A row that has changed since it was
@@ -71,7 +69,8 @@ impl<T> Rows<T> {
         T: Send + 'static,
     {
         let step = STEPS.into_iter().find(|size| *size <= rows_max).unwrap_or(1);
-        let step: Vec<_> = self.positions.drain(..step.min(self.positions.len())).collect();
+        let positions = &mut self.found.positions;
+        let step: Vec<_> = positions.drain(..step.min(positions.len())).collect();
         if step.is_empty() {
             return Ok(Vec::new());
         }
