@@ -30,12 +30,9 @@ where
     T: Send + 'static,
     F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<Option<T>, DbError>> + Send + Sync + 'static,
 {
-    Arc::new(move |tx| {
+    erased(move |tx| {
         let found = find(tx);
-        Box::pin(async move {
-            let found: Option<Answer> = found.await?.map(|found| Box::new(found) as Answer);
-            Ok(Box::new(found) as Answer)
-        })
+        Box::pin(async move { Ok(found.await?.map(|found| Box::new(found) as Answer)) })
     })
 }
 

@@ -111,11 +111,8 @@ impl Tx {
                 format!("INSERT INTO {table} ({names}) VALUES {values}{tail}")
             };
             let TxEngine::Mysql(lease) = &self.engine else {
-                let one = sql(1);
-                for row in params.chunks(columns.len()) {
-                    self.execute_here(&one, row)?;
-                }
-                return Ok(());
+                let rows = Statement::rows(table, columns, tail, params);
+                return self.run(rows.as_slice()).await.all().map(drop);
             };
             let bytes_max = text::bytes_max(lease.session().packet_bytes);
             let fits = |rows: &[Value]| text::values_len(rows, AROUND) <= bytes_max;
@@ -210,18 +207,6 @@ impl Tx {
             TxEngine::Mysql(lease) => statement::define(lease, sql).await,
         };
         outcome.map_err(|fault| self.fail(fault))
-    }
-
-    /// Runs a statement on SQLite, whose statements are never pending and need not own what is bound to them.
-    fn execute_here(&mut self, sql: &str, params: &[Value]) -> Result<u64, DbError> {
-        self.ready()?;
-        if !self.writable {
-            return Err(DbError::misuse("a write inside of Db::read"));
-        }
-        let TxEngine::Sqlite(connected) = &self.engine else {
-            return Err(DbError::misuse("a statement of SQLite's on another engine"));
-        };
-        connected.execute(sql, params).map_err(|fault| self.fail(fault))
     }
 
     /// Whether there is nothing to commit or to roll back.
