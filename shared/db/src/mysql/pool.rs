@@ -6,10 +6,11 @@
 //! says that it is clean.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mysql_async::{Opts, OptsBuilder};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use crate::fault::Fault;
@@ -32,8 +33,8 @@ pub(crate) struct Pool {
     opts: Opts,
     connect_within: Duration,
     permits: Permits,
-    waiting: AtomicUsize,
-    waiting_most: usize,
+    /// A permit for each operation that may wait for a connection.
+    waiting: Semaphore,
     idle: Arc<IdleConnections>,
     reachable: AtomicBool,
 }
@@ -51,8 +52,7 @@ impl Pool {
             opts: opts.into(),
             connect_within: settings.connect_within,
             permits: Permits::new(settings.connections),
-            waiting: AtomicUsize::new(0),
-            waiting_most: settings.queue,
+            waiting: Semaphore::new(settings.queue),
             idle: Arc::new(IdleConnections::new(settings.silence_max.mul_f64(KEPT_SHARE))),
             reachable: AtomicBool::new(true),
         }
@@ -66,11 +66,9 @@ impl Pool {
     /// An idle connection, or a new one. Waits at most `within` for a permit, also when the server refuses a new
     /// connection.
     pub async fn lease(&self, within: Duration) -> Result<Lease, Fault> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.waiting_most {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let Ok(_waiting) = self.waiting.try_acquire() else {
             return Err(DbError::Unavailable.into());
-        }
-        let _waiting = Waiting(&self.waiting);
+        };
         let deadline = Instant::now() + within;
         loop {
             let permit = self.permits.permit(deadline).await.ok_or(DbError::Unavailable)?;
@@ -119,13 +117,5 @@ impl Pool {
         let goodbye = self.idle.take_all().map(|held| held.conn.disconnect());
         let goodbye = futures::future::join_all(goodbye);
         drop(timeout(GOODBYE_WITHIN, goodbye).await);
-    }
-}
-
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
