@@ -11,6 +11,7 @@ use api::{
 };
 use contract::{Problem, ProblemCode, UnixMillis};
 use kit::{audit::AuditEntry, database_problem, listing};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 const EVENTS: ListSpec = ListSpec {
@@ -39,7 +40,7 @@ pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
         .events(&filter(&query)?, &query)
         .await
         .map_err(database_problem)?;
-    listing::answer(&request.answers, &query, rows, |row| show_row(&row)).await
+    listing::answer(&request.answers, &query, rows, |row| row).await
 }
 
 /// `GET /events/{id}`
@@ -49,10 +50,17 @@ pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
         .event(&request.id("id")?)
         .await
         .map_err(database_problem)?;
-    let (row, history) = found.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
-    let mut event = show_row(&row);
-    event["history"] = history.iter().map(show_entry).collect();
-    Ok(reply::ok(&event))
+    let (event, history) = found.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
+    let history = history.iter().map(show_entry).collect();
+    Ok(reply::ok(&ShownEvent { event, history }))
+}
+
+/// An event with what the audit log says of it.
+#[derive(Serialize)]
+struct ShownEvent {
+    #[serde(flatten)]
+    event: EventRow,
+    history: Vec<Value>,
 }
 
 fn filter(query: &ListQuery) -> Result<EventFilter, Problem> {
@@ -72,25 +80,6 @@ fn filter(query: &ListQuery) -> Result<EventFilter, Problem> {
         correlation_id: query.filter("correlation_id").map(str::to_owned),
         from: instant("from")?,
         to: instant("to")?,
-    })
-}
-
-fn show_row(row: &EventRow) -> Value {
-    let entity = row.entity.as_ref();
-    json!({
-        "event_id": row.event_id,
-        "idempotency_key": row.idempotency_key,
-        "source": row.source,
-        "type": row.event_type,
-        "status": row.status.into_str(),
-        "property_id": row.property_id,
-        "entity": entity.map(|(kind, id, version)| json!({"kind": kind, "id": id, "version": version})),
-        "occurred_at": row.occurred_at,
-        "received_at": row.received_at,
-        "applied_at": row.applied_at,
-        "attempts": row.attempts,
-        "last_error": row.last_error,
-        "correlation_id": row.correlation_id,
     })
 }
 

@@ -3,12 +3,13 @@
 use super::Store;
 use crate::event::EventStatus;
 use api::ListQuery;
-use contract::{EventId, PropertyId, SourceId, UnixMillis, id::IdempotencyKey};
-use db::{DbError, Params, Row, params, read_id};
+use contract::{EntityRef, EventId, PropertyId, SourceId, UnixMillis, id::IdempotencyKey};
+use db::{DbError, Params, Row, params, read_id, read_optional_id};
 use kit::{
     audit::{self, AuditEntry},
     listing::{Index, Listing, Lookup, Order, Part, Reading, Rows, Table},
 };
+use serde::Serialize;
 
 /// What an event must have to be in the list. Absent: anything.
 #[derive(Clone, Debug, Default)]
@@ -33,25 +34,24 @@ pub struct EventFilter {
     pub to: Option<UnixMillis>,
 }
 
-/// One event of the inbox.
-#[derive(Clone, Debug)]
+/// One event of the inbox, as it is answered.
+#[derive(Clone, Debug, Serialize)]
 pub struct EventRow {
     /// Our id.
     pub event_id: String,
-    /// Who sent it.
-    pub source: String,
     /// The sender's key.
     pub idempotency_key: String,
+    /// Who sent it.
+    pub source: String,
     /// Its type.
+    #[serde(rename = "type")]
     pub event_type: String,
     /// How far it has come.
     pub status: EventStatus,
     /// The property.
     pub property_id: Option<String>,
-    /// Kind, id and version of what it is about.
-    pub entity: Option<(String, String, i64)>,
-    /// What links it to a request.
-    pub correlation_id: String,
+    /// What it is about.
+    pub entity: Option<EntityRef>,
     /// When the change was committed at the sender.
     pub occurred_at: UnixMillis,
     /// When it came.
@@ -62,6 +62,8 @@ pub struct EventRow {
     pub attempts: u32,
     /// Why its last try failed, or why it is a dead letter.
     pub last_error: Option<String>,
+    /// What links it to a request.
+    pub correlation_id: String,
 }
 
 const SELECT: &str = "SELECT event_id, source_id, idempotency_key, type, status, property_id, entity_kind, entity_id, \
@@ -163,11 +165,8 @@ fn by_entity(listing: &Listing, entity: &str) -> Lookup {
 }
 
 fn event_row(row: &Row) -> Result<EventRow, DbError> {
-    let (kind, id) = (
-        row.get::<Option<String>>("entity_kind")?,
-        row.get::<Option<String>>("entity_id")?,
-    );
-    let version: Option<i64> = row.get("entity_version")?;
+    let (kind, version): (Option<String>, _) = (row.get("entity_kind")?, row.get("entity_version")?);
+    let id = read_optional_id(row, "entity_id")?;
     Ok(EventRow {
         event_id: row.get("event_id")?,
         source: row.get("source_id")?,
@@ -175,10 +174,11 @@ fn event_row(row: &Row) -> Result<EventRow, DbError> {
         event_type: row.get("type")?,
         status: read_id(row, "status")?,
         property_id: row.get("property_id")?,
-        entity: kind
-            .zip(id)
-            .zip(version)
-            .map(|((kind, id), version)| (kind, id, version)),
+        entity: kind.zip(id).zip(version).map(|((kind, id), version)| EntityRef {
+            kind: kind.into(),
+            id,
+            version,
+        }),
         correlation_id: row.get("correlation_id")?,
         occurred_at: row.get("occurred_at")?,
         received_at: row.get("received_at")?,
