@@ -107,16 +107,8 @@ impl Store {
         self.lists.find(filter.listing(query), query, reading).await
     }
 
-    /// One profile, with the days of the properties that it names; None when there is nothing to show under this id.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn profile(&self, id: &ProfileId) -> Result<Option<(Profile, PropertyDays)>, DbError> {
-        let stored = self.stored_profile(id, usize::MAX).await?;
-        stored.flatten().map(StoredProfile::read).transpose()
-    }
-
-    /// As [`profile`](Self::profile), before its text is read; `Some(None)` when that is longer than `bytes_max`.
+    /// One profile, with the days of the properties that it names; None when there is nothing to show under this id,
+    /// `Some(None)` when its text is longer than `bytes_max`.
     ///
     /// # Errors
     /// Those of the database.

@@ -213,8 +213,13 @@ impl Inbox {
             source: "pms".parse().unwrap(),
             id: guest.parse().unwrap(),
         };
-        let found = self.store().await.profile(&key.profile_id()).await.unwrap();
-        found.map(|(profile, _)| serde_json::to_value(profile).unwrap())
+        let stored = self
+            .store()
+            .await
+            .stored_profile(&key.profile_id(), usize::MAX)
+            .await;
+        let stored = stored.unwrap().flatten()?;
+        Some(serde_json::to_value(stored.read().unwrap().0).unwrap())
     }
 
     /// As if nothing had ever been received.
