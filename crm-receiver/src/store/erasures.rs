@@ -6,7 +6,7 @@
 use super::{grouped, record_refs, records, timeline};
 use crate::profile::GuestKey;
 use contract::{EntityId, EventId, SourceId, UnixMillis};
-use db::{DbError, Dialect, Tx, in_lists, params, read_id};
+use db::{DbError, Dialect, Tx, params, read_id};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether a read of the register waits for transactions that are entering guests at the same time.
@@ -29,16 +29,13 @@ pub(super) async fn erased_among<'g>(
         (ReadLock::None, _) | (_, Dialect::Sqlite) => "",
     };
     let mut erased = BTreeSet::new();
-    for (source, ids) in grouped(guests.map(|(source, id)| (source, id.as_str()))) {
-        for list in in_lists(ids) {
-            let sql =
-                format!("SELECT entity_id FROM erasures WHERE source_id = ? AND entity_id IN {list}{lock}");
-            for row in tx.query(&sql, list.after(params![source.as_str()])).await? {
-                erased.insert(GuestKey {
-                    source: source.clone(),
-                    id: read_id(&row, "entity_id")?,
-                });
-            }
+    for (source, list) in grouped(guests.map(|(source, id)| (source, id.as_str()))) {
+        let sql = format!("SELECT entity_id FROM erasures WHERE source_id = ? AND entity_id IN {list}{lock}");
+        for row in tx.query(&sql, list.after(params![source.as_str()])).await? {
+            erased.insert(GuestKey {
+                source: source.clone(),
+                id: read_id(&row, "entity_id")?,
+            });
         }
     }
     Ok(erased)

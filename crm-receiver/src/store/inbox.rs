@@ -14,7 +14,7 @@ use crate::{
     profile::GuestKey,
 };
 use contract::{EntityId, EntityKind, EventId, EventType, PropertyId, SourceId};
-use db::{DbError, Dialect, Params, Row, Tx, failpoint, in_lists, params, read_id};
+use db::{DbError, Dialect, Params, Row, Tx, failpoint, params, read_id};
 use kit::audit::{self, AuditEntry};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -161,13 +161,10 @@ async fn rows_of(
         .into_iter()
         .map(|entry| (&entry.arrival.source, entry.arrival.key.as_str()));
     let mut found = Vec::new();
-    for (source, keys) in grouped(keys) {
-        for list in in_lists(keys) {
-            let sql =
-                format!("SELECT {columns} FROM inbox WHERE source_id = ? AND idempotency_key IN {list}");
-            let rows = tx.query(&sql, list.after(params![source.as_str()])).await?;
-            found.extend(rows.into_iter().map(|row| (source.clone(), row)));
-        }
+    for (source, list) in grouped(keys) {
+        let sql = format!("SELECT {columns} FROM inbox WHERE source_id = ? AND idempotency_key IN {list}");
+        let rows = tx.query(&sql, list.after(params![source.as_str()])).await?;
+        found.extend(rows.into_iter().map(|row| (source.clone(), row)));
     }
     Ok(found)
 }

@@ -31,7 +31,7 @@ pub use self::profiles::{ProfileFilter, StoredProfile};
 pub use self::projection::Projection;
 pub use self::sources::{OnInvalid, Source, StoreError};
 
-use db::{Db, DbError, Dialect, Migration, MigrationSet, params};
+use db::{Db, DbError, Dialect, InList, Migration, MigrationSet, Value, in_lists, params};
 use kit::listing::Lists;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -134,11 +134,14 @@ impl Store {
     }
 }
 
-/// The values under each key: an IN list is of one source, or of one source and kind.
-fn grouped<K: Ord, V>(pairs: impl Iterator<Item = (K, V)>) -> BTreeMap<K, Vec<V>> {
+/// The values under each key, as lists: an IN is of one source, or of one source and kind.
+fn grouped<K: Ord + Copy, V: Into<Value>>(
+    pairs: impl Iterator<Item = (K, V)>,
+) -> impl Iterator<Item = (K, InList)> {
     let mut groups = BTreeMap::<K, Vec<V>>::new();
     for (key, value) in pairs {
         groups.entry(key).or_default().push(value);
     }
-    groups
+    let lists = |(key, values)| in_lists(values).into_iter().map(move |list| (key, list));
+    groups.into_iter().flat_map(lists)
 }

@@ -2,7 +2,7 @@
 
 use super::{grouped, records::by_source_and_kind};
 use crate::profile::{GuestKey, RecordKey, RecordKind, linkage::Reservations};
-use db::{DbError, Tx, in_lists, params, read_id};
+use db::{DbError, Tx, params, read_id};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Writes which guests the reservations name, in place of those that they named before.
@@ -11,11 +11,9 @@ pub(super) async fn write(
     refs: &BTreeMap<&RecordKey, BTreeSet<GuestKey>>,
 ) -> Result<(), DbError> {
     let keys: BTreeSet<RecordKey> = refs.keys().map(|key| (*key).clone()).collect();
-    for ((source, _), ids) in by_source_and_kind(&keys) {
-        for list in in_lists(ids) {
-            let sql = format!("DELETE FROM record_refs WHERE source_id = ? AND reservation_id IN {list}");
-            tx.execute(&sql, list.after(params![source.as_str()])).await?;
-        }
+    for ((source, _), list) in by_source_and_kind(&keys) {
+        let sql = format!("DELETE FROM record_refs WHERE source_id = ? AND reservation_id IN {list}");
+        tx.execute(&sql, list.after(params![source.as_str()])).await?;
     }
     let links = refs
         .iter()
@@ -33,23 +31,21 @@ pub(super) async fn reservations_of(
     guests: &BTreeSet<GuestKey>,
 ) -> Result<Reservations, DbError> {
     let mut found = Reservations::new();
-    for (source, ids) in grouped(guests.iter().map(|guest| (&guest.source, guest.id.as_str()))) {
-        for list in in_lists(ids) {
-            let sql = format!(
-                "SELECT reservation_id, guest_id FROM record_refs WHERE source_id = ? AND guest_id IN {list}"
-            );
-            for row in tx.query(&sql, list.after(params![source.as_str()])).await? {
-                let guest = GuestKey {
-                    source: source.clone(),
-                    id: read_id(&row, "guest_id")?,
-                };
-                let reservation = RecordKey {
-                    source: source.clone(),
-                    kind: RecordKind::Reservation,
-                    id: read_id(&row, "reservation_id")?,
-                };
-                found.entry(guest).or_default().insert(reservation);
-            }
+    for (source, list) in grouped(guests.iter().map(|guest| (&guest.source, guest.id.as_str()))) {
+        let sql = format!(
+            "SELECT reservation_id, guest_id FROM record_refs WHERE source_id = ? AND guest_id IN {list}"
+        );
+        for row in tx.query(&sql, list.after(params![source.as_str()])).await? {
+            let guest = GuestKey {
+                source: source.clone(),
+                id: read_id(&row, "guest_id")?,
+            };
+            let reservation = RecordKey {
+                source: source.clone(),
+                kind: RecordKind::Reservation,
+                id: read_id(&row, "reservation_id")?,
+            };
+            found.entry(guest).or_default().insert(reservation);
         }
     }
     Ok(found)

@@ -6,7 +6,7 @@
 use super::{grouped, state_budget::StateBudget};
 use crate::profile::{GuestKey, Record, RecordKey, RecordKind, record::Members};
 use contract::{PropertyId, SourceId};
-use db::{DbError, Dialect, Params, Row, Tx, in_lists, params, read_id, read_optional_id};
+use db::{DbError, Dialect, InList, Params, Row, Tx, params, read_id, read_optional_id};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -49,18 +49,16 @@ pub(super) async fn read(
     budget: &mut StateBudget,
 ) -> Result<BTreeMap<RecordKey, Record>, DbError> {
     let mut records = BTreeMap::new();
-    for ((source, kind), ids) in by_source_and_kind(keys) {
-        for list in in_lists(ids) {
-            let columns = STATE.join(", ");
-            let sql = format!(
-                "SELECT entity_id, {columns} FROM records \
-                 WHERE source_id = ? AND kind = ? AND version > 0 AND entity_id IN {list}"
-            );
-            let params = list.after(params![source.as_str(), kind.into_str()]);
-            for row in tx.query(&sql, params).await? {
-                let record = record(source, kind, &row, budget)?;
-                records.insert(record.key.clone(), record);
-            }
+    for ((source, kind), list) in by_source_and_kind(keys) {
+        let columns = STATE.join(", ");
+        let sql = format!(
+            "SELECT entity_id, {columns} FROM records \
+             WHERE source_id = ? AND kind = ? AND version > 0 AND entity_id IN {list}"
+        );
+        let params = list.after(params![source.as_str(), kind.into_str()]);
+        for row in tx.query(&sql, params).await? {
+            let record = record(source, kind, &row, budget)?;
+            records.insert(record.key.clone(), record);
         }
     }
     Ok(records)
@@ -99,7 +97,9 @@ pub(super) async fn forget(tx: &mut Tx, guests: &BTreeSet<GuestKey>) -> Result<(
 }
 
 /// One list of ids for each source and kind.
-pub(super) fn by_source_and_kind(keys: &BTreeSet<RecordKey>) -> BTreeMap<(&SourceId, RecordKind), Vec<&str>> {
+pub(super) fn by_source_and_kind(
+    keys: &BTreeSet<RecordKey>,
+) -> impl Iterator<Item = ((&SourceId, RecordKind), InList)> {
     grouped(keys.iter().map(|key| ((&key.source, key.kind), key.id.as_str())))
 }
 

@@ -3,7 +3,7 @@
 use super::records::by_source_and_kind;
 use crate::profile::{GuestKey, RecordKey, RecordKind, history::HistoryEntry};
 use contract::{EventId, PropertyId, SourceId};
-use db::{DbError, Params, Row, Tx, in_lists, params, read_id, read_optional_id};
+use db::{DbError, Params, Row, Tx, params, read_id, read_optional_id};
 use std::collections::{BTreeMap, BTreeSet};
 
 const COLUMNS: [&str; 10] = [
@@ -46,17 +46,15 @@ pub(super) async fn read(
     keys: &BTreeSet<RecordKey>,
 ) -> Result<BTreeMap<RecordKey, Vec<HistoryEntry>>, DbError> {
     let mut history: BTreeMap<RecordKey, Vec<HistoryEntry>> = BTreeMap::new();
-    for ((source, kind), ids) in by_source_and_kind(keys) {
-        for list in in_lists(ids) {
-            let columns = COLUMNS.join(", ");
-            let sql = format!(
-                "SELECT {columns} FROM timeline WHERE source_id = ? AND kind = ? AND entity_id IN {list}"
-            );
-            let params = list.after(params![source.as_str(), kind.into_str()]);
-            for row in tx.query(&sql, params).await? {
-                let entry = entry(source, kind, &row)?;
-                history.entry(entry.key.clone()).or_default().push(entry);
-            }
+    for ((source, kind), list) in by_source_and_kind(keys) {
+        let columns = COLUMNS.join(", ");
+        let sql = format!(
+            "SELECT {columns} FROM timeline WHERE source_id = ? AND kind = ? AND entity_id IN {list}"
+        );
+        let params = list.after(params![source.as_str(), kind.into_str()]);
+        for row in tx.query(&sql, params).await? {
+            let entry = entry(source, kind, &row)?;
+            history.entry(entry.key.clone()).or_default().push(entry);
         }
     }
     Ok(history)
