@@ -3,9 +3,7 @@
 use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::http::{Api, router};
-use crate::ingest::{
-    self, CommitListeners, IngestMeters, Lane, Origins, PMS, Sources, counts::Counts, guard::StoreGuard,
-};
+use crate::ingest::{self, IngestMeters, Lane, PMS, Sources, counts::Counts, guard::StoreGuard};
 use crate::project::{ProjectionMeters, Projector};
 use crate::store::{MIGRATIONS, PROFILES, Store, StoreError};
 use api::{Server, serve, warn_if_exposed};
@@ -119,19 +117,17 @@ impl App {
         store.keep_source(&pms, config.max_skew_seconds).await?;
         let sources = Sources::new(store.sources().await?, &config.secrets, runtime.entropy.as_ref());
         let (listener, address) = config.http.bind().await?;
-        let origins = Origins {
-            clock: Arc::clone(&runtime.clock),
-            ids: runtime.ids(),
-            entropy: Arc::clone(&runtime.entropy),
-        };
         let guard = StoreGuard::new(Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
         let metrics = Metrics::new(METRICS_PREFIX, env!("CARGO_PKG_VERSION"));
         let (backlog, meters) = (Backlog::default(), IngestMeters::new(&metrics));
-        let listeners = CommitListeners {
-            backlog: backlog.clone(),
-            meters: meters.clone(),
-        };
-        let (batcher, lanes) = ingest::open(&store, guard.clone(), config.ingest, origins, listeners);
+        let (batcher, lanes) = ingest::open(
+            &store,
+            guard.clone(),
+            config.ingest,
+            &runtime,
+            backlog.clone(),
+            meters.clone(),
+        );
         batcher.expose(&metrics);
         guard.expose(&metrics);
         backlog.expose(&metrics, &runtime.clock);

@@ -8,7 +8,7 @@ use super::Api;
 use crate::{
     event::Accepted,
     ingest::{
-        DeliveryContext, IngestError,
+        IngestError,
         delivery::{RawDelivery, Rejection},
     },
     store::{BODY_LEN_MAX, CountKind},
@@ -87,12 +87,10 @@ async fn accept(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Acc
     let arrival = verified.parse().map_err(Problem::validation)?;
     drop(tree);
     let key = arrival.key.clone();
-    let context = DeliveryContext {
-        request_id: request.context.request_id.clone(),
-        correlation_id: request.context.correlation_id.clone(),
-        reservation: Some(reservation),
-    };
-    let accepted = api.batcher.accept(arrival, context).await?;
+    let accepted = api
+        .batcher
+        .accept(arrival, &request.context, Some(reservation))
+        .await?;
     tracing::info!(
         event.id = key.as_str(),
         outcome = accepted.into_str(),

@@ -15,12 +15,12 @@ use crate::event::{
     Accepted, Arrival, DedupeKey, InboxEntry,
     fingerprint::{Fingerprint, SALT_LEN},
 };
-use api::body::Reservation;
-use contract::{Clock, EventId, RequestId, TypedId};
-use contract::{Entropy, Ids};
+use api::{RequestContext, body::Reservation};
+use contract::{EventId, Ids, TypedId};
 use kit::{
     metrics::Metrics,
     planted::{Bug, is_planted},
+    random::Runtime,
 };
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -47,29 +47,8 @@ struct Shared {
     seen: SeenCache,
     guard: StoreGuard,
     backlog: Backlog,
-    origins: Origins,
-}
-
-/// Where instants, ids and salts come from.
-#[derive(Clone)]
-pub struct Origins {
-    /// When an arrival came.
-    pub clock: Arc<dyn Clock>,
-    /// The event ids that we give.
-    pub ids: Ids,
-    /// Salts of fingerprints.
-    pub entropy: Arc<dyn Entropy>,
-}
-
-/// What the batcher needs to know of the request that delivered an arrival.
-#[derive(Debug)]
-pub struct DeliveryContext {
-    /// The request.
-    pub request_id: RequestId,
-    /// Stands in for the envelope's correlation id where that has none.
-    pub correlation_id: RequestId,
-    /// The body's share in the memory budget of all bodies, kept until its commit.
-    pub reservation: Option<Reservation>,
+    runtime: Runtime,
+    ids: Ids,
 }
 
 /// One entry in a lane's queue, or in its batch.
@@ -96,7 +75,7 @@ impl Batcher {
         seen: SeenCache,
         guard: StoreGuard,
         backlog: Backlog,
-        origins: Origins,
+        runtime: &Runtime,
     ) -> (Self, Vec<mpsc::Receiver<QueuedEntry>>) {
         let (lanes, receivers) = (0..lanes)
             .map(|_| mpsc::channel(queue.div_ceil(lanes).max(1)))
@@ -107,7 +86,8 @@ impl Batcher {
             seen,
             guard,
             backlog,
-            origins,
+            runtime: runtime.clone(),
+            ids: runtime.ids(),
         };
         (Self(Arc::new(shared)), receivers)
     }
@@ -132,11 +112,17 @@ impl Batcher {
         metrics.read_gauge("ingest_queue_entries", help, &[], waiting);
     }
 
-    /// Commits one arrival, or finds the existing row of its key, and returns which.
+    /// Commits one arrival, or finds the existing row of its key, and returns which. `reservation` is the body's share in
+    /// the memory budget of all bodies, kept until the commit; the `context` is that of the request.
     ///
     /// # Errors
     /// As [`IngestError`] lists them; after any of them the event may still be committed, and the sender tries again.
-    pub async fn accept(&self, arrival: Arrival, context: DeliveryContext) -> AcceptResult {
+    pub async fn accept(
+        &self,
+        arrival: Arrival,
+        context: &RequestContext,
+        reservation: Option<Reservation>,
+    ) -> AcceptResult {
         let key = Arc::new(arrival.dedupe_key());
         let follow_until = Instant::now() + JOIN_WITHIN;
         loop {
@@ -148,7 +134,7 @@ impl Batcher {
             }
             let waiter = match self.0.singleflight.enter(Arc::clone(&key), &arrival.body) {
                 Entered::Leader(leader, own) => {
-                    let event_id = self.queue(arrival, context, leader);
+                    let event_id = self.queue(arrival, context, reservation, leader);
                     if is_planted(Bug::AckBeforeCommit) {
                         return Ok(Accepted::New(event_id));
                     }
@@ -171,9 +157,15 @@ impl Batcher {
 
     /// Puts it into the lane of its key, so that equal keys never meet in two transactions of this process.
     /// Answers the id that it gets if it is new.
-    fn queue(&self, arrival: Arrival, context: DeliveryContext, leader: Leader) -> EventId {
+    fn queue(
+        &self,
+        arrival: Arrival,
+        context: &RequestContext,
+        reservation: Option<Reservation>,
+        leader: Leader,
+    ) -> EventId {
         let lane = lane_of(leader.key(), self.0.lanes.len());
-        let entry = Arc::new(self.entry(arrival, &context));
+        let entry = Arc::new(self.entry(arrival, context));
         let event_id = entry.event_id.clone();
         if is_planted(Bug::CacheAsTruth) {
             let fingerprint = entry.fingerprint;
@@ -184,7 +176,7 @@ impl Batcher {
             leader,
             since: Instant::now(),
             _pending: self.0.backlog.add_arrival(),
-            _reservation: context.reservation,
+            _reservation: reservation,
         };
         match self.0.lanes[lane].try_send(queued) {
             Ok(()) => {}
@@ -194,18 +186,18 @@ impl Batcher {
         event_id
     }
 
-    fn entry(&self, arrival: Arrival, context: &DeliveryContext) -> InboxEntry {
-        let origins = &self.0.origins;
+    fn entry(&self, arrival: Arrival, context: &RequestContext) -> InboxEntry {
         let mut salt = [0; SALT_LEN];
-        origins.entropy.fill(&mut salt);
+        self.0.runtime.entropy.fill(&mut salt);
         let correlation_id = arrival.envelope.correlation_id.clone();
         InboxEntry {
-            event_id: origins
+            event_id: self
+                .0
                 .ids
                 .new_id(EventId::PREFIX)
                 .parse()
                 .expect("the ids we make are valid ids"),
-            received_at: origins.clock.now(),
+            received_at: self.0.runtime.clock.now(),
             fingerprint: Fingerprint::of(salt, &arrival.body),
             correlation_id: correlation_id.unwrap_or_else(|| context.correlation_id.to_string()),
             request_id: context.request_id.clone(),

@@ -6,7 +6,7 @@
 
 use super::{
     IngestError,
-    batcher::{Batcher, JOIN_WITHIN, Origins, QueuedEntry},
+    batcher::{Batcher, JOIN_WITHIN, QueuedEntry},
     guard::{self, StoreGuard},
     meters::IngestMeters,
     seen_cache::SeenCache,
@@ -19,6 +19,7 @@ use crate::{
 use contract::UnixMillis;
 use db::{DbError, Dialect, failpoint};
 use futures::{StreamExt, stream};
+use kit::random::Runtime;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -62,26 +63,21 @@ struct Committer {
     store: Store,
     guard: StoreGuard,
     seen: SeenCache,
-    listeners: CommitListeners,
+    /// Knows what is pending, and wakes the projector for what is accepted.
+    backlog: Backlog,
+    meters: IngestMeters,
     /// A permit for each batch that goes on row by row.
     row_by_row: Arc<Semaphore>,
 }
 
-/// Who is notified of every commit.
-pub struct CommitListeners {
-    /// Knows what is pending, and wakes the projector for what is accepted.
-    pub backlog: Backlog,
-    /// Count rows and times.
-    pub meters: IngestMeters,
-}
-
-/// The batcher and its lanes, which do nothing until they run.
+/// The batcher and its lanes, which do nothing until they run; each commit is reported to the backlog and the meters.
 pub fn open(
     store: &Store,
     guard: StoreGuard,
     limits: IngestLimits,
-    origins: Origins,
-    listeners: CommitListeners,
+    runtime: &Runtime,
+    backlog: Backlog,
+    meters: IngestMeters,
 ) -> (Batcher, Vec<Lane>) {
     let lanes = match store.db.dialect() {
         Dialect::Sqlite => 1,
@@ -93,15 +89,16 @@ pub fn open(
         limits.queue,
         seen.clone(),
         guard.clone(),
-        listeners.backlog.clone(),
-        origins,
+        backlog.clone(),
+        runtime,
     );
     let row_by_row = Arc::new(Semaphore::new(ROW_BY_ROW_MAX));
     let committer = Arc::new(Committer {
         store: store.clone(),
         guard,
         seen,
-        listeners,
+        backlog,
+        meters,
         row_by_row,
     });
     let lane = |queue| Lane {
@@ -192,7 +189,7 @@ impl Committer {
             .store
             .accept_batch(part.iter().map(|queued| Arc::clone(&queued.entry)).collect())
             .await?;
-        self.listeners.meters.committed(part.len(), begun.elapsed());
+        self.meters.committed(part.len(), begun.elapsed());
         Ok(verdicts)
     }
 
@@ -212,7 +209,7 @@ impl Committer {
             queued.leader.complete(Ok(verdict.accepted));
         }
         if let Some(oldest) = oldest_new {
-            self.listeners.backlog.accepted(oldest);
+            self.backlog.accepted(oldest);
         }
     }
 

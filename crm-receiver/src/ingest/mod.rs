@@ -17,8 +17,8 @@ pub mod seen_cache;
 pub mod singleflight;
 pub mod source;
 
-pub use batcher::{Batcher, DeliveryContext, Origins};
+pub use batcher::Batcher;
 pub use error::IngestError;
-pub use lane::{CommitListeners, IngestLimits, Lane, open};
+pub use lane::{IngestLimits, Lane, open};
 pub use meters::IngestMeters;
 pub use source::{PMS, Sources};

@@ -2,6 +2,7 @@
 
 use super::{NOW, Receiver, SECRET, audited, guest_event, number};
 use crate::case::{Case, Ctx, cases};
+use api::RequestContext;
 use bytes::Bytes;
 use contract::{UnixSeconds, signature};
 use crm_receiver::{
@@ -9,8 +10,8 @@ use crm_receiver::{
     backlog::Backlog,
     event::{Accepted, Arrival},
     ingest::{
-        self, Batcher, CommitListeners, DeliveryContext, IngestError, IngestLimits, IngestMeters, Lane,
-        Origins, Sources, delivery::RawDelivery, guard::StoreGuard,
+        self, Batcher, IngestError, IngestLimits, IngestMeters, Lane, Sources, delivery::RawDelivery,
+        guard::StoreGuard,
     },
     store::{OnInvalid, Source},
 };
@@ -22,6 +23,7 @@ use futures::{
 use harness::config::INGEST_LIMITS;
 use harness::engine::Engine;
 use harness::waiting::in_time;
+use http::{HeaderMap, Method};
 use kit::{metrics::Metrics, random::SystemEntropy};
 use mysql_async::{Conn, Opts, prelude::Queryable};
 use std::sync::Arc;
@@ -58,16 +60,8 @@ impl Bench {
         let store = open_store(&ctx.url(), &runtime, false).await.unwrap();
         let guard = StoreGuard::new(Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
         let backlog = Backlog::default();
-        let origins = Origins {
-            clock: runtime.clock.clone(),
-            ids: runtime.ids(),
-            entropy: runtime.entropy.clone(),
-        };
-        let listeners = CommitListeners {
-            backlog: backlog.clone(),
-            meters: IngestMeters::new(&Metrics::new("bench", "0")),
-        };
-        let (batcher, lanes) = ingest::open(&store, guard, limits, origins, listeners);
+        let meters = IngestMeters::new(&Metrics::new("bench", "0"));
+        let (batcher, lanes) = ingest::open(&store, guard, limits, &runtime, backlog.clone(), meters);
         let source = Source {
             id: "pms".parse().unwrap(),
             max_skew_seconds: 0,
@@ -101,7 +95,7 @@ impl Bench {
     /// Brings one in, as far as it goes without a lane: into the queue, or to a refusal.
     fn accept(&self, key: &str) -> Accepting {
         let (batcher, arrival) = (self.batcher.clone(), self.arrival(key));
-        let mut accepting = async move { batcher.accept(arrival, delivery_context()).await }.boxed();
+        let mut accepting = async move { batcher.accept(arrival, &context(), None).await }.boxed();
         match (&mut accepting).now_or_never() {
             Some(outcome) => ready(outcome).boxed(),
             None => accepting,
@@ -117,12 +111,9 @@ impl Bench {
     }
 }
 
-fn delivery_context() -> DeliveryContext {
-    DeliveryContext {
-        request_id: "req_1".parse().unwrap(),
-        correlation_id: "req_1".parse().unwrap(),
-        reservation: None,
-    }
+fn context() -> RequestContext {
+    let ids = Runtime::system().ids();
+    RequestContext::new(&Method::POST, "/webhooks/pms", &HeaderMap::new(), None, &ids)
 }
 
 async fn a_failing_row_fails_alone_among_two_hundred(ctx: Ctx) {
@@ -220,7 +211,7 @@ async fn f34_a_full_queue_refuses_at_once(ctx: Ctx) {
     }
     assert!(
         matches!(
-            batcher.accept(again, delivery_context()).await,
+            batcher.accept(again, &context(), None).await,
             Ok(Accepted::New(_))
         ),
         "there is room again"
