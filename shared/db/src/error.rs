@@ -88,6 +88,12 @@ impl DbError {
         }
     }
 
+    /// `reason` is a sentence for the operator.
+    pub(super) fn open(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::Open { reason }
+    }
+
     pub(super) fn misuse(message: &str) -> Self {
         Self::Statement {
             code: 0,

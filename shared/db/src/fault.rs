@@ -68,6 +68,23 @@ impl From<DbError> for Fault {
     }
 }
 
+impl From<MysqlError> for Fault {
+    fn from(error: MysqlError) -> Self {
+        of_mysql(&error)
+    }
+}
+
+impl From<SqliteError> for Fault {
+    fn from(error: SqliteError) -> Self {
+        let (failure, message) = match error {
+            SqliteError::SqliteFailure(failure, message) => (failure, message),
+            SqliteError::SqlInputError { error, msg, .. } => (error, Some(msg)),
+            other => return Self::statement(0, other.to_string()),
+        };
+        of_sqlite(failure, message)
+    }
+}
+
 /// MySQL messages that name tables and columns but never a value.
 const VALUELESS: &[u16] = &[
     1048, 1049, 1050, 1051, 1054, 1060, 1061, 1064, 1071, 1072, 1091, 1118, 1136, 1142, 1146, 1170, 1171,
@@ -105,24 +122,16 @@ pub(super) fn of_mysql(error: &MysqlError) -> Fault {
 
 /// As [`of_mysql`], for a text that contains its values, which a message may quote: only the error number is kept.
 pub(super) fn of_mysql_text(error: &MysqlError) -> Fault {
-    match (of_mysql(error), error) {
-        (
-            Fault {
-                error: DbError::Statement { code, .. },
-                ..
-            },
-            MysqlError::Server(server),
-        ) => Fault::statement(code, format!("SQLSTATE {}", server.state)),
-        (fault, _) => fault,
+    let fault = of_mysql(error);
+    match (&fault.error, error) {
+        (DbError::Statement { code, .. }, MysqlError::Server(server)) => {
+            Fault::statement(*code, format!("SQLSTATE {}", server.state))
+        }
+        _ => fault,
     }
 }
 
-pub(super) fn of_sqlite(error: &SqliteError) -> Fault {
-    let (failure, message) = match error {
-        SqliteError::SqliteFailure(failure, message) => (failure, message.clone()),
-        SqliteError::SqlInputError { error, msg, .. } => (error, Some(msg.clone())),
-        other => return Fault::statement(0, other.to_string()),
-    };
+fn of_sqlite(failure: ffi::Error, message: Option<String>) -> Fault {
     match (failure.code, failure.extended_code) {
         (
             ErrorCode::ConstraintViolation,

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 use tokio::time::Instant;
 
 use super::Row;
-use super::fault::{self, Fault};
+use super::fault::Fault;
 use super::value::Value;
 
 /// How long a statement waits for another process's lock before the transaction is run again.
@@ -35,10 +35,6 @@ pub(super) struct Opener {
 
 impl Opener {
     pub fn connect(&self, writes: bool) -> Result<Connected, Fault> {
-        self.open(writes).map_err(|error| fault::of_sqlite(&error))
-    }
-
-    fn open(&self, writes: bool) -> rusqlite::Result<Connected> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             // The path was resolved already: a link in it was put there since.
@@ -93,39 +89,29 @@ impl Connected {
 
     pub fn execute(&self, sql: &str, params: &[Value]) -> Result<u64, Fault> {
         refuse_too_large(params)?;
-        let run = || {
-            self.connection
-                .prepare_cached(sql)?
-                .execute(params_from_iter(params))
-        };
-        let matched = run().map_err(|error| fault::of_sqlite(&error))?;
-        Ok(matched as u64)
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(statement.execute(params_from_iter(params))? as u64)
     }
 
     pub fn query(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>, Fault> {
         refuse_too_large(params)?;
-        let run = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let columns: Arc<[String]> = statement.column_names().map(str::to_owned).collect();
-            let mut rows = statement.query(params_from_iter(params))?;
-            let mut answer = Vec::new();
-            while let Some(row) = rows.next()? {
-                let values = (0..columns.len()).map(|place| Ok(row.get_ref(place)?.into()));
-                let values = values.collect::<rusqlite::Result<_>>()?;
-                answer.push(Row {
-                    columns: columns.clone(),
-                    values,
-                });
-            }
-            Ok(answer)
-        };
-        run().map_err(|error| fault::of_sqlite(&error))
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let columns: Arc<[String]> = statement.column_names().map(str::to_owned).collect();
+        let mut rows = statement.query(params_from_iter(params))?;
+        let mut answer = Vec::new();
+        while let Some(row) = rows.next()? {
+            let values = (0..columns.len()).map(|place| Ok(row.get_ref(place)?.into()));
+            let values = values.collect::<rusqlite::Result<_>>()?;
+            answer.push(Row {
+                columns: columns.clone(),
+                values,
+            });
+        }
+        Ok(answer)
     }
 
     pub fn define(&self, sql: &str) -> Result<(), Fault> {
-        self.connection
-            .execute_batch(sql)
-            .map_err(|error| fault::of_sqlite(&error))
+        Ok(self.connection.execute_batch(sql)?)
     }
 
     /// Moves the whole WAL into the file and cuts it to nothing.
@@ -134,7 +120,7 @@ impl Connected {
             .connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = done {
-            tracing::warn!(error = %fault::of_sqlite(&error).error, "the write-ahead log was not emptied");
+            tracing::warn!(error = %Fault::from(error).error, "the write-ahead log was not emptied");
         }
     }
 }

@@ -93,19 +93,9 @@ impl Tls {
     /// # Errors
     /// When they differ, or do not make sense together.
     pub fn and(self, other: Self) -> Result<Self, TlsError> {
-        let agree = |differ, error| if differ { Err(error) } else { Ok(()) };
-        agree(
-            self.mode.zip(other.mode).is_some_and(|(one, two)| one != two),
-            TlsError::TwoModes,
-        )?;
-        let both = self.ca.as_ref().zip(other.ca.as_ref());
-        agree(
-            both.is_some_and(|(one, two)| one != two),
-            TlsError::TwoAuthorities,
-        )?;
         let joined = Self {
-            mode: self.mode.or(other.mode),
-            ca: self.ca.or(other.ca),
+            mode: agreed(self.mode, other.mode, TlsError::TwoModes)?,
+            ca: agreed(self.ca, other.ca, TlsError::TwoAuthorities)?,
         };
         joined.check()?;
         Ok(joined)
@@ -158,6 +148,14 @@ impl Tls {
                     .with_danger_tls_hostname_override(Some(ANY_NAME))
             }
         }))
+    }
+}
+
+/// The value that either names.
+fn agreed<T: PartialEq>(one: Option<T>, other: Option<T>, error: TlsError) -> Result<Option<T>, TlsError> {
+    match (one, other) {
+        (Some(one), Some(other)) if one != other => Err(error),
+        (one, other) => Ok(one.or(other)),
     }
 }
 

@@ -48,22 +48,19 @@ impl Mysql {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, DbError> {
         let Server { opts, tls } = server;
-        let tls = tls.options(opts).map_err(|error| DbError::Open {
-            reason: error.to_string(),
-        })?;
+        let tls = tls.options(opts);
+        let tls = tls.map_err(|error| DbError::open(error.to_string()))?;
         let secured = OptsBuilder::from_opts(opts.clone()).ssl_opts(tls);
         let mysql = Self {
             pool: Pool::new(secured, settings),
             entropy,
         };
         let silent = |fault: Fault| match fault.error {
-            DbError::Unavailable => DbError::Open {
-                reason: format!(
-                    "no server answers at {}:{}, or none with a connection left",
-                    opts.ip_or_hostname(),
-                    opts.tcp_port()
-                ),
-            },
+            DbError::Unavailable => DbError::open(format!(
+                "no server answers at {}:{}, or none with a connection left",
+                opts.ip_or_hostname(),
+                opts.tcp_port()
+            )),
             other => other,
         };
         let mut lease = mysql.pool.lease(settings.connect_within).await.map_err(silent)?;

@@ -37,17 +37,16 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     pub fn open(path: &Path, settings: &DbSettings) -> Result<Self, DbError> {
-        let refused = |reason: String| DbError::Open { reason };
-        let file_refused = |error: files::Refused| refused(error.to_string());
+        let file_refused = |error: files::Refused| DbError::open(error.to_string());
         let folder = files::folder(folder_of(path)).map_err(file_refused)?;
         let path = path.file_name().map(|name| folder.join(name));
-        let path = path.ok_or_else(|| refused("its path names no file".to_owned()))?;
+        let path = path.ok_or_else(|| DbError::open("its path names no file"))?;
         let lock = if settings.exclusive {
             Some(claim(&path)?)
         } else {
             None
         };
-        make(&path).map_err(|error| refused(format!("{}: {error}", path.display())))?;
+        make(&path).map_err(|error| DbError::open(format!("{}: {error}", path.display())))?;
         files::close_to_others(&path).map_err(file_refused)?;
         for companion in COMPANIONS {
             files::close_to_others(&beside(&path, companion)).map_err(file_refused)?;
@@ -55,12 +54,12 @@ impl Sqlite {
         let opener = Opener { path: path.clone() };
         let writer = opener
             .connect(true)
-            .map_err(|_| refused(format!("{} is no usable file", path.display())))?;
+            .map_err(|_| DbError::open(format!("{} is no usable file", path.display())))?;
         let (writes, reads) = (JobQueue::new(settings.queue), JobQueue::new(settings.queue));
         let mut threads = Vec::new();
         let mut start = |name: &str, body: Box<dyn FnOnce() + Send>| {
             let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
-            threads.push(thread.map_err(|error| refused(format!("no thread: {error}")))?);
+            threads.push(thread.map_err(|error| DbError::open(format!("no thread: {error}")))?);
             Ok::<(), DbError>(())
         };
         let (queue, files) = (writes.clone(), opener.clone());
@@ -148,12 +147,14 @@ fn make(path: &Path) -> io::Result<()> {
 /// Claims the file with a lock that the system releases when the process ends, however it ends.
 fn claim(path: &Path) -> Result<File, DbError> {
     let name = beside(path, ".lock");
-    let refused = |reason: String| DbError::Open { reason };
-    let lock = files::open_or_make(&name).map_err(|error| refused(error.to_string()))?;
+    let lock = files::open_or_make(&name).map_err(|error| DbError::open(error.to_string()))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(refused(format!("another process serves {}", path.display()))),
-        Err(TryLockError::Error(error)) => Err(refused(format!("{}: {error}", name.display()))),
+        Err(TryLockError::WouldBlock) => Err(DbError::open(format!(
+            "another process serves {}",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(DbError::open(format!("{}: {error}", name.display()))),
     }
 }
 

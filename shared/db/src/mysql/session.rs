@@ -86,12 +86,7 @@ pub(crate) async fn connect(opts: Opts) -> Result<(Conn, Session), ConnectFailur
 }
 
 fn refused(reason: impl Into<String>) -> ConnectFailure {
-    ConnectFailure::Fault(
-        DbError::Open {
-            reason: reason.into(),
-        }
-        .into(),
-    )
+    ConnectFailure::Fault(DbError::open(reason).into())
 }
 
 /// What a failed connection means, with a message for the operator.
@@ -146,7 +141,7 @@ pub(crate) async fn check_server(conn: &mut Conn, connections: usize) -> Result<
     // Some servers lack some of these.
     let asked = "SHOW SESSION VARIABLES WHERE Variable_name IN ('innodb_flush_log_at_trx_commit', 'log_bin', \
                  'binlog_format', 'max_connections', 'max_user_connections')";
-    let found: Vec<(String, String)> = conn.query(asked).await.map_err(|error| fault::of_mysql(&error))?;
+    let found: Vec<(String, String)> = conn.query(asked).await?;
     let found: HashMap<String, String> = found
         .into_iter()
         .map(|(name, value)| (name.to_lowercase(), value))
@@ -158,11 +153,8 @@ pub(crate) async fn check_server(conn: &mut Conn, connections: usize) -> Result<
         );
     }
     if of("log_bin") == Some("ON") && of("binlog_format") == Some("STATEMENT") {
-        return Err(DbError::Open {
-            reason: "binlog_format of the server is STATEMENT: it must be ROW or MIXED, for READ COMMITTED"
-                .to_owned(),
-        }
-        .into());
+        let reason = "binlog_format of the server is STATEMENT: it must be ROW or MIXED, for READ COMMITTED";
+        return Err(DbError::open(reason).into());
     }
     for name in ["max_connections", "max_user_connections"] {
         // 0 is no limit.

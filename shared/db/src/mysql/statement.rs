@@ -18,9 +18,7 @@ use crate::{DbError, Row};
 
 /// A statement without parameters and rows.
 pub(crate) async fn text(conn: &mut Conn, sql: &str) -> Result<(), Fault> {
-    conn.query_drop(sql)
-        .await
-        .map_err(|error| fault::of_mysql(&error))
+    Ok(conn.query_drop(sql).await?)
 }
 
 pub(crate) async fn execute(conn: &mut Conn, sql: &str, params: Params) -> Result<u64, Fault> {
@@ -28,9 +26,7 @@ pub(crate) async fn execute(conn: &mut Conn, sql: &str, params: Params) -> Resul
         let statement = Statement::change(sql.to_owned(), params);
         return unprepared(conn, statement).await.map(|outcome| outcome.matched);
     };
-    conn.exec_drop(prepared, bind(params)?)
-        .await
-        .map_err(|error| fault::of_mysql(&error))?;
+    conn.exec_drop(prepared, bind(params)?).await?;
     Ok(conn.affected_rows())
 }
 
@@ -39,11 +35,7 @@ pub(crate) async fn query(conn: &mut Conn, sql: &str, params: Params) -> Result<
         let statement = Statement::query(sql.to_owned(), params);
         return unprepared(conn, statement).await.map(|outcome| outcome.rows);
     };
-    let rows: Vec<mysql_async::Row> = conn
-        .exec(prepared, bind(params)?)
-        .await
-        .map_err(|error| fault::of_mysql(&error))?;
-    read_all(rows)
+    read_all(conn.exec(prepared, bind(params)?).await?)
 }
 
 /// The server's error at its limit of prepared statements (`max_prepared_stmt_count`).
@@ -54,7 +46,7 @@ async fn prepare(conn: &mut Conn, sql: &str) -> Result<Option<mysql_async::State
     match conn.prep(sql).await {
         Ok(prepared) => Ok(Some(prepared)),
         Err(mysql_async::Error::Server(error)) if error.code == TOO_MANY_PREPARED => Ok(None),
-        Err(error) => Err(fault::of_mysql(&error)),
+        Err(error) => Err(error.into()),
     }
 }
 
