@@ -116,12 +116,6 @@ impl Meaning {
     }
 }
 
-/// Each name that is known, with its country's alpha-2 code: ISO's own first, then the others.
-pub fn listed_names() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let iso = lines::<4>(ISO_3166_1).map(|[alpha2, _, _, name]| (alpha2, name));
-    iso.chain(lines::<3>(NAMES).map(|[alpha2, name, _]| (alpha2, name)))
-}
-
 /// The tab-separated lines of a data file; the tests hold their shape.
 fn lines<const COLUMNS: usize>(file: &'static str) -> impl Iterator<Item = [&'static str; COLUMNS]> {
     file.lines()

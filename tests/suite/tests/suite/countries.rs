@@ -1,6 +1,5 @@
 //! Countries as other systems, passports and people write them.
 
-use contract::country::listed_names;
 use serde_json::{Value, json};
 
 use crate::case::{Case, Ctx, cases};
@@ -84,6 +83,29 @@ async fn case08_codes_of_passports_are_read(ctx: Ctx) {
         ]
     );
     pms.stop().await;
+}
+
+/// The codes and names that the contract lists, and in which column the name stands.
+const LISTED: [(&str, usize); 2] = [
+    (
+        include_str!("../../../../shared/contract/data/countries/iso_3166_1.tsv"),
+        3,
+    ),
+    (
+        include_str!("../../../../shared/contract/data/countries/names.tsv"),
+        1,
+    ),
+];
+
+/// Each name with its country's alpha-2 code.
+fn listed_names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    LISTED.into_iter().flat_map(|(file, column)| {
+        let lines = file.lines().filter(|line| !line.starts_with('#'));
+        lines.map(move |line| {
+            let columns: Vec<_> = line.split('\t').collect();
+            (columns[0], columns[column])
+        })
+    })
 }
 
 async fn case09_each_country_is_read_under_each_of_its_names(ctx: Ctx) {
