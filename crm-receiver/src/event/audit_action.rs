@@ -1,6 +1,5 @@
 //! What the audit log says was done with an event.
 
-use std::borrow::Cow;
 use strum::IntoStaticStr;
 
 /// The action of an audit entry of the receiver, as the audit log spells it.
@@ -23,12 +22,6 @@ pub enum AuditAction {
     IdReuse,
 }
 
-impl From<AuditAction> for Cow<'static, str> {
-    fn from(action: AuditAction) -> Self {
-        Cow::Borrowed(action.into_str())
-    }
-}
-
 /// Why projection made an event a dead letter, as the audit log spells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case", const_into_str)]
@@ -37,10 +30,4 @@ pub enum DeadLetterCause {
     VersionConflict,
     /// Each of its tries failed.
     Poison,
-}
-
-impl From<DeadLetterCause> for Cow<'static, str> {
-    fn from(cause: DeadLetterCause) -> Self {
-        Cow::Borrowed(cause.into_str())
-    }
 }

@@ -116,7 +116,7 @@ pub(super) async fn audit_dead_letter(
         return Ok(());
     };
     let entry = AuditEntry {
-        outcome: Some(cause.into()),
+        outcome: Some(cause.into_str().into()),
         ..audit_entry(AuditAction::DeadLettered, &row, now)?
     };
     audit::append(tx, &[entry]).await
@@ -132,7 +132,7 @@ fn audit_entry(action: AuditAction, row: &Row, now: UnixMillis) -> Result<AuditE
         entity_id: row.get("entity_id")?,
         entity_version: row.get("entity_version")?,
         correlation_id: row.get("correlation_id")?,
-        ..AuditEntry::new(action, now)
+        ..AuditEntry::new(action.into_str(), now)
     })
 }
 

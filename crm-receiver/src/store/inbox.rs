@@ -316,7 +316,7 @@ fn audit_entry(action: AuditAction, entry: &InboxEntry, event_id: &EventId) -> A
         entity_version: entity.and_then(|entity| i64::try_from(entity.version).ok()),
         correlation_id: Some(entry.correlation_id.clone()),
         request_id: Some(entry.request_id.to_string()),
-        ..AuditEntry::new(action, entry.received_at)
+        ..AuditEntry::new(action.into_str(), entry.received_at)
     }
 }
 

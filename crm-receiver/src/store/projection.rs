@@ -259,7 +259,7 @@ fn audit_entry(event: &Event, outcome: ProjectionOutcome, now: UnixMillis) -> Au
         ProjectionOutcome::Suppressed => (AuditAction::Suppressed, None),
         ProjectionOutcome::VersionConflict => (
             AuditAction::DeadLettered,
-            Some(DeadLetterCause::VersionConflict.into()),
+            Some(DeadLetterCause::VersionConflict.into_str().into()),
         ),
     };
     AuditEntry {
@@ -272,7 +272,7 @@ fn audit_entry(event: &Event, outcome: ProjectionOutcome, now: UnixMillis) -> Au
         entity_version: i64::try_from(record.version).ok(),
         changed: event.history().changed,
         correlation_id: event.correlation_id.clone(),
-        ..AuditEntry::new(action, now)
+        ..AuditEntry::new(action.into_str(), now)
     }
 }
 
@@ -290,7 +290,7 @@ fn erasure_entries<'p>(
             entity_kind: Some("guest".to_owned()),
             entity_id: Some(guest.id.to_string()),
             correlation_id: event.and_then(|event| event.correlation_id.clone()),
-            ..AuditEntry::new(AuditAction::Erased, now)
+            ..AuditEntry::new(AuditAction::Erased.into_str(), now)
         }
     })
 }
