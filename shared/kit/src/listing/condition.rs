@@ -14,20 +14,10 @@ pub struct Listing {
 
 #[derive(Clone, Debug)]
 struct Condition {
-    text: Text,
+    text: String,
     params: Params,
-}
-
-#[derive(Clone, Debug)]
-enum Text {
-    Own(String),
-    /// Another table has a matching row for this one.
-    Linked {
-        table: &'static str,
-        index: Index,
-        id: &'static str,
-        condition: String,
-    },
+    /// The table whose columns it is about, which has a row for this one; None for those of the list itself.
+    link: Option<Link>,
 }
 
 /// Bounds of a column: at or above `low`, below `high`.
@@ -161,8 +151,9 @@ impl Listing {
     /// Only rows for which `condition`, a text of the code with one `?` for each parameter, is true. No index is used.
     pub fn require(&mut self, condition: impl Into<String>, params: Params) {
         self.conditions.push(Condition {
-            text: Text::Own(condition.into()),
+            text: condition.into(),
             params,
+            link: None,
         });
     }
 
@@ -202,13 +193,11 @@ impl Listing {
             condition: condition.clone(),
             params: params.clone(),
         }));
-        let text = Text::Linked {
-            table: link.table,
-            index: link.by_row,
-            id: link.id,
-            condition,
-        };
-        self.conditions.push(Condition { text, params });
+        self.conditions.push(Condition {
+            text: condition,
+            params,
+            link: Some(link),
+        });
     }
 
     /// Only rows whose column is at or above `low` and below `high`. Where the list is sorted by it, only these are looked
@@ -254,28 +243,25 @@ impl Listing {
         let texts: Vec<_> = self
             .conditions
             .iter()
-            .map(|condition| self.text(dialect, &condition.text))
+            .map(|condition| self.text(dialect, condition))
             .collect();
         let params = self.conditions.iter().flat_map(|condition| &condition.params);
         (!texts.is_empty()).then(|| (texts.join(" AND "), params.cloned().collect()))
     }
 
-    fn text(&self, dialect: Dialect, text: &Text) -> String {
-        match text {
-            Text::Own(text) => text.clone(),
-            Text::Linked {
-                table,
-                index,
-                id,
-                condition,
-            } => {
-                let (index, own) = (index.hint(dialect), self.table);
-                format!(
-                    "EXISTS (SELECT 1 FROM {table}{index} WHERE {table}.{id} = {}.{} AND {condition})",
-                    own.name, own.id
-                )
-            }
-        }
+    fn text(&self, dialect: Dialect, condition: &Condition) -> String {
+        let Condition { text, link, .. } = condition;
+        let Some(Link {
+            table, id, by_row, ..
+        }) = link
+        else {
+            return text.clone();
+        };
+        let (index, own) = (by_row.hint(dialect), self.table);
+        format!(
+            "EXISTS (SELECT 1 FROM {table}{index} WHERE {table}.{id} = {}.{} AND {text})",
+            own.name, own.id
+        )
     }
 
     /// The lower and the upper bounds of a column, as far as they are asked for: the text, empty when there are none, and
