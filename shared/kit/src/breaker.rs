@@ -104,7 +104,6 @@ pub struct Snapshot {
 }
 
 /// Whether a call is admitted now.
-#[derive(Debug)]
 pub enum Admit {
     /// It may.
     Pass(Permit),
@@ -169,14 +168,6 @@ impl Breaker {
     }
 }
 
-impl std::fmt::Debug for Breaker {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Breaker")
-            .field("snapshot", &self.snapshot())
-            .finish_non_exhaustive()
-    }
-}
-
 /// How a call ended.
 enum Outcome {
     Success,
@@ -185,7 +176,6 @@ enum Outcome {
 }
 
 /// An admitted call. Its holder reports the result; dropped without a report, it counts as failed.
-#[derive(Debug)]
 #[must_use = "a permit that is dropped counts as a failure"]
 pub struct Permit {
     breaker: Breaker,

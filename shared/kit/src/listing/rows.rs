@@ -3,7 +3,7 @@
 use super::{Listing, walk::Found};
 use api::Position;
 use db::{Db, DbError, Dialect, InList, Params, Row};
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 /// How many rows one statement reads, the largest first: sizes of an [`InList`], so that it stays prepared.
 const STEPS: [usize; 4] = [64, 16, 4, 1];
@@ -33,15 +33,6 @@ pub struct Rows<T> {
     listing: Arc<Listing>,
     reading: Reading<T>,
     found: Found,
-}
-
-impl<T> fmt::Debug for Rows<T> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Rows")
-            .field("list", &self.reading.name)
-            .field("left", &self.found.positions.len())
-            .finish_non_exhaustive()
-    }
 }
 
 impl<T> Rows<T> {

@@ -16,7 +16,6 @@ use prometheus::{HistogramOpts, Opts, Registry, TextEncoder, core::Collector};
 use reading::Reading;
 use std::{
     collections::HashMap,
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -145,12 +144,6 @@ fn owned(labels: Labels<'_>) -> HashMap<String, String> {
         .iter()
         .map(|&(name, value)| (name.to_owned(), value.to_owned()));
     owned.collect()
-}
-
-impl fmt::Debug for Metrics {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Metrics").finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]
