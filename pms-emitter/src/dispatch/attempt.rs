@@ -6,10 +6,11 @@
 use super::classify::{AttemptOutcome, Health, classify, health, unanswered};
 use super::schedule::{Next, Schedule};
 use crate::store::{AttemptRecord, Claim, EndpointUpdate, Settlement, Verdict};
-use api::context::TRACEPARENT;
 use bytes::Bytes;
 use contract::Entropy;
-use contract::signature::{WEBHOOK_ATTEMPT, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign};
+use contract::signature::{
+    TRACEPARENT, WEBHOOK_ATTEMPT, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign,
+};
 use contract::{Clock, SecretList, UnixMillis};
 use db::failpoint;
 use http::header::{CONTENT_TYPE, USER_AGENT};

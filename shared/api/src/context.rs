@@ -1,6 +1,6 @@
 //! The context of a request: the ids that it carries through logs, events and answers.
 
-use contract::{Ids, RequestId, TypedId};
+use contract::{Ids, RequestId, TypedId, signature::TRACEPARENT};
 use http::{HeaderMap, Method};
 use std::net::SocketAddr;
 
@@ -8,8 +8,6 @@ use std::net::SocketAddr;
 pub const REQUEST_ID: &str = "x-request-id";
 /// Names the chain of requests and events that this one belongs to.
 pub const CORRELATION_ID: &str = "x-correlation-id";
-/// The trace context of the W3C.
-pub const TRACEPARENT: &str = "traceparent";
 /// The length of version 00, and of what later versions begin with.
 const TRACEPARENT_LEN: usize = 55;
 /// The flags of version 00 that are defined: sampled, and (level 2) random.

@@ -27,6 +27,8 @@ pub const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
 pub const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 /// The header with the number of this attempt, from 1. It is not signed: for people.
 pub const WEBHOOK_ATTEMPT: &str = "webhook-attempt";
+/// The header with the trace that a request or an event belongs to (W3C Trace Context). It is not signed either.
+pub const TRACEPARENT: &str = "traceparent";
 
 /// The only scheme that is accepted; signatures of unknown schemes are ignored.
 const VERSION_PREFIX: &str = "v1,";
