@@ -5,8 +5,7 @@ use crate::desk::Desk;
 use crate::digest_key;
 use crate::dispatch::attempt::AGENT;
 use crate::dispatch::{
-    AttemptCounters, Dispatcher, DispatcherParts, Sender, SettlementCounters, SigningSecrets, Wakers,
-    expose_pending,
+    AttemptCounters, Dispatcher, DispatcherParts, SettlementCounters, Wakers, expose_pending,
 };
 use crate::domain::guest_document::DigestKey;
 use crate::http::{Api, router};
@@ -15,7 +14,6 @@ use api::{Server, serve, warn_if_exposed};
 use contract::UnixMillis;
 use db::{Db, DbError, DbSettings, MigrateError, migrate};
 use futures::future::BoxFuture;
-use kit::breaker::{BreakerSettings, OPEN_MAX};
 use kit::config::ConfigError;
 use kit::egress::Egress;
 use kit::idempotency::Idempotency;
@@ -23,6 +21,7 @@ use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
 use kit::rebuild::Rebuilder;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +33,6 @@ const METRICS_PREFIX: &str = "pms_emitter";
 /// How often expired idempotency keys are looked for, and how many are removed at once.
 const PURGE_EVERY: Duration = Duration::from_secs(600);
 const PURGE_ROWS: u32 = 500;
-
-/// What a probe may take beyond its attempt's deadline: the end of an answer's body.
-const PROBE_SLACK: Duration = Duration::from_secs(2);
 
 /// What every client that reaches the port can do, for a warning.
 const EXPOSED: &str = "guests, their documents and reservations can be read, changed and deleted";
@@ -262,39 +258,21 @@ fn dispatchers(
     wakers: &Wakers,
     metrics: &Metrics,
 ) -> Result<Vec<Dispatcher>, StartError> {
-    let (Some(endpoint), delivery) = (&config.endpoint, &config.delivery) else {
+    let Some(endpoint) = &config.endpoint else {
         return Ok(Vec::new());
     };
-    let sender = Sender {
-        egress: Egress::new(AGENT).map_err(|error| StartError::Egress(error.to_string()))?,
-        clock: Arc::clone(&runtime.clock),
-        entropy: Arc::clone(&runtime.entropy),
-        schedule: delivery.schedule.clone(),
-        deadline: delivery.timeout,
-    };
     let parts = DispatcherParts {
+        delivery: config.delivery.clone(),
         store: store.clone(),
-        sender: Arc::new(sender),
-        secrets: Arc::new(SigningSecrets::from_iter([(
-            env_endpoint(),
-            endpoint.secrets.clone(),
-        )])),
+        egress: Egress::new(AGENT).map_err(|error| StartError::Egress(error.to_string()))?,
+        secrets: HashMap::from([(env_endpoint(), endpoint.secrets.clone())]),
         wakers: wakers.clone(),
         ids: runtime.ids(),
         clock: Arc::clone(&runtime.clock),
         entropy: Arc::clone(&runtime.entropy),
-        breaker: BreakerSettings {
-            failures: delivery.breaker_failures,
-            open_first: delivery.breaker_open,
-            open_max: OPEN_MAX,
-            probe_deadline: delivery.timeout + PROBE_SLACK,
-            ramp_limit: u32::try_from(delivery.concurrency).unwrap_or(u32::MAX),
-        },
-        concurrency: delivery.concurrency,
-        look_every: delivery.look_every,
-        lease_slack: delivery.lease_slack,
         attempts: AttemptCounters::new(metrics),
         settlements: SettlementCounters::new(metrics),
     };
-    Ok(vec![Dispatcher::new(&env_endpoint(), &parts, metrics)])
+    let dispatcher = Dispatcher::new(&env_endpoint(), &Arc::new(parts), metrics);
+    Ok(vec![dispatcher])
 }

@@ -1,5 +1,6 @@
 //! The settings, from the environment and the flags, as plain values. Nothing else of this service reads either.
 
+pub use crate::dispatch::DeliveryConfig;
 use crate::dispatch::Schedule;
 use crate::dispatch::parts::{LEASE_SLACK, LOOK_EVERY};
 use crate::domain::guest_document::{DigestKey, InvalidDigestKey};
@@ -45,25 +46,6 @@ pub struct EndpointConfig {
     pub url: TargetUrl,
     /// Every request is signed with all of them.
     pub secrets: SecretList,
-}
-
-/// How deliveries are made.
-#[derive(Clone, Debug)]
-pub struct DeliveryConfig {
-    /// The waits between attempts, for endpoints without a schedule of their own.
-    pub schedule: Schedule,
-    /// One attempt, from connecting to the end of the answer.
-    pub timeout: Duration,
-    /// Attempts at one endpoint at once.
-    pub concurrency: usize,
-    /// Consecutive failures that open an endpoint's breaker.
-    pub breaker_failures: u32,
-    /// For how long it opens first; each time it opens again this doubles, to a minute.
-    pub breaker_open: Duration,
-    /// How often the dispatcher looks for what is due without being woken.
-    pub look_every: Duration,
-    /// What a claim's lease has beyond `timeout`.
-    pub lease_slack: Duration,
 }
 
 /// The command of the command line.

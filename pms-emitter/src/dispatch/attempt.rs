@@ -4,21 +4,19 @@
 //! settled.
 
 use super::classify::{AttemptOutcome, Health, classify, health, unanswered};
-use super::schedule::{Next, Schedule};
+use super::parts::DispatcherParts;
+use super::schedule::{Next, Schedule, millis};
 use crate::store::{AttemptRecord, Claim, EndpointUpdate, Settlement, Verdict};
 use bytes::Bytes;
-use contract::Entropy;
 use contract::signature::{
     TRACEPARENT, WEBHOOK_ATTEMPT, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign,
 };
-use contract::{Clock, SecretList, UnixMillis};
+use contract::{SecretList, UnixMillis};
 use db::failpoint;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use kit::breaker::Permit;
-use kit::egress::{Answered, Egress, EgressError, TargetUrl};
-use std::sync::Arc;
-use std::time::Duration;
+use kit::egress::{Answered, EgressError, TargetUrl};
 
 /// Who sends: `pms-emitter/<version>`.
 pub const AGENT: &str = concat!("pms-emitter/", env!("CARGO_PKG_VERSION"));
@@ -43,20 +41,6 @@ pub struct Route {
     pub secrets: SecretList,
 }
 
-/// What every attempt needs, whatever its endpoint.
-pub struct Sender {
-    /// The HTTP client.
-    pub egress: Egress,
-    /// Tells the time.
-    pub clock: Arc<dyn Clock>,
-    /// For the jitter.
-    pub entropy: Arc<dyn Entropy>,
-    /// The service's schedule, for endpoints without one of their own.
-    pub schedule: Schedule,
-    /// From the first byte of connecting to the last of the answer.
-    pub deadline: Duration,
-}
-
 /// How one attempt ended.
 #[derive(Debug)]
 pub struct Attempted {
@@ -66,120 +50,119 @@ pub struct Attempted {
     pub endpoint_update: EndpointUpdate,
 }
 
-/// The classification of an answer, or of the lack of one.
-struct Judged {
-    outcome: AttemptOutcome,
-    status: Option<u16>,
-    error: Option<String>,
-    duration: Duration,
+/// Sends one delivery and judges the answer. The permit learns how the endpoint did; when this future is dropped, it counts
+/// as a failure.
+pub(super) async fn attempt(
+    parts: &DispatcherParts,
+    route: &Route,
+    mut claim: Claim,
+    permit: Permit,
+) -> Attempted {
+    let Some(body) = claim.body.take() else {
+        permit.neutral();
+        return Attempted {
+            settlement: settlement(claim, None, Verdict::Dead(ERASED.to_owned())),
+            endpoint_update: EndpointUpdate::default(),
+        };
+    };
+    let mut record = AttemptRecord {
+        number: claim.attempts + 1,
+        at: parts.clock.now(),
+        duration_ms: 0,
+        status: None,
+        error: None,
+    };
+    let body = Bytes::from(body);
+    let headers = headers(&route.secrets, &claim, &record, &body);
+    let answer = parts
+        .egress
+        .post(&route.url, headers, body, parts.delivery.timeout);
+    let outcome = judge(answer.await, permit, parts.clock.now(), &mut record);
+    if outcome == AttemptOutcome::Delivered {
+        failpoint::reached("attempt.answered");
+    }
+    let (verdict, endpoint_update) = decide(parts, &outcome, route, &claim);
+    log(&claim, &record, &verdict);
+    Attempted {
+        settlement: settlement(claim, Some(record), verdict),
+        endpoint_update,
+    }
 }
 
-impl Sender {
-    /// Sends one delivery and judges the answer. The permit learns how the endpoint did; when this future is dropped,
-    /// it counts as a failure.
-    pub async fn attempt(&self, route: &Route, claim: Claim, permit: Permit) -> Attempted {
-        let Some(body) = claim.body.clone() else {
-            permit.neutral();
-            let verdict = Verdict::Dead(ERASED.to_owned());
-            return Attempted {
-                settlement: settlement(claim, None, verdict),
-                endpoint_update: EndpointUpdate::default(),
-            };
-        };
-        let (number, at) = (claim.attempts + 1, self.clock.now());
-        let body = Bytes::from(body);
-        let headers = headers(&route.secrets, &claim, number, at, &body);
-        let answer = self.egress.post(&route.url, headers, body, self.deadline).await;
-        let judged = self.judge(answer, permit);
-        let duration_ms = u64::try_from(judged.duration.as_millis()).unwrap_or(u64::MAX);
-        let record = AttemptRecord {
-            number,
-            at,
-            duration_ms,
-            status: judged.status,
-            error: judged.error,
-        };
-        if judged.outcome == AttemptOutcome::Delivered {
-            failpoint::reached("attempt.answered");
+/// Judges an answer, or the lack of one, reports to the breaker, and completes the record.
+fn judge(
+    answer: Result<Answered, EgressError>,
+    permit: Permit,
+    now: UnixMillis,
+    record: &mut AttemptRecord,
+) -> AttemptOutcome {
+    let (outcome, duration) = match answer {
+        Ok(Answered {
+            status,
+            headers,
+            excerpt,
+            duration,
+        }) => {
+            match health(status) {
+                Health::Success => permit.succeed(),
+                Health::Failure => permit.fail(format!("status {}", status.as_u16())),
+                Health::Neutral => permit.neutral(),
+            }
+            let outcome = classify(status, &headers, now);
+            record.status = Some(status.as_u16());
+            if outcome != AttemptOutcome::Delivered {
+                record.error = Some(describe(status.as_u16(), &excerpt));
+            }
+            (outcome, duration)
         }
-        let (verdict, endpoint_update) = self.decide(&judged.outcome, route, &claim);
-        log(&claim, &record, &verdict);
-        Attempted {
-            settlement: settlement(claim, Some(record), verdict),
-            endpoint_update,
+        Err(error) => {
+            permit.fail(error.to_string());
+            record.error = Some(error.to_string());
+            (unanswered(), error.duration)
         }
-    }
+    };
+    record.duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    outcome
+}
 
-    /// Judges an answer, or the lack of one, and reports to the breaker.
-    fn judge(&self, answer: Result<Answered, EgressError>, permit: Permit) -> Judged {
-        match answer {
-            Ok(Answered {
-                status,
-                headers,
-                excerpt,
-                duration,
-            }) => {
-                match health(status) {
-                    Health::Success => permit.succeed(),
-                    Health::Failure => permit.fail(format!("status {}", status.as_u16())),
-                    Health::Neutral => permit.neutral(),
-                }
-                let outcome = classify(status, &headers, self.clock.now());
-                let error =
-                    (outcome != AttemptOutcome::Delivered).then(|| describe(status.as_u16(), &excerpt));
-                Judged {
-                    outcome,
-                    status: Some(status.as_u16()),
-                    error,
-                    duration,
-                }
+/// What becomes of the delivery, and of its endpoint.
+fn decide(
+    parts: &DispatcherParts,
+    outcome: &AttemptOutcome,
+    route: &Route,
+    claim: &Claim,
+) -> (Verdict, EndpointUpdate) {
+    let now = parts.clock.now();
+    let mut endpoint_update = EndpointUpdate::default();
+    let verdict = match outcome {
+        AttemptOutcome::Delivered => Verdict::Delivered,
+        AttemptOutcome::Dead { why } => Verdict::Dead((*why).to_owned()),
+        AttemptOutcome::Disable => {
+            endpoint_update.disabled = Some(GONE);
+            Verdict::Kept
+        }
+        AttemptOutcome::Retry {
+            after,
+            endpoint_pauses,
+        } => {
+            if let Some(after) = after.filter(|_| *endpoint_pauses) {
+                endpoint_update.paused_until = Some(now.plus_millis(millis(after)));
             }
-            Err(error) => {
-                permit.fail(error.to_string());
-                let (words, duration) = (error.to_string(), error.duration);
-                Judged {
-                    outcome: unanswered(),
-                    status: None,
-                    error: Some(words),
-                    duration,
-                }
+            let schedule = route.schedule.as_ref().unwrap_or(&parts.delivery.schedule);
+            let counted = claim.attempts.saturating_sub(claim.attempts_before) + 1;
+            match schedule.after(counted, *after, now, parts.entropy.as_ref()) {
+                Next::At(at) => Verdict::RetryAt(at),
+                Next::Dead => Verdict::Dead(format!("no attempt is left after {counted}")),
             }
         }
-    }
-
-    fn decide(&self, outcome: &AttemptOutcome, route: &Route, claim: &Claim) -> (Verdict, EndpointUpdate) {
-        let now = self.clock.now();
-        let mut endpoint_update = EndpointUpdate::default();
-        let verdict = match outcome {
-            AttemptOutcome::Delivered => Verdict::Delivered,
-            AttemptOutcome::Dead { why } => Verdict::Dead((*why).to_owned()),
-            AttemptOutcome::Disable => {
-                endpoint_update.disabled = Some(GONE);
-                Verdict::Kept
-            }
-            AttemptOutcome::Retry {
-                after,
-                endpoint_pauses,
-            } => {
-                if let Some(after) = after.filter(|_| *endpoint_pauses) {
-                    endpoint_update.paused_until = Some(now.plus_millis(super::schedule::millis(after)));
-                }
-                let schedule = route.schedule.as_ref().unwrap_or(&self.schedule);
-                let made = claim.attempts.saturating_sub(claim.attempts_before) + 1;
-                match schedule.after(made, *after, now, self.entropy.as_ref()) {
-                    Next::At(at) => Verdict::RetryAt(at),
-                    Next::Dead => Verdict::Dead(format!("no attempt is left after {made}")),
-                }
-            }
-        };
-        (verdict, endpoint_update)
-    }
+    };
+    (verdict, endpoint_update)
 }
 
 /// The headers of the contract. The timestamp is this attempt's: the receiver allows little skew.
-fn headers(secrets: &SecretList, claim: &Claim, number: u64, at: UnixMillis, body: &[u8]) -> HeaderMap {
-    let id = &claim.delivery.event_id;
-    let signature = sign(secrets.as_slice(), id, at.seconds(), body);
+fn headers(secrets: &SecretList, claim: &Claim, record: &AttemptRecord, body: &[u8]) -> HeaderMap {
+    let (id, at) = (&claim.delivery.event_id, record.at.seconds());
+    let signature = sign(secrets.as_slice(), id, at, body);
     let mut headers = HeaderMap::new();
     let ours = "ids, numbers and base64 are header values";
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -191,9 +174,9 @@ fn headers(secrets: &SecretList, claim: &Claim, number: u64, at: UnixMillis, bod
         );
     };
     insert(WEBHOOK_ID, id.as_str());
-    insert(WEBHOOK_TIMESTAMP, &at.seconds().0.to_string());
+    insert(WEBHOOK_TIMESTAMP, &at.0.to_string());
     insert(WEBHOOK_SIGNATURE, signature.as_str());
-    insert(WEBHOOK_ATTEMPT, &number.to_string());
+    insert(WEBHOOK_ATTEMPT, &record.number.to_string());
     if let Some(traceparent) = &claim.traceparent
         && let Ok(value) = HeaderValue::from_str(traceparent)
     {

@@ -1,39 +1,34 @@
 //! The breaker of an endpoint, and its transitions, which are logged and stored for people.
 
 use super::{operation::Operation, outage::Outage, parts::DispatcherParts};
-use crate::store::{BREAKER_HISTORY_MAX, BreakerChange, Store};
-use contract::Ids;
+use crate::store::{BREAKER_HISTORY_MAX, BreakerChange};
 use contract::id::EndpointId;
 use db::DbError;
-use kit::breaker::{Breaker, Change};
+use kit::breaker::{Breaker, BreakerSettings, Change, OPEN_MAX};
 use kit::metrics::Metrics;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long the history waits after a failure before it is written again.
-const PAUSE: Duration = Duration::from_millis(500);
 /// Characters of a reason that the history keeps.
 const REASON_LEN_MAX: usize = 255;
+/// What a probe may take beyond its attempt's deadline: the end of an answer's body.
+const PROBE_SLACK: Duration = Duration::from_secs(2);
 
-/// Changes that the breaker has made and the history has not taken over yet, oldest first.
-type FreshChanges = Arc<Mutex<VecDeque<Change>>>;
+/// Changes that are not written yet, oldest first.
+///
+/// Invariant: there are no more than the tables keep; when there would be, the oldest go.
+#[derive(Clone, Default)]
+struct Unwritten(Arc<Mutex<VecDeque<BreakerChange>>>);
 
 /// Writes the changes of an endpoint's breaker. History is for people, so no delivery waits for it; but the last state must
 /// be written in the end.
-///
-/// Invariant: it holds no more changes than the tables keep; when there are more, the oldest go.
 pub(super) struct BreakerHistory {
     endpoint: EndpointId,
-    store: Store,
-    ids: Ids,
-    fresh: FreshChanges,
-    /// To be written, oldest first.
-    unwritten: Vec<BreakerChange>,
-    /// Nothing is written before this: the database failed.
-    not_before: Option<Instant>,
-    writing: Operation<HistoryWritten>,
+    parts: Arc<DispatcherParts>,
+    unwritten: Unwritten,
+    pub(super) operation: Operation<HistoryWritten>,
 }
 
 /// A write that has ended.
@@ -43,27 +38,28 @@ pub(super) struct HistoryWritten {
 }
 
 /// The breaker of an endpoint, and what keeps its history.
-pub(super) fn breaker(endpoint: &EndpointId, parts: &DispatcherParts) -> (Breaker, BreakerHistory) {
-    let fresh = FreshChanges::default();
-    let (sink, named) = (Arc::clone(&fresh), endpoint.clone());
+pub(super) fn breaker(endpoint: &EndpointId, parts: &Arc<DispatcherParts>) -> (Breaker, BreakerHistory) {
+    let unwritten = Unwritten::default();
+    let (sink, named, ids) = (unwritten.clone(), endpoint.clone(), parts.ids.clone());
     let on_change = Arc::new(move |change: &Change| {
         log(&named, change);
-        let mut changes = sink.lock().unwrap_or_else(PoisonError::into_inner);
-        if changes.len() == BREAKER_HISTORY_MAX {
-            changes.pop_front();
-        }
-        changes.push_back(change.clone());
+        sink.edit(|changes| changes.push_back(row(ids.new_id("brk"), change)));
     });
+    let delivery = &parts.delivery;
+    let settings = BreakerSettings {
+        failures: delivery.breaker_failures,
+        open_first: delivery.breaker_open,
+        open_max: OPEN_MAX,
+        probe_deadline: delivery.timeout + PROBE_SLACK,
+        ramp_limit: u32::try_from(delivery.concurrency).unwrap_or(u32::MAX),
+    };
     let (clock, entropy) = (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
-    let breaker = Breaker::new(parts.breaker, clock, entropy, on_change);
+    let breaker = Breaker::new(settings, clock, entropy, on_change);
     let history = BreakerHistory {
         endpoint: endpoint.clone(),
-        store: parts.store.clone(),
-        ids: parts.ids.clone(),
-        fresh,
-        unwritten: Vec::new(),
-        not_before: None,
-        writing: Operation::new(),
+        parts: Arc::clone(parts),
+        unwritten,
+        operation: Operation::new(),
     };
     (breaker, history)
 }
@@ -78,51 +74,44 @@ pub(super) fn expose(metrics: &Metrics, endpoint: &EndpointId, breaker: &Breaker
     });
 }
 
+impl Unwritten {
+    fn edit<T>(&self, edit: impl FnOnce(&mut VecDeque<BreakerChange>) -> T) -> T {
+        let mut changes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let edited = edit(&mut changes);
+        let beyond = changes.len().saturating_sub(BREAKER_HISTORY_MAX);
+        changes.drain(..beyond);
+        edited
+    }
+}
+
 impl BreakerHistory {
-    pub(super) fn is_writing(&self) -> bool {
-        self.writing.is_running()
-    }
-
-    /// When writing is tried again after a failure.
-    pub(super) fn not_before(&self) -> Option<Instant> {
-        self.not_before
-    }
-
     /// Begins to write what is to be written.
     pub(super) fn begin(&mut self, now: Instant) {
-        self.take_fresh();
-        let waits = self.not_before.is_some_and(|at| at > now);
-        if self.writing.is_running() || self.unwritten.is_empty() || waits {
+        if !self.operation.may_begin(now) {
             return;
         }
-        self.not_before = None;
-        let changes = std::mem::take(&mut self.unwritten);
-        let (store, endpoint) = (self.store.clone(), self.endpoint.clone());
-        self.writing.begin(async move {
+        let changes = self.unwritten.edit(std::mem::take);
+        if changes.is_empty() {
+            return;
+        }
+        let (store, endpoint) = (self.parts.store.clone(), self.endpoint.clone());
+        let changes = Vec::from(changes);
+        self.operation.begin(async move {
             let answer = store.keep_breaker_changes(endpoint, changes.clone()).await;
             HistoryWritten { changes, answer }
         });
-    }
-
-    pub(super) async fn ended(&mut self) -> HistoryWritten {
-        self.writing.ended().await
     }
 
     /// What could not be written stays, before what came since.
     pub(super) fn written(&mut self, ended: HistoryWritten, outage: &mut Outage) {
         if let Err(error) = ended.answer {
             outage.failed(&error);
-            self.unwritten.splice(..0, ended.changes);
-            self.not_before = Some(Instant::now() + PAUSE);
+            self.unwritten.edit(|changes| {
+                let since = std::mem::replace(changes, ended.changes.into());
+                changes.extend(since);
+            });
+            self.operation.pause();
         }
-    }
-
-    fn take_fresh(&mut self) {
-        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = fresh.drain(..).map(|change| row(self.ids.new_id("brk"), &change));
-        self.unwritten.extend(rows);
-        let beyond = self.unwritten.len().saturating_sub(BREAKER_HISTORY_MAX);
-        self.unwritten.drain(..beyond);
     }
 }
 

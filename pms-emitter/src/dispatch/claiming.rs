@@ -4,36 +4,28 @@
 //! as sending can accept.
 
 use super::{
-    attempt::Route, operation::Operation, outage::Outage, parts::DispatcherParts, secrets::SigningSecrets,
+    attempt::Route, operation::Operation, outage::Outage, parts::DispatcherParts, sending::Sending,
+    settling::Settling,
 };
-use crate::store::{BATCH_MAX, Claim, ClaimRequest, Claimed, Store, Target};
-use contract::Ids;
-use contract::{Clock, id::EndpointId};
+use crate::store::{BATCH_MAX, Claim, ClaimRequest, Target};
+use contract::id::EndpointId;
 use db::DbError;
 use db::failpoint;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a failed claim waits before it is tried again.
-const PAUSE: Duration = Duration::from_millis(500);
 /// How long nothing is claimed for an endpoint whose row cannot be read, or that has no signing secret.
 const UNUSABLE_PAUSE: Duration = Duration::from_secs(10);
 
 /// The claims of one endpoint.
 pub(super) struct Claiming {
     endpoint: EndpointId,
-    store: Store,
-    secrets: Arc<SigningSecrets>,
-    ids: Ids,
-    clock: Arc<dyn Clock>,
-    /// How long a claim holds: an attempt's deadline and its slack.
-    lease: Duration,
+    parts: Arc<DispatcherParts>,
     /// There may be something due.
     look: bool,
-    /// Nothing is claimed before this: the breaker is open, the database failed, or the endpoint cannot be used.
-    not_before: Option<Instant>,
-    running: Operation<ClaimEnded>,
+    /// It waits while the breaker is open, after the database failed, and where the endpoint cannot be used.
+    pub(super) operation: Operation<ClaimEnded>,
 }
 
 /// A claim that has ended.
@@ -41,56 +33,23 @@ pub(super) struct ClaimEnded {
     asked: usize,
     /// When it began: its lease counts from there.
     since: Instant,
-    answer: Result<Claimed, DbError>,
-}
-
-/// What is to be done with what was claimed.
-pub(super) enum Claims {
-    /// To be sent.
-    ToSend {
-        route: Arc<Route>,
-        claims: Vec<Claim>,
-        since: Instant,
-    },
-    /// To be given back: it is not known where they go.
-    ToGiveBack(Vec<Claim>),
-    /// Nothing was claimed.
-    Nothing,
+    answer: Result<Option<(Target, Vec<Claim>)>, DbError>,
 }
 
 impl Claiming {
     /// It looks as soon as it begins.
-    pub(super) fn new(endpoint: &EndpointId, parts: &DispatcherParts) -> Self {
+    pub(super) fn new(endpoint: &EndpointId, parts: &Arc<DispatcherParts>) -> Self {
         Self {
             endpoint: endpoint.clone(),
-            store: parts.store.clone(),
-            secrets: Arc::clone(&parts.secrets),
-            ids: parts.ids.clone(),
-            clock: Arc::clone(&parts.clock),
-            lease: parts.sender.deadline + parts.lease_slack,
+            parts: Arc::clone(parts),
             look: true,
-            not_before: None,
-            running: Operation::new(),
+            operation: Operation::new(),
         }
-    }
-
-    pub(super) fn is_running(&self) -> bool {
-        self.running.is_running()
-    }
-
-    /// When it may look again, if it may not now.
-    pub(super) fn not_before(&self) -> Option<Instant> {
-        self.not_before
-    }
-
-    /// Whether it must not claim for now.
-    pub(super) fn is_waiting(&self, now: Instant) -> bool {
-        self.not_before.is_some_and(|at| at > now)
     }
 
     /// Whether a claim could begin, and has a reason to.
     pub(super) fn may_begin(&self, now: Instant) -> bool {
-        self.look && !self.running.is_running() && !self.is_waiting(now)
+        self.look && self.operation.may_begin(now)
     }
 
     /// There may be something due.
@@ -100,7 +59,8 @@ impl Claiming {
 
     /// Nothing is claimed before this instant; then it looks.
     pub(super) fn wait_until(&mut self, at: Instant) {
-        (self.look, self.not_before) = (true, Some(at));
+        self.look = true;
+        self.operation.wait_until(at);
     }
 
     /// Begins a claim of up to `wanted` deliveries, if any are wanted.
@@ -109,16 +69,17 @@ impl Claiming {
         if asked == 0 {
             return;
         }
+        let parts = &self.parts;
         let request = ClaimRequest {
             endpoint: self.endpoint.clone(),
-            token: self.ids.new_id("clm"),
-            now: self.clock.now(),
-            lease: self.lease,
+            token: parts.ids.new_id("clm"),
+            now: parts.clock.now(),
+            lease: parts.delivery.timeout + parts.delivery.lease_slack,
             limit: asked,
         };
-        (self.look, self.not_before) = (false, None);
-        let store = self.store.clone();
-        self.running.begin(async move {
+        self.look = false;
+        let store = parts.store.clone();
+        self.operation.begin(async move {
             ClaimEnded {
                 asked,
                 since: now,
@@ -127,39 +88,35 @@ impl Claiming {
         });
     }
 
-    pub(super) async fn ended(&mut self) -> ClaimEnded {
-        self.running.ended().await
-    }
-
-    pub(super) fn claimed(&mut self, ended: ClaimEnded, outage: &mut Outage) -> Claims {
-        let ClaimEnded { asked, since, answer } = ended;
-        let (target, claims) = match answer {
-            Ok(Claimed::Deliveries(target, claims)) => (target, claims),
-            Ok(Claimed::Paused(_) | Claimed::Inactive) => {
-                outage.is_over();
-                return Claims::Nothing;
-            }
+    /// Hands on what was claimed: to be sent, or to be given back where it is not known where it goes.
+    pub(super) fn claimed(
+        &mut self,
+        ended: ClaimEnded,
+        sending: &mut Sending,
+        settling: &mut Settling,
+        outage: &mut Outage,
+    ) {
+        let claimed = match ended.answer {
+            Ok(claimed) => claimed,
             Err(error) => {
                 outage.failed(&error);
-                self.wait_until(Instant::now() + PAUSE);
-                return Claims::Nothing;
+                self.look = true;
+                self.operation.pause();
+                return;
             }
         };
         outage.is_over();
+        let Some((target, claims)) = claimed else { return };
         // As many as asked for: there may be more.
-        self.look |= claims.len() == asked;
+        self.look |= claims.len() == ended.asked;
         let Some(route) = self.route(&target) else {
             self.wait_until(Instant::now() + UNUSABLE_PAUSE);
-            return Claims::ToGiveBack(claims);
+            return settling.give_back(claims);
         };
         if !claims.is_empty() {
             failpoint::reached("claim.committed");
         }
-        Claims::ToSend {
-            route: Arc::new(route),
-            claims,
-            since,
-        }
+        sending.add(&Arc::new(route), claims, ended.since);
     }
 
     /// None, which is logged, when the endpoint's row holds what was never checked, or when there is no secret to sign with:
@@ -171,7 +128,7 @@ impl Claiming {
             tracing::error!(endpoint.id = endpoint, "the endpoint's row cannot be read");
             return None;
         };
-        let Some(secrets) = self.secrets.of(&self.endpoint) else {
+        let Some(secrets) = self.parts.secrets.get(&self.endpoint) else {
             tracing::error!(endpoint.id = endpoint, "the endpoint has no signing secret");
             return None;
         };

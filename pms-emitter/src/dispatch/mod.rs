@@ -19,17 +19,14 @@ mod operation;
 mod outage;
 pub mod parts;
 pub mod schedule;
-mod secrets;
 mod sending;
 mod settling;
 mod wakers;
 mod worker;
 
-pub use attempt::Sender;
 pub use backlog::expose_pending;
-pub use parts::DispatcherParts;
+pub use parts::{DeliveryConfig, DispatcherParts};
 pub use schedule::Schedule;
-pub use secrets::SigningSecrets;
 pub use sending::AttemptCounters;
 pub use settling::SettlementCounters;
 pub use wakers::Wakers;

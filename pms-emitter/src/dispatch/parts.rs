@@ -1,13 +1,10 @@
 //! What dispatchers are made of, put together in `app`.
 
-use super::{
-    attempt::Sender, secrets::SigningSecrets, sending::AttemptCounters, settling::SettlementCounters,
-    wakers::Wakers,
-};
+use super::{schedule::Schedule, sending::AttemptCounters, settling::SettlementCounters, wakers::Wakers};
 use crate::store::Store;
-use contract::Clock;
-use contract::{Entropy, Ids};
-use kit::breaker::BreakerSettings;
+use contract::{Clock, Entropy, Ids, SecretList, id::EndpointId};
+use kit::egress::Egress;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,31 +13,43 @@ pub const LEASE_SLACK: Duration = Duration::from_secs(15);
 /// How often a dispatcher looks for what is due without being woken: retries, and what other replicas committed.
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// What the dispatchers of all endpoints share. Clones share everything.
-#[derive(Clone)]
+/// How deliveries are made.
+#[derive(Clone, Debug)]
+pub struct DeliveryConfig {
+    /// The waits between attempts, for endpoints without a schedule of their own.
+    pub schedule: Schedule,
+    /// One attempt, from connecting to the end of the answer.
+    pub timeout: Duration,
+    /// Attempts at one endpoint at once.
+    pub concurrency: usize,
+    /// Consecutive failures that open an endpoint's breaker.
+    pub breaker_failures: u32,
+    /// For how long it opens first; each time it opens again this doubles, to a minute.
+    pub breaker_open: Duration,
+    /// How often the dispatcher looks for what is due without being woken.
+    pub look_every: Duration,
+    /// What a claim's lease has beyond `timeout`.
+    pub lease_slack: Duration,
+}
+
+/// What the dispatchers of all endpoints share.
 pub struct DispatcherParts {
+    /// How deliveries are made.
+    pub delivery: DeliveryConfig,
     /// The tables.
     pub store: Store,
-    /// Makes attempts.
-    pub sender: Arc<Sender>,
-    /// What is signed with, by endpoint.
-    pub secrets: Arc<SigningSecrets>,
+    /// The HTTP client.
+    pub egress: Egress,
+    /// What is signed with, by endpoint. It is in memory alone, never in a table.
+    pub secrets: HashMap<EndpointId, SecretList>,
     /// What wakes each dispatcher.
     pub wakers: Wakers,
     /// Makes the tokens of claims.
     pub ids: Ids,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// For the breakers' jitter.
+    /// For the jitter.
     pub entropy: Arc<dyn Entropy>,
-    /// How sensitive the breaker before each endpoint is.
-    pub breaker: BreakerSettings,
-    /// Attempts at one endpoint at once.
-    pub concurrency: usize,
-    /// How often a dispatcher looks without being woken.
-    pub look_every: Duration,
-    /// What a claim's lease has beyond an attempt's deadline.
-    pub lease_slack: Duration,
     /// Counts attempts.
     pub attempts: AttemptCounters,
     /// Counts what was settled.

@@ -4,11 +4,10 @@
 //! that its lease could end during the attempt. It knows neither a table nor a transaction.
 
 use super::{
-    attempt::{Attempted, Route, Sender},
+    attempt::{Attempted, Route, attempt},
     parts::DispatcherParts,
 };
 use crate::store::{BATCH_MAX, Claim, Settlement};
-use contract::Clock;
 use kit::breaker::{Admit, Breaker, State};
 use kit::metrics::{Counter, Histogram, Metrics, SECONDS};
 use std::collections::VecDeque;
@@ -28,12 +27,8 @@ const ANSWERS: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 ///
 /// Invariant: what it holds is bounded: `ready` by a claim and the concurrency, `attempts` by the concurrency.
 pub(super) struct Sending {
-    sender: Arc<Sender>,
+    parts: Arc<DispatcherParts>,
     breaker: Breaker,
-    clock: Arc<dyn Clock>,
-    concurrency: usize,
-    wait_max: Duration,
-    counters: AttemptCounters,
     /// Claimed, and not begun.
     ready: VecDeque<ReadyClaim>,
     attempts: JoinSet<Attempted>,
@@ -56,14 +51,10 @@ pub(super) enum Room {
 }
 
 impl Sending {
-    pub(super) fn new(breaker: Breaker, parts: &DispatcherParts) -> Self {
+    pub(super) fn new(breaker: Breaker, parts: &Arc<DispatcherParts>) -> Self {
         Self {
-            sender: Arc::clone(&parts.sender),
+            parts: Arc::clone(parts),
             breaker,
-            clock: Arc::clone(&parts.clock),
-            concurrency: parts.concurrency,
-            wait_max: parts.lease_slack * WAIT_PARTS.0 / WAIT_PARTS.1,
-            counters: parts.attempts.clone(),
             ready: VecDeque::new(),
             attempts: JoinSet::new(),
         }
@@ -86,7 +77,7 @@ impl Sending {
     /// Begins as many attempts as it may. When the breaker refuses those that are left, the answer is when to ask again; they
     /// are to be given back.
     pub(super) fn begin(&mut self) -> Option<Instant> {
-        while !self.ready.is_empty() && self.attempts.len() < self.concurrency {
+        while !self.ready.is_empty() && self.attempts.len() < self.parts.delivery.concurrency {
             let permit = match self.breaker.admit() {
                 Admit::Pass(permit) | Admit::Probe(permit) => permit,
                 Admit::Refused { until } => {
@@ -96,9 +87,9 @@ impl Sending {
                 }
             };
             if let Some(ReadyClaim { claim, route, .. }) = self.ready.pop_front() {
-                let sender = Arc::clone(&self.sender);
+                let parts = Arc::clone(&self.parts);
                 self.attempts
-                    .spawn(async move { sender.attempt(&route, claim, permit).await });
+                    .spawn(async move { attempt(&parts, &route, claim, permit).await });
             }
         }
         None
@@ -106,7 +97,8 @@ impl Sending {
 
     /// Takes out what has waited so long that its lease could end during its attempt.
     pub(super) fn take_stale(&mut self, now: Instant) -> Vec<Claim> {
-        let is_stale = |ready: &&ReadyClaim| now.duration_since(ready.since) > self.wait_max;
+        let wait_max = self.parts.delivery.lease_slack * WAIT_PARTS.0 / WAIT_PARTS.1;
+        let is_stale = |ready: &&ReadyClaim| now.duration_since(ready.since) > wait_max;
         let stale = self.ready.iter().take_while(is_stale).count();
         self.ready.drain(..stale).map(|ready| ready.claim).collect()
     }
@@ -121,11 +113,11 @@ impl Sending {
         let snapshot = self.breaker.snapshot();
         let (ready, held) = (self.ready.len(), self.ready.len() + self.attempts.len());
         Room::For(match (snapshot.state, snapshot.ramp) {
-            (State::Closed, None) if ready < self.concurrency => BATCH_MAX,
+            (State::Closed, None) if ready < self.parts.delivery.concurrency => BATCH_MAX,
             (State::Closed, None) => 0,
             (State::Closed, Some(ramp)) => usize::try_from(ramp).unwrap_or(BATCH_MAX).saturating_sub(held),
             (State::Open, _) => {
-                let left = snapshot.probe_at.map_or(0, |at| at.0 - self.clock.now().0);
+                let left = snapshot.probe_at.map_or(0, |at| at.0 - self.parts.clock.now().0);
                 if left > 0 {
                     return Room::NotBefore(now + Duration::from_millis(left.unsigned_abs()));
                 }
@@ -143,7 +135,7 @@ impl Sending {
         };
         match ended {
             Ok(attempted) => {
-                self.counters.count(&attempted.settlement);
+                self.parts.attempts.count(&attempted.settlement);
                 Some(attempted)
             }
             Err(error) => {
@@ -156,8 +148,7 @@ impl Sending {
     }
 }
 
-/// What attempts are counted by, over all endpoints. Clones count together.
-#[derive(Clone)]
+/// What attempts are counted by, over all endpoints.
 pub struct AttemptCounters {
     answers: [Counter; ANSWERS.len()],
     took: Histogram,

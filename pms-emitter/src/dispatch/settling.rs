@@ -9,17 +9,14 @@ use super::{
     outage::Outage,
     parts::DispatcherParts,
 };
-use crate::store::{BATCH_MAX, Claim, EndpointUpdate, Settled, Settlement, Store};
-use contract::{Clock, id::EndpointId};
+use crate::store::{BATCH_MAX, Claim, EndpointUpdate, Settled, Settlement};
+use contract::id::EndpointId;
 use db::DbError;
 use db::failpoint;
 use kit::metrics::{Counter, Metrics};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a failed batch waits before it is tried again.
-const PAUSE: Duration = Duration::from_millis(500);
 /// Settlements that wait for the database before attempts stop.
 const WAITING_MAX: usize = 4 * BATCH_MAX;
 
@@ -28,18 +25,14 @@ const WAITING_MAX: usize = 4 * BATCH_MAX;
 /// Invariant: what it holds is bounded by [`WAITING_MAX`] and the attempts that were going on by then.
 pub(super) struct Settling {
     endpoint: EndpointId,
-    store: Store,
-    clock: Arc<dyn Clock>,
-    counters: SettlementCounters,
+    parts: Arc<DispatcherParts>,
     /// To be settled, in the order in which they ended.
     waiting: Vec<Settlement>,
     /// What they say about the endpoint itself.
     endpoint_update: EndpointUpdate,
     /// A pause or a 410 is not committed yet: nothing is claimed or sent until it is.
     holds_endpoint: bool,
-    /// Nothing is settled before this: the database failed.
-    not_before: Option<Instant>,
-    running: Operation<SettlementEnded>,
+    pub(super) operation: Operation<SettlementEnded>,
 }
 
 /// A batch that has ended.
@@ -50,27 +43,15 @@ pub(super) struct SettlementEnded {
 }
 
 impl Settling {
-    pub(super) fn new(endpoint: &EndpointId, parts: &DispatcherParts) -> Self {
+    pub(super) fn new(endpoint: &EndpointId, parts: &Arc<DispatcherParts>) -> Self {
         Self {
             endpoint: endpoint.clone(),
-            store: parts.store.clone(),
-            clock: Arc::clone(&parts.clock),
-            counters: parts.settlements.clone(),
+            parts: Arc::clone(parts),
             waiting: Vec::new(),
             endpoint_update: EndpointUpdate::default(),
             holds_endpoint: false,
-            not_before: None,
-            running: Operation::new(),
+            operation: Operation::new(),
         }
-    }
-
-    pub(super) fn is_running(&self) -> bool {
-        self.running.is_running()
-    }
-
-    /// When settling is tried again after a failure.
-    pub(super) fn not_before(&self) -> Option<Instant> {
-        self.not_before
     }
 
     /// Whether nothing may be claimed or sent, because the endpoint asked for a pause or answered 410, and that is not committed yet.
@@ -85,7 +66,7 @@ impl Settling {
 
     /// Whether something waits, and the database did not fail when it was last tried.
     pub(super) fn can_go_on(&self) -> bool {
-        !self.waiting.is_empty() && self.not_before.is_none()
+        !self.waiting.is_empty() && self.operation.not_before().is_none()
     }
 
     /// These are given back as they were: no attempt was made.
@@ -103,14 +84,14 @@ impl Settling {
     /// Begins to settle what waits.
     pub(super) fn begin(&mut self, now: Instant) {
         let nothing = self.waiting.is_empty() && self.endpoint_update == EndpointUpdate::default();
-        if self.running.is_running() || nothing || self.not_before.is_some_and(|at| at > now) {
+        if nothing || !self.operation.may_begin(now) {
             return;
         }
-        self.not_before = None;
         let batch: Arc<[Settlement]> = self.waiting.drain(..self.waiting.len().min(BATCH_MAX)).collect();
         let endpoint_update = std::mem::take(&mut self.endpoint_update);
-        let (store, endpoint, at) = (self.store.clone(), self.endpoint.clone(), self.clock.now());
-        self.running.begin(async move {
+        let (store, endpoint) = (self.parts.store.clone(), self.endpoint.clone());
+        let at = self.parts.clock.now();
+        self.operation.begin(async move {
             let answer = store
                 .settle(endpoint, Arc::clone(&batch), endpoint_update, at)
                 .await;
@@ -122,15 +103,11 @@ impl Settling {
         });
     }
 
-    pub(super) async fn ended(&mut self) -> SettlementEnded {
-        self.running.ended().await
-    }
-
     pub(super) fn settled(&mut self, ended: SettlementEnded, outage: &mut Outage) {
         match ended.answer {
             Ok(settled) => {
                 failpoint::reached("settle.committed");
-                self.counters.count(settled);
+                self.parts.settlements.count(settled);
                 outage.is_over();
                 self.holds_endpoint = self.endpoint_update != EndpointUpdate::default();
                 if settled.lost > 0 {
@@ -144,51 +121,41 @@ impl Settling {
                 outage.failed(&error);
                 self.waiting.splice(..0, ended.batch.iter().cloned());
                 self.endpoint_update.merge(ended.endpoint_update);
-                self.not_before = Some(Instant::now() + PAUSE);
+                self.operation.pause();
             }
         }
     }
 }
 
-/// What settled deliveries are counted by, over all endpoints. Clones count together.
-#[derive(Clone)]
-pub struct SettlementCounters {
-    delivered: Counter,
-    dead: Counter,
-    retried: Counter,
-    kept: Counter,
-    deferred: Counter,
-    lost: Counter,
-}
+type Count = fn(&Settled) -> usize;
+
+/// What settled deliveries are counted as, and how many of a batch are. What another claim took over is `lost`, whatever was to
+/// be written about it.
+const OUTCOMES: [(&str, Count); 6] = [
+    ("delivered", |settled| settled.delivered),
+    ("dead", |settled| settled.dead),
+    ("retried", |settled| settled.retried),
+    ("kept", |settled| settled.kept),
+    ("deferred", |settled| settled.deferred),
+    ("lost", |settled| settled.lost),
+];
+
+/// What settled deliveries are counted by, over all endpoints.
+pub struct SettlementCounters([Counter; OUTCOMES.len()]);
 
 impl SettlementCounters {
     /// Shows them as `deliveries_total`.
     pub fn new(metrics: &Metrics) -> Self {
-        let outcome = |outcome| {
+        Self(OUTCOMES.map(|(outcome, _)| {
             let help = "Deliveries settled, by what became of them.";
             metrics.counter("deliveries_total", help, &[("outcome", outcome)])
-        };
-        Self {
-            delivered: outcome("delivered"),
-            dead: outcome("dead"),
-            retried: outcome("retried"),
-            kept: outcome("kept"),
-            deferred: outcome("deferred"),
-            lost: outcome("lost"),
-        }
+        }))
     }
 
-    /// Counts a batch that is committed. What another claim took over is `lost`, whatever was to be written about it.
+    /// Counts a batch that is committed.
     fn count(&self, settled: Settled) {
-        for (counter, count) in [
-            (&self.delivered, settled.delivered),
-            (&self.dead, settled.dead),
-            (&self.retried, settled.retried),
-            (&self.kept, settled.kept),
-            (&self.deferred, settled.deferred),
-            (&self.lost, settled.lost),
-        ] {
-            counter.inc_by(count as u64);
+        for (counter, (_, count)) in self.0.iter().zip(OUTCOMES) {
+            counter.inc_by(count(&settled) as u64);
         }
     }
 }

@@ -7,7 +7,7 @@
 use super::{
     backfilling::Backfilling,
     breaker::{self, BreakerHistory},
-    claiming::{Claiming, Claims},
+    claiming::Claiming,
     outage::Outage,
     parts::DispatcherParts,
     sending::{Room, Sending},
@@ -30,6 +30,7 @@ pub struct Dispatcher {
     backfilling: Backfilling,
     outage: Outage,
     waker: Arc<Notify>,
+    /// How often it looks for what is due without being woken.
     look_every: Duration,
     /// It is stopping: what has begun is finished and settled, and nothing else begins.
     draining: bool,
@@ -37,7 +38,7 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     /// The dispatcher of an endpoint, with a breaker of its own, whose state is shown as `breaker_state`.
-    pub fn new(endpoint: &EndpointId, parts: &DispatcherParts, metrics: &Metrics) -> Self {
+    pub fn new(endpoint: &EndpointId, parts: &Arc<DispatcherParts>, metrics: &Metrics) -> Self {
         let (breaker, breaker_history) = breaker::breaker(endpoint, parts);
         breaker::expose(metrics, endpoint, &breaker);
         Self {
@@ -48,7 +49,7 @@ impl Dispatcher {
             backfilling: Backfilling::new(endpoint, parts),
             outage: Outage::default(),
             waker: parts.wakers.of(endpoint),
-            look_every: parts.look_every,
+            look_every: parts.delivery.look_every,
             draining: false,
         }
     }
@@ -82,7 +83,7 @@ impl Dispatcher {
         self.breaker_history.begin(now);
         if !self.draining {
             self.begin_claiming(now);
-            if !self.claiming.is_waiting(now) {
+            if !self.claiming.operation.is_waiting(now) {
                 self.backfilling.begin(now);
             }
         }
@@ -112,10 +113,10 @@ impl Dispatcher {
 
     fn is_busy(&self) -> bool {
         self.sending.is_sending()
-            || self.claiming.is_running()
-            || self.settling.is_running()
-            || self.breaker_history.is_writing()
-            || self.backfilling.is_running()
+            || self.claiming.operation.is_running()
+            || self.settling.operation.is_running()
+            || self.breaker_history.operation.is_running()
+            || self.backfilling.operation.is_running()
     }
 
     /// Waits until one thing has ended, and hands it on; or until there is a reason to look for what is due.
@@ -125,14 +126,13 @@ impl Dispatcher {
             ended = self.sending.ended() => if let Some(attempted) = ended {
                 self.settling.add(attempted);
             },
-            ended = self.claiming.ended() => match self.claiming.claimed(ended, &mut self.outage) {
-                Claims::ToSend { route, claims, since } => self.sending.add(&route, claims, since),
-                Claims::ToGiveBack(claims) => self.settling.give_back(claims),
-                Claims::Nothing => {}
-            },
-            ended = self.settling.ended() => self.settling.settled(ended, &mut self.outage),
-            ended = self.breaker_history.ended() => self.breaker_history.written(ended, &mut self.outage),
-            ended = self.backfilling.ended() => if self.backfilling.backfilled(&ended, &mut self.outage) {
+            ended = self.claiming.operation.ended() => {
+                let (sending, settling) = (&mut self.sending, &mut self.settling);
+                self.claiming.claimed(ended, sending, settling, &mut self.outage);
+            }
+            ended = self.settling.operation.ended() => self.settling.settled(ended, &mut self.outage),
+            ended = self.breaker_history.operation.ended() => self.breaker_history.written(ended, &mut self.outage),
+            ended = self.backfilling.operation.ended() => if self.backfilling.backfilled(&ended, &mut self.outage) {
                 self.claiming.look();
             },
             () = self.waker.notified(), if !self.draining => self.claiming.look(),
@@ -144,10 +144,10 @@ impl Dispatcher {
     fn timer(&self) -> Instant {
         let now = Instant::now();
         let ahead = [
-            self.claiming.not_before(),
-            self.settling.not_before(),
-            self.breaker_history.not_before(),
-            self.backfilling.not_before(),
+            self.claiming.operation.not_before(),
+            self.settling.operation.not_before(),
+            self.breaker_history.operation.not_before(),
+            self.backfilling.operation.not_before(),
         ]
         .into_iter()
         .flatten()

@@ -11,7 +11,7 @@ use contract::{
     id::{EndpointId, IdempotencyKey},
 };
 use db::params;
-use db::{DbError, InList, Params, Row, Statement, StatementResult, Tx};
+use db::{DbError, InList, Params, Row, Statement, StatementResult, Tx, read_id};
 use std::time::Duration;
 
 /// The most deliveries that one transaction claims or settles.
@@ -43,17 +43,6 @@ pub struct Target {
     pub url: String,
     /// The endpoint's own retry schedule, as text.
     pub retry_schedule: Option<String>,
-}
-
-/// The answer to a [`ClaimRequest`].
-#[derive(Clone, Debug)]
-pub enum Claimed {
-    /// These; none when nothing is due.
-    Deliveries(Target, Vec<Claim>),
-    /// The endpoint asked for a pause until this instant.
-    Paused(UnixMillis),
-    /// The endpoint is not subscribed, or disabled.
-    Inactive,
 }
 
 /// One claimed delivery, as it stood at the claim.
@@ -100,11 +89,12 @@ pub struct Subject {
 }
 
 impl Store {
-    /// Claims what is due for an endpoint, oldest first.
+    /// Claims what is due for an endpoint, oldest first, and reads where it goes. None when nothing goes there now: the
+    /// endpoint is not subscribed, is disabled, or asked for a pause.
     ///
     /// # Errors
     /// Those of the database. What an unknown commit may have claimed is looked up by its token.
-    pub async fn claim(&self, request: ClaimRequest) -> Result<Claimed, DbError> {
+    pub async fn claim(&self, request: ClaimRequest) -> Result<Option<(Target, Vec<Claim>)>, DbError> {
         let asked = request.clone();
         let looked = self
             .db
@@ -113,11 +103,12 @@ impl Store {
                 Box::pin(async move { due(tx, &request).await })
             })
             .await?;
-        let ids = match looked {
-            Ok((_, ids)) if !ids.is_empty() => ids,
-            Ok((target, _)) => return Ok(Claimed::Deliveries(target, Vec::new())),
-            Err(refused) => return Ok(refused),
+        let Some((target, ids)) = looked else {
+            return Ok(None);
         };
+        if ids.is_empty() {
+            return Ok(Some((target, Vec::new())));
+        }
         let token = request.clone();
         self.db
             .transaction_or_find(
@@ -135,8 +126,8 @@ impl Store {
     }
 }
 
-/// The ids of what may be claimed, and where it goes; or why nothing may be.
-async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Result<(Target, Vec<String>), Claimed>, DbError> {
+/// Where deliveries go, and the ids of what may be claimed.
+async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<(Target, Vec<String>)>, DbError> {
     let answers = tx.run(&look(request)).await.all()?;
     let ids = ids_due(&answers[1..], request.limit)?;
     let target = read_target(&answers[0], request.now)?;
@@ -145,28 +136,30 @@ async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Result<(Target, Vec<
 
 /// Takes those of the ids that are still due. Where they go is read after that: what was committed after a pause is never
 /// sent during it.
-async fn claim(tx: &mut Tx, request: &ClaimRequest, ids: &[String]) -> Result<Claimed, DbError> {
+async fn claim(
+    tx: &mut Tx,
+    request: &ClaimRequest,
+    ids: &[String],
+) -> Result<Option<(Target, Vec<Claim>)>, DbError> {
     let statements = [take(request, ids), target(request), owned_by(request, ids)];
     let answers = tx.run(&statements).await.all()?;
-    match read_target(&answers[1], request.now)? {
-        Ok(target) => Ok(Claimed::Deliveries(target, read_claims(&answers[2], request)?)),
-        Err(refused) => {
-            tx.abandon();
-            Ok(refused)
-        }
-    }
+    let Some(target) = read_target(&answers[1], request.now)? else {
+        tx.abandon();
+        return Ok(None);
+    };
+    Ok(Some((target, read_claims(&answers[2], request)?)))
 }
 
 /// After an unknown commit: what the token owns, when it owns anything.
-async fn find_claimed(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed>, DbError> {
+async fn find_claimed(
+    tx: &mut Tx,
+    request: &ClaimRequest,
+) -> Result<Option<Option<(Target, Vec<Claim>)>>, DbError> {
     let statements = [owned_by(request, &[]), target(request)];
     let answers = tx.run(&statements).await.all()?;
     let claims = read_claims(&answers[0], request)?;
-    match read_target(&answers[1], request.now)? {
-        _ if claims.is_empty() => Ok(None),
-        Ok(target) => Ok(Some(Claimed::Deliveries(target, claims))),
-        Err(refused) => Ok(Some(refused)),
-    }
+    let target = read_target(&answers[1], request.now)?;
+    Ok((!claims.is_empty()).then(|| target.map(|target| (target, claims))))
 }
 
 /// Asks where deliveries go, and what is due: retries, first attempts, and what was set before the clock went back.
@@ -269,14 +262,9 @@ fn read_claims(answer: &StatementResult, request: &ClaimRequest) -> Result<Vec<C
 }
 
 fn read_claim(row: &Row, owner: &str) -> Result<Claim, DbError> {
-    let event_id: String = row.get("event_id")?;
-    let unreadable = |_| DbError::Decode {
-        column: "event_id".to_owned(),
-        expected: "id",
-    };
     Ok(Claim {
         delivery: DeliveryRef {
-            event_id: event_id.parse().map_err(unreadable)?,
+            event_id: read_id(row, "event_id")?,
             owner: owner.to_owned(),
             epoch: row.get("epoch")?,
         },
@@ -302,24 +290,18 @@ fn target(request: &ClaimRequest) -> Statement {
     )
 }
 
-/// The answer to [`target`], or why nothing goes there.
-fn read_target(answer: &StatementResult, now: UnixMillis) -> Result<Result<Target, Claimed>, DbError> {
+/// The answer to [`target`]; none when nothing goes there now.
+fn read_target(answer: &StatementResult, now: UnixMillis) -> Result<Option<Target>, DbError> {
     let Some(row) = answer.row() else {
-        return Ok(Err(Claimed::Inactive));
+        return Ok(None);
     };
     let disabled: Option<String> = row.get("disabled_reason")?;
     let url: Option<String> = row.get("url")?;
-    let Some(url) = url.filter(|_| disabled.is_none()) else {
-        return Ok(Err(Claimed::Inactive));
-    };
-    let paused_until: UnixMillis = row.get("paused_until")?;
-    if is_paused(paused_until, row.get("paused_at")?, now) {
-        return Ok(Err(Claimed::Paused(paused_until)));
-    }
-    Ok(Ok(Target {
-        url,
-        retry_schedule: row.get("retry_schedule")?,
-    }))
+    let retry_schedule = row.get("retry_schedule")?;
+    let takes_none = disabled.is_some() || is_paused(row.get("paused_until")?, row.get("paused_at")?, now);
+    Ok(url
+        .filter(|_| !takes_none)
+        .map(|url| Target { url, retry_schedule }))
 }
 
 /// No lease lies further ahead, also not one of a replica whose clock is fast by a lease; one that does was written

@@ -11,7 +11,7 @@ use super::{
 use crate::domain::delivery::DeliveryStatus;
 use contract::{UnixMillis, id::EndpointId};
 use db::params;
-use db::{DbError, Row, Tx};
+use db::{DbError, Tx, read_id};
 use kit::breaker::State;
 use std::time::Duration;
 
@@ -192,48 +192,32 @@ async fn statuses(tx: &mut Tx) -> Result<Vec<EndpointStatus>, DbError> {
         .await?;
     let mut statuses = Vec::with_capacity(rows.len());
     for row in &rows {
-        let id: String = row.get("id")?;
-        let pending = count(tx, &id, DeliveryStatus::Pending).await?;
-        let dead = count(tx, &id, DeliveryStatus::Dead).await?;
-        let breaker_history = breaker_history::of(tx, &id).await?;
-        statuses.push(read_status(row, &id, pending, dead, breaker_history)?);
+        let id: EndpointId = read_id(row, "id")?;
+        let last_error: Option<String> = row.get("last_error")?;
+        statuses.push(EndpointStatus {
+            url: row.get("url")?,
+            subscribed: row.get("subscribed")?,
+            disabled_reason: row.get("disabled_reason")?,
+            paused_until: row.get("paused_until")?,
+            paused_at: row.get("paused_at")?,
+            pending: count(tx, &id, DeliveryStatus::Pending).await?,
+            delivered: row.get("delivered")?,
+            dead: count(tx, &id, DeliveryStatus::Dead).await?,
+            last_success_at: row.get("last_success_at")?,
+            last_error: row.get::<Option<UnixMillis>>("last_error_at")?.zip(last_error),
+            breaker: (read_state(row, "breaker_state")?, row.get("breaker_since")?),
+            breaker_history: breaker_history::of(tx, id.as_str()).await?,
+            id,
+        });
     }
     Ok(statuses)
 }
 
-fn read_status(
-    row: &Row,
-    id: &str,
-    pending: u64,
-    dead: u64,
-    breaker_history: Vec<BreakerChange>,
-) -> Result<EndpointStatus, DbError> {
-    let last_error: Option<String> = row.get("last_error")?;
-    Ok(EndpointStatus {
-        id: id.parse().map_err(|_| DbError::Decode {
-            column: "id".to_owned(),
-            expected: "endpoint id",
-        })?,
-        url: row.get("url")?,
-        subscribed: row.get("subscribed")?,
-        disabled_reason: row.get("disabled_reason")?,
-        paused_until: row.get("paused_until")?,
-        paused_at: row.get("paused_at")?,
-        pending,
-        delivered: row.get("delivered")?,
-        dead,
-        last_success_at: row.get("last_success_at")?,
-        last_error: row.get::<Option<UnixMillis>>("last_error_at")?.zip(last_error),
-        breaker: (read_state(row, "breaker_state")?, row.get("breaker_since")?),
-        breaker_history,
-    })
-}
-
-async fn count(tx: &mut Tx, endpoint: &str, status: DeliveryStatus) -> Result<u64, DbError> {
+async fn count(tx: &mut Tx, endpoint: &EndpointId, status: DeliveryStatus) -> Result<u64, DbError> {
     let row = tx
         .query_one(
             "SELECT COUNT(*) AS deliveries FROM deliveries WHERE endpoint_id = ? AND status = ?",
-            params![endpoint, status.as_str()],
+            params![endpoint.as_str(), status.as_str()],
         )
         .await?;
     row.map_or(Ok(0), |row| row.get("deliveries"))

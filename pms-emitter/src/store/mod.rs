@@ -22,7 +22,7 @@ mod settlements;
 
 pub use backfill::{BACKFILL_AGAIN_AFTER, Backfill};
 pub use breaker_history::{BREAKER_HISTORY_MAX, BreakerChange};
-pub use claims::{BATCH_MAX, Claim, ClaimRequest, Claimed, DeliveryRef, Subject, Target};
+pub use claims::{BATCH_MAX, Claim, ClaimRequest, DeliveryRef, Subject, Target};
 pub use endpoints::{EndpointSettings, EndpointStatus, env_endpoint};
 pub use guest_names::GUEST_NAMES;
 pub use guests::{GuestFilter, GuestWritten};

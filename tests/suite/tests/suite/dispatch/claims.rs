@@ -5,8 +5,7 @@ use std::time::Duration;
 use contract::UnixMillis;
 use harness::receiver_double::Answer;
 use pms_emitter::store::{
-    AttemptRecord, Claim, ClaimRequest, Claimed, EndpointUpdate, Settled, Settlement, Store, Verdict,
-    env_endpoint,
+    AttemptRecord, Claim, ClaimRequest, EndpointUpdate, Settled, Settlement, Store, Verdict, env_endpoint,
 };
 
 use super::rig::{BEGIN, Rig, Setup, event_id};
@@ -35,10 +34,12 @@ async fn claim(store: &Store, token: &str, now: UnixMillis, limit: usize) -> Vec
         lease: LEASE,
         limit,
     };
-    match store.claim(request).await.unwrap() {
-        Claimed::Deliveries(_, claims) => claims,
-        other => panic!("{other:?}"),
-    }
+    let (_, claims) = store
+        .claim(request)
+        .await
+        .unwrap()
+        .expect("the endpoint takes some");
+    claims
 }
 
 fn delivered(claim: &Claim, at: UnixMillis) -> Settlement {
