@@ -56,12 +56,12 @@ impl Dispatcher {
 
     /// Delivers until a stop; then finishes the attempts that were begun, settles them and gives the rest back.
     pub async fn run(mut self, lifecycle: Lifecycle) {
-        loop {
+        while !lifecycle.is_stopping() {
             self.begin();
             // Cutting the wait loses nothing.
             tokio::select! {
                 biased;
-                () = lifecycle.stopping() => break,
+                () = lifecycle.stopping() => {}
                 () = self.wait() => {}
             }
         }

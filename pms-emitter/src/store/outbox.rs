@@ -23,19 +23,11 @@ pub struct NewEvent {
     pub traceparent: Option<String>,
 }
 
-/// Writes the event's row in the log, its bytes as they will be sent on every attempt and replay, and one delivery for
-/// each subscribed endpoint; the dispatchers are woken once it is committed.
+/// What writes the event's row in the log, its bytes as they will be sent on every attempt and replay, and one delivery for each
+/// subscribed endpoint. It is run together with the change that made the event, and [`appended`] is called afterwards.
 ///
-/// # Errors
-/// `Duplicate` when that version of the entity has its event already: the change was overtaken.
-pub async fn append(tx: &mut Tx, event: &NewEvent) -> Result<(), DbError> {
-    tx.run(&statements(event)).await.all()?;
-    appended(tx);
-    Ok(())
-}
-
-/// What [`append`] runs, to be run together with the change that made the event; [`appended`] is called afterwards.
-pub(super) fn statements(event: &NewEvent) -> [Statement; 3] {
+/// `Duplicate` means that this version of the entity has its event already: the change was overtaken.
+pub fn statements(event: &NewEvent) -> [Statement; 3] {
     let envelope = &event.envelope;
     let entity = envelope.entity.as_ref();
     [
@@ -72,7 +64,7 @@ pub(super) fn statements(event: &NewEvent) -> [Statement; 3] {
 }
 
 /// The event's statements have run: the dispatchers are woken once they are committed.
-pub(super) fn appended(tx: &mut Tx) {
+pub fn appended(tx: &mut Tx) {
     failpoint::reached("write.inside");
     tx.signal();
 }

@@ -37,6 +37,8 @@ pub struct Setup {
     pub breaker_open: Duration,
     pub look_every: Duration,
     pub has_url: bool,
+    /// It is stopped before it runs.
+    pub is_stopped: bool,
     /// Another way to the double, or another receiver.
     pub url: Option<String>,
     /// Another way to the case's database.
@@ -52,6 +54,7 @@ impl Default for Setup {
             breaker_open: Duration::from_millis(50),
             look_every: LOOK_EVERY,
             has_url: true,
+            is_stopped: false,
             url: None,
             database: None,
         }
@@ -91,6 +94,9 @@ impl Rig {
         let app = App::build(config(ctx, &setup, &double), runtime).await.unwrap();
         let (store, base) = (app.store().clone(), format!("http://{}/api/v1", app.address()));
         let (lifecycle, metrics) = (Lifecycle::new(), app.metrics_address());
+        if setup.is_stopped {
+            lifecycle.stop();
+        }
         let task = Some(tokio::spawn(app.run_until_stopped(lifecycle.clone())));
         Self {
             double,
@@ -134,7 +140,7 @@ impl Rig {
             let event = event(number, self.now());
             let committed = self.store.db().transaction("emit", move |tx| {
                 let event = event.clone();
-                Box::pin(async move { outbox::append(tx, &event).await })
+                Box::pin(async move { append(tx, &event).await })
             });
             committed.await.unwrap();
         }
@@ -213,6 +219,13 @@ impl Rig {
 /// The id of an event of these cases.
 pub fn event_id(number: u32) -> String {
     format!("evt_{number:05}")
+}
+
+/// Writes an event as a change does that is committed with it.
+pub async fn append(tx: &mut Tx, event: &NewEvent) -> Result<(), DbError> {
+    tx.run(&outbox::statements(event)).await.all()?;
+    outbox::appended(tx);
+    Ok(())
 }
 
 /// An event of a guest of its own.

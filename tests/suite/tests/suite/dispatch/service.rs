@@ -7,11 +7,11 @@ use contract::Envelope;
 use harness::client::Client;
 use harness::engine::Engine;
 use harness::receiver_double::{Answer, Gate};
-use pms_emitter::store::{BACKFILL_AGAIN_AFTER, Backfill, env_endpoint, outbox};
+use pms_emitter::store::{BACKFILL_AGAIN_AFTER, Backfill, env_endpoint};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::rig::{BEGIN, Rig, SECRETS, Setup, event};
+use super::rig::{BEGIN, Rig, SECRETS, Setup, append, event};
 use crate::case::{Case, Ctx, cases};
 
 pub fn cases() -> Vec<Case> {
@@ -27,6 +27,7 @@ fn both() -> Vec<Case> {
         a_slow_answer_holds_up_nobody_else,
         without_a_url_events_are_kept_and_delivered_once_there_is_one,
         f8_a_stop_finishes_what_is_in_progress_and_gives_the_rest_back,
+        stopped_before_it_runs_it_claims_nothing,
     ]
 }
 
@@ -148,6 +149,25 @@ async fn without_a_url_events_are_kept_and_delivered_once_there_is_one(ctx: Ctx)
     assert_eq!(double.received().len(), received + 1);
 }
 
+async fn stopped_before_it_runs_it_claims_nothing(ctx: Ctx) {
+    let rig = Rig::start_without_dispatcher(&ctx).await;
+    rig.emit(0..1).await;
+    let (double, clock) = rig.stop().await;
+    let stopped = Setup {
+        is_stopped: true,
+        ..Setup::default()
+    };
+    let rig = Rig::start_with(&ctx, stopped, double, clock).await;
+    let (double, clock) = rig.stop().await;
+    let without_url = Setup {
+        has_url: false,
+        ..Setup::default()
+    };
+    let rig = Rig::start_with(&ctx, without_url, double, clock).await;
+    assert_eq!(rig.delivery(0).await.get::<i64>("epoch").unwrap(), 0);
+    rig.stop().await;
+}
+
 /// How far the clock of one replica is behind another's.
 const BEHIND_MS: i64 = 30_000;
 
@@ -166,7 +186,7 @@ async fn what_was_in_mid_commit_when_a_url_appeared_is_delivered_too(ctx: Ctx) {
             let transaction = db.transaction("late", move |tx| {
                 let (written, goes_on) = (written.clone(), goes_on.clone());
                 Box::pin(async move {
-                    outbox::append(tx, &event(0, now)).await?;
+                    append(tx, &event(0, now)).await?;
                     written.add_permits(1);
                     let _passed = goes_on.acquire().await;
                     Ok(())
