@@ -33,16 +33,10 @@ pub enum Backfill {
 impl Store {
     /// Queues up to `BACKFILL_BATCH` events of the log that an endpoint has no delivery for, oldest first.
     pub async fn backfill(&self, id: EndpointId, now: UnixMillis) -> Result<Backfill, DbError> {
-        self.db
-            .transaction_or_find(
-                "backfill",
-                move |tx| {
-                    let id = id.clone();
-                    Box::pin(async move { backfill(tx, id.as_str(), now).await })
-                },
-                |_| Box::pin(async { Ok(None) }),
-            )
-            .await
+        self.repeatable("backfill", (id, now), |tx, (id, now)| {
+            Box::pin(backfill(tx, id.as_str(), *now))
+        })
+        .await
     }
 }
 

@@ -31,17 +31,10 @@ impl Store {
         id: EndpointId,
         changes: Vec<BreakerChange>,
     ) -> Result<(), DbError> {
-        let asked = (id, changes);
-        self.db
-            .transaction_or_find(
-                "keep_breaker_changes",
-                move |tx| {
-                    let (id, changes) = asked.clone();
-                    Box::pin(async move { append(tx, id.as_str(), &changes).await })
-                },
-                |_| Box::pin(async { Ok(None) }),
-            )
-            .await
+        self.repeatable("keep_breaker_changes", (id, changes), |tx, (id, changes)| {
+            Box::pin(append(tx, id.as_str(), changes))
+        })
+        .await
     }
 }
 

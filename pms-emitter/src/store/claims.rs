@@ -109,20 +109,13 @@ impl Store {
         if ids.is_empty() {
             return Ok(Some((target, Vec::new())));
         }
-        let token = request.clone();
-        self.db
-            .transaction_or_find(
-                "claim_deliveries",
-                move |tx| {
-                    let (request, ids) = (request.clone(), ids.clone());
-                    Box::pin(async move { claim(tx, &request, &ids).await })
-                },
-                move |tx| {
-                    let request = token.clone();
-                    Box::pin(async move { find_claimed(tx, &request).await })
-                },
-            )
-            .await
+        self.transaction(
+            "claim_deliveries",
+            (request, ids),
+            |tx, (request, ids)| Box::pin(claim(tx, request, ids)),
+            |tx, (request, _)| Box::pin(find_claimed(tx, request)),
+        )
+        .await
     }
 }
 

@@ -78,18 +78,12 @@ impl Store {
         settings: EndpointSettings,
         now: UnixMillis,
     ) -> Result<(), DbError> {
-        let asked = (id, settings);
-        // Writing it twice is writing it once, so an unknown commit is simply run again.
-        self.db
-            .transaction_or_find(
-                "configure_endpoint",
-                move |tx| {
-                    let (id, settings) = asked.clone();
-                    Box::pin(async move { configure(tx, id.as_str(), &settings, now).await })
-                },
-                |_| Box::pin(async { Ok(None) }),
-            )
-            .await
+        self.repeatable(
+            "configure_endpoint",
+            (id, settings, now),
+            |tx, (id, settings, now)| Box::pin(configure(tx, id.as_str(), settings, *now)),
+        )
+        .await
     }
 
     /// Every endpoint, with its counts.

@@ -33,8 +33,10 @@ pub use reservations::{ReservationFilter, ReservationWrite, ReservationWritten, 
 pub use retry_dead::DeadRetried;
 pub use settlements::{AttemptRecord, EndpointUpdate, Settled, Settlement, Verdict};
 
-use db::{Db, Migration, MigrationSet};
+use db::{Db, DbError, Migration, MigrationSet, Tx};
+use futures::future::BoxFuture;
 use kit::listing::Lists;
+use std::sync::Arc;
 
 /// The emitter's tables, in the order in which they are made.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
@@ -79,6 +81,9 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
     ],
 };
 
+/// A step of a transaction: what it does with its work, each time it is run.
+type Step<W, T> = for<'t> fn(&'t mut Tx, &'t W) -> BoxFuture<'t, Result<T, DbError>>;
+
 /// The emitter's tables. Clones share the database.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -119,5 +124,45 @@ impl Store {
     /// The database itself, to see whether it answers and to close it.
     pub fn db(&self) -> &Db {
         &self.db
+    }
+
+    /// One transaction, whose work is the same on each run; after a commit of unknown result `find` looks for what it would
+    /// have written.
+    async fn transaction<W, T>(
+        &self,
+        name: &'static str,
+        work: W,
+        run: Step<W, T>,
+        find: Step<W, Option<T>>,
+    ) -> Result<T, DbError>
+    where
+        W: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let work = Arc::new(work);
+        let looked_up = Arc::clone(&work);
+        self.db
+            .transaction_or_find(
+                name,
+                move |tx| {
+                    let work = Arc::clone(&work);
+                    Box::pin(async move { run(tx, &work).await })
+                },
+                move |tx| {
+                    let work = Arc::clone(&looked_up);
+                    Box::pin(async move { find(tx, &work).await })
+                },
+            )
+            .await
+    }
+
+    /// One transaction whose repetition does no harm: after a commit of unknown result it is run again.
+    async fn repeatable<W, T>(&self, name: &'static str, work: W, run: Step<W, T>) -> Result<T, DbError>
+    where
+        W: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        self.transaction(name, work, run, |_, _| Box::pin(async { Ok(None) }))
+            .await
     }
 }

@@ -28,21 +28,17 @@ impl Store {
         died: RangeInclusive<UnixMillis>,
         now: UnixMillis,
     ) -> Result<DeadRetried, DbError> {
-        let (since, until) = died.into_inner();
         // What an unknown commit made due is dead no more: running it again takes the next batch.
-        self.db
-            .transaction_or_find(
-                "retry_dead",
-                move |tx| Box::pin(async move { retry_dead(tx, (since, until), now).await }),
-                |_| Box::pin(async { Ok(None) }),
-            )
-            .await
+        self.repeatable("retry_dead", (died, now), |tx, (died, now)| {
+            Box::pin(retry_dead(tx, died, *now))
+        })
+        .await
     }
 }
 
 async fn retry_dead(
     tx: &mut Tx,
-    (since, until): (UnixMillis, UnixMillis),
+    died: &RangeInclusive<UnixMillis>,
     now: UnixMillis,
 ) -> Result<DeadRetried, DbError> {
     let endpoints = tx
@@ -57,7 +53,7 @@ async fn retry_dead(
                  FROM deliveries d JOIN events e ON e.id = d.event_id
                  WHERE d.endpoint_id = ? AND d.status = 'dead' AND d.due_at >= ? AND d.due_at <= ?
                  ORDER BY d.due_at, d.event_id LIMIT ?",
-                params![&endpoint, since, until, BATCH_MAX - found],
+                params![&endpoint, died.start(), died.end(), BATCH_MAX - found],
             )
             .await?;
         found += rows.len();

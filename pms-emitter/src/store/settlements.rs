@@ -128,55 +128,36 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Settled, DbError> {
         debug_assert!(batch.len() <= BATCH_MAX);
-        let together = self
-            .settle_in(
+        let settle = |fencing| {
+            let work = (
                 endpoint.clone(),
                 Arc::clone(&batch),
                 endpoint_update,
                 now,
-                How::Together,
-            )
-            .await?;
-        match together {
-            Some(settled) => Ok(settled),
-            None => Ok(self
-                .settle_in(endpoint, batch, endpoint_update, now, How::OneByOne)
-                .await?
-                .unwrap_or_default()),
-        }
-    }
-
-    async fn settle_in(
-        &self,
-        endpoint: EndpointId,
-        batch: Arc<[Settlement]>,
-        endpoint_update: EndpointUpdate,
-        now: UnixMillis,
-        how: How,
-    ) -> Result<Option<Settled>, DbError> {
-        let asked = (endpoint, batch);
-        self.db
-            .transaction_or_find(
+                fencing,
+            );
+            self.repeatable(
                 "settle_deliveries",
-                move |tx| {
-                    let (endpoint, batch) = asked.clone();
-                    Box::pin(async move {
-                        settle(tx, endpoint.as_str(), &batch, &endpoint_update, now, how).await
-                    })
+                work,
+                |tx, (endpoint, batch, update, now, fencing)| {
+                    Box::pin(settle(tx, endpoint.as_str(), batch, update, *now, *fencing))
                 },
-                |_| Box::pin(async { Ok(None) }),
             )
-            .await
+        };
+        match settle(Fencing::Batch).await? {
+            Some(settled) => Ok(settled),
+            None => Ok(settle(Fencing::EachRow).await?.unwrap_or_default()),
+        }
     }
 }
 
-/// How a batch is settled.
+/// How the fence of a batch is checked.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
-    /// As if all of it were ours.
-    Together,
-    /// Asking of each whether it is.
-    OneByOne,
+enum Fencing {
+    /// Of the batch as a whole: as if all of it were ours.
+    Batch,
+    /// Of each row, whose own answer decides.
+    EachRow,
 }
 
 /// None when some of what was to be settled together is another claim's: nothing is written then.
@@ -186,31 +167,27 @@ async fn settle(
     batch: &[Settlement],
     endpoint_update: &EndpointUpdate,
     now: UnixMillis,
-    how: How,
+    fencing: Fencing,
 ) -> Result<Option<Settled>, DbError> {
-    let updates = updates(batch, endpoint, now, how);
-    let mut statements: Vec<Statement> = updates.iter().map(|update| update.statement.clone()).collect();
+    let (mut statements, groups): (Vec<_>, Vec<_>) =
+        updates(batch, endpoint, now, fencing).into_iter().unzip();
     let all: Vec<&Settlement> = batch.iter().collect();
-    if how == How::Together {
+    if fencing == Fencing::Batch {
         statements.extend(records(tx.dialect(), endpoint, &all, endpoint_update, now));
     }
     let ran = tx.run(&statements).await;
-    let ours = ours(&updates, &ran);
-    if how == How::Together {
-        // The key of the attempts is a second fence: it refuses what was settled already.
-        if ours.len() < batch.len() || ran.error == Some(DbError::Duplicate) {
-            tx.abandon();
-            return Ok(None);
-        }
-        ran.all()?;
-    } else {
-        ran.all()?;
-        // When every delivery is another claim's, what they say about the endpoint is that claim's to write.
-        if !ours.is_empty() {
-            tx.run(&records(tx.dialect(), endpoint, &ours, endpoint_update, now))
-                .await
-                .all()?;
-        }
+    let ours = ours(&groups, &ran);
+    // The key of the attempts is a second fence: it refuses what was settled already.
+    let overtaken = ours.len() < batch.len() || ran.error == Some(DbError::Duplicate);
+    if fencing == Fencing::Batch && overtaken {
+        tx.abandon();
+        return Ok(None);
+    }
+    ran.all()?;
+    // When every delivery is another claim's, what they say about the endpoint is that claim's to write.
+    if fencing == Fencing::EachRow && !ours.is_empty() {
+        let records = records(tx.dialect(), endpoint, &ours, endpoint_update, now);
+        tx.run(&records).await.all()?;
     }
     failpoint::reached("settle.inside");
     Ok(Some(Settled {
@@ -219,60 +196,68 @@ async fn settle(
     }))
 }
 
-/// Those of the batch that the updates which ran have found as they were claimed. Of those given back nothing is asked, for
+/// Those of the batch that the updates which ran have found as they were claimed. Of those given back nothing is checked, for
 /// nothing is written about them.
-fn ours<'b>(updates: &[Update<'b>], ran: &BatchResult) -> Vec<&'b Settlement> {
-    let done = updates.iter().zip(&ran.outcomes);
-    let ours = done.filter(|(update, outcome)| update.unasked || outcome.matched == update.of.len() as u64);
-    ours.flat_map(|(update, _)| update.of.iter().copied()).collect()
+fn ours<'b>(groups: &[Group<'b>], ran: &BatchResult) -> Vec<&'b Settlement> {
+    let ran = groups.iter().zip(&ran.outcomes);
+    let ours =
+        ran.filter(|(group, outcome)| group.is_deferred || outcome.matched == group.settlements.len() as u64);
+    ours.flat_map(|(group, _)| group.settlements.iter().copied())
+        .collect()
 }
 
-/// A statement that settles deliveries.
-struct Update<'b> {
-    statement: Statement,
-    of: Vec<&'b Settlement>,
-    /// Whether it means nothing that it matched fewer.
-    unasked: bool,
+/// The settlements that one statement writes.
+struct Group<'b> {
+    settlements: Vec<&'b Settlement>,
+    /// They are given back, so it means nothing that the statement matched fewer.
+    is_deferred: bool,
 }
 
-/// Those that are given back share a statement for each claim, and so do those that are done, unless each is to be asked.
-fn updates<'b>(batch: &'b [Settlement], endpoint: &str, now: UnixMillis, how: How) -> Vec<Update<'b>> {
+/// Those that are given back share a statement for each claim, and so do those that are delivered, unless each row is checked.
+fn updates<'b>(
+    batch: &'b [Settlement],
+    endpoint: &str,
+    now: UnixMillis,
+    fencing: Fencing,
+) -> Vec<(Statement, Group<'b>)> {
     let mut updates = Vec::new();
     let mut groups: BTreeMap<(bool, &str, i64, Option<u16>), Vec<&Settlement>> = BTreeMap::new();
     for settlement in batch {
-        let done = settlement.verdict == Verdict::Delivered;
-        if settlement.verdict == Verdict::Deferred || (done && how == How::Together) {
+        let is_deferred = settlement.verdict == Verdict::Deferred;
+        if is_deferred || (settlement.verdict == Verdict::Delivered && fencing == Fencing::Batch) {
             let DeliveryRef { owner, epoch, .. } = &settlement.delivery;
             let status = settlement.attempt.as_ref().and_then(|attempt| attempt.status);
-            let group = groups.entry((done, owner, *epoch, status)).or_default();
+            let group = groups.entry((is_deferred, owner, *epoch, status)).or_default();
             group.push(settlement);
         } else {
-            updates.push(Update {
-                statement: one(settlement, endpoint, now),
-                of: vec![settlement],
-                unasked: false,
-            });
+            let group = Group {
+                settlements: vec![settlement],
+                is_deferred,
+            };
+            updates.push((one(settlement, endpoint, now), group));
         }
     }
-    for ((done, owner, epoch, status), of) in groups {
-        let ids = of.iter().map(|settlement| settlement.delivery.event_id.as_str());
+    for ((is_deferred, owner, epoch, status), settlements) in groups {
+        let ids = settlements
+            .iter()
+            .map(|settlement| settlement.delivery.event_id.as_str());
         let list = InList::of(ids);
-        let (change, values) = if done {
+        let (change, values) = if is_deferred {
+            ("owner = NULL, lease_until = 0", params![endpoint, owner, epoch])
+        } else {
             let change = "status = 'delivered', attempts = attempts + 1, last_status = ?, last_error = NULL,
                  settled_at = ?";
             (change, params![status, now, endpoint, owner, epoch])
-        } else {
-            ("owner = NULL, lease_until = 0", params![endpoint, owner, epoch])
         };
         let sql = format!(
             "UPDATE deliveries SET {change} WHERE endpoint_id = ? AND {} AND event_id IN {list}",
             fence()
         );
-        updates.push(Update {
-            statement: Statement::change(sql, list.after(values)),
-            of,
-            unasked: !done,
-        });
+        let group = Group {
+            settlements,
+            is_deferred,
+        };
+        updates.push((Statement::change(sql, list.after(values)), group));
     }
     updates
 }
@@ -333,11 +318,10 @@ fn records(
         .iter()
         .filter_map(|settlement| entry(settlement, endpoint, now))
         .collect();
-    entries.extend(
-        endpoint_update
-            .disabled
-            .map(|reason| disabled_entry(reason, endpoint, now)),
-    );
+    entries.extend(endpoint_update.disabled.map(|reason| AuditEntry {
+        outcome: Some(reason.into()),
+        ..entry_of(endpoint, AuditAction::EndpointDisabled, now)
+    }));
     let mut statements = Vec::new();
     statements.extend(attempts(dialect, endpoint, ours));
     statements.extend(audit::statement(&entries));
@@ -383,16 +367,22 @@ fn entry(settlement: &Settlement, endpoint: &str, now: UnixMillis) -> Option<Aud
     let subject = settlement.subject.clone();
     Some(AuditEntry {
         outcome,
-        actor: Some(ACTOR.to_owned()),
-        source: Some(endpoint.to_owned()),
         event_id: Some(settlement.delivery.event_id.to_string()),
         property_id: subject.property_id,
         entity_kind: subject.entity_kind,
         entity_id: subject.entity_id,
         entity_version: subject.entity_version,
         correlation_id: subject.correlation_id,
-        ..AuditEntry::new(action, now)
+        ..entry_of(endpoint, action, now)
     })
+}
+
+fn entry_of(endpoint: &str, action: AuditAction, now: UnixMillis) -> AuditEntry {
+    AuditEntry {
+        actor: Some(ACTOR.to_owned()),
+        source: Some(endpoint.to_owned()),
+        ..AuditEntry::new(action, now)
+    }
 }
 
 /// What is written into the endpoint's own row: how its deliveries went, and the update.
@@ -449,15 +439,4 @@ fn last_failure(settlements: &[&Settlement]) -> Option<String> {
             ) => Some(format!("status {status}")),
             (_, attempt) => attempt.as_ref()?.error.clone(),
         })
-}
-
-/// The endpoint was disabled, for this reason.
-fn disabled_entry(reason: &'static str, endpoint: &str, now: UnixMillis) -> AuditEntry {
-    let (actor, source) = (Some(ACTOR.to_owned()), Some(endpoint.to_owned()));
-    AuditEntry {
-        outcome: Some(reason.into()),
-        actor,
-        source,
-        ..AuditEntry::new(AuditAction::EndpointDisabled, now)
-    }
 }
