@@ -5,14 +5,14 @@ use super::{
     decide_again::{Decision, decide_again},
 };
 use crate::domain::{
-    change::ChangeOutcome,
+    change::{Change, ChangeOutcome},
     guest::{Guest, GuestStatus},
     guest_command::{self, Applied, Situation, no_property},
     origin::Origin,
     property::Property,
     refusal::Refusal,
 };
-use crate::store::{GuestWritten, Store};
+use crate::store::{GuestWrite, GuestWritten, Store};
 use contract::{FieldError, GuestId, PropertyId, UnixMillis};
 use kit::idempotency::Answer;
 use serde_json::{Map, Value};
@@ -45,25 +45,14 @@ impl Desk {
         origin: &Origin,
         property: &PropertyId,
         request: Map<String, Value>,
-        answer: AnswerToKeep<GuestWithWarnings>,
+        answer: &AnswerToKeep<GuestWithWarnings>,
     ) -> Result<Answer, DeskError> {
         let property = self.store.property(property).await?.ok_or_else(no_property)?;
         let now = self.clock.now();
-        let applied = guest_command::create(self.new_id(), request, self.situation(&property, now))?;
-        let mut change = applied.outcome;
-        // Moved there and back: a copy of the guest would live as long as the write.
-        let shown = GuestWithWarnings {
-            guest: change.state,
-            warnings: applied.warnings,
-        };
-        let made = answer.of(&shown);
-        change.state = shown.guest;
-        let event = self.new_event(origin, &change, now);
-        let written = self
-            .store
-            .create_guest(change, event, made.clone(), answer.slot)
-            .await?;
-        decision(&written, made)?.or_overtaken()
+        let Applied { outcome, warnings } =
+            guest_command::create(self.new_id(), request, self.situation(&property, now))?;
+        let written = self.write_guest(origin, None, outcome, warnings, answer);
+        written.await?.or_overtaken()
     }
 
     /// Merges a patch (RFC 7396) into a guest.
@@ -76,23 +65,22 @@ impl Desk {
         id: &GuestId,
         patch: &Map<String, Value>,
         expected: &ExpectedVersion,
-    ) -> Result<GuestWithWarnings, DeskError> {
+        answer: &AnswerToKeep<GuestWithWarnings>,
+    ) -> Result<Answer, DeskError> {
         decide_again(|| async {
-            let (before, property) = find(&self.store, id).await?;
-            expected.check(before.version)?;
-            let now = self.clock.now();
-            let Applied { outcome, warnings } =
-                guest_command::merge(&before, patch.clone(), self.situation(&property, now))?;
-            let ChangeOutcome::Changed(change) = outcome else {
-                return Ok(Decision::Stands(GuestWithWarnings {
-                    guest: before,
-                    warnings,
-                }));
-            };
-            let guest = change.state.clone();
-            let event = self.new_event(origin, &change, now);
-            let written = self.store.change_guest(before, change, event).await?;
-            decision(&written, GuestWithWarnings { guest, warnings })
+            let (guest, property) = find(&self.store, id).await?;
+            expected.check(guest.version)?;
+            let situation = self.situation(&property, self.clock.now());
+            let Applied { outcome, warnings } = guest_command::merge(&guest, patch.clone(), situation)?;
+            match outcome {
+                ChangeOutcome::Changed(change) => {
+                    self.write_guest(origin, Some(guest), change, warnings, answer)
+                        .await
+                }
+                ChangeOutcome::Unchanged => Ok(Decision::Stands(
+                    answer.of(&GuestWithWarnings { guest, warnings }),
+                )),
+            }
         })
         .await
     }
@@ -117,6 +105,31 @@ impl Desk {
             decision(&written, ())
         })
         .await
+    }
+
+    async fn write_guest(
+        &self,
+        origin: &Origin,
+        before: Option<Guest>,
+        mut change: Change<Guest>,
+        warnings: Vec<FieldError>,
+        answer: &AnswerToKeep<GuestWithWarnings>,
+    ) -> Result<Decision<Answer>, DeskError> {
+        // The guest is moved there and back: a copy would live as long as the write.
+        let shown = GuestWithWarnings {
+            guest: change.state,
+            warnings,
+        };
+        let made = answer.of(&shown);
+        change.state = shown.guest;
+        let write = GuestWrite {
+            before,
+            event: self.new_event(origin, &change, change.state.updated_at),
+            change,
+            slot: answer.slot.clone(),
+            answer: made.clone(),
+        };
+        decision(&self.store.write_guest(write).await?, made)
     }
 
     fn situation<'a>(&'a self, property: &'a Property, now: UnixMillis) -> Situation<'a> {

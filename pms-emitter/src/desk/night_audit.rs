@@ -25,7 +25,6 @@ impl Desk {
             answer: answer.make,
         };
         let audited = self.store.night_audit(request).await?;
-        let (_, answer) = audited.ok_or(Refusal::NotFound)?;
-        Ok(answer)
+        Ok(audited.ok_or(Refusal::NotFound)?)
     }
 }

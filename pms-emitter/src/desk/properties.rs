@@ -5,7 +5,7 @@ use super::{
     decide_again::{Decision, decide_again},
 };
 use crate::domain::{origin::Origin, property::Property, refusal::Refusal};
-use crate::store::{PropertyWritten, Store};
+use crate::store::{PropertyWrite, PropertyWritten, Store};
 use contract::PropertyId;
 use kit::idempotency::Answer;
 use serde_json::{Map, Value};
@@ -27,21 +27,11 @@ impl Desk {
         &self,
         origin: &Origin,
         request: Map<String, Value>,
-        answer: AnswerToKeep<Property>,
+        answer: &AnswerToKeep<Property>,
     ) -> Result<Answer, DeskError> {
         let property = Property::create(request, self.clock.now())?;
-        let made = answer.of(&property);
-        let written = self
-            .store
-            .create_property(property, origin, made.clone(), answer.slot)
-            .await?;
-        match written {
-            PropertyWritten::Committed => Ok(made),
-            PropertyWritten::Taken | PropertyWritten::Overtaken => Err(Refusal::NotUnique {
-                pointer: "/id".to_owned(),
-            }
-            .into()),
-        }
+        let written = self.write_property(origin, None, property, answer);
+        written.await?.or_overtaken()
     }
 
     /// Merges a patch (RFC 7396) into a property.
@@ -54,20 +44,42 @@ impl Desk {
         id: &PropertyId,
         patch: &Map<String, Value>,
         expected: &ExpectedVersion,
-    ) -> Result<Property, DeskError> {
+        answer: &AnswerToKeep<Property>,
+    ) -> Result<Answer, DeskError> {
         decide_again(|| async {
             let before = find(&self.store, id).await?;
             expected.check(before.version)?;
-            let Some(after) = before.merge(patch.clone(), self.clock.now())? else {
-                return Ok(Decision::Stands(before));
-            };
-            let written = self.store.change_property(&before, after.clone(), origin).await?;
-            Ok(match written {
-                PropertyWritten::Committed => Decision::Stands(after),
-                PropertyWritten::Overtaken | PropertyWritten::Taken => Decision::Overtaken,
-            })
+            match before.merge(patch.clone(), self.clock.now())? {
+                Some(after) => self.write_property(origin, Some(before), after, answer).await,
+                None => Ok(Decision::Stands(answer.of(&before))),
+            }
         })
         .await
+    }
+
+    async fn write_property(
+        &self,
+        origin: &Origin,
+        before: Option<Property>,
+        property: Property,
+        answer: &AnswerToKeep<Property>,
+    ) -> Result<Decision<Answer>, DeskError> {
+        let made = answer.of(&property);
+        let write = PropertyWrite {
+            before,
+            property,
+            origin: origin.clone(),
+            slot: answer.slot.clone(),
+            answer: made.clone(),
+        };
+        match self.store.write_property(write).await? {
+            PropertyWritten::Committed => Ok(Decision::Stands(made)),
+            PropertyWritten::Overtaken => Ok(Decision::Overtaken),
+            PropertyWritten::Taken => Err(Refusal::NotUnique {
+                pointer: "/id".to_owned(),
+            }
+            .into()),
+        }
     }
 }
 

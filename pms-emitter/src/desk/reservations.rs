@@ -16,8 +16,8 @@ use crate::domain::{
     reservation_command::{self, Command},
     stay::ComputedStatus,
 };
-use crate::store::{NewEvent, ReservationWrite, ReservationWritten};
-use contract::{PropertyId, ReservationId, UnixMillis};
+use crate::store::{ReservationWrite, ReservationWritten};
+use contract::{PropertyId, ReservationId};
 use jiff::civil::Date;
 use kit::idempotency::Answer;
 use serde_json::{Map, Value};
@@ -77,25 +77,18 @@ impl Desk {
         decide_again(|| async {
             let property = self.store.property(property_id).await?.ok_or_else(no_property)?;
             let now = self.clock.now();
-            let mut change = reservation_command::create(self.new_id(), request.clone(), &property, now)?;
-            let made;
-            (made, change.state) = make(change.state, &property, answer);
-            let write = ReservationWrite {
-                before: None,
-                event: self.reservation_event(origin, &change, &property, now),
-                change,
-                property,
-                slot: answer.slot.clone(),
-                answer: made.clone(),
-            };
-            match self.store.write_reservation(write).await? {
+            let change = reservation_command::create(self.new_id(), request.clone(), &property, now)?;
+            match self
+                .write_reservation(origin, None, change, property, answer)
+                .await?
+            {
                 // It was a number of our own making: the next id makes another one.
-                ReservationWritten::NotUnique { pointer }
+                (ReservationWritten::NotUnique { pointer }, _)
                     if pointer == "/confirmation_number" && !names_number =>
                 {
                     Ok(Decision::Overtaken)
                 }
-                written => decision(written, made),
+                (written, made) => decision(written, made),
             }
         })
         .await
@@ -118,40 +111,44 @@ impl Desk {
             let (before, property) = found.ok_or(Refusal::NotFound)?;
             expected.check(before.version)?;
             let now = self.clock.now();
-            let mut change = match reservation_command::apply(&before, command, &property, now)? {
-                ChangeOutcome::Changed(change) => change,
+            match reservation_command::apply(&before, command, &property, now)? {
+                ChangeOutcome::Changed(change) => {
+                    let write = self.write_reservation(origin, Some(before), change, property, answer);
+                    let (written, made) = write.await?;
+                    decision(written, made)
+                }
                 ChangeOutcome::Unchanged => {
                     let (made, _) = make(before, &property, answer);
                     let slot = answer.slot.clone();
                     self.store.keep_answer(slot, made.clone()).await?;
-                    return Ok(Decision::Stands(made));
+                    Ok(Decision::Stands(made))
                 }
-            };
-            let made;
-            (made, change.state) = make(change.state, &property, answer);
-            let write = ReservationWrite {
-                before: Some(before),
-                event: self.reservation_event(origin, &change, &property, now),
-                change,
-                property,
-                slot: answer.slot.clone(),
-                answer: made.clone(),
-            };
-            decision(self.store.write_reservation(write).await?, made)
+            }
         })
         .await
     }
 
-    fn reservation_event(
+    async fn write_reservation(
         &self,
         origin: &Origin,
-        change: &Change<Reservation>,
-        property: &Property,
-        now: UnixMillis,
-    ) -> NewEvent {
-        let mut event = self.new_event(origin, change, now);
-        add_property_day(&mut event.envelope, property);
-        event
+        before: Option<Reservation>,
+        mut change: Change<Reservation>,
+        property: Property,
+        answer: &AnswerToKeep<DatedReservation>,
+    ) -> Result<(ReservationWritten, Answer), DeskError> {
+        let made;
+        (made, change.state) = make(change.state, &property, answer);
+        let mut event = self.new_event(origin, &change, change.state.updated_at);
+        add_property_day(&mut event.envelope, &property);
+        let write = ReservationWrite {
+            before,
+            change,
+            property,
+            event,
+            slot: answer.slot.clone(),
+            answer: made.clone(),
+        };
+        Ok((self.store.write_reservation(write).await?, made))
     }
 }
 

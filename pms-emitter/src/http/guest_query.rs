@@ -1,6 +1,5 @@
 //! The query string of `GET /guests` as a filter.
 
-use super::ApiError;
 use crate::{
     domain::{email::Email, guest::GuestStatus},
     store::GuestFilter,
@@ -36,7 +35,7 @@ pub const LIST: ListSpec = ListSpec {
 ///
 /// # Errors
 /// 400 when a value can be none of its field.
-pub fn filter(query: &ListQuery) -> Result<GuestFilter, ApiError> {
+pub fn filter(query: &ListQuery) -> Result<GuestFilter, Problem> {
     Ok(GuestFilter {
         status: read(query, "status", GuestStatus::parse)?,
         property_id: read(query, "property_id", |text| text.parse().ok())?,
@@ -70,22 +69,20 @@ fn external_id(text: &str) -> Option<(String, String)> {
     (is_key(system) && is_key(value)).then(|| (system.to_owned(), value.to_owned()))
 }
 
-fn read<T>(query: &ListQuery, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ApiError> {
+fn read<T>(query: &ListQuery, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Problem> {
     let Some(text) = query.filter(name) else {
         return Ok(None);
     };
-    parse(text).map(Some).ok_or_else(|| {
-        Problem::new(ProblemCode::InvalidQuery)
-            .with_detail(format!("{name} is not of its field's form"))
-            .into()
-    })
+    let refused =
+        || Problem::new(ProblemCode::InvalidQuery).with_detail(format!("{name} is not of its field's form"));
+    parse(text).map(Some).ok_or_else(refused)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn filter_of(query: &str) -> Result<GuestFilter, ApiError> {
+    fn filter_of(query: &str) -> Result<GuestFilter, Problem> {
         filter(&LIST.parse(query).unwrap())
     }
 
@@ -116,7 +113,11 @@ mod tests {
             "vip_level=high",
             "blacklisted=1",
         ] {
-            assert!(matches!(filter_of(query), Err(ApiError::Problem(_))), "{query}");
+            assert_eq!(
+                filter_of(query).unwrap_err().code,
+                ProblemCode::InvalidQuery,
+                "{query}"
+            );
         }
     }
 }

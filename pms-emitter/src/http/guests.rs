@@ -1,7 +1,7 @@
 //! `/guests`: list and make, show, change and delete one.
 
 use super::{
-    Api, ApiError,
+    Api,
     guest_query::{self, LIST},
     write::{expected_version, once, origin, read_object},
 };
@@ -10,59 +10,60 @@ use crate::{
     domain::guest_command::take_property,
 };
 use api::{Request, Response, etag, reply};
-use contract::GuestId;
+use contract::{GuestId, Problem};
 use kit::{
-    idempotency::{Answer, Key},
+    database_problem,
+    idempotency::{Answer, Key, Slot},
     listing,
 };
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// `GET /guests`
-pub async fn list(api: Api, request: Request) -> Result<Response, ApiError> {
+pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = LIST.parse(request.query())?;
-    let rows = api
-        .desk
-        .store
-        .guests(&guest_query::filter(&query)?, &query)
-        .await?;
-    Ok(listing::answer(&request.answers, &query, rows, |guest| guest.to_json()).await?)
+    let filter = guest_query::filter(&query)?;
+    let rows = api.desk.store.guests(&filter, &query).await;
+    let rows = rows.map_err(database_problem)?;
+    listing::answer(&request.answers, &query, rows, |guest| guest.to_json()).await
 }
 
 /// `POST /guests`
-pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError> {
+pub async fn create(api: Api, mut request: Request) -> Result<Response, Problem> {
     let key = Key::of(&request)?;
     let (raw, mut body) = read_object(&mut request).await?;
     let property = take_property(&mut body)?;
     let (desk, base_path, origin) = (api.desk.clone(), Arc::clone(&api.base_path), origin(&request));
     let work = |slot| async move {
         let answer = AnswerToKeep::new(slot, move |made: &GuestWithWarnings| created(&base_path, made));
-        let answer = desk.create_guest(&origin, &property, body, answer).await?;
-        Ok::<_, ApiError>(answer)
+        desk.create_guest(&origin, &property, body, &answer).await
     };
     once(&api, &request.context, key, raw, work).await
 }
 
 /// `GET /guests/{id}`
-pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
+pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
     let guest = api.desk.guest(&request.id("id")?).await?;
     Ok(etag::with_etag(reply::ok(&guest.to_json()), guest.version))
 }
 
 /// `PUT /guests/{id}` and `PATCH /guests/{id}`: both merge.
-pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError> {
+pub async fn merge(api: Api, mut request: Request) -> Result<Response, Problem> {
     let id: GuestId = request.id("id")?;
     let expected = expected_version(&request)?;
     let (_held, patch) = read_object(&mut request).await?;
-    let merged = api
+    let answer = AnswerToKeep::new(Slot::without_key(), |merged: &GuestWithWarnings| {
+        Answer::ok(merged.guest.version, &view(merged))
+    });
+    let answer = api
         .desk
-        .change_guest(&origin(&request), &id, &patch, &expected)
+        .change_guest(&origin(&request), &id, &patch, &expected, &answer)
         .await?;
-    Ok(Answer::ok(merged.guest.version, &view(&merged)).into_response())
+    Ok(answer.into_response())
 }
 
 /// `DELETE /guests/{id}`
-pub async fn delete(api: Api, request: Request) -> Result<Response, ApiError> {
+pub async fn delete(api: Api, request: Request) -> Result<Response, Problem> {
     let id: GuestId = request.id("id")?;
     let expected = expected_version(&request)?;
     api.desk.delete_guest(&origin(&request), &id, &expected).await?;

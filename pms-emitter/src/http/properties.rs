@@ -1,14 +1,15 @@
 //! `/properties`: list and make, show and change one.
 
 use super::{
-    Api, ApiError,
+    Api,
     write::{expected_version, once, origin, read_object},
 };
 use crate::{desk::AnswerToKeep, domain::property::Property};
 use api::{ListSpec, Request, Response, SortField, etag, reply};
-use contract::PropertyId;
+use contract::{Problem, PropertyId};
 use kit::{
-    idempotency::{Answer, Key},
+    database_problem,
+    idempotency::{Answer, Key, Slot},
     listing,
 };
 use std::sync::Arc;
@@ -23,14 +24,15 @@ const LIST: ListSpec = ListSpec {
 };
 
 /// `GET /properties`
-pub async fn list(api: Api, request: Request) -> Result<Response, ApiError> {
+pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = LIST.parse(request.query())?;
-    let rows = api.desk.store.properties(&query).await?;
-    Ok(listing::answer(&request.answers, &query, rows, |property| property.to_json()).await?)
+    let rows = api.desk.store.properties(&query).await;
+    let rows = rows.map_err(database_problem)?;
+    listing::answer(&request.answers, &query, rows, |property| property.to_json()).await
 }
 
 /// `POST /properties`
-pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError> {
+pub async fn create(api: Api, mut request: Request) -> Result<Response, Problem> {
     let key = Key::of(&request)?;
     let (raw, body) = read_object(&mut request).await?;
     let (desk, base_path, origin) = (api.desk.clone(), Arc::clone(&api.base_path), origin(&request));
@@ -39,26 +41,28 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError
             let location = format!("{base_path}/properties/{}", made.id);
             Answer::created(location, made.version, &made.to_json())
         });
-        let answer = desk.create_property(&origin, body, answer).await?;
-        Ok::<_, ApiError>(answer)
+        desk.create_property(&origin, body, &answer).await
     };
     once(&api, &request.context, key, raw, work).await
 }
 
 /// `GET /properties/{id}`
-pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
+pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
     let property = api.desk.property(&request.id("id")?).await?;
     Ok(etag::with_etag(reply::ok(&property.to_json()), property.version))
 }
 
 /// `PUT /properties/{id}`: merges.
-pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError> {
+pub async fn merge(api: Api, mut request: Request) -> Result<Response, Problem> {
     let id: PropertyId = request.id("id")?;
     let expected = expected_version(&request)?;
     let (_held, patch) = read_object(&mut request).await?;
-    let property = api
+    let answer = AnswerToKeep::new(Slot::without_key(), |merged: &Property| {
+        Answer::ok(merged.version, &merged.to_json())
+    });
+    let answer = api
         .desk
-        .change_property(&origin(&request), &id, &patch, &expected)
+        .change_property(&origin(&request), &id, &patch, &expected, &answer)
         .await?;
-    Ok(Answer::ok(property.version, &property.to_json()).into_response())
+    Ok(answer.into_response())
 }

@@ -1,7 +1,7 @@
 //! `/reservations`: list and make, show, change and delete one.
 
 use super::{
-    Api, ApiError,
+    Api,
     reservation_query::{self, LIST},
     write::{expected_version, once, origin, read_object, read_optional_object},
 };
@@ -13,39 +13,40 @@ use crate::{
     },
 };
 use api::{Request, Response, etag, reply};
-use contract::ReservationId;
+use contract::{Problem, ReservationId};
 use jiff::civil::Date;
 use kit::{
+    database_problem,
     idempotency::{Answer, Key, Slot},
     listing,
 };
 use std::sync::Arc;
 
 /// `GET /reservations`
-pub async fn list(api: Api, request: Request) -> Result<Response, ApiError> {
+pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = LIST.parse(request.query())?;
     let filter = reservation_query::filter(&query)?;
-    let rows = api.desk.store.reservations(&filter, &query).await?;
+    let rows = api.desk.store.reservations(&filter, &query).await;
+    let rows = rows.map_err(database_problem)?;
     let show = |(reservation, business_date): (Reservation, Date)| reservation.view(business_date);
-    Ok(listing::answer(&request.answers, &query, rows, show).await?)
+    listing::answer(&request.answers, &query, rows, show).await
 }
 
 /// `POST /reservations`
-pub async fn create(api: Api, mut request: Request) -> Result<Response, ApiError> {
+pub async fn create(api: Api, mut request: Request) -> Result<Response, Problem> {
     let key = Key::of(&request)?;
     let (raw, mut body) = read_object(&mut request).await?;
     let property_id = take_property(&mut body)?;
     let (desk, base_path, origin) = (api.desk.clone(), Arc::clone(&api.base_path), origin(&request));
     let work = |slot| async move {
         let answer = AnswerToKeep::new(slot, move |made: &DatedReservation| created(&base_path, made));
-        let answer = desk.book(&origin, &property_id, &body, &answer).await?;
-        Ok::<_, ApiError>(answer)
+        desk.book(&origin, &property_id, &body, &answer).await
     };
     once(&api, &request.context, key, raw, work).await
 }
 
 /// `GET /reservations/{id}`
-pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
+pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
     let id: ReservationId = request.id("id")?;
     let found = api.desk.reservation(id).await?;
     // What follows from the date is no part of the version, so a client that has only the version has not seen it.
@@ -59,7 +60,7 @@ pub async fn show(api: Api, request: Request) -> Result<Response, ApiError> {
 }
 
 /// `PUT /reservations/{id}` and `PATCH /reservations/{id}`: both merge.
-pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError> {
+pub async fn merge(api: Api, mut request: Request) -> Result<Response, Problem> {
     let id: ReservationId = request.id("id")?;
     let expected = expected_version(&request)?;
     let (_held, body) = read_object(&mut request).await?;
@@ -73,7 +74,7 @@ pub async fn merge(api: Api, mut request: Request) -> Result<Response, ApiError>
 }
 
 /// `DELETE /reservations/{id}`
-pub async fn delete(api: Api, request: Request) -> Result<Response, ApiError> {
+pub async fn delete(api: Api, request: Request) -> Result<Response, Problem> {
     let id: ReservationId = request.id("id")?;
     let expected = expected_version(&request)?;
     let answer = AnswerToKeep::nothing();
@@ -84,7 +85,7 @@ pub async fn delete(api: Api, request: Request) -> Result<Response, ApiError> {
 }
 
 /// `POST /reservations/{id}/{transition}`, which may have no body.
-pub async fn transition(api: Api, mut request: Request) -> Result<Response, ApiError> {
+pub async fn transition(api: Api, mut request: Request) -> Result<Response, Problem> {
     let id: ReservationId = request.id("id")?;
     let key = Key::of(&request)?;
     let expected = expected_version(&request)?;
@@ -93,10 +94,8 @@ pub async fn transition(api: Api, mut request: Request) -> Result<Response, ApiE
     let (desk, origin) = (api.desk.clone(), origin(&request));
     let work = |slot| async move {
         let answer = AnswerToKeep::new(slot, changed);
-        let answer = desk
-            .change_reservation(&origin, &id, &command, &expected, &answer)
-            .await?;
-        Ok::<_, ApiError>(answer)
+        desk.change_reservation(&origin, &id, &command, &expected, &answer)
+            .await
     };
     once(&api, &request.context, key, raw, work).await
 }

@@ -1,123 +1,65 @@
 //! `GET /guests/webhook/status`: how delivery stands, endpoint by endpoint.
 
-use super::{Api, ApiError};
+use super::Api;
 use crate::store::{BreakerChange, EndpointStatus};
 use api::{Request, Response, reply};
-use contract::{UnixMillis, id::EndpointId};
-use serde::Serialize;
+use contract::{Problem, UnixMillis};
+use kit::database_problem;
+use serde_json::{Value, json};
 use url::Url;
 
-#[derive(Serialize)]
-struct Status {
-    endpoints: Vec<Endpoint>,
-    pending: u64,
-    delivered: u64,
-    dead: u64,
-}
-
-#[derive(Serialize)]
-struct Endpoint {
-    id: EndpointId,
-    url: Option<String>,
-    state: State,
-    disabled_reason: Option<String>,
-    paused_until: Option<UnixMillis>,
-    breaker: Breaker,
-    pending: u64,
-    delivered: u64,
-    dead: u64,
-    last_success_at: Option<UnixMillis>,
-    last_error_at: Option<UnixMillis>,
-    last_error: Option<String>,
-}
-
-/// Whether events go out at all.
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum State {
-    Active,
-    Paused,
-    Disabled,
-    NoUrl,
-}
-
-#[derive(Serialize)]
-struct Breaker {
-    state: &'static str,
-    since: UnixMillis,
-    history: Vec<Change>,
-}
-
-#[derive(Serialize)]
-struct Change {
-    at: UnixMillis,
-    from: &'static str,
-    to: &'static str,
-    reason: String,
-}
-
 /// Answers every endpoint, and the sums over them.
-pub async fn show(api: Api, _request: Request) -> Result<Response, ApiError> {
-    let statuses = api.desk.store.endpoint_statuses().await?;
+pub async fn show(api: Api, _request: Request) -> Result<Response, Problem> {
+    let statuses = api.desk.store.endpoint_statuses().await;
+    let statuses = statuses.map_err(database_problem)?;
     let now = api.desk.clock.now();
-    let sum = |count: fn(&EndpointStatus) -> u64| statuses.iter().map(count).sum();
-    let (pending, delivered, dead) = (
-        sum(|one| one.pending),
-        sum(|one| one.delivered),
-        sum(|one| one.dead),
-    );
-    let endpoints = statuses
-        .into_iter()
-        .map(|status| Endpoint::of(status, now))
-        .collect();
-    Ok(reply::ok(&Status {
-        endpoints,
-        pending,
-        delivered,
-        dead,
-    }))
+    let sum = |count: fn(&EndpointStatus) -> u64| statuses.iter().map(count).sum::<u64>();
+    Ok(reply::ok(&json!({
+        "endpoints": statuses.iter().map(|status| endpoint(status, now)).collect::<Vec<_>>(),
+        "pending": sum(|one| one.pending),
+        "delivered": sum(|one| one.delivered),
+        "dead": sum(|one| one.dead),
+    })))
 }
 
-impl Endpoint {
-    fn of(status: EndpointStatus, now: UnixMillis) -> Self {
-        let paused_until = status.is_paused(now).then_some(status.paused_until);
-        let (last_error_at, last_error) = status.last_error.unzip();
-        let (state, since) = status.breaker;
-        Self {
-            state: match () {
-                () if status.url.is_none() => State::NoUrl,
-                () if status.disabled_reason.is_some() => State::Disabled,
-                () if paused_until.is_some() => State::Paused,
-                () => State::Active,
-            },
-            id: status.id,
-            url: status.url.as_deref().map(without_user_info),
-            disabled_reason: status.disabled_reason,
-            paused_until,
-            breaker: Breaker {
-                state: state.as_str(),
-                since,
-                history: status.breaker_history.into_iter().map(Change::of).collect(),
-            },
-            pending: status.pending,
-            delivered: status.delivered,
-            dead: status.dead,
-            last_success_at: status.last_success_at,
-            last_error_at,
-            last_error,
-        }
-    }
+fn endpoint(status: &EndpointStatus, now: UnixMillis) -> Value {
+    let is_paused = status.is_paused(now);
+    // Whether events go out at all.
+    let state = match () {
+        () if status.url.is_none() => "no_url",
+        () if status.disabled_reason.is_some() => "disabled",
+        () if is_paused => "paused",
+        () => "active",
+    };
+    let (breaker, since) = status.breaker;
+    let (last_error_at, last_error) = status.last_error.as_ref().map(|(at, error)| (at, error)).unzip();
+    json!({
+        "id": status.id,
+        "url": status.url.as_deref().map(without_user_info),
+        "state": state,
+        "disabled_reason": status.disabled_reason,
+        "paused_until": is_paused.then_some(status.paused_until),
+        "breaker": {
+            "state": breaker.as_str(),
+            "since": since,
+            "history": status.breaker_history.iter().map(change).collect::<Vec<_>>(),
+        },
+        "pending": status.pending,
+        "delivered": status.delivered,
+        "dead": status.dead,
+        "last_success_at": status.last_success_at,
+        "last_error_at": last_error_at,
+        "last_error": last_error,
+    })
 }
 
-impl Change {
-    fn of(change: BreakerChange) -> Self {
-        Self {
-            at: change.at,
-            from: change.from.as_str(),
-            to: change.to.as_str(),
-            reason: change.reason,
-        }
-    }
+fn change(change: &BreakerChange) -> Value {
+    json!({
+        "at": change.at,
+        "from": change.from.as_str(),
+        "to": change.to.as_str(),
+        "reason": change.reason,
+    })
 }
 
 /// The address without what may be a secret in it: user-info and the query.

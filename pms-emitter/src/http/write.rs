@@ -1,8 +1,8 @@
 //! What the endpoints that write have in common: the request's body, its preconditions, where it comes from, and that it is
 //! done once for its idempotency key.
 
-use super::{Api, ApiError};
-use crate::desk::ExpectedVersion;
+use super::Api;
+use crate::desk::{DeskError, ExpectedVersion};
 use crate::domain::{body::trim_edges, origin::Origin, refusal::Refusal};
 use api::{
     Body, Preconditions, Request, RequestContext, Response,
@@ -10,6 +10,7 @@ use api::{
     json_body::{self, VALUES_MAX},
     media_type::require_json,
 };
+use contract::Problem;
 use kit::idempotency::{Answer, Key, Slot};
 use serde_json::{Map, Value};
 use std::{future::Future, sync::Arc};
@@ -25,7 +26,7 @@ const TREES_OF_A_WRITE: usize = 4;
 ///
 /// The body has its place in the byte budget, with room for its trees, until its last clone is dropped: a caller that decides
 /// and writes keeps one to the end, since what was read of it lives as long. Work that outlives the request keeps its own.
-pub async fn read_object(request: &mut Request) -> Result<(Arc<Body>, Map<String, Value>), ApiError> {
+pub async fn read_object(request: &mut Request) -> Result<(Arc<Body>, Map<String, Value>), Problem> {
     require_json(&request.context.method, &request.headers)?;
     let mut raw = request.read_body(BODY_LEN_MAX).await?;
     let object = object_of(&mut raw)?;
@@ -33,9 +34,7 @@ pub async fn read_object(request: &mut Request) -> Result<(Arc<Body>, Map<String
 }
 
 /// As [`read_object`]; no body at all is an empty object.
-pub async fn read_optional_object(
-    request: &mut Request,
-) -> Result<(Arc<Body>, Map<String, Value>), ApiError> {
+pub async fn read_optional_object(request: &mut Request) -> Result<(Arc<Body>, Map<String, Value>), Problem> {
     let typed = require_json(&request.context.method, &request.headers);
     let mut raw = request.read_body(BODY_LEN_MAX).await?;
     if raw.is_empty() {
@@ -46,7 +45,7 @@ pub async fn read_optional_object(
     Ok((Arc::new(raw), object))
 }
 
-fn object_of(raw: &mut Body) -> Result<Map<String, Value>, ApiError> {
+fn object_of(raw: &mut Body) -> Result<Map<String, Value>, Problem> {
     match json_body::parse(raw, VALUES_MAX, TREES_OF_A_WRITE)? {
         Value::Object(mut object) => {
             trim_edges(&mut object);
@@ -57,7 +56,7 @@ fn object_of(raw: &mut Body) -> Result<Map<String, Value>, ApiError> {
 }
 
 /// The versions that `If-Match` and `If-None-Match` expect.
-pub fn expected_version(request: &Request) -> Result<ExpectedVersion, ApiError> {
+pub fn expected_version(request: &Request) -> Result<ExpectedVersion, Problem> {
     let preconditions = Preconditions::from_headers(&request.headers)?;
     Ok(ExpectedVersion::when(move |version| {
         preconditions.allows(version)
@@ -87,10 +86,10 @@ pub async fn once<W, F>(
     key: Option<Key>,
     raw: Arc<Body>,
     work: W,
-) -> Result<Response, ApiError>
+) -> Result<Response, Problem>
 where
     W: FnOnce(Slot) -> F,
-    F: Future<Output = Result<Answer, ApiError>> + Send + 'static,
+    F: Future<Output = Result<Answer, DeskError>> + Send + 'static,
 {
     let held = Arc::clone(&raw);
     let holding = |slot| {
@@ -100,6 +99,5 @@ where
             working.await
         }
     };
-    let answered = api.idempotency.run(CALLER, context, key, &raw, holding);
-    Ok(answered.await?)
+    api.idempotency.run(CALLER, context, key, &raw, holding).await
 }

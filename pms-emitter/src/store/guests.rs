@@ -6,14 +6,12 @@ use super::{
     reservation_guests::guest_in_use,
 };
 use crate::domain::change::Change;
-use crate::domain::guest::{ExternalId, Guest, GuestDetails, GuestStatus};
+use crate::domain::guest::{ExternalId, Guest, GuestStatus};
 use crate::domain::property::Property;
 use api::ListQuery;
-use contract::{EventId, GuestId, Phone, PropertyId};
-use db::failpoint;
+use contract::{GuestId, Phone, PropertyId};
 use db::params;
-use db::{BatchResult, DbError, Params, Row, Statement, Tx};
-use futures::future::BoxFuture;
+use db::{DbError, Params, Row, Statement, Tx, read_id, read_optional_id};
 use kit::fold::words::TypedWord;
 use kit::idempotency::{Answer, Slot};
 use kit::listing::begins_with_any;
@@ -81,6 +79,21 @@ pub struct GuestFilter {
     pub blacklisted: Option<bool>,
 }
 
+/// A new guest, or a guest's next version, that is about to be committed.
+#[derive(Clone, Debug)]
+pub struct GuestWrite {
+    /// The version before it; none when the guest is new.
+    pub before: Option<Guest>,
+    /// What it was decided to become.
+    pub change: Change<Guest>,
+    /// The event of the change.
+    pub event: NewEvent,
+    /// Where a retry finds the answer.
+    pub slot: Slot,
+    /// What the client is answered.
+    pub answer: Answer,
+}
+
 /// How writing a guest ended. Only `Committed` wrote anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GuestWritten {
@@ -135,64 +148,20 @@ impl Store {
         self.lists.find(filter.listing(query), query, reading).await
     }
 
-    /// Writes a new guest with its event, and the answer under its idempotency key.
+    /// Writes a new guest, or a guest's next version, guarded by the one before it, with its event and the answer under its
+    /// idempotency key.
     ///
     /// # Errors
     /// The database's; `Duplicate` when the idempotency key is taken.
-    pub async fn create_guest(
-        &self,
-        change: Change<Guest>,
-        event: NewEvent,
-        answer: Answer,
-        slot: Slot,
-    ) -> Result<GuestWritten, DbError> {
-        let event_id = event.id.clone();
-        let work = Arc::new((change, event, answer, slot));
-        self.write_guest("create_guest", event_id, move |tx| {
-            let work = Arc::clone(&work);
-            Box::pin(async move {
-                let (change, event, answer, slot) = &*work;
-                let guest = &change.state;
-                let mut statements = vec![insert(guest)];
-                let come = external_ids(guest, &[], &mut statements);
-                statements.extend(guest_names::insert(guest));
-                statements.extend(outbox::statements(event));
-                let ran = slot.run(tx, answer, statements).await?;
-                written(tx, ran, &come)
-            })
-        })
-        .await
-    }
-
-    /// Writes a guest's next version, guarded by the one before it, with its event: of the row what differs, and of the
-    /// external ids those that do.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn change_guest(
-        &self,
-        before: Guest,
-        change: Change<Guest>,
-        event: NewEvent,
-    ) -> Result<GuestWritten, DbError> {
-        let event_id = event.id.clone();
-        let work = Arc::new((before, change, event));
-        self.write_guest("change_guest", event_id, move |tx| {
-            let work = Arc::clone(&work);
-            Box::pin(async move {
-                let (before, change, event) = &*work;
-                let guest = &change.state;
-                let mut statements = vec![update(before, guest)];
-                let come = external_ids(guest, &before.details.external_ids, &mut statements);
-                statements.extend(guest_names::replace(guest, &change.changed));
-                statements.extend(outbox::statements(event));
-                let ran = tx.run(&statements).await;
-                if ran.matched_none(0) {
-                    tx.abandon();
-                    return Ok(GuestWritten::Overtaken);
-                }
-                written(tx, ran, &come)
-            })
+    pub async fn write_guest(&self, write: GuestWrite) -> Result<GuestWritten, DbError> {
+        let name = if write.before.is_some() {
+            "change_guest"
+        } else {
+            "create_guest"
+        };
+        let (event, committed) = (write.event.id.clone(), GuestWritten::Committed);
+        self.write_with_event(name, event, committed, write, |tx, write| {
+            Box::pin(commit(tx, write))
         })
         .await
     }
@@ -210,53 +179,16 @@ impl Store {
         change: Change<Guest>,
         event: NewEvent,
     ) -> Result<GuestWritten, DbError> {
-        let event_id = event.id.clone();
-        let work = Arc::new((before, change, event));
-        self.write_guest("delete_guest", event_id, move |tx| {
-            let work = Arc::clone(&work);
-            Box::pin(async move {
-                let (before, change, event) = &*work;
-                let guest = &change.state;
-                let ran = tx.run(&[update(before, guest)]).await;
-                if ran.matched_none(0) {
-                    tx.abandon();
-                    return Ok(GuestWritten::Overtaken);
-                }
-                ran.all()?;
-                if guest_in_use(tx, &guest.id).await? {
-                    tx.abandon();
-                    return Ok(GuestWritten::InUse);
-                }
-                let mut statements = vec![delete_external_ids(&guest.id)];
-                statements.extend(outbox::statements(event));
-                let ran = tx.run(&statements).await;
-                written(tx, ran, &[])
-            })
-        })
+        let (id, committed) = (event.id.clone(), GuestWritten::Committed);
+        let work = (before, change.state, event);
+        self.write_with_event(
+            "delete_guest",
+            id,
+            committed,
+            work,
+            |tx, (before, guest, event)| Box::pin(delete(tx, before, guest, event)),
+        )
         .await
-    }
-
-    /// One transaction, which after an unknown commit is looked up by its event.
-    async fn write_guest<F>(
-        &self,
-        name: &'static str,
-        event_id: EventId,
-        write: F,
-    ) -> Result<GuestWritten, DbError>
-    where
-        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<GuestWritten, DbError>> + Send + Sync + 'static,
-    {
-        failpoint::reached("write.begin");
-        let written = self.db.transaction_or_find(name, write, move |tx| {
-            let event_id = event_id.clone();
-            Box::pin(async move {
-                let there = outbox::contains(tx, &event_id).await?;
-                Ok(there.then_some(GuestWritten::Committed))
-            })
-        });
-        let written = written.await;
-        failpoint::reached("write.committed");
-        written
     }
 }
 
@@ -343,81 +275,107 @@ fn update(before: &Guest, guest: &Guest) -> Statement {
     Statement::change(sql, params)
 }
 
+/// Writes of a row what differs, and of the external ids those that do.
+async fn commit(tx: &mut Tx, write: &GuestWrite) -> Result<GuestWritten, DbError> {
+    let Change {
+        state: guest,
+        changed,
+        ..
+    } = &write.change;
+    let (mut statements, ids, names) = match &write.before {
+        None => (
+            vec![insert(guest)],
+            &[][..],
+            Vec::from_iter(guest_names::insert(guest)),
+        ),
+        Some(before) => (
+            vec![update(before, guest)],
+            before.details.external_ids.as_slice(),
+            guest_names::replace(guest, changed),
+        ),
+    };
+    let added = external_ids(guest, ids, &mut statements);
+    statements.extend(names);
+    statements.extend(outbox::statements(&write.event));
+    let ran = write.slot.run(tx, &write.answer, statements).await?;
+    if ran.matched_none(0) {
+        return Ok(GuestWritten::Overtaken);
+    }
+    let failed = added
+        .iter()
+        .find(|(statement, _)| *statement == ran.outcomes.len());
+    match (ran.error, failed) {
+        (None, _) => Ok(GuestWritten::Committed),
+        (Some(DbError::Duplicate), Some((_, index))) => Ok(GuestWritten::Taken { index: *index }),
+        (Some(error), _) => Err(error),
+    }
+}
+
+async fn delete(
+    tx: &mut Tx,
+    before: &Guest,
+    guest: &Guest,
+    event: &NewEvent,
+) -> Result<GuestWritten, DbError> {
+    let ran = tx.run(&[update(before, guest)]).await.all()?;
+    if ran[0].matched == 0 {
+        return Ok(GuestWritten::Overtaken);
+    }
+    if guest_in_use(tx, &guest.id).await? {
+        return Ok(GuestWritten::InUse);
+    }
+    let mut statements = vec![delete_external_ids(&guest.id)];
+    statements.extend(outbox::statements(event));
+    tx.run(&statements).await.all()?;
+    Ok(GuestWritten::Committed)
+}
+
 fn delete_external_ids(guest: &GuestId) -> Statement {
     let sql = "DELETE FROM guest_external_ids WHERE guest_id = ?";
     Statement::change(sql, params![guest.as_str()])
 }
 
-/// Adds the statements that make the rows of external ids those of the guest, where `before` stood: those that are gone
-/// go, those that come are written, the others are not touched. Answers for each that comes the place of its statement,
-/// and its own in the guest's list.
+/// Adds the statements that make the rows of external ids those of the guest, where `before` stood: those that were removed or
+/// added are written, the others are not touched. Answers for each that was added the index of its statement, and its own in
+/// the guest's list.
 fn external_ids(
     guest: &Guest,
     before: &[ExternalId],
     statements: &mut Vec<Statement>,
 ) -> Vec<(usize, usize)> {
     let after = &guest.details.external_ids;
-    for gone in before.iter().filter(|id| !after.contains(id)) {
+    for removed in before.iter().filter(|id| !after.contains(id)) {
         statements.push(Statement::change(
             "DELETE FROM guest_external_ids
              WHERE system_name = ? AND external_id = ? AND property_id = ? AND guest_id = ?",
             params![
-                &gone.system,
-                &gone.value,
+                &removed.system,
+                &removed.value,
                 guest.property_id.as_str(),
                 guest.id.as_str()
             ],
         ));
     }
-    let mut come = Vec::new();
+    let mut added = Vec::new();
     for (index, id) in after.iter().enumerate().filter(|(_, id)| !before.contains(id)) {
-        come.push((statements.len(), index));
+        added.push((statements.len(), index));
         statements.push(Statement::change(
             "INSERT INTO guest_external_ids (property_id, system_name, external_id, guest_id) VALUES (?, ?, ?, ?)",
             params![guest.property_id.as_str(), &id.system, &id.value, guest.id.as_str()],
         ));
     }
-    come
-}
-
-/// How writing a guest and its event ended; `ids` are the places of the statements that write external ids, each with
-/// that id's place in the list.
-fn written(tx: &mut Tx, ran: BatchResult, ids: &[(usize, usize)]) -> Result<GuestWritten, DbError> {
-    let failed = ran.outcomes.len();
-    let taken = ids.iter().find(|(statement, _)| *statement == failed);
-    match (ran.error, taken) {
-        (None, _) => {
-            outbox::appended(tx);
-            Ok(GuestWritten::Committed)
-        }
-        (Some(DbError::Duplicate), Some((_, index))) => {
-            tx.abandon();
-            Ok(GuestWritten::Taken { index: *index })
-        }
-        (Some(error), _) => Err(error),
-    }
+    added
 }
 
 pub(super) fn read(row: &Row) -> Result<Guest, DbError> {
-    let wrong = |column: &str, expected| {
-        let column = column.to_owned();
-        DbError::Decode { column, expected }
-    };
     let text = |column: &str| row.get::<String>(column);
-    let merged_into = row.get::<Option<String>>("merged_into")?;
     Ok(Guest {
-        id: text("id")?.parse().map_err(|_| wrong("id", "guest id"))?,
-        property_id: text("property_id")?
-            .parse()
-            .map_err(|_| wrong("property_id", "property id"))?,
+        id: read_id(row, "id")?,
+        property_id: read_id(row, "property_id")?,
         version: row.get("version")?,
-        status: GuestStatus::parse(&text("status")?).ok_or_else(|| wrong("status", "guest status"))?,
-        merged_into: merged_into
-            .map(|id| id.parse())
-            .transpose()
-            .map_err(|_| wrong("merged_into", "guest id"))?,
-        details: serde_json::from_str::<GuestDetails>(&text("body")?)
-            .map_err(|_| wrong("body", "guest's details"))?,
+        status: GuestStatus::parse(&text("status")?).ok_or_else(|| DbError::unreadable("status"))?,
+        merged_into: read_optional_id(row, "merged_into")?,
+        details: serde_json::from_str(&text("body")?).map_err(|_| DbError::unreadable("body"))?,
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
         deleted_at: row.get("deleted_at")?,
@@ -449,7 +407,7 @@ mod tests {
 
     #[test]
     fn a16_only_external_ids_that_differ_are_written() {
-        for (before, after, gone, come) in [
+        for (before, after, removed, added) in [
             (&["a", "b"][..], &["a", "b"][..], 0, &[][..]),
             (&["a", "b"], &["b", "a"], 0, &[]),
             (&["a", "b"], &["a"], 1, &[]),
@@ -460,13 +418,13 @@ mod tests {
             let mut statements = vec![insert(&guest(after))];
             let before = guest(before).details.external_ids;
             let written = external_ids(&guest(after), &before, &mut statements);
-            let expected: Vec<_> = come
+            let expected: Vec<_> = added
                 .iter()
                 .enumerate()
-                .map(|(nth, index)| (1 + gone + nth, *index))
+                .map(|(nth, index)| (1 + removed + nth, *index))
                 .collect();
             assert_eq!(written, expected, "{after:?}");
-            assert_eq!(statements.len(), 1 + gone + come.len(), "{after:?}");
+            assert_eq!(statements.len(), 1 + removed + added.len(), "{after:?}");
         }
     }
 }

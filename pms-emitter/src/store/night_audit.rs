@@ -6,11 +6,12 @@
 use super::{Store, properties};
 use crate::domain::audit_action::AuditAction;
 use crate::domain::origin::Origin;
+use crate::domain::property::Property;
 use contract::{PropertyId, UnixMillis};
 use db::{DbError, Tx, params};
 use jiff::civil::Date;
 use kit::{
-    audit::{self, AuditEntry},
+    audit,
     idempotency::{Answer, Slot},
 };
 use serde::Serialize;
@@ -72,45 +73,39 @@ impl Store {
     ///
     /// # Errors
     /// `Duplicate` when the slot was taken meanwhile. Otherwise those of the database.
-    pub async fn night_audit(
-        &self,
-        request: NightAuditRequest,
-    ) -> Result<Option<(NightAudit, Answer)>, DbError> {
-        let request = Arc::new(request);
+    pub async fn night_audit(&self, request: NightAuditRequest) -> Result<Option<Answer>, DbError> {
         // What the last run did, for the look-up after an unknown commit.
-        let done = Arc::new(Mutex::new(None));
-        let (looked_up, kept) = (Arc::clone(&request), Arc::clone(&done));
-        self.db
-            .transaction_or_find(
-                "night_audit",
-                move |tx| {
-                    let (request, done) = (Arc::clone(&request), Arc::clone(&done));
-                    Box::pin(async move {
-                        let audited = run(tx, &request).await?;
-                        if audited.is_none() {
-                            tx.abandon();
-                        }
-                        *done.lock().unwrap_or_else(PoisonError::into_inner) = audited.clone();
-                        Ok(audited)
-                    })
-                },
-                move |tx| {
-                    let request = Arc::clone(&looked_up);
-                    let done = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                    Box::pin(async move {
-                        let Some((audit, answer)) = done else {
-                            return Ok(None);
-                        };
-                        let there = is_recorded(tx, &request, audit.version).await?;
-                        Ok(there.then_some(Some((audit, answer))))
-                    })
-                },
-            )
-            .await
+        let last_run = Mutex::new(None);
+        self.transaction(
+            "night_audit",
+            (request, last_run),
+            |tx, (request, last_run)| {
+                Box::pin(async move {
+                    let audited = run(tx, request).await?;
+                    if audited.is_none() {
+                        tx.abandon();
+                    }
+                    *last_run.lock().unwrap_or_else(PoisonError::into_inner) = audited.clone();
+                    Ok(audited.map(|(_, answer)| answer))
+                })
+            },
+            |tx, (request, last_run)| {
+                Box::pin(async move {
+                    let audited = last_run.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    let Some((version, answer)) = audited else {
+                        return Ok(None);
+                    };
+                    let there = is_recorded(tx, request, version).await?;
+                    Ok(there.then_some(Some(answer)))
+                })
+            },
+        )
+        .await
     }
 }
 
-async fn run(tx: &mut Tx, request: &NightAuditRequest) -> Result<Option<(NightAudit, Answer)>, DbError> {
+/// The version that the property has after it, and the answer.
+async fn run(tx: &mut Tx, request: &NightAuditRequest) -> Result<Option<(u64, Answer)>, DbError> {
     let id = request.property_id.as_str();
     // Two audits at once take their turns here; so does every write that was decided on the business date.
     tx.execute(
@@ -118,16 +113,22 @@ async fn run(tx: &mut Tx, request: &NightAuditRequest) -> Result<Option<(NightAu
         params![id],
     )
     .await?;
-    let Some(property) = properties::find(tx, &request.property_id).await? else {
+    let Some(before) = properties::find(tx, &request.property_id).await? else {
         return Ok(None);
     };
-    let closed_date = property.business_date;
+    let closed_date = before.business_date;
     let Ok(business_date) = closed_date.tomorrow() else {
         return Ok(None);
     };
+    let property = Property {
+        version: before.version + 1,
+        business_date,
+        updated_at: request.now,
+        ..before
+    };
     let audit = NightAudit {
-        property_id: property.id,
-        version: property.version + 1,
+        property_id: property.id.clone(),
+        version: property.version,
         closed_date,
         business_date,
         overdue: Overdue {
@@ -139,11 +140,13 @@ async fn run(tx: &mut Tx, request: &NightAuditRequest) -> Result<Option<(NightAu
     request.slot.store(tx, &answer).await?;
     tx.execute(
         "UPDATE properties SET business_date = ?, version = ?, updated_at = ? WHERE id = ?",
-        params![business_date.to_string(), audit.version, request.now, id],
+        params![business_date.to_string(), property.version, request.now, id],
     )
     .await?;
-    audit::append(tx, &[entry(request, audit.version)]).await?;
-    Ok(Some((audit, answer)))
+    let changed = ["business_date"];
+    let entry = properties::audit_entry(AuditAction::NightAudit, &property, &changed, &request.origin);
+    audit::append(tx, &[entry]).await?;
+    Ok(Some((property.version, answer)))
 }
 
 /// The reservations of a property whose date of this kind was due by the end of a day.
@@ -173,20 +176,6 @@ async fn late(tx: &mut Tx, property: &str, due: &str, day: Date) -> Result<Late,
         count,
         reservation_ids: first.iter().map(|row| row.get("id")).collect::<Result<_, _>>()?,
     })
-}
-
-fn entry(request: &NightAuditRequest, version: u64) -> AuditEntry {
-    let property = request.property_id.to_string();
-    AuditEntry {
-        property_id: Some(property.clone()),
-        entity_kind: Some("property".to_owned()),
-        entity_id: Some(property),
-        entity_version: i64::try_from(version).ok(),
-        changed: vec!["business_date".to_owned()],
-        correlation_id: Some(request.origin.correlation_id.to_string()),
-        request_id: Some(request.origin.request_id.to_string()),
-        ..AuditEntry::new(AuditAction::NightAudit, request.now)
-    }
 }
 
 /// Whether this very request's audit is in the log.

@@ -4,6 +4,7 @@
 //! There is no moment at which a change is committed and its event is not, and none at which an event is queued that
 //! was rolled back: these rows are the queue.
 
+use super::{Step, Store};
 use contract::{Envelope, EventId, UnixMillis};
 use db::{DbError, Statement, Tx};
 use db::{failpoint, params};
@@ -24,7 +25,8 @@ pub struct NewEvent {
 }
 
 /// What writes the event's row in the log, its bytes as they will be sent on every attempt and replay, and one delivery for each
-/// subscribed endpoint. It is run together with the change that made the event, and [`appended`] is called afterwards.
+/// subscribed endpoint. It is run together with the change that made the event, and [`appended`] is called afterwards, as
+/// [`Store::write_with_event`] does.
 ///
 /// `Duplicate` means that this version of the entity has its event already: the change was overtaken.
 pub fn statements(event: &NewEvent) -> [Statement; 3] {
@@ -63,6 +65,46 @@ pub fn statements(event: &NewEvent) -> [Statement; 3] {
     ]
 }
 
+impl Store {
+    /// One transaction that writes a change with its event: unless it answers `committed`, it is undone. After a commit of
+    /// unknown result the event is looked for.
+    pub(super) async fn write_with_event<W, T>(
+        &self,
+        name: &'static str,
+        event: EventId,
+        committed: T,
+        work: W,
+        write: Step<W, T>,
+    ) -> Result<T, DbError>
+    where
+        W: Send + Sync + 'static,
+        T: Clone + PartialEq + Send + Sync + 'static,
+    {
+        failpoint::reached("write.begin");
+        let written = self.transaction(
+            name,
+            (event, committed, work, write),
+            |tx, (_, committed, work, write)| {
+                Box::pin(async move {
+                    let written = write(tx, work).await?;
+                    if written == *committed {
+                        appended(tx);
+                    } else {
+                        tx.abandon();
+                    }
+                    Ok(written)
+                })
+            },
+            |tx, (event, committed, ..)| {
+                Box::pin(async move { Ok(contains(tx, event).await?.then(|| committed.clone())) })
+            },
+        );
+        let written = written.await;
+        failpoint::reached("write.committed");
+        written
+    }
+}
+
 /// The event's statements have run: the dispatchers are woken once they are committed.
 pub fn appended(tx: &mut Tx) {
     failpoint::reached("write.inside");
@@ -73,7 +115,7 @@ pub fn appended(tx: &mut Tx) {
 ///
 /// # Errors
 /// The database's.
-pub async fn contains(tx: &mut Tx, event: &EventId) -> Result<bool, DbError> {
+async fn contains(tx: &mut Tx, event: &EventId) -> Result<bool, DbError> {
     let row = tx
         .query_one("SELECT 1 FROM events WHERE id = ?", params![event.as_str()])
         .await?;

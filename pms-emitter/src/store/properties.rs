@@ -5,13 +5,12 @@ use crate::domain::audit_action::AuditAction;
 use crate::domain::origin::Origin;
 use crate::domain::property::{Property, timezone};
 use api::ListQuery;
-use contract::{PropertyId, UnixMillis, parse_date};
+use contract::{PropertyId, UnixMillis};
 use db::params;
-use db::{DbError, Params, Row, Statement, Tx};
+use db::{DbError, Params, Row, Statement, Tx, read_id};
 use kit::audit::{self, AuditEntry};
 use kit::idempotency::{Answer, Slot};
 use kit::listing::{Listing, Order, Reading, Rows, Table};
-use std::sync::Arc;
 
 const SELECT: &str = "SELECT id, version, name, timezone, currency, business_date, created_at, updated_at \
                       FROM properties";
@@ -26,6 +25,21 @@ const PROPERTIES: Table = Table {
         index: "properties_created",
     }],
 };
+
+/// A new property, or a property's next version, that is about to be committed.
+#[derive(Clone, Debug)]
+pub struct PropertyWrite {
+    /// The version before it; none when the property is new.
+    pub before: Option<Property>,
+    /// What it becomes.
+    pub property: Property,
+    /// The request, for the audit entry.
+    pub origin: Origin,
+    /// Where a retry finds the answer.
+    pub slot: Slot,
+    /// What the client is answered.
+    pub answer: Answer,
+}
 
 /// How writing a property ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,95 +98,24 @@ impl Store {
         self.lists.find(listing, query, reading).await
     }
 
-    /// Writes a new property, its audit entry, and the answer under its idempotency key.
+    /// Writes a new property, or a property's next version, guarded by the one before it, with its audit entry and the answer
+    /// under its idempotency key.
     ///
     /// # Errors
     /// The database's; `Duplicate` when the idempotency key is taken.
-    pub async fn create_property(
-        &self,
-        property: Property,
-        origin: &Origin,
-        answer: Answer,
-        slot: Slot,
-    ) -> Result<PropertyWritten, DbError> {
-        let entry = audit_entry(
-            AuditAction::PropertyCreated,
-            &property,
-            property.created_at,
-            origin,
-        );
-        let work = Arc::new((property, entry, answer, slot));
-        let written = Arc::clone(&work);
-        self.db
-            .transaction_or_find(
-                "create_property",
-                move |tx| {
-                    let work = Arc::clone(&work);
-                    Box::pin(async move {
-                        let (property, entry, answer, slot) = &*work;
-                        slot.store(tx, answer).await?;
-                        match insert(tx, property).await {
-                            Err(DbError::Duplicate) => {
-                                tx.abandon();
-                                return Ok(PropertyWritten::Taken);
-                            }
-                            other => other?,
-                        }
-                        audit::append(tx, std::slice::from_ref(entry)).await?;
-                        Ok(PropertyWritten::Committed)
-                    })
-                },
-                move |tx| {
-                    let written = Arc::clone(&written);
-                    Box::pin(async move { found(tx, &written.0).await })
-                },
-            )
-            .await
-    }
-
-    /// Writes a property's next version, guarded by the one before it, and its audit entry.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn change_property(
-        &self,
-        before: &Property,
-        property: Property,
-        origin: &Origin,
-    ) -> Result<PropertyWritten, DbError> {
-        let changed = before.differences(&property).into_iter();
-        let entry = AuditEntry {
-            changed: changed.map(str::to_owned).collect(),
-            ..audit_entry(
-                AuditAction::PropertyUpdated,
-                &property,
-                property.updated_at,
-                origin,
-            )
+    pub async fn write_property(&self, write: PropertyWrite) -> Result<PropertyWritten, DbError> {
+        let name = if write.before.is_some() {
+            "change_property"
+        } else {
+            "create_property"
         };
-        let work = Arc::new((property, entry));
-        let written = Arc::clone(&work);
-        self.db
-            .transaction_or_find(
-                "change_property",
-                move |tx| {
-                    let work = Arc::clone(&work);
-                    Box::pin(async move {
-                        let (property, entry) = &*work;
-                        if !update(tx, property).await? {
-                            tx.abandon();
-                            return Ok(PropertyWritten::Overtaken);
-                        }
-                        audit::append(tx, std::slice::from_ref(entry)).await?;
-                        Ok(PropertyWritten::Committed)
-                    })
-                },
-                move |tx| {
-                    let written = Arc::clone(&written);
-                    Box::pin(async move { found(tx, &written.0).await })
-                },
-            )
-            .await
+        self.transaction(
+            name,
+            write,
+            |tx, write| Box::pin(commit(tx, write)),
+            |tx, write| Box::pin(find_committed(tx, write)),
+        )
+        .await
     }
 
     /// Gives the default property of a fresh database its first business date: today in its zone, which is UTC.
@@ -198,8 +141,39 @@ impl Store {
     }
 }
 
-async fn insert(tx: &mut Tx, property: &Property) -> Result<(), DbError> {
-    tx.execute(
+async fn commit(tx: &mut Tx, write: &PropertyWrite) -> Result<PropertyWritten, DbError> {
+    let property = &write.property;
+    let (statement, action, changed) = match &write.before {
+        None => (insert(property), AuditAction::PropertyCreated, Vec::new()),
+        Some(before) => (
+            update(property),
+            AuditAction::PropertyUpdated,
+            before.differences(property),
+        ),
+    };
+    let entry = audit_entry(action, property, &changed, &write.origin);
+    let statements = std::iter::once(statement).chain(audit::statement(&[entry]));
+    let ran = write.slot.run(tx, &write.answer, statements.collect()).await?;
+    if ran.matched_none(0) {
+        tx.abandon();
+        return Ok(PropertyWritten::Overtaken);
+    }
+    if ran.outcomes.is_empty() && ran.error == Some(DbError::Duplicate) {
+        tx.abandon();
+        return Ok(PropertyWritten::Taken);
+    }
+    ran.all()?;
+    Ok(PropertyWritten::Committed)
+}
+
+/// After an unknown commit: whether the row is what would have been written.
+async fn find_committed(tx: &mut Tx, write: &PropertyWrite) -> Result<Option<PropertyWritten>, DbError> {
+    let stored = find(tx, &write.property.id).await?;
+    Ok((stored.as_ref() == Some(&write.property)).then_some(PropertyWritten::Committed))
+}
+
+fn insert(property: &Property) -> Statement {
+    Statement::change(
         "INSERT INTO properties
              (id, version, guard, name, timezone, currency, business_date, created_at, updated_at)
          VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?)",
@@ -214,63 +188,53 @@ async fn insert(tx: &mut Tx, property: &Property) -> Result<(), DbError> {
             property.updated_at
         ],
     )
-    .await
-    .map(drop)
 }
 
 /// The business date is not written: only the night audit moves it, with a version of its own.
-async fn update(tx: &mut Tx, property: &Property) -> Result<bool, DbError> {
-    let matched = tx
-        .execute(
-            "UPDATE properties SET version = ?, name = ?, timezone = ?, currency = ?, updated_at = ?
-             WHERE id = ? AND version = ?",
-            params![
-                property.version,
-                &property.name,
-                property.timezone_name(),
-                property.currency.code(),
-                property.updated_at,
-                property.id.as_str(),
-                property.version - 1
-            ],
-        )
-        .await?;
-    Ok(matched == 1)
+fn update(property: &Property) -> Statement {
+    Statement::change(
+        "UPDATE properties SET version = ?, name = ?, timezone = ?, currency = ?, updated_at = ?
+         WHERE id = ? AND version = ?",
+        params![
+            property.version,
+            &property.name,
+            property.timezone_name(),
+            property.currency.code(),
+            property.updated_at,
+            property.id.as_str(),
+            property.version - 1
+        ],
+    )
 }
 
-fn audit_entry(action: AuditAction, property: &Property, at: UnixMillis, origin: &Origin) -> AuditEntry {
+/// The audit entry of a property's last change.
+pub(super) fn audit_entry(
+    action: AuditAction,
+    property: &Property,
+    changed: &[&str],
+    origin: &Origin,
+) -> AuditEntry {
     AuditEntry {
         property_id: Some(property.id.to_string()),
         entity_kind: Some("property".to_owned()),
         entity_id: Some(property.id.to_string()),
         entity_version: i64::try_from(property.version).ok(),
+        changed: changed.iter().map(|name| (*name).to_owned()).collect(),
         correlation_id: Some(origin.correlation_id.to_string()),
         request_id: Some(origin.request_id.to_string()),
-        ..AuditEntry::new(action, at)
+        ..AuditEntry::new(action, property.updated_at)
     }
 }
 
-/// After an unknown commit: whether the row is what would have been written.
-async fn found(tx: &mut Tx, written: &Property) -> Result<Option<PropertyWritten>, DbError> {
-    let stored = find(tx, &written.id).await?;
-    Ok((stored.as_ref() == Some(written)).then_some(PropertyWritten::Committed))
-}
-
 pub(super) fn read(row: &Row) -> Result<Property, DbError> {
-    let wrong = |column: &str, expected| DbError::Decode {
-        column: column.to_owned(),
-        expected,
-    };
-    let text = |column: &str| row.get::<String>(column);
+    let zone: String = row.get("timezone")?;
     Ok(Property {
-        id: text("id")?.parse().map_err(|_| wrong("id", "property id"))?,
+        id: read_id(row, "id")?,
         version: row.get("version")?,
-        name: text("name")?,
-        timezone: timezone(&text("timezone")?).ok_or_else(|| wrong("timezone", "IANA time zone"))?,
-        currency: text("currency")?
-            .parse()
-            .map_err(|_| wrong("currency", "ISO 4217 currency"))?,
-        business_date: parse_date(&text("business_date")?).ok_or_else(|| wrong("business_date", "date"))?,
+        name: row.get("name")?,
+        timezone: timezone(&zone).ok_or_else(|| DbError::unreadable("timezone"))?,
+        currency: read_id(row, "currency")?,
+        business_date: read_id(row, "business_date")?,
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
     })

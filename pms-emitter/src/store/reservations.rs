@@ -15,8 +15,8 @@ use crate::domain::{
     change::Change, property::Property, reservation::Reservation, stay::ComputedStatus, transition::Status,
 };
 use api::ListQuery;
-use contract::{FieldError, GuestId, PropertyId, ReservationId, parse_date};
-use db::{DbError, Params, Row, Statement, Tx, failpoint, params};
+use contract::{FieldError, GuestId, PropertyId, ReservationId};
+use db::{DbError, Params, Row, Statement, Tx, params, read_id};
 use jiff::civil::Date;
 use kit::{
     idempotency::{Answer, Slot},
@@ -180,32 +180,11 @@ impl Store {
     /// # Errors
     /// `Duplicate` when the slot was taken meanwhile. Otherwise those of the database.
     pub async fn write_reservation(&self, write: ReservationWrite) -> Result<ReservationWritten, DbError> {
-        let event = write.event.id.clone();
-        let write = Arc::new(write);
-        failpoint::reached("write.begin");
-        let written = self.db.transaction_or_find(
-            "write_reservation",
-            move |tx| {
-                let write = Arc::clone(&write);
-                Box::pin(async move {
-                    let written = commit(tx, &write).await?;
-                    if written != ReservationWritten::Committed {
-                        tx.abandon();
-                    }
-                    Ok(written)
-                })
-            },
-            move |tx| {
-                let event = event.clone();
-                Box::pin(async move {
-                    let there = outbox::contains(tx, &event).await?;
-                    Ok(there.then_some(ReservationWritten::Committed))
-                })
-            },
-        );
-        let written = written.await;
-        failpoint::reached("write.committed");
-        written
+        let (event, committed) = (write.event.id.clone(), ReservationWritten::Committed);
+        self.write_with_event("write_reservation", event, committed, write, |tx, write| {
+            Box::pin(commit(tx, write))
+        })
+        .await
     }
 }
 
@@ -282,21 +261,13 @@ impl ReservationFilter {
 }
 
 fn listed(row: &Row) -> Result<(Reservation, Date), DbError> {
-    let business_date: String = row.get("business_date")?;
-    let business_date = parse_date(&business_date).ok_or_else(|| DbError::Decode {
-        column: "business_date".to_owned(),
-        expected: "date",
-    })?;
-    Ok((decode(row)?, business_date))
+    Ok((decode(row)?, read_id(row, "business_date")?))
 }
 
 /// A row's whole state.
 fn decode(row: &Row) -> Result<Reservation, DbError> {
     let body: String = row.get("body")?;
-    serde_json::from_str(&body).map_err(|_| DbError::Decode {
-        column: "body".to_owned(),
-        expected: "reservation",
-    })
+    serde_json::from_str(&body).map_err(|_| DbError::unreadable("body"))
 }
 
 async fn find(tx: &mut Tx, id: ReservationId) -> Result<Option<(Reservation, Property)>, DbError> {
@@ -350,10 +321,7 @@ async fn commit(tx: &mut Tx, write: &ReservationWrite) -> Result<ReservationWrit
         return Ok(ReservationWritten::Overtaken);
     }
     match ran.error {
-        None => {
-            outbox::appended(tx);
-            Ok(ReservationWritten::Committed)
-        }
+        None => Ok(ReservationWritten::Committed),
         Some(DbError::Duplicate) if ran.outcomes.len() == saved_at => not_unique(tx, state).await,
         Some(error) => Err(error),
     }
@@ -412,18 +380,18 @@ const COLUMNS: [&str; 12] = [
 /// The values of [`COLUMNS`], in their order.
 fn columns(state: &Reservation) -> Params {
     let booking = &state.booking;
-    let (channel, number) = reference(state);
+    let reference = booking.channel_reference.as_ref();
     params![
         state.version,
         booking.status.as_str(),
         &booking.confirmation_number,
-        channel,
-        number,
+        reference.map(|reference| &reference.channel),
+        reference.map(|reference| &reference.number),
         booking.primary_guest_id.as_str(),
         booking.check_in.to_string(),
         booking.check_out.to_string(),
         &booking.channel,
-        body(state),
+        serde_json::to_string(state).expect("a reservation is plain data with string keys"),
         state.updated_at,
         state.deleted_at,
     ]
@@ -455,15 +423,4 @@ async fn not_unique(tx: &mut Tx, state: &Reservation) -> Result<ReservationWritt
         None => "/channel_reference",
     };
     Ok(ReservationWritten::NotUnique { pointer })
-}
-
-fn reference(state: &Reservation) -> (Option<String>, Option<String>) {
-    let reference = state.booking.channel_reference.clone();
-    reference
-        .map(|reference| (reference.channel, reference.number))
-        .unzip()
-}
-
-fn body(state: &Reservation) -> String {
-    serde_json::to_string(state).expect("a reservation is plain data with string keys")
 }
