@@ -3,7 +3,7 @@
 pub use crate::dispatch::DeliveryConfig;
 use crate::dispatch::Schedule;
 use crate::dispatch::parts::{LEASE_SLACK, LOOK_EVERY};
-use crate::domain::guest_document::{DigestKey, InvalidDigestKey};
+use crate::domain::guest_document::DigestKey;
 use clap::{Args, Parser, Subcommand, value_parser};
 use contract::{SecretList, UnixMillis};
 use db::DatabaseUrl;
@@ -49,43 +49,8 @@ pub struct EndpointConfig {
 }
 
 /// The command of the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Subcommand, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Serve until stopped.
-    Serve,
-    /// Bring the tables up to date.
-    Migrate,
-    /// Ask the one that serves whether it can.
-    Healthcheck,
-    /// Make dead deliveries due again, those that died at this instant or later.
-    RetryDead {
-        /// The beginning of time when none is given.
-        since: UnixMillis,
-    },
-}
-
-/// REST API of a hotel's guests and reservations; every change is delivered as one signed event
-#[derive(Parser, Debug)]
-#[command(name = "pms-emitter", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<CommandArgs>,
-    #[command(flatten)]
-    http: HttpArgs,
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    delivery: DeliveryArgs,
-    /// Keys the digests of guests' documents, the same for emitters whose guests shall match; made in the data folder
-    /// when not set
-    #[arg(long, env = "DOCUMENT_DIGEST_KEY", hide_env_values = true, help_heading = SECRETS, value_parser = digest_key)]
-    document_digest_key: Option<DigestKey>,
-    #[command(flatten)]
-    log: LogArgs,
-}
-
-#[derive(Subcommand, Clone, Copy, Debug)]
-enum CommandArgs {
     /// Serve until stopped (the default)
     Serve,
     /// Bring the tables up to date, and end
@@ -98,6 +63,26 @@ enum CommandArgs {
         #[arg(long, value_parser = instant)]
         since: Option<UnixMillis>,
     },
+}
+
+/// REST API of a hotel's guests and reservations; every change is delivered as one signed event
+#[derive(Parser, Debug)]
+#[command(name = "pms-emitter", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
+    /// Keys the digests of guests' documents, the same for emitters whose guests shall match; made in the data folder
+    /// when not set
+    #[arg(long, env = "DOCUMENT_DIGEST_KEY", hide_env_values = true, help_heading = SECRETS)]
+    document_digest_key: Option<DigestKey>,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -129,16 +114,8 @@ struct DeliveryArgs {
 /// Reads `.env`, the environment and the flags; a wrong setting ends the process with a sentence and exit code 2.
 pub fn read_or_exit() -> (Command, Config, LogArgs) {
     let cli: Cli = parse_or_exit(DEFAULTS);
-    let command = match cli.command {
-        None | Some(CommandArgs::Serve) => Command::Serve,
-        Some(CommandArgs::Migrate) => Command::Migrate,
-        Some(CommandArgs::Healthcheck) => Command::Healthcheck,
-        Some(CommandArgs::RetryDead { since }) => Command::RetryDead {
-            since: since.unwrap_or_default(),
-        },
-    };
     match cli.config() {
-        Ok(config) => (command, config, cli.log),
+        Ok(config) => (cli.command.unwrap_or(Command::Serve), config, cli.log),
         Err(error) => error.exit(),
     }
 }
@@ -178,10 +155,6 @@ impl Cli {
             },
         })
     }
-}
-
-fn digest_key(text: &str) -> Result<DigestKey, InvalidDigestKey> {
-    text.parse()
 }
 
 fn instant(text: &str) -> Result<UnixMillis, &'static str> {

@@ -48,30 +48,21 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
             let app = App::build(config, runtime).await?;
             let lifecycle = Lifecycle::new();
             lifecycle.stop_on_signals()?;
-            Ok(match app.run_until_stopped(lifecycle).await {
-                Ended::Finished => ExitCode::SUCCESS,
-                Ended::Aborted | Ended::Failed => ExitCode::FAILURE,
-            })
+            if app.run_until_stopped(lifecycle).await != Ended::Finished {
+                return Ok(ExitCode::FAILURE);
+            }
         }
         Command::Migrate => {
-            open_store(&config, &runtime, false)
-                .await?
-                .db()
-                .clone()
-                .close()
-                .await;
-            Ok(ExitCode::SUCCESS)
+            let store = open_store(&config, &runtime, false).await?;
+            store.db().clone().close().await;
         }
-        Command::Healthcheck => {
-            healthcheck(&config.http).await?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Healthcheck => healthcheck(&config.http).await?,
         Command::RetryDead { since } => {
             let store = open_store(&config, &runtime, false).await?;
-            let count = retry_dead(&store, &runtime, since).await?;
+            let count = retry_dead(&store, &runtime, since.unwrap_or_default()).await?;
             store.db().clone().close().await;
             println!("{count} deliveries are due again");
-            Ok(ExitCode::SUCCESS)
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
