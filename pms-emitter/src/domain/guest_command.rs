@@ -3,31 +3,20 @@
 //! Each is a pure function from a state to at most one commit, so that a write that was overtaken is decided again on
 //! fresh state.
 
+pub use super::guest_rules::Situation;
 use super::{
     body::{drop_read_only, merge_patch, read_patched},
     change::{Change, ChangeOutcome},
     guest::{Guest, GuestDetails, GuestStatus},
-    guest_document::DigestKey,
     guest_input::{Aliases, GuestInput, READ_ONLY},
-    guest_rules::{Facts, Judged, judge},
-    property::{DEFAULT_PROPERTY, Property},
+    guest_rules::{Judged, judge},
+    property::DEFAULT_PROPERTY,
     record_size::{json_len, within_bound},
     refusal::Refusal,
 };
 use contract::{EventType, FieldError, GuestId, PropertyId, UnixMillis};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
-
-/// What a command needs besides the guest itself.
-#[derive(Clone, Copy)]
-pub struct Situation<'a> {
-    /// The guest's property.
-    pub property: &'a Property,
-    /// The instant of the change.
-    pub now: UnixMillis,
-    /// The key of document digests.
-    pub digest_key: &'a DigestKey,
-}
 
 /// A command that was carried out, with warnings about what was not taken as it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,17 +92,24 @@ pub fn merge(
     let (content, before) = (|| json_len(&details), || json_len(&guest.details));
     within_bound(&details, content, before)?;
     let changed = guest.details.differences(&details);
-    let outcome = match changed.as_slice() {
-        [] => ChangeOutcome::Unchanged,
-        ["consent"] => next(
-            guest,
-            details,
-            EventType::GuestConsentChanged,
-            changed,
-            situation.now,
-        ),
-        _ => next(guest, details, EventType::GuestUpdated, changed, situation.now),
+    let event_type = match changed.as_slice() {
+        [] => {
+            let outcome = ChangeOutcome::Unchanged;
+            return Ok(Applied { outcome, warnings });
+        }
+        ["consent"] => EventType::GuestConsentChanged,
+        _ => EventType::GuestUpdated,
     };
+    let outcome = ChangeOutcome::Changed(Change {
+        state: Guest {
+            version: guest.version + 1,
+            details,
+            updated_at: situation.now,
+            ..guest.clone()
+        },
+        event_type,
+        changed,
+    });
     Ok(Applied { outcome, warnings })
 }
 
@@ -136,25 +132,6 @@ pub fn delete(guest: &Guest, now: UnixMillis) -> Result<Change<Guest>, Refusal> 
     })
 }
 
-fn next(
-    guest: &Guest,
-    details: GuestDetails,
-    event_type: EventType,
-    changed: Vec<&'static str>,
-    now: UnixMillis,
-) -> ChangeOutcome<Guest> {
-    ChangeOutcome::Changed(Change {
-        state: Guest {
-            version: guest.version + 1,
-            details,
-            updated_at: now,
-            ..guest.clone()
-        },
-        event_type,
-        changed,
-    })
-}
-
 /// The details of a new guest, or after a patch. Of a patch only the members that it sends are checked, each as a whole: the
 /// others were accepted under the rules of their time, and stay.
 fn decide(
@@ -174,14 +151,9 @@ fn decide(
         merged = json!({"address": address});
     }
     merge_patch(&mut merged, Value::Object(patch));
-    let facts = Facts {
-        now: situation.now,
-        today: situation.property.today(situation.now),
-        digest_key: situation.digest_key,
-        consent: before.map(|before| before.consent.as_slice()).unwrap_or_default(),
-    };
+    let consent = before.map(|before| before.consent.as_slice()).unwrap_or_default();
     let (mut details, warnings) = read_patched::<GuestInput>(&merged, is_checked)
-        .and_then(|input| judge(input, facts))
+        .and_then(|input| judge(input, situation, consent))
         .map_err(|errors| Refusal::Invalid(aliases.restore(errors)))?;
     if let Some(before) = before {
         details.keep_unless(before, is_checked);

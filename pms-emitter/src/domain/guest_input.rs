@@ -4,10 +4,8 @@
 //! module knows them.
 
 use super::{
-    body::{
-        all_visible, exact_text, filled, free_text, key_text, one_line, required_text, text, texts, tidy,
-    },
-    guest::{ConsentChannel, ConsentStatus},
+    body::{all_visible, exact_text, filled, free_text, one_line, required_text, text, texts, tidy},
+    guest::{ConsentChannel, ConsentStatus, ExternalId},
     refusal::Refusal,
 };
 use contract::{FieldError, UnixMillis};
@@ -20,9 +18,7 @@ pub const NAME_LEN_MAX: u64 = 100;
 /// The longest line of an address, in characters.
 const LINE_LEN_MAX: u64 = 200;
 /// The longest code or short text, in characters; the column of `system_name` is as wide.
-const CODE_LEN_MAX: u64 = 64;
-/// The longest id in another system, in characters; its column is as wide.
-const EXTERNAL_ID_LEN_MAX: u64 = 128;
+pub const CODE_LEN_MAX: u64 = 64;
 /// The longest notes, in characters.
 const NOTES_LEN_MAX: u64 = 4000;
 /// The most items of any one list.
@@ -50,7 +46,7 @@ pub const READ_ONLY: &[&str] = &[
 #[expect(missing_docs, reason = "the fields are those of GuestDetails")]
 pub struct GuestInput {
     #[validate(length(max = ITEMS_MAX), nested)]
-    pub external_ids: Vec<ExternalIdInput>,
+    pub external_ids: Vec<ExternalId>,
     #[serde(deserialize_with = "text")]
     #[validate(length(max = CODE_LEN_MAX), custom(function = one_line))]
     pub title: Option<String>,
@@ -91,17 +87,6 @@ pub struct GuestInput {
     #[serde(deserialize_with = "text")]
     #[validate(length(max = NOTES_LEN_MAX), custom(function = free_text))]
     pub notes: Option<String>,
-}
-
-/// An id in another system; it is a key, so no white space is trimmed.
-#[derive(Deserialize, Serialize, Validate)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the fields are those of ExternalId")]
-pub struct ExternalIdInput {
-    #[validate(length(max = CODE_LEN_MAX), custom(function = key_text))]
-    pub system: String,
-    #[validate(length(max = EXTERNAL_ID_LEN_MAX), custom(function = key_text))]
-    pub value: String,
 }
 
 /// An address.

@@ -5,13 +5,13 @@ mod reading;
 use super::{
     body::{filled, free_text},
     email::Email,
-    guest::{Address, Consent, ExternalId, GuestDetails, Loyalty},
+    guest::{Address, Consent, GuestDetails, Loyalty},
     guest_document::{DigestKey, Document},
     guest_input::{AddressInput, ConsentInput, DocumentInput, GuestInput},
     language::language_tag,
+    property::Property,
 };
 use contract::{FieldError, UnixMillis};
-use jiff::civil::Date;
 
 /// The longest type of a document, in characters.
 const DOCUMENT_TYPE_LEN_MAX: usize = 32;
@@ -19,26 +19,29 @@ const DOCUMENT_TYPE_LEN_MAX: usize = 32;
 /// The longest preference, in characters.
 const PREFERENCE_LEN_MAX: usize = 200;
 
-/// What the rules need besides the request.
+/// What a command needs besides the guest itself.
 #[derive(Clone, Copy)]
-pub struct Facts<'a> {
+pub struct Situation<'a> {
+    /// The guest's property.
+    pub property: &'a Property,
     /// The instant of the change.
     pub now: UnixMillis,
-    /// Today at the property.
-    pub today: Date,
     /// The key of document digests.
     pub digest_key: &'a DigestKey,
-    /// The consents before the change.
-    pub consent: &'a [Consent],
 }
 
 /// Details that passed every rule, with warnings about what was not taken as it stands.
 pub type Judged = (GuestDetails, Vec<FieldError>);
 
-/// Makes details of what a client sent, or says everything that is wrong with it.
-pub fn judge(input: GuestInput, facts: Facts<'_>) -> Result<Judged, Vec<FieldError>> {
+/// Makes details of what a client sent, or says everything that is wrong with it. `consent` is what was said before.
+pub fn judge(
+    input: GuestInput,
+    situation: Situation<'_>,
+    consent: &[Consent],
+) -> Result<Judged, Vec<FieldError>> {
     let mut rules = Rules {
-        facts,
+        situation,
+        consent,
         errors: Vec::new(),
         warnings: Vec::new(),
     };
@@ -51,7 +54,8 @@ pub fn judge(input: GuestInput, facts: Facts<'_>) -> Result<Judged, Vec<FieldErr
 }
 
 struct Rules<'a> {
-    facts: Facts<'a>,
+    situation: Situation<'a>,
+    consent: &'a [Consent],
     errors: Vec<FieldError>,
     warnings: Vec<FieldError>,
 }
@@ -69,14 +73,6 @@ impl Rules<'_> {
             .enumerate()
             .map(|(index, document)| self.document(index, document))
             .collect();
-        let external_ids: Vec<ExternalId> = input
-            .external_ids
-            .into_iter()
-            .map(|id| ExternalId {
-                system: id.system,
-                value: id.value,
-            })
-            .collect();
         let loyalty: Vec<Loyalty> = input
             .loyalty
             .into_iter()
@@ -86,13 +82,13 @@ impl Rules<'_> {
                 level: membership.level,
             })
             .collect();
-        self.refuse_repeated("external_ids", &external_ids, |one, other| one == other);
+        self.refuse_repeated("external_ids", &input.external_ids, |one, other| one == other);
         self.refuse_repeated("documents", &documents, |one, other| one.digest == other.digest);
         self.refuse_repeated("loyalty", &loyalty, |one, other| {
             (&one.programme, &one.number) == (&other.programme, &other.number)
         });
         GuestDetails {
-            external_ids,
+            external_ids: input.external_ids,
             title: input.title,
             first_name: input.first_name,
             last_name: input.last_name.unwrap_or_default(),
@@ -114,27 +110,15 @@ impl Rules<'_> {
     }
 
     fn address(&mut self, input: AddressInput) -> Option<Address> {
-        let country = self.country("/address/country", input.country);
         let address = Address {
             line1: input.line1,
             line2: input.line2,
             city: input.city,
             region: input.region,
             postal_code: input.postal_code,
-            country,
+            country: self.country("/address/country", input.country),
         };
-        let Address {
-            line1,
-            line2,
-            city,
-            region,
-            postal_code,
-            country,
-        } = &address;
-        let says = [line1, line2, city, region, postal_code]
-            .into_iter()
-            .any(Option::is_some);
-        (says || country.is_some()).then_some(address)
+        (address != Address::default()).then_some(address)
     }
 
     fn document(&mut self, index: usize, input: DocumentInput) -> Document {
@@ -150,7 +134,7 @@ impl Rules<'_> {
         let expires_on = self.expiry(&at("expires_on"), input.expires_on);
         Document {
             digest: self
-                .facts
+                .situation
                 .digest_key
                 .digest(&input.kind, issuing_country.as_ref(), &input.number),
             kind: input.kind,
@@ -163,7 +147,7 @@ impl Rules<'_> {
     fn consent(&mut self, given: Vec<ConsentInput>) -> Vec<Consent> {
         let mut consent: Vec<Consent> = Vec::with_capacity(given.len());
         for (index, input) in given.into_iter().enumerate() {
-            if input.at.is_some_and(|at| at > self.facts.now) {
+            if input.at.is_some_and(|at| at > self.situation.now) {
                 self.refuse(format!("/consent/{index}/at"), "in_future", "lies in the future");
             }
             if consent.iter().any(|earlier| earlier.channel == input.channel) {
@@ -174,9 +158,9 @@ impl Rules<'_> {
                     && before.status == input.status
                     && before.source == input.source
             };
-            let before = self.facts.consent.iter().find(same).map(|before| before.at);
+            let before = self.consent.iter().find(same).map(|before| before.at);
             consent.push(Consent {
-                at: input.at.or(before).unwrap_or(self.facts.now),
+                at: input.at.or(before).unwrap_or(self.situation.now),
                 channel: input.channel,
                 status: input.status,
                 source: input.source,

@@ -64,17 +64,8 @@ impl Property {
     /// in its zone).
     pub fn create(mut request: Map<String, Value>, now: UnixMillis) -> Result<Self, Refusal> {
         body::drop_read_only(&mut request, READ_ONLY);
-        let read = Read::of(request)?;
-        Ok(Self {
-            business_date: read.business_date.unwrap_or_else(|| now.date_in(&read.timezone)),
-            id: read.id,
-            version: 1,
-            name: read.name,
-            timezone: read.timezone,
-            currency: read.currency,
-            created_at: now,
-            updated_at: now,
-        })
+        let (property, _) = Self::read(request, now)?;
+        Ok(property)
     }
 
     /// This property after a merge patch (RFC 7396); None when it changes nothing. `id` and `business_date` may be
@@ -87,18 +78,18 @@ impl Property {
             return Err(Refusal::field("", "wrong_type", "the body is not an object"));
         };
         body::drop_read_only(&mut merged, READ_ONLY);
-        let read = Read::of(merged)?;
-        if read.id != self.id {
+        let (sent, business_date) = Self::read(merged, now)?;
+        if sent.id != self.id {
             return Err(Refusal::field("/id", "immutable", "cannot be changed"));
         }
-        if read.business_date != Some(self.business_date) {
+        if business_date != Some(self.business_date) {
             let words = "is moved by the night audit alone";
             return Err(Refusal::field("/business_date", "immutable", words));
         }
         let merged = Self {
-            name: read.name,
-            timezone: read.timezone,
-            currency: read.currency,
+            name: sent.name,
+            timezone: sent.timezone,
+            currency: sent.currency,
             ..self.clone()
         };
         Ok((merged != *self).then(|| Self {
@@ -108,6 +99,47 @@ impl Property {
         }))
     }
 
+    /// A new property from a body that passes every rule, and the business date that the body sends.
+    fn read(request: Map<String, Value>, now: UnixMillis) -> Result<(Self, Option<Date>), Refusal> {
+        let input: Input = body::read(&Value::Object(request)).map_err(Refusal::Invalid)?;
+        let mut errors = Vec::new();
+        let mut refuse = |pointer: &str, code: &str, words: &str| {
+            errors.push(contract::FieldError::new(pointer, code, words));
+        };
+        let id = input.id.and_then(|id| id.parse::<PropertyId>().ok());
+        if id.is_none() {
+            refuse("/id", "invalid", "is not 2 to 16 capital letters and digits");
+        }
+        let zone = input.timezone.and_then(|name| timezone(&name));
+        if zone.is_none() {
+            refuse("/timezone", "unknown_value", "is not an IANA time zone");
+        }
+        let currency = input.currency.and_then(|code| code.parse::<Currency>().ok());
+        if currency.is_none() {
+            refuse("/currency", "unknown_value", "is not an ISO 4217 currency");
+        }
+        let business_date = input.business_date.map(|text| parse_date(&text));
+        if business_date == Some(None) {
+            refuse("/business_date", "not_a_date", "is not a date (YYYY-MM-DD)");
+        }
+        match (id, zone, currency) {
+            (Some(id), Some(timezone), Some(currency)) if errors.is_empty() => {
+                let business_date = business_date.flatten();
+                let property = Self {
+                    id,
+                    version: 1,
+                    name: input.name.unwrap_or_default(),
+                    business_date: business_date.unwrap_or_else(|| now.date_in(&timezone)),
+                    timezone,
+                    currency,
+                    created_at: now,
+                    updated_at: now,
+                };
+                Ok((property, business_date))
+            }
+            _ => Err(Refusal::Invalid(errors)),
+        }
+    }
     /// The names of the fields in which another state of it differs; `business_date`, which only the night audit moves, is left out.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         changed_fields!(self, other, [name, timezone, currency])
@@ -145,51 +177,6 @@ pub fn timezone(name: &str) -> Option<TimeZone> {
     TimeZone::get(name)
         .ok()
         .filter(|zone| !zone.is_unknown() && zone.iana_name().is_some())
-}
-
-/// A body that passed every rule.
-struct Read {
-    id: PropertyId,
-    name: String,
-    timezone: TimeZone,
-    currency: Currency,
-    business_date: Option<Date>,
-}
-
-impl Read {
-    fn of(request: Map<String, Value>) -> Result<Self, Refusal> {
-        let input: Input = body::read(&Value::Object(request)).map_err(Refusal::Invalid)?;
-        let mut errors = Vec::new();
-        let mut refuse = |pointer: &str, code: &str, words: &str| {
-            errors.push(contract::FieldError::new(pointer, code, words));
-        };
-        let id = input.id.and_then(|id| id.parse::<PropertyId>().ok());
-        if id.is_none() {
-            refuse("/id", "invalid", "is not 2 to 16 capital letters and digits");
-        }
-        let zone = input.timezone.and_then(|name| timezone(&name));
-        if zone.is_none() {
-            refuse("/timezone", "unknown_value", "is not an IANA time zone");
-        }
-        let currency = input.currency.and_then(|code| code.parse::<Currency>().ok());
-        if currency.is_none() {
-            refuse("/currency", "unknown_value", "is not an ISO 4217 currency");
-        }
-        let business_date = input.business_date.map(|text| parse_date(&text));
-        if business_date == Some(None) {
-            refuse("/business_date", "not_a_date", "is not a date (YYYY-MM-DD)");
-        }
-        match (id, zone, currency) {
-            (Some(id), Some(timezone), Some(currency)) if errors.is_empty() => Ok(Self {
-                id,
-                name: input.name.unwrap_or_default(),
-                timezone,
-                currency,
-                business_date: business_date.flatten(),
-            }),
-            _ => Err(Refusal::Invalid(errors)),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,19 +12,6 @@ use super::{
 use contract::{Currency, FieldError, Money, money::MoneyError};
 use serde_json::{Map, Value};
 
-/// The amounts of a settled booking in minor units of its currency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Amounts {
-    /// What the nights cost.
-    pub room_total: i64,
-    /// What else is on the bill.
-    pub extras_total: i64,
-    /// Both together.
-    pub total: i64,
-    /// What is still to be paid.
-    pub balance: i64,
-}
-
 /// Takes out of a merged document what follows from something that the patch changes and does not name itself.
 pub fn drop_derived(document: &mut Map<String, Value>, patch: &Map<String, Value>) {
     let names = |field: &str| patch.contains_key(field);
@@ -80,24 +67,15 @@ pub fn settle(booking: &mut Booking) -> Vec<FieldError> {
     reader.errors
 }
 
-/// The amounts of a booking that was settled.
+/// What is still to be paid of a booking that was settled, in minor units of its currency.
 ///
 /// # Panics
 /// When it was not: every stored booking is.
-pub fn amounts(booking: &Booking) -> Amounts {
-    let minor = |text: &str| {
-        let money = Money::parse_signed(text, booking.currency);
-        money
-            .expect("a settled booking has amounts of its currency")
-            .minor
-    };
-    let settled = |text: &Option<String>| minor(text.as_deref().expect("a settled booking has its totals"));
-    Amounts {
-        room_total: settled(&booking.room_total),
-        extras_total: minor(&booking.extras_total),
-        total: settled(&booking.total),
-        balance: minor(&booking.balance),
-    }
+pub fn balance(booking: &Booking) -> i64 {
+    let money = Money::parse_signed(&booking.balance, booking.currency);
+    money
+        .expect("a settled booking has amounts of its currency")
+        .minor
 }
 
 fn room_total(booking: &mut Booking, reader: &mut Reader) -> Option<i64> {

@@ -136,7 +136,7 @@ pub fn guard(
         }
         Transition::RevertCheckIn => same_date(before.and_then(|before| before.checked_in_on)),
         Transition::CheckOut => {
-            let paid = rates::amounts(booking).balance == 0 || booking.balance_override.is_some();
+            let paid = rates::balance(booking) == 0 || booking.balance_override.is_some();
             require(
                 paid,
                 "balance_open",

@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::event::{EventPayload, envelope, object_of};
+use crate::domain::property::Property;
 use contract::EventId;
 use serde_json::json;
 

@@ -86,7 +86,7 @@ impl Rules<'_> {
         let born = self.read(POINTER, "not_a_date", Some(text), parse_date)?;
         if born < EARLIEST_BIRTH {
             self.refuse(POINTER, "too_early", "lies before 1900");
-        } else if born > self.facts.today {
+        } else if born > self.situation.property.today(self.situation.now) {
             self.refuse(POINTER, "in_future", "lies in the future");
         }
         Some(born)

@@ -1,4 +1,6 @@
-use super::super::reservation_command::fixtures::{Codes, booking_of, change, codes, made, merge};
+use super::super::reservation_command::fixtures::{
+    Amounts, Codes, amounts, booking_of, change, codes, made, merge,
+};
 use super::*;
 use serde_json::json;
 

@@ -1,6 +1,7 @@
 //! A hotel on 1 July 2016 and reservations of three nights from that day, for the tests of the domain.
 
 use super::{super::reservation_booking::Booking, *};
+use contract::Money;
 
 /// 2016-07-01T12:00:00Z.
 pub const NOW: UnixMillis = UnixMillis(1_467_374_400_000);
@@ -103,5 +104,24 @@ pub fn in_status(status: Status) -> Reservation {
         Status::Cancelled => moved(&in_status(Status::Confirmed), "cancel", json!({"reason": "ill"})),
         Status::NoShow => moved(&in_status(Status::Confirmed), "no-show", json!({})),
         start => made(json!({"status": start})),
+    }
+}
+
+/// The amounts of a settled booking in minor units of its currency.
+#[derive(Debug, PartialEq)]
+pub struct Amounts {
+    pub room_total: i64,
+    pub extras_total: i64,
+    pub total: i64,
+    pub balance: i64,
+}
+
+pub fn amounts(booking: &Booking) -> Amounts {
+    let minor = |text: &str| Money::parse_signed(text, booking.currency).unwrap().minor;
+    Amounts {
+        room_total: minor(booking.room_total.as_ref().unwrap()),
+        extras_total: minor(&booking.extras_total),
+        total: minor(booking.total.as_ref().unwrap()),
+        balance: rates::balance(booking),
     }
 }

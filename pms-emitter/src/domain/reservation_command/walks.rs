@@ -3,7 +3,7 @@
 use super::{
     super::reservation::guests_to_guard,
     super::transition::Status,
-    fixtures::{NOW, hotel, in_status, named, object, try_make},
+    fixtures::{NOW, amounts, hotel, in_status, named, object, try_make},
     *,
 };
 use proptest::{prelude::*, sample::select};
@@ -63,7 +63,7 @@ fn assert_sound(state: &Reservation) {
     assert_eq!(state.checked_out_on.is_some(), status == Status::CheckedOut);
     assert!(!status.is_firm() || booking.persons() > 0);
     assert!(!status.has_arrived() || booking.room_id.is_some());
-    let amounts = rates::amounts(booking);
+    let amounts = amounts(booking);
     assert_eq!(amounts.total, amounts.room_total + amounts.extras_total);
 }
 
