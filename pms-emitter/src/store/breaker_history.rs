@@ -42,23 +42,13 @@ impl Store {
 pub(super) async fn append(tx: &mut Tx, id: &str, changes: &[BreakerChange]) -> Result<(), DbError> {
     let Some(last) = changes.last() else { return Ok(()) };
     let skip = tx.dialect().skip_existing("id");
-    for change in changes {
-        tx.execute(
-            &format!(
-                "INSERT INTO breaker_history (endpoint_id, at, id, from_state, to_state, reason)
-                 VALUES (?, ?, ?, ?, ?, ?){skip}"
-            ),
-            params![
-                id,
-                change.at,
-                &change.id,
-                change.from.as_str(),
-                change.to.as_str(),
-                &change.reason
-            ],
-        )
+    let columns = ["endpoint_id", "at", "id", "from_state", "to_state", "reason"];
+    let rows = changes.iter().flat_map(|change| {
+        let (from, to) = (change.from.as_str(), change.to.as_str());
+        params![id, change.at, &change.id, from, to, &change.reason]
+    });
+    tx.insert("breaker_history", &columns, &skip, rows.collect())
         .await?;
-    }
     tx.execute(
         "UPDATE endpoints SET breaker_state = ?, breaker_since = ? WHERE id = ?",
         params![last.to.as_str(), last.at, id],

@@ -38,46 +38,34 @@ use futures::future::BoxFuture;
 use kit::listing::Lists;
 use std::sync::Arc;
 
+/// One migration, from its files for both engines.
+macro_rules! migration {
+    ($number:literal, $name:literal) => {
+        Migration {
+            number: $number,
+            name: $name,
+            sqlite: include_str!(concat!(
+                "../../migrations/sqlite/000",
+                $number,
+                "_",
+                $name,
+                ".sql"
+            )),
+            mysql: include_str!(concat!("../../migrations/mysql/000", $number, "_", $name, ".sql")),
+        }
+    };
+}
+
 /// The emitter's tables, in the order in which they are made.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     scope: "pms-emitter",
     migrations: &[
-        Migration {
-            number: 1,
-            name: "properties_guests",
-            sqlite: include_str!("../../migrations/sqlite/0001_properties_guests.sql"),
-            mysql: include_str!("../../migrations/mysql/0001_properties_guests.sql"),
-        },
-        Migration {
-            number: 2,
-            name: "outbox",
-            sqlite: include_str!("../../migrations/sqlite/0002_outbox.sql"),
-            mysql: include_str!("../../migrations/mysql/0002_outbox.sql"),
-        },
-        Migration {
-            number: 3,
-            name: "reservations",
-            sqlite: include_str!("../../migrations/sqlite/0003_reservations.sql"),
-            mysql: include_str!("../../migrations/mysql/0003_reservations.sql"),
-        },
-        Migration {
-            number: 4,
-            name: "backfill_again",
-            sqlite: include_str!("../../migrations/sqlite/0004_backfill_again.sql"),
-            mysql: include_str!("../../migrations/mysql/0004_backfill_again.sql"),
-        },
-        Migration {
-            number: 5,
-            name: "guest_name_words",
-            sqlite: include_str!("../../migrations/sqlite/0005_guest_name_words.sql"),
-            mysql: include_str!("../../migrations/mysql/0005_guest_name_words.sql"),
-        },
-        Migration {
-            number: 6,
-            name: "lists",
-            sqlite: include_str!("../../migrations/sqlite/0006_lists.sql"),
-            mysql: include_str!("../../migrations/mysql/0006_lists.sql"),
-        },
+        migration!(1, "properties_guests"),
+        migration!(2, "outbox"),
+        migration!(3, "reservations"),
+        migration!(4, "backfill_again"),
+        migration!(5, "guest_name_words"),
+        migration!(6, "lists"),
     ],
 };
 
