@@ -7,11 +7,6 @@ use super::DeskError;
 pub struct ExpectedVersion(Box<dyn Fn(u64) -> bool + Send + Sync>);
 
 impl ExpectedVersion {
-    /// Any version.
-    pub fn any() -> Self {
-        Self::when(|_| true)
-    }
-
     /// Those versions for which `is_expected` is true.
     pub fn when(is_expected: impl Fn(u64) -> bool + Send + Sync + 'static) -> Self {
         Self(Box::new(is_expected))

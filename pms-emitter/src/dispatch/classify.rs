@@ -48,20 +48,13 @@ pub enum Health {
 /// 2xx is delivered; 400, 413, 415 and 422 are final; 410 disables; every other status, 3xx and 409 included, is
 /// tried again (design: "outcome").
 pub fn classify(status: StatusCode, headers: &HeaderMap, now: UnixMillis) -> AttemptOutcome {
+    let dead = |why| AttemptOutcome::Dead { why };
     match status.as_u16() {
         200..=299 => AttemptOutcome::Delivered,
-        400 => AttemptOutcome::Dead {
-            why: "the receiver could not read the event (400)",
-        },
-        413 => AttemptOutcome::Dead {
-            why: "the event is too large for the receiver (413)",
-        },
-        415 => AttemptOutcome::Dead {
-            why: "the receiver does not take JSON (415)",
-        },
-        422 => AttemptOutcome::Dead {
-            why: "the receiver refused the event's content (422)",
-        },
+        400 => dead("the receiver could not read the event (400)"),
+        413 => dead("the event is too large for the receiver (413)"),
+        415 => dead("the receiver does not take JSON (415)"),
+        422 => dead("the receiver refused the event's content (422)"),
         410 => AttemptOutcome::Disable,
         code => {
             let after = retry_after(headers, now);

@@ -65,16 +65,11 @@ pub fn expected_version(request: &Request) -> Result<ExpectedVersion, Problem> {
 
 /// Where a change that this request causes comes from.
 pub fn origin(request: &Request) -> Origin {
-    let RequestContext {
-        request_id,
-        correlation_id,
-        traceparent,
-        ..
-    } = &*request.context;
+    let context = &request.context;
     Origin {
-        request_id: request_id.clone(),
-        correlation_id: correlation_id.clone(),
-        traceparent: traceparent.clone(),
+        request_id: context.request_id.clone(),
+        correlation_id: context.correlation_id.clone(),
+        traceparent: context.traceparent.clone(),
     }
 }
 
