@@ -5,7 +5,7 @@
 
 use super::classify::{AttemptOutcome, Health, classify, health, unanswered};
 use super::parts::DispatcherParts;
-use super::schedule::{Next, Schedule, millis};
+use super::schedule::{Schedule, millis};
 use crate::store::{AttemptRecord, Claim, EndpointUpdate, Settlement, Verdict};
 use bytes::Bytes;
 use contract::signature::{
@@ -151,8 +151,8 @@ fn decide(
             let schedule = route.schedule.as_ref().unwrap_or(&parts.delivery.schedule);
             let counted = claim.attempts.saturating_sub(claim.attempts_before) + 1;
             match schedule.after(counted, *after, now, parts.entropy.as_ref()) {
-                Next::At(at) => Verdict::RetryAt(at),
-                Next::Dead => Verdict::Dead(format!("no attempt is left after {counted}")),
+                Some(at) => Verdict::RetryAt(at),
+                None => Verdict::Dead(format!("no attempt is left after {counted}")),
             }
         }
     };

@@ -24,15 +24,6 @@ const DEFAULT_SECONDS: [u64; 10] = [0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule(Vec<Duration>);
 
-/// What follows a failed attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Another attempt, not before this instant.
-    At(UnixMillis),
-    /// That was the last one.
-    Dead,
-}
-
 /// The waits are no schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSchedule {
@@ -67,15 +58,19 @@ impl Schedule {
         self.0[0]
     }
 
-    /// What follows when attempt number `made` (from 1) failed at `now`. What the endpoint asked for with
-    /// `Retry-After` counts within the wait of the schedule and [`RETRY_AFTER_MAX`].
-    pub fn after(&self, made: u64, asked: Option<Duration>, now: UnixMillis, entropy: &dyn Entropy) -> Next {
-        let wait = usize::try_from(made).ok().and_then(|made| self.0.get(made));
-        wait.map_or(Next::Dead, |wait| {
-            let wait = entropy.jitter(*wait, JITTER_PERCENT);
-            let wait = wait.max(asked.unwrap_or_default().min(RETRY_AFTER_MAX));
-            Next::At(now.plus_millis(millis(wait)))
-        })
+    /// When the next attempt is due, after attempt number `made` (from 1) failed at `now`; none when that was the last one. What
+    /// the endpoint asked for with `Retry-After` counts within the wait of the schedule and [`RETRY_AFTER_MAX`].
+    pub fn after(
+        &self,
+        made: u64,
+        asked: Option<Duration>,
+        now: UnixMillis,
+        entropy: &dyn Entropy,
+    ) -> Option<UnixMillis> {
+        let wait = *self.0.get(usize::try_from(made).ok()?)?;
+        let wait = entropy.jitter(wait, JITTER_PERCENT);
+        let wait = wait.max(asked.unwrap_or_default().min(RETRY_AFTER_MAX));
+        Some(now.plus_millis(millis(wait)))
     }
 }
 
@@ -120,11 +115,8 @@ mod tests {
 
     const NOW: UnixMillis = UnixMillis(1_763_769_600_000);
 
-    fn wait_seconds(next: Next) -> Option<f64> {
-        match next {
-            Next::At(at) => Some((at.0 - NOW.0) as f64 / 1000.0),
-            Next::Dead => None,
-        }
+    fn wait_seconds(next: Option<UnixMillis>) -> Option<f64> {
+        next.map(|at| (at.0 - NOW.0) as f64 / 1000.0)
     }
 
     #[test]
@@ -149,8 +141,8 @@ mod tests {
                     && waits.iter().any(|wait| *wait > planned * 1.1)
             );
         }
-        assert_eq!(schedule.after(10, None, NOW, &entropy), Next::Dead);
-        assert_eq!(schedule.after(u64::MAX, None, NOW, &entropy), Next::Dead);
+        assert_eq!(schedule.after(10, None, NOW, &entropy), None);
+        assert_eq!(schedule.after(u64::MAX, None, NOW, &entropy), None);
     }
 
     #[test]
@@ -172,9 +164,7 @@ mod tests {
             SeededEntropy::new(3),
         );
         for _ in 0..1_000 {
-            let Next::At(at) = schedule.after(1, Some(Duration::MAX), NOW, &entropy) else {
-                panic!("dead")
-            };
+            let at = schedule.after(1, Some(Duration::MAX), NOW, &entropy).unwrap();
             assert!(at.0 - NOW.0 <= millis(WAIT_MAX) * 6 / 5);
         }
     }

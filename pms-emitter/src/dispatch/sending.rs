@@ -16,9 +16,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// How much of its lease's slack a claim may wait for its attempt, so that the attempt is settled within the lease: two parts
-/// in three.
-const WAIT_PARTS: (u32, u32) = (2, 3);
+/// How much of its lease's slack a claim may wait for its attempt, so that the attempt is settled within the lease: two thirds.
+const WAIT_SHARE: (u32, u32) = (2, 3);
 
 /// Classes of status that an attempt is answered with; the last one stands for no answer.
 const ANSWERS: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
@@ -97,7 +96,7 @@ impl Sending {
 
     /// Takes out what has waited so long that its lease could end during its attempt.
     pub(super) fn take_stale(&mut self, now: Instant) -> Vec<Claim> {
-        let wait_max = self.parts.delivery.lease_slack * WAIT_PARTS.0 / WAIT_PARTS.1;
+        let wait_max = self.parts.delivery.lease_slack * WAIT_SHARE.0 / WAIT_SHARE.1;
         let is_stale = |ready: &&ReadyClaim| now.duration_since(ready.since) > wait_max;
         let stale = self.ready.iter().take_while(is_stale).count();
         self.ready.drain(..stale).map(|ready| ready.claim).collect()

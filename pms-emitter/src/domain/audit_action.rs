@@ -21,23 +21,17 @@ pub enum AuditAction {
     EndpointDisabled,
 }
 
-impl AuditAction {
-    /// The action as the audit log spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::PropertyCreated => "property_created",
-            Self::PropertyUpdated => "property_updated",
-            Self::NightAudit => "night_audit",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-            Self::DeadRetried => "dead_retried",
-            Self::EndpointDisabled => "endpoint_disabled",
-        }
-    }
-}
-
+/// The action as the audit log spells it.
 impl From<AuditAction> for Cow<'static, str> {
     fn from(action: AuditAction) -> Self {
-        Self::Borrowed(action.as_str())
+        Self::Borrowed(match action {
+            AuditAction::PropertyCreated => "property_created",
+            AuditAction::PropertyUpdated => "property_updated",
+            AuditAction::NightAudit => "night_audit",
+            AuditAction::Delivered => "delivered",
+            AuditAction::Dead => "dead",
+            AuditAction::DeadRetried => "dead_retried",
+            AuditAction::EndpointDisabled => "endpoint_disabled",
+        })
     }
 }

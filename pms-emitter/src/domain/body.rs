@@ -155,9 +155,9 @@ pub fn key_text(text: &str) -> Result<(), ValidationError> {
     one_line(text)
 }
 
-fn refuse_if(broken: bool, (code, words): (&'static str, &'static str)) -> Result<(), ValidationError> {
+fn refuse_if(broken: bool, (code, message): (&'static str, &'static str)) -> Result<(), ValidationError> {
     if broken {
-        Err(ValidationError::new(code).with_message(words.into()))
+        Err(ValidationError::new(code).with_message(message.into()))
     } else {
         Ok(())
     }

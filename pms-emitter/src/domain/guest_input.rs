@@ -213,8 +213,8 @@ impl Aliases {
     }
 }
 
-fn conflict(pointer: &str, words: &str) -> Refusal {
-    Refusal::field(pointer, "conflict", words)
+fn conflict(pointer: &str, message: &str) -> Refusal {
+    Refusal::field(pointer, "conflict", message)
 }
 
 /// First and last name; the first is null when there is only one word.

@@ -124,8 +124,8 @@ impl Rules<'_> {
     fn document(&mut self, index: usize, input: DocumentInput) -> Document {
         let at = |field: &str| format!("/documents/{index}/{field}");
         if !is_document_type(&input.kind) {
-            let words = "is not made of lower-case letters, digits and _";
-            self.refuse(at("type"), "invalid", words);
+            let message = "is not made of lower-case letters, digits and _";
+            self.refuse(at("type"), "invalid", message);
         }
         if !input.number.chars().any(char::is_alphanumeric) {
             self.refuse(at("number"), "invalid", "has neither a letter nor a digit");
@@ -192,8 +192,8 @@ impl Rules<'_> {
         }
     }
 
-    fn refuse(&mut self, pointer: impl Into<String>, code: &str, words: &str) {
-        self.errors.push(FieldError::new(pointer, code, words));
+    fn refuse(&mut self, pointer: impl Into<String>, code: &str, message: &str) {
+        self.errors.push(FieldError::new(pointer, code, message));
     }
 }
 

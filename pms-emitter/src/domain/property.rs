@@ -83,8 +83,8 @@ impl Property {
             return Err(Refusal::field("/id", "immutable", "cannot be changed"));
         }
         if business_date != Some(self.business_date) {
-            let words = "is moved by the night audit alone";
-            return Err(Refusal::field("/business_date", "immutable", words));
+            let message = "is moved by the night audit alone";
+            return Err(Refusal::field("/business_date", "immutable", message));
         }
         let merged = Self {
             name: sent.name,
@@ -103,8 +103,8 @@ impl Property {
     fn read(request: Map<String, Value>, now: UnixMillis) -> Result<(Self, Option<Date>), Refusal> {
         let input: Input = body::read(&Value::Object(request)).map_err(Refusal::Invalid)?;
         let mut errors = Vec::new();
-        let mut refuse = |pointer: &str, code: &str, words: &str| {
-            errors.push(contract::FieldError::new(pointer, code, words));
+        let mut refuse = |pointer: &str, code: &str, message: &str| {
+            errors.push(contract::FieldError::new(pointer, code, message));
         };
         let id = input.id.and_then(|id| id.parse::<PropertyId>().ok());
         if id.is_none() {

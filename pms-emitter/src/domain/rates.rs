@@ -119,20 +119,20 @@ struct Reader {
 }
 
 impl Reader {
-    fn refuse(&mut self, pointer: &str, code: &str, words: &str) {
-        self.errors.push(FieldError::new(pointer, code, words));
+    fn refuse(&mut self, pointer: &str, code: &str, message: &str) {
+        self.errors.push(FieldError::new(pointer, code, message));
     }
 
     /// The minor units of an amount of at least 0, which is rewritten with its currency's decimals.
     fn amount(&mut self, pointer: &str, text: &mut String) -> Option<i64> {
-        let words = "is not a decimal amount of at least 0 with at most the currency's own decimals";
-        self.rewritten(pointer, text, Money::parse, words)
+        let message = "is not a decimal amount of at least 0 with at most the currency's own decimals";
+        self.rewritten(pointer, text, Money::parse, message)
     }
 
     /// As [`amount`](Self::amount), and it may lie below zero.
     fn signed(&mut self, pointer: &str, text: &mut String) -> Option<i64> {
-        let words = "is not a decimal amount with at most the currency's own decimals";
-        self.rewritten(pointer, text, Money::parse_signed, words)
+        let message = "is not a decimal amount with at most the currency's own decimals";
+        self.rewritten(pointer, text, Money::parse_signed, message)
     }
 
     fn rewritten(
@@ -140,7 +140,7 @@ impl Reader {
         pointer: &str,
         text: &mut String,
         parse: fn(&str, Currency) -> Result<Money, MoneyError>,
-        words: &str,
+        message: &str,
     ) -> Option<i64> {
         match parse(text, self.currency) {
             Ok(money) => {
@@ -153,21 +153,21 @@ impl Reader {
                     MoneyError::TooLarge => "too_large",
                     MoneyError::NotDecimal | MoneyError::UnknownCurrency => "not_an_amount",
                 };
-                self.refuse(pointer, code, words);
+                self.refuse(pointer, code, message);
                 None
             }
         }
     }
 
     /// Fills a total in, or checks the one that was sent; returns the total.
-    fn matches(&mut self, pointer: &str, text: &mut Option<String>, sum: i64, words: &str) -> Option<i64> {
+    fn matches(&mut self, pointer: &str, text: &mut Option<String>, sum: i64, message: &str) -> Option<i64> {
         let money = Money {
             minor: sum,
             currency: self.currency,
         };
         let sent = self.amount(pointer, text.get_or_insert_with(|| money.to_string()))?;
         if sent != sum {
-            self.refuse(pointer, "does_not_add_up", words);
+            self.refuse(pointer, "does_not_add_up", message);
             return None;
         }
         Some(sum)

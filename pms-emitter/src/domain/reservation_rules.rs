@@ -38,8 +38,8 @@ pub fn broken_rules(
 
 fn people(booking: &Booking, guarded: bool, errors: &mut Vec<FieldError>) {
     if booking.status.is_firm() && booking.persons() == 0 && !guarded {
-        let words = "a firm reservation has at least one person";
-        errors.push(FieldError::new("/adults", "no_person", words));
+        let message = "a firm reservation has at least one person";
+        errors.push(FieldError::new("/adults", "no_person", message));
     }
     for (place, guest) in booking.accompanying_guest_ids.iter().enumerate() {
         let earlier = &booking.accompanying_guest_ids[..place];
@@ -71,7 +71,7 @@ fn instants(before: Option<&Reservation>, booking: &Booking, now: UnixMillis, er
 }
 
 fn belongs_to_status(booking: &Booking, moving: bool, errors: &mut Vec<FieldError>) {
-    let mut refuse = |pointer, code, words| errors.push(FieldError::new(pointer, code, words));
+    let mut refuse = |pointer, code, message| errors.push(FieldError::new(pointer, code, message));
     let cancelled = booking.status == Status::Cancelled;
     match &booking.cancellation {
         None if cancelled => refuse("/cancellation", "required", "a cancelled reservation says how"),
@@ -91,7 +91,7 @@ fn belongs_to_status(booking: &Booking, moving: bool, errors: &mut Vec<FieldErro
 }
 
 fn fixed(before: &Reservation, booking: &Booking, errors: &mut Vec<FieldError>) {
-    let mut refuse = |pointer, words| errors.push(FieldError::new(pointer, "immutable", words));
+    let mut refuse = |pointer, message| errors.push(FieldError::new(pointer, "immutable", message));
     if before.booking.currency != booking.currency {
         refuse("/currency", "the currency is fixed after creation");
     }
@@ -124,8 +124,8 @@ pub fn guard(
         )
     };
     let same_date = |date: Option<Date>| {
-        let words = "the business date has moved on since";
-        require(date == Some(business_date), "business_date_moved", words)
+        let message = "the business date has moved on since";
+        require(date == Some(business_date), "business_date_moved", message)
     };
     match transition {
         Transition::Confirm => person(),

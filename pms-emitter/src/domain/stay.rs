@@ -34,7 +34,7 @@ pub fn days_between(from: Date, to: Date) -> i32 {
 
 /// The rule that these dates break, if any: a day use has equal dates, every other stay 1 to 365 nights.
 pub fn broken_rule(check_in: Date, check_out: Date, stay_type: StayType) -> Option<FieldError> {
-    let refuse = |code, words| Some(FieldError::new("/check_out", code, words));
+    let refuse = |code, message| Some(FieldError::new("/check_out", code, message));
     match (stay_type, days_between(check_in, check_out)) {
         (StayType::DayUse, 0) => None,
         (StayType::DayUse, _) => refuse("not_the_same_date", "a day use ends on the date it begins"),

@@ -2,7 +2,7 @@
 //! of its names and its event.
 
 use super::{
-    NewEvent, Store, changed_columns::changed_columns, guest_names, outbox, properties,
+    NewEvent, Store, changed_columns::changed_columns, guest_names, outbox, properties::find_with_property,
     reservation_guests::guest_in_use,
 };
 use crate::domain::change::Change;
@@ -16,7 +16,6 @@ use kit::fold::words::TypedWord;
 use kit::idempotency::{Answer, Slot};
 use kit::listing::begins_with_any;
 use kit::listing::{Index, Link, Listing, Order, Reading, Rows, Table};
-use std::sync::Arc;
 
 pub(super) const SELECT: &str = "SELECT id, property_id, version, status, merged_into, body, last_name_folded, \
                       created_at, updated_at, deleted_at FROM guests";
@@ -116,22 +115,9 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn guest(&self, id: &GuestId) -> Result<Option<(Guest, Property)>, DbError> {
-        let property = "id = (SELECT property_id FROM guests WHERE id = ?)";
-        let questions = Arc::new([
-            Statement::query(format!("{SELECT} WHERE id = ?"), params![id.as_str()]),
-            properties::question(property, params![id.as_str()]),
-        ]);
+        let id = id.clone();
         self.db
-            .read("find_guest", move |tx| {
-                let questions = Arc::clone(&questions);
-                Box::pin(async move {
-                    let answers = tx.run(&*questions).await.all()?;
-                    let (Some(guest), Some(property)) = (answers[0].row(), answers[1].row()) else {
-                        return Ok(None);
-                    };
-                    Ok(Some((read(guest)?, properties::read(property)?)))
-                })
-            })
+            .read("find_guest", move |tx| Box::pin(find(tx, id.clone())))
             .await
     }
 
@@ -273,6 +259,11 @@ fn update(before: &Guest, guest: &Guest) -> Statement {
     params.extend(params![guest.id.as_str(), guest.version - 1]);
     let sql = format!("UPDATE guests SET {set} WHERE id = ? AND version = ? AND status = 'active'");
     Statement::change(sql, params)
+}
+
+async fn find(tx: &mut Tx, id: GuestId) -> Result<Option<(Guest, Property)>, DbError> {
+    let query = format!("{SELECT} WHERE id = ?");
+    find_with_property(tx, "guests", id.as_str(), query, read).await
 }
 
 /// Writes of a row what differs, and of the external ids those that do.

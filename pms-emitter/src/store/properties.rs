@@ -7,7 +7,7 @@ use crate::domain::property::{Property, timezone};
 use api::ListQuery;
 use contract::{PropertyId, UnixMillis};
 use db::params;
-use db::{DbError, Params, Row, Statement, Tx, read_id};
+use db::{DbError, Row, Statement, Tx, read_id};
 use kit::audit::{self, AuditEntry};
 use kit::idempotency::{Answer, Slot};
 use kit::listing::{Listing, Order, Reading, Rows, Table};
@@ -63,9 +63,21 @@ pub(crate) async fn find(tx: &mut Tx, id: &PropertyId) -> Result<Option<Property
     row.as_ref().map(read).transpose()
 }
 
-/// The properties where a condition holds, for [`read`].
-pub(super) fn question(condition: &str, params: Params) -> Statement {
-    Statement::query(format!("{SELECT} WHERE {condition}"), params)
+/// A row of a table, as `query` finds it by its id and `read_row` reads it, with the property that it belongs to.
+pub(super) async fn find_with_property<T>(
+    tx: &mut Tx,
+    table: &str,
+    id: &str,
+    query: String,
+    read_row: fn(&Row) -> Result<T, DbError>,
+) -> Result<Option<(T, Property)>, DbError> {
+    let property = format!("{SELECT} WHERE id = (SELECT property_id FROM {table} WHERE id = ?)");
+    let queries = [query, property].map(|sql| Statement::query(sql, params![id]));
+    let answers = tx.run(&queries).await.all()?;
+    let (Some(row), Some(property)) = (answers[0].row(), answers[1].row()) else {
+        return Ok(None);
+    };
+    Ok(Some((read_row(row)?, read(property)?)))
 }
 
 impl Store {
@@ -226,7 +238,7 @@ pub(super) fn audit_entry(
     }
 }
 
-pub(super) fn read(row: &Row) -> Result<Property, DbError> {
+fn read(row: &Row) -> Result<Property, DbError> {
     let zone: String = row.get("timezone")?;
     Ok(Property {
         id: read_id(row, "id")?,

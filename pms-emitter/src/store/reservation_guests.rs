@@ -59,17 +59,16 @@ pub(super) fn list_guests(before: Option<&Reservation>, after: &Reservation) -> 
     let reservation = after.id.as_str();
     let before = before.map(distinct_guests).unwrap_or_default();
     let after = distinct_guests(after);
-    let gone = before.iter().filter(|guest| !after.contains(guest)).map(|gone| {
-        Statement::change(
-            "DELETE FROM reservation_guests WHERE guest_id = ? AND reservation_id = ?",
-            params![gone.as_str(), reservation],
-        )
+    let removed = before.iter().filter(|guest| !after.contains(guest));
+    let removed = removed.map(|guest| {
+        let sql = "DELETE FROM reservation_guests WHERE guest_id = ? AND reservation_id = ?";
+        Statement::change(sql, params![guest.as_str(), reservation])
     });
-    let come = after.iter().filter(|guest| !before.contains(guest));
-    let rows = come.flat_map(|come| params![come.as_str(), reservation]);
+    let added = after.iter().filter(|guest| !before.contains(guest));
+    let rows = added.flat_map(|guest| params![guest.as_str(), reservation]);
     let columns = ["guest_id", "reservation_id"];
-    let come = Statement::rows("reservation_guests", &columns, "", rows.collect());
-    gone.chain(come).collect()
+    let added = Statement::rows("reservation_guests", &columns, "", rows.collect());
+    removed.chain(added).collect()
 }
 
 fn distinct_guests(state: &Reservation) -> Vec<GuestId> {

@@ -8,7 +8,7 @@ use super::{
     Store,
     changed_columns::changed_columns,
     outbox::{self, NewEvent},
-    properties,
+    properties::find_with_property,
     reservation_guests::{hold_guests, list_guests, no_such_guest},
 };
 use crate::domain::{
@@ -271,23 +271,8 @@ fn decode(row: &Row) -> Result<Reservation, DbError> {
 }
 
 async fn find(tx: &mut Tx, id: ReservationId) -> Result<Option<(Reservation, Property)>, DbError> {
-    let answers = tx
-        .run(&[
-            Statement::query(
-                "SELECT body FROM reservations WHERE id = ? AND deleted_at IS NULL",
-                params![id.as_str()],
-            ),
-            properties::question(
-                "id = (SELECT property_id FROM reservations WHERE id = ?)",
-                params![id.as_str()],
-            ),
-        ])
-        .await
-        .all()?;
-    let (Some(reservation), Some(property)) = (answers[0].row(), answers[1].row()) else {
-        return Ok(None);
-    };
-    Ok(Some((decode(reservation)?, properties::read(property)?)))
+    let query = "SELECT body FROM reservations WHERE id = ? AND deleted_at IS NULL".to_owned();
+    find_with_property(tx, "reservations", id.as_str(), query, decode).await
 }
 
 async fn commit(tx: &mut Tx, write: &ReservationWrite) -> Result<ReservationWritten, DbError> {

@@ -42,7 +42,7 @@ impl Rules<'_> {
         let text = text?;
         let parsed = parse(&text);
         if parsed.is_none() {
-            self.refuse(pointer, code, words_for(code));
+            self.refuse(pointer, code, message_for(code));
         }
         parsed
     }
@@ -53,8 +53,8 @@ impl Rules<'_> {
         match Phone::read(&text?) {
             Ok(reading) => {
                 if !reading.possible {
-                    let words = "is no possible number of its country, and was kept as it stands";
-                    self.warn(POINTER, IMPOSSIBLE_PHONE, words);
+                    let message = "is no possible number of its country, and was kept as it stands";
+                    self.warn(POINTER, IMPOSSIBLE_PHONE, message);
                 }
                 Some(reading.phone)
             }
@@ -63,7 +63,7 @@ impl Rules<'_> {
                     PhoneError::Extension => "phone_extension",
                     PhoneError::NotANumber => "not_a_phone_number",
                 };
-                self.refuse(POINTER, code, words_for(code));
+                self.refuse(POINTER, code, message_for(code));
                 None
             }
         }
@@ -73,8 +73,8 @@ impl Rules<'_> {
     pub(super) fn country(&mut self, pointer: &str, text: Option<String>) -> Option<Country> {
         let meaning = self.read(pointer, "not_a_country", text, Meaning::of)?;
         if let Meaning::NoCountry { code, meaning } = meaning {
-            let words = format!("{code} ({meaning}) names no country, and was taken as unknown");
-            self.warn(pointer, NO_COUNTRY, words);
+            let message = format!("{code} ({meaning}) names no country, and was taken as unknown");
+            self.warn(pointer, NO_COUNTRY, message);
         }
         meaning.country()
     }
@@ -106,12 +106,12 @@ impl Rules<'_> {
         is_placeholder
     }
 
-    fn warn(&mut self, pointer: &str, code: &str, words: impl Into<String>) {
-        self.warnings.push(FieldError::new(pointer, code, words));
+    fn warn(&mut self, pointer: &str, code: &str, message: impl Into<String>) {
+        self.warnings.push(FieldError::new(pointer, code, message));
     }
 }
 
-fn words_for(code: &str) -> &'static str {
+fn message_for(code: &str) -> &'static str {
     match code {
         "not_an_email" => "is not an e-mail address",
         "not_a_phone_number" => "is not + and 7 to 15 digits",
