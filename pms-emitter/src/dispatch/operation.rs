@@ -27,12 +27,12 @@ impl<T: Send + 'static> Operation<T> {
         !self.running.is_empty()
     }
 
-    /// When the next one may begin, since the last one began.
+    /// When the next one may begin, if one that began before has made it wait.
     pub(super) fn not_before(&self) -> Option<Instant> {
         self.not_before
     }
 
-    /// Whether none may begin yet, because it was told to wait.
+    /// Whether none may begin yet.
     pub(super) fn is_waiting(&self, now: Instant) -> bool {
         self.not_before.is_some_and(|at| at > now)
     }
