@@ -4,10 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// Who dies when the database server is killed, and how.
+pub const DATABASE_KILLED: (&str, &str) = ("database", "killed");
 /// Whose recovery counts from the return of the database server to the next write that is answered for good.
 pub const WRITES: &str = "writes, once the database was back";
-/// What that may take (F10).
-pub const HEALS_WITHIN: Duration = Duration::from_secs(1);
+/// Whose recovery counts from then to the next delivery that a receiver takes.
+pub const DELIVERIES: &str = "deliveries, once the database was back";
+/// What each may take (F10). A receiver without its database asks for a pause of a second with `Retry-After`, which the
+/// emitters keep even when the database is back: that second is not the receiver's.
+pub const HEALS_WITHIN: [(&str, Duration); 2] = [
+    (WRITES, Duration::from_secs(1)),
+    (DELIVERIES, Duration::from_secs(2)),
+];
 
 /// The shared counters.
 #[derive(Debug, Default)]
@@ -18,12 +26,21 @@ pub struct Counters(Mutex<Counts>);
 pub struct Counts {
     /// Deaths, by who died and how.
     pub deaths: BTreeMap<(&'static str, &'static str), u64>,
-    /// The longest time from a death to being ready again, by who died.
-    pub recoveries: BTreeMap<&'static str, Duration>,
+    /// From each death to being ready again, by who died.
+    pub recoveries: BTreeMap<&'static str, Recoveries>,
     /// Emitters that were paused past their lease.
     pub pauses: u64,
     /// Database files that were locked.
     pub locks: u64,
+}
+
+/// How often someone was ready again, and after how long at most.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recoveries {
+    /// How often.
+    pub count: u64,
+    /// The longest.
+    pub longest: Duration,
 }
 
 impl Counters {
@@ -35,8 +52,9 @@ impl Counters {
     /// A process is ready again.
     pub fn recovered(&self, who: &'static str, after: Duration) {
         let mut counts = self.counts();
-        let longest = counts.recoveries.entry(who).or_default();
-        *longest = (*longest).max(after);
+        let recoveries = counts.recoveries.entry(who).or_default();
+        recoveries.count += 1;
+        recoveries.longest = recoveries.longest.max(after);
     }
 
     /// An emitter was paused, and goes on.
@@ -60,15 +78,54 @@ impl Counters {
 }
 
 impl Counts {
-    /// Whether writes went on in time whenever the database server was back.
-    pub fn heals_in_time(&self) -> bool {
-        self.recoveries
-            .get(WRITES)
-            .is_none_or(|longest| *longest <= HEALS_WITHIN)
+    /// What did not go on in time after each return of the database server, or was not seen to go on at all.
+    pub fn unhealed(&self) -> Vec<&'static str> {
+        let returns = self.deaths.get(&DATABASE_KILLED).copied().unwrap_or_default();
+        let late = HEALS_WITHIN.into_iter().filter(|(who, within)| {
+            let seen = self.recoveries.get(who).copied().unwrap_or_default();
+            seen.count < returns || seen.longest > *within
+        });
+        late.map(|(who, _)| who).collect()
     }
 
     /// Deaths in all.
     pub fn kills(&self) -> u64 {
         self.deaths.values().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One return of the database for each of these times, after which writes and deliveries went on.
+    fn counts(writes: &[u64], deliveries: &[u64]) -> Counters {
+        let counters = Counters::default();
+        for (who, times) in [(WRITES, writes), (DELIVERIES, deliveries)] {
+            for millis in times {
+                counters.recovered(who, Duration::from_millis(*millis));
+            }
+        }
+        counters
+    }
+
+    #[test]
+    fn without_a_killed_database_there_is_nothing_to_heal() {
+        assert!(counts(&[], &[]).read().unhealed().is_empty());
+    }
+
+    #[test]
+    fn every_return_of_the_database_is_seen_to_be_in_time() {
+        let unhealed = |counters: Counters| {
+            counters.death(DATABASE_KILLED.0, DATABASE_KILLED.1);
+            counters.death(DATABASE_KILLED.0, DATABASE_KILLED.1);
+            counters.read().unhealed()
+        };
+        assert!(unhealed(counts(&[10, 1_000], &[2_000, 10])).is_empty());
+        assert_eq!(unhealed(counts(&[1_001, 10], &[10, 10])), [WRITES]);
+        assert_eq!(unhealed(counts(&[10, 10], &[10, 2_001])), [DELIVERIES]);
+        // Of the second nothing is known.
+        assert_eq!(unhealed(counts(&[10], &[10])), [WRITES, DELIVERIES]);
+        assert_eq!(unhealed(counts(&[], &[])), [WRITES, DELIVERIES]);
     }
 }

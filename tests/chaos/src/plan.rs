@@ -1,7 +1,7 @@
 //! The plan of kills: which process ends when, and how; drawn from the seed before anything runs.
 //!
-//! A tenth of the kills is the database server's, where there is one. Of the others at least half end at named steps,
-//! each step in turn, and the rest come at random. A planted bug gets the kills that reveal it.
+//! A tenth of the kills, and two at least, are the database server's, where there is one. Of the others at least half end
+//! at named steps, each step in turn, and the rest come at random. A planted bug gets the kills that reveal it.
 
 use super::steps;
 use kit::planted::Bug;
@@ -11,6 +11,8 @@ use rand_chacha::ChaCha8Rng;
 
 /// Of so many kills one is the database server's.
 const DATABASE_SHARE: u64 = 10;
+/// In a short run more: one that heals once may not do so again.
+const DATABASE_MIN: u64 = 2;
 /// Of so many kills one emitter is paused past its lease.
 const PAUSE_SHARE: u64 = 50;
 /// Of so many kills one database file is locked.
@@ -167,7 +169,7 @@ impl Scenario {
 
 fn strikes(scenario: Scenario, rng: &mut ChaCha8Rng) -> Vec<Strike> {
     let database = if scenario.has_server {
-        scenario.kills / DATABASE_SHARE
+        (scenario.kills / DATABASE_SHARE).max(DATABASE_MIN.min(scenario.kills / 2))
     } else {
         0
     };
@@ -203,6 +205,14 @@ fn strikes(scenario: Scenario, rng: &mut ChaCha8Rng) -> Vec<Strike> {
         });
     }
     strikes.shuffle(rng);
+    // After the last kill few writes are left, which could be over before the database is back: then nobody would see whether
+    // they go on.
+    if strikes.last() == Some(&Strike::Database)
+        && let Some(other) = strikes.iter().rposition(|strike| *strike != Strike::Database)
+    {
+        let last = strikes.len() - 1;
+        strikes.swap(other, last);
+    }
     strikes
 }
 
@@ -266,6 +276,31 @@ mod tests {
                 assert!(lives.is_sorted_by_key(|life| life.until));
                 assert!(lives.iter().all(|life| life.until < scenario.events));
             }
+        }
+    }
+
+    #[test]
+    fn a_short_run_kills_the_database_more_than_once() {
+        for (kills, of_database) in [(0, 0), (1, 0), (2, 1), (4, 2), (10, 2), (1_000, 100)] {
+            assert_eq!(
+                Plan::draw(scenario(kills, 2, true)).database.len(),
+                of_database,
+                "{kills} kills"
+            );
+            assert!(Plan::draw(scenario(kills, 2, false)).database.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_last_kill_is_never_the_databases() {
+        for seed in 0..50 {
+            let plan = Plan::draw(Scenario {
+                seed,
+                ..scenario(10, 2, true)
+            });
+            let lives = plan.emitters.iter().chain(&plan.receivers).flatten();
+            let last = lives.map(|life| life.until).max();
+            assert!(plan.database.last() < last.as_ref(), "seed {seed}: {plan:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The report of a run: a table for people, and one line of JSON.
 
-use super::counters::{Counts, HEALS_WITHIN};
+use super::counters::Counts;
 use super::ledger::Ledger;
 use serde_json::{Value, json};
 use std::fmt;
@@ -29,9 +29,10 @@ impl Report {
         confirmed / self.loaded_in.as_secs_f64().max(f64::EPSILON)
     }
 
-    /// Whether the books balance, every write was confirmed and took effect, and the database was used again in time.
+    /// Whether the books balance, every write was confirmed and took effect, and both services used the database again in
+    /// time.
     pub fn is_good(&self) -> bool {
-        self.ledger.is_zero() && self.ledger.is_whole() && self.counters.heals_in_time()
+        self.ledger.is_zero() && self.ledger.is_whole() && self.counters.unhealed().is_empty()
     }
 
     /// Everything as one object.
@@ -42,7 +43,7 @@ impl Report {
             .collect();
         let recoveries = self.counters.recoveries.iter();
         let recoveries: serde_json::Map<String, Value> = recoveries
-            .map(|(who, longest)| ((*who).to_owned(), json!(millis(*longest))))
+            .map(|(who, seen)| ((*who).to_owned(), json!(millis(seen.longest))))
             .collect();
         json!({
             "ledger": self.ledger,
@@ -88,14 +89,16 @@ impl fmt::Display for Report {
             self.counters.pauses,
             self.counters.locks
         )?;
-        for (who, longest) in &self.counters.recoveries {
-            writeln!(out, "{:>9}  ms: longest recovery of {who}", millis(*longest))?;
-        }
-        if !self.counters.heals_in_time() {
+        for (who, seen) in &self.counters.recoveries {
+            let longest = millis(seen.longest);
             writeln!(
                 out,
-                "           FAULT: writes go on within {HEALS_WITHIN:?} of the database's return"
+                "{longest:>9}  ms: longest recovery of {who}, of {}",
+                seen.count
             )?;
+        }
+        for who in self.counters.unhealed() {
+            writeln!(out, "           FAULT: not each time in time: {who}")?;
         }
         writeln!(
             out,

@@ -2,7 +2,7 @@
 //! balances the books.
 
 use super::contents::Contents;
-use super::counters::{Counters, WRITES};
+use super::counters::{Counters, DATABASE_KILLED, DELIVERIES, WRITES};
 use super::environment::{Environment, strike};
 use super::front_desk::FrontDesk;
 use super::history::History;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// Writes at once.
 const CLERKS: usize = 48;
@@ -255,19 +255,30 @@ impl Cast<'_> {
     fn kill_server(&self, at: Vec<u64>) -> impl Future<Output = Result<()>> + Send + use<> {
         let (server, events) = (self.environment.server.clone(), self.options.events);
         let (progress, counters) = (Arc::clone(&self.progress), Arc::clone(&self.counters));
+        let tap = Arc::clone(&self.tap);
         async move {
             for (until, server) in at.into_iter().zip(server.iter().cycle()) {
                 progress.reaches(until).await;
                 let struck = Instant::now();
                 strike(server).await?;
-                counters.death("database", "killed");
-                counters.recovered("database", struck.elapsed());
+                counters.death(DATABASE_KILLED.0, DATABASE_KILLED.1);
+                counters.recovered(DATABASE_KILLED.0, struck.elapsed());
                 let back = Instant::now();
-                // Nobody writes any more after the last: there is nothing to measure then.
-                let next = progress.count() + 1;
-                if next <= events {
-                    progress.reaches(next).await;
-                    counters.recovered(WRITES, back.elapsed());
+                let (written, taken) = (progress.count(), tap.taken());
+                // Nobody writes any more after the last, and nothing is measured: that is a fault, as the counters say.
+                if written < events {
+                    let writes = async {
+                        progress.reaches(written + 1).await;
+                        counters.recovered(WRITES, back.elapsed());
+                    };
+                    let deliveries = async {
+                        // If none ever is, the ledger shall still say what is stuck.
+                        let next = tap.until_taken(|now| now > taken);
+                        if timeout(SETTLED_WITHIN, next).await.is_ok() {
+                            counters.recovered(DELIVERIES, back.elapsed());
+                        }
+                    };
+                    tokio::join!(writes, deliveries);
                 }
             }
             Ok(())

@@ -87,6 +87,11 @@ impl WireTap {
         let _ = held.wait_for(|held| *held >= answers).await;
     }
 
+    /// How many deliveries were taken by a receiver, each counted once.
+    pub fn taken(&self) -> u64 {
+        *self.shared.taken.borrow()
+    }
+
     /// Waits until so many deliveries were taken by a receiver, each counted once, as `enough` says.
     pub async fn until_taken(&self, mut enough: impl FnMut(u64) -> bool) {
         let mut taken = self.shared.taken.subscribe();
