@@ -95,7 +95,7 @@ const IMPURE: &[&str] = &[
 /// What serves HTTP, and what keeps data.
 pub const API: &[(&str, &str)] = &[("api", "*")];
 pub const DB: &[(&str, &str)] = &[("db", "*")];
-const CLIENT: &[(&str, &str)] = &[("kit", "egress")];
+pub const CLIENT: &[(&str, &str)] = &[("kit", "egress")];
 
 /// An arrow that closes a cycle and may stay: it is not counted.
 pub struct Exception {
@@ -204,6 +204,24 @@ fn unneeded(graph: &Graph, exception: &Exception, all: &[Exception]) -> Option<S
     arrows.retain(|arrow| !others.contains(arrow));
     let needed = arrows.contains(&(*from, *to)) && reached(&arrows, to).contains(from);
     (!needed).then(|| format!("the exception {of_crate}: {from} -> {to} is not needed any more"))
+}
+
+/// Every crate and every layer that a table here names, as places.
+pub fn named() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let crates = CRATES.iter().flat_map(|(name, allowed)| {
+        let others = allowed.iter().map(|other| (*other, "*"));
+        others.chain([(*name, "*")])
+    });
+    let pure = PURE.iter().flat_map(|(of_crate, module, allowed)| {
+        let others = allowed.iter().map(|other| (*of_crate, *other));
+        others.chain([(*of_crate, *module)])
+    });
+    let layers = SERVICES.iter().flat_map(|(service, layers)| {
+        let all = layers.iter();
+        all.flat_map(|(layer, allowed)| allowed.iter().chain([layer]).map(|name| (*service, *name)))
+    });
+    let lists = [API, DB, CLIENT].into_iter().flatten().copied();
+    crates.chain(pure).chain(layers).chain(lists)
 }
 
 /// In a service, each layer is there and knows none but those that it may, by whatever way.

@@ -55,6 +55,11 @@ fn every_path_into_the_workspace_is_understood() {
 }
 
 #[test]
+fn every_place_that_a_rule_names_is_there() {
+    assert_none(&places::gone(&GRAPH));
+}
+
+#[test]
 fn the_crates_are_the_layer_diagram() {
     assert_none(&arrows::crates(&GRAPH));
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::arrows::{Exception, crates, cycles, layers, purity};
 use super::crates::Files;
 use super::graph::Graph;
-use super::places::{never, reserved, sql};
+use super::places::{gone, never, reserved, sql};
 
-/// A workspace with every crate and every layer, of which each names what it may. A `lib.rs` that is not here declares the
+/// A workspace with every crate, every layer and every other place of the rules, of which each names what it may. A `lib.rs` that is not here declares the
 /// modules beside it; a manifest that is not here names what the code does.
 const HEALTHY: &[(&str, &str)] = &[
     ("shared/contract/src/clock.rs", "pub trait Clock {}"),
@@ -35,10 +35,14 @@ const HEALTHY: &[(&str, &str)] = &[
         "shared/kit/src/audit.rs",
         "use db::pool::Db; use api::serve::serve; const SQL: &str = \"SELECT 1\";",
     ),
+    ("shared/kit/src/idempotency.rs", ""),
+    ("shared/kit/src/listing.rs", ""),
+    ("shared/kit/src/rebuild.rs", ""),
     (
         "pms-emitter/src/app.rs",
         "use crate::{dispatch, http}; pub fn run() {}",
     ),
+    ("pms-emitter/src/config.rs", ""),
     (
         "pms-emitter/src/main.rs",
         "use pms_emitter::app; fn main() { app::run() }",
@@ -68,6 +72,7 @@ const HEALTHY: &[(&str, &str)] = &[
         "use contract::clock::Clock; pub struct Guest;",
     ),
     ("crm-receiver/src/app.rs", "use crate::{http, project};"),
+    ("crm-receiver/src/config.rs", ""),
     (
         "crm-receiver/src/http.rs",
         "use crate::{ingest, profile::Profile}; use api::serve::serve;",
@@ -94,6 +99,9 @@ const HEALTHY: &[(&str, &str)] = &[
         "use pms_emitter::store::Store; use crm_receiver::app; fn now() { std::time::Instant::now() }",
     ),
     ("tests/load/src/lib.rs", "use harness::world;"),
+    ("tests/demo/src/lib.rs", ""),
+    ("tests/chaos/src/lib.rs", ""),
+    ("tests/suite/src/lib.rs", ""),
 ];
 
 /// Libraries that the manifests name where the code does.
@@ -111,11 +119,17 @@ const LIBRARIES: &[&str] = &[
 
 /// The small workspace with these files added or replaced.
 fn planted(changes: &[(&str, &str)]) -> Graph {
-    let mut files = Files::new();
-    for (path, text) in HEALTHY.iter().chain(changes) {
-        files.insert((*path).to_owned(), (*text).to_owned());
-    }
-    let graph = Graph::of(&completed(files));
+    graph_of(HEALTHY.iter().chain(changes))
+}
+
+/// The small workspace without a file, which nothing in it names.
+fn planted_without(path: &str) -> Graph {
+    graph_of(HEALTHY.iter().filter(|(other, _)| *other != path))
+}
+
+fn graph_of<'a>(files: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Graph {
+    let files = files.map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    let graph = Graph::of(&completed(files.collect()));
     assert_eq!(graph.unresolved, [""; 0]);
     graph
 }
@@ -195,10 +209,22 @@ fn excepted(from: &'static str, to: &'static str) -> Exception {
 #[test]
 fn a_workspace_that_keeps_the_rules_breaks_none() {
     let graph = planted(&[]);
-    for rule in [crates, layers, purity, reserved, never, sql] {
+    for rule in [crates, layers, purity, reserved, never, sql, gone] {
         assert_found(&rule(&graph), &[]);
     }
     assert_found(&cycles(&graph, &[]), &[]);
+}
+
+#[test]
+fn a_place_of_a_rule_that_is_gone_is_found() {
+    for (path, place) in [
+        ("shared/kit/src/rebuild.rs", "kit::rebuild"),
+        ("pms-emitter/src/config.rs", "pms-emitter::config"),
+        ("tests/chaos/src/lib.rs", "chaos::*"),
+    ] {
+        let found = gone(&planted_without(path));
+        assert_found(&found, &[&format!("a rule names {place}, which is not there")]);
+    }
 }
 
 #[test]
