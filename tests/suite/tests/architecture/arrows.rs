@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::crates::Crate;
 use super::graph::{Arrow, Graph, Place, Witnesses, cyclic_groups, reached};
 
-/// `contract <- {db, api} <- kit <- services <- tests`: a crate, and the crates that it may depend on.
+/// `tests -> services -> kit -> {db, api} -> contract`: a crate, and the crates that it may depend on.
 const CRATES: &[(&str, &[&str])] = &[
     ("contract", &[]),
     ("db", &["contract"]),
