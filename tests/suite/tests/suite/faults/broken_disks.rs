@@ -5,9 +5,13 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use harness::engine::Servers;
 use tempfile::TempDir;
+
+/// The rule: from the end of a disk's fault, or the return of its server, to the first request that is taken again.
+pub const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// A small file system of its own, for as long as it lives.
 pub struct SmallDisk(TempDir);

@@ -7,11 +7,11 @@ use db::params;
 use harness::engine::Engine;
 use harness::process::Process;
 use harness::signer::Delivery;
-use harness::waiting::until;
+use harness::waiting::{ten_times, until};
 use kit::random::SystemClock;
 use serde_json::json;
 
-use super::broken_disks::{FailingDisk, SmallDisk};
+use super::broken_disks::{FailingDisk, SmallDisk, TAKEN_WITHIN};
 use super::processes::{emitter, receiver};
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{Receiver, SECRET, guest_event, number};
@@ -47,7 +47,8 @@ async fn send(process: &Process, key: &str) -> u16 {
 
 /// Sends until it is taken, as a sender does.
 async fn until_taken(process: &Process, key: &str) {
-    until("it is taken", || async { send(process, key).await != 503 }).await;
+    let taken = until("it is taken", || async { send(process, key).await != 503 });
+    ten_times(TAKEN_WITHIN, "the end of the disk's fault is noticed", taken).await;
 }
 
 /// The events in the inbox, of a file that is sound.

@@ -2,12 +2,12 @@
 
 use db::params;
 use harness::server::Server;
-use harness::waiting::{HANGS_AFTER, Looks};
+use harness::waiting::Looks;
 use http::Method;
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use super::broken_disks::{FailingDisk, SmallDisk};
+use super::broken_disks::{FailingDisk, SmallDisk, TAKEN_WITHIN};
 use super::{admin, open};
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{self, Receiver, event, number};
@@ -77,7 +77,8 @@ impl Pair {
 
     /// Asks until both services take it, as a client does.
     async fn until_taken(&mut self, key: &str) {
-        let looks = Looks::within(HANGS_AFTER);
+        let bound = 10 * TAKEN_WITHIN;
+        let looks = Looks::within(bound);
         loop {
             let statuses = self.ask(key).await;
             match statuses {
@@ -85,10 +86,7 @@ impl Pair {
                 [201 | 503, 200 | 202 | 503] => {}
                 other => panic!("{key}: {other:?}"),
             }
-            assert!(
-                looks.go_on().await,
-                "{key}: still {statuses:?} after {HANGS_AFTER:?}"
-            );
+            assert!(looks.go_on().await, "{key}: still {statuses:?} after {bound:?}");
         }
     }
 
