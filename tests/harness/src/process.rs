@@ -8,6 +8,7 @@ use crate::waiting::HANGS_AFTER;
 use anyhow::{Context, Result};
 use futures::future::BoxFuture;
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -17,6 +18,22 @@ use tokio::time::timeout;
 
 /// What a program prints before its address.
 pub const READY: &str = "ready ";
+
+/// A command that runs `program` in `folder` with nothing but these variables. Its process is killed when it is dropped.
+pub fn command<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+    program: &Program,
+    folder: &Path,
+    variables: impl IntoIterator<Item = (N, V)>,
+) -> Command {
+    let mut command = Command::from(program.command());
+    command
+        .env_clear()
+        .envs(variables)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
 
 /// A running process.
 #[derive(Debug)]
@@ -53,14 +70,10 @@ impl Process {
     }
 
     async fn run(log: Stdio, program: &Program, folder: &Path, variables: &[(&str, String)]) -> Result<Self> {
-        let mut child = Command::from(program.command())
-            .env_clear()
-            .envs(variables.iter().map(|(name, value)| (name, value)))
-            .current_dir(folder)
-            .stdin(Stdio::null())
+        let variables = variables.iter().map(|(name, value)| (name, value));
+        let mut child = command(program, folder, variables)
             .stdout(Stdio::piped())
             .stderr(log)
-            .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{program} cannot be run"))?;
         let stdout = child.stdout.take().context("its output is a pipe")?;

@@ -11,7 +11,7 @@ use contract::{Clock, SecretList, UnixSeconds};
 use harness::{
     config::BASE_PATH,
     engine::Engine,
-    process::READY,
+    process::{READY, command},
     program::Program,
     signer::{Answer, Delivery},
     waiting::{until, until_some},
@@ -25,7 +25,7 @@ use std::{
     process::Stdio,
     sync::Arc,
 };
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 pub fn cases() -> Vec<Case> {
     cases![r39_a_canary_is_in_no_log_and_no_error]
@@ -49,15 +49,10 @@ impl Service {
         let [out, err] = words
             .each_ref()
             .map(|path| Stdio::from(File::create(path).unwrap()));
-        let child = Command::from(program.command())
-            .env_clear()
-            .envs(variables.iter().copied())
+        let child = command(program, folder, variables.iter().copied())
             .envs([("LOG_LEVEL", "trace"), ("APP_PORT", "0")])
-            .current_dir(folder)
-            .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
-            .kill_on_drop(true)
             .spawn()
             .unwrap();
         let address = until_some("it listens", || async { listening(&words[0]) }).await;

@@ -7,7 +7,7 @@ mod tls;
 
 use crate::case::Case;
 use crate::programs;
-use harness::process::READY;
+use harness::process::{self, READY};
 use harness::program::{self, Program};
 use std::fs::File;
 use std::path::PathBuf;
@@ -100,14 +100,10 @@ impl Start {
     }
 
     fn command(&self, program: &'static str) -> Command {
-        let mut command = Command::from(Program::new(programs::FILE, program).command());
-        command
-            .args(&self.arguments)
-            .env_clear()
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .current_dir(self.folder())
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
+        let variables = self.variables.iter().map(|(name, value)| (name, value));
+        let program = Program::new(programs::FILE, program);
+        let mut command = process::command(&program, &self.folder(), variables);
+        command.args(&self.arguments);
         command
     }
 
