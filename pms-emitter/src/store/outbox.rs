@@ -26,7 +26,7 @@ pub struct NewEvent {
 
 /// What writes the event's row in the log, its bytes as they will be sent on every attempt and replay, and one delivery for each
 /// subscribed endpoint. It is run together with the change that made the event, and [`appended`] is called afterwards, as
-/// [`Store::write_with_event`] does.
+/// `Store::write_with_event` does.
 ///
 /// `Duplicate` means that this version of the entity has its event already: the change was overtaken.
 pub fn statements(event: &NewEvent) -> [Statement; 3] {
