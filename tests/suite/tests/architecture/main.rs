@@ -165,11 +165,7 @@ fn the_features_of_the_tests_are_turned_on_by_the_suite_and_by_chaos_alone() {
         let with_faults = format!("{part} = {{ workspace = true, features = [\"faults\"] }}");
         assert!(of_cases.contains(&with_faults), "{part}");
     }
-    let asked = program.lines().filter(|line| !line.starts_with('#'));
-    let asked: Vec<&str> = asked
-        .filter(|line| features.iter().any(|word| line.contains(word)))
-        .collect();
-    assert_eq!(asked, none, "the programs of the suite");
+    assert!(!program.lines().any(|line| line.contains("features")));
     assert_eq!(
         lines_naming(".cargo/config.toml", &["features"]),
         ["chaos = \"run --release --package chaos --features faults\""]
