@@ -1,8 +1,8 @@
 //! `cargo chaos -- --kills N --events M --engine sqlite|mysql --seed S`: kills under load, and the ledger.
 //!
 //! Exit code 1 says that something was lost, doubled, stuck, out of order or wrong, that a write was not confirmed or took no
-//! effect, or that writes or deliveries did not go on in time after a return of the database server. With `--plant NAME` both
-//! services make a mistake on purpose, which must then be found.
+//! effect, or that writes or deliveries went on too late after a return of the database server, or not at all. With
+//! `--plant NAME` both services make a mistake on purpose, which must then be found.
 
 use crate::environment::Environment;
 use crate::run::{Options, SILENT, clerks_for, run};

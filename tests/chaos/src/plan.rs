@@ -1,7 +1,8 @@
 //! The plan of kills: which process ends when, and how; drawn from the seed before anything runs.
 //!
-//! A tenth of the kills, and two at least, are the database server's, where there is one. Of the others at least half end
-//! at named steps, each step in turn, and the rest come at random. A planted bug gets the kills that reveal it.
+//! A tenth of the kills are the database server's, where there is one; of fewer than twenty kills two, of fewer than four
+//! half. Of the others at least half end at named steps, each step in turn, and the rest come at random. A planted bug gets
+//! the kills that reveal it.
 
 use super::steps;
 use kit::planted::Bug;

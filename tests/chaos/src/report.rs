@@ -43,8 +43,15 @@ impl Report {
             .collect();
         let recoveries = self.counters.recoveries.iter();
         let recoveries: serde_json::Map<String, Value> = recoveries
+            .filter(|(_, seen)| seen.count > 0)
             .map(|(who, seen)| ((*who).to_owned(), json!(millis(seen.longest))))
             .collect();
+        let unmeasured: u64 = self
+            .counters
+            .recoveries
+            .values()
+            .map(|seen| seen.unmeasured)
+            .sum();
         json!({
             "ledger": self.ledger,
             "kills": self.counters.kills(),
@@ -52,6 +59,7 @@ impl Report {
             "pauses": self.counters.pauses,
             "locks": self.counters.locks,
             "longest_recovery_ms": recoveries,
+            "recoveries_unmeasured": unmeasured,
             "longest_gap_ms": millis(self.longest_gap),
             "loaded_ms": millis(self.loaded_in),
             "settled_ms": millis(self.settled_in),
@@ -96,9 +104,16 @@ impl fmt::Display for Report {
                 "{longest:>9}  ms: longest recovery of {who}, of {}",
                 seen.count
             )?;
+            if seen.unmeasured > 0 {
+                writeln!(
+                    out,
+                    "{:>9}  more not measured: everything was done before",
+                    seen.unmeasured
+                )?;
+            }
         }
         for who in self.counters.unhealed() {
-            writeln!(out, "           FAULT: not each time in time: {who}")?;
+            writeln!(out, "           FAULT: too late, or not at all: {who}")?;
         }
         writeln!(
             out,

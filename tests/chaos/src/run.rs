@@ -265,21 +265,27 @@ impl Cast<'_> {
                 counters.recovered(DATABASE_KILLED.0, struck.elapsed());
                 let back = Instant::now();
                 let (written, taken) = (progress.count(), tap.taken());
-                // Nobody writes any more after the last, and nothing is measured: that is a fault, as the counters say.
-                if written < events {
-                    let writes = async {
+                // After the last write, and the delivery of its event, nothing comes by which it could be seen.
+                let writes = async {
+                    if written < events {
                         progress.reaches(written + 1).await;
                         counters.recovered(WRITES, back.elapsed());
-                    };
-                    let deliveries = async {
-                        // If none ever is, the ledger shall still say what is stuck.
-                        let next = tap.until_taken(|now| now > taken);
-                        if timeout(SETTLED_WITHIN, next).await.is_ok() {
-                            counters.recovered(DELIVERIES, back.elapsed());
-                        }
-                    };
-                    tokio::join!(writes, deliveries);
-                }
+                    } else {
+                        counters.unmeasured(WRITES);
+                    }
+                };
+                let deliveries = async {
+                    if taken >= events {
+                        counters.unmeasured(DELIVERIES);
+                        return;
+                    }
+                    // If none ever is, the ledger shall still say what is stuck.
+                    let next = tap.until_taken(|now| now > taken);
+                    if timeout(SETTLED_WITHIN, next).await.is_ok() {
+                        counters.recovered(DELIVERIES, back.elapsed());
+                    }
+                };
+                tokio::join!(writes, deliveries);
             }
             Ok(())
         }
