@@ -26,7 +26,7 @@ use harness::waiting::in_time;
 use http::{HeaderMap, Method};
 use kit::{metrics::Metrics, random::SystemEntropy};
 use mysql_async::{Conn, Opts, prelude::Queryable};
-use std::{pin::pin, sync::Arc};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 pub fn cases() -> Vec<Case> {
@@ -323,25 +323,45 @@ async fn many_locked_keys_turn_nobody_else_away(ctx: Ctx) {
     neighbour.disconnect().await.unwrap();
 }
 
+/// So often may the others come late.
+const ROUNDS_MAX: usize = 5;
+
+/// Whether all others of a batch are answered before the caller of the locked key, which comes first in it.
+async fn others_come_first(ctx: &Ctx, round: usize) -> bool {
+    let bench = Bench::on(ctx, INGEST_LIMITS).await;
+    let locked = bench.accept("evt_locked");
+    // A waiting INSERT blocks the gap before its key, so the next key before it in the index may wait as long: these come after
+    // it. With as many as these, some are in its lane.
+    let others: Vec<_> = (10..26)
+        .map(|number| bench.accept(&format!("evt_other_{round}_{number}")))
+        .collect();
+    let drained = bench.run();
+    let (locked, others, first) = match select(locked, join_all(others)).await {
+        Either::Left((locked, others)) => (locked, others.await, false),
+        Either::Right((others, locked)) => (locked.await, others, true),
+    };
+    drained.cancel();
+    assert_eq!(locked, Err(IngestError::InFlight));
+    for outcome in others {
+        assert!(matches!(outcome, Ok(Accepted::New(_))), "{outcome:?}");
+    }
+    first
+}
+
 async fn f13_a_locked_key_holds_up_nobody_else(ctx: Ctx) {
     let receiver = Receiver::start(&ctx).await;
     let mut neighbour = connect(&ctx).await;
     neighbour.query_drop("BEGIN").await.unwrap();
     lock(&mut neighbour, "evt_locked").await;
+    // On a busy machine the others may come late, but not each time. Where they wait for the locked key, they never come first.
+    let mut rounds = 0..ROUNDS_MAX;
+    while let Some(round) = rounds.next()
+        && !others_come_first(&ctx, round).await
+    {
+        assert!(!rounds.is_empty(), "the others wait for the locked key");
+    }
     let body = guest_event("evt_locked");
-    // A waiting INSERT blocks the gap before its key, so the next key before it in the index may wait as long: these come after
-    // it.
-    let others = join_all((0..50).map(|number| {
-        let key = format!("evt_other_{number}");
-        let receiver = &receiver;
-        async move { receiver.take(&key, &guest_event(&key)).await.status }
-    }));
-    let locked = receiver.take("evt_locked", &body);
-    let (others, locked) = match select(pin!(locked), pin!(others)).await {
-        Either::Right((others, locked)) => (others, locked.await),
-        Either::Left((locked, _)) => panic!("all others are answered before: {}", locked.status),
-    };
-    assert_eq!(others, [202; 50]);
+    let locked = receiver.take("evt_locked", &body).await;
     assert_eq!(
         (locked.status, locked.header("retry-after")),
         (409, Some("1")),
