@@ -3,8 +3,8 @@
 use super::Store;
 use crate::event::EventStatus;
 use api::ListQuery;
-use contract::{EntityRef, EventId, PropertyId, SourceId, UnixMillis, id::IdempotencyKey};
-use db::{DbError, Params, Row, params, read_id, read_optional_id};
+use contract::{EventId, PropertyId, SourceId, UnixMillis, id::IdempotencyKey};
+use db::{DbError, Params, Row, params, read_id};
 use kit::{
     audit::{self, AuditEntry},
     listing::{Index, Listing, Lookup, Order, Part, Reading, Rows, Table},
@@ -51,7 +51,7 @@ pub struct EventRow {
     /// The property.
     pub property_id: Option<String>,
     /// What it is about.
-    pub entity: Option<EntityRef>,
+    pub entity: Option<ShownEntity>,
     /// When the change was committed at the sender.
     pub occurred_at: UnixMillis,
     /// When it came.
@@ -64,6 +64,17 @@ pub struct EventRow {
     pub last_error: Option<String>,
     /// What links it to a request.
     pub correlation_id: String,
+}
+
+/// What an event is about, as its row says it: nothing here is parsed, since the list must not fail for one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShownEntity {
+    /// `guest`, `reservation`, or one that is not known yet.
+    pub kind: String,
+    /// Its id.
+    pub id: String,
+    /// The number of the commit.
+    pub version: i64,
 }
 
 const SELECT: &str = "SELECT event_id, source_id, idempotency_key, type, status, property_id, entity_kind, entity_id, \
@@ -165,8 +176,8 @@ fn by_entity(listing: &Listing, entity: &str) -> Lookup {
 }
 
 fn event_row(row: &Row) -> Result<EventRow, DbError> {
-    let (kind, version): (Option<String>, _) = (row.get("entity_kind")?, row.get("entity_version")?);
-    let id = read_optional_id(row, "entity_id")?;
+    let (kind, id): (Option<_>, Option<_>) = (row.get("entity_kind")?, row.get("entity_id")?);
+    let version: Option<_> = row.get("entity_version")?;
     Ok(EventRow {
         event_id: row.get("event_id")?,
         source: row.get("source_id")?,
@@ -174,11 +185,10 @@ fn event_row(row: &Row) -> Result<EventRow, DbError> {
         event_type: row.get("type")?,
         status: read_id(row, "status")?,
         property_id: row.get("property_id")?,
-        entity: kind.zip(id).zip(version).map(|((kind, id), version)| EntityRef {
-            kind: kind.into(),
-            id,
-            version,
-        }),
+        entity: kind
+            .zip(id)
+            .zip(version)
+            .map(|((kind, id), version)| ShownEntity { kind, id, version }),
         correlation_id: row.get("correlation_id")?,
         occurred_at: row.get("occurred_at")?,
         received_at: row.get("received_at")?,

@@ -23,7 +23,7 @@ mod state_budget;
 mod timeline;
 
 pub use self::audit_counts::{CountKind, MinuteCount};
-pub use self::events::{EventFilter, EventRow};
+pub use self::events::{EventFilter, EventRow, ShownEntity};
 pub use self::inbox::{Batch, Verdict};
 pub use self::pending::{BODY_LEN_MAX, STEP_BYTES_MAX};
 pub use self::profile_rebuild::PROFILES;

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub fn cases() -> Vec<Case> {
     cases![
         an_event_is_shown_with_every_field,
+        an_event_is_shown_whatever_its_row_says_of_its_entity,
         filters_find_what_they_name,
         pages_follow_each_other_without_gaps,
         a_list_by_entity_holds_what_waits_and_what_is_decided,
@@ -35,6 +36,20 @@ async fn an_event_is_shown_with_every_field(ctx: Ctx) {
     for missing in ["/events/evt_1", "/events/evt_nobody", "/events/a.b"] {
         assert_eq!(receiver.get(missing).await.status, 404, "{missing}");
     }
+    receiver.stop().await;
+}
+
+async fn an_event_is_shown_whatever_its_row_says_of_its_entity(ctx: Ctx) {
+    let receiver = Receiver::start(&ctx).await;
+    let body = event("evt_1", "ping", &json!({}));
+    assert_eq!(receiver.take("evt_1", &body).await.status, 202);
+    let change = "UPDATE inbox SET entity_kind = 'room', entity_id = 'no id', entity_version = -1";
+    assert_eq!(execute(&ctx.open().await, change, params![]).await, 1);
+    let shown = receiver.event("evt_1").await;
+    assert_eq!(
+        shown["entity"],
+        json!({"kind": "room", "id": "no id", "version": -1})
+    );
     receiver.stop().await;
 }
 
