@@ -4,18 +4,15 @@
 //! a request, `guest_rules` checks its meaning and makes details of it, `guest_command` decides what is committed.
 
 use super::{
-    body::key_text,
     change::changed_fields,
     email::Email,
     event::{EventPayload, object_of},
     guest_document::Document,
-    guest_input::CODE_LEN_MAX,
 };
 use contract::{Country, EntityKind, EntityRef, GuestId, MailboxKind, Phone, PropertyId, UnixMillis};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use validator::Validate;
 
 /// Whether a record is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +68,8 @@ struct Shown<'g> {
 }
 
 /// What clients set on a guest, after every rule: texts trimmed and in NFC, codes and addresses normalised.
+///
+/// It is read back as it was stored, perhaps by a later version: members that are not known, here or below, are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GuestDetails {
@@ -112,18 +111,12 @@ pub struct GuestDetails {
     pub notes: Option<String>,
 }
 
-/// The longest id in another system, in characters; its column is as wide.
-const EXTERNAL_ID_LEN_MAX: u64 = 128;
-
 /// A guest's id in another system; it is a key, so no white space is trimmed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Validate)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExternalId {
     /// Which system.
-    #[validate(length(max = CODE_LEN_MAX), custom(function = key_text))]
     pub system: String,
     /// The id there.
-    #[validate(length(max = EXTERNAL_ID_LEN_MAX), custom(function = key_text))]
     pub value: String,
 }
 

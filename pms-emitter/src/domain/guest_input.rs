@@ -4,8 +4,10 @@
 //! module knows them.
 
 use super::{
-    body::{all_visible, exact_text, filled, free_text, one_line, required_text, text, texts, tidy},
-    guest::{ConsentChannel, ConsentStatus, ExternalId},
+    body::{
+        all_visible, exact_text, filled, free_text, key_text, one_line, required_text, text, texts, tidy,
+    },
+    guest::{ConsentChannel, ConsentStatus},
     refusal::Refusal,
 };
 use contract::{FieldError, UnixMillis};
@@ -18,7 +20,9 @@ pub const NAME_LEN_MAX: u64 = 100;
 /// The longest line of an address, in characters.
 const LINE_LEN_MAX: u64 = 200;
 /// The longest code or short text, in characters; the column of `system_name` is as wide.
-pub const CODE_LEN_MAX: u64 = 64;
+const CODE_LEN_MAX: u64 = 64;
+/// The longest id in another system, in characters; its column is as wide.
+const EXTERNAL_ID_LEN_MAX: u64 = 128;
 /// The longest notes, in characters.
 const NOTES_LEN_MAX: u64 = 4000;
 /// The most items of any one list.
@@ -46,7 +50,7 @@ pub const READ_ONLY: &[&str] = &[
 #[expect(missing_docs, reason = "the fields are those of GuestDetails")]
 pub struct GuestInput {
     #[validate(length(max = ITEMS_MAX), nested)]
-    pub external_ids: Vec<ExternalId>,
+    pub external_ids: Vec<ExternalIdInput>,
     #[serde(deserialize_with = "text")]
     #[validate(length(max = CODE_LEN_MAX), custom(function = one_line))]
     pub title: Option<String>,
@@ -87,6 +91,17 @@ pub struct GuestInput {
     #[serde(deserialize_with = "text")]
     #[validate(length(max = NOTES_LEN_MAX), custom(function = free_text))]
     pub notes: Option<String>,
+}
+
+/// An id in another system.
+#[derive(Deserialize, Serialize, Validate)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the fields are those of ExternalId")]
+pub struct ExternalIdInput {
+    #[validate(length(max = CODE_LEN_MAX), custom(function = key_text))]
+    pub system: String,
+    #[validate(length(max = EXTERNAL_ID_LEN_MAX), custom(function = key_text))]
+    pub value: String,
 }
 
 /// An address.

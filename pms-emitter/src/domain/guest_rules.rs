@@ -5,7 +5,7 @@ mod reading;
 use super::{
     body::{filled, free_text},
     email::Email,
-    guest::{Address, Consent, GuestDetails, Loyalty},
+    guest::{Address, Consent, ExternalId, GuestDetails, Loyalty},
     guest_document::{DigestKey, Document},
     guest_input::{AddressInput, ConsentInput, DocumentInput, GuestInput},
     language::language_tag,
@@ -73,6 +73,14 @@ impl Rules<'_> {
             .enumerate()
             .map(|(index, document)| self.document(index, document))
             .collect();
+        let external_ids: Vec<ExternalId> = input
+            .external_ids
+            .into_iter()
+            .map(|id| ExternalId {
+                system: id.system,
+                value: id.value,
+            })
+            .collect();
         let loyalty: Vec<Loyalty> = input
             .loyalty
             .into_iter()
@@ -82,13 +90,13 @@ impl Rules<'_> {
                 level: membership.level,
             })
             .collect();
-        self.refuse_repeated("external_ids", &input.external_ids, |one, other| one == other);
+        self.refuse_repeated("external_ids", &external_ids, |one, other| one == other);
         self.refuse_repeated("documents", &documents, |one, other| one.digest == other.digest);
         self.refuse_repeated("loyalty", &loyalty, |one, other| {
             (&one.programme, &one.number) == (&other.programme, &other.number)
         });
         GuestDetails {
-            external_ids: input.external_ids,
+            external_ids,
             title: input.title,
             first_name: input.first_name,
             last_name: input.last_name.unwrap_or_default(),

@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::event::{EventPayload, envelope, object_of};
+use crate::domain::guest::GuestDetails;
 use crate::domain::property::Property;
 use contract::EventId;
 use serde_json::json;
@@ -277,6 +278,12 @@ fn each_rule_is_named_at_its_pointer() {
             "duplicate",
         ),
         (
+            "external_ids",
+            json!([{"system": "x", "value": "1", "since": "2026-03-14"}]),
+            "/external_ids/0/since",
+            "unknown_field",
+        ),
+        (
             "consent",
             json!([{"channel": "fax", "status": "granted"}]),
             "/consent/0/channel",
@@ -380,6 +387,17 @@ fn an_event_carries_the_state_without_free_text_and_document_numbers() {
     assert_eq!(event.payload["documents"][0]["last4"], "3456");
     assert_eq!(event.payload["last_name"], "Silva");
     assert_eq!(event.payload["version"], 1);
+}
+
+#[test]
+fn what_a_later_version_stored_is_read_without_its_new_members() {
+    let stored = json!({
+        "last_name": "Silva", "new": 1, "external_ids": [{"system": "old-pms", "value": "A1", "new": 1}],
+        "address": {"city": "Lisboa", "new": 1}, "documents": [], "loyalty": [{"programme": "p", "number": "1", "new": 1}],
+        "consent": [{"channel": "sms", "status": "granted", "at": 1770000000000_i64, "source": null, "new": 1}],
+    });
+    let read: GuestDetails = serde_json::from_value(stored).unwrap();
+    assert_eq!(read.external_ids[0].value, "A1");
 }
 
 #[test]
