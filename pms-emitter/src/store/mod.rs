@@ -38,34 +38,36 @@ use futures::future::BoxFuture;
 use kit::listing::Lists;
 use std::sync::Arc;
 
-/// One migration, from its files for both engines.
+/// One migration, from its files for both engines: their number, in four digits, and their name.
 macro_rules! migration {
     ($number:literal, $name:literal) => {
         Migration {
-            number: $number,
+            number: number_of($number),
             name: $name,
-            sqlite: include_str!(concat!(
-                "../../migrations/sqlite/000",
-                $number,
-                "_",
-                $name,
-                ".sql"
-            )),
-            mysql: include_str!(concat!("../../migrations/mysql/000", $number, "_", $name, ".sql")),
+            sqlite: include_str!(concat!("../../migrations/sqlite/", $number, "_", $name, ".sql")),
+            mysql: include_str!(concat!("../../migrations/mysql/", $number, "_", $name, ".sql")),
         }
     };
+}
+
+/// The number that a file's name begins with.
+const fn number_of(digits: &str) -> u32 {
+    match u32::from_str_radix(digits, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("a migration's files begin with its number"),
+    }
 }
 
 /// The emitter's tables, in the order in which they are made.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     scope: "pms-emitter",
     migrations: &[
-        migration!(1, "properties_guests"),
-        migration!(2, "outbox"),
-        migration!(3, "reservations"),
-        migration!(4, "backfill_again"),
-        migration!(5, "guest_name_words"),
-        migration!(6, "lists"),
+        migration!("0001", "properties_guests"),
+        migration!("0002", "outbox"),
+        migration!("0003", "reservations"),
+        migration!("0004", "backfill_again"),
+        migration!("0005", "guest_name_words"),
+        migration!("0006", "lists"),
     ],
 };
 
