@@ -24,7 +24,7 @@ use db::failpoint;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use serde::Serialize;
 
-/// The memory budget of all bodies has space for the largest of a server.
+/// The memory budget of all bodies is large enough for a body of `api`'s limit, and so for that of every event.
 const _: () = assert!(BODY_LEN_MAX <= api::body::BODY_LEN_MAX);
 /// Marks the answer to a repeat.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -45,7 +45,7 @@ fn count(api: &Api, accepted: &Result<Accepted, Problem>, now: UnixMillis) {
                 api.counts.add(CountKind::Duplicate, "same_body", now);
             }
         }
-        // Counted by its cause, see `unauthentic`.
+        // `unauthentic` has counted it already, by its cause.
         Err(problem) if problem.code == ProblemCode::Unauthorized => {}
         Err(problem) => {
             api.meters.refused(problem.code);

@@ -140,7 +140,9 @@ impl Property {
             _ => Err(Refusal::Invalid(errors)),
         }
     }
-    /// The names of the fields in which another state of it differs; `business_date`, which only the night audit moves, is left out.
+
+    /// The names of the fields in which another state of it differs; `business_date`, which only the night audit moves, is
+    /// left out.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         changed_fields!(self, other, [name, timezone, currency])
     }

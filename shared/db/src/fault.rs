@@ -68,6 +68,8 @@ impl From<DbError> for Fault {
     }
 }
 
+/// For `?` on a statement whose values are parameters. A text with values in it, which a message may quote, is never left to
+/// `?`: its errors go through [`of_mysql_text`].
 impl From<MysqlError> for Fault {
     fn from(error: MysqlError) -> Self {
         of_mysql(&error)

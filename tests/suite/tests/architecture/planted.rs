@@ -7,8 +7,8 @@ use super::crates::Files;
 use super::graph::Graph;
 use super::places::{gone, never, reserved, sql};
 
-/// A workspace with every crate, every layer and every other place of the rules, of which each names what it may. A `lib.rs` that is not here declares the
-/// modules beside it; a manifest that is not here names what the code does.
+/// A workspace with every crate, every layer and every other place of the rules, of which each names what it may. A `lib.rs`
+/// that is not here declares the modules beside it; a manifest that is not here names what the code does.
 const HEALTHY: &[(&str, &str)] = &[
     ("shared/contract/src/clock.rs", "pub trait Clock {}"),
     (

@@ -10,7 +10,8 @@ use std::time::Duration;
 use harness::engine::Servers;
 use tempfile::TempDir;
 
-/// The rule: from the end of a disk's fault, or the return of its server, to the first request that is taken again.
+/// The rule of F17 and F18: from the end of a disk's fault, or the return of its server, to the first request that is taken
+/// again. A service is back within a second, and a caller that was refused just before waits another (`Retry-After`).
 pub const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// A small file system of its own, for as long as it lives.
