@@ -2,14 +2,15 @@
 
 use crate::backlog::Backlog;
 use crate::config::Config;
-use crate::http::{Api, router};
+use crate::http::{AREAS, Api, router};
 use crate::ingest::{self, IngestMeters, Lane, PMS, Sources, counts::Counts, guard::StoreGuard};
 use crate::project::{ProjectionMeters, Projector};
 use crate::store::{MIGRATIONS, PROFILES, Store, StoreError};
-use api::{Server, serve, warn_if_exposed};
+use api::{Server, serve};
 use contract::{EventId, SourceId};
 use db::{DatabaseUrl, Db, DbError, DbSettings, MigrateError, migrate};
 use futures::future::BoxFuture;
+use kit::access::{self, AccessError, ApiKeys, KeyMaker, KeyPrefix, KeyRoutes};
 use kit::config::ConfigError;
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::metrics::{Metrics, page::MetricsPage};
@@ -24,8 +25,8 @@ const METRICS_PREFIX: &str = "crm_receiver";
 /// How often the counts of rejects and duplicates are written from memory to the database.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
 
-/// What every client that reaches the port can do, for a warning.
-const EXPOSED: &str = "guest profiles and the events of all hotels can be read";
+/// How a key's scope is called: it is a list of properties.
+const SCOPE_FIELD: &str = "property_ids";
 
 /// Why the service does not start: a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum StartError {
     /// A setting cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Anyone could do anything, or the keys cannot be read.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The database cannot be used.
     #[error("DATABASE_URL: {0}")]
     Database(#[from] DbError),
@@ -51,6 +55,7 @@ pub struct App {
     address: SocketAddr,
     store: Store,
     server: Server,
+    keys: ApiKeys,
     guard: StoreGuard,
     lanes: Vec<Lane>,
     projector: Projector,
@@ -143,9 +148,21 @@ impl App {
             clock: Arc::clone(&runtime.clock),
             large_profiles: Arc::new(Semaphore::new(1)),
         };
-        let router = router(&api, &config.http.app_base_path);
+        let settings = config.access.settings(address);
+        let keys = ApiKeys::open(&store.db, Arc::clone(&runtime.clock), settings).await?;
+        let key_routes = KeyRoutes {
+            keys: keys.clone(),
+            maker: key_maker(config.access.api_key_prefix.clone(), &runtime),
+            scope_field: SCOPE_FIELD,
+            areas: AREAS.into(),
+            base_path: config.http.app_base_path.as_str().into(),
+        };
+        let base_path = &config.http.app_base_path;
+        let router = router(&api, base_path).mount(base_path, access::routes(&key_routes));
         let server = Server::new(router, runtime.ids(), config.http.body_limits())
-            .with_hosts(config.http.hosts(address));
+            .with_hosts(config.http.hosts(address))
+            .with_origins(config.access.cors_allowed_origins.clone())
+            .with_gate(Arc::new(keys.clone()));
         server.traffic().register(metrics.registry());
         store.db.counts().register(metrics.registry());
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
@@ -157,6 +174,7 @@ impl App {
             address,
             store,
             server,
+            keys,
             guard,
             lanes,
             projector,
@@ -189,7 +207,6 @@ impl App {
 
     async fn run(self, lifecycle: Lifecycle) -> Ended {
         tracing::info!(address = %self.address, "listening");
-        warn_if_exposed(self.address, EXPOSED);
         // Lanes outlive the last connection: the arrivals from it still have to be committed.
         let drained = CancellationToken::new();
         let settings = self.config.http.serve_settings();
@@ -209,10 +226,21 @@ impl App {
         }
         lifecycle.spawn("projector", self.projector.run(drained.clone()));
         lifecycle.spawn("profiles", self.profiles.run(lifecycle.clone()));
+        lifecycle.spawn("api keys", self.keys.run(lifecycle.clone()));
         lifecycle.spawn("counts", keep_counts(self.store.clone(), self.counts, drained));
         let ended = lifecycle.run_until_stopped(STOP_GRACE).await;
         self.store.close().await;
         ended
+    }
+}
+
+/// Makes API keys as this service is set to.
+pub fn key_maker(prefix: KeyPrefix, runtime: &Runtime) -> KeyMaker {
+    KeyMaker {
+        prefix,
+        ids: runtime.ids(),
+        entropy: Arc::clone(&runtime.entropy),
+        clock: Arc::clone(&runtime.clock),
     }
 }
 

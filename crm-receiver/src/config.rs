@@ -4,7 +4,10 @@ use crate::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
 use clap::{Args, Parser, Subcommand, value_parser};
 use contract::{EventId, SecretList};
 use db::DatabaseUrl;
-use kit::config::{ByteSize, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, SECRETS, parse_or_exit};
+use kit::access::{KeyPrefix, command::KeysCommand};
+use kit::config::{
+    AccessArgs, ByteSize, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, SECRETS, parse_or_exit,
+};
 
 /// The defaults of this service.
 pub const DEFAULTS: Defaults = Defaults {
@@ -20,6 +23,8 @@ const BATCH_BYTES_MAX: usize = 12 << 20;
 pub struct Config {
     /// Where and how much to serve.
     pub http: HttpArgs,
+    /// Who may call.
+    pub access: AccessArgs,
     /// Where the tables are.
     pub database: DatabaseUrl,
     /// The secrets of the source `pms`; any of them may have signed.
@@ -46,6 +51,15 @@ pub enum Command {
         /// Only this one, by the receiver's own id.
         event: Option<EventId>,
     },
+    /// Make, list or deactivate API keys.
+    Keys {
+        /// Where the tables are.
+        database: DatabaseUrl,
+        /// What new keys begin with.
+        prefix: KeyPrefix,
+        /// What is done.
+        command: KeysCommand,
+    },
 }
 
 /// Takes signed webhooks in, folds them into guest profiles, and answers queries over both
@@ -56,6 +70,8 @@ struct Cli {
     command: Option<CommandArgs>,
     #[command(flatten)]
     http: HttpArgs,
+    #[command(flatten)]
+    access: AccessArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -77,6 +93,11 @@ enum CommandArgs {
         /// Only this one, by the receiver's own event id
         #[arg(long)]
         event: Option<EventId>,
+    },
+    /// Make, list or deactivate API keys
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
     },
 }
 
@@ -120,6 +141,11 @@ impl Cli {
                 database,
                 event: event.clone(),
             },
+            Some(CommandArgs::Keys { command }) => Command::Keys {
+                database,
+                prefix: self.access.api_key_prefix.clone(),
+                command: command.clone(),
+            },
         })
     }
 
@@ -129,6 +155,7 @@ impl Cli {
         let queue = usize::try_from(webhooks.ingest_queue).expect("a million fits");
         Ok(Config {
             http: self.http.clone(),
+            access: self.access.clone(),
             database,
             secrets: webhooks.webhook_shared_secret.clone().ok_or_else(missing)?,
             max_skew_seconds: webhooks.webhook_max_skew_seconds,

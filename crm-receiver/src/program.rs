@@ -3,8 +3,9 @@
 //! It is in the library, so that `main.rs` has no async code to compile and only links.
 
 use crate::{
-    app::{App, Runtime, StartError, open_store, requeue},
+    app::{App, Runtime, StartError, key_maker, open_store, requeue},
     config::{Command, read_or_exit},
+    http::AREAS,
 };
 use kit::{
     config::EXIT_CONFIG,
@@ -74,6 +75,18 @@ async fn run(command: Command) -> anyhow::Result<()> {
                 "there is no dead letter of that id that still has its body"
             );
             println!("{count} dead letters requeued");
+            Ok(())
+        }
+        Command::Keys {
+            database,
+            prefix,
+            command,
+        } => {
+            let store = open_store(&database, &runtime, false).await?;
+            let done =
+                kit::access::command::run(command, &store.db, &key_maker(prefix, &runtime), &AREAS).await;
+            store.close().await;
+            println!("{}", done?);
             Ok(())
         }
     }

@@ -8,12 +8,13 @@ use crate::dispatch::{
     AttemptCounters, Dispatcher, DispatcherParts, SettlementCounters, Wakers, expose_pending,
 };
 use crate::domain::guest_document::DigestKey;
-use crate::http::{Api, router};
+use crate::http::{AREAS, Api, router};
 use crate::store::{EndpointSettings, GUEST_NAMES, MIGRATIONS, Store, env_endpoint};
-use api::{Server, serve, warn_if_exposed};
+use api::{Server, serve};
 use contract::UnixMillis;
 use db::{Db, DbError, DbSettings, MigrateError, migrate};
 use futures::future::BoxFuture;
+use kit::access::{self, AccessError, ApiKeys, KeyMaker, KeyRoutes};
 use kit::config::ConfigError;
 use kit::egress::Egress;
 use kit::idempotency::Idempotency;
@@ -34,8 +35,8 @@ const METRICS_PREFIX: &str = "pms_emitter";
 const PURGE_EVERY: Duration = Duration::from_secs(600);
 const PURGE_ROWS: u32 = 500;
 
-/// What every client that reaches the port can do, for a warning.
-const EXPOSED: &str = "guests, their documents and reservations can be read, changed and deleted";
+/// How a key's scope is called: it is a list of properties.
+const SCOPE_FIELD: &str = "property_ids";
 
 /// Why the service does not start: a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,9 @@ pub enum StartError {
     /// A setting cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Anyone could do anything, or the keys cannot be read.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The database cannot be used.
     #[error("DATABASE_URL or DB_HOST: {0}")]
     Database(#[from] DbError),
@@ -61,6 +65,7 @@ pub struct App {
     address: SocketAddr,
     store: Store,
     server: Server,
+    keys: ApiKeys,
     idempotency: Arc<Idempotency>,
     /// One for each endpoint; none without a URL.
     dispatchers: Vec<Dispatcher>,
@@ -146,8 +151,20 @@ impl App {
             idempotency: Arc::clone(&idempotency),
             base_path: config.http.app_base_path.as_str().into(),
         };
-        let server = Server::new(router(&api), runtime.ids(), config.http.body_limits())
-            .with_hosts(config.http.hosts(address));
+        let settings = config.access.settings(address);
+        let keys = ApiKeys::open(store.db(), Arc::clone(&runtime.clock), settings).await?;
+        let key_routes = KeyRoutes {
+            keys: keys.clone(),
+            maker: key_maker(&config, &runtime),
+            scope_field: SCOPE_FIELD,
+            areas: AREAS.into(),
+            base_path: Arc::clone(&api.base_path),
+        };
+        let router = router(&api).mount(&api.base_path, access::routes(&key_routes));
+        let server = Server::new(router, runtime.ids(), config.http.body_limits())
+            .with_hosts(config.http.hosts(address))
+            .with_origins(config.access.cors_allowed_origins.clone())
+            .with_gate(Arc::new(keys.clone()));
         let mut metrics = Metrics::new(METRICS_PREFIX, env!("CARGO_PKG_VERSION"));
         server.traffic().register(metrics.registry());
         store.db.counts().register(metrics.registry());
@@ -163,6 +180,7 @@ impl App {
             address,
             store,
             server,
+            keys,
             idempotency,
             dispatchers,
             wakers,
@@ -194,7 +212,6 @@ impl App {
 
     async fn run(self, lifecycle: Lifecycle) -> Ended {
         tracing::info!(address = %self.address, "listening");
-        warn_if_exposed(self.address, EXPOSED);
         let settings = self.config.http.serve_settings();
         lifecycle.spawn(
             "http",
@@ -209,10 +226,21 @@ impl App {
             lifecycle.spawn("dispatcher", dispatcher.run(lifecycle.clone()));
         }
         lifecycle.spawn("guest names", self.guest_names.run(lifecycle.clone()));
+        lifecycle.spawn("api keys", self.keys.run(lifecycle.clone()));
         lifecycle.spawn("idempotency", purge(self.idempotency, lifecycle.clone()));
         let ended = lifecycle.run_until_stopped(STOP_GRACE).await;
         self.store.db.close().await;
         ended
+    }
+}
+
+/// Makes API keys as this service is set to.
+pub fn key_maker(config: &Config, runtime: &Runtime) -> KeyMaker {
+    KeyMaker {
+        prefix: config.access.api_key_prefix.clone(),
+        ids: runtime.ids(),
+        entropy: Arc::clone(&runtime.entropy),
+        clock: Arc::clone(&runtime.clock),
     }
 }
 

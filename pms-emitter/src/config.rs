@@ -7,8 +7,11 @@ use crate::domain::guest_document::DigestKey;
 use clap::{Args, Parser, Subcommand, value_parser};
 use contract::{SecretList, UnixMillis};
 use db::DatabaseUrl;
+use kit::access::command::KeysCommand;
 use kit::breaker::FAILURES_MAX;
-use kit::config::{ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, SECRETS, parse_or_exit};
+use kit::config::{
+    AccessArgs, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, SECRETS, parse_or_exit,
+};
 use kit::egress::TargetUrl;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +30,8 @@ const DATA_FOLDER: &str = "data";
 pub struct Config {
     /// Where and how much to serve.
     pub http: HttpArgs,
+    /// Who may call.
+    pub access: AccessArgs,
     /// Where the tables are.
     pub database: DatabaseUrl,
     /// Where events go; none: they are kept, and no delivery is made.
@@ -49,7 +54,7 @@ pub struct EndpointConfig {
 }
 
 /// The command of the command line.
-#[derive(Subcommand, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Subcommand, Clone, Debug)]
 pub enum Command {
     /// Serve until stopped (the default)
     Serve,
@@ -63,6 +68,12 @@ pub enum Command {
         #[arg(long, value_parser = instant)]
         since: Option<UnixMillis>,
     },
+    /// Make, list or deactivate API keys
+    Keys {
+        /// What is done with them
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
 }
 
 /// REST API of a hotel's guests and reservations; every change is delivered as one signed event
@@ -73,6 +84,8 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     http: HttpArgs,
+    #[command(flatten)]
+    access: AccessArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -140,6 +153,7 @@ impl Cli {
         let folder = database.sqlite_folder();
         Ok(Config {
             http: self.http.clone(),
+            access: self.access.clone(),
             document_digest_key: self.document_digest_key.clone(),
             data_folder: folder.unwrap_or(Path::new(DATA_FOLDER)).to_owned(),
             database,

@@ -2,8 +2,9 @@
 //!
 //! It stands in the library, so that `main.rs` has no async code to compile and only links.
 
-use crate::app::{App, Runtime, StartError, open_store, retry_dead};
+use crate::app::{App, Runtime, StartError, key_maker, open_store, retry_dead};
 use crate::config::{Command, Config, read_or_exit};
+use crate::http::AREAS;
 use kit::config::EXIT_CONFIG;
 use kit::healthcheck::healthcheck;
 use kit::lifecycle::{Ended, Lifecycle};
@@ -24,7 +25,7 @@ pub fn main_of_emitter() -> ExitCode {
 async fn program() -> anyhow::Result<ExitCode> {
     let (command, config, log) = read_or_exit();
     // A question has nothing to log: its answer is all that is wanted.
-    if command != Command::Healthcheck
+    if !matches!(command, Command::Healthcheck)
         && let Err(error) = kit::telemetry::init(&log)
     {
         error.exit();
@@ -62,6 +63,14 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
             let count = retry_dead(&store, &runtime, since.unwrap_or_default()).await?;
             store.db().clone().close().await;
             println!("{count} deliveries are due again");
+        }
+        Command::Keys(command) => {
+            let store = open_store(&config, &runtime, false).await?;
+            let done =
+                kit::access::command::run(command, store.db(), &key_maker(&config, &runtime), &AREAS).await;
+            store.db().clone().close().await;
+            println!("{}", done?);
+            Ok(ExitCode::SUCCESS)
         }
     }
     Ok(ExitCode::SUCCESS)

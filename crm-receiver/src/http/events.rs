@@ -9,7 +9,7 @@ use api::{
     list::{ListQuery, ListSpec, SortField},
     reply,
 };
-use contract::{Problem, ProblemCode, UnixMillis};
+use contract::{Problem, ProblemCode, Scope, UnixMillis};
 use kit::{audit::AuditEntry, database_problem, listing};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = EVENTS.parse(request.query())?;
     let rows = api
         .store
-        .events(&filter(&query)?, &query)
+        .events(&filter(&query, &request.caller.scope)?, &query)
         .await
         .map_err(database_problem)?;
     listing::answer(&request.answers, &query, rows, |row| row).await
@@ -50,7 +50,8 @@ pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
         .event(&request.id("id")?)
         .await
         .map_err(database_problem)?;
-    let (event, history) = found.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
+    let seen = found.filter(|(event, _)| request.caller.scope.has_optional(event.property_id.as_deref()));
+    let (event, history) = seen.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
     let history = history.iter().map(show_entry).collect();
     Ok(reply::ok(&ShownEvent { event, history }))
 }
@@ -63,7 +64,7 @@ struct ShownEvent {
     history: Vec<Value>,
 }
 
-fn filter(query: &ListQuery) -> Result<EventFilter, Problem> {
+fn filter(query: &ListQuery, scope: &Scope) -> Result<EventFilter, Problem> {
     let status = typed(query, "status")?;
     let instant = |name| {
         let text = query.filter(name);
@@ -80,6 +81,7 @@ fn filter(query: &ListQuery) -> Result<EventFilter, Problem> {
         correlation_id: query.filter("correlation_id").map(str::to_owned),
         from: instant("from")?,
         to: instant("to")?,
+        scope: scope.clone(),
     })
 }
 

@@ -18,7 +18,7 @@ use api::{
     list::{ListQuery, ListSpec, SortField, parse_parameters},
     reply,
 };
-use contract::{Problem, ProblemCode, ProfileId, date::parse_date};
+use contract::{Problem, ProblemCode, ProfileId, Scope, date::parse_date};
 use jiff::civil::Date;
 use kit::{database_problem, fold::words::typed_words, listing};
 use serde_json::Value;
@@ -60,7 +60,7 @@ pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = GUEST_PROFILES.parse(request.query())?;
     let rows = api
         .store
-        .profiles(&filter(&query)?, &query)
+        .profiles(&filter(&query, &request.caller.scope)?, &query)
         .await
         .map_err(database_problem)?;
     listing::answer(&request.answers, &query, rows, |summary| summary).await
@@ -74,6 +74,9 @@ pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
     let place = request.answers.reserve();
     place.grow((PROFILE_COST * stored.bytes()).min(PROFILE_COST_MAX))?;
     let (profile, days) = stored.read().map_err(database_problem)?;
+    if !profile.is_in(&request.caller.scope) {
+        return Err(Problem::new(ProblemCode::NotFound));
+    }
     let on_day = match as_of {
         Some(day) => view::on_day(&profile.reservations, day),
         None => view::today(&profile.reservations, &days, api.clock.now()),
@@ -126,7 +129,7 @@ fn as_of(request: &Request) -> Result<Option<Date>, Problem> {
     }
 }
 
-fn filter(query: &ListQuery) -> Result<ProfileFilter, Problem> {
+fn filter(query: &ListQuery, scope: &Scope) -> Result<ProfileFilter, Problem> {
     let mut terms = Vec::new();
     for (name, kind) in TERMS {
         if let Some(text) = query.filter(name) {
@@ -142,5 +145,6 @@ fn filter(query: &ListQuery) -> Result<ProfileFilter, Problem> {
         terms,
         property_id: typed(query, "property_id")?,
         status: typed(query, "status")?,
+        scope: scope.clone(),
     })
 }

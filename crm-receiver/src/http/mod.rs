@@ -9,7 +9,7 @@ mod problem;
 mod routes;
 mod webhooks;
 
-pub use routes::router;
+pub use routes::{AREAS, router};
 
 use crate::{
     ingest::{Batcher, IngestMeters, Sources, counts::Counts},

@@ -1,9 +1,15 @@
 //! The table of routes.
 
 use super::{Api, events, guest_profiles, health, webhooks};
-use api::{Endpoint, Router, get, post};
+use api::{Access, Area, Endpoint, Router, get, post};
+use kit::access::API_KEYS;
 
-/// Everything that the receiver answers. Health is also found without the base path, where orchestrators look for it.
+/// The areas of this API, as permissions name them.
+pub const AREAS: [&str; 3] = [EVENTS.as_str(), GUEST_PROFILES.as_str(), API_KEYS.as_str()];
+const EVENTS: Area = Area::new("events");
+const GUEST_PROFILES: Area = Area::new("guest-profiles");
+
+/// Everything that the receiver answers but the endpoints of API keys, which are kit's. Health is also found without the base path, where orchestrators look for it.
 pub fn router(api: &Api, base_path: &str) -> Router {
     let router = Router::new()
         .mount(base_path, api_endpoints(api))
@@ -17,22 +23,36 @@ pub fn router(api: &Api, base_path: &str) -> Router {
 
 fn api_endpoints(api: &Api) -> Vec<Endpoint> {
     vec![
-        post("/webhooks/{source}", api, webhooks::receive)
+        post("/webhooks/{source}", Access::Public, api, webhooks::receive)
             .with_query()
             .with_slash()
             .with_any_host()
             .with_any_origin(),
-        get("/events", api, events::list).with_query(),
-        get("/events/{id}", api, events::show),
-        get("/guest-profiles", api, guest_profiles::list).with_query(),
-        get("/guest-profiles/{id}", api, guest_profiles::show).with_query(),
+        get("/events", EVENTS.read(), api, events::list).with_query(),
+        get("/events/{id}", EVENTS.read(), api, events::show),
+        get(
+            "/guest-profiles",
+            GUEST_PROFILES.read(),
+            api,
+            guest_profiles::list,
+        )
+        .with_query(),
+        get(
+            "/guest-profiles/{id}",
+            GUEST_PROFILES.read(),
+            api,
+            guest_profiles::show,
+        )
+        .with_query(),
     ]
 }
 
 fn health_endpoints(api: &Api) -> Vec<Endpoint> {
     vec![
-        get("/health", api, health::alive).with_query().with_any_host(),
-        get("/health/ready", api, health::ready)
+        get("/health", Access::Public, api, health::alive)
+            .with_query()
+            .with_any_host(),
+        get("/health/ready", Access::Public, api, health::ready)
             .with_query()
             .with_any_host(),
     ]

@@ -7,7 +7,7 @@ use super::{
     metrics::Metrics,
     stay::Stay,
 };
-use contract::{MailboxKind, ProfileId, PropertyId, UnixMillis};
+use contract::{MailboxKind, ProfileId, PropertyId, Scope, UnixMillis};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -87,6 +87,15 @@ pub enum ProfileStatus {
     Merged,
     /// The source deleted the record; its reservations remain.
     Deleted,
+}
+
+impl Profile {
+    /// Whether a caller with this scope sees it: with one of its guest records, and one without any only as a whole.
+    pub fn is_in(&self, scope: &Scope) -> bool {
+        let of_record =
+            |record: &RecordLink| scope.has_optional(record.property_id.as_ref().map(PropertyId::as_str));
+        *scope == Scope::All || self.records.iter().any(of_record)
+    }
 }
 
 /// A person. It holds date-free facts only, and nothing of the order or time of arrival.

@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 
 /// Raise it with every change of what a profile is derived to, or found under: those that are stored are then derived
 /// again.
-pub const DERIVE_VERSION: i64 = 2;
+pub const DERIVE_VERSION: i64 = 3;
 /// How many reservations a profile keeps, the newest first; all are counted.
 pub const RESERVATIONS_MAX: usize = 500;
 /// How many entries of its timeline a profile keeps, the newest first; all are counted.

@@ -24,6 +24,8 @@ pub enum TermKind {
     Phone,
     /// A country of residence or nationality, ISO 3166-1 alpha-2: found whole.
     Country,
+    /// The property of a guest record: found whole, by who may see that property.
+    RecordProperty,
 }
 
 impl TermKind {
@@ -34,6 +36,7 @@ impl TermKind {
             Self::Name | Self::Email => fold_for_search(text),
             Self::Phone => digits(text),
             Self::Country => country(text),
+            Self::RecordProperty => text.to_owned(),
         };
         let term: String = term.chars().take(TERM_CHARS_MAX).collect();
         // A blank at an edge would be padded away by a binary collation, and equal a term without it.
@@ -59,7 +62,8 @@ fn digits(text: &str) -> String {
     digits.strip_prefix("00").map_or(digits.clone(), str::to_owned)
 }
 
-/// The texts of a profile under which it is found: of all its names and contact points, also those that did not win.
+/// The texts of a profile under which it is found: of all its names and contact points, also those that did not win, and of
+/// the properties of its guest records.
 pub fn texts(profile: &Profile) -> Vec<(TermKind, &str)> {
     let names = profile.names.iter().map(|named| &named.name);
     let names = names.flat_map(|name| [&name.first_name, &name.last_name, &name.second_last_name]);
@@ -76,7 +80,12 @@ pub fn texts(profile: &Profile) -> Vec<(TermKind, &str)> {
         .nationality
         .as_deref()
         .map(|country| (TermKind::Country, country));
-    names.chain(points).chain(nationality).collect()
+    let properties = profile
+        .records
+        .iter()
+        .filter_map(|record| record.property_id.as_ref());
+    let properties = properties.map(|property| (TermKind::RecordProperty, property.as_str()));
+    names.chain(points).chain(nationality).chain(properties).collect()
 }
 
 /// Every term of these texts.

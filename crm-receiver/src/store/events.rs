@@ -3,7 +3,7 @@
 use super::Store;
 use crate::event::EventStatus;
 use api::ListQuery;
-use contract::{EventId, PropertyId, SourceId, UnixMillis, id::IdempotencyKey};
+use contract::{EventId, PropertyId, Scope, SourceId, UnixMillis, id::IdempotencyKey};
 use db::{DbError, Params, Row, params, read_id};
 use kit::{
     audit::{self, AuditEntry},
@@ -32,6 +32,8 @@ pub struct EventFilter {
     pub from: Option<UnixMillis>,
     /// Received before.
     pub to: Option<UnixMillis>,
+    /// Of these properties.
+    pub scope: Scope,
 }
 
 /// One event of the inbox, as it is answered.
@@ -144,6 +146,7 @@ impl EventFilter {
         listing.equal("source_id", self.source.as_ref().map(SourceId::as_str));
         listing.equal("type", self.event_type.as_ref());
         listing.equal("property_id", self.property_id.as_ref().map(PropertyId::as_str));
+        listing.within("property_id", &self.scope);
         listing.between(Some("inbox_received"), "received_at", self.from, self.to);
         listing
     }

@@ -10,8 +10,8 @@ use crate::profile::{
     terms::{self, TermKind},
 };
 use api::ListQuery;
-use contract::{ProfileId, PropertyId, UnixMillis};
-use db::{DbError, Dialect, Params, Statement, Tx, in_lists, params, read_id};
+use contract::{ProfileId, PropertyId, Scope, UnixMillis};
+use db::{DbError, Dialect, InList, Params, Statement, Tx, in_lists, params, read_id};
 use kit::{
     fold::{FOLD_VERSION, words::TypedWord},
     listing::{Index, Link, Listing, Order, Reading, Rows, Table, begins_with_any},
@@ -34,6 +34,8 @@ pub struct ProfileFilter {
     pub property_id: Option<PropertyId>,
     /// Absent: active and stub profiles.
     pub status: Option<ProfileStatus>,
+    /// A profile is seen with one of its guest records: one without any needs the whole scope.
+    pub scope: Scope,
 }
 
 /// How the table is listed.
@@ -161,6 +163,12 @@ impl ProfileFilter {
         }
         if let Some(property) = &self.property_id {
             listing.linked(PROPERTIES, "property_id = ?", params![property.as_str()]);
+        }
+        if let Scope::Parts(properties) = &self.scope {
+            let list = InList::of(properties);
+            let condition = format!("kind = ? AND term IN {list}");
+            let kind = params![TermKind::RecordProperty.as_str()];
+            listing.linked(TERMS, condition, list.after(kind));
         }
         let none = None::<i64>;
         listing.between(Some("profiles_updated"), "updated_at", query.updated_since, none);

@@ -2,9 +2,23 @@
 
 use super::{guests, health, night_audit, properties, reservations, webhook_status};
 use crate::desk::Desk;
-use api::{Endpoint, Router, delete, get, patch, post, put};
+use api::{Access, Area, Endpoint, Router, delete, get, patch, post, put};
+use kit::access::API_KEYS;
 use kit::idempotency::Idempotency;
 use std::sync::Arc;
+
+/// The areas of this API, as permissions name them.
+pub const AREAS: [&str; 5] = [
+    GUESTS.as_str(),
+    PROPERTIES.as_str(),
+    RESERVATIONS.as_str(),
+    WEBHOOKS.as_str(),
+    API_KEYS.as_str(),
+];
+const GUESTS: Area = Area::new("guests");
+const PROPERTIES: Area = Area::new("properties");
+const RESERVATIONS: Area = Area::new("reservations");
+const WEBHOOKS: Area = Area::new("webhooks");
 
 /// What every handler is given. Clones share everything.
 #[derive(Clone)]
@@ -17,7 +31,7 @@ pub struct Api {
     pub base_path: Arc<str>,
 }
 
-/// Every endpoint of this service, under its base path; health also without it.
+/// Every endpoint of this service but those of API keys, which are kit's, under its base path; health also without it.
 pub fn router(api: &Api) -> Router {
     let router = Router::new()
         .mount(&api.base_path, table(api))
@@ -31,8 +45,10 @@ pub fn router(api: &Api) -> Router {
 /// The health checks, for the orchestrator that keeps the process running: they know no base path.
 fn health_table(api: &Api) -> Vec<Endpoint> {
     vec![
-        get("/health", api, health::alive).with_query().with_any_host(),
-        get("/health/ready", api, health::ready)
+        get("/health", Access::Public, api, health::alive)
+            .with_query()
+            .with_any_host(),
+        get("/health/ready", Access::Public, api, health::ready)
             .with_query()
             .with_any_host(),
     ]
@@ -41,24 +57,24 @@ fn health_table(api: &Api) -> Vec<Endpoint> {
 #[rustfmt::skip]
 fn table(api: &Api) -> Vec<Endpoint> {
     vec![
-        get("/guests", api, guests::list).with_query(),
-        post("/guests", api, guests::create),
-        get("/guests/{id}", api, guests::show),
-        put("/guests/{id}", api, guests::merge),
-        patch("/guests/{id}", api, guests::merge),
-        delete("/guests/{id}", api, guests::delete),
-        get("/properties", api, properties::list).with_query(),
-        post("/properties", api, properties::create),
-        get("/properties/{id}", api, properties::show),
-        put("/properties/{id}", api, properties::merge),
-        get("/guests/webhook/status", api, webhook_status::show),
-        get("/reservations", api, reservations::list).with_query(),
-        post("/reservations", api, reservations::create),
-        get("/reservations/{id}", api, reservations::show),
-        put("/reservations/{id}", api, reservations::merge),
-        patch("/reservations/{id}", api, reservations::merge),
-        delete("/reservations/{id}", api, reservations::delete),
-        post("/reservations/{id}/{transition}", api, reservations::transition),
-        post("/properties/{id}/night-audit", api, night_audit::run),
+        get("/guests", GUESTS.read(), api, guests::list).with_query(),
+        post("/guests", GUESTS.write(), api, guests::create),
+        get("/guests/{id}", GUESTS.read(), api, guests::show),
+        put("/guests/{id}", GUESTS.write(), api, guests::merge),
+        patch("/guests/{id}", GUESTS.write(), api, guests::merge),
+        delete("/guests/{id}", GUESTS.admin(), api, guests::delete),
+        get("/properties", PROPERTIES.read(), api, properties::list).with_query(),
+        post("/properties", PROPERTIES.write(), api, properties::create),
+        get("/properties/{id}", PROPERTIES.read(), api, properties::show),
+        put("/properties/{id}", PROPERTIES.write(), api, properties::merge),
+        get("/guests/webhook/status", WEBHOOKS.read(), api, webhook_status::show),
+        get("/reservations", RESERVATIONS.read(), api, reservations::list).with_query(),
+        post("/reservations", RESERVATIONS.write(), api, reservations::create),
+        get("/reservations/{id}", RESERVATIONS.read(), api, reservations::show),
+        put("/reservations/{id}", RESERVATIONS.write(), api, reservations::merge),
+        patch("/reservations/{id}", RESERVATIONS.write(), api, reservations::merge),
+        delete("/reservations/{id}", RESERVATIONS.admin(), api, reservations::delete),
+        post("/reservations/{id}/{transition}", RESERVATIONS.write(), api, reservations::transition),
+        post("/properties/{id}/night-audit", PROPERTIES.write(), api, night_audit::run),
     ]
 }

@@ -104,6 +104,11 @@ impl Target {
             (Some(_), Some(_)) => Self::Unclear,
         }
     }
+
+    /// Whether it is a name or an address of the loopback.
+    pub(super) fn is_loopback(&self) -> bool {
+        matches!(self, Self::One(authority) if authority.host.is_loopback())
+    }
 }
 
 impl Authority {

@@ -4,10 +4,12 @@
 //! hands it to the [`Router`], whose [`Endpoint`]s call a handler with a [`Request`] and turn its result, an answer or
 //! a problem, into a [`Response`]. Handlers see no framework: only this crate names warp.
 
+pub mod access;
 pub mod answers;
 pub mod body;
 mod connection;
 pub mod context;
+mod cors;
 pub mod etag;
 mod head;
 mod host;
@@ -27,16 +29,17 @@ mod stop;
 mod traffic;
 mod write_deadline;
 
+pub use access::{Access, Area, Caller, Level};
 pub use answers::AnswerBudget;
 pub use body::Body;
 pub use context::RequestContext;
+pub use cors::Origins;
 pub use etag::Preconditions;
 pub use host::{HostList, Hosts, InvalidHostList};
 pub use list::{ListQuery, ListSpec, Position, SortField};
-pub use origin::warn_if_exposed;
 pub use request::Request;
 pub use route::{Endpoint, delete, get, patch, post, put};
-pub use router::Router;
+pub use router::{Line, Router};
 pub use serve::{listen, serve};
 pub use serve_settings::ServeSettings;
 pub use server::Server;

@@ -6,8 +6,10 @@
 
 mod cursor;
 mod query;
+mod short;
 
 pub use cursor::{Position, SortKey};
+pub use short::{PAGE, PAGE_SIZE, short_list};
 
 use contract::{Problem, UnixMillis};
 use serde::Serialize;

@@ -7,12 +7,12 @@
 use super::{
     Response,
     context::RequestContext,
+    cors::Origins,
     host::{Authority, Hosts, Target},
     reply,
 };
 use contract::{Problem, ProblemCode};
 use http::{HeaderMap, HeaderName, Method, header::ORIGIN, request::Parts};
-use std::net::SocketAddr;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -32,14 +32,19 @@ pub(super) struct Foreign {
     host: bool,
     /// It would change something, and a page of another origin sends it.
     page: bool,
+    /// It is for a name or address of the loopback: no reason against it, but found here.
+    pub(super) is_for_loopback: bool,
 }
 
 impl Foreign {
-    pub(super) fn of(head: &Parts, hosts: &Hosts) -> Self {
+    pub(super) fn of(head: &Parts, hosts: &Hosts, origins: &Origins) -> Self {
         let target = Target::of(head);
         Self {
             host: !hosts.allow(&target),
-            page: changes_state(&head.method) && is_cross_origin(&head.headers, &target),
+            page: changes_state(&head.method)
+                && is_cross_origin(&head.headers, &target)
+                && !origins.allow(&head.headers),
+            is_for_loopback: target.is_loopback(),
         }
     }
 
@@ -56,13 +61,6 @@ impl Foreign {
             return None;
         };
         Some(reply::problem(&problem, context))
-    }
-}
-
-/// Warns at startup when other machines can reach the service, as long as no API key is required.
-pub fn warn_if_exposed(address: SocketAddr, exposed: &'static str) {
-    if !super::host::is_loopback(address.ip()) {
-        tracing::warn!(%address, exposed, "listening beyond this machine, where nobody is asked for a key");
     }
 }
 
@@ -115,7 +113,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        Foreign::of(&head, &Hosts::Any)
+        Foreign::of(&head, &Hosts::Any, &Origins::default())
     }
 
     #[test]

@@ -10,8 +10,9 @@ use serde::Serialize;
 
 /// The longest path that a problem repeats as its `instance`, in bytes.
 const INSTANCE_LEN_MAX: usize = 512;
-/// The authentication scheme, which every 401 must name (RFC 9110, section 15.5.2).
+/// The authentication schemes, one of which every 401 must name (RFC 9110, section 15.5.2).
 const SIGNATURE: HeaderValue = HeaderValue::from_static("Standard-Webhooks");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// A JSON answer.
@@ -76,6 +77,9 @@ pub fn problem(problem: &Problem, context: &RequestContext) -> Response {
         ProblemCode::UnsupportedMediaType => say_what_is_taken(&mut response, &context.method),
         ProblemCode::Unauthorized => {
             response.headers_mut().insert(WWW_AUTHENTICATE, SIGNATURE);
+        }
+        ProblemCode::KeyRequired => {
+            response.headers_mut().insert(WWW_AUTHENTICATE, BEARER);
         }
         _ => {}
     }

@@ -2,6 +2,7 @@
 
 use super::{
     AnswerBudget,
+    access::Caller,
     body::{self, Body, BodyLimits, BodyStream},
     context::RequestContext,
 };
@@ -18,6 +19,8 @@ pub(super) struct PathParams(pub(super) Vec<(&'static str, String)>);
 pub struct Request {
     /// Who asked what.
     pub context: Arc<RequestContext>,
+    /// Who sent it.
+    pub caller: Arc<Caller>,
     /// All headers, until [`Request::read_body`].
     pub headers: HeaderMap,
     pub(super) params: PathParams,

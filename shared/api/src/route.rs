@@ -1,13 +1,15 @@
 //! One line per endpoint: a method, a path pattern, a handler.
 //!
 //! ```ignore
-//! vec![get("/guests", &app, list_guests), post("/guests", &app, create_guest), get("/guests/{id}", &app, get_guest)]
+//! const GUESTS: Area = Area::new("guests");
+//! vec![get("/guests", GUESTS.read(), &app, list_guests), post("/guests", GUESTS.write(), &app, create_guest)]
 //! ```
 //! A handler is an async function of the state and the [`Request`]. It answers a [`Response`] or an error that becomes
 //! a problem; it never rejects, so no other endpoint is tried once a pattern and its method match.
 
 use super::{
     AnswerBudget, Response, Route,
+    access::{self, Access, Admission, Caller, Gate, Visit},
     body::{BodyLimits, BodyStream, Broken},
     context::RequestContext,
     etag::ReadConditions,
@@ -26,6 +28,7 @@ use std::{
     future::{Future, ready},
     sync::{Arc, Mutex, PoisonError},
 };
+use tokio::time::Instant;
 use warp::{Filter, Rejection};
 
 /// What the server gives to a route in place of a request's head. warp would keep the head until the answer, and with
@@ -36,6 +39,7 @@ pub(super) struct Inbound {
     pub(super) foreign: Foreign,
     limits: BodyLimits,
     answers: AnswerBudget,
+    gate: Option<Arc<dyn Gate>>,
     head: Arc<Mutex<Head>>,
 }
 
@@ -51,6 +55,7 @@ impl Inbound {
         foreign: Foreign,
         limits: BodyLimits,
         answers: AnswerBudget,
+        gate: Option<Arc<dyn Gate>>,
         parts: Parts,
     ) -> Self {
         let head = Head {
@@ -62,6 +67,7 @@ impl Inbound {
             foreign,
             limits,
             answers,
+            gate,
             head: Arc::new(Mutex::new(head)),
         }
     }
@@ -78,10 +84,11 @@ pub(super) struct MatchedRoute(pub(super) Arc<Pattern>);
 
 type Call = Arc<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>;
 
-/// A method, a pattern and what answers them.
+/// A method, a pattern, what it asks of its caller, and what answers.
 pub struct Endpoint {
     pub(super) method: Method,
     path: &'static str,
+    pub(super) access: Access,
     call: Call,
     takes_query: bool,
     takes_slash: bool,
@@ -92,6 +99,8 @@ pub struct Endpoint {
 #[derive(Debug)]
 pub(super) struct Pattern {
     pub(super) text: String,
+    /// Method and text, as usage is counted by.
+    route: Arc<str>,
     segments: Vec<Segment>,
     /// Whether a slash may follow.
     takes_slash: bool,
@@ -111,14 +120,14 @@ macro_rules! methods {
     ($($(#[$doc:meta])* $name:ident = $method:ident;)*) => {
         $(
             $(#[$doc])*
-            pub fn $name<S, H, F, E>(pattern: &'static str, state: &S, handler: H) -> Endpoint
+            pub fn $name<S, H, F, E>(pattern: &'static str, access: Access, state: &S, handler: H) -> Endpoint
             where
                 S: Clone + Send + Sync + 'static,
                 H: Fn(S, Request) -> F + Send + Sync + 'static,
                 F: Future<Output = Result<Response, E>> + Send + 'static,
                 E: Into<Problem>,
             {
-                Endpoint::new(Method::$method, pattern, state, handler)
+                Endpoint::new(Method::$method, pattern, access, state, handler)
             }
         )*
     };
@@ -139,7 +148,13 @@ methods! {
 
 impl Endpoint {
     /// An endpoint of any method. The pattern begins with `/`; `{name}` stands for one segment.
-    pub fn new<S, H, F, E>(method: Method, pattern: &'static str, state: &S, handler: H) -> Self
+    pub fn new<S, H, F, E>(
+        method: Method,
+        pattern: &'static str,
+        access: Access,
+        state: &S,
+        handler: H,
+    ) -> Self
     where
         S: Clone + Send + Sync + 'static,
         H: Fn(S, Request) -> F + Send + Sync + 'static,
@@ -157,6 +172,7 @@ impl Endpoint {
         Self {
             method,
             path: pattern,
+            access,
             call,
             takes_query: false,
             takes_slash: false,
@@ -208,6 +224,7 @@ impl Endpoint {
     pub(super) fn into_route(self, pattern: Arc<Pattern>) -> Route {
         let Self {
             method: wanted,
+            access,
             call,
             takes_query,
             ..
@@ -233,41 +250,94 @@ impl Endpoint {
             .and(chunks())
             .then(move |inbound: Inbound, params, chunks| {
                 let matched = MatchedRoute(Arc::clone(&matched));
-                let Head { headers, query } = inbound.take_head();
-                let Inbound {
-                    context,
-                    foreign,
-                    limits,
-                    answers,
-                    ..
-                } = inbound;
-                let unknown = || parse_parameters(&[], &query).err().filter(|_| !takes_query);
-                let refused = foreign
-                    .refusal(matched.0.exceptions, &context)
-                    .or_else(|| Some(reply::problem(&unknown()?, &context)));
-                let conditions = ReadConditions::of(&context.method, &headers);
-                let asked = conditions.map(|conditions| (conditions, Arc::clone(&context)));
-                let answering = match refused {
-                    Some(refusal) => ready(refusal).boxed(),
-                    None => call(Request {
-                        context,
-                        headers,
-                        params,
-                        query,
-                        chunks,
-                        limits,
-                        answers,
-                    }),
+                let asked = Asked {
+                    access,
+                    takes_query,
+                    pattern: Arc::clone(&matched.0),
                 };
+                let answering = asked.answer(inbound, params, chunks, Arc::clone(&call));
                 answering.map(move |mut response| {
-                    if let Some((conditions, context)) = asked {
-                        response = conditions.judge(response, &context);
-                    }
                     response.extensions_mut().insert(matched);
                     response
                 })
             })
             .boxed()
+    }
+}
+
+/// What a line of the table asks of a request before its handler sees it.
+struct Asked {
+    access: Access,
+    takes_query: bool,
+    pattern: Arc<Pattern>,
+}
+
+impl Asked {
+    /// Refuses the request, or lets the handler answer it.
+    async fn answer(self, inbound: Inbound, params: PathParams, chunks: BodyStream, call: Call) -> Response {
+        let Head { headers, query } = inbound.take_head();
+        let Inbound {
+            context,
+            foreign,
+            limits,
+            answers,
+            gate,
+            ..
+        } = inbound;
+        if let Some(refusal) = foreign.refusal(self.pattern.exceptions, &context) {
+            return refusal;
+        }
+        let gate = gate.filter(|_| self.access != Access::Public);
+        let visit = Visit {
+            context: &context,
+            headers: &headers,
+            query: &query,
+            is_for_loopback: foreign.is_for_loopback,
+        };
+        let admission = match &gate {
+            Some(gate) => gate.admit(visit).await,
+            None if self.access == Access::Public => Admission::of(Arc::new(Caller::unknown())),
+            None => Admission::refused(access::key_required()),
+        };
+        let caller = match admission.caller {
+            Ok(caller) => caller,
+            Err(problem) => {
+                return access::with_headers(reply::problem(&problem, &context), admission.headers);
+            }
+        };
+        let begun = Instant::now();
+        let refused = self.access.check(&caller).and_then(|()| {
+            let known = if self.takes_query {
+                Ok(Vec::new())
+            } else {
+                parse_parameters(&[], &query)
+            };
+            known.map(drop)
+        });
+        let conditions = ReadConditions::of(&context.method, &headers);
+        let mut response = match refused {
+            Err(problem) => reply::problem(&problem, &context),
+            Ok(()) => {
+                call(Request {
+                    context: Arc::clone(&context),
+                    caller: Arc::clone(&caller),
+                    headers,
+                    params,
+                    query,
+                    chunks,
+                    limits,
+                    answers,
+                })
+                .await
+            }
+        };
+        if let Some(conditions) = conditions {
+            response = conditions.judge(response, &context);
+        }
+        if let Some(gate) = gate {
+            gate.answered(&caller, &self.pattern.route, response.status(), begun.elapsed());
+        }
+        access::with_headers(response, admission.headers)
     }
 }
 
@@ -304,6 +374,7 @@ impl Pattern {
             takes_slash: false,
             exceptions: Exceptions::default(),
             answers: Answers::of_route(method, &text),
+            route: format!("{method} {text}").into(),
             text,
         }
     }
@@ -357,9 +428,13 @@ mod tests {
 
     #[test]
     fn case20_a_slash_at_the_end_is_passed_over_where_the_line_says_so() {
-        let hook = Endpoint::new(Method::POST, "/webhooks/{source}", &(), |(), _| async {
-            Err::<Response, _>(Problem::new(contract::ProblemCode::NotFound))
-        });
+        let hook = Endpoint::new(
+            Method::POST,
+            "/webhooks/{source}",
+            Access::Public,
+            &(),
+            |(), _| async { Err::<Response, _>(Problem::new(contract::ProblemCode::NotFound)) },
+        );
         let pattern = hook.with_slash().pattern("/api/v1");
         for taken in ["/api/v1/webhooks/pms", "/api/v1/webhooks/pms/"] {
             let params = pattern.matches(taken).unwrap();

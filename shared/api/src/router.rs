@@ -2,6 +2,7 @@
 
 use super::{
     Response, Route,
+    access::Access,
     context::RequestContext,
     origin::Exceptions,
     reply,
@@ -19,6 +20,17 @@ use warp::{Filter, Rejection};
 #[derive(Default)]
 pub struct Router {
     entries: Vec<(Endpoint, Arc<Pattern>)>,
+}
+
+/// A line of the table, as tests and documents see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'r> {
+    /// The method.
+    pub method: &'r Method,
+    /// Base path and pattern.
+    pub pattern: &'r str,
+    /// What it asks of its caller.
+    pub access: Access,
 }
 
 /// Marks an answer that no endpoint gave: the server turns it into a problem.
@@ -53,11 +65,13 @@ impl Router {
         self
     }
 
-    /// Method and pattern of every endpoint, in order.
-    pub fn table(&self) -> impl Iterator<Item = (&Method, &str)> {
-        self.entries
-            .iter()
-            .map(|(endpoint, pattern)| (&endpoint.method, pattern.text.as_str()))
+    /// Every endpoint, in order.
+    pub fn table(&self) -> impl Iterator<Item = Line<'_>> {
+        self.entries.iter().map(|(endpoint, pattern)| Line {
+            method: &endpoint.method,
+            pattern: &pattern.text,
+            access: endpoint.access,
+        })
     }
 
     /// Every endpoint's method and pattern, shared.

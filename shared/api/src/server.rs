@@ -2,8 +2,10 @@
 
 use super::{
     AnswerBudget, Response, Router,
+    access::Gate,
     body::BodyLimits,
     context::{REQUEST_ID, RequestContext},
+    cors::Origins,
     head,
     host::Hosts,
     origin::Foreign,
@@ -38,12 +40,15 @@ pub struct Server {
     ids: Ids,
     limits: BodyLimits,
     hosts: Hosts,
+    origins: Origins,
     answers: AnswerBudget,
+    gate: Option<Arc<dyn Gate>>,
     traffic: Arc<Traffic>,
 }
 
 impl Server {
-    /// Takes the route table, the source of request ids and the bounds of bodies.
+    /// Takes the route table, the source of request ids and the bounds of bodies. Until it has a gate it answers on public
+    /// lines alone.
     pub fn new(router: Router, ids: Ids, limits: BodyLimits) -> Self {
         let traffic = Traffic::of(router.answers());
         let service = TowerToHyperService::new(warp::service(router.into_route()));
@@ -58,7 +63,9 @@ impl Server {
             ids,
             limits,
             hosts: Hosts::Any,
+            origins: Origins::default(),
             answers: AnswerBudget::default(),
+            gate: None,
             traffic,
         }
     }
@@ -67,6 +74,21 @@ impl Server {
     #[must_use]
     pub fn with_hosts(self, hosts: Hosts) -> Self {
         Self { hosts, ..self }
+    }
+
+    /// Lets pages of these origins call.
+    #[must_use]
+    pub fn with_origins(self, origins: Origins) -> Self {
+        Self { origins, ..self }
+    }
+
+    /// Asks this gate who the callers are.
+    #[must_use]
+    pub fn with_gate(self, gate: Arc<dyn Gate>) -> Self {
+        Self {
+            gate: Some(gate),
+            ..self
+        }
     }
 
     /// The same server with another budget of answers.
@@ -107,15 +129,20 @@ impl Server {
         };
         let refusal = head::refusal(&head);
         let is_last = refusal.is_some() || head::is_last(&head);
+        let cors = self.origins.answer_headers(&head.headers);
         let response = match refusal {
             Some(problem) => reply::problem(&problem, &context),
-            None => self.route(head, body, &context).instrument(span).await,
+            None => match self.origins.preflight(&head) {
+                Some(answer) => answer,
+                None => self.route(head, body, &context).instrument(span).await,
+            },
         };
         let response = match self.answers.within_budget(response).await {
             Ok(response) => response,
             Err(problem) => reply::problem(&problem, &context),
         };
-        let response = with_common_headers(response, &context, is_last);
+        let mut response = with_common_headers(response, &context, is_last);
+        response.headers_mut().extend(cors);
         let route = response.extensions().get::<MatchedRoute>().cloned();
         line.answer = Some((response.status(), route));
         response
@@ -127,12 +154,13 @@ impl Server {
         B: http_body::Body<Data = Bytes> + Send + Sync + 'static,
         B::Error: Into<BodyFault>,
     {
-        let foreign = Foreign::of(&head, &self.hosts);
+        let foreign = Foreign::of(&head, &self.hosts, &self.origins);
         let inbound = Inbound::new(
             Arc::clone(context),
             foreign,
             self.limits.clone(),
             self.answers.clone(),
+            self.gate.clone(),
             head,
         );
         let mut request = http::Request::new(body.map_err(Into::into).boxed());

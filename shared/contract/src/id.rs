@@ -91,6 +91,8 @@ ids! {
     EndpointId if is_valid_id, prefix "ep";
     /// The id of one delivery: one event to one endpoint.
     DeliveryId if is_valid_id, prefix "dlv";
+    /// The id of an API key, which is no secret: the key itself is.
+    KeyId if is_valid_id, prefix "key";
     /// The id of any entity of any sender.
     EntityId if is_valid_id;
     /// `webhook-id`, which is the idempotency key: the same on every retry and replay.

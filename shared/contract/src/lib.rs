@@ -22,6 +22,7 @@ pub mod money;
 pub mod phone;
 pub mod placeholder_date;
 pub mod problem;
+pub mod scope;
 pub mod secret;
 pub mod signature;
 pub mod text;
@@ -34,11 +35,12 @@ pub use entropy::{Entropy, SeededEntropy};
 pub use envelope::Envelope;
 pub use event_type::EventType;
 pub use id::{
-    EntityId, EventId, GuestId, ProfileId, PropertyId, RequestId, ReservationId, SourceId, TypedId,
+    EntityId, EventId, GuestId, KeyId, ProfileId, PropertyId, RequestId, ReservationId, SourceId, TypedId,
 };
 pub use id_generator::Ids;
 pub use mailbox::MailboxKind;
 pub use money::{Currency, Money};
 pub use phone::Phone;
 pub use problem::{FieldError, Problem, ProblemCode};
+pub use scope::Scope;
 pub use secret::{Secret, SecretList};

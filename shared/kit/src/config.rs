@@ -1,10 +1,11 @@
 //! Flags and environment: they are read only here and in each service's config module.
 //!
-//! A service derives clap's `Parser` over groups of this module ([`HttpArgs`], [`DatabaseArgs`], [`LogArgs`]) and its
+//! A service derives clap's `Parser` over groups of this module ([`HttpArgs`], [`AccessArgs`], [`DatabaseArgs`], [`LogArgs`]) and its
 //! own, and calls [`parse_or_exit`] first in `main`. Every value has a variable, and a flag unless it is a secret
 //! ([`SECRETS`]); the `.env` file of the working folder fills in what the environment lacks. Every mistake is reported
 //! in one sentence that names the variable and never quotes a secret, with exit code 2.
 
+mod access;
 mod args;
 mod database;
 mod dotenv;
@@ -15,6 +16,7 @@ mod secrets;
 mod sources;
 mod units;
 
+pub use access::{AccessArgs, AdminKey};
 pub use args::{HttpArgs, LogArgs, LogFormat};
 pub use database::DatabaseArgs;
 pub(crate) use dotenv::warn_of_env_file;

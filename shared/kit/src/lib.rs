@@ -1,10 +1,11 @@
 //! Infrastructure of both Guestwire services, without domain terms.
 //!
-//! What needs both the database (crate `db`) and HTTP (crate `api`), or neither: lists, idempotency keys, audit rows and
-//! rebuilds, with their tables ([`tables`]); the breaker and the one HTTP client; settings, logs, metrics, the two stages of
+//! What needs both the database (crate `db`) and HTTP (crate `api`), or neither: lists, idempotency keys, audit rows,
+//! rebuilds and API keys, with their tables ([`tables`]); the breaker and the one HTTP client; settings, logs, metrics, the two stages of
 //! a stop; and the one place that reads the clock and randomness. It knows scopes, never properties or guests.
 #![warn(missing_docs)]
 
+pub mod access;
 pub mod audit;
 pub mod breaker;
 pub mod config;

@@ -1,4 +1,4 @@
-//! Kit's own tables: audit rows, idempotency slots with their shared answers, and how far a rebuild has come.
+//! Kit's own tables: audit rows, idempotency slots with their shared answers, how far a rebuild has come, and API keys.
 
 use db::{Migration, MigrationSet};
 
@@ -23,6 +23,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             name: "rebuilds",
             sqlite: include_str!("../migrations/sqlite/0003_rebuilds.sql"),
             mysql: include_str!("../migrations/mysql/0003_rebuilds.sql"),
+        },
+        Migration {
+            number: 4,
+            name: "api_keys",
+            sqlite: include_str!("../migrations/sqlite/0004_api_keys.sql"),
+            mysql: include_str!("../migrations/mysql/0004_api_keys.sql"),
         },
     ],
 };

@@ -5,7 +5,7 @@ use contract::Entropy;
 use contract::{Secret, SecretList};
 use crm_receiver::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
 use db::DatabaseUrl;
-use kit::config::{ByteSize, HttpArgs};
+use kit::config::{AccessArgs, ByteSize, HttpArgs};
 use kit::random::SystemEntropy;
 use pms_emitter::config::{DeliveryConfig, EndpointConfig};
 use std::path::PathBuf;
@@ -53,6 +53,7 @@ pub fn emitter(database: DatabaseUrl, endpoint: Option<EndpointConfig>) -> pms_e
     let digest_key = fresh_secret().parse().expect("a secret is long enough for a key");
     pms_emitter::Config {
         http: http(),
+        access: AccessArgs::default(),
         database,
         endpoint,
         delivery: DeliveryConfig {
@@ -74,6 +75,7 @@ pub fn emitter(database: DatabaseUrl, endpoint: Option<EndpointConfig>) -> pms_e
 pub fn receiver(database: DatabaseUrl, secrets: SecretList) -> crm_receiver::config::Config {
     crm_receiver::config::Config {
         http: http(),
+        access: AccessArgs::default(),
         database,
         secrets,
         max_skew_seconds: SKEW_SECONDS_MAX,

@@ -41,7 +41,7 @@ async fn emitter() -> Result<()> {
     };
     arm_or_exit();
     let (command, mut config, log) = pms_emitter::config::read_or_exit();
-    if command == Command::Healthcheck {
+    if matches!(command, Command::Healthcheck) {
         return Ok(healthcheck(&config.http).await?);
     }
     kit::telemetry::init(&log)?;
@@ -72,7 +72,7 @@ async fn receiver() -> Result<()> {
     let config = match command {
         Command::Serve(config) => config,
         Command::Healthcheck(http) => return Ok(healthcheck(&http).await?),
-        Command::Migrate(_) | Command::Requeue { .. } => {
+        Command::Migrate(_) | Command::Requeue { .. } | Command::Keys { .. } => {
             bail!("this program serves, and asks whether it does")
         }
     };

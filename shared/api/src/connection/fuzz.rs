@@ -9,7 +9,7 @@ mod drafts;
 mod reference;
 
 use super::*;
-use crate::{Request, Router, body::BodyLimits, get, post, reply};
+use crate::{Access, Request, Router, body::BodyLimits, get, post, reply};
 use bolero::{TypeGenerator, check};
 use contract::{Ids, Problem, ProblemCode, SeededEntropy, UnixMillis};
 use drafts::{BODIES, Draft, Edit, FRAMINGS, LINES, pipeline};
@@ -57,9 +57,9 @@ async fn plain((): (), _: Request) -> Result<Response, Problem> {
 
 fn shared() -> Arc<Shared> {
     let endpoints = vec![
-        post("/read", &(), read),
-        post("/early", &(), early),
-        get("/plain", &(), plain),
+        post("/read", Access::Public, &(), read),
+        post("/early", Access::Public, &(), early),
+        get("/plain", Access::Public, &(), plain),
     ];
     let ids = Ids::new(Arc::new(UnixMillis(0)), Arc::new(SeededEntropy::new(1)));
     Arc::new(Shared {

@@ -31,15 +31,15 @@ async fn typed((): (), request: Request) -> Result<Response, Problem> {
 
 fn server() -> Server {
     let api = vec![
-        get("/guests/{id}", &(), echo).with_query(),
-        put("/guests/{id}", &(), nothing),
-        delete("/guests/{id}", &(), typed),
-        post("/guests", &(), refuse),
-        get("/panic", &(), panics),
+        get("/guests/{id}", Access::Public, &(), echo).with_query(),
+        put("/guests/{id}", Access::Public, &(), nothing),
+        delete("/guests/{id}", Access::Public, &(), typed),
+        post("/guests", Access::Public, &(), refuse),
+        get("/panic", Access::Public, &(), panics),
     ];
     let router = Router::new()
         .mount("/api/v1", api)
-        .mount("", vec![get("/health", &(), nothing)]);
+        .mount("", vec![get("/health", Access::Public, &(), nothing)]);
     let ids = Ids::new(Arc::new(UnixMillis(0)), Arc::new(SeededEntropy::new(1)));
     Server::new(router, ids, BodyLimits::default())
 }
@@ -192,6 +192,6 @@ async fn a_request_id_is_taken_if_it_is_one_and_made_otherwise() {
 #[test]
 #[should_panic(expected = "GET /api/guests stands twice")]
 fn an_endpoint_cannot_stand_twice() {
-    let twice = || vec![get("/guests", &(), nothing)];
+    let twice = || vec![get("/guests", Access::Public, &(), nothing)];
     let _ = Router::new().mount("/api", twice()).mount("/api", twice());
 }

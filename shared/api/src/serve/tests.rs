@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::serve_settings::HEADERS_MAX;
-use crate::{AnswerBudget, Request, Response, Router, body::BodyLimits, get, post, reply};
+use crate::{Access, AnswerBudget, Request, Response, Router, body::BodyLimits, get, post, reply};
 use contract::{Ids, Problem, SeededEntropy, UnixMillis};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -66,9 +66,9 @@ impl World {
         let address = listener.local_addr().unwrap();
         let hold = Hold::default();
         let endpoints = vec![
-            post("/read", &(), read),
-            get("/big", &(), big),
-            get("/held", &hold, held),
+            post("/read", Access::Public, &(), read),
+            get("/big", Access::Public, &(), big),
+            get("/held", Access::Public, &hold, held),
         ];
         let ids = Ids::new(Arc::new(UnixMillis(0)), Arc::new(SeededEntropy::new(1)));
         let answers = AnswerBudget::new(ANSWERS);

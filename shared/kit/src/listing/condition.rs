@@ -1,7 +1,8 @@
 //! The filter of a list: conditions on its rows, and the indexes that find them.
 
 use super::{Table, join_in_order};
-use db::{Dialect, Params, Value};
+use contract::Scope;
+use db::{Dialect, InList, Params, Value};
 
 /// The conditions of one list, all of which hold for each of its rows.
 #[derive(Clone, Debug)]
@@ -161,6 +162,14 @@ impl Listing {
     pub fn equal(&mut self, column: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.require(format!("{column} = ?"), vec![value.into()]);
+        }
+    }
+
+    /// Only rows whose `column` names a part of a scope; with a whole scope all rows. No index is used.
+    pub fn within(&mut self, column: &str, scope: &Scope) {
+        if let Scope::Parts(parts) = scope {
+            let list = InList::of(parts);
+            self.require(format!("{column} IN {list}"), list.into_params());
         }
     }
 

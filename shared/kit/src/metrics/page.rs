@@ -5,7 +5,7 @@ use crate::{
     config::{ConfigError, HttpArgs},
     lifecycle::Lifecycle,
 };
-use api::{Request, Response, Router, ServeSettings, Server, body::BodyLimits, get, reply, serve};
+use api::{Access, Request, Response, Router, ServeSettings, Server, body::BodyLimits, get, reply, serve};
 use contract::Ids;
 use contract::Problem;
 use futures::future::BoxFuture;
@@ -39,7 +39,10 @@ impl MetricsPage {
             let Some((listener, address)) = args.bind_metrics().await? else {
                 return Ok(None);
             };
-            let router = Router::new().mount("", vec![get("/metrics", &Arc::new(metrics), show)]);
+            let router = Router::new().mount(
+                "",
+                vec![get("/metrics", Access::Public, &Arc::new(metrics), show)],
+            );
             Ok(Some(Self {
                 listener,
                 address,

@@ -1,7 +1,7 @@
 //! Events and guest profiles.
 
 use api::{ListSpec, SortField};
-use contract::UnixMillis;
+use contract::{Scope, UnixMillis};
 use crm_receiver::profile::terms::TermKind;
 use crm_receiver::store::{EventFilter, EventRow, ProfileFilter, Store};
 use db::Row;
@@ -76,6 +76,7 @@ async fn r46_each_event_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx
             correlation_id: text(&mut rng, &["req_0", "req_9"]),
             from: at(&mut rng),
             to: at(&mut rng),
+            scope: scope(&mut rng),
         };
         let fits = |row: &Row| fits(&filter, row);
         let (store, filter) = (store.with_rows_looked_at(question.rows_looked_at), &filter);
@@ -94,6 +95,14 @@ async fn r46_each_event_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx
     store.close().await;
 }
 
+/// Everything, or one or two properties, of which one may have nothing.
+fn scope(rng: &mut SeededRng) -> Scope {
+    match perhaps(rng, 40, &[&["LIS01"][..], &["OPO01", "POR01"], &["POR01"]]) {
+        None => Scope::All,
+        Some(parts) => Scope::of(parts.iter().copied()).unwrap(),
+    }
+}
+
 fn fits(filter: &EventFilter, row: &Row) -> bool {
     let received: i64 = row.get("received_at").unwrap();
     let (source, key) = (filter.source.as_ref(), filter.idempotency_key.as_ref());
@@ -110,6 +119,7 @@ fn fits(filter: &EventFilter, row: &Row) -> bool {
             "property_id",
             filter.property_id.as_ref().map(ToString::to_string).as_ref(),
         )
+        && filter.scope.has(&row.get::<String>("property_id").unwrap())
         && is(row, "entity_id", filter.entity_id.as_ref())
         && is(row, "correlation_id", filter.correlation_id.as_ref())
         && filter.from.is_none_or(|from| received >= i64::from(from))
@@ -134,6 +144,11 @@ async fn r46_each_profile_is_listed_once_however_few_rows_a_page_looks_at(ctx: C
             execute(&db, insert, params![kind, term, &id]).await;
         }
         if rng.chance(50) {
+            let insert =
+                "INSERT INTO profile_terms (kind, term, profile_id) VALUES ('record_property', 'LIS01', ?)";
+            execute(&db, insert, params![&id]).await;
+        }
+        if rng.chance(50) {
             let insert = "INSERT INTO profile_properties (profile_id, property_id) VALUES (?, 'LIS01')";
             execute(&db, insert, params![&id]).await;
         }
@@ -141,6 +156,7 @@ async fn r46_each_profile_is_listed_once_however_few_rows_a_page_looks_at(ctx: C
     let rows = all(
         &db,
         "SELECT profiles.*, (SELECT COUNT(*) FROM profile_properties WHERE profile_id = id) AS at_lis01,
+             (SELECT term FROM profile_terms WHERE profile_id = id AND kind = 'record_property') AS record_property,
              (SELECT term FROM profile_terms WHERE profile_id = id AND kind = 'country') AS country FROM profiles",
     )
     .await;
@@ -159,6 +175,7 @@ async fn r46_each_profile_is_listed_once_however_few_rows_a_page_looks_at(ctx: C
                 .collect(),
             property_id: perhaps(&mut rng, 30, &["LIS01", "OPO01"]).map(|id| id.parse().unwrap()),
             status: perhaps(&mut rng, 30, &["active", "stub"]).map(|status| status.parse().unwrap()),
+            scope: scope(&mut rng),
         };
         let fits = |row: &Row| {
             let status: Option<String> = row.get("status").unwrap();
@@ -171,6 +188,9 @@ async fn r46_each_profile_is_listed_once_however_few_rows_a_page_looks_at(ctx: C
                 })
                 && names.is_none_or(|term| name.split(' ').any(|word| word.starts_with(term)))
                 && is(row, "country", country.map(str::to_owned).as_ref())
+                && filter
+                    .scope
+                    .has_optional(row.get::<Option<String>>("record_property").unwrap().as_deref())
                 && property.is_none_or(|id| id == "LIS01" && row.get::<i64>("at_lis01").unwrap() > 0)
                 && since.is_none_or(|since| row.get::<i64>("updated_at").unwrap() >= since)
         };

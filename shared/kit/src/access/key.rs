@@ -1,0 +1,269 @@
+//! An API key: what is chosen for it, what is kept of it, and how it is made.
+
+use api::access::Permissions;
+use contract::{Clock, Entropy, Ids, KeyId, Scope, TypedId, UnixMillis};
+use data_encoding::BASE64URL_NOPAD;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{net::IpAddr, str::FromStr, sync::Arc};
+use validator::{Validate, ValidationError};
+
+/// Random bytes of a key.
+const KEY_BYTES: usize = 32;
+/// What a key begins with, unless the operator chooses otherwise.
+pub const PREFIX_DEFAULT: &str = "gw_";
+/// The longest prefix, in bytes.
+const PREFIX_LEN_MAX: usize = 16;
+/// Characters of a key after its prefix that are shown later, for people who look for one among several.
+const HINT_CHARS: usize = 4;
+/// Requests in a window, and the window's seconds, when none are chosen.
+const RATE_LIMIT_DEFAULT: u32 = 1_000;
+const RATE_WINDOW_DEFAULT: u32 = 3_600;
+/// Networks that a key may be used from, at most.
+const NETWORKS_MAX: u64 = 32;
+
+/// What a key's text is found by.
+pub(super) type KeyDigest = [u8; 32];
+
+/// What is chosen for a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct KeySettings {
+    /// For people; it stands in the audit log.
+    #[validate(custom(function = "plain_name"))]
+    pub name: String,
+    /// What it may do.
+    pub permissions: Permissions,
+    /// What it may see.
+    pub scope: Scope,
+    /// When it ends; none: never.
+    #[serde(default)]
+    pub expires_at: Option<UnixMillis>,
+    /// Whether it is taken at all.
+    #[serde(default = "active")]
+    pub active: bool,
+    /// Requests in a window.
+    #[serde(default = "rate_limit")]
+    #[validate(range(min = 1, max = 1_000_000_000, message = "it must be 1 to 1000000000"))]
+    pub rate_limit: u32,
+    /// Seconds of a window.
+    #[serde(default = "rate_window")]
+    #[validate(range(min = 1, max = 86_400, message = "it must be 1 to 86400 seconds"))]
+    pub rate_window: u32,
+    /// Where it may be used from; empty: anywhere.
+    #[serde(default)]
+    #[validate(length(max = NETWORKS_MAX, message = "there are too many networks"))]
+    pub allowed_networks: Vec<IpNet>,
+}
+
+fn active() -> bool {
+    true
+}
+
+fn rate_limit() -> u32 {
+    RATE_LIMIT_DEFAULT
+}
+
+fn rate_window() -> u32 {
+    RATE_WINDOW_DEFAULT
+}
+
+/// 1 to 128 characters without control characters: the name stands in logs.
+fn plain_name(name: &str) -> Result<(), ValidationError> {
+    let valid = (1..=128).contains(&name.chars().count())
+        && !name.chars().any(char::is_control)
+        && name.trim() == name;
+    if valid {
+        return Ok(());
+    }
+    let message = "it must have 1 to 128 characters, none of them a control character or a space at an edge";
+    Err(ValidationError::new("invalid").with_message(message.into()))
+}
+
+impl KeySettings {
+    /// The settings of a key that nobody limits further, by name, permissions and scope.
+    pub fn new(name: impl Into<String>, permissions: Permissions, scope: Scope) -> Self {
+        Self {
+            name: name.into(),
+            permissions,
+            scope,
+            expires_at: None,
+            active: active(),
+            rate_limit: rate_limit(),
+            rate_window: rate_window(),
+            allowed_networks: Vec::new(),
+        }
+    }
+}
+
+/// A key as it is kept: everything but the key.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// Names it.
+    pub id: KeyId,
+    /// Its first characters.
+    pub hint: String,
+    /// What was chosen for it.
+    pub settings: KeySettings,
+    /// The name of the caller who made it.
+    pub created_by: String,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// When its settings last changed.
+    pub updated_at: UnixMillis,
+    /// When it was last used, to some seconds.
+    pub last_used_at: Option<UnixMillis>,
+    /// Requests so far, but for those of the last seconds.
+    pub usage_count: u64,
+    pub(super) digest: KeyDigest,
+}
+
+impl ApiKey {
+    /// Whether it is taken now, from this address.
+    pub(super) fn is_valid(&self, now: UnixMillis, client: Option<IpAddr>) -> bool {
+        let KeySettings {
+            active,
+            expires_at,
+            allowed_networks,
+            ..
+        } = &self.settings;
+        let client = client.map(|address| address.to_canonical());
+        let from_allowed = allowed_networks.is_empty()
+            || client.is_some_and(|client| allowed_networks.iter().any(|network| network.contains(&client)));
+        *active && expires_at.is_none_or(|end| now < end) && from_allowed
+    }
+}
+
+/// What every key begins with, so that a leaked one is recognised: `gw_`, `sk_`, `pk_live_`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPrefix(String);
+
+impl Default for KeyPrefix {
+    fn default() -> Self {
+        Self(PREFIX_DEFAULT.to_owned())
+    }
+}
+
+impl FromStr for KeyPrefix {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if (2..=PREFIX_LEN_MAX).contains(&text.len()) && text.bytes().all(plain) && text.ends_with('_') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("it must have 2 to 16 lower-case letters, digits and underscores, and end in an underscore")
+        }
+    }
+}
+
+/// Makes keys.
+#[derive(Clone)]
+pub struct KeyMaker {
+    /// What keys begin with.
+    pub prefix: KeyPrefix,
+    /// Makes their ids.
+    pub ids: Ids,
+    /// Makes them.
+    pub entropy: Arc<dyn Entropy>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl KeyMaker {
+    /// A new key with its text, which is shown once and kept nowhere.
+    pub(super) fn make(&self, settings: KeySettings, created_by: String) -> (ApiKey, String) {
+        let KeyPrefix(prefix) = &self.prefix;
+        let mut bytes = [0; KEY_BYTES];
+        self.entropy.fill(&mut bytes);
+        let text = format!("{prefix}{}", BASE64URL_NOPAD.encode(&bytes));
+        let (id, now) = (self.ids.new_id(KeyId::PREFIX).parse(), self.clock.now());
+        let key = ApiKey {
+            id: id.unwrap_or_else(|_| unreachable!("the ids we make are valid ids")),
+            hint: format!("{}...", &text[..prefix.len() + HINT_CHARS]),
+            settings,
+            created_by,
+            created_at: now,
+            updated_at: now,
+            last_used_at: None,
+            usage_count: 0,
+            digest: digest(&text),
+        };
+        (key, text)
+    }
+}
+
+/// A key has 256 random bits, so one round of SHA-256 is enough: there is nothing to guess.
+pub(super) fn digest(key: &str) -> KeyDigest {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::access::Level;
+    use contract::SeededEntropy;
+
+    fn key(settings: KeySettings) -> ApiKey {
+        ApiKey {
+            id: "key_1".parse().unwrap(),
+            hint: String::new(),
+            settings,
+            created_by: String::new(),
+            created_at: UnixMillis(0),
+            updated_at: UnixMillis(0),
+            last_used_at: None,
+            usage_count: 0,
+            digest: [0; 32],
+        }
+    }
+
+    #[test]
+    fn a6_a_key_ends_and_is_bound_to_its_networks() {
+        let mut key = key(KeySettings::new("k", Permissions::all(Level::Read), Scope::All));
+        let (now, inside, outside) = (
+            UnixMillis(1_000),
+            "10.1.2.3".parse().ok(),
+            "192.0.2.1".parse().ok(),
+        );
+        assert!(key.is_valid(now, None));
+        key.settings.expires_at = Some(UnixMillis(1_001));
+        assert!(key.is_valid(now, None) && !key.is_valid(UnixMillis(1_001), None));
+        key.settings.allowed_networks = vec!["10.0.0.0/8".parse().unwrap()];
+        assert!(key.is_valid(now, inside) && !key.is_valid(now, outside) && !key.is_valid(now, None));
+        assert!(key.is_valid(now, "::ffff:10.1.2.3".parse().ok()));
+        key.settings.active = false;
+        assert!(!key.is_valid(now, inside));
+    }
+
+    #[test]
+    fn a_key_has_its_prefix_and_256_random_bits_and_the_hint_tells_little() {
+        let (clock, entropy) = (
+            Arc::new(UnixMillis(1_700_000_000_000)),
+            Arc::new(SeededEntropy::new(1)),
+        );
+        let maker = KeyMaker {
+            prefix: "pk_live_".parse().unwrap(),
+            ids: Ids::new(clock.clone(), entropy.clone()),
+            entropy,
+            clock,
+        };
+        let settings = KeySettings::new("k", Permissions::all(Level::Read), Scope::All);
+        let (made, text) = maker.make(settings, "test".to_owned());
+        assert!(text.starts_with("pk_live_") && text.len() == 8 + 43, "{text}");
+        assert_eq!(
+            (made.hint, made.digest),
+            (format!("{}...", &text[..12]), digest(&text))
+        );
+    }
+
+    #[test]
+    fn a_prefix_is_plain() {
+        for good in ["gw_", "sk_", "pk_live_"] {
+            assert!(good.parse::<KeyPrefix>().is_ok(), "{good}");
+        }
+        for bad in ["", "_", "gw", "GW_", "g w_", "gw-", "a_very_long_prefix_"] {
+            assert!(bad.parse::<KeyPrefix>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Rate limits: fixed windows that all replicas together never exceed.
+//!
+//! A replica draws a twentieth of the limit at a time from the window's row, and lets requests through on what it has drawn.
+//! What a replica has drawn and not used when it ends, or when the window does, is lost: the limit is then a little lower, never
+//! higher.
+
+use super::key::KeySettings;
+use contract::UnixMillis;
+use db::{Db, DbError, Tx, params};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The part of a limit that is drawn at once: one in so many.
+const DRAWS_PER_WINDOW: u32 = 20;
+/// Windows of a key whose rows are kept before the present one: a replica's clock may be behind.
+const WINDOWS_KEPT: i64 = 2;
+/// The name of the policy in the headers.
+const POLICY: &str = "key";
+
+/// What one replica has of a key's window. The default is a window that is over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Window {
+    began_at: UnixMillis,
+    /// What all replicas have drawn, when this one last drew.
+    drawn: u64,
+    /// What this one has drawn and not used.
+    left: u32,
+}
+
+/// How a key stands with its limit after a request was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    limit: u32,
+    window_seconds: u32,
+    remaining: u32,
+    resets_at: UnixMillis,
+    now: UnixMillis,
+    /// Whether the request is within the limit.
+    pub(super) is_within: bool,
+}
+
+impl Window {
+    /// Counts one request.
+    ///
+    /// # Errors
+    /// The database's, when something had to be drawn.
+    pub(super) async fn take(
+        &mut self,
+        db: &Db,
+        key_id: &str,
+        settings: &KeySettings,
+        now: UnixMillis,
+    ) -> Result<Standing, DbError> {
+        let (limit, length) = (settings.rate_limit, i64::from(settings.rate_window) * 1_000);
+        let began_at = UnixMillis(now.0 - now.0.rem_euclid(length));
+        if self.began_at != began_at {
+            *self = Self {
+                began_at,
+                ..Self::default()
+            };
+        }
+        if self.left == 0 && self.drawn < u64::from(limit) {
+            let portion = limit.div_ceil(DRAWS_PER_WINDOW);
+            self.drawn = draw(db, key_id, began_at, length, portion).await?;
+            self.left = granted(self.drawn, portion, limit);
+        }
+        let is_within = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        let undrawn = u64::from(limit).saturating_sub(self.drawn);
+        Ok(Standing {
+            limit,
+            window_seconds: settings.rate_window,
+            remaining: u32::try_from(undrawn)
+                .unwrap_or(u32::MAX)
+                .saturating_add(self.left),
+            resets_at: UnixMillis(began_at.0 + length),
+            now,
+            is_within,
+        })
+    }
+}
+
+/// What of the last draw lies within the limit, when `drawn` includes it.
+fn granted(drawn: u64, portion: u32, limit: u32) -> u32 {
+    let before = drawn.saturating_sub(u64::from(portion));
+    let free = u64::from(limit).saturating_sub(before);
+    portion.min(u32::try_from(free).unwrap_or(u32::MAX))
+}
+
+/// Adds a draw to the window's row, and returns what has been drawn with it. Locked by its own write, the row then reads back as
+/// it was written here.
+async fn draw(
+    db: &Db,
+    key_id: &str,
+    began_at: UnixMillis,
+    length: i64,
+    portion: u32,
+) -> Result<u64, DbError> {
+    let key_id = key_id.to_owned();
+    db.transaction("draw_rate_limit", move |tx: &mut Tx| {
+        let key_id = key_id.clone();
+        Box::pin(async move {
+            let outdated = UnixMillis(began_at.0 - WINDOWS_KEPT * length);
+            let add = tx.dialect().on_conflict_add(&["key_id", "began_at"], &["drawn"]);
+            let insert =
+                format!("INSERT INTO api_key_windows (key_id, began_at, drawn) VALUES (?, ?, ?){add}");
+            tx.execute(&insert, params![&key_id, began_at, portion]).await?;
+            let delete = "DELETE FROM api_key_windows WHERE key_id = ? AND began_at < ?";
+            tx.execute(delete, params![&key_id, outdated]).await?;
+            let select = "SELECT drawn FROM api_key_windows WHERE key_id = ? AND began_at = ?";
+            let row = tx.query_one(select, params![&key_id, began_at]).await?;
+            row.ok_or_else(|| DbError::unreadable("drawn"))?.get("drawn")
+        })
+    })
+    .await
+}
+
+impl Standing {
+    /// Seconds until the window ends, at least one.
+    pub(super) fn seconds_left(&self) -> u32 {
+        let seconds = (self.resets_at.0 - self.now.0 + 999) / 1_000;
+        u32::try_from(seconds).unwrap_or(1).max(1)
+    }
+
+    /// The headers that name the limit: those of draft-ietf-httpapi-ratelimit-headers-10, and the older ones, whose `Reset` is
+    /// in Unix seconds.
+    pub(super) fn headers(&self) -> HeaderMap {
+        let Self {
+            limit,
+            window_seconds,
+            remaining,
+            ..
+        } = self;
+        let (left, reset) = (self.seconds_left(), self.resets_at.0 / 1_000);
+        let named = [
+            (
+                "ratelimit-policy",
+                format!("\"{POLICY}\";q={limit};w={window_seconds}"),
+            ),
+            ("ratelimit", format!("\"{POLICY}\";r={remaining};t={left}")),
+            ("x-ratelimit-limit", limit.to_string()),
+            ("x-ratelimit-remaining", remaining.to_string()),
+            ("x-ratelimit-reset", reset.to_string()),
+        ];
+        let header = |(name, value): (&'static str, String)| {
+            let value = HeaderValue::from_str(&value).expect("numbers are header values");
+            (HeaderName::from_static(name), value)
+        };
+        named.into_iter().map(header).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_drawn_past_the_limit_is_not_granted() {
+        for (drawn, portion, limit, meant) in [
+            (50, 50, 1_000, 50),
+            (1_000, 50, 1_000, 50),
+            (1_020, 50, 1_000, 30),
+            (1_050, 50, 1_000, 0),
+            (9_000, 50, 1_000, 0),
+            (1, 1, 1, 1),
+            (2, 1, 1, 0),
+        ] {
+            assert_eq!(granted(drawn, portion, limit), meant, "{drawn} {portion} {limit}");
+        }
+    }
+
+    #[test]
+    fn the_headers_say_limit_rest_and_end() {
+        let standing = Standing {
+            limit: 1_000,
+            window_seconds: 3_600,
+            remaining: 7,
+            resets_at: UnixMillis(7_200_000),
+            now: UnixMillis(7_198_001),
+            is_within: true,
+        };
+        let headers = standing.headers();
+        for (name, value) in [
+            ("ratelimit-policy", "\"key\";q=1000;w=3600"),
+            ("ratelimit", "\"key\";r=7;t=2"),
+            ("x-ratelimit-limit", "1000"),
+            ("x-ratelimit-remaining", "7"),
+            ("x-ratelimit-reset", "7200"),
+        ] {
+            assert_eq!(headers[name], value, "{name}");
+        }
+    }
+}

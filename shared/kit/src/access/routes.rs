@@ -1,0 +1,318 @@
+//! `/api-keys`: list and make, show, change, deactivate and delete one, and what it was used for.
+//!
+//! A caller sees and makes only keys that may do and see no more than its own.
+
+use super::{
+    ApiKeys,
+    key::{ApiKey, KeyMaker, KeySettings},
+    usage::DAYS_KEPT,
+};
+use crate::{audit::AuditEntry, database_problem, shape};
+use api::{
+    Access, Area, Caller, Endpoint, ListSpec, Request, RequestContext, Response, SortField,
+    body::BODY_LEN_MAX,
+    delete, get,
+    json_body::{self, VALUES_MAX},
+    list::{PAGE, PAGE_SIZE, parse_parameters, short_list},
+    media_type::require_json,
+    patch, post, reply,
+};
+use contract::{FieldError, KeyId, Problem, ProblemCode, UnixMillis};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use validator::Validate;
+
+/// The area of keys in permissions.
+pub const API_KEYS: Area = Area::new("api-keys");
+/// How often a change is decided on fresh settings, when others change the same key.
+const DECISIONS_MAX: usize = 5;
+/// The name of a key's scope among its settings.
+const SCOPE: &str = "scope";
+/// Days of a usage report when none are asked for.
+const PERIOD_DAYS_DEFAULT: u32 = 30;
+/// Trees of one body at once: as it came, and merged with the settings.
+const TREES: usize = 3;
+
+const LIST: ListSpec = ListSpec {
+    name: "api-keys",
+    filters: &[PAGE, PAGE_SIZE],
+    sorts: &[SortField::int("created_at")],
+    descending_by_default: true,
+    updated_since: false,
+};
+
+/// What the routes need.
+#[derive(Clone)]
+pub struct KeyRoutes {
+    /// The keys.
+    pub keys: ApiKeys,
+    /// Makes keys.
+    pub maker: KeyMaker,
+    /// The name of a key's scope in this service: `property_ids`.
+    pub scope_field: &'static str,
+    /// The areas of this service that a permission may name.
+    pub areas: Arc<[&'static str]>,
+    /// What every path begins with.
+    pub base_path: Arc<str>,
+}
+
+/// The lines of the route table.
+pub fn routes(state: &KeyRoutes) -> Vec<Endpoint> {
+    vec![
+        get("/api-keys/self", Access::AnyKey, state, show_self),
+        get("/api-keys", API_KEYS.admin(), state, list).with_query(),
+        post("/api-keys", API_KEYS.admin(), state, create),
+        get("/api-keys/{id}", API_KEYS.admin(), state, show),
+        patch("/api-keys/{id}", API_KEYS.admin(), state, change),
+        delete("/api-keys/{id}", API_KEYS.admin(), state, remove),
+        post("/api-keys/{id}/deactivate", API_KEYS.admin(), state, deactivate),
+        get("/api-keys/{id}/usage", API_KEYS.admin(), state, usage).with_query(),
+    ]
+}
+
+async fn show_self(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
+    let caller = &request.caller;
+    let mut view = json!({"id": &*caller.id, "name": caller.name, "permissions": caller.permissions});
+    view[state.scope_field] = json!(caller.scope);
+    view["level_max"] = caller.level_max.as_str().into();
+    Ok(reply::ok(&view))
+}
+
+async fn list(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
+    let query = LIST.parse(request.query())?;
+    let mut keys = state.keys.store().list().await.map_err(database_problem)?;
+    keys.retain(|key| covers(&request.caller, &key.settings));
+    let position = |key: &ApiKey| (key.created_at.0, key.id.to_string());
+    short_list(&query, keys, position, |key| state.view(key))
+}
+
+async fn create(state: KeyRoutes, mut request: Request) -> Result<Response, Problem> {
+    let body = read_object(&mut request).await?;
+    let settings = state.settings(body)?;
+    if !covers(&request.caller, &settings) {
+        return Err(beyond_the_caller());
+    }
+    let now = state.maker.clock.now();
+    if settings.expires_at.is_some_and(|end| end <= now) {
+        let error = FieldError::new("/expires_at", "in_the_past", "it must lie ahead");
+        return Err(Problem::validation(vec![error]));
+    }
+    let (key, text) = state.maker.make(settings, request.caller.name.clone());
+    let entry = By::of(&request).entry("api_key_created", &key, now);
+    let kept = state.keys.store().create(key.clone(), entry).await;
+    if !kept.map_err(database_problem)? {
+        let detail = format!("there are {} keys: delete one", super::KEYS_MAX);
+        return Err(Problem::new(ProblemCode::TooManyKeys).with_detail(detail));
+    }
+    state.keys.changed(&key);
+    let mut view = state.view(&key);
+    view.insert("key".to_owned(), text.into());
+    Ok(reply::created(
+        &format!("{}/api-keys/{}", state.base_path, key.id),
+        &view,
+    ))
+}
+
+async fn show(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
+    let key = state.find(&request.caller, &request.id("id")?).await?;
+    Ok(reply::ok(&state.view(&key)))
+}
+
+async fn change(state: KeyRoutes, mut request: Request) -> Result<Response, Problem> {
+    let (by, id) = (By::of(&request), request.id("id")?);
+    let patch = read_object(&mut request).await?;
+    state.merge(&by, &id, &patch).await
+}
+
+async fn deactivate(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
+    let patch = Map::from_iter([("active".to_owned(), false.into())]);
+    state.merge(&By::of(&request), &request.id("id")?, &patch).await
+}
+
+async fn remove(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
+    let key = state.find(&request.caller, &request.id("id")?).await?;
+    let entry = By::of(&request).entry("api_key_deleted", &key, state.maker.clock.now());
+    let deleted = state.keys.store().delete(&key.id, entry).await;
+    state.keys.changed(&key);
+    if deleted.map_err(database_problem)? {
+        Ok(reply::no_content())
+    } else {
+        Err(Problem::new(ProblemCode::NotFound))
+    }
+}
+
+async fn usage(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
+    let given = parse_parameters(&["period_days"], request.query())?;
+    let days = match given.first() {
+        None => PERIOD_DAYS_DEFAULT,
+        Some((_, text)) => text
+            .parse()
+            .ok()
+            .filter(|days| (1..=DAYS_KEPT).contains(days))
+            .ok_or_else(|| {
+                Problem::new(ProblemCode::InvalidQuery)
+                    .with_detail(format!("period_days must be 1 to {DAYS_KEPT}"))
+            })?,
+    };
+    let key = state.find(&request.caller, &request.id("id")?).await?;
+    let usage = state.keys.usage();
+    usage.write().await;
+    let report = usage
+        .report(key.id.as_str(), days)
+        .await
+        .map_err(database_problem)?;
+    Ok(reply::ok(&report))
+}
+
+impl KeyRoutes {
+    /// The key of the request's path, if the caller may see it.
+    async fn find(&self, caller: &Caller, id: &KeyId) -> Result<ApiKey, Problem> {
+        let found = self.keys.store().show(id).await.map_err(database_problem)?;
+        found
+            .filter(|key| covers(caller, &key.settings))
+            .ok_or_else(|| Problem::new(ProblemCode::NotFound))
+    }
+
+    /// Merges a patch (RFC 7396) into a key's settings.
+    async fn merge(&self, by: &By, id: &KeyId, patch: &Map<String, Value>) -> Result<Response, Problem> {
+        for _ in 0..DECISIONS_MAX {
+            let key = self.find(&by.caller, id).await?;
+            let mut merged = self.settings_view(&key.settings);
+            for (name, value) in patch {
+                if value.is_null() {
+                    merged.remove(name);
+                } else {
+                    merged.insert(name.clone(), value.clone());
+                }
+            }
+            let settings = self.settings(merged)?;
+            if !covers(&by.caller, &settings) {
+                return Err(beyond_the_caller());
+            }
+            let mut entry = by.entry("api_key_changed", &key, self.maker.clock.now());
+            entry.changed = patch.keys().cloned().collect();
+            let changed = self.keys.store().change(&key, settings, entry).await;
+            self.keys.changed(&key);
+            if let Some(changed) = changed.map_err(database_problem)? {
+                return Ok(reply::ok(&self.view(&changed)));
+            }
+        }
+        Err(Problem::new(ProblemCode::Unavailable).with_detail("others keep changing the same key"))
+    }
+
+    /// Settings as a body names them.
+    fn settings(&self, mut body: Map<String, Value>) -> Result<KeySettings, Problem> {
+        let refused = |pointer: String, code: &str, message: String| {
+            Problem::validation(vec![FieldError::new(pointer, code, message)])
+        };
+        let pointer = format!("/{}", self.scope_field);
+        let scope = body.remove(self.scope_field);
+        if body.contains_key(SCOPE) {
+            return Err(refused(
+                format!("/{SCOPE}"),
+                "unknown_field",
+                "there is no such field".to_owned(),
+            ));
+        }
+        let scope = scope.ok_or_else(|| refused(pointer.clone(), "required", "it is required".to_owned()))?;
+        if let Err(error) = serde_json::from_value::<contract::Scope>(scope.clone()) {
+            return Err(refused(pointer, "invalid", error.to_string()));
+        }
+        body.insert(SCOPE.to_owned(), scope);
+        let settings: KeySettings =
+            shape::fit(&Value::Object(body)).map_err(|error| Problem::validation(vec![error]))?;
+        settings
+            .validate()
+            .map_err(|errors| Problem::validation(shape::field_errors(&errors)))?;
+        let unknown = settings
+            .permissions
+            .areas()
+            .find(|area| !self.areas.contains(area));
+        if unknown.is_some() {
+            let areas = self.areas.join(", ");
+            let message = format!("the areas are {areas}");
+            return Err(refused("/permissions".to_owned(), "unknown_area", message));
+        }
+        Ok(settings)
+    }
+
+    /// Settings as a body names them.
+    fn settings_view(&self, settings: &KeySettings) -> Map<String, Value> {
+        let Ok(Value::Object(view)) = serde_json::to_value(settings) else {
+            unreachable!("settings are an object");
+        };
+        let name = |name: String| {
+            if name == SCOPE {
+                self.scope_field.to_owned()
+            } else {
+                name
+            }
+        };
+        view.into_iter()
+            .map(|(field, value)| (name(field), value))
+            .collect()
+    }
+
+    /// A key without its text, which nobody sees again.
+    fn view(&self, key: &ApiKey) -> Map<String, Value> {
+        let mut view = Map::new();
+        view.insert("id".to_owned(), json!(key.id));
+        view.insert("hint".to_owned(), json!(key.hint));
+        view.extend(self.settings_view(&key.settings));
+        view.insert("created_by".to_owned(), json!(key.created_by));
+        view.insert("created_at".to_owned(), json!(key.created_at));
+        view.insert("updated_at".to_owned(), json!(key.updated_at));
+        view.insert("last_used_at".to_owned(), json!(key.last_used_at));
+        view.insert("usage_count".to_owned(), json!(key.usage_count));
+        view
+    }
+}
+
+/// Whether a caller may do and see all that a key with these settings may.
+fn covers(caller: &Caller, settings: &KeySettings) -> bool {
+    caller.permissions.cover(&settings.permissions) && caller.scope.covers(&settings.scope)
+}
+
+fn beyond_the_caller() -> Problem {
+    let detail = "a key may do and see no more than the key that makes or changes it";
+    Problem::new(ProblemCode::Forbidden).with_detail(detail)
+}
+
+/// Who changes a key, and by which request.
+struct By {
+    caller: Arc<Caller>,
+    context: Arc<RequestContext>,
+}
+
+impl By {
+    fn of(request: &Request) -> Self {
+        Self {
+            caller: Arc::clone(&request.caller),
+            context: Arc::clone(&request.context),
+        }
+    }
+
+    /// What the audit log says of the change.
+    fn entry(&self, action: &'static str, key: &ApiKey, at: UnixMillis) -> AuditEntry {
+        AuditEntry {
+            actor: Some(self.caller.name.clone()),
+            entity_kind: Some("api_key".to_owned()),
+            entity_id: Some(key.id.to_string()),
+            correlation_id: Some(self.context.correlation_id.to_string()),
+            request_id: Some(self.context.request_id.to_string()),
+            ..AuditEntry::new(action, at)
+        }
+    }
+}
+
+async fn read_object(request: &mut Request) -> Result<Map<String, Value>, Problem> {
+    require_json(&request.context.method, &request.headers)?;
+    let mut raw = request.read_body(BODY_LEN_MAX).await?;
+    match json_body::parse(&mut raw, VALUES_MAX, TREES)? {
+        Value::Object(object) => Ok(object),
+        _ => {
+            let error = FieldError::new("", "wrong_type", "the body is not an object");
+            Err(Problem::validation(vec![error]))
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What was asked for with each key: counted in memory, written every 5 s, kept for 30 days.
+
+use crate::lifecycle::Lifecycle;
+use contract::{Clock, UnixMillis};
+use db::{Db, DbError, Params, Statement, Tx, params};
+use http::StatusCode;
+use serde::Serialize;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// How often counts are written.
+const WRITE_EVERY: Duration = Duration::from_secs(5);
+/// How long they are kept, which is also the longest period of a report.
+pub const DAYS_KEPT: u32 = 30;
+/// Endpoints that a report names.
+const TOP_ENDPOINTS: usize = 10;
+const DAY_MILLIS: i64 = 24 * 3600 * 1000;
+
+/// The key, the day and the endpoint that a count belongs to.
+type Place = (Arc<str>, UnixMillis, Arc<str>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    requests: u64,
+    failed: u64,
+    micros: u64,
+    last_at: UnixMillis,
+}
+
+/// The counts of one process that are not written yet. There is one for each endpoint of each key, and both are few.
+pub(super) struct Usage {
+    db: Db,
+    clock: Arc<dyn Clock>,
+    tallies: Mutex<HashMap<Place, Tally>>,
+}
+
+/// What a key was used for in the last days.
+#[derive(Debug, Serialize)]
+pub(super) struct UsageReport {
+    total_requests: u64,
+    successful_requests: u64,
+    failed_requests: u64,
+    /// Per cent, to one decimal; 0 without requests.
+    success_rate: f64,
+    /// Milliseconds; 0 without requests.
+    avg_duration_ms: f64,
+    top_endpoints: Vec<EndpointUsage>,
+    period_days: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct EndpointUsage {
+    endpoint: String,
+    requests: u64,
+}
+
+impl Usage {
+    pub(super) fn new(db: &Db, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            db: db.clone(),
+            clock,
+            tallies: Mutex::default(),
+        }
+    }
+
+    /// Counts one request that was answered.
+    pub(super) fn count(&self, key: &Arc<str>, endpoint: &Arc<str>, status: StatusCode, took: Duration) {
+        let now = self.clock.now();
+        let tally = Tally {
+            requests: 1,
+            failed: u64::from(status.is_client_error() || status.is_server_error()),
+            micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            last_at: now,
+        };
+        self.add([((Arc::clone(key), day_of(now), Arc::clone(endpoint)), tally)]);
+    }
+
+    fn add(&self, counted: impl IntoIterator<Item = (Place, Tally)>) {
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, more) in counted {
+            let tally = tallies.entry(place).or_default();
+            tally.requests += more.requests;
+            tally.failed += more.failed;
+            tally.micros = tally.micros.saturating_add(more.micros);
+            tally.last_at = tally.last_at.max(more.last_at);
+        }
+    }
+
+    /// Writes the counts every 5 s and at the end, and drops what is too old once a day.
+    pub(super) async fn run(&self, lifecycle: Lifecycle) {
+        let mut dropped_before = UnixMillis(0);
+        loop {
+            let stopping = tokio::select! {
+                () = lifecycle.stopping() => true,
+                () = tokio::time::sleep(WRITE_EVERY) => false,
+            };
+            self.write().await;
+            if stopping {
+                return;
+            }
+            let oldest = UnixMillis(day_of(self.clock.now()).0 - i64::from(DAYS_KEPT) * DAY_MILLIS);
+            if oldest != dropped_before && self.drop_before(oldest).await {
+                dropped_before = oldest;
+            }
+        }
+    }
+
+    /// Writes the counts. After a failure they are written with the next ones; after a commit of unknown result they may be
+    /// lost, rather than counted twice.
+    pub(super) async fn write(&self) {
+        let counted = std::mem::take(&mut *self.tallies.lock().unwrap_or_else(PoisonError::into_inner));
+        if counted.is_empty() {
+            return;
+        }
+        let rows: Arc<Vec<(Place, Tally)>> = Arc::new(counted.into_iter().collect());
+        let written = self
+            .db
+            .transaction("count_api_key_usage", {
+                let rows = Arc::clone(&rows);
+                move |tx| {
+                    let rows = Arc::clone(&rows);
+                    Box::pin(async move { write(tx, &rows).await })
+                }
+            })
+            .await;
+        if let Err(error) = written {
+            tracing::warn!(error = %error, "the usage of API keys is not written yet");
+            if !matches!(error, DbError::CommitUnknown | DbError::Timeout) {
+                self.add(rows.iter().cloned());
+            }
+        }
+    }
+
+    async fn drop_before(&self, oldest: UnixMillis) -> bool {
+        let dropped = self.db.transaction("drop_api_key_usage", move |tx| {
+            Box::pin(async move {
+                let sql = "DELETE FROM api_key_usage WHERE day < ?";
+                tx.execute(sql, params![oldest]).await.map(drop)
+            })
+        });
+        dropped.await.is_ok()
+    }
+
+    /// What a key was used for today and in the days before, `period_days` in all.
+    pub(super) async fn report(&self, key: &str, period_days: u32) -> Result<UsageReport, DbError> {
+        let first = UnixMillis(day_of(self.clock.now()).0 - i64::from(period_days - 1) * DAY_MILLIS);
+        let key = key.to_owned();
+        let rows = self
+            .db
+            .read("api_key_usage", move |tx| {
+                let key = key.clone();
+                Box::pin(async move {
+                    let sql = "SELECT endpoint, requests, failed, duration FROM api_key_usage WHERE key_id = ? AND day >= ?";
+                    let rows = tx.query(sql, params![key, first]).await?;
+                    let tally = |row: &db::Row| {
+                        Ok::<_, DbError>((
+                            row.get::<String>("endpoint")?,
+                            Tally {
+                                requests: row.get("requests")?,
+                                failed: row.get("failed")?,
+                                micros: row.get("duration")?,
+                                last_at: UnixMillis(0),
+                            },
+                        ))
+                    };
+                    rows.iter().map(tally).collect::<Result<Vec<_>, _>>()
+                })
+            })
+            .await?;
+        Ok(UsageReport::of(rows, period_days))
+    }
+}
+
+impl UsageReport {
+    fn of(rows: Vec<(String, Tally)>, period_days: u32) -> Self {
+        let sum = |count: fn(&Tally) -> u64| rows.iter().map(|(_, tally)| count(tally)).sum::<u64>();
+        let (total, failed, micros) = (
+            sum(|tally| tally.requests),
+            sum(|tally| tally.failed),
+            sum(|tally| tally.micros),
+        );
+        let mut by_endpoint = HashMap::<String, u64>::new();
+        for (endpoint, tally) in rows {
+            *by_endpoint.entry(endpoint).or_default() += tally.requests;
+        }
+        let mut top_endpoints: Vec<_> = by_endpoint
+            .into_iter()
+            .map(|(endpoint, requests)| EndpointUsage { endpoint, requests })
+            .collect();
+        top_endpoints
+            .sort_by(|one, other| (other.requests, &one.endpoint).cmp(&(one.requests, &other.endpoint)));
+        top_endpoints.truncate(TOP_ENDPOINTS);
+        let successful = total - failed.min(total);
+        Self {
+            total_requests: total,
+            successful_requests: successful,
+            failed_requests: failed,
+            success_rate: to_one_decimal(successful as f64 * 100.0, total),
+            avg_duration_ms: to_one_decimal(micros as f64 / 1_000.0, total),
+            top_endpoints,
+            period_days,
+        }
+    }
+}
+
+/// `sum / count`, rounded to one decimal; 0 for none.
+fn to_one_decimal(sum: f64, count: u64) -> f64 {
+    if count == 0 {
+        return 0.0;
+    }
+    (sum / count as f64 * 10.0).round() / 10.0
+}
+
+/// Midnight in UTC.
+fn day_of(now: UnixMillis) -> UnixMillis {
+    UnixMillis(now.0 - now.0.rem_euclid(DAY_MILLIS))
+}
+
+async fn write(tx: &mut Tx, rows: &[(Place, Tally)]) -> Result<(), DbError> {
+    let mut by_key = HashMap::<&Arc<str>, Tally>::new();
+    let mut values = Params::new();
+    for ((key, day, endpoint), tally) in rows {
+        values.extend(params![
+            &**key,
+            *day,
+            &**endpoint,
+            tally.requests,
+            tally.failed,
+            tally.micros
+        ]);
+        let sum = by_key.entry(key).or_default();
+        sum.requests += tally.requests;
+        sum.last_at = sum.last_at.max(tally.last_at);
+    }
+    let columns = ["key_id", "day", "endpoint", "requests", "failed", "duration"];
+    let add = tx.dialect().on_conflict_add(&columns[..3], &columns[3..]);
+    let insert = Statement::rows("api_key_usage", &columns, &add, values);
+    let raise = |(key, sum): (&Arc<str>, Tally)| {
+        let sql = "UPDATE api_keys SET usage_count = usage_count + ?, last_used_at = ? WHERE id = ?";
+        Statement::change(sql, params![sum.requests, sum.last_at, &**key])
+    };
+    // In one order in every replica, or two of them could wait for each other.
+    let mut by_key: Vec<_> = by_key.into_iter().collect();
+    by_key.sort_unstable_by_key(|(key, _)| Arc::clone(key));
+    let statements: Vec<_> = insert.into_iter().chain(by_key.into_iter().map(raise)).collect();
+    tx.run(&statements).await.all().map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_sums_rounds_and_names_the_busiest_endpoints() {
+        let tally = |requests, failed, micros| Tally {
+            requests,
+            failed,
+            micros,
+            last_at: UnixMillis(0),
+        };
+        let rows = vec![
+            ("GET /a".to_owned(), tally(2, 1, 3_000)),
+            ("GET /b".to_owned(), tally(4, 0, 0)),
+            ("GET /a".to_owned(), tally(1, 0, 450)),
+        ];
+        let report = serde_json::to_value(UsageReport::of(rows, 7)).unwrap();
+        let meant = serde_json::json!({
+            "total_requests": 7, "successful_requests": 6, "failed_requests": 1, "success_rate": 85.7,
+            "avg_duration_ms": 0.5, "period_days": 7,
+            "top_endpoints": [{"endpoint": "GET /b", "requests": 4}, {"endpoint": "GET /a", "requests": 3}],
+        });
+        assert_eq!(report, meant);
+        let none = serde_json::to_value(UsageReport::of(Vec::new(), 1)).unwrap();
+        assert_eq!(
+            (&none["success_rate"], &none["avg_duration_ms"]),
+            (&0.0.into(), &0.0.into())
+        );
+    }
+}
