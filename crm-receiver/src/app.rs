@@ -6,7 +6,7 @@ use crate::http::{AREAS, Api, router};
 use crate::ingest::{self, IngestMeters, Lane, PMS, Sources, counts::Counts, guard::StoreGuard};
 use crate::project::{ProjectionMeters, Projector};
 use crate::store::{MIGRATIONS, PROFILES, Store, StoreError};
-use api::{Server, serve};
+use api::{Line, Server, serve};
 use contract::{EventId, SourceId};
 use db::{DatabaseUrl, Db, DbError, DbSettings, MigrateError, migrate};
 use futures::future::BoxFuture;
@@ -54,6 +54,7 @@ pub struct App {
     listener: TcpListener,
     address: SocketAddr,
     store: Store,
+    table: Vec<Line>,
     server: Server,
     keys: ApiKeys,
     guard: StoreGuard,
@@ -159,6 +160,7 @@ impl App {
         };
         let base_path = &config.http.app_base_path;
         let router = router(&api, base_path).mount(base_path, access::routes(&key_routes));
+        let table = router.table().collect();
         let server = Server::new(router, runtime.ids(), config.http.body_limits())
             .with_hosts(config.http.hosts(address))
             .with_origins(config.access.cors_allowed_origins.clone())
@@ -173,6 +175,7 @@ impl App {
             listener,
             address,
             store,
+            table,
             server,
             keys,
             guard,
@@ -192,6 +195,11 @@ impl App {
     /// Where it shows its metrics, if it does.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(MetricsPage::address)
+    }
+
+    /// Its endpoints, with what each asks of its caller.
+    pub fn table(&self) -> &[Line] {
+        &self.table
     }
 
     /// The tables, as this service sees them.

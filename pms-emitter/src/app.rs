@@ -10,7 +10,7 @@ use crate::dispatch::{
 use crate::domain::guest_document::DigestKey;
 use crate::http::{AREAS, Api, router};
 use crate::store::{EndpointSettings, GUEST_NAMES, MIGRATIONS, Store, env_endpoint};
-use api::{Server, serve};
+use api::{Line, Server, serve};
 use contract::UnixMillis;
 use db::{Db, DbError, DbSettings, MigrateError, migrate};
 use futures::future::BoxFuture;
@@ -64,6 +64,7 @@ pub struct App {
     listener: TcpListener,
     address: SocketAddr,
     store: Store,
+    table: Vec<Line>,
     server: Server,
     keys: ApiKeys,
     idempotency: Arc<Idempotency>,
@@ -161,6 +162,7 @@ impl App {
             base_path: Arc::clone(&api.base_path),
         };
         let router = router(&api).mount(&api.base_path, access::routes(&key_routes));
+        let table = router.table().collect();
         let server = Server::new(router, runtime.ids(), config.http.body_limits())
             .with_hosts(config.http.hosts(address))
             .with_origins(config.access.cors_allowed_origins.clone())
@@ -179,6 +181,7 @@ impl App {
             listener,
             address,
             store,
+            table,
             server,
             keys,
             idempotency,
@@ -197,6 +200,11 @@ impl App {
     /// Where it shows its metrics, if it does.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(MetricsPage::address)
+    }
+
+    /// Its endpoints, with what each asks of its caller.
+    pub fn table(&self) -> &[Line] {
+        &self.table
     }
 
     /// The tables, as this service sees them.

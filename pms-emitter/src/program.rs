@@ -64,13 +64,12 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
             store.db().clone().close().await;
             println!("{count} deliveries are due again");
         }
-        Command::Keys(command) => {
+        Command::Keys { command } => {
             let store = open_store(&config, &runtime, false).await?;
             let done =
                 kit::access::command::run(command, store.db(), &key_maker(&config, &runtime), &AREAS).await;
             store.db().clone().close().await;
             println!("{}", done?);
-            Ok(ExitCode::SUCCESS)
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -167,7 +167,7 @@ impl ProfileFilter {
         if let Scope::Parts(properties) = &self.scope {
             let list = InList::of(properties);
             let condition = format!("kind = ? AND term IN {list}");
-            let kind = params![TermKind::RecordProperty.as_str()];
+            let kind = params![TermKind::RecordProperty.into_str()];
             listing.linked(TERMS, condition, list.after(kind));
         }
         let none = None::<i64>;

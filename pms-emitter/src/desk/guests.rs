@@ -13,7 +13,7 @@ use crate::domain::{
     refusal::Refusal,
 };
 use crate::store::{GuestWrite, GuestWritten, Store};
-use contract::{FieldError, GuestId, PropertyId, UnixMillis};
+use contract::{FieldError, GuestId, PropertyId, Scope, UnixMillis};
 use kit::idempotency::Answer;
 use serde_json::{Map, Value};
 
@@ -31,8 +31,8 @@ impl Desk {
     ///
     /// # Errors
     /// `NotFound`, also for one that is merged, deleted or erased; those of the database.
-    pub async fn guest(&self, id: &GuestId) -> Result<Guest, DeskError> {
-        let (guest, _) = find(&self.store.for_reads(), id).await?;
+    pub async fn guest(&self, scope: &Scope, id: &GuestId) -> Result<Guest, DeskError> {
+        let (guest, _) = find(&self.store.for_reads(), scope, id).await?;
         Ok(guest)
     }
 
@@ -47,7 +47,10 @@ impl Desk {
         request: Map<String, Value>,
         answer: &AnswerToKeep<GuestWithWarnings>,
     ) -> Result<Answer, DeskError> {
-        let property = self.store.property(property).await?.ok_or_else(no_property)?;
+        let property = self
+            .property_in(&origin.scope, property)
+            .await?
+            .ok_or_else(no_property)?;
         let now = self.clock.now();
         let Applied { outcome, warnings } =
             guest_command::create(self.new_id(), request, self.situation(&property, now))?;
@@ -68,7 +71,7 @@ impl Desk {
         answer: &AnswerToKeep<GuestWithWarnings>,
     ) -> Result<Answer, DeskError> {
         decide_again(|| async {
-            let (guest, property) = find(&self.store, id).await?;
+            let (guest, property) = find(&self.store, &origin.scope, id).await?;
             expected.check(guest.version)?;
             let situation = self.situation(&property, self.clock.now());
             let Applied { outcome, warnings } = guest_command::merge(&guest, patch.clone(), situation)?;
@@ -96,7 +99,7 @@ impl Desk {
         expected: &ExpectedVersion,
     ) -> Result<(), DeskError> {
         decide_again(|| async {
-            let (before, _) = find(&self.store, id).await?;
+            let (before, _) = find(&self.store, &origin.scope, id).await?;
             expected.check(before.version)?;
             let now = self.clock.now();
             let change = guest_command::delete(&before, now)?;
@@ -141,10 +144,11 @@ impl Desk {
     }
 }
 
-/// An active guest and its property; a merged, deleted or erased one is not found.
-async fn find(store: &Store, id: &GuestId) -> Result<(Guest, Property), DeskError> {
+/// An active guest of a scope and its property; a merged, deleted or erased one is not found.
+async fn find(store: &Store, scope: &Scope, id: &GuestId) -> Result<(Guest, Property), DeskError> {
     let found = store.guest(id).await?;
-    let active = found.filter(|(guest, _)| guest.status == GuestStatus::Active);
+    let seen = found.filter(|(_, property)| scope.has(property.id.as_str()));
+    let active = seen.filter(|(guest, _)| guest.status == GuestStatus::Active);
     Ok(active.ok_or(Refusal::NotFound)?)
 }
 

@@ -17,6 +17,9 @@ impl Desk {
         property_id: PropertyId,
         answer: AnswerToKeep<NightAudit>,
     ) -> Result<Answer, DeskError> {
+        if !origin.scope.has(property_id.as_str()) {
+            return Err(Refusal::NotFound.into());
+        }
         let request = NightAuditRequest {
             property_id,
             now: self.clock.now(),

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::domain::{origin::Origin, property::Property, refusal::Refusal};
 use crate::store::{PropertyWrite, PropertyWritten, Store};
-use contract::PropertyId;
+use contract::{PropertyId, Scope};
 use kit::idempotency::Answer;
 use serde_json::{Map, Value};
 
@@ -15,14 +15,24 @@ impl Desk {
     ///
     /// # Errors
     /// `NotFound`; those of the database.
-    pub async fn property(&self, id: &PropertyId) -> Result<Property, DeskError> {
-        find(&self.store.for_reads(), id).await
+    pub async fn property(&self, scope: &Scope, id: &PropertyId) -> Result<Property, DeskError> {
+        find(&self.store.for_reads(), scope, id).await
+    }
+
+    /// A property that is to get something, if it is there and in a scope.
+    pub(super) async fn property_in(
+        &self,
+        scope: &Scope,
+        id: &PropertyId,
+    ) -> Result<Option<Property>, DeskError> {
+        let found = self.store.property(id).await?;
+        Ok(found.filter(|property| scope.has(property.id.as_str())))
     }
 
     /// Makes a property.
     ///
     /// # Errors
-    /// What the rules refuse; those of the database.
+    /// What the rules refuse; `NotFound` for an id that is not in the scope; those of the database.
     pub async fn create_property(
         &self,
         origin: &Origin,
@@ -30,6 +40,9 @@ impl Desk {
         answer: &AnswerToKeep<Property>,
     ) -> Result<Answer, DeskError> {
         let property = Property::create(request, self.clock.now())?;
+        if !origin.scope.has(property.id.as_str()) {
+            return Err(Refusal::NotFound.into());
+        }
         let written = self.write_property(origin, None, property, answer);
         written.await?.or_overtaken()
     }
@@ -47,7 +60,7 @@ impl Desk {
         answer: &AnswerToKeep<Property>,
     ) -> Result<Answer, DeskError> {
         decide_again(|| async {
-            let before = find(&self.store, id).await?;
+            let before = find(&self.store, &origin.scope, id).await?;
             expected.check(before.version)?;
             match before.merge(patch.clone(), self.clock.now())? {
                 Some(after) => self.write_property(origin, Some(before), after, answer).await,
@@ -83,6 +96,8 @@ impl Desk {
     }
 }
 
-async fn find(store: &Store, id: &PropertyId) -> Result<Property, DeskError> {
-    Ok(store.property(id).await?.ok_or(Refusal::NotFound)?)
+async fn find(store: &Store, scope: &Scope, id: &PropertyId) -> Result<Property, DeskError> {
+    let found = store.property(id).await?;
+    let seen = found.filter(|property| scope.has(property.id.as_str()));
+    Ok(seen.ok_or(Refusal::NotFound)?)
 }

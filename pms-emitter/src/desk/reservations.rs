@@ -16,8 +16,8 @@ use crate::domain::{
     reservation_command::{self, Command},
     stay::ComputedStatus,
 };
-use crate::store::{ReservationWrite, ReservationWritten};
-use contract::{PropertyId, ReservationId};
+use crate::store::{ReservationWrite, ReservationWritten, Store};
+use contract::{PropertyId, ReservationId, Scope};
 use jiff::civil::Date;
 use kit::idempotency::Answer;
 use serde_json::{Map, Value};
@@ -51,9 +51,8 @@ impl Desk {
     ///
     /// # Errors
     /// `NotFound`; those of the database.
-    pub async fn reservation(&self, id: ReservationId) -> Result<DatedReservation, DeskError> {
-        let found = self.store.for_reads().reservation(id).await?;
-        let (reservation, property) = found.ok_or(Refusal::NotFound)?;
+    pub async fn reservation(&self, scope: &Scope, id: ReservationId) -> Result<DatedReservation, DeskError> {
+        let (reservation, property) = find(&self.store.for_reads(), scope, id).await?;
         Ok(DatedReservation {
             reservation,
             business_date: property.business_date,
@@ -75,7 +74,10 @@ impl Desk {
             .get("confirmation_number")
             .is_some_and(|number| !number.is_null());
         decide_again(|| async {
-            let property = self.store.property(property_id).await?.ok_or_else(no_property)?;
+            let property = self
+                .property_in(&origin.scope, property_id)
+                .await?
+                .ok_or_else(no_property)?;
             let now = self.clock.now();
             let change = reservation_command::create(self.new_id(), request.clone(), &property, now)?;
             match self
@@ -107,8 +109,7 @@ impl Desk {
         answer: &AnswerToKeep<DatedReservation>,
     ) -> Result<Answer, DeskError> {
         decide_again(|| async {
-            let found = self.store.reservation(id.clone()).await?;
-            let (before, property) = found.ok_or(Refusal::NotFound)?;
+            let (before, property) = find(&self.store, &origin.scope, id.clone()).await?;
             expected.check(before.version)?;
             let now = self.clock.now();
             match reservation_command::apply(&before, command, &property, now)? {
@@ -150,6 +151,13 @@ impl Desk {
         };
         Ok((self.store.write_reservation(write).await?, made))
     }
+}
+
+/// A reservation of a scope and its property.
+async fn find(store: &Store, scope: &Scope, id: ReservationId) -> Result<(Reservation, Property), DeskError> {
+    let found = store.reservation(id).await?;
+    let seen = found.filter(|(_, property)| scope.has(property.id.as_str()));
+    Ok(seen.ok_or(Refusal::NotFound)?)
 }
 
 /// The answer, and the state as it came: it is moved there and back, since a copy would live as long as the write.

@@ -1,6 +1,6 @@
-//! Where a change comes from: what its event and its audit entry say about the request that caused it.
+//! Where a change comes from: who asks for it, and what its event and its audit entry say about the request that caused it.
 
-use contract::RequestId;
+use contract::{RequestId, Scope};
 
 /// The request that caused a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,4 +11,8 @@ pub struct Origin {
     pub correlation_id: RequestId,
     /// The trace that it belongs to (W3C Trace Context), sent along with its event.
     pub traceparent: Option<String>,
+    /// The name of who asks, for the audit log.
+    pub actor: String,
+    /// The properties that who asks may see: what belongs to another is not there.
+    pub scope: Scope,
 }

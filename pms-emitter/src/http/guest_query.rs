@@ -5,7 +5,7 @@ use crate::{
     store::GuestFilter,
 };
 use api::{ListQuery, ListSpec, SortField};
-use contract::{Phone, Problem, ProblemCode};
+use contract::{Phone, Problem, ProblemCode, Scope};
 use kit::fold::words::typed_words;
 use std::str::FromStr;
 
@@ -35,7 +35,7 @@ pub const LIST: ListSpec = ListSpec {
 ///
 /// # Errors
 /// 400 when a value can be none of its field.
-pub fn filter(query: &ListQuery) -> Result<GuestFilter, Problem> {
+pub fn filter(query: &ListQuery, scope: &Scope) -> Result<GuestFilter, Problem> {
     Ok(GuestFilter {
         status: read(query, "status", GuestStatus::parse)?,
         property_id: read(query, "property_id", |text| text.parse().ok())?,
@@ -50,6 +50,7 @@ pub fn filter(query: &ListQuery) -> Result<GuestFilter, Problem> {
         external_id: read(query, "external_id", external_id)?,
         vip_level: read(query, "vip_level", |text| u8::from_str(text).ok())?,
         blacklisted: read(query, "blacklisted", |text| bool::from_str(text).ok())?,
+        scope: scope.clone(),
     })
 }
 
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
 
     fn filter_of(query: &str) -> Result<GuestFilter, Problem> {
-        filter(&LIST.parse(query).unwrap())
+        filter(&LIST.parse(query).unwrap(), &Scope::All)
     }
 
     #[test]

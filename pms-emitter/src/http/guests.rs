@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// `GET /guests`
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = LIST.parse(request.query())?;
-    let filter = guest_query::filter(&query)?;
+    let filter = guest_query::filter(&query, &request.caller.scope)?;
     let rows = api.desk.store.guests(&filter, &query).await;
     let rows = rows.map_err(database_problem)?;
     listing::answer(&request.answers, &query, rows, |guest| guest.to_json()).await
@@ -38,12 +38,12 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, Problem>
         let answer = AnswerToKeep::new(slot, move |made: &GuestWithWarnings| created(&base_path, made));
         desk.create_guest(&origin, &property, body, &answer).await
     };
-    once(&api, &request.context, key, raw, work).await
+    once(&api, &request.caller, &request.context, key, raw, work).await
 }
 
 /// `GET /guests/{id}`
 pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
-    let guest = api.desk.guest(&request.id("id")?).await?;
+    let guest = api.desk.guest(&request.caller.scope, &request.id("id")?).await?;
     Ok(etag::with_etag(reply::ok(&guest.to_json()), guest.version))
 }
 

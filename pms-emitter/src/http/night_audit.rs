@@ -30,5 +30,5 @@ pub async fn run(api: Api, mut request: Request) -> Result<Response, Problem> {
         let answer = AnswerToKeep::new(slot, |audit: &NightAudit| Answer::ok(audit.version, audit));
         desk.audit_night(origin, property_id, answer).await
     };
-    once(&api, &request.context, key, raw, work).await
+    once(&api, &request.caller, &request.context, key, raw, work).await
 }

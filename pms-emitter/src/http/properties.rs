@@ -26,7 +26,7 @@ const LIST: ListSpec = ListSpec {
 /// `GET /properties`
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = LIST.parse(request.query())?;
-    let rows = api.desk.store.properties(&query).await;
+    let rows = api.desk.store.properties(&request.caller.scope, &query).await;
     let rows = rows.map_err(database_problem)?;
     listing::answer(&request.answers, &query, rows, |property| property.to_json()).await
 }
@@ -43,12 +43,15 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, Problem>
         });
         desk.create_property(&origin, body, &answer).await
     };
-    once(&api, &request.context, key, raw, work).await
+    once(&api, &request.caller, &request.context, key, raw, work).await
 }
 
 /// `GET /properties/{id}`
 pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
-    let property = api.desk.property(&request.id("id")?).await?;
+    let property = api
+        .desk
+        .property(&request.caller.scope, &request.id("id")?)
+        .await?;
     Ok(etag::with_etag(reply::ok(&property.to_json()), property.version))
 }
 

@@ -3,7 +3,7 @@
 use crate::domain::{stay::ComputedStatus, transition::Status};
 use crate::store::{ReservationFilter, StatusFilter};
 use api::list::{ListQuery, ListSpec, SortField};
-use contract::{Problem, ProblemCode, parse_date};
+use contract::{Problem, ProblemCode, Scope, parse_date};
 use jiff::civil::Date;
 use std::str::FromStr;
 
@@ -38,7 +38,7 @@ pub const LIST: ListSpec = ListSpec {
 ///
 /// # Errors
 /// 400 `invalid_query` naming the parameter whose value can be none of its field.
-pub fn filter(query: &ListQuery) -> Result<ReservationFilter, Problem> {
+pub fn filter(query: &ListQuery, scope: &Scope) -> Result<ReservationFilter, Problem> {
     let on = |name| read(query, name, parse_date);
     let (check_in, check_out) = (on("check_in")?, on("check_out")?);
     Ok(ReservationFilter {
@@ -53,6 +53,7 @@ pub fn filter(query: &ListQuery) -> Result<ReservationFilter, Problem> {
         check_in_to: earlier(check_in, on("check_in_to")?),
         check_out_from: later(check_out, on("check_out_from")?),
         check_out_to: earlier(check_out, on("check_out_to")?),
+        scope: scope.clone(),
     })
 }
 
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
 
     fn asked(query: &str) -> Result<ReservationFilter, Problem> {
-        filter(&LIST.parse(query)?)
+        filter(&LIST.parse(query)?, &Scope::All)
     }
 
     #[test]

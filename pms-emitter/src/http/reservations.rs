@@ -25,7 +25,7 @@ use std::sync::Arc;
 /// `GET /reservations`
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = LIST.parse(request.query())?;
-    let filter = reservation_query::filter(&query)?;
+    let filter = reservation_query::filter(&query, &request.caller.scope)?;
     let rows = api.desk.store.reservations(&filter, &query).await;
     let rows = rows.map_err(database_problem)?;
     let show = |(reservation, business_date): (Reservation, Date)| reservation.view(business_date);
@@ -42,13 +42,13 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, Problem>
         let answer = AnswerToKeep::new(slot, move |made: &DatedReservation| created(&base_path, made));
         desk.book(&origin, &property_id, &body, &answer).await
     };
-    once(&api, &request.context, key, raw, work).await
+    once(&api, &request.caller, &request.context, key, raw, work).await
 }
 
 /// `GET /reservations/{id}`
 pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
     let id: ReservationId = request.id("id")?;
-    let found = api.desk.reservation(id).await?;
+    let found = api.desk.reservation(&request.caller.scope, id).await?;
     // What follows from the date is no part of the version, so a client that has only the version has not seen it.
     let beside = found.computed_status_beside();
     let response = reply::ok(&found.view());
@@ -97,7 +97,7 @@ pub async fn transition(api: Api, mut request: Request) -> Result<Response, Prob
         desk.change_reservation(&origin, &id, &command, &expected, &answer)
             .await
     };
-    once(&api, &request.context, key, raw, work).await
+    once(&api, &request.caller, &request.context, key, raw, work).await
 }
 
 fn created(base_path: &str, made: &DatedReservation) -> Answer {

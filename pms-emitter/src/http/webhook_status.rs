@@ -3,14 +3,22 @@
 use super::Api;
 use crate::store::{BreakerChange, EndpointStatus};
 use api::{Request, Response, reply};
-use contract::{Problem, UnixMillis};
+use contract::{Problem, ProblemCode, Scope, UnixMillis};
 use kit::database_problem;
 use serde_json::{Value, json};
 use url::Url;
 
 /// Answers every endpoint, and the sums over them.
-pub async fn show(api: Api, _request: Request) -> Result<Response, Problem> {
+pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
+    // The counts are those of all properties.
+    if request.caller.scope != Scope::All {
+        return Err(Problem::new(ProblemCode::NotFound));
+    }
     let statuses = api.desk.store.endpoint_statuses().await;
+    // The counts are those of all properties.
+    if request.caller.scope != Scope::All {
+        return Err(Problem::new(ProblemCode::NotFound));
+    }
     let statuses = statuses.map_err(database_problem)?;
     let now = api.desk.clock.now();
     let sum = |count: fn(&EndpointStatus) -> u64| statuses.iter().map(count).sum::<u64>();

@@ -5,7 +5,7 @@ use super::Api;
 use crate::desk::{DeskError, ExpectedVersion};
 use crate::domain::{body::trim_edges, origin::Origin, refusal::Refusal};
 use api::{
-    Body, Preconditions, Request, RequestContext, Response,
+    Body, Caller, Preconditions, Request, RequestContext, Response,
     body::BODY_LEN_MAX,
     json_body::{self, VALUES_MAX},
     media_type::require_json,
@@ -14,9 +14,6 @@ use contract::Problem;
 use kit::idempotency::{Answer, Key, Slot};
 use serde_json::{Map, Value};
 use std::{future::Future, sync::Arc};
-
-/// Whom an idempotency key belongs to as long as there are no API keys.
-const CALLER: &str = "anyone";
 
 /// Trees of one body that a write has at once: as it came, as it was merged for one decision, as the type that it was read
 /// into, and as that type reads back.
@@ -70,13 +67,16 @@ pub fn origin(request: &Request) -> Origin {
         request_id: context.request_id.clone(),
         correlation_id: context.correlation_id.clone(),
         traceparent: context.traceparent.clone(),
+        actor: request.caller.name.clone(),
+        scope: request.caller.scope.clone(),
     }
 }
 
-/// Does `work` once for the request's idempotency key, if it has one; a retry gets the answer of the first attempt. The body
+/// Does `work` once for the caller's idempotency key, if the request has one; a retry gets the answer of the first attempt. The body
 /// keeps its place in the byte budget until the work has ended, also when the client hangs up before.
 pub async fn once<W, F>(
     api: &Api,
+    caller: &Caller,
     context: &RequestContext,
     key: Option<Key>,
     raw: Arc<Body>,
@@ -94,5 +94,5 @@ where
             working.await
         }
     };
-    api.idempotency.run(CALLER, context, key, &raw, holding).await
+    api.idempotency.run(&caller.id, context, key, &raw, holding).await
 }

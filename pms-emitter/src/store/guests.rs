@@ -9,7 +9,7 @@ use crate::domain::change::Change;
 use crate::domain::guest::{ExternalId, Guest, GuestStatus};
 use crate::domain::property::Property;
 use api::ListQuery;
-use contract::{GuestId, Phone, PropertyId};
+use contract::{GuestId, Phone, PropertyId, Scope};
 use db::params;
 use db::{DbError, Params, Row, Statement, Tx, read_id, read_optional_id};
 use kit::fold::words::TypedWord;
@@ -76,6 +76,8 @@ pub struct GuestFilter {
     pub vip_level: Option<u8>,
     /// Blacklisted or not.
     pub blacklisted: Option<bool>,
+    /// Of these properties.
+    pub scope: Scope,
 }
 
 /// A new guest, or a guest's next version, that is about to be committed.
@@ -185,6 +187,7 @@ impl GuestFilter {
             Some(status) => listing.equal("status", Some(status.as_str())),
             None => listing.require("status NOT IN ('deleted', 'erased')", Params::new()),
         }
+        listing.within("property_id", &self.scope);
         listing.equal("property_id", self.property_id.as_ref().map(PropertyId::as_str));
         listing.equal_by("guests_email", "email", self.email.as_ref());
         listing.equal_by("guests_phone", "phone", self.phone.as_ref());

@@ -5,7 +5,7 @@ use crate::domain::audit_action::AuditAction;
 use crate::domain::origin::Origin;
 use crate::domain::property::{Property, timezone};
 use api::ListQuery;
-use contract::{PropertyId, UnixMillis};
+use contract::{PropertyId, Scope, UnixMillis};
 use db::params;
 use db::{DbError, Row, Statement, Tx, read_id};
 use kit::audit::{self, AuditEntry};
@@ -99,8 +99,9 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn properties(&self, query: &ListQuery) -> Result<Rows<Property>, DbError> {
+    pub async fn properties(&self, scope: &Scope, query: &ListQuery) -> Result<Rows<Property>, DbError> {
         let mut listing = Listing::of(&PROPERTIES);
+        listing.within("id", scope);
         listing.between(None, "updated_at", query.updated_since, None::<i64>);
         let reading = Reading {
             name: "list_properties",
@@ -232,6 +233,7 @@ pub(super) fn audit_entry(
         entity_id: Some(property.id.to_string()),
         entity_version: i64::try_from(property.version).ok(),
         changed: changed.iter().map(|name| (*name).to_owned()).collect(),
+        actor: Some(origin.actor.clone()),
         correlation_id: Some(origin.correlation_id.to_string()),
         request_id: Some(origin.request_id.to_string()),
         ..AuditEntry::new(action, property.updated_at)

@@ -15,7 +15,7 @@ use crate::domain::{
     change::Change, property::Property, reservation::Reservation, stay::ComputedStatus, transition::Status,
 };
 use api::ListQuery;
-use contract::{FieldError, GuestId, PropertyId, ReservationId};
+use contract::{FieldError, GuestId, PropertyId, ReservationId, Scope};
 use db::{DbError, Params, Row, Statement, Tx, params, read_id};
 use jiff::civil::Date;
 use kit::{
@@ -86,6 +86,8 @@ pub struct ReservationFilter {
     pub check_out_from: Option<Date>,
     /// Leaving up to this date.
     pub check_out_to: Option<Date>,
+    /// Of these properties.
+    pub scope: Scope,
 }
 
 /// A status to look for.
@@ -232,6 +234,7 @@ impl ReservationFilter {
             listing.linked(GUESTS, "guest_id = ?", params![guest.as_str()]);
         }
         let property = self.property_id.as_ref().map(PropertyId::as_str);
+        listing.within("property_id", &self.scope);
         listing.equal_by("reservations_due", "property_id", property);
         listing.equal("channel", self.channel.as_ref());
         let from = |date: Option<Date>| date.map(|date| date.to_string());

@@ -23,12 +23,12 @@ pub struct Router {
 }
 
 /// A line of the table, as tests and documents see it.
-#[derive(Clone, Copy, Debug)]
-pub struct Line<'r> {
+#[derive(Clone, Debug)]
+pub struct Line {
     /// The method.
-    pub method: &'r Method,
+    pub method: Method,
     /// Base path and pattern.
-    pub pattern: &'r str,
+    pub pattern: String,
     /// What it asks of its caller.
     pub access: Access,
 }
@@ -66,10 +66,10 @@ impl Router {
     }
 
     /// Every endpoint, in order.
-    pub fn table(&self) -> impl Iterator<Item = Line<'_>> {
+    pub fn table(&self) -> impl Iterator<Item = Line> {
         self.entries.iter().map(|(endpoint, pattern)| Line {
-            method: &endpoint.method,
-            pattern: &pattern.text,
+            method: endpoint.method.clone(),
+            pattern: pattern.text.clone(),
             access: endpoint.access,
         })
     }

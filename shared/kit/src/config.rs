@@ -16,7 +16,7 @@ mod secrets;
 mod sources;
 mod units;
 
-pub use access::{AccessArgs, AdminKey};
+pub use access::{AccessArgs, AdminKey, InvalidAdminKey};
 pub use args::{HttpArgs, LogArgs, LogFormat};
 pub use database::DatabaseArgs;
 pub(crate) use dotenv::warn_of_env_file;

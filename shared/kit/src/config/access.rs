@@ -5,7 +5,7 @@ use crate::access::{AccessSettings, KeyPrefix, Networks, PREFIX_DEFAULT};
 use api::Origins;
 use clap::{Args, builder::BoolishValueParser};
 use sha2::{Digest, Sha256};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, str::FromStr};
 
 /// The shortest ADMIN_API_KEY, in bytes.
 const ADMIN_KEY_LEN_MIN: usize = 32;
@@ -18,7 +18,7 @@ pub struct AccessArgs {
     #[arg(long, env = "API_KEY_PREFIX", default_value = PREFIX_DEFAULT)]
     pub api_key_prefix: KeyPrefix,
     /// A key that may do everything, of at least 32 bytes; with it requests without a key are refused everywhere
-    #[arg(long, env = "ADMIN_API_KEY", hide_env_values = true, help_heading = SECRETS, value_parser = admin_key)]
+    #[arg(long, env = "ADMIN_API_KEY", hide_env_values = true, help_heading = SECRETS)]
     pub admin_api_key: Option<AdminKey>,
     /// Whether everyone may only read
     #[arg(long, env = "DEMO_MODE", default_value = "false", num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
@@ -35,6 +35,11 @@ pub struct AccessArgs {
 #[derive(Clone, Copy, Debug)]
 pub struct AdminKey([u8; 32]);
 
+/// Why a text is no ADMIN_API_KEY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it must have at least {ADMIN_KEY_LEN_MIN} characters, all of them visible ASCII")]
+pub struct InvalidAdminKey;
+
 impl AccessArgs {
     /// What the gate of a service that listens on `address` needs.
     pub fn settings(&self, address: SocketAddr) -> AccessSettings {
@@ -47,14 +52,14 @@ impl AccessArgs {
     }
 }
 
-fn admin_key(text: &str) -> Result<AdminKey, String> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-    if text.len() >= ADMIN_KEY_LEN_MIN && plain {
-        Ok(AdminKey(Sha256::digest(text).into()))
-    } else {
-        Err(format!(
-            "it must have at least {ADMIN_KEY_LEN_MIN} characters, all of them visible ASCII"
-        ))
+impl FromStr for AdminKey {
+    type Err = InvalidAdminKey;
+    fn from_str(text: &str) -> Result<Self, InvalidAdminKey> {
+        let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+        if text.len() < ADMIN_KEY_LEN_MIN || !plain {
+            return Err(InvalidAdminKey);
+        }
+        Ok(Self(Sha256::digest(text).into()))
     }
 }
 

@@ -7,6 +7,7 @@
     reason = "a case that cannot go on fails where it stands"
 )]
 
+mod access;
 mod amounts;
 mod attacks;
 mod body_budget;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         }
     }
     let cases = [
+        access::cases(),
         attacks::cases(),
         body_budget::cases(),
         chaos::cases(),

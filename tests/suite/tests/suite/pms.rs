@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use api::Line;
 use contract::UnixMillis;
 use db::{DatabaseUrl, Db, params};
 use harness::client::Client;
@@ -32,6 +33,8 @@ pub struct Pms {
     pub db: Db,
     /// The emitter's own.
     pub store: Store,
+    /// Its endpoints.
+    pub table: Vec<Line>,
     origin: String,
     client: Client,
     metrics: Option<SocketAddr>,
@@ -121,6 +124,13 @@ impl Pms {
         Self::start_as(ctx, BEGIN, Config { http, ..usual }).await
     }
 
+    /// As [`Pms::start`], with other settings.
+    pub async fn start_set(ctx: &Ctx, set: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(ctx.url());
+        set(&mut config);
+        Self::start_as(ctx, BEGIN, config).await
+    }
+
     async fn start_as(ctx: &Ctx, now: UnixMillis, config: Config) -> Self {
         let clock = Arc::new(HandClock::at(now));
         let runtime = Runtime {
@@ -128,7 +138,7 @@ impl Pms {
             entropy: Arc::new(SystemEntropy),
         };
         let app = App::build(config, runtime).await.expect("the emitter starts");
-        let store = app.store().clone();
+        let (store, table) = (app.store().clone(), app.table().to_vec());
         let (origin, metrics) = (format!("http://{}", app.address()), app.metrics_address());
         let client = Client::new(origin.as_str());
         let lifecycle = Lifecycle::new();
@@ -137,6 +147,7 @@ impl Pms {
             clock,
             db: ctx.open().await,
             store,
+            table,
             origin,
             client,
             metrics,

@@ -15,6 +15,7 @@ use crate::{
     case::{Case, Ctx},
     metrics::{ANY_PORT, Page},
 };
+use api::Line;
 use contract::{SecretList, UnixMillis, UnixSeconds};
 use crm_receiver::{
     app::{App, Runtime},
@@ -23,11 +24,13 @@ use crm_receiver::{
 };
 use db::{DatabaseUrl, Db, Params};
 use harness::{
+    client::Client,
     clock::HandClock,
     config::{BASE_PATH, INGEST_LIMITS},
     database::{Database, EVENTS_ACCEPTED, SETTLED_WITHIN},
     signer::{Answer, Delivery},
 };
+use http::Method;
 use kit::{
     lifecycle::{Ended, Lifecycle},
     random::SystemEntropy,
@@ -58,6 +61,8 @@ pub(crate) const SECRET: &str = "the-secret-of-these-tests";
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     metrics: Option<SocketAddr>,
+    /// Its endpoints.
+    pub(crate) table: Vec<Line>,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) secrets: SecretList,
     lifecycle: Lifecycle,
@@ -96,11 +101,13 @@ impl Receiver {
             entropy: Arc::new(SystemEntropy),
         };
         let app = App::build(config, runtime).await.unwrap();
+        let table = app.table().to_vec();
         let (address, metrics, lifecycle) = (app.address(), app.metrics_address(), Lifecycle::new());
         let task = tokio::spawn(app.run_until_stopped(lifecycle.clone()));
         Self {
             address,
             metrics,
+            table,
             clock,
             secrets,
             lifecycle,
@@ -131,6 +138,24 @@ impl Receiver {
     pub(crate) async fn get(&self, path: &str) -> Answer {
         let request = Delivery::bare("GET", format!("{BASE_PATH}{path}"));
         self.send(&request).await
+    }
+
+    /// A path asked for with an API key.
+    pub(crate) async fn get_with(&self, key: &str, path: &str) -> Answer {
+        let request = Delivery::bare("GET", format!("{BASE_PATH}{path}")).and("x-api-key", key);
+        self.send(&request).await
+    }
+
+    /// A new key that reads in this scope, made with another.
+    pub(crate) async fn key(&self, admin: &str, scope: Value) -> String {
+        let body = json!({"name": "reads", "permissions": ["read"], "property_ids": scope});
+        let url = format!("http://{}{BASE_PATH}/api-keys", self.address);
+        let headers = [("x-api-key", admin), ("content-type", "application/json")];
+        let made = Client::new("")
+            .send(&Method::POST, &url, &headers, body.to_string().into())
+            .await;
+        let made: Value = serde_json::from_slice(made.unwrap().body()).unwrap();
+        made["key"].as_str().unwrap().to_owned()
     }
 
     /// Where it shows its metrics.

@@ -11,7 +11,7 @@ use pms_emitter::domain::transition::Status;
 use pms_emitter::store::{GuestFilter, ReservationFilter, StatusFilter};
 use serde_json::json;
 
-use super::{QUESTIONS, Question, ROWS, all, is, perhaps, spec};
+use super::{QUESTIONS, Question, ROWS, all, is, perhaps, scope, spec};
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::execute;
 use crate::pms::Pms;
@@ -86,6 +86,7 @@ async fn r46_each_guest_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx
             blacklisted: perhaps(&mut rng, 30, &[true, false]),
             property_id: perhaps(&mut rng, 20, &["MAIN", "OTHER"])
                 .map(|id| id.parse::<PropertyId>().unwrap()),
+            scope: scope(&mut rng, &["MAIN", "OTHER"]),
             ..GuestFilter::default()
         };
         let fits = |row: &Row| {
@@ -95,6 +96,7 @@ async fn r46_each_guest_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx
                 .status
                 .map_or(status != "deleted", |asked| status == asked.as_str())
                 && begins.is_none_or(|begins| folded.starts_with(begins))
+                && filter.scope.has(&row.get::<String>("property_id").unwrap())
                 && is(row, "email", filter.email.as_ref())
                 && is(row, "vip_level", filter.vip_level.map(i64::from).as_ref())
                 && is(row, "blacklisted", filter.blacklisted.as_ref())
@@ -177,6 +179,7 @@ async fn r46_each_reservation_is_listed_once_however_few_rows_a_page_looks_at(ct
             check_in_to: date(&mut rng),
             check_out_from: date(&mut rng),
             check_out_to: date(&mut rng),
+            scope: scope(&mut rng, &["MAIN", "OTHER"]),
             ..ReservationFilter::default()
         };
         let fits = |row: &Row| fits(&filter, since, row);
@@ -214,6 +217,7 @@ fn fits(filter: &ReservationFilter, since: Option<i64>, row: &Row) -> bool {
         Some(StatusFilter::Is(asked)) => !deleted && is(row, "status", Some(&asked.as_str().to_owned())),
     };
     status
+        && filter.scope.has(&row.get::<String>("property_id").unwrap())
         && is(
             row,
             "primary_guest_id",

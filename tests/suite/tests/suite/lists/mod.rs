@@ -8,6 +8,7 @@ mod shares;
 use std::future::Future;
 
 use api::{ListQuery, ListSpec, SortField};
+use contract::Scope;
 use db::{Db, DbError, FromValue, Row};
 use harness::seeded::SeededRng;
 use kit::listing::Rows;
@@ -124,6 +125,14 @@ fn is<T: FromValue + PartialEq>(row: &Row, column: &str, asked: Option<&T>) -> b
 }
 
 /// One of the values, or none.
+/// Everything, or one of these properties, or both.
+fn scope(rng: &mut SeededRng, properties: &[&str; 2]) -> Scope {
+    match perhaps(rng, 40, &[&properties[..1], &properties[1..], &properties[..]]) {
+        None => Scope::All,
+        Some(parts) => Scope::of(parts.iter().copied()).unwrap(),
+    }
+}
+
 fn perhaps<T: Clone>(rng: &mut SeededRng, percent: usize, values: &[T]) -> Option<T> {
     rng.chance(percent).then(|| rng.pick(values).clone())
 }

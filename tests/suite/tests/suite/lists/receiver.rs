@@ -1,14 +1,14 @@
 //! Events and guest profiles.
 
 use api::{ListSpec, SortField};
-use contract::{Scope, UnixMillis};
+use contract::UnixMillis;
 use crm_receiver::profile::terms::TermKind;
 use crm_receiver::store::{EventFilter, EventRow, ProfileFilter, Store};
 use db::Row;
 use db::params;
 use harness::seeded::{DEFAULT_SEED, Purpose, SeededRng};
 
-use super::{QUESTIONS, Question, ROWS, all, is, perhaps, spec};
+use super::{QUESTIONS, Question, ROWS, all, is, perhaps, scope, spec};
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{Receiver, execute};
 
@@ -76,7 +76,7 @@ async fn r46_each_event_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx
             correlation_id: text(&mut rng, &["req_0", "req_9"]),
             from: at(&mut rng),
             to: at(&mut rng),
-            scope: scope(&mut rng),
+            scope: scope(&mut rng, &["LIS01", "POR01"]),
         };
         let fits = |row: &Row| fits(&filter, row);
         let (store, filter) = (store.with_rows_looked_at(question.rows_looked_at), &filter);
@@ -93,14 +93,6 @@ async fn r46_each_event_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx
         assert_eq!(seen.await, question.expected(&rows, "event_id", fits), "{asked}");
     }
     store.close().await;
-}
-
-/// Everything, or one or two properties, of which one may have nothing.
-fn scope(rng: &mut SeededRng) -> Scope {
-    match perhaps(rng, 40, &[&["LIS01"][..], &["OPO01", "POR01"], &["POR01"]]) {
-        None => Scope::All,
-        Some(parts) => Scope::of(parts.iter().copied()).unwrap(),
-    }
 }
 
 fn fits(filter: &EventFilter, row: &Row) -> bool {
@@ -175,7 +167,7 @@ async fn r46_each_profile_is_listed_once_however_few_rows_a_page_looks_at(ctx: C
                 .collect(),
             property_id: perhaps(&mut rng, 30, &["LIS01", "OPO01"]).map(|id| id.parse().unwrap()),
             status: perhaps(&mut rng, 30, &["active", "stub"]).map(|status| status.parse().unwrap()),
-            scope: scope(&mut rng),
+            scope: scope(&mut rng, &["LIS01", "POR01"]),
         };
         let fits = |row: &Row| {
             let status: Option<String> = row.get("status").unwrap();

@@ -1,0 +1,206 @@
+//! What a key does not see is not there: on every line that names a thing, and in lists.
+
+use super::{guarded, key, with_key};
+use crate::case::{Case, Ctx, cases};
+use crate::ingest::{Receiver, guest_event};
+use crate::pms::Pms;
+use api::Access;
+use harness::config::BASE_PATH;
+use http::Method;
+use serde_json::{Value, json};
+
+pub fn cases() -> Vec<Case> {
+    cases![
+        a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_emitter,
+        a2_lists_of_the_emitter_leave_out_what_a_key_does_not_see,
+        a3_nothing_is_made_in_another_property,
+        a1_a_key_sees_events_and_profiles_of_its_properties_alone,
+    ]
+}
+
+const SAO_BENTO: &str = "LIS01";
+const RIBEIRA: &str = "OPO01";
+
+/// A hotel with a guest and a reservation.
+struct Hotel {
+    property: &'static str,
+    guest: String,
+    reservation: String,
+}
+
+impl Hotel {
+    async fn open(pms: &Pms, property: &'static str, admin: &str) -> Self {
+        let send = async |path: &str, body: Value| {
+            with_key(pms, admin, Method::POST, path, Some(&body))
+                .await
+                .expect(201)
+        };
+        let body = json!({"id": property, "name": property, "timezone": "Europe/Lisbon", "currency": "EUR"});
+        send("/properties", body).await;
+        let body = json!({"property_id": property, "first_name": "Ana", "last_name": "Silva"});
+        let guest = send("/guests", body).await.id().to_owned();
+        let body = json!({
+            "property_id": property, "primary_guest_id": guest, "check_in": "2026-04-01", "check_out": "2026-04-03",
+            "adults": 1, "nightly_rates": ["100", "110"],
+        });
+        let reservation = send("/reservations", body).await.id().to_owned();
+        Self {
+            property,
+            guest,
+            reservation,
+        }
+    }
+}
+
+async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_emitter(ctx: Ctx) {
+    let pms = guarded(&ctx).await;
+    let hotel = Hotel::open(&pms, SAO_BENTO, super::ADMIN).await;
+    Hotel::open(&pms, RIBEIRA, super::ADMIN).await;
+    let (own, other) = (
+        key(&pms, &["admin"], json!([SAO_BENTO])).await,
+        key(&pms, &["admin"], json!([RIBEIRA])).await,
+    );
+    let key_id = make_one(&pms).await;
+    let lines: Vec<_> = pms
+        .table
+        .iter()
+        .filter(|line| line.pattern.contains("{id}"))
+        .cloned()
+        .collect();
+    assert!(lines.len() > 10, "{lines:?}");
+    for line in lines {
+        assert_ne!(line.access, Access::Public, "{line:?}");
+        let area = line
+            .pattern
+            .strip_prefix(BASE_PATH)
+            .unwrap()
+            .split('/')
+            .nth(1)
+            .unwrap();
+        let id = match area {
+            "guests" => &hotel.guest,
+            "reservations" => &hotel.reservation,
+            "properties" => hotel.property,
+            "api-keys" => &key_id,
+            other => panic!("an area without a thing of its own: {other}"),
+        };
+        let path = line
+            .pattern
+            .replace("{id}", id)
+            .replace("{transition}", "confirm");
+        let path = path.strip_prefix(BASE_PATH).unwrap();
+        let body = (line.method != Method::GET).then(|| json!({}));
+        let answer = with_key(&pms, &other, line.method.clone(), path, body.as_ref()).await;
+        assert_eq!(answer.status, 404, "{line:?} {}", answer.body);
+        // The same is there for who sees the property, up to the line that ends the thing.
+        if line.method == Method::GET && area != "api-keys" {
+            with_key(&pms, &own, Method::GET, path, None).await.expect(200);
+        }
+    }
+    with_key(&pms, &own, Method::GET, "/guests/webhook/status", None)
+        .await
+        .expect(404);
+    // Nothing was changed.
+    let guest = with_key(&pms, &own, Method::GET, &format!("/guests/{}", hotel.guest), None).await;
+    assert_eq!(guest.body["version"], 1);
+    pms.stop().await;
+}
+
+/// The id of a key that sees everything.
+async fn make_one(pms: &Pms) -> String {
+    let made = super::make(
+        pms,
+        json!({"name": "all", "permissions": ["read"], "property_ids": "*"}),
+    )
+    .await;
+    made.expect(201).id().to_owned()
+}
+
+async fn a2_lists_of_the_emitter_leave_out_what_a_key_does_not_see(ctx: Ctx) {
+    let pms = guarded(&ctx).await;
+    Hotel::open(&pms, SAO_BENTO, super::ADMIN).await;
+    let hotel = Hotel::open(&pms, RIBEIRA, super::ADMIN).await;
+    let other = key(&pms, &["read"], json!([RIBEIRA])).await;
+    for (list, id) in [
+        ("/guests", hotel.guest.as_str()),
+        ("/reservations", &hotel.reservation),
+        ("/properties", hotel.property),
+    ] {
+        let seen = with_key(&pms, &other, Method::GET, list, None).await.expect(200);
+        let ids: Vec<_> = seen.body["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["id"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids, [id], "{list}");
+    }
+    for list in ["/guests", "/reservations"] {
+        let path = format!("{list}?property_id={SAO_BENTO}");
+        let seen = with_key(&pms, &other, Method::GET, &path, None).await.expect(200);
+        assert_eq!(seen.body["data"], json!([]), "{list}");
+    }
+    pms.stop().await;
+}
+
+async fn a3_nothing_is_made_in_another_property(ctx: Ctx) {
+    let pms = guarded(&ctx).await;
+    let hotel = Hotel::open(&pms, SAO_BENTO, super::ADMIN).await;
+    let own = Hotel::open(&pms, RIBEIRA, super::ADMIN).await;
+    let other = key(&pms, &["admin"], json!([RIBEIRA])).await;
+    let guest = json!({"property_id": SAO_BENTO, "first_name": "Rui", "last_name": "Costa"});
+    let refused = with_key(&pms, &other, Method::POST, "/guests", Some(&guest)).await;
+    let mut unknown = guest.clone();
+    unknown["property_id"] = json!("NONE1");
+    let unheard = with_key(&pms, &other, Method::POST, "/guests", Some(&unknown)).await;
+    assert_eq!(
+        (refused.status, refused.errors()),
+        (unheard.status, unheard.errors()),
+        "a property out of scope is as one that is not there"
+    );
+    let property = json!({"id": "FAO01", "name": "Faro", "timezone": "Europe/Lisbon", "currency": "EUR"});
+    with_key(&pms, &other, Method::POST, "/properties", Some(&property))
+        .await
+        .expect(404);
+    // A guest of another property is no guest for a reservation, and a body moves nothing between properties.
+    let booking = json!({"primary_guest_id": hotel.guest});
+    let path = format!("/reservations/{}", own.reservation);
+    let answer = with_key(&pms, &other, Method::PUT, &path, Some(&booking)).await;
+    assert_eq!(answer.status, 422, "{}", answer.body);
+    let moving = json!({"property_id": SAO_BENTO});
+    let path = format!("/guests/{}", own.guest);
+    let answer = with_key(&pms, &other, Method::PUT, &path, Some(&moving)).await;
+    assert_eq!(answer.status, 422, "{}", answer.body);
+    assert_eq!(pms.count("SELECT COUNT(*) AS n FROM guests").await, 2);
+    pms.stop().await;
+}
+
+async fn a1_a_key_sees_events_and_profiles_of_its_properties_alone(ctx: Ctx) {
+    let mut config = crate::ingest::config(ctx.url());
+    config.access.admin_api_key = Some(super::ADMIN.parse().unwrap());
+    let receiver = Receiver::start_with(config).await;
+    receiver.take("evt_1", &guest_event("evt_1")).await;
+    receiver.settle(&ctx).await;
+    let (all, own, other) = (
+        receiver.key(super::ADMIN, json!("*")).await,
+        receiver.key(super::ADMIN, json!([SAO_BENTO])).await,
+        receiver.key(super::ADMIN, json!([RIBEIRA])).await,
+    );
+    for (list, id) in [("/events", "event_id"), ("/guest-profiles", "profile_id")] {
+        let seen = receiver.get_with(&all, list).await.json();
+        let one = format!("{list}/{}", seen["data"][0][id].as_str().unwrap());
+        assert_eq!(
+            receiver.get_with(&own, list).await.json()["data"],
+            seen["data"],
+            "{list}"
+        );
+        assert_eq!(receiver.get_with(&own, &one).await.status, 200, "{one}");
+        assert_eq!(
+            receiver.get_with(&other, list).await.json()["data"],
+            json!([]),
+            "{list}"
+        );
+        assert_eq!(receiver.get_with(&other, &one).await.status, 404, "{one}");
+    }
+    receiver.stop().await;
+}
