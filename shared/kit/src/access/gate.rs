@@ -73,7 +73,7 @@ struct Shared {
 struct Known {
     key: ApiKey,
     caller: Arc<Caller>,
-    read_at: Instant,
+    looked: Looked,
     window: Window,
 }
 
@@ -82,7 +82,41 @@ struct Keyless {
     /// Never again.
     is_over: AtomicBool,
     /// When the table was last seen empty.
-    seen_empty_at: Mutex<Option<Instant>>,
+    looked: Mutex<Looked>,
+}
+
+/// When something was last read from the table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Looked {
+    read_at: Option<Instant>,
+    failed_at: Option<Instant>,
+}
+
+impl Looked {
+    /// Whether it is time to read it again.
+    ///
+    /// # Errors
+    /// `Unavailable` soon after it could not be read: those who wait for their turn fail at once, not one after the other.
+    fn is_due(&self) -> Result<bool, DbError> {
+        let is_recent = |at: Option<Instant>| at.is_some_and(|at| at.elapsed() < READ_AGAIN_AFTER);
+        if is_recent(self.read_at) {
+            return Ok(false);
+        }
+        if is_recent(self.failed_at) {
+            return Err(DbError::Unavailable);
+        }
+        Ok(true)
+    }
+
+    /// Notes that it was read now, or could not be.
+    fn note<T>(&mut self, read: Result<T, DbError>) -> Result<T, DbError> {
+        let now = Some(Instant::now());
+        match read {
+            Ok(_) => self.read_at = now,
+            Err(_) => self.failed_at = now,
+        }
+        read
+    }
 }
 
 /// Why a service does not begin to answer.
@@ -132,7 +166,7 @@ impl ApiKeys {
             failed: FailedAttempts::default(),
             keyless: Keyless {
                 is_over: AtomicBool::new(!is_local || settings.admin_key.is_some()),
-                seen_empty_at: Mutex::new(None),
+                looked: Mutex::default(),
             },
             anyone: admin(ANYONE, ANYONE),
             environment: admin(ENVIRONMENT, "ADMIN_API_KEY"),
@@ -214,16 +248,8 @@ impl Shared {
             },
         };
         let mut known = known.lock().await;
-        if known.read_at.elapsed() >= READ_AGAIN_AFTER {
-            let Some(key) = self.store.find(*digest).await? else {
-                self.known.invalidate(digest);
-                return Ok(None);
-            };
-            known.read_at = Instant::now();
-            if key.updated_at != known.key.updated_at {
-                known.caller = self.caller(&key);
-                known.key = key;
-            }
+        if known.looked.is_due()? && !self.read_again(&mut known).await? {
+            return Ok(None);
         }
         let now = self.clock.now();
         if !known.key.is_valid(now, client) {
@@ -243,6 +269,21 @@ impl Shared {
         }))
     }
 
+    /// Reads a known key again; false when it is gone.
+    async fn read_again(&self, known: &mut Known) -> Result<bool, DbError> {
+        let digest = known.key.digest;
+        let found = self.store.find(digest).await;
+        let Some(key) = known.looked.note(found)? else {
+            self.known.invalidate(&digest);
+            return Ok(false);
+        };
+        if key.updated_at != known.key.updated_at {
+            known.caller = self.caller(&key);
+            known.key = key;
+        }
+        Ok(true)
+    }
+
     /// Looks for a key that this process does not know. Who fails too often is not looked up any more.
     async fn find(
         &self,
@@ -258,7 +299,10 @@ impl Shared {
         let known = Known {
             caller: self.caller(&key),
             key,
-            read_at: Instant::now(),
+            looked: Looked {
+                read_at: Some(Instant::now()),
+                failed_at: None,
+            },
             window: Window::default(),
         };
         Ok(Some(self.known.get_with(*digest, || Arc::new(Mutex::new(known)))))
@@ -276,20 +320,17 @@ impl Shared {
 
     /// Anyone, from this machine alone and while no key was ever made. A proxy on this machine has other machines behind it.
     async fn without_key(&self, visit: Visit<'_>) -> Result<Option<Arc<Caller>>, DbError> {
-        let Keyless {
-            is_over,
-            seen_empty_at,
-        } = &self.keyless;
+        let Keyless { is_over, looked } = &self.keyless;
         if is_over.load(Ordering::Relaxed) || !visit.is_for_loopback || is_forwarded(visit.headers) {
             return Ok(None);
         }
-        let mut seen_empty_at = seen_empty_at.lock().await;
-        if seen_empty_at.is_none_or(|seen| seen.elapsed() >= READ_AGAIN_AFTER) {
-            if self.store.was_ever_one().await? {
+        let mut looked = looked.lock().await;
+        if looked.is_due()? {
+            let was_ever_one = self.store.was_ever_one().await;
+            if looked.note(was_ever_one)? {
                 is_over.store(true, Ordering::Relaxed);
                 return Ok(None);
             }
-            *seen_empty_at = Some(Instant::now());
         }
         Ok(Some(Arc::clone(&self.anyone)))
     }
