@@ -30,6 +30,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             sqlite: include_str!("../migrations/sqlite/0004_api_keys.sql"),
             mysql: include_str!("../migrations/mysql/0004_api_keys.sql"),
         },
+        Migration {
+            number: 5,
+            name: "master_key_check",
+            sqlite: include_str!("../migrations/sqlite/0005_master_key_check.sql"),
+            mysql: include_str!("../migrations/mysql/0005_master_key_check.sql"),
+        },
     ],
 };
 

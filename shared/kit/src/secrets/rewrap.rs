@@ -1,0 +1,101 @@
+//! Seals every secret again under the first master key, row by row, while the service runs.
+//!
+//! A row that is sealed under the first key already is passed over, so a run that was ended is simply begun again. A secret that
+//! is changed meanwhile was sealed under the first key, and stays.
+
+use super::{MasterKeys, Place, check};
+use contract::Entropy;
+use db::{Db, DbError, params};
+
+/// Rows of one step.
+const STEP_ROWS: u32 = 100;
+
+/// A column of sealed secrets, in a table whose primary key is `id`.
+#[derive(Clone, Copy, Debug)]
+pub struct SealedColumn {
+    /// The table.
+    pub table: &'static str,
+    /// The column.
+    pub column: &'static str,
+}
+
+/// What became of the rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rewrapped {
+    /// Sealed again now.
+    pub sealed: u64,
+    /// That no key opens: they are left as they are.
+    pub unopened: u64,
+}
+
+/// Seals the secrets of these columns, and the check value, under the first key.
+///
+/// # Errors
+/// Those of the database; what was sealed before stays so.
+pub async fn rewrap(
+    db: &Db,
+    keys: &MasterKeys,
+    columns: &[SealedColumn],
+    entropy: &dyn Entropy,
+) -> Result<Rewrapped, DbError> {
+    let own = check::place();
+    let own = SealedColumn {
+        table: own.table,
+        column: own.column,
+    };
+    let mut done = Rewrapped::default();
+    for column in columns.iter().chain([&own]) {
+        let mut after = String::new();
+        while let Some(last) = step(db, keys, *column, &after, entropy, &mut done).await? {
+            after = last;
+        }
+    }
+    Ok(done)
+}
+
+/// Seals the next rows after an id, and returns the last of them.
+async fn step(
+    db: &Db,
+    keys: &MasterKeys,
+    SealedColumn { table, column }: SealedColumn,
+    after: &str,
+    entropy: &dyn Entropy,
+    done: &mut Rewrapped,
+) -> Result<Option<String>, DbError> {
+    let after = after.to_owned();
+    let rows: Vec<(String, Vec<u8>)> = db
+        .read("sealed_secrets", move |tx| {
+            let after = after.clone();
+            Box::pin(async move {
+                let sql =
+                    format!("SELECT id, {column} AS sealed FROM {table} WHERE id > ? ORDER BY id LIMIT ?");
+                let rows = tx.query(&sql, params![after, STEP_ROWS]).await?;
+                rows.iter()
+                    .map(|row| Ok((row.get("id")?, row.get("sealed")?)))
+                    .collect()
+            })
+        })
+        .await?;
+    let last = rows.last().map(|(id, _)| id.clone());
+    for (id, sealed) in rows.into_iter().filter(|(_, sealed)| !keys.is_current(sealed)) {
+        let place = Place {
+            table,
+            column,
+            row: &id,
+        };
+        let Ok(secret) = keys.open(place, &sealed) else {
+            done.unopened += 1;
+            continue;
+        };
+        let again = keys.seal(place, &secret, entropy);
+        let written = db.transaction("rewrap_secret", move |tx| {
+            let (id, sealed, again) = (id.clone(), sealed.clone(), again.clone());
+            Box::pin(async move {
+                let sql = format!("UPDATE {table} SET {column} = ? WHERE id = ? AND {column} = ?");
+                tx.execute(&sql, params![again, id, sealed]).await
+            })
+        });
+        done.sealed += written.await?;
+    }
+    Ok(last)
+}
