@@ -12,16 +12,22 @@ use crate::case::{Case, Ctx, cases};
 use crate::ingest::{Receiver, config};
 use crate::metrics::ask;
 use crate::pms::Pms;
+use crate::settings::{BOTH, Start};
 
 pub fn cases() -> Vec<Case> {
-    cases![
+    let mut cases = cases![
         a13_a_foreign_page_changes_nothing_at_the_emitter,
         a13_a_foreign_page_changes_nothing_at_the_receiver,
         a14_a_foreign_host_gets_nothing_from_the_emitter,
         a14_a_foreign_host_gets_nothing_from_the_receiver,
         a14_the_hosts_that_are_allowed_are_a_setting,
-    ]
+    ];
+    cases.extend(cases![free; a14_a_list_with_what_is_no_host_is_refused]);
+    cases
 }
+
+/// ADMIN_API_KEY, where requests without a key are refused.
+const ADMIN: &str = "an-admin-key-of-the-suite-that-is-long";
 
 /// What a browser says of pages that are not ours.
 const FOREIGN_PAGES: [&[(&str, &str)]; 9] = [
@@ -64,7 +70,7 @@ const OUR_HOSTS: [&str; 6] = [
 ];
 
 /// One request, with this `Host`.
-pub(super) async fn send(
+async fn send(
     address: SocketAddr,
     (method, path): (&str, &str),
     host: &str,
@@ -339,9 +345,11 @@ async fn a14_the_hosts_that_are_allowed_are_a_setting(ctx: Ctx) {
         let mut config = config(ctx.url());
         config.http.app_host = bind.to_owned();
         config.http.allowed_hosts = allowed.cloned();
+        config.access.admin_api_key = Some(ADMIN.parse().unwrap());
         let receiver = Receiver::start_with(config).await;
         let address = SocketAddr::from(([127, 0, 0, 1], receiver.address.port()));
-        let answer = send(address, ("GET", "/api/v1/events"), host, &[], None).await;
+        let key = [("x-api-key", ADMIN)];
+        let answer = send(address, ("GET", "/api/v1/events"), host, &key, None).await;
         assert_eq!(answer.status, status, "{host} at {bind}");
         let health = send(address, ("GET", "/health"), "probe.example", &[], None).await;
         assert_eq!(health.status, 200);
@@ -357,5 +365,14 @@ async fn a14_the_hosts_that_are_allowed_are_a_setting(ctx: Ctx) {
         .await;
         assert_eq!(page.status, 200, "a scraper has its own name for it");
         receiver.stop().await;
+    }
+}
+
+async fn a14_a_list_with_what_is_no_host_is_refused(_: Ctx) {
+    for program in BOTH {
+        for list in ["*", "pms.example:443", "https://pms.example", " ,"] {
+            let said = Start::new().with("ALLOWED_HOSTS", list).refused(program).await;
+            assert!(said.starts_with("error: ALLOWED_HOSTS: "), "{list}: {said}");
+        }
     }
 }

@@ -7,7 +7,6 @@
 mod browsers;
 mod clocks;
 mod content;
-mod exposure;
 mod files;
 mod floods;
 pub(crate) mod forgeries;
@@ -33,7 +32,6 @@ pub fn cases() -> Vec<Case> {
         browsers::cases(),
         clocks::cases(),
         content::cases(),
-        exposure::cases(),
         files::cases(),
         floods::cases(),
         forgeries::cases(),
