@@ -14,17 +14,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// What the composition must be given and not have a default for.
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 7] = [
+    "CRM_ADMIN_API_KEY",
     "CRM_DB_PASSWORD",
     "CRM_WEBHOOK_SECRET",
     "DOCUMENT_DIGEST_KEY",
     "MYSQL_ROOT_PASSWORD",
+    "PMS_ADMIN_API_KEY",
     "PMS_DB_PASSWORD",
 ];
 /// What the image or the composition decides: where a service listens, and how it finds its database.
 const DECIDED: [&str; 5] = ["APP_BASE_PATH", "APP_HOST", "APP_PORT", "DATABASE_URL", "DB_PORT"];
 /// What the composition sets from another variable, and so takes no variable of that name.
-const DERIVED: [&str; 5] = [
+const DERIVED: [&str; 6] = [
+    "ADMIN_API_KEY",
     "DB_HOST",
     "DB_NAME",
     "DB_PASS",
@@ -140,6 +143,48 @@ fn a_service_is_given_every_variable_that_it_understands_and_no_other() {
         let mut given: Names = given.keys().cloned().collect();
         given.extend(names(&DECIDED));
         assert_eq!(given, understood(program), "{service}");
+    }
+}
+
+/// What the composition hands on for each service is empty until somebody fills it in.
+#[test]
+fn a_service_starts_with_the_variables_that_nobody_filled_in() {
+    let compose = compose();
+    for (service, program) in SERVICES {
+        let given = compose["services"][service]["environment"].as_object().unwrap();
+        let unset = given
+            .iter()
+            .filter(|(_, value)| value.as_str().unwrap().ends_with(":-}"));
+        let unset: Vec<_> = unset.map(|(name, _)| (name, "")).collect();
+        assert!(unset.iter().any(|(name, _)| *name == "DEMO_MODE"), "{unset:?}");
+        let read = Program::new(env!("CARGO_BIN_EXE_programs"), program)
+            .command()
+            .arg("healthcheck")
+            .env_clear()
+            .envs(unset)
+            .envs([("APP_PORT", "1"), ("WEBHOOK_SHARED_SECRET", "0123456789abcdef")])
+            .output()
+            .unwrap();
+        // A value that is refused would end it with 2; nobody answers on that port.
+        assert_eq!(read.status.code(), Some(1), "{service}: {read:?}");
+    }
+}
+
+/// A key that may do everything opens one service alone.
+#[test]
+fn each_service_has_an_admin_key_of_its_own() {
+    let compose = compose();
+    for (service, variable) in [
+        ("crm-receiver", "CRM_ADMIN_API_KEY"),
+        ("pms-emitter", "PMS_ADMIN_API_KEY"),
+    ] {
+        let given = compose["services"][service]["environment"]["ADMIN_API_KEY"]
+            .as_str()
+            .unwrap();
+        assert!(
+            given.starts_with(&format!("${{{variable}:?")),
+            "{service}: {given}"
+        );
     }
 }
 
