@@ -1,4 +1,4 @@
-//! Lists that are short enough to be held in memory: their pages are also numbered, and their length is told.
+//! Lists that are short enough to be held in memory: their pages are also numbered, and their total is given.
 
 use super::{LIMIT_DEFAULT, LIMIT_MAX, ListQuery, Pagination, Position, SortKey};
 use crate::{Response, reply};

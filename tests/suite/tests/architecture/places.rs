@@ -113,6 +113,7 @@ const SQL: &[(&str, &str)] = &[
     ("pms-emitter", "store"),
     ("crm-receiver", "store"),
     ("db", "*"),
+    ("kit", "access"),
     ("kit", "audit"),
     ("kit", "idempotency"),
     ("kit", "listing"),
