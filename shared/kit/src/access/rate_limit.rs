@@ -24,6 +24,8 @@ pub(super) struct Window {
     drawn: u64,
     /// What this one has drawn and not used.
     left: u32,
+    /// The limit that it was counted against.
+    limit: u32,
 }
 
 /// How a key stands with its limit after a request was counted.
@@ -58,6 +60,7 @@ impl Window {
                 ..Self::default()
             };
         }
+        self.count_against(limit);
         if self.left == 0 && self.drawn < u64::from(limit) {
             let portion = limit.div_ceil(DRAWS_PER_WINDOW);
             self.drawn = draw(db, key_id, began_at, length, portion).await?;
@@ -76,6 +79,19 @@ impl Window {
             now,
             is_within,
         })
+    }
+}
+
+impl Window {
+    /// Takes another limit. Of what was drawn under a higher one, what lies beyond this one is given up: the holder of a key
+    /// whose limit is lowered would else go on with up to a twentieth of the old one.
+    fn count_against(&mut self, limit: u32) {
+        if limit < self.limit {
+            let used = self.drawn.min(self.limit.into()) - u64::from(self.left);
+            let free = u64::from(limit).saturating_sub(used);
+            self.left = self.left.min(u32::try_from(free).unwrap_or(u32::MAX));
+        }
+        self.limit = limit;
     }
 }
 
@@ -165,6 +181,32 @@ mod tests {
             (2, 1, 1, 0),
         ] {
             assert_eq!(granted(drawn, portion, limit), meant, "{drawn} {portion} {limit}");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_is_lowered_holds_for_what_was_drawn_before() {
+        for (drawn, left, limit, lowered, meant) in [
+            (50, 50, 1_000, 10, 10),
+            (50, 30, 1_000, 60, 30),
+            (50, 30, 1_000, 20, 0),
+            (1_020, 30, 1_000, 980, 10),
+            (1_020, 30, 1_000, 100, 0),
+            (50, 30, 1_000, 2_000, 30),
+            (0, 0, 0, 7, 0),
+        ] {
+            let mut window = Window {
+                began_at: UnixMillis(0),
+                drawn,
+                left,
+                limit,
+            };
+            window.count_against(lowered);
+            assert_eq!(
+                (window.left, window.limit),
+                (meant, lowered),
+                "{drawn} {left} {limit} {lowered}"
+            );
         }
     }
 
