@@ -6,7 +6,7 @@ use db::{Db, DbError, Params, Statement, Tx, params};
 use http::StatusCode;
 use serde::Serialize;
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -115,7 +115,10 @@ impl Usage {
         if counted.is_empty() {
             return;
         }
-        let rows: Arc<Vec<(Place, Tally)>> = Arc::new(counted.into_iter().collect());
+        let mut rows: Vec<(Place, Tally)> = counted.into_iter().collect();
+        // In one order in every replica, or two of them could wait for each other.
+        rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let rows = Arc::new(rows);
         let written = self
             .db
             .transaction("count_api_key_usage", {
@@ -219,8 +222,9 @@ fn day_of(now: UnixMillis) -> UnixMillis {
     UnixMillis(now.0 - now.0.rem_euclid(DAY_MILLIS))
 }
 
+/// `rows` are in order, and so are the keys that they raise.
 async fn write(tx: &mut Tx, rows: &[(Place, Tally)]) -> Result<(), DbError> {
-    let mut by_key = HashMap::<&Arc<str>, Tally>::new();
+    let mut by_key = BTreeMap::<&Arc<str>, Tally>::new();
     let mut values = Params::new();
     for ((key, day, endpoint), tally) in rows {
         values.extend(params![
@@ -242,9 +246,6 @@ async fn write(tx: &mut Tx, rows: &[(Place, Tally)]) -> Result<(), DbError> {
         let sql = "UPDATE api_keys SET usage_count = usage_count + ?, last_used_at = ? WHERE id = ?";
         Statement::change(sql, params![sum.requests, sum.last_at, &**key])
     };
-    // In one order in every replica, or two of them could wait for each other.
-    let mut by_key: Vec<_> = by_key.into_iter().collect();
-    by_key.sort_unstable_by_key(|(key, _)| Arc::clone(key));
     let statements: Vec<_> = insert.into_iter().chain(by_key.into_iter().map(raise)).collect();
     tx.run(&statements).await.all().map(drop)
 }
