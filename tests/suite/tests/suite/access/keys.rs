@@ -4,12 +4,19 @@ use super::{ADMIN, guarded, key, make, with_key};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::Pms;
 use crate::settings::{BOTH, Start};
-use contract::{Clock, UnixMillis};
+use contract::{Clock, Ids, UnixMillis};
 use db::Params;
+use harness::waiting::until;
 use http::Method;
+use kit::access::{
+    KeyMaker, KeyPrefix,
+    command::{self, KeysCommand},
+};
+use kit::random::SystemEntropy;
+use pms_emitter::http::AREAS;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = cases![
@@ -22,6 +29,7 @@ pub fn cases() -> Vec<Case> {
         what_a_key_was_used_for_is_reported,
         keys_are_listed_by_pages_and_by_cursor,
         what_is_no_key_is_refused_with_its_field,
+        the_command_line_makes_lists_and_ends_keys_of_a_running_service,
     ];
     cases.extend(cases![free; a15_an_open_address_needs_a_key]);
     cases
@@ -375,6 +383,70 @@ async fn what_is_no_key_is_refused_with_its_field(ctx: Ctx) {
         let answer = make(&pms, body).await.expect(422);
         assert_eq!(answer.errors()[0].0, pointer, "{}", answer.body);
     }
+    pms.stop().await;
+}
+
+async fn the_command_line_makes_lists_and_ends_keys_of_a_running_service(ctx: Ctx) {
+    let pms = Pms::start(&ctx).await;
+    let (clock, entropy) = (pms.clock.clone(), Arc::new(SystemEntropy));
+    let maker = KeyMaker {
+        prefix: KeyPrefix::default(),
+        ids: Ids::new(clock.clone(), entropy.clone()),
+        entropy,
+        clock,
+    };
+    let create = |name: &str, permission: &str, scope: &str| KeysCommand::Create {
+        name: name.to_owned(),
+        permissions: vec![permission.to_owned()],
+        scope: vec![scope.to_owned()],
+        expires_at: None,
+        rate_limit: Some(1_000_000),
+    };
+    let run = async |asked: KeysCommand| command::run(asked, &pms.db, &maker, &AREAS).await;
+    for (refused, named) in [
+        (create("k", "root", "LIS01"), "--permission: "),
+        (create("k", "rooms:read", "LIS01"), "--permission: "),
+        (create("k", "read", "a b"), "--scope: "),
+        (create("", "read", "LIS01"), "name: "),
+    ] {
+        let said = run(refused).await.unwrap_err().to_string();
+        assert!(said.starts_with(named), "{said}");
+    }
+    pms.get("/guests").await.expect(200);
+    let text = run(create("first", "guests:read", "LIS01")).await.unwrap();
+    let own = with_key(&pms, &text, Method::GET, "/api-keys/self", None)
+        .await
+        .expect(200);
+    assert_eq!(
+        (&own.body["permissions"], &own.body["property_ids"]),
+        (&json!(["guests:read"]), &json!(["LIS01"]))
+    );
+    // The service reads the table again by itself.
+    let hears = |headers: Vec<(&'static str, String)>| {
+        let pms = &pms;
+        let refuses = move || {
+            let headers = headers.clone();
+            async move {
+                let headers: Vec<_> = headers
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_str()))
+                    .collect();
+                pms.send(Method::GET, "/guests", &headers, None).await.status == 401
+            }
+        };
+        until("the service reads its keys", refuses)
+    };
+    hears(Vec::new()).await;
+    let listed = run(KeysCommand::List).await.unwrap();
+    assert_eq!(
+        listed,
+        format!("{} {}... active guests:read first", own.id(), &text[..7])
+    );
+    let id = own.id().parse().unwrap();
+    let said = run(KeysCommand::Deactivate { id }).await.unwrap();
+    assert_eq!(said, format!("{} is not taken any more", own.id()));
+    hears(vec![("x-api-key", text.clone())]).await;
+    assert!(run(KeysCommand::List).await.unwrap().contains(" inactive "));
     pms.stop().await;
 }
 

@@ -39,7 +39,7 @@ async fn key(pms: &Pms, permissions: &[&str], scope: Value) -> String {
 /// An emitter with an admin key.
 async fn guarded(ctx: &crate::case::Ctx) -> Pms {
     Pms::start_set(ctx, |config| {
-        config.access.admin_api_key = Some(ADMIN.parse().unwrap())
+        config.access.admin_api_key = Some(ADMIN.parse().unwrap());
     })
     .await
 }
