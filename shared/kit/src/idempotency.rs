@@ -56,7 +56,7 @@ impl Idempotency {
 
     /// Does `work` once for a caller's key, and answers a retry with what the first attempt answered.
     ///
-    /// `caller` is the name of the API key, at most 64 ASCII characters. `work` must pass its [`Slot`] to the
+    /// `caller` is the id of the API key, at most 64 ASCII characters. `work` must pass its [`Slot`] to the
     /// transaction that makes the change. With a key it runs in a task of its own, which a client's disconnect does not
     /// cancel. Only answers that were stored are replayed: after a failure the key is free again.
     ///

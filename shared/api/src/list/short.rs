@@ -90,7 +90,7 @@ pub fn short_list<T, S: Serialize>(
     }))
 }
 
-fn number<N: std::str::FromStr + PartialOrd>(
+fn number<N: std::str::FromStr + PartialOrd + Copy>(
     query: &ListQuery,
     name: &str,
     min: N,
