@@ -11,6 +11,7 @@ use harness::client::Client;
 use harness::config::BASE_PATH;
 use harness::seeded::DEFAULT_SEED;
 use harness::{bodies, draft, people};
+use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
@@ -46,6 +47,8 @@ pub struct Desk {
     lives: Vec<Life>,
     /// Keeps the keys of one run apart from those of another.
     run: String,
+    /// The header line of an API key; empty without one.
+    key_line: String,
     written: Mutex<Vec<Written>>,
 }
 
@@ -90,6 +93,7 @@ impl Desk {
         Ok(Self {
             lives: (0..LIVES).map(|n| life(n * step)).collect::<Result<_>>()?,
             run,
+            key_line: String::new(),
             written: Mutex::new(Vec::new()),
         })
     }
@@ -105,6 +109,21 @@ impl Desk {
             let made = client.post("/properties", &body, hotel.code()).await?;
             ensure!(made.status.is_success(), "{}: {}", hotel.code(), made.body);
         }
+        Ok(())
+    }
+
+    /// Makes an API key that no load uses up, and writes with it from now on.
+    ///
+    /// # Errors
+    /// When the emitter refuses.
+    pub async fn make_key(&mut self, emitter: SocketAddr) -> Result<()> {
+        let client = Client::new(format!("http://{emitter}{BASE_PATH}"));
+        let body = json!({
+            "name": "load", "permissions": ["write"], "property_ids": "*", "rate_limit": 1_000_000_000,
+        });
+        let made = client.post("/api-keys", &body, "load").await?;
+        let key = made.body["key"].as_str().context("no key was made")?;
+        self.key_line = format!("x-api-key: {key}\r\n");
         Ok(())
     }
 
@@ -165,8 +184,9 @@ impl Speaker for Clerk {
         };
         self.request.clear();
         let head = format!(
-            "{method} {BASE_PATH}{path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{key}\
+            "{method} {BASE_PATH}{path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{key}{}\
              content-length: {}\r\n\r\n",
+            self.desk.key_line,
             body.len()
         );
         self.request.extend_from_slice(head.as_bytes());

@@ -62,6 +62,9 @@ pub struct Options {
     /// Afterwards half of the rate, beside so many connections that send unsigned bodies of 20 kB
     #[arg(long, value_name = "CONNECTIONS", value_parser = value_parser!(u16).range(1..=8192))]
     pub unsigned: Option<u16>,
+    /// Write with an API key, counted against its limit, in place of none
+    #[arg(long)]
+    pub api_key: bool,
     /// One attack alone on the emitter, then on the receiver; each must stay under 192 MiB resident
     #[arg(long, value_enum, conflicts_with_all = ["target", "rate", "baseline", "repeat", "limits", "prepare", "replay"])]
     pub hostile: Option<Attack>,
@@ -134,6 +137,10 @@ impl Options {
                 "--half, --overload, --crowd and --unsigned look for the top rate first: leave --rate out"
             );
         }
+        ensure!(
+            self.target != Target::Receiver || !self.api_key,
+            "--api-key is for writes at the emitter: webhooks have signatures"
+        );
         ensure!(
             self.target == Target::Receiver || !(self.baseline || self.goes_on() || self.repeat > 1),
             "--baseline, --repeat, --half, --overload, --crowd and --unsigned are of the receiver alone"

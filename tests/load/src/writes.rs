@@ -41,7 +41,7 @@ const TIMES: &str = "SELECT occurred_at, applied_at FROM inbox WHERE applied_at 
 pub async fn emitter(options: &Options, stage: &Stage<'_>) -> Result<WritesReport> {
     let sink = Sink::start()?;
     let emitter = start_emitter(stage, sink.url()).await?;
-    let desk = desk(&emitter).await?;
+    let desk = desk(options, &emitter).await?;
     let mut report = under_load(options, stage, &emitter, None, &desk).await?;
     let arrivals = sink.arrivals();
     let mut arrived = Tally::new();
@@ -72,7 +72,7 @@ pub async fn end_to_end(options: &Options, stage: &Stage<'_>) -> Result<WritesRe
     let receiver = Receiver::start(stage).await?;
     let url = format!("http://{}{BASE_PATH}/webhooks/pms", receiver.service().address());
     let emitter = start_emitter(stage, url).await?;
-    let desk = desk(&emitter).await?;
+    let desk = desk(options, &emitter).await?;
     let mut report = under_load(options, stage, &emitter, Some(receiver.service()), &desk).await?;
     let mut applied = Tally::new();
     let mut effects = 0_u64;
@@ -107,10 +107,13 @@ pub async fn start_emitter(stage: &Stage<'_>, url: String) -> Result<Service> {
     Service::start(stage, EMITTER, &variables).await
 }
 
-async fn desk(emitter: &Service) -> Result<Arc<Desk>> {
-    let desk = Arc::new(Desk::new(format!("load-{}", SystemClock.now().0))?);
+async fn desk(options: &Options, emitter: &Service) -> Result<Arc<Desk>> {
+    let mut desk = Desk::new(format!("load-{}", SystemClock.now().0))?;
     desk.open_hotels(emitter.address()).await?;
-    Ok(desk)
+    if options.api_key {
+        desk.make_key(emitter.address()).await?;
+    }
+    Ok(Arc::new(desk))
 }
 
 /// Sends the load and waits until nothing waits anywhere. The arrival is the caller's to fill in.

@@ -80,9 +80,7 @@ impl Window {
             is_within,
         })
     }
-}
 
-impl Window {
     /// Takes another limit. Of what was drawn under a higher one, what lies beyond this one is given up: the holder of a key
     /// whose limit is lowered would else go on with up to a twentieth of the old one.
     fn count_against(&mut self, limit: u32) {
