@@ -2,8 +2,8 @@
 //!
 //! [`ApiKeys`] is the gate that `api` asks about each request, and has the routes under `/api-keys`; [`command`] makes keys on
 //! the command line. A key is found by its digest and kept in memory for a second, so a change holds on every replica after that.
-//! Its window of the rate limit lies beside it ([`rate_limit`]); what it asked for is counted in memory and written every
-//! 5 s ([`usage`]). Without a key a service answers only a program on its own machine, and only while no key was ever made.
+//! Its window of the rate limit lies beside it (`rate_limit`); what it asked for is counted in memory and written every
+//! 5 s (`usage`). Without a key a service answers only a program on its own machine, and only while no key was ever made.
 
 mod client_address;
 pub mod command;

@@ -26,7 +26,7 @@ pub struct AccessArgs {
     /// Addresses and networks of proxies whose X-Forwarded-For says who the client is
     #[arg(long, env = "TRUSTED_PROXIES", default_value = "", value_parser = networks)]
     pub trusted_proxies: Networks,
-    /// Origins of pages that may call from a browser, such as https://desk.example; without it no page of another origin may
+    /// Origins, with their scheme, of pages that may call from a browser; without it no page of another origin may
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", default_value = "", value_parser = origins)]
     pub cors_allowed_origins: Origins,
 }
