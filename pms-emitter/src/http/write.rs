@@ -67,7 +67,7 @@ pub fn origin(request: &Request) -> Origin {
         request_id: context.request_id.clone(),
         correlation_id: context.correlation_id.clone(),
         traceparent: context.traceparent.clone(),
-        actor: request.caller.name.clone(),
+        actor: request.caller.actor(),
         scope: request.caller.scope.clone(),
     }
 }

@@ -91,7 +91,7 @@ impl Access {
 pub struct Caller {
     /// The id of the API key; of a caller without one a name that is no id of a key.
     pub id: Arc<str>,
-    /// What was chosen as the key's name; it stands in the audit log.
+    /// What was chosen as the key's name.
     pub name: String,
     /// What it may do.
     pub permissions: Permissions,
@@ -102,6 +102,11 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Who this is in the audit log: the name with the id, since a name can be chosen like another.
+    pub fn actor(&self) -> String {
+        format!("{} ({})", self.name, self.id)
+    }
+
     /// The caller of a public line, who has proved nothing and sees nothing but what the line is for.
     pub fn unknown() -> Self {
         Self {

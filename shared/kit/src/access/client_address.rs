@@ -3,11 +3,11 @@
 use super::networks::Networks;
 use api::RequestContext;
 use http::HeaderMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 /// What a proxy adds to a request. A request with any of these did not come straight from a program on this machine.
-const PROXY_HEADERS: [&str; 3] = ["forwarded", "via", X_FORWARDED_FOR];
+const PROXY_HEADERS: [&str; 3] = ["forwarded", "via", "x-real-ip"];
 const X_FORWARDED: &str = "x-forwarded-";
 
 /// The client's address: the other end of the connection, or, where that is a trusted proxy, the last address in
@@ -27,10 +27,16 @@ pub(super) fn client_address(
     while trusted.contain(address) {
         match hops.next() {
             None => break,
-            Some(hop) => address = hop.trim().parse::<IpAddr>().ok()?.to_canonical(),
+            Some(hop) => address = hop_address(hop.trim())?.to_canonical(),
         }
     }
     Some(address)
+}
+
+/// An address, as some proxies write it with a port.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|address| address.ip());
+    hop.parse().ok().or_else(with_port)
 }
 
 /// Whether a proxy has passed the request on.
@@ -80,6 +86,8 @@ mod tests {
                 Some("203.0.113.9"),
             ),
             ("10.0.0.1", &[], Some("10.0.0.1")),
+            ("10.0.0.1", &["203.0.113.9:4711"], Some("203.0.113.9")),
+            ("10.0.0.1", &["[2001:db8::1]:4711"], Some("2001:db8::1")),
             ("10.0.0.1", &["nobody"], None),
             ("[::ffff:10.0.0.1]", &["2001:db8::1"], Some("2001:db8::1")),
         ] {

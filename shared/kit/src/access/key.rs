@@ -20,6 +20,8 @@ const HINT_CHARS: usize = 4;
 /// Requests in a window, and the window's seconds, when none are chosen.
 const RATE_LIMIT_DEFAULT: u32 = 1_000;
 const RATE_WINDOW_DEFAULT: u32 = 3_600;
+/// Characters of a name: with the id of its key it fits the columns of the audit log.
+const NAME_CHARS_MAX: usize = 64;
 /// Networks that a key may be used from, at most.
 const NETWORKS_MAX: u64 = 32;
 
@@ -69,15 +71,15 @@ fn rate_window() -> u32 {
     RATE_WINDOW_DEFAULT
 }
 
-/// 1 to 128 characters without control characters: the name stands in logs.
+/// 1 to 64 characters without control characters: the name stands in logs.
 fn plain_name(name: &str) -> Result<(), ValidationError> {
-    let valid = (1..=128).contains(&name.chars().count())
+    let valid = (1..=NAME_CHARS_MAX).contains(&name.chars().count())
         && !name.chars().any(char::is_control)
         && name.trim() == name;
     if valid {
         return Ok(());
     }
-    let message = "it must have 1 to 128 characters, none of them a control character or a space at an edge";
+    let message = "it must have 1 to 64 characters, none of them a control character or a space at an edge";
     Err(ValidationError::new("invalid").with_message(message.into()))
 }
 

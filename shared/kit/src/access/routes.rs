@@ -97,7 +97,7 @@ async fn create(state: KeyRoutes, mut request: Request) -> Result<Response, Prob
         let error = FieldError::new("/expires_at", "in_the_past", "it must lie ahead");
         return Err(Problem::validation(vec![error]));
     }
-    let (key, text) = state.maker.make(settings, request.caller.name.clone());
+    let (key, text) = state.maker.make(settings, request.caller.actor());
     let entry = By::of(&request).entry("api_key_created", &key, now);
     let kept = state.keys.store().create(key.clone(), entry).await;
     if !kept.map_err(database_problem)? {
@@ -295,7 +295,7 @@ impl By {
     /// What the audit log says of the change.
     fn entry(&self, action: &'static str, key: &ApiKey, at: UnixMillis) -> AuditEntry {
         AuditEntry {
-            actor: Some(self.caller.name.clone()),
+            actor: Some(self.caller.actor()),
             entity_kind: Some("api_key".to_owned()),
             entity_id: Some(key.id.to_string()),
             correlation_id: Some(self.context.correlation_id.to_string()),

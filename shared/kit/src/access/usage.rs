@@ -243,8 +243,9 @@ async fn write(tx: &mut Tx, rows: &[(Place, Tally)]) -> Result<(), DbError> {
     let add = tx.dialect().on_conflict_add(&columns[..3], &columns[3..]);
     let insert = Statement::rows("api_key_usage", &columns, &add, values);
     let raise = |(key, sum): (&Arc<str>, Tally)| {
-        let sql = "UPDATE api_keys SET usage_count = usage_count + ?, last_used_at = ? WHERE id = ?";
-        Statement::change(sql, params![sum.requests, sum.last_at, &**key])
+        let sql = "UPDATE api_keys SET usage_count = usage_count + ?, \
+                   last_used_at = CASE WHEN last_used_at > ? THEN last_used_at ELSE ? END WHERE id = ?";
+        Statement::change(sql, params![sum.requests, sum.last_at, sum.last_at, &**key])
     };
     let statements: Vec<_> = insert.into_iter().chain(by_key.into_iter().map(raise)).collect();
     tx.run(&statements).await.all().map(drop)
