@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use kit::access::{self, AccessError, ApiKeys, KeyMaker, KeyPrefix, KeyRoutes};
 use kit::config::ConfigError;
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
+use kit::listing::cursor_key;
 use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
 use kit::rebuild::Rebuilder;
@@ -164,6 +165,7 @@ impl App {
         let server = Server::new(router, runtime.ids(), config.http.body_limits())
             .with_hosts(config.http.hosts(address))
             .with_origins(config.access.cors_allowed_origins.clone())
+            .with_cursor_key(cursor_key(&store.db, runtime.entropy.as_ref()).await?)
             .with_gate(Arc::new(keys.clone()));
         server.traffic().register(metrics.registry());
         store.db.counts().register(metrics.registry());

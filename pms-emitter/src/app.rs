@@ -19,6 +19,7 @@ use kit::config::ConfigError;
 use kit::egress::Egress;
 use kit::idempotency::Idempotency;
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
+use kit::listing::cursor_key;
 use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
 use kit::rebuild::Rebuilder;
@@ -166,6 +167,7 @@ impl App {
         let server = Server::new(router, runtime.ids(), config.http.body_limits())
             .with_hosts(config.http.hosts(address))
             .with_origins(config.access.cors_allowed_origins.clone())
+            .with_cursor_key(cursor_key(store.db(), runtime.entropy.as_ref()).await?)
             .with_gate(Arc::new(keys.clone()));
         let mut metrics = Metrics::new(METRICS_PREFIX, env!("CARGO_PKG_VERSION"));
         server.traffic().register(metrics.registry());

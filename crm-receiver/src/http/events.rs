@@ -34,7 +34,7 @@ const EVENTS: ListSpec = ListSpec {
 
 /// `GET /events`
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
-    let query = EVENTS.parse(request.query())?;
+    let query = request.list(&EVENTS)?;
     let rows = api
         .store
         .events(&filter(&query, &request.caller.scope)?, &query)

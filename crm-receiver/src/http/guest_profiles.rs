@@ -57,7 +57,7 @@ const TERMS: [(&str, TermKind); 3] = [
 
 /// `GET /guest-profiles`
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
-    let query = GUEST_PROFILES.parse(request.query())?;
+    let query = request.list(&GUEST_PROFILES)?;
     let rows = api
         .store
         .profiles(&filter(&query, &request.caller.scope)?, &query)

@@ -82,9 +82,10 @@ fn read<T>(query: &ListQuery, name: &str, parse: impl Fn(&str) -> Option<T>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::list::CursorKey;
 
     fn filter_of(query: &str) -> Result<GuestFilter, Problem> {
-        filter(&LIST.parse(query).unwrap(), &Scope::All)
+        filter(&LIST.parse(query, &CursorKey::default()).unwrap(), &Scope::All)
     }
 
     #[test]

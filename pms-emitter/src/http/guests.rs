@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// `GET /guests`
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
-    let query = LIST.parse(request.query())?;
+    let query = request.list(&LIST)?;
     let filter = guest_query::filter(&query, &request.caller.scope)?;
     let rows = api.desk.store.guests(&filter, &query).await;
     let rows = rows.map_err(database_problem)?;

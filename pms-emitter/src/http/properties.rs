@@ -25,7 +25,7 @@ const LIST: ListSpec = ListSpec {
 
 /// `GET /properties`
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
-    let query = LIST.parse(request.query())?;
+    let query = request.list(&LIST)?;
     let rows = api.desk.store.properties(&request.caller.scope, &query).await;
     let rows = rows.map_err(database_problem)?;
     listing::answer(&request.answers, &query, rows, |property| property.to_json()).await

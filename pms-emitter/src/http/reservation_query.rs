@@ -89,9 +89,10 @@ fn earlier(one: Option<Date>, other: Option<Date>) -> Option<Date> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::list::CursorKey;
 
     fn asked(query: &str) -> Result<ReservationFilter, Problem> {
-        filter(&LIST.parse(query)?, &Scope::All)
+        filter(&LIST.parse(query, &CursorKey::default())?, &Scope::All)
     }
 
     #[test]

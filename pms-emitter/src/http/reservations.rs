@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 /// `GET /reservations`
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
-    let query = LIST.parse(request.query())?;
+    let query = request.list(&LIST)?;
     let filter = reservation_query::filter(&query, &request.caller.scope)?;
     let rows = api.desk.store.reservations(&filter, &query).await;
     let rows = rows.map_err(database_problem)?;

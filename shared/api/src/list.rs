@@ -1,6 +1,6 @@
 //! Lists: the query string in, a page out.
 //!
-//! An endpoint declares a [`ListSpec`]; [`ListSpec::parse`] makes a [`ListQuery`] of the query string and refuses what
+//! An endpoint declares a [`ListSpec`]; `Request::list` makes a [`ListQuery`] of the query string and refuses what
 //! it does not know; `kit::listing` finds and reads the rows after [`ListQuery::after`]; [`ListQuery::pagination`]
 //! says whether more rows follow and with which cursor.
 
@@ -8,7 +8,7 @@ mod cursor;
 mod query;
 mod short;
 
-pub use cursor::{Position, SortKey};
+pub use cursor::{CursorKey, Position, SortKey};
 pub use short::{PAGE, PAGE_SIZE, short_list};
 
 use contract::{Problem, UnixMillis};
@@ -114,13 +114,13 @@ pub fn parse_parameters(
 }
 
 impl ListSpec {
-    /// Reads a raw query string.
+    /// Reads a raw query string; its cursor was made under `key`.
     ///
     /// # Errors
     /// 400 `invalid_query` when a parameter is unknown, repeated, empty or malformed, and 400 `invalid_cursor` when the
     /// cursor is not one that this list gave for these filters and this order.
-    pub fn parse(&self, query: &str) -> Result<ListQuery, Problem> {
-        query::parse(self, query)
+    pub fn parse(&self, query: &str, key: &CursorKey) -> Result<ListQuery, Problem> {
+        query::parse(self, query, key)
     }
 }
 

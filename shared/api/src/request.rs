@@ -5,6 +5,7 @@ use super::{
     access::Caller,
     body::{self, Body, BodyLimits, BodyStream},
     context::RequestContext,
+    list::{CursorKey, ListQuery, ListSpec},
 };
 use contract::{Problem, ProblemCode};
 use futures::future::BoxFuture;
@@ -25,6 +26,7 @@ pub struct Request {
     pub headers: HeaderMap,
     pub(super) params: PathParams,
     pub(super) query: String,
+    pub(super) cursor_key: CursorKey,
     pub(super) chunks: BodyStream,
     pub(super) limits: BodyLimits,
     /// The memory budget for large answers.
@@ -66,6 +68,14 @@ impl Request {
     /// The raw query string, without its `?`; empty when there is none.
     pub fn query(&self) -> &str {
         &self.query
+    }
+
+    /// The query string as that of a list.
+    ///
+    /// # Errors
+    /// As [`ListSpec::parse`].
+    pub fn list(&self, spec: &ListSpec) -> Result<ListQuery, Problem> {
+        spec.parse(&self.query, &self.cursor_key)
     }
 
     /// A header that may occur at most once.

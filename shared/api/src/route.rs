@@ -13,7 +13,7 @@ use super::{
     body::{BodyLimits, BodyStream, Broken},
     context::RequestContext,
     etag::ReadConditions,
-    list::parse_parameters,
+    list::{CursorKey, parse_parameters},
     origin::{Exceptions, Foreign},
     reply,
     request::{PathParams, Request},
@@ -40,6 +40,7 @@ pub(super) struct Inbound {
     limits: BodyLimits,
     answers: AnswerBudget,
     gate: Option<Arc<dyn Gate>>,
+    cursor_key: CursorKey,
     head: Arc<Mutex<Head>>,
 }
 
@@ -56,6 +57,7 @@ impl Inbound {
         limits: BodyLimits,
         answers: AnswerBudget,
         gate: Option<Arc<dyn Gate>>,
+        cursor_key: CursorKey,
         parts: Parts,
     ) -> Self {
         let head = Head {
@@ -68,6 +70,7 @@ impl Inbound {
             limits,
             answers,
             gate,
+            cursor_key,
             head: Arc::new(Mutex::new(head)),
         }
     }
@@ -282,6 +285,7 @@ impl Asked {
             limits,
             answers,
             gate,
+            cursor_key,
             ..
         } = inbound;
         if let Some(refusal) = foreign.refusal(self.pattern.exceptions, &context) {
@@ -324,6 +328,7 @@ impl Asked {
                     headers,
                     params,
                     query,
+                    cursor_key,
                     chunks,
                     limits,
                     answers,

@@ -8,6 +8,7 @@ use super::{
     cors::Origins,
     head,
     host::Hosts,
+    list::CursorKey,
     origin::Foreign,
     reply,
     route::{Inbound, MatchedRoute},
@@ -43,6 +44,7 @@ pub struct Server {
     origins: Origins,
     answers: AnswerBudget,
     gate: Option<Arc<dyn Gate>>,
+    cursor_key: CursorKey,
     traffic: Arc<Traffic>,
 }
 
@@ -66,6 +68,7 @@ impl Server {
             origins: Origins::default(),
             answers: AnswerBudget::default(),
             gate: None,
+            cursor_key: CursorKey::default(),
             traffic,
         }
     }
@@ -74,6 +77,12 @@ impl Server {
     #[must_use]
     pub fn with_hosts(self, hosts: Hosts) -> Self {
         Self { hosts, ..self }
+    }
+
+    /// Encrypts the cursors of its lists under this key.
+    #[must_use]
+    pub fn with_cursor_key(self, cursor_key: CursorKey) -> Self {
+        Self { cursor_key, ..self }
     }
 
     /// Lets pages of these origins call.
@@ -161,6 +170,7 @@ impl Server {
             self.limits.clone(),
             self.answers.clone(),
             self.gate.clone(),
+            self.cursor_key.clone(),
             head,
         );
         let mut request = http::Request::new(body.map_err(Into::into).boxed());

@@ -10,12 +10,14 @@
 //! Only names from the code reach the SQL; everything that a client sends is a parameter.
 
 mod condition;
+mod cursor_key;
 mod page;
 mod prefix;
 mod rows;
 mod walk;
 
 pub use condition::{Index, Link, Listing, Lookup, Part};
+pub use cursor_key::cursor_key;
 pub use page::{PAGE_BYTES_MAX, answer};
 pub use prefix::begins_with_any;
 pub use rows::{Reading, Rows};

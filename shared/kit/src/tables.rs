@@ -36,6 +36,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             sqlite: include_str!("../migrations/sqlite/0005_master_key_check.sql"),
             mysql: include_str!("../migrations/mysql/0005_master_key_check.sql"),
         },
+        Migration {
+            number: 6,
+            name: "cursor_key",
+            sqlite: include_str!("../migrations/sqlite/0006_cursor_key.sql"),
+            mysql: include_str!("../migrations/mysql/0006_cursor_key.sql"),
+        },
     ],
 };
 

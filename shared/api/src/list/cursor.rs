@@ -1,20 +1,62 @@
-//! Cursors: where a page ended, opaque and bound to its list, filters and order.
+//! Cursors: where a page ended, unreadable, and bound to its list, filters and order.
 //!
-//! A cursor is base64url of a digest and the position as JSON. The digest covers the binding and the position, so a
-//! cursor that was altered, or that comes from another list, filter or order, is refused. It is no secret: a client
-//! that computes one reaches only rows of the same list, within the filters and its own scope. A position has one
-//! cursor: another spelling of the same JSON is refused too.
+//! A page ends at the last row that was looked at, which its reader may not be allowed to see: so a cursor is encrypted, by
+//! ChaCha20-Poly1305 (RFC 8439) under a key of the service, and nobody else can make one. Its associated data is what it is
+//! bound to, so a cursor of another list, filter or order is refused. The nonce is a MAC of what is encrypted (as in a synthetic
+//! IV, RFC 5297), so a position has one cursor.
 
 use super::{ListSpec, Sort, SortKind};
 use contract::{Problem, ProblemCode, UnixMillis, id::is_valid_id};
 use data_encoding::BASE64URL_NOPAD;
+use ring::{
+    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::{fmt, sync::Arc};
 
 /// The longest cursor that is looked at.
 const CURSOR_LEN_MAX: usize = 2048;
-/// Bytes of the digest in a cursor.
-const DIGEST_LEN: usize = 12;
+
+/// The key of a service's cursors, the same on every replica. The default is known to all who read this: it is for servers
+/// that have no lists.
+#[derive(Clone)]
+pub struct CursorKey(Arc<Keys>);
+
+struct Keys {
+    encryption: LessSafeKey,
+    nonces: hmac::Key,
+}
+
+impl CursorKey {
+    /// From random bytes.
+    pub fn new(secret: &[u8; 32]) -> Self {
+        let derived = |purpose: &str| {
+            Sha256::new()
+                .chain_update(secret)
+                .chain_update(purpose)
+                .finalize()
+        };
+        let encryption = UnboundKey::new(&CHACHA20_POLY1305, &derived("cursor")).expect("a SHA-256 is a key");
+        Self(Arc::new(Keys {
+            encryption: LessSafeKey::new(encryption),
+            nonces: hmac::Key::new(hmac::HMAC_SHA256, &derived("nonce")),
+        }))
+    }
+}
+
+impl Default for CursorKey {
+    fn default() -> Self {
+        Self::new(&[0; 32])
+    }
+}
+
+impl fmt::Debug for CursorKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("CursorKey")
+    }
+}
 
 /// The value of the sort field in a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,9 +97,12 @@ impl Position {
     }
 }
 
-/// A digest of everything that a cursor is bound to.
+/// A digest of everything that a cursor is bound to, and the key.
 #[derive(Clone, Debug)]
-pub(super) struct Binding([u8; 32]);
+pub(super) struct Binding {
+    digest: [u8; 32],
+    key: CursorKey,
+}
 
 impl Binding {
     /// `filters` in the order of the list's own table.
@@ -66,6 +111,7 @@ impl Binding {
         sort: Sort,
         filters: &[(&'static str, String)],
         updated_since: Option<UnixMillis>,
+        key: &CursorKey,
     ) -> Self {
         let bound = serde_json::json!([
             spec.name,
@@ -74,15 +120,27 @@ impl Binding {
             filters,
             updated_since.map(i64::from)
         ]);
-        Self(Sha256::digest(bound.to_string()).into())
+        Self {
+            digest: Sha256::digest(bound.to_string()).into(),
+            key: key.clone(),
+        }
     }
 
-    fn digest(&self, position: &[u8]) -> [u8; DIGEST_LEN] {
-        let digest = Sha256::new()
-            .chain_update(self.0)
-            .chain_update(position)
-            .finalize();
-        *digest.first_chunk().expect("a SHA-256 is longer")
+    fn nonce(&self, position: &[u8]) -> [u8; NONCE_LEN] {
+        let mac = hmac::sign(&self.key.0.nonces, &[&self.digest[..], position].concat());
+        *mac.as_ref().first_chunk().expect("a MAC is longer")
+    }
+
+    fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>()?;
+        let mut text = text.to_vec();
+        let key = &self.key.0.encryption;
+        let opened = key.open_in_place(
+            Nonce::assume_unique_for_key(*nonce),
+            Aad::from(&self.digest),
+            &mut text,
+        );
+        opened.ok().map(|position| position.to_vec())
     }
 }
 
@@ -93,7 +151,15 @@ pub(super) fn encode(position: &Position, binding: &Binding) -> String {
 
 /// A cursor of these bytes, whatever they say.
 pub(super) fn seal(position: &[u8], binding: &Binding) -> String {
-    BASE64URL_NOPAD.encode(&[&binding.digest(position)[..], position].concat())
+    let (nonce, mut text) = (binding.nonce(position), position.to_vec());
+    let key = &binding.key.0.encryption;
+    key.seal_in_place_append_tag(
+        Nonce::assume_unique_for_key(nonce),
+        Aad::from(&binding.digest),
+        &mut text,
+    )
+    .expect("a position is short");
+    BASE64URL_NOPAD.encode(&[&nonce[..], &text].concat())
 }
 
 /// # Errors
@@ -104,11 +170,8 @@ pub(super) fn decode(text: &str, sort: Sort, binding: &Binding) -> Result<Positi
         return Err(refused());
     }
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| refused())?;
-    let (digest, position) = bytes.split_at_checked(DIGEST_LEN).ok_or_else(refused)?;
-    if digest != binding.digest(position) {
-        return Err(refused());
-    }
-    let position: Position = serde_json::from_slice(position).map_err(|_| refused())?;
+    let position = binding.open(&bytes).ok_or_else(refused)?;
+    let position: Position = serde_json::from_slice(&position).map_err(|_| refused())?;
     let fits = match position.key {
         SortKey::Int(_) => sort.field.kind == SortKind::Int,
         SortKey::Text(_) => sort.field.kind == SortKind::Text,

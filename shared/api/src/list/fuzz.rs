@@ -26,7 +26,7 @@ fn sort(field: usize) -> Sort {
 }
 
 fn binding(sort: Sort) -> cursor::Binding {
-    cursor::Binding::new(&EVENTS, sort, &[], None)
+    cursor::Binding::new(&EVENTS, sort, &[], None, &CursorKey::default())
 }
 
 /// Whatever is taken is, letter by letter, the cursor that this list gives for that place.
@@ -46,12 +46,11 @@ fn fuzz_any_text_is_our_own_cursor_or_refused() {
         .for_each(|(field, bytes)| {
             assert_own_or_refused(&String::from_utf8_lossy(bytes), sort(*field));
             assert_own_or_refused(&BASE64URL_NOPAD.encode(bytes), sort(*field));
-            let _ = EVENTS.parse(&String::from_utf8_lossy(bytes));
+            let _ = EVENTS.parse(&String::from_utf8_lossy(bytes), &CursorKey::default());
         });
 }
 
-/// The digest is no secret, so anyone who reads this source can compute it: what it covers must still be a place as we
-/// write one.
+/// Should the key ever be known, what is sealed under it must still be a place as we write one.
 #[test]
 fn fuzz_a_forged_place_under_a_right_digest_is_our_own_or_refused() {
     const PLACES: [&str; 3] = [

@@ -2,7 +2,7 @@
 
 use super::{
     LIMIT_DEFAULT, LIMIT_MAX, ListQuery, ListSpec, Sort,
-    cursor::{self, Binding},
+    cursor::{self, Binding, CursorKey},
 };
 use contract::{Problem, ProblemCode, UnixMillis};
 use percent_encoding::percent_decode_str;
@@ -19,7 +19,7 @@ struct Given {
     filters: Vec<(&'static str, String)>,
 }
 
-pub(super) fn parse(spec: &ListSpec, query: &str) -> Result<ListQuery, Problem> {
+pub(super) fn parse(spec: &ListSpec, query: &str, key: &CursorKey) -> Result<ListQuery, Problem> {
     let Given {
         limit,
         cursor,
@@ -32,7 +32,7 @@ pub(super) fn parse(spec: &ListSpec, query: &str) -> Result<ListQuery, Problem> 
     let updated_since = updated_since.map(|text| parse_instant(&text)).transpose()?;
     // The order in which a client writes its filters is not part of what it asks.
     filters.sort_unstable();
-    let binding = Binding::new(spec, sort, &filters, updated_since);
+    let binding = Binding::new(spec, sort, &filters, updated_since, key);
     let after = cursor
         .map(|text| cursor::decode(&text, sort, &binding))
         .transpose()?;

@@ -79,7 +79,7 @@ async fn show_self(state: KeyRoutes, request: Request) -> Result<Response, Probl
 }
 
 async fn list(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
-    let query = LIST.parse(request.query())?;
+    let query = request.list(&LIST)?;
     let mut keys = state.keys.store().list().await.map_err(database_problem)?;
     keys.retain(|key| covers(&request.caller, &key.settings));
     let position = |key: &ApiKey| (key.created_at.0, key.id.to_string());

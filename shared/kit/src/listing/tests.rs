@@ -1,5 +1,6 @@
 use super::*;
 use crate::listing::begins_with_any;
+use api::list::CursorKey;
 use api::{AnswerBudget, ListSpec, Position, SortField};
 use db::{DatabaseUrl, DbSettings, Params, Row, params};
 use http_body_util::BodyExt;
@@ -153,7 +154,7 @@ async fn database(folder: &std::path::Path, things: &[Thing]) -> Db {
 /// The ids of all pages, and how many pages there were.
 async fn walk(lists: &Lists, asked: &Asked, query: &str) -> (Vec<String>, usize) {
     let (mut seen, mut pages) = (Vec::new(), 0);
-    let mut query = SPEC.parse(query).unwrap();
+    let mut query = SPEC.parse(query, &CursorKey::default()).unwrap();
     loop {
         let mut rows = lists.find(asked.listing(), &query, READING).await.unwrap();
         pages += 1;
@@ -261,7 +262,7 @@ async fn r46_a_filter_that_matches_nothing_looks_at_so_many_rows_and_hands_on_a_
         color: Some("blue"),
         ..Asked::default()
     };
-    let query = SPEC.parse("sort=-made_at").unwrap();
+    let query = SPEC.parse("sort=-made_at", &CursorKey::default()).unwrap();
     let rows = Lists::new(&db)
         .find(asked.listing(), &query, READING)
         .await
@@ -308,7 +309,7 @@ async fn a_row_that_changed_after_it_was_found_is_left_out() {
         color: Some("red"),
         ..Asked::default()
     };
-    let query = SPEC.parse("").unwrap();
+    let query = SPEC.parse("", &CursorKey::default()).unwrap();
     let mut rows = Lists::new(&db)
         .find(asked.listing(), &query, READING)
         .await
@@ -348,7 +349,7 @@ async fn r44_a_page_ends_earlier_where_its_bytes_are_used_up() {
         read: |row: &Row| Ok((row.get::<String>("id")?, "x".repeat(3 * 1024 * 1024))),
     };
     let mut seen = Vec::new();
-    let mut query = SPEC.parse("").unwrap();
+    let mut query = SPEC.parse("", &CursorKey::default()).unwrap();
     loop {
         let rows = Lists::new(&db)
             .find(Asked::default().listing(), &query, reading)
@@ -370,7 +371,9 @@ async fn r44_a_page_ends_earlier_where_its_bytes_are_used_up() {
         let Some(cursor) = page["pagination"]["next_cursor"].as_str() else {
             break;
         };
-        query = SPEC.parse(&format!("cursor={cursor}")).unwrap();
+        query = SPEC
+            .parse(&format!("cursor={cursor}"), &CursorKey::default())
+            .unwrap();
     }
     assert_eq!(seen, ["t00000", "t00001", "t00002", "t00003", "t00004"]);
     db.close().await;

@@ -13,6 +13,7 @@ pub fn cases() -> Vec<Case> {
     cases![
         a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_emitter,
         a2_lists_of_the_emitter_leave_out_what_a_key_does_not_see,
+        a2_a_cursor_tells_nothing_and_is_good_for_every_replica,
         a3_nothing_is_made_in_another_property,
         a1_a_key_sees_events_and_profiles_of_its_properties_alone,
     ]
@@ -141,6 +142,31 @@ async fn a2_lists_of_the_emitter_leave_out_what_a_key_does_not_see(ctx: Ctx) {
         assert_eq!(seen.body["data"], json!([]), "{list}");
     }
     pms.stop().await;
+}
+
+async fn a2_a_cursor_tells_nothing_and_is_good_for_every_replica(ctx: Ctx) {
+    let pms = Pms::start(&ctx).await;
+    for name in ["Ana", "Rui"] {
+        pms.post("/guests", &json!({"first_name": name, "last_name": "Silva"}))
+            .await
+            .expect(201);
+    }
+    let first = pms.get("/guests?limit=1&sort=last_name").await.expect(200).body;
+    let cursor = first["pagination"]["next_cursor"].as_str().unwrap().to_owned();
+    let bytes = data_encoding::BASE64URL_NOPAD.decode(cursor.as_bytes()).unwrap();
+    for told in ["silva", "gst_"] {
+        assert!(
+            !bytes.windows(told.len()).any(|part| part == told.as_bytes()),
+            "{cursor}"
+        );
+    }
+    pms.stop().await;
+    // Another process on the same tables has the same key.
+    let other = Pms::start(&ctx).await;
+    let path = format!("/guests?limit=1&sort=last_name&cursor={cursor}");
+    let second = other.get(&path).await.expect(200).body;
+    assert_ne!(second["data"][0]["id"], first["data"][0]["id"]);
+    other.stop().await;
 }
 
 async fn a3_nothing_is_made_in_another_property(ctx: Ctx) {

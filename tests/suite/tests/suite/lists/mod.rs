@@ -7,7 +7,7 @@ mod shares;
 
 use std::future::Future;
 
-use api::{ListQuery, ListSpec, SortField};
+use api::{ListQuery, ListSpec, SortField, list::CursorKey};
 use contract::Scope;
 use db::{Db, DbError, FromValue, Row};
 use harness::seeded::SeededRng;
@@ -76,7 +76,9 @@ impl Question {
         F: Future<Output = Result<Rows<T>, DbError>>,
     {
         let since = updated_since.map_or_else(String::new, |since| format!("&updated_since={since}"));
-        let mut query = spec.parse(&format!("{}{since}", self.query)).unwrap();
+        let mut query = spec
+            .parse(&format!("{}{since}", self.query), &CursorKey::default())
+            .unwrap();
         let mut seen = Vec::new();
         loop {
             let mut rows = find(query.clone()).await.unwrap();
