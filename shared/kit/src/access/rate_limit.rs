@@ -13,6 +13,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 const DRAWS_PER_WINDOW: u32 = 20;
 /// Windows of a key whose rows are kept before the present one: a replica's clock may be behind.
 const WINDOWS_KEPT: i64 = 2;
+/// The headers that name a limit.
+const HEADERS: usize = 5;
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// The name of the policy in the headers.
 const POLICY: &str = "key";
 
@@ -143,23 +150,19 @@ impl Standing {
             window_seconds,
             remaining,
             ..
-        } = self;
-        let (left, reset) = (self.seconds_left(), self.resets_at.0 / 1_000);
-        let named = [
-            (
-                "ratelimit-policy",
-                format!("\"{POLICY}\";q={limit};w={window_seconds}"),
-            ),
-            ("ratelimit", format!("\"{POLICY}\";r={remaining};t={left}")),
-            ("x-ratelimit-limit", limit.to_string()),
-            ("x-ratelimit-remaining", remaining.to_string()),
-            ("x-ratelimit-reset", reset.to_string()),
-        ];
-        let header = |(name, value): (&'static str, String)| {
-            let value = HeaderValue::from_str(&value).expect("numbers are header values");
-            (HeaderName::from_static(name), value)
-        };
-        named.into_iter().map(header).collect()
+        } = *self;
+        let left = self.seconds_left();
+        let text = |text: String| HeaderValue::try_from(text).expect("numbers are header values");
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        headers.insert(
+            RATELIMIT_POLICY,
+            text(format!("\"{POLICY}\";q={limit};w={window_seconds}")),
+        );
+        headers.insert(RATELIMIT, text(format!("\"{POLICY}\";r={remaining};t={left}")));
+        headers.insert(X_RATELIMIT_LIMIT, limit.into());
+        headers.insert(X_RATELIMIT_REMAINING, remaining.into());
+        headers.insert(X_RATELIMIT_RESET, (self.resets_at.0 / 1_000).into());
+        headers
     }
 }
 
