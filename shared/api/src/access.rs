@@ -130,6 +130,8 @@ pub struct Visit<'v> {
     pub query: &'v str,
     /// Whether it is for a name or address of the loopback.
     pub is_for_loopback: bool,
+    /// Whether a browser says that a page of another origin sends it, one that may call with a key included.
+    pub is_cross_origin: bool,
 }
 
 /// A gate's decision.

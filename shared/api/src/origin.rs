@@ -34,17 +34,19 @@ pub(super) struct Foreign {
     page: bool,
     /// It is for a name or address of the loopback: no reason against it, but found here.
     pub(super) is_for_loopback: bool,
+    /// A page of another origin sends it: no reason against one that reads or is listed, unless it comes without a key.
+    pub(super) is_cross_origin: bool,
 }
 
 impl Foreign {
     pub(super) fn of(head: &Parts, hosts: &Hosts, origins: &Origins) -> Self {
         let target = Target::of(head);
+        let is_cross_origin = is_cross_origin(&head.headers, &target);
         Self {
             host: !hosts.allow(&target),
-            page: changes_state(&head.method)
-                && is_cross_origin(&head.headers, &target)
-                && !origins.allow(&head.headers),
+            page: changes_state(&head.method) && is_cross_origin && !origins.allow(&head.headers),
             is_for_loopback: target.is_loopback(),
+            is_cross_origin,
         }
     }
 

@@ -297,6 +297,7 @@ impl Asked {
             headers: &headers,
             query: &query,
             is_for_loopback: foreign.is_for_loopback,
+            is_cross_origin: foreign.is_cross_origin,
         };
         let admission = match &gate {
             Some(gate) => gate.admit(visit).await,

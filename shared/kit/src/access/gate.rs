@@ -318,10 +318,13 @@ impl Shared {
         })
     }
 
-    /// Anyone, from this machine alone and while no key was ever made. A proxy on this machine has other machines behind it.
+    /// Anyone, from this machine alone and while no key was ever made. A proxy on this machine has other machines behind it, and
+    /// a page of another origin in a browser on it is no program of it.
     async fn without_key(&self, visit: Visit<'_>) -> Result<Option<Arc<Caller>>, DbError> {
         let Keyless { is_over, looked } = &self.keyless;
-        if is_over.load(Ordering::Relaxed) || !visit.is_for_loopback || is_forwarded(visit.headers) {
+        let is_of_this_machine =
+            visit.is_for_loopback && !visit.is_cross_origin && !is_forwarded(visit.headers);
+        if is_over.load(Ordering::Relaxed) || !is_of_this_machine {
             return Ok(None);
         }
         let mut looked = looked.lock().await;

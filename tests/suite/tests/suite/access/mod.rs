@@ -3,6 +3,7 @@
 mod keys;
 mod limits;
 mod lines;
+mod pages;
 mod scopes;
 
 use crate::case::Case;
@@ -11,7 +12,13 @@ use http::Method;
 use serde_json::{Value, json};
 
 pub fn cases() -> Vec<Case> {
-    let modules = [lines::cases(), scopes::cases(), keys::cases(), limits::cases()];
+    let modules = [
+        lines::cases(),
+        scopes::cases(),
+        keys::cases(),
+        limits::cases(),
+        pages::cases(),
+    ];
     modules.into_iter().flatten().collect()
 }
 
