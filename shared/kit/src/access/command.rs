@@ -2,7 +2,7 @@
 
 use super::{
     key::{KeyMaker, KeySettings},
-    store::KeyStore,
+    store::{Kept, KeyStore},
 };
 use crate::{audit::AuditEntry, shape};
 use api::access::Permissions;
@@ -111,13 +111,12 @@ async fn create(store: &KeyStore, settings: KeySettings, maker: &KeyMaker) -> Re
     })?;
     let (key, text) = maker.make(settings, ACTOR.to_owned());
     let entry = entry("api_key_created", &key.id, key.created_at);
-    if store.create(key, entry).await? {
-        Ok(text)
-    } else {
-        Err(KeysError::Refused(format!(
+    match store.create(key, entry, false).await? {
+        Kept::Yes => Ok(text),
+        Kept::NotFirst | Kept::TooMany => Err(KeysError::Refused(format!(
             "there are {} keys: delete one",
             super::KEYS_MAX
-        )))
+        ))),
     }
 }
 

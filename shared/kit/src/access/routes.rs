@@ -3,13 +3,15 @@
 //! A caller sees and makes only keys that may do and see no more than its own.
 
 use super::{
-    ApiKeys,
+    ANYONE, ApiKeys,
     key::{ApiKey, KeyMaker, KeySettings},
+    store::Kept,
     usage::DAYS_KEPT,
 };
 use crate::{audit::AuditEntry, database_problem, shape};
 use api::{
     Access, Area, Caller, Endpoint, ListSpec, Request, RequestContext, Response, SortField,
+    access::key_required,
     body::BODY_LEN_MAX,
     delete, get,
     json_body::{self, VALUES_MAX},
@@ -99,10 +101,15 @@ async fn create(state: KeyRoutes, mut request: Request) -> Result<Response, Prob
     }
     let (key, text) = state.maker.make(settings, request.caller.actor());
     let entry = By::of(&request).entry("api_key_created", &key, now);
-    let kept = state.keys.store().create(key.clone(), entry).await;
-    if !kept.map_err(database_problem)? {
-        let detail = format!("there are {} keys: delete one", super::KEYS_MAX);
-        return Err(Problem::new(ProblemCode::TooManyKeys).with_detail(detail));
+    let is_first = &*request.caller.id == ANYONE;
+    let kept = state.keys.store().create(key.clone(), entry, is_first).await;
+    match kept.map_err(database_problem)? {
+        Kept::Yes => {}
+        Kept::NotFirst => return Err(key_required()),
+        Kept::TooMany => {
+            let detail = format!("there are {} keys: delete one", super::KEYS_MAX);
+            return Err(Problem::new(ProblemCode::TooManyKeys).with_detail(detail));
+        }
     }
     state.keys.changed(&key);
     let mut view = state.view(&key);

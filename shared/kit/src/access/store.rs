@@ -12,11 +12,27 @@ pub const KEYS_MAX: i64 = 1_000;
 const SELECT: &str = "SELECT id, digest, hint, name, permissions, scope, allowed_networks, expires_at, active, rate_limit, \
                       rate_window, created_by, created_at, updated_at, last_used_at, usage_count FROM api_keys";
 
+/// Finds a key if there ever was one.
+const ANY: &str = "SELECT id FROM api_keys LIMIT 1";
+/// The row that is locked while a key is made.
+const CREATING: &str = "api-keys";
+
 /// Reads and writes keys.
 #[derive(Clone, Debug)]
 pub(super) struct KeyStore {
     db: Db,
     reads: Db,
+}
+
+/// What became of a key that was to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It is kept.
+    Yes,
+    /// There are [`KEYS_MAX`] already.
+    TooMany,
+    /// It was to be the first, and is not.
+    NotFirst,
 }
 
 impl KeyStore {
@@ -27,26 +43,30 @@ impl KeyStore {
         }
     }
 
-    /// Keeps a new key; false when there are [`KEYS_MAX`] already.
-    pub(super) async fn create(&self, key: ApiKey, entry: AuditEntry) -> Result<bool, DbError> {
+    /// Keeps a new key. One of a caller without a key `is_first`: it is kept only if there never was one.
+    pub(super) async fn create(
+        &self,
+        key: ApiKey,
+        entry: AuditEntry,
+        is_first: bool,
+    ) -> Result<Kept, DbError> {
         self.db
             .transaction("create_api_key", move |tx| {
                 let (key, entry) = (key.clone(), entry.clone());
-                Box::pin(async move { create(tx, &key, &entry).await })
+                Box::pin(async move { create(tx, &key, &entry, is_first).await })
             })
             .await
     }
 
     /// The key with this digest, valid or not.
     pub(super) async fn find(&self, digest: KeyDigest) -> Result<Option<ApiKey>, DbError> {
-        let sql = format!("{SELECT} WHERE digest = ? AND deleted_at IS NULL");
-        self.one("api_key_by_digest", sql, params![digest]).await
+        find(&self.reads, digest).await
     }
 
     /// The key with this id.
     pub(super) async fn show(&self, id: &KeyId) -> Result<Option<ApiKey>, DbError> {
         let sql = format!("{SELECT} WHERE id = ? AND deleted_at IS NULL");
-        self.one("api_key", sql, params![id.as_str()]).await
+        one(&self.reads, "api_key", sql, params![id.as_str()]).await
     }
 
     /// Every key, the newest first.
@@ -124,8 +144,7 @@ impl KeyStore {
 
     /// Whether there was ever a key.
     pub(super) async fn was_ever_one(&self) -> Result<bool, DbError> {
-        self.is_any("SELECT id FROM api_keys LIMIT 1", Params::new())
-            .await
+        self.is_any(ANY, Params::new()).await
     }
 
     /// Whether there is a key that can be used now.
@@ -143,28 +162,38 @@ impl KeyStore {
             })
             .await
     }
-
-    async fn one(&self, name: &'static str, sql: String, params: Params) -> Result<Option<ApiKey>, DbError> {
-        self.reads
-            .read(name, move |tx| {
-                let (sql, params) = (sql.clone(), params.clone());
-                Box::pin(async move {
-                    tx.query_one(&sql, params)
-                        .await?
-                        .as_ref()
-                        .map(read_key)
-                        .transpose()
-                })
-            })
-            .await
-    }
 }
 
-async fn create(tx: &mut Tx, key: &ApiKey, entry: &AuditEntry) -> Result<bool, DbError> {
+async fn find(db: &Db, digest: KeyDigest) -> Result<Option<ApiKey>, DbError> {
+    let sql = format!("{SELECT} WHERE digest = ? AND deleted_at IS NULL");
+    one(db, "api_key_by_digest", sql, params![digest]).await
+}
+
+async fn one(db: &Db, name: &'static str, sql: String, params: Params) -> Result<Option<ApiKey>, DbError> {
+    db.read(name, move |tx| {
+        let (sql, params) = (sql.clone(), params.clone());
+        Box::pin(async move {
+            let row = tx.query_one(&sql, params).await?;
+            row.as_ref().map(read_key).transpose()
+        })
+    })
+    .await
+}
+
+async fn create(tx: &mut Tx, key: &ApiKey, entry: &AuditEntry, is_first: bool) -> Result<Kept, DbError> {
+    // One after the other: what is counted below stands until the commit. The row is no lease, only what they all lock.
+    let skip = tx.dialect().skip_existing("name");
+    let lock = format!("INSERT INTO leases (name, epoch, fences) VALUES (?, 0, 0){skip}");
+    tx.execute(&lock, params![CREATING]).await?;
+    let lock = "UPDATE leases SET fences = fences + 1 WHERE name = ?";
+    tx.execute(lock, params![CREATING]).await?;
+    if is_first && tx.query_one(ANY, Params::new()).await?.is_some() {
+        return Ok(Kept::NotFirst);
+    }
     let count = "SELECT COUNT(*) AS n FROM api_keys WHERE deleted_at IS NULL";
     let row = tx.query_one(count, Params::new()).await?;
     if row.map_or(Ok(0), |row| row.get::<i64>("n"))? >= KEYS_MAX {
-        return Ok(false);
+        return Ok(Kept::TooMany);
     }
     let mut values = settings_params(&key.settings);
     values.extend(params![
@@ -182,7 +211,7 @@ async fn create(tx: &mut Tx, key: &ApiKey, entry: &AuditEntry) -> Result<bool, D
     )
     .await?;
     audit::append(tx, std::slice::from_ref(entry)).await?;
-    Ok(true)
+    Ok(Kept::Yes)
 }
 
 /// In the order of the columns of an INSERT and an UPDATE.

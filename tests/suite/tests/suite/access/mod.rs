@@ -1,10 +1,12 @@
 //! Who may call, over real HTTP: every line of both route tables with every kind of key, and what keys see and make.
 
+mod changes;
 mod keys;
 mod limits;
 mod lines;
 mod pages;
 mod scopes;
+mod slow_body;
 
 use crate::case::Case;
 use crate::pms::{Pms, Reply};
@@ -16,6 +18,7 @@ pub fn cases() -> Vec<Case> {
         lines::cases(),
         scopes::cases(),
         keys::cases(),
+        changes::cases(),
         limits::cases(),
         pages::cases(),
     ];
