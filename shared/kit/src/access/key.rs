@@ -84,6 +84,26 @@ fn plain_name(name: &str) -> Result<(), ValidationError> {
 }
 
 impl KeySettings {
+    /// Whether a key with these settings may do, see and ask for all that one with the `other` may, as long and from where.
+    pub(super) fn cover(&self, other: &Self) -> bool {
+        let rate = |asked: &Self, window: &Self| u64::from(asked.rate_limit) * u64::from(window.rate_window);
+        let networks = &self.allowed_networks;
+        let is_within = |inner: &IpNet| networks.iter().any(|own| own.contains(inner));
+        self.permissions.cover(&other.permissions)
+            && self.scope.covers(&other.scope)
+            && self
+                .expires_at
+                .is_none_or(|end| other.expires_at.is_some_and(|earlier| earlier <= end))
+            && (networks.is_empty()
+                || (!other.allowed_networks.is_empty() && other.allowed_networks.iter().all(is_within)))
+            && rate(other, self) <= rate(self, other)
+    }
+
+    /// Whether its end has come.
+    pub(super) fn ends_before(&self, now: UnixMillis) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+
     /// The settings of a key that nobody limits further, by name, permissions and scope.
     pub fn new(name: impl Into<String>, permissions: Permissions, scope: Scope) -> Self {
         Self {

@@ -1,9 +1,9 @@
 //! `/api-keys`: list and make, show, change, deactivate and delete one, and what it was used for.
 //!
-//! A caller sees and makes only keys that may do and see no more than its own.
+//! A caller sees, makes and changes only keys that may do, see and ask for no more than its own, no longer and from nowhere else.
 
 use super::{
-    ANYONE, ApiKeys,
+    ANYONE, ApiKeys, ENVIRONMENT,
     key::{ApiKey, KeyMaker, KeySettings},
     store::Kept,
     usage::DAYS_KEPT,
@@ -30,6 +30,7 @@ pub const API_KEYS: Area = Area::new("api-keys");
 const DECISIONS_MAX: usize = 5;
 /// The name of a key's scope among its settings.
 const SCOPE: &str = "scope";
+const NO_SUCH_FIELD: &str = "there is no such field";
 /// Days of a usage report when none are asked for.
 const PERIOD_DAYS_DEFAULT: u32 = 30;
 /// Trees of one body at once: as it came, and merged with the settings.
@@ -82,8 +83,9 @@ async fn show_self(state: KeyRoutes, request: Request) -> Result<Response, Probl
 
 async fn list(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
     let query = request.list(&LIST)?;
+    let reach = state.reach(&request.caller).await?;
     let mut keys = state.keys.store().list().await.map_err(database_problem)?;
-    keys.retain(|key| covers(&request.caller, &key.settings));
+    keys.retain(|key| reach.covers(&key.settings));
     let position = |key: &ApiKey| (key.created_at.0, key.id.to_string());
     short_list(&query, keys, position, |key| state.view(key))
 }
@@ -91,13 +93,12 @@ async fn list(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
 async fn create(state: KeyRoutes, mut request: Request) -> Result<Response, Problem> {
     let body = read_object(&mut request).await?;
     let settings = state.settings(body)?;
-    if !covers(&request.caller, &settings) {
+    if !state.reach(&request.caller).await?.covers(&settings) {
         return Err(beyond_the_caller());
     }
     let now = state.maker.clock.now();
-    if settings.expires_at.is_some_and(|end| end <= now) {
-        let error = FieldError::new("/expires_at", "in_the_past", "it must lie ahead");
-        return Err(Problem::validation(vec![error]));
+    if settings.ends_before(now) {
+        return Err(in_the_past());
     }
     let (key, text) = state.maker.make(settings, request.caller.actor());
     let entry = By::of(&request).entry("api_key_created", &key, now);
@@ -172,18 +173,45 @@ async fn usage(state: KeyRoutes, request: Request) -> Result<Response, Problem> 
 }
 
 impl KeyRoutes {
-    /// The key of the request's path, if the caller may see it.
+    /// What the caller reaches, as the tables say now: its key may have ended or changed since the request was admitted,
+    /// while its body came.
+    async fn reach(&self, caller: &Caller) -> Result<Reach, Problem> {
+        let store = self.keys.store();
+        match &*caller.id {
+            ENVIRONMENT => Ok(Reach(None)),
+            ANYONE if store.was_ever_one().await.map_err(database_problem)? => Err(key_required()),
+            ANYONE => Ok(Reach(None)),
+            id => {
+                let own = match id.parse() {
+                    Ok(id) => store.show(&id).await.map_err(database_problem)?,
+                    Err(_) => None,
+                };
+                let now = self.maker.clock.now();
+                let own = own.map(|key| key.settings);
+                own.filter(|own| own.active && !own.ends_before(now))
+                    .map(|own| Reach(Some(own)))
+                    .ok_or_else(key_required)
+            }
+        }
+    }
+
+    /// The key of the request's path, if the caller reaches it.
     async fn find(&self, caller: &Caller, id: &KeyId) -> Result<ApiKey, Problem> {
+        self.find_within(&self.reach(caller).await?, id).await
+    }
+
+    async fn find_within(&self, reach: &Reach, id: &KeyId) -> Result<ApiKey, Problem> {
         let found = self.keys.store().show(id).await.map_err(database_problem)?;
         found
-            .filter(|key| covers(caller, &key.settings))
+            .filter(|key| reach.covers(&key.settings))
             .ok_or_else(|| Problem::new(ProblemCode::NotFound))
     }
 
     /// Merges a patch (RFC 7396) into a key's settings.
     async fn merge(&self, by: &By, id: &KeyId, patch: &Map<String, Value>) -> Result<Response, Problem> {
         for _ in 0..DECISIONS_MAX {
-            let key = self.find(&by.caller, id).await?;
+            let reach = self.reach(&by.caller).await?;
+            let key = self.find_within(&reach, id).await?;
             let mut merged = self.settings_view(&key.settings);
             for (name, value) in patch {
                 if value.is_null() {
@@ -193,10 +221,11 @@ impl KeyRoutes {
                 }
             }
             let settings = self.settings(merged)?;
-            if !covers(&by.caller, &settings) {
+            if !reach.covers(&settings) {
                 return Err(beyond_the_caller());
             }
-            let mut entry = by.entry("api_key_changed", &key, self.maker.clock.now());
+            let now = self.maker.clock.now();
+            let mut entry = by.entry("api_key_changed", &key, now);
             entry.changed = patch.keys().cloned().collect();
             let changed = self.keys.store().change(&key, settings, entry).await;
             self.keys.changed(&key);
@@ -209,21 +238,14 @@ impl KeyRoutes {
 
     /// Settings as a body names them.
     fn settings(&self, mut body: Map<String, Value>) -> Result<KeySettings, Problem> {
-        let refused = |pointer: String, code: &str, message: String| {
-            Problem::validation(vec![FieldError::new(pointer, code, message)])
-        };
         let pointer = format!("/{}", self.scope_field);
         let scope = body.remove(self.scope_field);
         if body.contains_key(SCOPE) {
-            return Err(refused(
-                format!("/{SCOPE}"),
-                "unknown_field",
-                "there is no such field".to_owned(),
-            ));
+            return Err(refused(format!("/{SCOPE}"), "unknown_field", NO_SUCH_FIELD));
         }
-        let scope = scope.ok_or_else(|| refused(pointer.clone(), "required", "it is required".to_owned()))?;
+        let scope = scope.ok_or_else(|| refused(pointer.clone(), "required", "it is required"))?;
         if let Err(error) = serde_json::from_value::<contract::Scope>(scope.clone()) {
-            return Err(refused(pointer, "invalid", error.to_string()));
+            return Err(refused(pointer, "invalid", &error.to_string()));
         }
         body.insert(SCOPE.to_owned(), scope);
         let settings: KeySettings =
@@ -238,7 +260,7 @@ impl KeyRoutes {
         if unknown.is_some() {
             let areas = self.areas.join(", ");
             let message = format!("the areas are {areas}");
-            return Err(refused("/permissions".to_owned(), "unknown_area", message));
+            return Err(refused("/permissions".to_owned(), "unknown_area", &message));
         }
         Ok(settings)
     }
@@ -275,13 +297,26 @@ impl KeyRoutes {
     }
 }
 
-/// Whether a caller may do and see all that a key with these settings may.
-fn covers(caller: &Caller, settings: &KeySettings) -> bool {
-    caller.permissions.cover(&settings.permissions) && caller.scope.covers(&settings.scope)
+/// What a caller reaches: all that its own key covers; none for one without a key in the tables, who reaches everything.
+struct Reach(Option<KeySettings>);
+
+impl Reach {
+    fn covers(&self, settings: &KeySettings) -> bool {
+        self.0.as_ref().is_none_or(|own| own.cover(settings))
+    }
+}
+
+fn refused(pointer: String, code: &str, message: &str) -> Problem {
+    Problem::validation(vec![FieldError::new(pointer, code, message.to_owned())])
+}
+
+fn in_the_past() -> Problem {
+    refused("/expires_at".to_owned(), "in_the_past", "it must lie ahead")
 }
 
 fn beyond_the_caller() -> Problem {
-    let detail = "a key may do and see no more than the key that makes or changes it";
+    let detail = "a key may do, see and ask for no more than the key that makes or changes it, no longer and from nowhere \
+                  else";
     Problem::new(ProblemCode::Forbidden).with_detail(detail)
 }
 

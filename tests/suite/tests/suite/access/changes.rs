@@ -1,13 +1,105 @@
 //! Changes of keys: what a caller may change, what counts as a change, and who may have changed meanwhile.
 
 use super::slow_body::SlowBody;
-
+use super::{ADMIN, guarded, make, with_key};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::Pms;
+use contract::{Clock, UnixMillis};
+use http::Method;
 use serde_json::json;
 
 pub fn cases() -> Vec<Case> {
-    cases![a6_anyone_makes_the_first_key_alone,]
+    cases![
+        a4_a_key_that_ends_is_bound_or_limited_makes_none_that_is_less,
+        a4_a_key_that_ended_after_its_head_changes_nothing,
+        a6_anyone_makes_the_first_key_alone,
+    ]
+}
+
+async fn a4_a_key_that_ends_is_bound_or_limited_makes_none_that_is_less(ctx: Ctx) {
+    let pms = guarded(&ctx).await;
+    let end = UnixMillis(pms.clock.now().0 + 3_600_000);
+    let later = UnixMillis(end.0 + 1);
+    let own = json!({
+        "name": "bound", "permissions": ["admin"], "property_ids": "*", "expires_at": end,
+        "allowed_networks": ["127.0.0.0/8"], "rate_limit": 1_000, "rate_window": 60,
+    });
+    let own = make(&pms, own).await.expect(201);
+    let text = own.body["key"].as_str().unwrap().to_owned();
+    let own_path = format!("/api-keys/{}", own.id());
+    let like_own = json!({
+        "name": "made", "permissions": ["read"], "property_ids": "*", "expires_at": end,
+        "allowed_networks": ["127.0.0.1/32"], "rate_limit": 16, "rate_window": 1,
+    });
+    let made = with_key(&pms, &text, Method::POST, "/api-keys", Some(&like_own)).await;
+    let made_path = format!("/api-keys/{}", made.expect(201).id());
+    for (field, value) in [
+        ("expires_at", json!(null)),
+        ("expires_at", json!(later)),
+        ("allowed_networks", json!([])),
+        ("allowed_networks", json!(["127.0.0.1/32", "10.0.0.0/8"])),
+        ("allowed_networks", json!(["0.0.0.0/0"])),
+        ("rate_limit", json!(17)),
+    ] {
+        let mut body = like_own.clone();
+        body[field] = value.clone();
+        let refused = with_key(&pms, &text, Method::POST, "/api-keys", Some(&body)).await;
+        assert_eq!(refused.expect(403).body["code"], "forbidden");
+        let patch = json!({field: if field == "rate_limit" { json!(1_001) } else { value.clone() }});
+        for path in [&own_path, &made_path] {
+            let refused = with_key(&pms, &text, Method::PATCH, path, Some(&patch)).await;
+            assert_eq!(refused.expect(403).body["code"], "forbidden", "{path} {patch}");
+        }
+        // A key that is less bound is not there for it.
+        let less = make(&pms, body).await.expect(201);
+        let less = format!("/api-keys/{}", less.id());
+        for method in [Method::GET, Method::DELETE] {
+            with_key(&pms, &text, method, &less, None).await.expect(404);
+        }
+    }
+    with_key(
+        &pms,
+        &text,
+        Method::PATCH,
+        &own_path,
+        Some(&json!({"rate_limit": 999})),
+    )
+    .await
+    .expect(200);
+    with_key(&pms, &text, Method::GET, &own_path, None)
+        .await
+        .expect(200);
+    pms.stop().await;
+}
+
+async fn a4_a_key_that_ended_after_its_head_changes_nothing(ctx: Ctx) {
+    let pms = guarded(&ctx).await;
+    let own = json!({"name": "ends", "permissions": ["admin"], "property_ids": "*"});
+    let own = make(&pms, own).await.expect(201);
+    let text = own.body["key"].as_str().unwrap();
+    let other = make(
+        &pms,
+        json!({"name": "other", "permissions": ["read"], "property_ids": "*"}),
+    )
+    .await;
+    let other_path = format!("/api-keys/{}", other.expect(201).id());
+    let body = json!({"name": "late", "permissions": ["read"], "property_ids": "*"});
+    let creating = SlowBody::begin(pms.address(), ("POST", "/api-keys"), Some(text), &body).await;
+    let changing = SlowBody::begin(
+        pms.address(),
+        ("PATCH", &other_path),
+        Some(text),
+        &json!({"name": "late"}),
+    )
+    .await;
+    let deactivate = format!("/api-keys/{}/deactivate", own.id());
+    with_key(&pms, ADMIN, Method::POST, &deactivate, None)
+        .await
+        .expect(200);
+    assert_eq!((creating.finish().await, changing.finish().await), (401, 401));
+    let late = "SELECT COUNT(*) AS n FROM api_keys WHERE name = 'late'";
+    assert_eq!(pms.count(late).await, 0);
+    pms.stop().await;
 }
 
 async fn a6_anyone_makes_the_first_key_alone(ctx: Ctx) {
