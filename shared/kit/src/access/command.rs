@@ -109,6 +109,9 @@ async fn create(store: &KeyStore, settings: KeySettings, maker: &KeyMaker) -> Re
         let sentence = |error: &contract::FieldError| format!("{}: {}", &error.pointer[1..], error.message);
         KeysError::Refused(broken.iter().map(sentence).collect::<Vec<_>>().join("; "))
     })?;
+    if settings.ends_before(maker.clock.now()) {
+        return Err(KeysError::Refused("--expires-at: it must lie ahead".to_owned()));
+    }
     let (key, text) = maker.make(settings, ACTOR.to_owned());
     let entry = entry("api_key_created", &key.id, key.created_at);
     match store.create(key, entry, false).await? {
@@ -123,6 +126,10 @@ async fn create(store: &KeyStore, settings: KeySettings, maker: &KeyMaker) -> Re
 async fn deactivate(store: &KeyStore, id: &KeyId, now: UnixMillis) -> Result<String, KeysError> {
     let key = store.show(id).await?;
     let key = key.ok_or_else(|| KeysError::Refused(format!("there is no key {id}")))?;
+    let done = format!("{id} is not taken any more");
+    if !key.settings.active {
+        return Ok(done);
+    }
     let mut entry = entry("api_key_changed", id, now);
     entry.changed = vec!["active".to_owned()];
     let settings = KeySettings {
@@ -130,7 +137,7 @@ async fn deactivate(store: &KeyStore, id: &KeyId, now: UnixMillis) -> Result<Str
         ..key.settings.clone()
     };
     match store.change(&key, settings, entry).await? {
-        Some(_) => Ok(format!("{id} is not taken any more")),
+        Some(_) => Ok(done),
         None => Err(KeysError::Refused(
             "the key has just been changed by another: try again".to_owned(),
         )),

@@ -212,7 +212,15 @@ impl KeyRoutes {
         for _ in 0..DECISIONS_MAX {
             let reach = self.reach(&by.caller).await?;
             let key = self.find_within(&reach, id).await?;
-            let mut merged = self.settings_view(&key.settings);
+            let before = self.settings_view(&key.settings);
+            if let Some(name) = patch.keys().find(|name| !before.contains_key(*name)) {
+                return Err(refused(
+                    shape::pointer_to("", name),
+                    "unknown_field",
+                    NO_SUCH_FIELD,
+                ));
+            }
+            let mut merged = before.clone();
             for (name, value) in patch {
                 if value.is_null() {
                     merged.remove(name);
@@ -225,8 +233,18 @@ impl KeyRoutes {
                 return Err(beyond_the_caller());
             }
             let now = self.maker.clock.now();
+            if settings.expires_at != key.settings.expires_at && settings.ends_before(now) {
+                return Err(in_the_past());
+            }
+            let after = self.settings_view(&settings);
+            let differing = after
+                .iter()
+                .filter(|(name, value)| before.get(*name) != Some(*value));
             let mut entry = by.entry("api_key_changed", &key, now);
-            entry.changed = patch.keys().cloned().collect();
+            entry.changed = differing.map(|(name, _)| name.clone()).collect();
+            if entry.changed.is_empty() {
+                return Ok(reply::ok(&self.view(&key)));
+            }
             let changed = self.keys.store().change(&key, settings, entry).await;
             self.keys.changed(&key);
             if let Some(changed) = changed.map_err(database_problem)? {

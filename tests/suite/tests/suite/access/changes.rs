@@ -6,13 +6,15 @@ use crate::case::{Case, Ctx, cases};
 use crate::pms::Pms;
 use contract::{Clock, UnixMillis};
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub fn cases() -> Vec<Case> {
     cases![
         a4_a_key_that_ends_is_bound_or_limited_makes_none_that_is_less,
         a4_a_key_that_ended_after_its_head_changes_nothing,
         a6_anyone_makes_the_first_key_alone,
+        a_patch_names_fields_and_writes_what_differs,
+        no_change_sets_an_end_in_the_past,
     ]
 }
 
@@ -111,5 +113,69 @@ async fn a6_anyone_makes_the_first_key_alone(ctx: Ctx) {
     // Not even where the first one was deleted meanwhile.
     assert_eq!(pms.count("SELECT COUNT(*) AS n FROM api_keys").await, 1);
     assert_eq!(first.body["created_by"], "anyone (anyone)");
+    pms.stop().await;
+}
+
+/// The fields of each change of keys, in its order, as the audit log has them.
+async fn changes(pms: &Pms) -> Vec<Value> {
+    let rows = pms.db.read("changes", |tx| {
+        Box::pin(async {
+            let sql = "SELECT changed FROM audit_entries WHERE action = 'api_key_changed' ORDER BY id";
+            tx.query(sql, db::Params::new()).await
+        })
+    });
+    let rows = rows.await.unwrap();
+    rows.iter()
+        .map(|row| serde_json::from_str(&row.get::<String>("changed").unwrap()).unwrap())
+        .collect()
+}
+
+async fn a_patch_names_fields_and_writes_what_differs(ctx: Ctx) {
+    let pms = guarded(&ctx).await;
+    let made = make(
+        &pms,
+        json!({"name": "k", "permissions": ["read"], "property_ids": "*"}),
+    )
+    .await;
+    let made = made.expect(201).body;
+    let path = format!("/api-keys/{}", made["id"].as_str().unwrap());
+    let patch = async |patch: Value| with_key(&pms, ADMIN, Method::PATCH, &path, Some(&patch)).await;
+    for (unknown, pointer) in [
+        ("a text of\nthe client", "/a text of\nthe client"),
+        ("scope", "/scope"),
+        ("a/b", "/a~1b"),
+    ] {
+        for value in [json!(null), json!(1)] {
+            let refused = patch(json!({unknown: value})).await.expect(422);
+            assert_eq!(refused.errors(), [(pointer, "unknown_field")]);
+        }
+    }
+    let same = patch(json!({"name": "k", "expires_at": null, "rate_limit": 1_000}))
+        .await
+        .expect(200);
+    assert_eq!(same.body["updated_at"], made["updated_at"]);
+    assert_eq!(changes(&pms).await, Vec::<Value>::new());
+    patch(json!({"name": "other", "rate_limit": 1_000, "rate_window": 60}))
+        .await
+        .expect(200);
+    assert_eq!(changes(&pms).await, [json!(["name", "rate_window"])]);
+    pms.stop().await;
+}
+
+async fn no_change_sets_an_end_in_the_past(ctx: Ctx) {
+    let pms = guarded(&ctx).await;
+    let end = UnixMillis(pms.clock.now().0 + 1_000);
+    let made = json!({"name": "k", "permissions": ["read"], "property_ids": "*", "expires_at": end});
+    let path = format!("/api-keys/{}", make(&pms, made).await.expect(201).id());
+    let patch = async |patch: Value| with_key(&pms, ADMIN, Method::PATCH, &path, Some(&patch)).await;
+    let past = patch(json!({"expires_at": "2020-01-01T00:00:00Z"}))
+        .await
+        .expect(422);
+    assert_eq!(past.errors(), [("/expires_at", "in_the_past")]);
+    // What has ended may still be named.
+    pms.clock.advance(std::time::Duration::from_secs(2));
+    patch(json!({"name": "ended", "expires_at": end}))
+        .await
+        .expect(200);
     pms.stop().await;
 }
