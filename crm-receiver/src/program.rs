@@ -7,6 +7,7 @@ use crate::{
     config::{Command, read_or_exit},
     http::AREAS,
 };
+use kit::access::command::KeysError;
 use kit::{
     config::EXIT_CONFIG,
     healthcheck::healthcheck,
@@ -37,13 +38,11 @@ async fn program() -> anyhow::Result<()> {
     }
     match run(command).await {
         Ok(()) => Ok(()),
-        Err(error) => match error.downcast_ref::<StartError>() {
-            Some(error) => {
-                eprintln!("error: {error}");
-                exit(EXIT_CONFIG)
-            }
-            None => Err(error),
-        },
+        Err(error) if error.is::<StartError>() || error.is::<KeysError>() => {
+            eprintln!("error: {error}");
+            exit(EXIT_CONFIG)
+        }
+        Err(error) => Err(error),
     }
 }
 

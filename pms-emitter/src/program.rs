@@ -5,6 +5,7 @@
 use crate::app::{App, Runtime, StartError, key_maker, open_store, retry_dead};
 use crate::config::{Command, Config, read_or_exit};
 use crate::http::AREAS;
+use kit::access::command::KeysError;
 use kit::config::EXIT_CONFIG;
 use kit::healthcheck::healthcheck;
 use kit::lifecycle::{Ended, Lifecycle};
@@ -32,13 +33,11 @@ async fn program() -> anyhow::Result<ExitCode> {
     }
     match run(command, config).await {
         Ok(code) => Ok(code),
-        Err(error) => match error.downcast::<StartError>() {
-            Ok(error) => {
-                eprintln!("error: {error}");
-                Ok(ExitCode::from(EXIT_CONFIG as u8))
-            }
-            Err(error) => Err(error),
-        },
+        Err(error) if error.is::<StartError>() || error.is::<KeysError>() => {
+            eprintln!("error: {error}");
+            Ok(ExitCode::from(EXIT_CONFIG as u8))
+        }
+        Err(error) => Err(error),
     }
 }
 

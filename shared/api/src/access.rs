@@ -13,7 +13,7 @@ use super::{Response, context::RequestContext};
 use contract::{Problem, ProblemCode, Scope};
 use futures::future::BoxFuture;
 use http::{HeaderMap, StatusCode};
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// What a line of the route table asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Caller {
 }
 
 /// What a gate sees of a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Visit<'v> {
     /// Who asks what.
     pub context: &'v RequestContext,
@@ -132,6 +132,15 @@ pub struct Visit<'v> {
     pub is_for_loopback: bool,
     /// Whether a browser says that a page of another origin sends it, one that may call with a key included.
     pub is_cross_origin: bool,
+}
+
+impl fmt::Debug for Visit<'_> {
+    /// Neither headers nor query: they hold the key.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Visit")
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A gate's decision.

@@ -35,13 +35,25 @@ impl FromStr for Origins {
         let items = items.filter(|item| !item.is_empty());
         let origin = |item: &str| {
             let (scheme, authority) = item.split_once("://")?;
-            let valid = matches!(scheme, "http" | "https") && Authority::parse(authority).is_some();
+            // A browser never writes it in Origin, so such an entry would allow nobody.
+            let default_port = match scheme {
+                "http" => ":80",
+                "https" => ":443",
+                _ => return None,
+            };
+            let valid = Authority::parse(authority).is_some()
+                && !authority.contains('*')
+                && !authority.ends_with(':')
+                && !authority.ends_with(default_port);
             valid.then(|| item.to_ascii_lowercase())
         };
         let origins: Option<Vec<_>> = items.map(origin).collect();
         origins
             .map(Self)
-            .ok_or("it must be origins, such as https://desk.example, without a path or *, separated by commas or spaces")
+            .ok_or(
+                "it must be origins, such as https://desk.example, without a path, a * or the usual port (80, 443), \
+                 separated by commas or spaces",
+            )
     }
 }
 
@@ -151,6 +163,10 @@ mod tests {
             "desk.example",
             "https://desk.example/",
             "https://*.example/x",
+            "https://*.example",
+            "https://desk.example:443",
+            "http://desk.example:80",
+            "https://desk.example:",
             "ftp://desk.example",
             "null",
         ] {

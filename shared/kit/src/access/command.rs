@@ -87,9 +87,13 @@ pub fn run<'r>(
                 create(&store, settings, maker).await
             }
             KeysCommand::List => {
-                let keys = store.list().await?;
+                let (keys, now) = (store.list().await?, maker.clock.now());
                 let line = |key: &super::ApiKey| {
-                    let state = if key.settings.active { "active" } else { "inactive" };
+                    let state = match &key.settings {
+                        settings if !settings.active => "inactive",
+                        settings if settings.ends_before(now) => "ended",
+                        _ => "active",
+                    };
                     let permissions = Vec::from(key.settings.permissions.clone()).join(",");
                     format!(
                         "{} {} {state} {permissions} {}",

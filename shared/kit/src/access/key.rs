@@ -1,7 +1,7 @@
 //! An API key: what is chosen for it, what is kept of it, and how it is made.
 
 use api::access::Permissions;
-use contract::{Clock, Entropy, Ids, KeyId, Scope, TypedId, UnixMillis};
+use contract::{Clock, Entropy, Ids, KeyId, Scope, TypedId, UnixMillis, text::is_invisible};
 use data_encoding::BASE64URL_NOPAD;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -71,15 +71,16 @@ fn rate_window() -> u32 {
     RATE_WINDOW_DEFAULT
 }
 
-/// 1 to 64 characters without control characters: the name stands in logs.
+/// 1 to 64 characters that are seen as they are: the name stands in logs, where others could be read into it.
 fn plain_name(name: &str) -> Result<(), ValidationError> {
     let valid = (1..=NAME_CHARS_MAX).contains(&name.chars().count())
-        && !name.chars().any(char::is_control)
+        && !name.chars().any(|sign| sign.is_control() || is_invisible(sign))
         && name.trim() == name;
     if valid {
         return Ok(());
     }
-    let message = "it must have 1 to 64 characters, none of them a control character or a space at an edge";
+    let message =
+        "it must have 1 to 64 characters, none of them invisible, a control character, or a space at an edge";
     Err(ValidationError::new("invalid").with_message(message.into()))
 }
 
@@ -277,6 +278,16 @@ mod tests {
             (made.hint, made.digest),
             (format!("{}...", &text[..12]), digest(&text))
         );
+    }
+
+    #[test]
+    fn a_name_shows_all_of_its_characters() {
+        for good in ["front desk", "Рецепция", "x"] {
+            assert!(plain_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", " x", "a\nb", "a\u{202e}b", "a\u{200b}b", "a\u{feff}b"] {
+            assert!(plain_name(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -386,15 +386,20 @@ async fn what_is_no_key_is_refused_with_its_field(ctx: Ctx) {
     pms.stop().await;
 }
 
-async fn the_command_line_makes_lists_and_ends_keys_of_a_running_service(ctx: Ctx) {
-    let pms = Pms::start(&ctx).await;
+/// Makes keys as the command line does, at the time of a service.
+fn maker(pms: &Pms) -> KeyMaker {
     let (clock, entropy) = (pms.clock.clone(), Arc::new(SystemEntropy));
-    let maker = KeyMaker {
+    KeyMaker {
         prefix: KeyPrefix::default(),
         ids: Ids::new(clock.clone(), entropy.clone()),
         entropy,
         clock,
-    };
+    }
+}
+
+async fn the_command_line_makes_lists_and_ends_keys_of_a_running_service(ctx: Ctx) {
+    let pms = Pms::start(&ctx).await;
+    let maker = maker(&pms);
     let create = |name: &str, permission: &str, scope: &str| KeysCommand::Create {
         name: name.to_owned(),
         permissions: vec![permission.to_owned()],
@@ -447,6 +452,16 @@ async fn the_command_line_makes_lists_and_ends_keys_of_a_running_service(ctx: Ct
     assert_eq!(said, format!("{} is not taken any more", own.id()));
     hears(vec![("x-api-key", text.clone())]).await;
     assert!(run(KeysCommand::List).await.unwrap().contains(" inactive "));
+    let mut ends = create("ends", "read", "LIS01");
+    if let KeysCommand::Create { expires_at, .. } = &mut ends {
+        *expires_at = Some(UnixMillis(pms.clock.now().0 + 1_000));
+    }
+    run(ends.clone()).await.unwrap();
+    assert!(!run(KeysCommand::List).await.unwrap().contains(" ended "));
+    pms.clock.advance(Duration::from_secs(1));
+    assert!(run(KeysCommand::List).await.unwrap().contains(" ended "));
+    let said = run(ends).await.unwrap_err().to_string();
+    assert!(said.starts_with("--expires-at: "), "{said}");
     pms.stop().await;
 }
 
