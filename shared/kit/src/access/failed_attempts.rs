@@ -31,15 +31,23 @@ impl Default for FailedAttempts {
 
 impl FailedAttempts {
     /// Counts a failure.
-    pub fn count(&self, client: IpAddr) {
+    ///
+    /// # Errors
+    /// The seconds to wait, for a network that has failed so often that it is not heard now; nothing is counted then.
+    pub fn count(&self, client: IpAddr) -> Result<(), u32> {
         let failures = self.0.get_with(network(client), Arc::default);
-        failures.fetch_add(1, Ordering::Relaxed);
+        let counted = failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |failures| {
+            (failures < FAILURES_MAX).then_some(failures + 1)
+        });
+        counted.map(drop).map_err(|_| WINDOW.as_secs() as u32)
     }
 
-    /// Whether a network has failed so often that it is not heard now. Returns the seconds to wait.
-    pub fn refuse(&self, client: IpAddr) -> Option<u32> {
-        let failures = self.0.get(&network(client))?.load(Ordering::Relaxed);
-        (failures >= FAILURES_MAX).then_some(WINDOW.as_secs() as u32)
+    /// Takes back what was counted of one who has proved himself after all.
+    pub fn take_back(&self, client: IpAddr) {
+        if let Some(failures) = self.0.get(&network(client)) {
+            let less = |failures: u32| Some(failures.saturating_sub(1));
+            let _ = failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
     }
 }
 
@@ -62,12 +70,15 @@ mod tests {
         let failed = FailedAttempts::default();
         let address = |text: &str| -> IpAddr { text.parse().unwrap() };
         for _ in 1..FAILURES_MAX {
-            failed.count(address("2001:db8:1:2::3"));
+            failed.count(address("2001:db8:1:2::3")).unwrap();
         }
-        assert_eq!(failed.refuse(address("2001:db8:1:2::4")), None);
-        failed.count(address("2001:db8:1:2:ffff::"));
-        assert!(failed.refuse(address("2001:db8:1:2::4")).is_some());
-        assert_eq!(failed.refuse(address("2001:db8:1:3::3")), None);
-        assert_eq!(failed.refuse(address("192.0.2.1")), None);
+        failed.count(address("2001:db8:1:2:ffff::")).unwrap();
+        assert!(failed.count(address("2001:db8:1:2::4")).is_err());
+        assert!(failed.count(address("2001:db8:1:3::3")).is_ok());
+        assert!(failed.count(address("192.0.2.1")).is_ok());
+        failed.take_back(address("2001:db8:1:2::5"));
+        assert!(failed.count(address("2001:db8:1:2::4")).is_ok());
+        assert!(failed.count(address("2001:db8:1:2::4")).is_err());
+        failed.take_back(address("192.0.2.9"));
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     FailedAttempts, Networks,
     client_address::{client_address, is_forwarded},
-    key::{ApiKey, KeyDigest, digest},
+    key::{ApiKey, KeyDigest, digest, looks_like_a_key},
     rate_limit::{Standing, Window},
     store::KeyStore,
     usage::Usage,
@@ -26,10 +26,15 @@ use std::{
     time::Duration,
 };
 use subtle::ConstantTimeEq;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::{Instant, timeout},
+};
 
 /// For how long a key is used as it was read.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// For how long a request waits at most until its key is read and counted: as long as for any other operation.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long a key that is not used is kept in memory.
 const KEPT_UNUSED: Duration = Duration::from_secs(3600);
 /// Keys in memory: more than there can be.
@@ -57,23 +62,32 @@ pub struct AccessSettings {
 pub struct ApiKeys(Arc<Shared>);
 
 struct Shared {
-    db: Db,
+    /// For draws, whose callers wait until a draw has ended or was aborted: only then it is known what was drawn.
+    draws: Db,
     store: KeyStore,
     clock: Arc<dyn Clock>,
     settings: AccessSettings,
     usage: Usage,
-    known: Cache<KeyDigest, Arc<Mutex<Known>>>,
+    known: Cache<KeyDigest, Entry>,
     failed: FailedAttempts,
     keyless: Keyless,
     anyone: Arc<Caller>,
     environment: Arc<Caller>,
 }
 
-/// A key that was found valid once. Its mutex is also the singleflight of reading it again and of drawing from its limit.
+/// A key that was found once, beside what says that it has changed since: a change does not wait for the key's mutex.
+#[derive(Clone)]
+struct Entry {
+    is_outdated: Arc<AtomicBool>,
+    known: Arc<Mutex<Known>>,
+}
+
+/// What is known of a key. Its mutex is also the singleflight of reading it again and of drawing from its limit.
 struct Known {
     key: ApiKey,
     caller: Arc<Caller>,
     looked: Looked,
+    drew: Looked,
     window: Window,
 }
 
@@ -85,7 +99,7 @@ struct Keyless {
     looked: Mutex<Looked>,
 }
 
-/// When something was last read from the table.
+/// When something was last read or written there, and could not be.
 #[derive(Clone, Copy, Debug, Default)]
 struct Looked {
     read_at: Option<Instant>,
@@ -98,14 +112,17 @@ impl Looked {
     /// # Errors
     /// `Unavailable` soon after it could not be read: those who wait for their turn fail at once, not one after the other.
     fn is_due(&self) -> Result<bool, DbError> {
-        let is_recent = |at: Option<Instant>| at.is_some_and(|at| at.elapsed() < READ_AGAIN_AFTER);
         if is_recent(self.read_at) {
             return Ok(false);
         }
-        if is_recent(self.failed_at) {
+        if self.failed_lately() {
             return Err(DbError::Unavailable);
         }
         Ok(true)
+    }
+
+    fn failed_lately(&self) -> bool {
+        is_recent(self.failed_at)
     }
 
     /// Notes that it was read now, or could not be.
@@ -117,6 +134,10 @@ impl Looked {
         }
         read
     }
+}
+
+fn is_recent(at: Option<Instant>) -> bool {
+    at.is_some_and(|at| at.elapsed() < READ_AGAIN_AFTER)
 }
 
 /// Why a service does not begin to answer.
@@ -156,7 +177,7 @@ impl ApiKeys {
         };
         Ok(Self(Arc::new(Shared {
             usage: Usage::new(db, Arc::clone(&clock)),
-            db: db.clone(),
+            draws: db.answering_after_abort(),
             store,
             clock,
             known: Cache::builder()
@@ -187,9 +208,11 @@ impl ApiKeys {
         &self.0.usage
     }
 
-    /// Forgets what this process knows of a key that has changed, and that requests without a key were ever answered.
+    /// Has a key that has changed read again, and requests without a key refused. What was drawn for the key stays.
     pub(super) fn changed(&self, key: &ApiKey) {
-        self.0.known.invalidate(&key.digest);
+        if let Some(entry) = self.0.known.get(&key.digest) {
+            entry.is_outdated.store(true, Ordering::Release);
+        }
         self.0.keyless.is_over.store(true, Ordering::Relaxed);
     }
 }
@@ -210,135 +233,172 @@ impl Shared {
     async fn admit(&self, visit: Visit<'_>) -> Admission {
         let client = client_address(visit.context, visit.headers, &self.settings.trusted_proxies);
         let admitted = match sent_credential(visit.headers, visit.query) {
-            Credential::One(text) => self.by_key(&digest(text), client).await,
-            Credential::None => self
-                .without_key(visit)
+            // The key may be waited for while another request draws from its limit.
+            Credential::One(text) => timeout(ANSWER_WITHIN, self.by_key(text, client))
                 .await
-                .map(|admitted| admitted.map(Admission::of)),
-            Credential::Refused => Ok(None),
+                .unwrap_or_else(|_| Err(database_problem(DbError::Timeout))),
+            Credential::None => self.without_key(visit, client).await,
+            Credential::Refused => Err(self.failure(client)),
         };
-        match admitted {
-            Ok(Some(admission)) => admission,
-            Ok(None) => Admission::refused(self.failure(client)),
-            Err(error) => Admission::refused(database_problem(error)),
-        }
+        admitted.unwrap_or_else(Admission::refused)
     }
 
     /// The refusal of who has not proved anything, which is counted.
     fn failure(&self, client: Option<IpAddr>) -> Problem {
-        let client = client.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-        if let Some(seconds) = self.failed.refuse(client) {
-            return too_many(seconds);
+        match self.failed.count(counted_as(client)) {
+            Ok(()) => key_required(),
+            Err(seconds) => too_many(seconds),
         }
-        self.failed.count(client);
-        key_required()
     }
 
-    /// The caller of this key; none for a key that is not valid.
-    async fn by_key(&self, digest: &KeyDigest, client: Option<IpAddr>) -> Result<Option<Admission>, DbError> {
+    /// The caller of this key.
+    async fn by_key(&self, text: &str, client: Option<IpAddr>) -> Result<Admission, Problem> {
+        let digest = digest(text);
         let admin = self.settings.admin_key.as_ref();
-        if admin.is_some_and(|admin| admin.ct_eq(digest).into()) {
-            return Ok(Some(Admission::of(Arc::clone(&self.environment))));
+        if admin.is_some_and(|admin| admin.ct_eq(&digest).into()) {
+            return Ok(Admission::of(Arc::clone(&self.environment)));
         }
-        let known = match self.known.get(digest) {
-            Some(known) => known,
-            None => match self.find(digest, client).await? {
-                Some(known) => known,
-                None => return Ok(None),
-            },
+        let entry = match self.known.get(&digest) {
+            Some(entry) => entry,
+            None if looks_like_a_key(text) => self.find(digest, client).await?,
+            None => return Err(self.failure(client)),
         };
-        let mut known = known.lock().await;
-        if known.looked.is_due()? && !self.read_again(&mut known).await? {
-            return Ok(None);
+        let mut known = entry.known.lock_owned().await;
+        if entry.is_outdated.swap(false, Ordering::Acquire) {
+            known.looked = Looked::default();
+        }
+        if known.looked.is_due().map_err(database_problem)? {
+            known = match self.read_again(known).await.map_err(database_problem)? {
+                Some(known) => known,
+                None => return Err(self.failure(client)),
+            };
         }
         let now = self.clock.now();
         if !known.key.is_valid(now, client) {
-            return Ok(None);
+            return Err(self.failure(client));
+        }
+        let Known { key, window, .. } = &mut *known;
+        if window.asks_for_a_draw(&key.settings, now) {
+            known = self.draw(known).await.map_err(database_problem)?;
         }
         let Known {
             key, caller, window, ..
         } = &mut *known;
-        let standing = window.take(&self.db, key.id.as_str(), &key.settings, now).await?;
-        Ok(Some(Admission {
+        let standing = window.take(&key.settings, now);
+        Ok(Admission {
             caller: if standing.is_within {
                 Ok(Arc::clone(caller))
             } else {
                 Err(too_many(standing.seconds_left()))
             },
             headers: Standing::headers(&standing),
-        }))
+        })
     }
 
-    /// Reads a known key again; false when it is gone.
-    async fn read_again(&self, known: &mut Known) -> Result<bool, DbError> {
-        let digest = known.key.digest;
-        let found = self.store.find(digest).await;
-        let Some(key) = known.looked.note(found)? else {
-            self.known.invalidate(&digest);
-            return Ok(false);
-        };
-        if key.updated_at != known.key.updated_at {
-            known.caller = self.caller(&key);
-            known.key = key;
+    /// Draws from a key's limit. In a task of its own: its caller may hang up meanwhile, and what is committed would be lost to
+    /// the window. After a failure those who wait fail at once for a second, not one after the other.
+    async fn draw(&self, mut known: OwnedMutexGuard<Known>) -> Result<OwnedMutexGuard<Known>, DbError> {
+        if known.drew.failed_lately() {
+            return Err(DbError::Unavailable);
         }
-        Ok(true)
+        let db = self.draws.clone();
+        let drawing = tokio::spawn(async move {
+            let Known {
+                key, window, drew, ..
+            } = &mut *known;
+            let drawn = window.draw(&db, key.id.as_str()).await;
+            drew.note(drawn).map(|()| known)
+        });
+        drawing.await.unwrap_or(Err(DbError::Panicked))
     }
 
-    /// Looks for a key that this process does not know. Who fails too often is not looked up any more.
-    async fn find(
+    /// Reads a known key again; none when it is gone. In a task of its own too: what was read or failed is noted even where its
+    /// caller has hung up.
+    async fn read_again(
         &self,
-        digest: &KeyDigest,
-        client: Option<IpAddr>,
-    ) -> Result<Option<Arc<Mutex<Known>>>, DbError> {
-        if client.is_some_and(|client| self.failed.refuse(client).is_some()) {
-            return Ok(None);
-        }
-        let Some(key) = self.store.find(*digest).await? else {
-            return Ok(None);
-        };
+        mut known: OwnedMutexGuard<Known>,
+    ) -> Result<Option<OwnedMutexGuard<Known>>, DbError> {
+        let (store, cache, level_max) = (self.store.clone(), self.known.clone(), self.anyone.level_max);
+        let reading = tokio::spawn(async move {
+            let digest = known.key.digest;
+            let found = store.find_again(digest).await;
+            let Some(key) = known.looked.note(found)? else {
+                cache.invalidate(&digest);
+                return Ok(None);
+            };
+            if key.updated_at != known.key.updated_at {
+                known.caller = caller(&key, level_max);
+                known.key = key;
+            }
+            Ok(Some(known))
+        });
+        reading.await.unwrap_or(Err(DbError::Panicked))
+    }
+
+    /// Looks for a key that this process does not know. It counts as a failure until it is found, so that no more look-ups of
+    /// one client than it may fail are under way; one that ends in an error stays counted.
+    async fn find(&self, digest: KeyDigest, client: Option<IpAddr>) -> Result<Entry, Problem> {
+        let client = counted_as(client);
+        self.failed.count(client).map_err(too_many)?;
+        let found = self.store.find(digest).await.map_err(database_problem)?;
+        let key = found.ok_or_else(key_required)?;
+        self.failed.take_back(client);
         let known = Known {
-            caller: self.caller(&key),
+            caller: caller(&key, self.anyone.level_max),
             key,
             looked: Looked {
                 read_at: Some(Instant::now()),
                 failed_at: None,
             },
+            drew: Looked::default(),
             window: Window::default(),
         };
-        Ok(Some(self.known.get_with(*digest, || Arc::new(Mutex::new(known)))))
-    }
-
-    fn caller(&self, key: &ApiKey) -> Arc<Caller> {
-        Arc::new(Caller {
-            id: key.id.as_str().into(),
-            name: key.settings.name.clone(),
-            permissions: key.settings.permissions.clone(),
-            level_max: self.anyone.level_max,
-            scope: key.settings.scope.clone(),
-        })
+        Ok(self.known.get_with(digest, || Entry {
+            is_outdated: Arc::default(),
+            known: Arc::new(Mutex::new(known)),
+        }))
     }
 
     /// Anyone, from this machine alone and while no key was ever made. A proxy on this machine has other machines behind it, and
     /// a page of another origin in a browser on it is no program of it.
-    async fn without_key(&self, visit: Visit<'_>) -> Result<Option<Arc<Caller>>, DbError> {
+    async fn without_key(&self, visit: Visit<'_>, client: Option<IpAddr>) -> Result<Admission, Problem> {
         let Keyless { is_over, looked } = &self.keyless;
         let is_of_this_machine =
             visit.is_for_loopback && !visit.is_cross_origin && !is_forwarded(visit.headers);
         if is_over.load(Ordering::Relaxed) || !is_of_this_machine {
-            return Ok(None);
+            return Err(self.failure(client));
         }
         let mut looked = looked.lock().await;
-        if looked.is_due()? {
+        if looked.is_due().map_err(database_problem)? {
             let was_ever_one = self.store.was_ever_one().await;
-            if looked.note(was_ever_one)? {
+            if looked.note(was_ever_one).map_err(database_problem)? {
                 is_over.store(true, Ordering::Relaxed);
-                return Ok(None);
+                return Err(self.failure(client));
             }
         }
-        Ok(Some(Arc::clone(&self.anyone)))
+        Ok(Admission::of(Arc::clone(&self.anyone)))
     }
+}
+
+/// The caller that a key is.
+fn caller(key: &ApiKey, level_max: Level) -> Arc<Caller> {
+    Arc::new(Caller {
+        id: key.id.as_str().into(),
+        name: key.settings.name.clone(),
+        permissions: key.settings.permissions.clone(),
+        level_max,
+        scope: key.settings.scope.clone(),
+    })
+}
+
+/// As whom a client's failures are counted: those of unknown address are one.
+fn counted_as(client: Option<IpAddr>) -> IpAddr {
+    client.unwrap_or(Ipv4Addr::UNSPECIFIED.into())
 }
 
 fn too_many(seconds: u32) -> Problem {
     Problem::new(ProblemCode::TooManyRequests).with_retry_after(seconds)
 }
+
+#[cfg(test)]
+mod tests;

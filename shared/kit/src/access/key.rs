@@ -11,6 +11,8 @@ use validator::{Validate, ValidationError};
 
 /// Random bytes of a key.
 const KEY_BYTES: usize = 32;
+/// Their characters in base64url.
+const KEY_CHARS: usize = 43;
 /// What a key begins with, unless the operator chooses otherwise.
 pub const PREFIX_DEFAULT: &str = "gw_";
 /// The longest prefix, in bytes.
@@ -216,6 +218,17 @@ impl KeyMaker {
     }
 }
 
+/// Whether a text ends as every key does. What does not need not be looked up.
+pub(super) fn looks_like_a_key(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let random = text
+        .len()
+        .checked_sub(KEY_CHARS)
+        .and_then(|start| text.as_bytes().get(start..));
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+        && random.is_some_and(|end| end.iter().copied().all(is_plain))
+}
+
 /// A key has 256 random bits, so one round of SHA-256 is enough: there is nothing to guess.
 pub(super) fn digest(key: &str) -> KeyDigest {
     Sha256::digest(key.as_bytes()).into()
@@ -278,6 +291,24 @@ mod tests {
             (made.hint, made.digest),
             (format!("{}...", &text[..12]), digest(&text))
         );
+    }
+
+    #[test]
+    fn what_is_no_key_is_seen_without_a_look_up() {
+        let end = "aZ09-_".repeat(8)[..KEY_CHARS].to_owned();
+        for (text, meant) in [
+            (format!("gw_{end}"), true),
+            (format!("other.{end}"), true),
+            (end.clone(), true),
+            (end[1..].to_owned(), false),
+            (format!("gw_{end}="), false),
+            (format!("g w_{end}"), false),
+            (format!("gw_{}", "+".repeat(KEY_CHARS)), false),
+            (format!("é{end}"), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(looks_like_a_key(&text), meant, "{text}");
+        }
     }
 
     #[test]

@@ -27,6 +27,8 @@ const POLICY: &str = "key";
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Window {
     began_at: UnixMillis,
+    /// Milliseconds.
+    length: i64,
     /// What all replicas have drawn, when this one last drew.
     drawn: u64,
     /// What this one has drawn and not used.
@@ -48,18 +50,10 @@ pub(super) struct Standing {
 }
 
 impl Window {
-    /// Counts one request.
-    ///
-    /// # Errors
-    /// The database's, when something had to be drawn.
-    pub(super) async fn take(
-        &mut self,
-        db: &Db,
-        key_id: &str,
-        settings: &KeySettings,
-        now: UnixMillis,
-    ) -> Result<Standing, DbError> {
-        let (limit, length) = (settings.rate_limit, i64::from(settings.rate_window) * 1_000);
+    /// Moves on to the window of now and to the key's present limit, and says whether [`draw`](Self::draw) has to come before
+    /// [`take`](Self::take).
+    pub(super) fn asks_for_a_draw(&mut self, settings: &KeySettings, now: UnixMillis) -> bool {
+        let length = length(settings);
         let began_at = UnixMillis(now.0 - now.0.rem_euclid(length));
         if self.began_at != began_at {
             *self = Self {
@@ -67,25 +61,37 @@ impl Window {
                 ..Self::default()
             };
         }
-        self.count_against(limit);
-        if self.left == 0 && self.drawn < u64::from(limit) {
-            let portion = limit.div_ceil(DRAWS_PER_WINDOW);
-            self.drawn = draw(db, key_id, began_at, length, portion).await?;
-            self.left = granted(self.drawn, portion, limit);
-        }
+        self.length = length;
+        self.count_against(settings.rate_limit);
+        self.left == 0 && self.drawn < u64::from(self.limit)
+    }
+
+    /// Draws a portion.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) async fn draw(&mut self, db: &Db, key_id: &str) -> Result<(), DbError> {
+        let portion = self.limit.div_ceil(DRAWS_PER_WINDOW);
+        self.drawn = draw(db, key_id, self.began_at, self.length, portion).await?;
+        self.left = granted(self.drawn, portion, self.limit);
+        Ok(())
+    }
+
+    /// Counts one request.
+    pub(super) fn take(&mut self, settings: &KeySettings, now: UnixMillis) -> Standing {
         let is_within = self.left > 0;
         self.left = self.left.saturating_sub(1);
-        let undrawn = u64::from(limit).saturating_sub(self.drawn);
-        Ok(Standing {
-            limit,
+        let undrawn = u64::from(self.limit).saturating_sub(self.drawn);
+        Standing {
+            limit: self.limit,
             window_seconds: settings.rate_window,
             remaining: u32::try_from(undrawn)
                 .unwrap_or(u32::MAX)
                 .saturating_add(self.left),
-            resets_at: UnixMillis(began_at.0 + length),
+            resets_at: UnixMillis(self.began_at.0 + self.length),
             now,
             is_within,
-        })
+        }
     }
 
     /// Takes another limit. Of what was drawn under a higher one, what lies beyond this one is given up: the holder of a key
@@ -98,6 +104,11 @@ impl Window {
         }
         self.limit = limit;
     }
+}
+
+/// Milliseconds of a key's window.
+fn length(settings: &KeySettings) -> i64 {
+    i64::from(settings.rate_window) * 1_000
 }
 
 /// What of the last draw lies within the limit, when `drawn` includes it.
@@ -198,6 +209,7 @@ mod tests {
         ] {
             let mut window = Window {
                 began_at: UnixMillis(0),
+                length: 1_000,
                 drawn,
                 left,
                 limit,

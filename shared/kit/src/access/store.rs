@@ -22,6 +22,9 @@ const CREATING: &str = "api-keys";
 pub(super) struct KeyStore {
     db: Db,
     reads: Db,
+    /// For keys that this process does not know, and for those that it does: who tries many has only the former wait.
+    finds: Db,
+    finds_again: Db,
 }
 
 /// What became of a key that was to be kept.
@@ -40,6 +43,8 @@ impl KeyStore {
         Self {
             db: db.clone(),
             reads: db.for_reads(),
+            finds: db.for_reads(),
+            finds_again: db.for_reads(),
         }
     }
 
@@ -58,9 +63,14 @@ impl KeyStore {
             .await
     }
 
-    /// The key with this digest, valid or not.
+    /// The key with this digest, valid or not, which this process does not know.
     pub(super) async fn find(&self, digest: KeyDigest) -> Result<Option<ApiKey>, DbError> {
-        find(&self.reads, digest).await
+        find(&self.finds, digest).await
+    }
+
+    /// The key with this digest, which this process knows.
+    pub(super) async fn find_again(&self, digest: KeyDigest) -> Result<Option<ApiKey>, DbError> {
+        find(&self.finds_again, digest).await
     }
 
     /// The key with this id.

@@ -15,6 +15,7 @@ pub fn cases() -> Vec<Case> {
         a6_anyone_makes_the_first_key_alone,
         a_patch_names_fields_and_writes_what_differs,
         no_change_sets_an_end_in_the_past,
+        a_change_of_a_key_keeps_what_was_drawn,
     ]
 }
 
@@ -110,7 +111,6 @@ async fn a6_anyone_makes_the_first_key_alone(ctx: Ctx) {
     let late = SlowBody::begin(pms.address(), ("POST", "/api-keys"), None, &body).await;
     let first = pms.post("/api-keys", &body).await.expect(201);
     assert_eq!(late.finish().await, 401);
-    // Not even where the first one was deleted meanwhile.
     assert_eq!(pms.count("SELECT COUNT(*) AS n FROM api_keys").await, 1);
     assert_eq!(first.body["created_by"], "anyone (anyone)");
     pms.stop().await;
@@ -177,5 +177,24 @@ async fn no_change_sets_an_end_in_the_past(ctx: Ctx) {
     patch(json!({"name": "ended", "expires_at": end}))
         .await
         .expect(200);
+    pms.stop().await;
+}
+
+async fn a_change_of_a_key_keeps_what_was_drawn(ctx: Ctx) {
+    let pms = guarded(&ctx).await;
+    let made = json!({"name": "k", "permissions": ["read"], "property_ids": "*", "rate_limit": 100});
+    let made = make(&pms, made).await.expect(201);
+    let text = made.body["key"].as_str().unwrap();
+    let path = format!("/api-keys/{}", made.id());
+    for number in 0..3 {
+        with_key(&pms, text, Method::GET, "/guests", None)
+            .await
+            .expect(200);
+        let patch = json!({"name": format!("k{number}")});
+        with_key(&pms, ADMIN, Method::PATCH, &path, Some(&patch))
+            .await
+            .expect(200);
+    }
+    assert_eq!(pms.count("SELECT drawn AS n FROM api_key_windows").await, 5);
     pms.stop().await;
 }

@@ -1,6 +1,6 @@
 //! Limits: how often a key may ask, over all replicas together, and how often somebody without one may try.
 
-use super::{ADMIN, guarded, make, with_key};
+use super::{ADMIN, guarded, key, make, with_key};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::Pms;
 use harness::engine::Engine;
@@ -14,6 +14,8 @@ pub fn cases() -> Vec<Case> {
     let mut cases = cases![
         a_key_asks_as_often_as_its_limit_and_again_in_the_next_window,
         a6_who_fails_too_often_is_not_looked_up_and_keys_go_on,
+        a6_a_client_of_unknown_address_is_refused_as_any_other,
+        a6_looks_that_fail_are_counted_and_what_is_no_key_is_not_looked_up,
     ];
     cases.extend(cases![only Engine::Mysql; two_replicas_share_a_limit_and_a_deactivation]);
     cases
@@ -79,6 +81,66 @@ async fn a6_who_fails_too_often_is_not_looked_up_and_keys_go_on(ctx: Ctx) {
         .await
         .expect(200);
     pms.stop().await;
+}
+
+async fn a6_a_client_of_unknown_address_is_refused_as_any_other(ctx: Ctx) {
+    let pms = Pms::start_set(&ctx, |config| {
+        config.access.admin_api_key = Some(ADMIN.parse().unwrap());
+        config.access.trusted_proxies = "127.0.0.1".parse().unwrap();
+    })
+    .await;
+    let good = key(&pms, &["read"], json!("*")).await;
+    let unknown = ("x-forwarded-for", "nobody");
+    for _ in 0..FAILURES_MAX {
+        pms.send(Method::GET, "/guests", &[unknown], None)
+            .await
+            .expect(401);
+    }
+    let good = ("x-api-key", good.as_str());
+    pms.send(Method::GET, "/guests", &[unknown, good], None)
+        .await
+        .expect(429);
+    let known = ("x-forwarded-for", "192.0.2.1");
+    pms.send(Method::GET, "/guests", &[known, good], None)
+        .await
+        .expect(200);
+    pms.stop().await;
+}
+
+async fn a6_looks_that_fail_are_counted_and_what_is_no_key_is_not_looked_up(ctx: Ctx) {
+    let pms = guarded(&ctx).await;
+    change_table(&pms, "ALTER TABLE api_keys RENAME TO hidden").await;
+    // It is too short to be a key, so nobody asks the table that is not there.
+    with_key(
+        &pms,
+        &format!("gw_{}", "a".repeat(39)),
+        Method::GET,
+        "/guests",
+        None,
+    )
+    .await
+    .expect(401);
+    let unknown = format!("gw_{}", "a".repeat(43));
+    let mut failed = 0;
+    loop {
+        let answer = with_key(&pms, &unknown, Method::GET, "/guests", None).await;
+        if answer.status == 429 || failed > FAILURES_MAX {
+            break;
+        }
+        assert!(answer.status >= 500, "{}", answer.status);
+        failed += 1;
+    }
+    // One was counted above.
+    assert_eq!(failed, FAILURES_MAX - 1);
+    change_table(&pms, "ALTER TABLE hidden RENAME TO api_keys").await;
+    pms.stop().await;
+}
+
+async fn change_table(pms: &Pms, sql: &'static str) {
+    let changed = pms.db.transaction("change_table", move |tx| {
+        Box::pin(async move { tx.execute(sql, db::Params::new()).await.map(drop) })
+    });
+    changed.await.unwrap();
 }
 
 /// Two services on one database, as replicas are.
