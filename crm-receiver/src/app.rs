@@ -236,9 +236,11 @@ impl App {
         }
         lifecycle.spawn("projector", self.projector.run(drained.clone()));
         lifecycle.spawn("profiles", self.profiles.run(lifecycle.clone()));
-        lifecycle.spawn("api keys", self.keys.run(lifecycle.clone()));
+        lifecycle.spawn("api keys", self.keys.clone().run(lifecycle.clone()));
         lifecycle.spawn("counts", keep_counts(self.store.clone(), self.counts, drained));
         let ended = lifecycle.run_until_stopped(STOP_GRACE).await;
+        // What was answered after the stop is counted too.
+        self.keys.write_usage().await;
         self.store.close().await;
         ended
     }

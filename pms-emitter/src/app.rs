@@ -236,9 +236,11 @@ impl App {
             lifecycle.spawn("dispatcher", dispatcher.run(lifecycle.clone()));
         }
         lifecycle.spawn("guest names", self.guest_names.run(lifecycle.clone()));
-        lifecycle.spawn("api keys", self.keys.run(lifecycle.clone()));
+        lifecycle.spawn("api keys", self.keys.clone().run(lifecycle.clone()));
         lifecycle.spawn("idempotency", purge(self.idempotency, lifecycle.clone()));
         let ended = lifecycle.run_until_stopped(STOP_GRACE).await;
+        // What was answered after the stop is counted too.
+        self.keys.write_usage().await;
         self.store.db.close().await;
         ended
     }

@@ -208,6 +208,11 @@ impl ApiKeys {
         &self.0.usage
     }
 
+    /// Writes what is not written yet of what the keys were used for. For a stop, after the last answer.
+    pub fn write_usage(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.usage.write())
+    }
+
     /// Has a key that has changed read again, and requests without a key refused. What was drawn for the key stays.
     pub(super) fn changed(&self, key: &ApiKey) {
         if let Some(entry) = self.0.known.get(&key.digest) {

@@ -1,10 +1,11 @@
 //! Changes of keys: what a caller may change, what counts as a change, and who may have changed meanwhile.
 
 use super::slow_body::SlowBody;
-use super::{ADMIN, guarded, make, with_key};
+use super::{ADMIN, guarded, key, make, with_key};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::Pms;
 use contract::{Clock, UnixMillis};
+use harness::waiting::until;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -16,6 +17,7 @@ pub fn cases() -> Vec<Case> {
         a_patch_names_fields_and_writes_what_differs,
         no_change_sets_an_end_in_the_past,
         a_change_of_a_key_keeps_what_was_drawn,
+        what_was_answered_after_a_stop_is_counted,
     ]
 }
 
@@ -197,4 +199,28 @@ async fn a_change_of_a_key_keeps_what_was_drawn(ctx: Ctx) {
     }
     assert_eq!(pms.count("SELECT drawn AS n FROM api_key_windows").await, 5);
     pms.stop().await;
+}
+
+async fn what_was_answered_after_a_stop_is_counted(ctx: Ctx) {
+    let pms = guarded(&ctx).await;
+    let text = key(&pms, &["write"], json!("*")).await;
+    let guest = json!({"first_name": "Ana", "last_name": "Silva"});
+    let late = SlowBody::begin(pms.address(), ("POST", "/guests"), Some(&text), &guest).await;
+    let (address, db) = (pms.address().to_owned(), ctx.open().await);
+    let finish = async {
+        // It has heard of the stop once it takes no connection.
+        until("it takes no connection", || async {
+            tokio::net::TcpStream::connect(&address).await.is_err()
+        })
+        .await;
+        late.finish().await
+    };
+    let (status, ()) = tokio::join!(finish, pms.stop());
+    assert_eq!(status, 201);
+    let count = db.read("count", |tx| {
+        Box::pin(tx.query_one("SELECT SUM(usage_count) AS n FROM api_keys", db::Params::new()))
+    });
+    let row = count.await.unwrap().unwrap();
+    assert_eq!(row.get::<i64>("n").unwrap(), 1);
+    db.close().await;
 }
