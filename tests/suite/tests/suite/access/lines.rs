@@ -16,6 +16,45 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
+/// The lines that ask for nothing, of each service.
+const PUBLIC_OF_EMITTER: [&str; 4] = [
+    "GET /api/v1/health",
+    "GET /api/v1/health/ready",
+    "GET /health",
+    "GET /health/ready",
+];
+const PUBLIC_OF_RECEIVER: [&str; 5] = [
+    "GET /api/v1/health",
+    "GET /api/v1/health/ready",
+    "GET /health",
+    "GET /health/ready",
+    "POST /api/v1/webhooks/{source}",
+];
+
+/// The rule that no line may miss, whatever its table says: what is public, and the level of each method.
+fn is_strict_enough(table: &[Line], public: &[&str]) {
+    let mut open: Vec<String> = Vec::new();
+    for line in table {
+        let name = format!("{} {}", line.method, line.pattern);
+        let of_keys = line.pattern.starts_with("/api/v1/api-keys");
+        match line.access {
+            Access::Public => open.push(name),
+            Access::AnyKey => assert_eq!(name, "GET /api/v1/api-keys/self"),
+            Access::Asks { level, .. } => {
+                let at_least = match line.method {
+                    _ if of_keys => Level::Admin,
+                    Method::GET => Level::Read,
+                    Method::DELETE => Level::Admin,
+                    _ => Level::Write,
+                };
+                assert!(level >= at_least, "{name} asks for {level}");
+            }
+        }
+    }
+    open.sort_unstable();
+    assert_eq!(open, public);
+}
+
 /// A kind of key, and its text.
 struct Kind {
     permissions: Vec<String>,
@@ -111,6 +150,7 @@ async fn ask(origin: &str, table: &[Line], kinds: &[Kind]) {
 
 async fn a4_each_line_of_the_emitter_asks_for_its_level_in_its_area(ctx: Ctx) {
     let pms = guarded(&ctx).await;
+    is_strict_enough(&pms.table, &PUBLIC_OF_EMITTER);
     let mut made = Vec::new();
     for permissions in kinds(&pms.table) {
         let names: Vec<&str> = permissions.iter().map(String::as_str).collect();
@@ -126,6 +166,7 @@ async fn a4_each_line_of_the_receiver_asks_for_its_level_in_its_area(ctx: Ctx) {
     let mut config = config(ctx.url());
     config.access.admin_api_key = Some(ADMIN.parse().unwrap());
     let receiver = Receiver::start_with(config).await;
+    is_strict_enough(&receiver.table, &PUBLIC_OF_RECEIVER);
     let origin = format!("http://{}", receiver.address);
     let client = Client::new(origin.as_str());
     let mut made = Vec::new();
