@@ -21,7 +21,14 @@ pub struct AccessArgs {
     #[arg(long, env = "ADMIN_API_KEY", hide_env_values = true, help_heading = SECRETS)]
     pub admin_api_key: Option<AdminKey>,
     /// Whether everyone may only read
-    #[arg(long, env = "DEMO_MODE", default_value = "false", num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(
+        long,
+        env = "DEMO_MODE",
+        default_value = "false",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
     pub demo_mode: bool,
     /// Addresses and networks of proxies whose X-Forwarded-For says who the client is
     #[arg(long, env = "TRUSTED_PROXIES", default_value = "", value_parser = networks)]

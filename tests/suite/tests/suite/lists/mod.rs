@@ -126,7 +126,6 @@ fn is<T: FromValue + PartialEq>(row: &Row, column: &str, asked: Option<&T>) -> b
     asked.is_none_or(|asked| row.get::<Option<T>>(column).unwrap().as_ref() == Some(asked))
 }
 
-/// One of the values, or none.
 /// Everything, or one of these properties, or both.
 fn scope(rng: &mut SeededRng, properties: &[&str; 2]) -> Scope {
     match perhaps(rng, 40, &[&properties[..1], &properties[1..], &properties[..]]) {
@@ -135,6 +134,7 @@ fn scope(rng: &mut SeededRng, properties: &[&str; 2]) -> Scope {
     }
 }
 
+/// One of the values, or none.
 fn perhaps<T: Clone>(rng: &mut SeededRng, percent: usize, values: &[T]) -> Option<T> {
     rng.chance(percent).then(|| rng.pick(values).clone())
 }
