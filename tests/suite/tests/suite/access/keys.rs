@@ -259,6 +259,31 @@ async fn a_demonstration_only_reads(ctx: Ctx) {
         assert_eq!(answer.body["code"], "demo_mode");
     }
     pms.stop().await;
+    // Without a key, and with one of the tables, which lacks what it lacks before that.
+    let pms = Pms::start_set(&ctx, |config| config.access.demo_mode = true).await;
+    pms.get("/guests").await.expect(200);
+    let answer = pms.post("/guests", &json!({})).await.expect(403);
+    assert_eq!(answer.body["code"], "demo_mode");
+    let maker = maker(&pms);
+    let create = |permission: &str| KeysCommand::Create {
+        name: permission.to_owned(),
+        permissions: vec![permission.to_owned()],
+        scope: Vec::new(),
+        expires_at: None,
+        rate_limit: None,
+    };
+    for (permission, code) in [("read", "forbidden"), ("write", "demo_mode")] {
+        let text = command::run(create(permission), &pms.db, &maker, &AREAS).await;
+        let text = text.unwrap();
+        let own = with_key(&pms, &text, Method::GET, "/api-keys/self", None).await;
+        assert_eq!(own.expect(200).body["level_max"], "read");
+        with_key(&pms, &text, Method::GET, "/guests", None)
+            .await
+            .expect(200);
+        let refused = with_key(&pms, &text, Method::POST, "/guests", Some(&json!({}))).await;
+        assert_eq!(refused.expect(403).body["code"], code);
+    }
+    pms.stop().await;
 }
 
 async fn what_a_key_was_used_for_is_reported(ctx: Ctx) {
@@ -346,6 +371,9 @@ async fn keys_are_listed_by_pages_and_by_cursor(ctx: Ctx) {
         }
     }
     assert_eq!(seen, made);
+    let first = list("?limit=2").await.expect(200).body;
+    let cursor = first["pagination"]["next_cursor"].as_str().unwrap();
+    list(&format!("?page=2&cursor={cursor}")).await.expect(400);
     let third = list("?page=3&page_size=2").await.expect(200).body;
     assert_eq!(ids(&third), made[4..]);
     let pagination =

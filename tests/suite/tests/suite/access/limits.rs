@@ -15,6 +15,7 @@ pub fn cases() -> Vec<Case> {
         a_key_asks_as_often_as_its_limit_and_again_in_the_next_window,
         a6_who_fails_too_often_is_not_looked_up_and_keys_go_on,
         a6_a_client_of_unknown_address_is_refused_as_any_other,
+        a6_a_trusted_proxy_says_from_which_network_a_key_comes,
         a6_looks_that_fail_are_counted_and_what_is_no_key_is_not_looked_up,
     ];
     cases.extend(cases![only Engine::Mysql; two_replicas_share_a_limit_and_a_deactivation]);
@@ -105,6 +106,33 @@ async fn a6_a_client_of_unknown_address_is_refused_as_any_other(ctx: Ctx) {
         .await
         .expect(200);
     pms.stop().await;
+}
+
+async fn a6_a_trusted_proxy_says_from_which_network_a_key_comes(ctx: Ctx) {
+    for (trusted, inside, outside) in [("127.0.0.1", 200, 401), ("", 401, 401)] {
+        let pms = Pms::start_set(&ctx, |config| {
+            config.access.admin_api_key = Some(ADMIN.parse().unwrap());
+            config.access.trusted_proxies = trusted.parse().unwrap();
+        })
+        .await;
+        let body = json!({"name": "vpn", "permissions": ["read"], "property_ids": "*", "allowed_networks": ["192.0.2.0/24"]});
+        let made = make(&pms, body).await.expect(201);
+        let text = made.body["key"].as_str().unwrap();
+        for (forwarded, status) in [
+            ("192.0.2.7", inside),
+            ("198.51.100.1, 192.0.2.7", inside),
+            ("192.0.2.7, 198.51.100.1", outside),
+            ("nobody", outside),
+        ] {
+            let headers = [("x-api-key", text), ("x-forwarded-for", forwarded)];
+            let answer = pms.send(Method::GET, "/guests", &headers, None).await;
+            assert_eq!(answer.status, status, "{forwarded} by {trusted:?}");
+        }
+        with_key(&pms, text, Method::GET, "/guests", None)
+            .await
+            .expect(401);
+        pms.stop().await;
+    }
 }
 
 async fn a6_looks_that_fail_are_counted_and_what_is_no_key_is_not_looked_up(ctx: Ctx) {
