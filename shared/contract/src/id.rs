@@ -93,6 +93,8 @@ ids! {
     DeliveryId if is_valid_id, prefix "dlv";
     /// The id of an API key, which is no secret: the key itself is.
     KeyId if is_valid_id, prefix "key";
+    /// The id of a secret of a source, which is no secret itself.
+    SecretId if is_valid_id, prefix "sec";
     /// The id of any entity of any sender.
     EntityId if is_valid_id;
     /// `webhook-id`, which is the idempotency key: the same on every retry and replay.
