@@ -16,9 +16,10 @@ mod routes;
 mod store;
 mod usage;
 
+pub use client_address::client_address;
 pub use failed_attempts::{FAILURES_MAX, FailedAttempts};
 pub use gate::{ANYONE, AccessError, AccessSettings, ApiKeys, ENVIRONMENT};
-pub use key::{ApiKey, KeyMaker, KeyPrefix, KeySettings, PREFIX_DEFAULT};
-pub use networks::Networks;
+pub use key::{ApiKey, KeyMaker, KeyPrefix, KeySettings, NETWORKS_MAX, PREFIX_DEFAULT, plain_name};
+pub use networks::{Networks, is_allowed};
 pub use routes::{API_KEYS, KeyRoutes, routes};
 pub use store::KEYS_MAX;

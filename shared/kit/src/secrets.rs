@@ -9,7 +9,7 @@ mod check;
 mod rewrap;
 
 pub use check::{CheckError, check};
-pub use rewrap::{SealedColumn, rewrap};
+pub use rewrap::{Rewrapped, SealedColumn, rewrap};
 
 use contract::Entropy;
 use data_encoding::BASE64;

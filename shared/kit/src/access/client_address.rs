@@ -12,11 +12,7 @@ const X_FORWARDED: &str = "x-forwarded-";
 
 /// The client's address: the other end of the connection, or, where that is a trusted proxy, the last address in
 /// `X-Forwarded-For` that is none. What stands before that address anyone may have written.
-pub(super) fn client_address(
-    context: &RequestContext,
-    headers: &HeaderMap,
-    trusted: &Networks,
-) -> Option<IpAddr> {
+pub fn client_address(context: &RequestContext, headers: &HeaderMap, trusted: &Networks) -> Option<IpAddr> {
     let mut address = context.remote?.ip().to_canonical();
     let lines: Vec<&str> = headers
         .get_all(X_FORWARDED_FOR)

@@ -1,5 +1,6 @@
 //! An API key: what is chosen for it, what is kept of it, and how it is made.
 
+use super::networks::is_allowed;
 use api::access::Permissions;
 use contract::{Clock, Entropy, Ids, KeyId, Scope, TypedId, UnixMillis, text::is_invisible};
 use data_encoding::BASE64URL_NOPAD;
@@ -24,8 +25,8 @@ const RATE_LIMIT_DEFAULT: u32 = 1_000;
 const RATE_WINDOW_DEFAULT: u32 = 3_600;
 /// Characters of a name: with the id of its key it fits the columns of the audit log.
 const NAME_CHARS_MAX: usize = 64;
-/// Networks that a key may be used from, at most.
-const NETWORKS_MAX: u64 = 32;
+/// Networks that a key, or a sender, may be used from, at most.
+pub const NETWORKS_MAX: u64 = 32;
 
 /// What a key's text is found by.
 pub(super) type KeyDigest = [u8; 32];
@@ -74,7 +75,10 @@ fn rate_window() -> u32 {
 }
 
 /// 1 to 64 characters that are seen as they are: the name stands in logs, where others could be read into it.
-fn plain_name(name: &str) -> Result<(), ValidationError> {
+///
+/// # Errors
+/// `invalid`.
+pub fn plain_name(name: &str) -> Result<(), ValidationError> {
     let valid = (1..=NAME_CHARS_MAX).contains(&name.chars().count())
         && !name.chars().any(|sign| sign.is_control() || is_invisible(sign))
         && name.trim() == name;
@@ -153,10 +157,7 @@ impl ApiKey {
             allowed_networks,
             ..
         } = &self.settings;
-        let client = client.map(|address| address.to_canonical());
-        let from_allowed = allowed_networks.is_empty()
-            || client.is_some_and(|client| allowed_networks.iter().any(|network| network.contains(&client)));
-        *active && expires_at.is_none_or(|end| now < end) && from_allowed
+        *active && expires_at.is_none_or(|end| now < end) && is_allowed(allowed_networks, client)
     }
 }
 

@@ -3,6 +3,14 @@
 use ipnet::IpNet;
 use std::{net::IpAddr, str::FromStr};
 
+/// Whether a client may call from where it is: its address lies in one of the networks, or there are none. An address that is
+/// not known lies in none.
+pub fn is_allowed(networks: &[IpNet], client: Option<IpAddr>) -> bool {
+    let client = client.map(|address| address.to_canonical());
+    networks.is_empty()
+        || client.is_some_and(|client| networks.iter().any(|network| network.contains(&client)))
+}
+
 /// Networks and single addresses, separated by commas or spaces: `10.0.0.0/8, 2001:db8::1`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(Vec<IpNet>);

@@ -118,6 +118,7 @@ const SQL: &[(&str, &str)] = &[
     ("kit", "idempotency"),
     ("kit", "listing"),
     ("kit", "rebuild"),
+    ("kit", "secrets"),
 ];
 const SQL_WORDS: &[&str] = &["SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM"];
 

@@ -1,0 +1,86 @@
+//! The setting of the keys that encrypt the secrets in the tables.
+
+use super::{ConfigError, SECRETS};
+use crate::{key_file, secrets::MasterKeys};
+use clap::Args;
+use contract::Entropy;
+use db::DatabaseUrl;
+
+/// The variable.
+const VARIABLE: &str = "MASTER_KEY";
+/// The file in the data folder.
+const FILE: &str = "master.key";
+
+/// The keys that encrypt the secrets in the tables.
+#[derive(Args, Clone, Debug, Default)]
+pub struct MasterKeyArgs {
+    /// Encrypts the secrets in the tables: the base64 of 32 bytes; several, separated by spaces, while it is replaced, of
+    /// which the first encrypts. Required on MySQL; with SQLite made in the data folder when not set
+    #[arg(long, env = "MASTER_KEY", hide_env_values = true, help_heading = SECRETS)]
+    pub master_key: Option<MasterKeys>,
+}
+
+impl MasterKeyArgs {
+    /// Whether a service on this database has its keys, or can make one.
+    ///
+    /// # Errors
+    /// On MySQL without the variable: replicas share no folder.
+    pub fn check(&self, database: &DatabaseUrl) -> Result<(), ConfigError> {
+        if self.master_key.is_none() && database.sqlite_folder().is_none() {
+            return Err(ConfigError::new(VARIABLE, "it is required on MySQL, and not set"));
+        }
+        Ok(())
+    }
+
+    /// The keys: those of the variable, or that of the data folder, which is made where there is none yet.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), and when the file cannot be used or holds no key.
+    pub fn keys(&self, database: &DatabaseUrl, entropy: &dyn Entropy) -> Result<MasterKeys, ConfigError> {
+        self.check(database)?;
+        if let Some(keys) = &self.master_key {
+            return Ok(keys.clone());
+        }
+        let folder = database.sqlite_folder().expect("checked above");
+        let unusable = |error: String| {
+            let file = folder.join(FILE);
+            let problem = format!(
+                "it is not set, and {} is no place for it: {error}",
+                file.display()
+            );
+            ConfigError::new(VARIABLE, problem)
+        };
+        let text = key_file::read_or_make(folder, FILE, MasterKeys::spell, entropy);
+        text.map_err(|error| unusable(error.to_string()))?
+            .parse()
+            .map_err(|error: crate::secrets::InvalidMasterKeys| unusable(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SystemEntropy;
+    use std::fs;
+
+    #[test]
+    fn a_file_holds_the_key_of_sqlite_and_mysql_needs_the_variable() {
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = DatabaseUrl::sqlite(folder.path().join("crm.db"));
+        let args = MasterKeyArgs::default();
+        args.keys(&sqlite, &SystemEntropy).unwrap();
+        let file = folder.path().join(FILE);
+        let made = fs::read_to_string(&file).unwrap();
+        args.keys(&sqlite, &SystemEntropy).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), made);
+        fs::write(&file, "canary").unwrap();
+        let said = args.keys(&sqlite, &SystemEntropy).unwrap_err().to_string();
+        assert!(
+            said.starts_with("MASTER_KEY: ") && !said.contains("canary"),
+            "{said}"
+        );
+        let mysql = DatabaseUrl::mysql("localhost", 1, "crm", "", "crm");
+        let said = args.keys(&mysql, &SystemEntropy).unwrap_err().to_string();
+        assert_eq!(said, "MASTER_KEY: it is required on MySQL, and not set");
+    }
+}
