@@ -5,18 +5,19 @@ use crate::config::Config;
 use crate::http::{AREAS, Api, router};
 use crate::ingest::{self, IngestMeters, Lane, PMS, Sources, counts::Counts, guard::StoreGuard};
 use crate::project::{ProjectionMeters, Projector};
-use crate::store::{MIGRATIONS, PROFILES, Store, StoreError};
+use crate::store::{MIGRATIONS, PROFILES, SEALED, SourceSettings, Store};
 use api::{Line, Server, serve};
 use contract::{EventId, SourceId};
 use db::{DatabaseUrl, Db, DbError, DbSettings, MigrateError, migrate};
 use futures::future::BoxFuture;
 use kit::access::{self, AccessError, ApiKeys, KeyMaker, KeyPrefix, KeyRoutes};
-use kit::config::ConfigError;
+use kit::config::{ConfigError, MasterKeyArgs};
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::listing::cursor_key;
 use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
 use kit::rebuild::Rebuilder;
+use kit::secrets::{self, CheckError, MasterKeys, Rewrapped};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,9 @@ pub enum StartError {
     /// A setting cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The secrets in the tables are encrypted under another key.
+    #[error(transparent)]
+    MasterKey(#[from] CheckError),
     /// Anyone could do anything, or the keys cannot be read.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -44,9 +48,6 @@ pub enum StartError {
     /// The tables cannot be migrated.
     #[error("DATABASE_URL: {0}")]
     Migrate(#[from] MigrateError),
-    /// The tables contain values that this program cannot read.
-    #[error("DATABASE_URL: {0}")]
-    Store(#[from] StoreError),
 }
 
 /// A receiver that is bound to its port and whose tables are up to date.
@@ -58,6 +59,7 @@ pub struct App {
     table: Vec<Line>,
     server: Server,
     keys: ApiKeys,
+    sources: Sources,
     guard: StoreGuard,
     lanes: Vec<Lane>,
     projector: Projector,
@@ -108,6 +110,49 @@ pub async fn requeue(store: &Store, runtime: &Runtime, event: Option<EventId>) -
     }
 }
 
+/// The keys of the secrets in these tables.
+async fn master_keys(
+    args: &MasterKeyArgs,
+    url: &DatabaseUrl,
+    store: &Store,
+    runtime: &Runtime,
+) -> Result<MasterKeys, StartError> {
+    let keys = args.keys(url, runtime.entropy.as_ref())?;
+    secrets::check(&store.db, &keys, runtime.entropy.as_ref()).await?;
+    Ok(keys)
+}
+
+/// Who may send: what the environment says of `pms`, and what the tables say of the others.
+async fn open_sources(config: &Config, store: &Store, runtime: &Runtime) -> Result<Sources, StartError> {
+    let keys = master_keys(&config.master_key, &config.database, store, runtime).await?;
+    if config.secrets.is_some() {
+        let pms: SourceId = PMS.parse().expect("it is a valid id");
+        let settings = SourceSettings {
+            max_skew_seconds: config.max_skew_seconds,
+            ..SourceSettings::new("PMS", true)
+        };
+        store.keep_source(&pms, settings, runtime.clock.now()).await?;
+    }
+    let (clock, entropy) = (Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
+    Ok(Sources::open(store, keys, config.secrets.clone(), clock, entropy).await?)
+}
+
+/// Encrypts every secret again under the first master key.
+///
+/// # Errors
+/// When the tables cannot be opened, or none of the keys is theirs.
+pub async fn rewrap(
+    args: &MasterKeyArgs,
+    url: &DatabaseUrl,
+    runtime: &Runtime,
+) -> Result<Rewrapped, StartError> {
+    let store = open_store(url, runtime, false).await?;
+    let keys = master_keys(args, url, &store, runtime).await?;
+    let done = secrets::rewrap(&store.db, &keys, &SEALED, runtime.entropy.as_ref()).await;
+    store.close().await;
+    Ok(done?)
+}
+
 impl App {
     /// Opens the database, migrates its tables, and listens.
     ///
@@ -120,9 +165,7 @@ impl App {
     async fn open(config: Config, runtime: Runtime) -> Result<Self, StartError> {
         contract::phone::warm_up();
         let store = open_store(&config.database, &runtime, true).await?;
-        let pms: SourceId = PMS.parse().expect("it is a valid id");
-        store.keep_source(&pms, config.max_skew_seconds).await?;
-        let sources = Sources::new(store.sources().await?, &config.secrets, runtime.entropy.as_ref());
+        let sources = open_sources(&config, &store, &runtime).await?;
         let (listener, address) = config.http.bind().await?;
         let guard = StoreGuard::new(Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
         let metrics = Metrics::new(METRICS_PREFIX, env!("CARGO_PKG_VERSION"));
@@ -144,7 +187,11 @@ impl App {
         let api = Api {
             store: store.clone(),
             batcher,
-            sources: Arc::new(sources),
+            sources: sources.clone(),
+            trusted_proxies: config.access.trusted_proxies.clone(),
+            ids: runtime.ids(),
+            entropy: Arc::clone(&runtime.entropy),
+            base_path: config.http.app_base_path.as_str().into(),
             counts: Arc::clone(&counts),
             meters,
             clock: Arc::clone(&runtime.clock),
@@ -180,6 +227,7 @@ impl App {
             table,
             server,
             keys,
+            sources,
             guard,
             lanes,
             projector,
@@ -236,6 +284,7 @@ impl App {
         }
         lifecycle.spawn("projector", self.projector.run(drained.clone()));
         lifecycle.spawn("profiles", self.profiles.run(lifecycle.clone()));
+        lifecycle.spawn("sources", self.sources.run(lifecycle.clone()));
         lifecycle.spawn("api keys", self.keys.clone().run(lifecycle.clone()));
         lifecycle.spawn("counts", keep_counts(self.store.clone(), self.counts, drained));
         let ended = lifecycle.run_until_stopped(STOP_GRACE).await;

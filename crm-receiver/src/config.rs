@@ -6,7 +6,8 @@ use contract::{EventId, SecretList};
 use db::DatabaseUrl;
 use kit::access::{KeyPrefix, command::KeysCommand};
 use kit::config::{
-    AccessArgs, ByteSize, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, SECRETS, parse_or_exit,
+    AccessArgs, ByteSize, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, MasterKeyArgs, SECRETS,
+    parse_or_exit,
 };
 
 /// The defaults of this service.
@@ -27,8 +28,10 @@ pub struct Config {
     pub access: AccessArgs,
     /// Where the tables are.
     pub database: DatabaseUrl,
-    /// The secrets of the source `pms`; any of them may have signed.
-    pub secrets: SecretList,
+    /// Encrypts the secrets in the tables.
+    pub master_key: MasterKeyArgs,
+    /// The secrets of the source `pms`, any of which may have signed; without them it is a source like any other.
+    pub secrets: Option<SecretList>,
     /// How far the clock of `pms` may be from ours, on both sides.
     pub max_skew_seconds: u32,
     /// The bounds of batches and queues.
@@ -50,6 +53,13 @@ pub enum Command {
         database: DatabaseUrl,
         /// Only this one, by the receiver's own id.
         event: Option<EventId>,
+    },
+    /// Encrypt the secrets in the tables again, under the first master key.
+    Rewrap {
+        /// Where the tables are.
+        database: DatabaseUrl,
+        /// The keys.
+        master_key: MasterKeyArgs,
     },
     /// Make, list or deactivate API keys.
     Keys {
@@ -75,6 +85,8 @@ struct Cli {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
+    master_key: MasterKeyArgs,
+    #[command(flatten)]
     webhooks: WebhookArgs,
     #[command(flatten)]
     log: LogArgs,
@@ -94,6 +106,8 @@ enum CommandArgs {
         #[arg(long)]
         event: Option<EventId>,
     },
+    /// Encrypt the secrets in the tables again under the first key of MASTER_KEY, and end; a receiver may serve meanwhile
+    Rewrap,
     /// Make, list or deactivate API keys
     Keys {
         #[command(subcommand)]
@@ -104,7 +118,7 @@ enum CommandArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Webhooks")]
 struct WebhookArgs {
-    /// The secrets that may sign, separated by spaces; required to serve
+    /// The secrets of the source pms that may sign, separated by spaces; without it pms is a source like any other
     #[arg(long, env = "WEBHOOK_SHARED_SECRET", hide_env_values = true, help_heading = SECRETS)]
     webhook_shared_secret: Option<SecretList>,
     /// How far the sender's clock may be from ours, on both sides
@@ -141,6 +155,13 @@ impl Cli {
                 database,
                 event: event.clone(),
             },
+            Some(CommandArgs::Rewrap) => {
+                self.master_key.check(&database)?;
+                Command::Rewrap {
+                    database,
+                    master_key: self.master_key.clone(),
+                }
+            }
             Some(CommandArgs::Keys { command }) => Command::Keys {
                 database,
                 prefix: self.access.api_key_prefix.clone(),
@@ -151,13 +172,14 @@ impl Cli {
 
     fn serving(&self, database: DatabaseUrl) -> Result<Config, ConfigError> {
         let webhooks = &self.webhooks;
-        let missing = || ConfigError::new("WEBHOOK_SHARED_SECRET", "it is required and not set");
+        self.master_key.check(&database)?;
         let queue = usize::try_from(webhooks.ingest_queue).expect("a million fits");
         Ok(Config {
             http: self.http.clone(),
             access: self.access.clone(),
             database,
-            secrets: webhooks.webhook_shared_secret.clone().ok_or_else(missing)?,
+            master_key: self.master_key.clone(),
+            secrets: webhooks.webhook_shared_secret.clone(),
             max_skew_seconds: webhooks.webhook_max_skew_seconds,
             ingest: IngestLimits {
                 batch_rows: usize::from(webhooks.ingest_batch_rows),

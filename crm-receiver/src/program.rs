@@ -3,7 +3,7 @@
 //! It is in the library, so that `main.rs` has no async code to compile and only links.
 
 use crate::{
-    app::{App, Runtime, StartError, key_maker, open_store, requeue},
+    app::{App, Runtime, StartError, key_maker, open_store, requeue, rewrap},
     config::{Command, read_or_exit},
     http::AREAS,
 };
@@ -74,6 +74,19 @@ async fn run(command: Command) -> anyhow::Result<()> {
                 "there is no dead letter of that id that still has its body"
             );
             println!("{count} dead letters requeued");
+            Ok(())
+        }
+        Command::Rewrap { database, master_key } => {
+            let done = rewrap(&master_key, &database, &runtime).await?;
+            println!(
+                "{} secrets encrypted again under the first key of MASTER_KEY",
+                done.sealed
+            );
+            anyhow::ensure!(
+                done.unopened == 0,
+                "{} secrets open under none of its keys at their place, and are left as they are",
+                done.unopened
+            );
             Ok(())
         }
         Command::Keys {

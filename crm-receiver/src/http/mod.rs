@@ -7,6 +7,7 @@ mod guest_profiles;
 mod health;
 mod problem;
 mod routes;
+mod sources;
 mod webhooks;
 
 pub use routes::{AREAS, router};
@@ -16,7 +17,8 @@ use crate::{
     store::Store,
 };
 use api::ListQuery;
-use contract::{Clock, Problem, ProblemCode};
+use contract::{Clock, Entropy, Ids, Problem, ProblemCode};
+use kit::access::Networks;
 use std::{str::FromStr, sync::Arc};
 use tokio::sync::Semaphore;
 
@@ -28,7 +30,15 @@ pub struct Api {
     /// Commits arrivals.
     pub batcher: Batcher,
     /// Who may send.
-    pub sources: Arc<Sources>,
+    pub sources: Sources,
+    /// Proxies that say who a sender is.
+    pub trusted_proxies: Networks,
+    /// Makes the ids of secrets.
+    pub ids: Ids,
+    /// Makes secrets.
+    pub entropy: Arc<dyn Entropy>,
+    /// What every path begins with.
+    pub base_path: Arc<str>,
     /// Counts what was not kept, for the audit log.
     pub counts: Arc<Counts>,
     /// Counts answers, for metrics.

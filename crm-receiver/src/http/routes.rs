@@ -1,13 +1,19 @@
 //! The table of routes.
 
-use super::{Api, events, guest_profiles, health, webhooks};
-use api::{Access, Area, Endpoint, Router, get, post};
+use super::{Api, events, guest_profiles, health, sources, webhooks};
+use api::{Access, Area, Endpoint, Router, delete, get, post, put};
 use kit::access::API_KEYS;
 
 /// The areas of this API, as permissions name them.
-pub const AREAS: [&str; 3] = [EVENTS.as_str(), GUEST_PROFILES.as_str(), API_KEYS.as_str()];
+pub const AREAS: [&str; 4] = [
+    EVENTS.as_str(),
+    GUEST_PROFILES.as_str(),
+    SOURCES.as_str(),
+    API_KEYS.as_str(),
+];
 const EVENTS: Area = Area::new("events");
 const GUEST_PROFILES: Area = Area::new("guest-profiles");
+const SOURCES: Area = Area::new("sources");
 
 /// Everything that the receiver answers but the endpoints of API keys, which are kit's. Health is also found without the base path, where orchestrators look for it.
 pub fn router(api: &Api, base_path: &str) -> Router {
@@ -44,6 +50,30 @@ fn api_endpoints(api: &Api) -> Vec<Endpoint> {
             guest_profiles::show,
         )
         .with_query(),
+        get("/sources", SOURCES.read(), api, sources::list).with_query(),
+        post("/sources", SOURCES.write(), api, sources::create),
+        get("/sources/{id}", SOURCES.read(), api, sources::show),
+        put("/sources/{id}", SOURCES.write(), api, sources::change),
+        delete("/sources/{id}", SOURCES.admin(), api, sources::remove),
+        post(
+            "/sources/{id}/rotate-secret",
+            SOURCES.admin(),
+            api,
+            sources::rotate_secret,
+        ),
+        get(
+            "/sources/{id}/secrets",
+            SOURCES.admin(),
+            api,
+            sources::list_secrets,
+        )
+        .with_query(),
+        delete(
+            "/sources/{id}/secrets/{n}",
+            SOURCES.admin(),
+            api,
+            sources::end_secret,
+        ),
     ]
 }
 

@@ -22,6 +22,7 @@ use api::{
 use contract::{EventId, Problem, ProblemCode, UnixMillis};
 use db::failpoint;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGTH};
+use kit::access::client_address;
 use serde::Serialize;
 
 /// The memory budget of all bodies is large enough for a body of `api`'s limit, and so for that of every event.
@@ -73,7 +74,8 @@ async fn accept(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Acc
         .headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let sender = api.sources.named(request.param("source"));
+    let client = || client_address(&request.context, &request.headers, &api.trusted_proxies);
+    let sender = api.sources.named(request.param("source"), client);
     let refused = |rejection| unauthentic(api, &rejection, now);
     let raw = RawDelivery::read(sender, lines, now).map_err(refused)?;
     if api.batcher.is_full() {

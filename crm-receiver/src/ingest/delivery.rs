@@ -21,15 +21,19 @@ use std::sync::Arc;
 pub struct RawDelivery {
     sender: Arc<Sender>,
     headers: TimelyHeaders,
+    received_at: UnixMillis,
 }
 
 /// A body that a key of its source signed.
 #[derive(Debug)]
 pub struct VerifiedDelivery {
     source: SourceId,
-    on_invalid: OnInvalid,
+    sender: Arc<Sender>,
     delivery: Verified,
 }
+
+/// What the types of events begin with that become records.
+const RECORDS: [&str; 2] = ["guest.", "reservation."];
 
 /// Why a delivery is not authentic, for the counters: the answer does not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,22 +52,31 @@ impl RawDelivery {
         now: UnixMillis,
     ) -> Result<Self, Rejection> {
         let headers = SignedHeaders::read(lines)?.within(now.seconds(), sender.max_skew_seconds)?;
-        Ok(Self { sender, headers })
+        Ok(Self {
+            sender,
+            headers,
+            received_at: now,
+        })
     }
 
     /// Checks the signatures over the raw body. For an unknown source the same work is done before it is refused.
     pub fn verify(self, body: Bytes) -> Result<VerifiedDelivery, Rejection> {
-        let verified = self.headers.verify(body, self.sender.keys.as_slice());
-        let Some(source) = self.sender.id.clone() else {
-            return Err(Rejection {
-                cause: "unknown_source",
-                skew_seconds: None,
-            });
-        };
+        let Self {
+            sender,
+            headers,
+            received_at,
+        } = self;
+        let verified = headers.verify_as_one_of(body, sender.secrets(received_at), &sender.decoys);
+        let source = sender.id.clone().map_err(|cause| Rejection {
+            cause,
+            skew_seconds: None,
+        })?;
+        let delivery = verified?;
+        sender.note_use(delivery.key(), received_at);
         Ok(VerifiedDelivery {
             source,
-            on_invalid: self.sender.on_invalid,
-            delivery: verified?,
+            sender,
+            delivery,
         })
     }
 }
@@ -85,12 +98,17 @@ impl VerifiedDelivery {
         self.delivery.body()
     }
 
-    /// Reads the envelope and checks the payload. What cannot be read at all is refused whatever the source's policy.
+    /// Reads the envelope and checks the payload. What cannot be read at all, or is not this source's to bring, is refused
+    /// whatever the source's policy.
     ///
     /// # Errors
     /// The rules that are broken, without values.
     pub fn parse(self) -> Result<Arrival, Vec<FieldError>> {
         let mut envelope = Envelope::parse_keeping(&self.delivery, &payload::CHECKED)?;
+        let foreign = foreign(&self.sender, &envelope);
+        if !foreign.is_empty() {
+            return Err(foreign);
+        }
         let errors = envelope
             .known_type()
             .map(|known| payload::check(known, &envelope))
@@ -98,7 +116,7 @@ impl VerifiedDelivery {
         let foldable = envelope
             .known_type()
             .is_some_and(|known| known.entity_kind().is_some());
-        let intake = match (errors.is_empty(), self.on_invalid) {
+        let intake = match (errors.is_empty(), self.sender.on_invalid) {
             (false, OnInvalid::Reject) => return Err(errors),
             (false, OnInvalid::Quarantine) => Intake::Quarantine,
             (true, _) if foldable => Intake::Fold,
@@ -116,6 +134,30 @@ impl VerifiedDelivery {
             reason: (intake == Intake::Quarantine).then(|| summary(&errors)),
         })
     }
+}
+
+/// What of an event its source may not bring: a type that becomes records, a property.
+fn foreign(sender: &Sender, envelope: &Envelope) -> Vec<FieldError> {
+    let of_records = RECORDS
+        .iter()
+        .any(|family| envelope.event_type.starts_with(family));
+    let folds = (of_records && !sender.folds).then(|| {
+        FieldError::new(
+            "/type",
+            "source_does_not_fold",
+            "this source brings no events of guests and reservations",
+        )
+    });
+    let property = envelope.property_id.as_ref();
+    let is_own = property.is_none_or(|id| sender.property_ids.has(id.as_str()));
+    let property = (!is_own).then(|| {
+        FieldError::new(
+            "/property_id",
+            "not_of_this_source",
+            "it is none of the properties of this source",
+        )
+    });
+    folds.into_iter().chain(property).collect()
 }
 
 /// The broken rules as one line: pointers and codes, which hold no values.

@@ -4,15 +4,17 @@
 //! labels are names from lists of our own.
 
 use super::delivery::Rejection;
+use super::source::{FOREIGN_NETWORK, UNKNOWN_SOURCE};
 use crate::event::Accepted;
 use contract::{ProblemCode, signature::Cause};
 use kit::metrics::{Counter, Histogram, Metrics, SECONDS};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use strum::VariantNames;
 
-/// Why a delivery was refused that is not for one of the [`Cause`]s: an unknown source, or the code of the answer.
-const REFUSALS: [&str; 12] = [
-    "unknown_source",
+/// Why a delivery was refused that is not for one of the [`Cause`]s: the sender, or the code of the answer.
+const REFUSALS: [&str; 13] = [
+    UNKNOWN_SOURCE,
+    FOREIGN_NETWORK,
     ProblemCode::InvalidRequest.as_str(),
     ProblemCode::InvalidJson.as_str(),
     ProblemCode::RequestTimeout.as_str(),

@@ -21,4 +21,4 @@ pub use batcher::Batcher;
 pub use error::IngestError;
 pub use lane::{IngestLimits, Lane, open};
 pub use meters::IngestMeters;
-pub use source::{PMS, Sources};
+pub use source::{PMS, Senders, Sources};

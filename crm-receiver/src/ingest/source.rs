@@ -1,83 +1,401 @@
 //! Who may send, and the decoy that stands in for everyone else.
 //!
-//! An unknown or disabled source is answered exactly as a known one with a wrong signature, after the same work: it
-//! gets a decoy with as many keys, which no sender holds.
+//! [`Senders`] is one state of the tables, which never changes: a request looks its sender up there without waiting for
+//! anybody. [`Sources`] holds the present one and replaces it: at once after a change of this process, and within a second or
+//! two after one of another, which it hears of by the revision in the tables.
+//!
+//! An unknown or disabled source, and one that sends from a network that is not its own, is answered exactly as a known one
+//! with a wrong signature, after the same work: a refusal costs as many HMACs as the source with the most keys has.
 
-use crate::store::{OnInvalid, Source};
-use contract::Entropy;
-use contract::{Secret, SecretList, SourceId};
-use std::{collections::HashMap, sync::Arc};
+use crate::store::{OnInvalid, Source, SourceRows, SourceSecret, Store};
+use arc_swap::ArcSwap;
+use contract::{Clock, Entropy, Scope, Secret, SecretId, SecretList, SourceId, UnixMillis};
+use db::DbError;
+use futures::future::BoxFuture;
+use ipnet::IpNet;
+use kit::{access::is_allowed, lifecycle::Lifecycle, secrets::MasterKeys};
+use std::{
+    collections::HashMap,
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::Mutex, time::sleep};
 
-/// The source whose keys and skew the environment gives. Only it has keys so far.
+/// The source whose keys and skew the environment gives, where it gives them.
 pub const PMS: &str = "pms";
+/// Why a delivery is refused whose source is not known, or disabled.
+pub const UNKNOWN_SOURCE: &str = "unknown_source";
+/// Why a delivery is refused that does not come from a network of its source.
+pub const FOREIGN_NETWORK: &str = "foreign_network";
 
-/// A source with its keys, or the decoy, which has no `id`.
+/// Between two looks at the revision in the tables.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How many looks later it is written which secrets were used.
+const LOOKS_PER_WRITE: u32 = 5;
+
+/// One key of a sender.
+#[derive(Clone, Debug)]
+pub struct Key {
+    secret: Secret,
+    /// Of what the tables have; the environment's are valid as long as the process runs.
+    of_tables: Option<TableKey>,
+}
+
+#[derive(Clone, Debug)]
+struct TableKey {
+    id: SecretId,
+    since: UnixMillis,
+    until: Option<UnixMillis>,
+    /// When it last signed, as far as that is not written yet; 0 for never. All states of the tables share it.
+    used: Arc<AtomicI64>,
+}
+
+/// A source with its keys, or a decoy, which has none.
 #[derive(Debug)]
 pub struct Sender {
-    pub(super) id: Option<SourceId>,
+    /// Who it is, or why nobody.
+    pub(super) id: Result<SourceId, &'static str>,
     pub(super) max_skew_seconds: u32,
     pub(super) on_invalid: OnInvalid,
-    pub(super) keys: SecretList,
+    pub(super) folds: bool,
+    pub(super) property_ids: Scope,
+    allowed_networks: Vec<IpNet>,
+    keys: Vec<Key>,
+    /// As many as the source with the most keys has.
+    pub(super) decoys: Arc<[Secret]>,
 }
 
-/// All senders of this process, looked up by the path alone.
+/// All senders as of one revision of the tables, looked up by the path alone.
 #[derive(Debug)]
-pub struct Sources {
+pub struct Senders {
+    revision: i64,
     known: HashMap<SourceId, Arc<Sender>>,
-    decoy: Arc<Sender>,
+    unknown: Arc<Sender>,
+    elsewhere: Arc<Sender>,
 }
 
-impl Sources {
-    /// The enabled ones among `rows`, of which [`PMS`] alone has the `keys`, and a decoy with as many. Another source
-    /// has keys that no sender holds: what was signed for one path must never be taken at a second.
-    pub fn new(rows: Vec<Source>, keys: &SecretList, entropy: &dyn Entropy) -> Self {
-        let widest = rows
-            .iter()
-            .map(|row| row.max_skew_seconds)
-            .max()
-            .unwrap_or_default();
-        let known = rows.into_iter().filter(|row| row.enabled).map(|row| {
-            let keys = if row.id.as_str() == PMS {
-                keys.clone()
-            } else {
-                decoy_keys(keys.as_slice().len(), entropy)
-            };
-            let sender = Sender {
-                id: Some(row.id.clone()),
-                max_skew_seconds: row.max_skew_seconds,
-                on_invalid: row.on_invalid,
-                keys,
-            };
-            (row.id, Arc::new(sender))
-        });
-        let decoy = Sender {
-            id: None,
-            max_skew_seconds: widest,
-            on_invalid: OnInvalid::Reject,
-            keys: decoy_keys(keys.as_slice().len(), entropy),
-        };
-        Self {
-            known: known.collect(),
-            decoy: Arc::new(decoy),
+/// The senders of this process.
+#[derive(Clone)]
+pub struct Sources(Arc<Shared>);
+
+struct Shared {
+    present: ArcSwap<Senders>,
+    /// Held by who replaces the senders.
+    replacing: Mutex<()>,
+    store: Store,
+    master_keys: MasterKeys,
+    /// The keys of [`PMS`], where the environment gives them.
+    of_environment: Option<SecretList>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Key {
+    fn is_valid(&self, now: UnixMillis) -> bool {
+        self.of_tables
+            .as_ref()
+            .is_none_or(|key| key.since <= now && key.until.is_none_or(|until| now < until))
+    }
+}
+
+impl Sender {
+    /// The secrets that are valid now.
+    pub(super) fn secrets(&self, now: UnixMillis) -> impl Iterator<Item = &Secret> {
+        self.valid(now).map(|key| &key.secret)
+    }
+
+    /// Notes that the valid key of this place has signed.
+    pub(super) fn note_use(&self, place: usize, now: UnixMillis) {
+        if let Some(key) = self.valid(now).nth(place).and_then(|key| key.of_tables.as_ref()) {
+            key.used.fetch_max(now.0, Ordering::Relaxed);
         }
     }
 
-    /// The sender of that name, or the decoy.
-    pub fn named(&self, name: &str) -> Arc<Sender> {
-        let known = name.parse().ok().and_then(|id: SourceId| self.known.get(&id));
-        Arc::clone(known.unwrap_or(&self.decoy))
+    fn valid(&self, now: UnixMillis) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(move |key| key.is_valid(now))
     }
 }
 
-fn decoy_keys(number: usize, entropy: &dyn Entropy) -> SecretList {
-    let keys: Vec<String> = (0..number)
-        .map(|_| {
-            let mut key = [0; 32];
-            entropy.fill(&mut key);
-            Secret::encode(&key)
+impl Senders {
+    /// The enabled ones among the rows. Where the environment gives keys, [`PMS`] has these alone. The uses of keys go on being
+    /// noted where those of `before` are.
+    fn new(
+        rows: SourceRows,
+        of_environment: Option<&SecretList>,
+        master_keys: &MasterKeys,
+        before: Option<&Self>,
+        entropy: &dyn Entropy,
+    ) -> Self {
+        let uses: HashMap<_, _> = before
+            .into_iter()
+            .flat_map(Self::table_keys)
+            .map(|key| (&key.id, &key.used))
+            .collect();
+        let mut keys = HashMap::<SourceId, Vec<Key>>::new();
+        for row in &rows.secrets {
+            let used = uses.get(&row.id).map(|used| Arc::clone(used));
+            if let Some(key) = open(row, master_keys, used.unwrap_or_default()) {
+                keys.entry(row.source.clone()).or_default().push(key);
+            }
+        }
+        if let Some(secrets) = of_environment {
+            let key = |secret: &Secret| Key {
+                secret: secret.clone(),
+                of_tables: None,
+            };
+            let pms = PMS.parse().expect("it is a valid id");
+            keys.insert(pms, secrets.as_slice().iter().map(key).collect());
+        }
+        let most = keys.values().map(Vec::len).max().unwrap_or_default().max(1);
+        let decoys: Arc<[Secret]> = (0..most).map(|_| decoy(entropy)).collect();
+        let enabled = rows.sources.into_iter().filter(|source| source.settings.enabled);
+        let senders = enabled.map(|source| {
+            let own = keys.remove(&source.id).unwrap_or_default();
+            (source.id.clone(), Sender::of(source, own, Arc::clone(&decoys)))
+        });
+        let known: HashMap<_, _> = senders.collect();
+        let skews = known.values().map(|sender| sender.max_skew_seconds);
+        let widest = skews.max().unwrap_or_default();
+        let nobody = |cause| {
+            Arc::new(Sender {
+                id: Err(cause),
+                max_skew_seconds: widest,
+                on_invalid: OnInvalid::Reject,
+                folds: false,
+                property_ids: Scope::All,
+                allowed_networks: Vec::new(),
+                keys: Vec::new(),
+                decoys: Arc::clone(&decoys),
+            })
+        };
+        Self {
+            revision: rows.revision,
+            known,
+            unknown: nobody(UNKNOWN_SOURCE),
+            elsewhere: nobody(FOREIGN_NETWORK),
+        }
+    }
+
+    /// The sources of these rows with no keys but the environment's, as tests make them.
+    pub fn of_environment(sources: Vec<Source>, secrets: &SecretList, entropy: &dyn Entropy) -> Self {
+        let rows = SourceRows {
+            sources,
+            ..SourceRows::default()
+        };
+        let mut key = [0; 32];
+        entropy.fill(&mut key);
+        let master_keys = MasterKeys::spell(&key).parse().expect("it is a key");
+        Self::new(rows, Some(secrets), &master_keys, None, entropy)
+    }
+
+    /// The sender of that name, or a decoy. The client is asked for only where it matters.
+    pub fn named(&self, name: &str, client: impl FnOnce() -> Option<IpAddr>) -> &Arc<Sender> {
+        let Some(known) = name.parse().ok().and_then(|id: SourceId| self.known.get(&id)) else {
+            return &self.unknown;
+        };
+        if known.allowed_networks.is_empty() || is_allowed(&known.allowed_networks, client()) {
+            known
+        } else {
+            &self.elsewhere
+        }
+    }
+
+    fn table_keys(&self) -> impl Iterator<Item = &TableKey> {
+        let keys = self.known.values().flat_map(|sender| &sender.keys);
+        keys.filter_map(|key| key.of_tables.as_ref())
+    }
+}
+
+impl Sender {
+    fn of(source: Source, keys: Vec<Key>, decoys: Arc<[Secret]>) -> Arc<Self> {
+        let settings = source.settings;
+        Arc::new(Self {
+            id: Ok(source.id),
+            max_skew_seconds: settings.max_skew_seconds,
+            on_invalid: settings.on_invalid,
+            folds: settings.folds,
+            property_ids: settings.property_ids,
+            allowed_networks: settings.allowed_networks,
+            keys,
+            decoys,
         })
-        .collect();
-    keys.join(" ")
+    }
+}
+
+impl Sources {
+    /// The senders of the tables.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn open(
+        store: &Store,
+        master_keys: MasterKeys,
+        of_environment: Option<SecretList>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, DbError> {
+        let rows = store.source_rows().await?;
+        let senders = Senders::new(
+            rows,
+            of_environment.as_ref(),
+            &master_keys,
+            None,
+            entropy.as_ref(),
+        );
+        Ok(Self(Arc::new(Shared {
+            present: ArcSwap::from_pointee(senders),
+            replacing: Mutex::default(),
+            store: store.clone(),
+            master_keys,
+            of_environment,
+            clock,
+            entropy,
+        })))
+    }
+
+    /// The sender of that name, or a decoy.
+    pub fn named(&self, name: &str, client: impl FnOnce() -> Option<IpAddr>) -> Arc<Sender> {
+        Arc::clone(self.0.present.load().named(name, client))
+    }
+
+    /// Whether the environment decides what this source is and signs with.
+    pub fn is_of_environment(&self, id: &SourceId) -> bool {
+        self.0.of_environment.is_some() && id.as_str() == PMS
+    }
+
+    /// Whether any source here signs with this secret, as far as this process knows: no two may, since what was signed for one
+    /// path would be taken at the other.
+    pub fn has_secret(&self, secret: &Secret) -> bool {
+        let present = self.0.present.load();
+        let now = self.0.clock.now();
+        present
+            .known
+            .values()
+            .any(|sender| sender.secrets(now).any(|known| known == secret))
+    }
+
+    /// A secret's text as it is kept in the tables.
+    pub fn seal(&self, id: &SecretId, text: &str) -> Vec<u8> {
+        let Shared {
+            master_keys, entropy, ..
+        } = &*self.0;
+        master_keys.seal(SourceSecret::place(id), text.as_bytes(), entropy.as_ref())
+    }
+
+    /// Reads the tables again, after a change of this process. When that fails, the next look does it.
+    pub async fn changed(&self) {
+        if let Err(error) = self.0.replace().await {
+            tracing::warn!(error = %error, "the sources are not read again yet");
+        }
+    }
+
+    /// Reads the tables again whenever their revision has changed, and writes which secrets were used, until a stop.
+    pub fn run(self, lifecycle: Lifecycle) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let mut looks = 0_u32;
+            loop {
+                let stopping = tokio::select! {
+                    () = lifecycle.stopping() => true,
+                    () = sleep(LOOK_EVERY) => false,
+                };
+                looks = looks.wrapping_add(1);
+                if stopping || looks.is_multiple_of(LOOKS_PER_WRITE) {
+                    self.write_uses().await;
+                }
+                if stopping {
+                    return;
+                }
+                // What the database cannot answer now, it is asked again; the outage is logged where requests fail.
+                if let Ok(revision) = self.0.store.sources_revision().await
+                    && revision != self.0.present.load().revision
+                {
+                    self.changed().await;
+                }
+            }
+        })
+    }
+
+    /// Writes when secrets were used. What cannot be written is tried with the next ones.
+    pub async fn write_uses(&self) {
+        let present = self.0.present.load_full();
+        let mut taken = Vec::new();
+        for key in present.table_keys() {
+            let at = key.used.swap(0, Ordering::Relaxed);
+            if at != 0 {
+                taken.push((key, at));
+            }
+        }
+        if taken.is_empty() {
+            return;
+        }
+        // In one order in every replica, or two of them could wait for each other.
+        taken.sort_unstable_by_key(|(key, _)| &key.id);
+        let used = taken.iter().map(|(key, at)| (key.id.clone(), UnixMillis(*at)));
+        if self.0.store.note_secrets_used(used.collect()).await.is_err() {
+            for (key, at) in taken {
+                key.used.fetch_max(at, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn replace(&self) -> Result<(), DbError> {
+        let _one_at_a_time = self.replacing.lock().await;
+        let rows = self.store.source_rows().await?;
+        let before = self.present.load_full();
+        let senders = Senders::new(
+            rows,
+            self.of_environment.as_ref(),
+            &self.master_keys,
+            Some(&before),
+            self.entropy.as_ref(),
+        );
+        self.present.store(Arc::new(senders));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_tuple("Sources").field(&self.0.present.load()).finish()
+    }
+}
+
+/// The key of a row, unless it does not open there: then nobody can sign with it.
+fn open(row: &SourceSecret, master_keys: &MasterKeys, used: Arc<AtomicI64>) -> Option<Key> {
+    let text = master_keys
+        .open(SourceSecret::place(&row.id), &row.sealed)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    let Some(secret) = text.and_then(|text| text.parse().ok()) else {
+        tracing::error!(
+            secret.id = row.id.as_str(),
+            source = row.source.as_str(),
+            "a secret does not open: another master key encrypted it, or it was changed or moved"
+        );
+        return None;
+    };
+    Some(Key {
+        secret,
+        of_tables: Some(TableKey {
+            id: row.id.clone(),
+            since: row.since,
+            until: row.until,
+            used,
+        }),
+    })
+}
+
+fn decoy(entropy: &dyn Entropy) -> Secret {
+    let mut key = [0; 32];
+    entropy.fill(&mut key);
+    Secret::encode(&key)
         .parse()
-        .expect("as many encoded secrets as a valid list has")
+        .expect("an encoded secret is a secret")
 }

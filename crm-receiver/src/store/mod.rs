@@ -3,8 +3,8 @@
 //! A file holds a table, or a transaction over several, with its rows, queries and audit entries. `inbox` takes batches of
 //! arrivals in; `events` is the inbox as the API shows it, `pending` what of it waits to be projected, `dead_letters` what
 //! nothing is tried for any more. `projection` writes `records`, `record_refs`, `timeline`, `erasures`, `profiles` and
-//! `property_days` in one transaction; `profile_rebuild` derives profiles again. `sources` says who may send,
-//! `audit_counts` adds up what was not kept.
+//! `property_days` in one transaction; `profile_rebuild` derives profiles again. `sources` says who may send and
+//! `source_secrets` what they sign with, `audit_counts` adds up what was not kept.
 
 mod audit_counts;
 mod dead_letters;
@@ -18,6 +18,7 @@ mod projection;
 mod property_days;
 mod record_refs;
 mod records;
+mod source_secrets;
 mod sources;
 mod state_budget;
 mod timeline;
@@ -29,10 +30,11 @@ pub use self::pending::{BODY_LEN_MAX, STEP_BYTES_MAX};
 pub use self::profile_rebuild::PROFILES;
 pub use self::profiles::{ProfileFilter, StoredProfile};
 pub use self::projection::Projection;
-pub use self::sources::{OnInvalid, Source, StoreError};
+pub use self::source_secrets::{Rotation, SourceSecret};
+pub use self::sources::{Creation, OnInvalid, SOURCES_MAX, Scheme, Source, SourceRows, SourceSettings};
 
 use db::{Db, DbError, Dialect, InList, Migration, MigrationSet, Value, in_lists, params};
-use kit::listing::Lists;
+use kit::{listing::Lists, secrets::SealedColumn};
 use std::{collections::BTreeMap, time::Duration};
 
 /// The receiver's own tables, in the order in which they came to be.
@@ -63,8 +65,17 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             sqlite: include_str!("../../migrations/sqlite/0004_property_days.sql"),
             mysql: include_str!("../../migrations/mysql/0004_property_days.sql"),
         },
+        Migration {
+            number: 5,
+            name: "sources",
+            sqlite: include_str!("../../migrations/sqlite/0005_sources.sql"),
+            mysql: include_str!("../../migrations/mysql/0005_sources.sql"),
+        },
     ],
 };
+
+/// The columns of encrypted secrets.
+pub const SEALED: [SealedColumn; 1] = [source_secrets::SEALED_SECRETS];
 
 /// The receiver's database. Clones share its connections.
 #[derive(Clone, Debug)]

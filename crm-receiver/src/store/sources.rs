@@ -1,105 +1,405 @@
-//! The table of sources: who may send, and how strictly they are read.
+//! The table `sources`: who may send, and how strictly each is read. It is short, so it is read whole.
+//!
+//! Every change counts `sources_revision` up in its transaction: by it other replicas hear of the change, and changes wait for
+//! each other, so that what one of them counts is still so when it commits.
 
-use super::Store;
-use contract::SourceId;
-use db::params;
-use db::{DbError, Row};
-use strum::EnumString;
+use super::{Store, source_secrets::SourceSecret};
+use contract::{Scope, SourceId, UnixMillis};
+use db::{Db, DbError, Params, Row, Tx, params};
+use ipnet::IpNet;
+use kit::access::{NETWORKS_MAX, plain_name};
+use kit::audit::{self, AuditEntry};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use strum::{EnumString, IntoStaticStr};
+use validator::Validate;
 
 /// Sources of one receiver at most; each is held in memory.
-const SOURCES_MAX: i64 = 1_000;
-/// The one signature scheme so far: Standard Webhooks 1.0.
-const SCHEME: &str = "standard-webhooks";
+pub const SOURCES_MAX: i64 = 1_000;
+/// The row of `sources_revision`.
+const REVISION: &str = "sources";
+/// How far a sender's clock may be from ours when nothing is said.
+const MAX_SKEW_SECONDS: u32 = 300;
+
+const SELECT: &str = "SELECT id, name, scheme, max_skew_seconds, on_invalid, folds, property_ids, allowed_networks, enabled, \
+                      created_at, updated_at FROM sources";
+
+/// How a source signs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, EnumString, IntoStaticStr)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", const_into_str)]
+pub enum Scheme {
+    /// Standard Webhooks 1.0.
+    #[default]
+    StandardWebhooks,
+}
 
 /// What becomes of a delivery that is authentic and readable, but whose payload is invalid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, EnumString, IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum OnInvalid {
     /// 422 with the reasons; nothing is kept.
+    #[default]
     Reject,
     /// 202; it is kept as a dead letter.
     Quarantine,
 }
 
-/// A row of the table of sources. It has no secrets: those stay in memory.
+/// What is chosen for a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct SourceSettings {
+    /// For people.
+    #[validate(custom(function = "plain_name"))]
+    pub name: String,
+    /// How it signs.
+    #[serde(default)]
+    pub scheme: Scheme,
+    /// How far its clock may be from ours, on both sides.
+    #[serde(default = "max_skew_seconds")]
+    #[validate(range(min = 1, max = 86_400, message = "it must be 1 to 86400 seconds"))]
+    pub max_skew_seconds: u32,
+    /// What becomes of its invalid payloads.
+    #[serde(default)]
+    pub on_invalid: OnInvalid,
+    /// Whether its events of guests and reservations become records and profiles; it may bring such events only then.
+    #[serde(default)]
+    pub folds: bool,
+    /// The properties that its events may name.
+    pub property_ids: Scope,
+    /// Where it may send from; empty: anywhere.
+    #[serde(default)]
+    #[validate(length(max = NETWORKS_MAX, message = "there are too many networks"))]
+    pub allowed_networks: Vec<IpNet>,
+    /// A disabled source is as good as unknown.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+}
+
+fn max_skew_seconds() -> u32 {
+    MAX_SKEW_SECONDS
+}
+
+fn enabled() -> bool {
+    true
+}
+
+impl SourceSettings {
+    /// The settings of a source of that name that nobody limits further.
+    pub fn new(name: impl Into<String>, folds: bool) -> Self {
+        Self {
+            name: name.into(),
+            scheme: Scheme::default(),
+            max_skew_seconds: max_skew_seconds(),
+            on_invalid: OnInvalid::default(),
+            folds,
+            property_ids: Scope::All,
+            allowed_networks: Vec::new(),
+            enabled: enabled(),
+        }
+    }
+}
+
+/// A source, without its secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// Its name in the path, and half of every idempotency key.
     pub id: SourceId,
-    /// How far its clock may be from ours, on both sides.
-    pub max_skew_seconds: u32,
-    /// What becomes of its invalid payloads.
-    pub on_invalid: OnInvalid,
-    /// A disabled source is as good as unknown.
-    pub enabled: bool,
+    /// What was chosen for it.
+    pub settings: SourceSettings,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// When its settings last changed.
+    pub updated_at: UnixMillis,
 }
 
-/// What a store method could not do.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database refused.
-    #[error(transparent)]
-    Db(#[from] DbError),
-    /// A row holds what this program does not know.
-    #[error("the row {row} of table {table} holds a value that is not known here")]
-    UnknownValue {
-        /// The table.
-        table: &'static str,
-        /// The row's key.
-        row: String,
-    },
+/// What became of a source that was to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// It is there now.
+    Done,
+    /// There is, or was, one of that id.
+    Taken,
+    /// There are [`SOURCES_MAX`] already.
+    TooMany,
+}
+
+/// All sources and secrets, as of a revision or later.
+#[derive(Clone, Debug, Default)]
+pub struct SourceRows {
+    /// How often anything of it was changed.
+    pub revision: i64,
+    /// The sources that are not deleted.
+    pub sources: Vec<Source>,
+    /// Their secrets that have not been removed.
+    pub secrets: Vec<SourceSecret>,
 }
 
 impl Store {
-    /// Makes the source if it is not there; its skew is the configuration's at every start, the rest stays as it is.
-    pub async fn keep_source(&self, id: &SourceId, max_skew_seconds: u32) -> Result<(), DbError> {
-        let id = id.clone();
+    /// Makes a source of the environment if it is not there, or was deleted: it is the same sender as before. Its skew is the
+    /// configuration's at every start, the rest stays as it is.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn keep_source(
+        &self,
+        id: &SourceId,
+        settings: SourceSettings,
+        now: UnixMillis,
+    ) -> Result<(), DbError> {
+        let source = Source {
+            id: id.clone(),
+            settings,
+            created_at: now,
+            updated_at: now,
+        };
         self.db
             .transaction("keep_source", move |tx| {
-                let id = id.clone();
+                let source = source.clone();
+                Box::pin(async move { keep(tx, &source).await })
+            })
+            .await
+    }
+
+    /// How often sources or secrets were changed.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn sources_revision(&self) -> Result<i64, DbError> {
+        self.reads
+            .read("sources_revision", |tx| {
+                Box::pin(async move { revision(tx).await })
+            })
+            .await
+    }
+
+    /// All sources and secrets.
+    ///
+    /// # Errors
+    /// Those of the database; a row that cannot be read.
+    pub async fn source_rows(&self) -> Result<SourceRows, DbError> {
+        self.reads
+            .read("source_rows", |tx| {
                 Box::pin(async move {
-                    let skip = tx.dialect().skip_existing("id");
-                    let sql = format!(
-                        "INSERT INTO sources (id, scheme, max_skew_seconds, on_invalid, enabled) \
-                         VALUES (?, ?, ?, 'reject', 1){skip}"
-                    );
-                    tx.execute(&sql, params![id.as_str(), SCHEME, max_skew_seconds])
-                        .await?;
-                    let sql = "UPDATE sources SET max_skew_seconds = ? WHERE id = ?";
-                    tx.execute(sql, params![max_skew_seconds, id.as_str()])
-                        .await
-                        .map(drop)
+                    // Read first: what is committed in between is seen, and looked for once more.
+                    let revision = revision(tx).await?;
+                    let sql = format!("{SELECT} WHERE deleted_at IS NULL ORDER BY id LIMIT ?");
+                    let sources = tx.query(&sql, params![SOURCES_MAX]).await?;
+                    Ok(SourceRows {
+                        revision,
+                        sources: sources.iter().map(read_source).collect::<Result<_, _>>()?,
+                        secrets: super::source_secrets::all(tx).await?,
+                    })
                 })
             })
             .await
     }
 
-    /// All sources.
-    pub async fn sources(&self) -> Result<Vec<Source>, StoreError> {
-        let rows = self
+    /// All sources that are not deleted.
+    ///
+    /// # Errors
+    /// As [`source_rows`](Self::source_rows).
+    pub async fn sources(&self) -> Result<Vec<Source>, DbError> {
+        self.source_rows().await.map(|rows| rows.sources)
+    }
+
+    /// The source of that id.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn source(&self, id: &SourceId) -> Result<Option<Source>, DbError> {
+        one(&self.reads, id.clone()).await
+    }
+
+    /// Makes a source.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn create_source(&self, source: &Source, entry: AuditEntry) -> Result<Creation, DbError> {
+        let source = source.clone();
+        self.db
+            .transaction("create_source", move |tx| {
+                let (source, entry) = (source.clone(), entry.clone());
+                Box::pin(async move { create(tx, &source, entry).await })
+            })
+            .await
+    }
+
+    /// Writes other settings for a source that is still as it was seen, and returns it; None when it is not.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn change_source(
+        &self,
+        seen: &Source,
+        settings: SourceSettings,
+        entry: AuditEntry,
+    ) -> Result<Option<Source>, DbError> {
+        let changed = Source {
+            settings,
+            // Later than what was seen, so that each change is another version.
+            updated_at: entry.at.max(UnixMillis(seen.updated_at.0 + 1)),
+            ..seen.clone()
+        };
+        let (written, seen_at) = (changed.clone(), seen.updated_at);
+        let is_written = self
             .db
-            .read("sources", |tx| {
+            .transaction("change_source", move |tx| {
+                let mut values = settings_params(&written.settings);
+                values.extend(params![written.updated_at, written.id.as_str(), seen_at]);
+                let entry = entry.clone();
                 Box::pin(async move {
-                    let sql =
-                        "SELECT id, max_skew_seconds, on_invalid, enabled FROM sources ORDER BY id LIMIT ?";
-                    tx.query(sql, params![SOURCES_MAX]).await
+                    count_change(tx).await?;
+                    let sql = "UPDATE sources SET name = ?, scheme = ?, max_skew_seconds = ?, on_invalid = ?, folds = ?, \
+                               property_ids = ?, allowed_networks = ?, enabled = ?, updated_at = ? \
+                               WHERE id = ? AND updated_at = ? AND deleted_at IS NULL";
+                    let is_written = tx.execute(sql, values).await? == 1;
+                    if is_written {
+                        audit::append(tx, &[entry]).await?;
+                    } else {
+                        tx.abandon();
+                    }
+                    Ok(is_written)
                 })
             })
             .await?;
-        rows.iter().map(source).collect()
+        Ok(is_written.then_some(changed))
+    }
+
+    /// Ends a source for good, with its secrets; false when that has been done.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn delete_source(&self, id: &SourceId, entry: AuditEntry) -> Result<bool, DbError> {
+        let id = id.clone();
+        self.db
+            .transaction("delete_source", move |tx| {
+                let (id, entry) = (id.clone(), entry.clone());
+                Box::pin(async move {
+                    count_change(tx).await?;
+                    let sql = "UPDATE sources SET enabled = 0, deleted_at = ?, updated_at = ? \
+                               WHERE id = ? AND deleted_at IS NULL";
+                    if tx.execute(sql, params![entry.at, entry.at, id.as_str()]).await? == 0 {
+                        tx.abandon();
+                        return Ok(false);
+                    }
+                    let sql = "DELETE FROM source_secrets WHERE source_id = ?";
+                    tx.execute(sql, params![id.as_str()]).await?;
+                    audit::append(tx, &[entry]).await?;
+                    Ok(true)
+                })
+            })
+            .await
     }
 }
 
-fn source(row: &Row) -> Result<Source, StoreError> {
-    let id: String = row.get("id")?;
-    let unknown = || StoreError::UnknownValue {
-        table: "sources",
-        row: id.clone(),
-    };
-    Ok(Source {
-        id: id.parse().map_err(|_| unknown())?,
-        max_skew_seconds: row.get("max_skew_seconds")?,
-        on_invalid: row.get::<String>("on_invalid")?.parse().map_err(|_| unknown())?,
-        enabled: row.get("enabled")?,
+/// Counts a change, and makes others wait until this one is committed. It is the first thing that a change does.
+pub(super) async fn count_change(tx: &mut Tx) -> Result<(), DbError> {
+    let sql = "INSERT INTO sources_revision (id, revision) VALUES (?, 1)".to_owned()
+        + &tx.dialect().on_conflict_add(&["id"], &["revision"]);
+    tx.execute(&sql, params![REVISION]).await.map(drop)
+}
+
+async fn revision(tx: &mut Tx) -> Result<i64, DbError> {
+    let sql = "SELECT revision FROM sources_revision WHERE id = ?";
+    let row = tx.query_one(sql, params![REVISION]).await?;
+    row.map_or(Ok(0), |row| row.get("revision"))
+}
+
+async fn one(db: &Db, id: SourceId) -> Result<Option<Source>, DbError> {
+    db.read("source", move |tx| {
+        let id = id.clone();
+        Box::pin(async move {
+            let sql = format!("{SELECT} WHERE id = ? AND deleted_at IS NULL");
+            let row = tx.query_one(&sql, params![id.as_str()]).await?;
+            row.as_ref().map(read_source).transpose()
+        })
     })
+    .await
+}
+
+async fn keep(tx: &mut Tx, source: &Source) -> Result<(), DbError> {
+    count_change(tx).await?;
+    let skip = tx.dialect().skip_existing("id");
+    insert(tx, source, &skip).await?;
+    let sql = "UPDATE sources SET max_skew_seconds = ? WHERE id = ?";
+    let skew = source.settings.max_skew_seconds;
+    tx.execute(sql, params![skew, source.id.as_str()]).await?;
+    let sql = "UPDATE sources SET enabled = 1, deleted_at = NULL WHERE id = ? AND deleted_at IS NOT NULL";
+    tx.execute(sql, params![source.id.as_str()]).await?;
+    // A row of the version before has no times.
+    let sql = "UPDATE sources SET created_at = ?, updated_at = ? WHERE id = ? AND created_at = 0";
+    let values = params![source.created_at, source.created_at, source.id.as_str()];
+    tx.execute(sql, values).await.map(drop)
+}
+
+async fn create(tx: &mut Tx, source: &Source, entry: AuditEntry) -> Result<Creation, DbError> {
+    count_change(tx).await?;
+    let sql = "SELECT id FROM sources WHERE id = ?";
+    let taken = tx.query_one(sql, params![source.id.as_str()]).await?.is_some();
+    let sql = "SELECT COUNT(*) AS n FROM sources WHERE deleted_at IS NULL";
+    let row = tx.query_one(sql, Params::new()).await?;
+    let is_full = row.map_or(Ok(0), |row| row.get::<i64>("n"))? >= SOURCES_MAX;
+    if taken || is_full {
+        tx.abandon();
+        return Ok(if taken { Creation::Taken } else { Creation::TooMany });
+    }
+    insert(tx, source, "").await?;
+    audit::append(tx, &[entry]).await?;
+    Ok(Creation::Done)
+}
+
+async fn insert(tx: &mut Tx, source: &Source, end: &str) -> Result<(), DbError> {
+    let sql = format!(
+        "INSERT INTO sources (name, scheme, max_skew_seconds, on_invalid, folds, property_ids, allowed_networks, enabled, id, \
+         created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?){end}"
+    );
+    let mut values = settings_params(&source.settings);
+    values.extend(params![source.id.as_str(), source.created_at, source.updated_at]);
+    tx.execute(&sql, values).await.map(drop)
+}
+
+/// In the order of the columns of an INSERT and an UPDATE.
+fn settings_params(settings: &SourceSettings) -> Params {
+    params![
+        &settings.name,
+        settings.scheme.into_str(),
+        settings.max_skew_seconds,
+        settings.on_invalid.into_str(),
+        settings.folds,
+        to_text(&settings.property_ids),
+        to_text(&settings.allowed_networks),
+        settings.enabled,
+    ]
+}
+
+fn to_text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("settings are plain data")
+}
+
+fn read_source(row: &Row) -> Result<Source, DbError> {
+    Ok(Source {
+        id: db::read_id(row, "id")?,
+        settings: SourceSettings {
+            name: row.get("name")?,
+            scheme: read_word(row, "scheme")?,
+            max_skew_seconds: row.get("max_skew_seconds")?,
+            on_invalid: read_word(row, "on_invalid")?,
+            folds: row.get("folds")?,
+            property_ids: read_json(row, "property_ids")?,
+            allowed_networks: read_json(row, "allowed_networks")?,
+            enabled: row.get("enabled")?,
+        },
+        created_at: row.get("created_at")?,
+        updated_at: row.get("updated_at")?,
+    })
+}
+
+fn read_word<T: std::str::FromStr>(row: &Row, column: &str) -> Result<T, DbError> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|_| DbError::unreadable(column))
+}
+
+fn read_json<T: DeserializeOwned>(row: &Row, column: &str) -> Result<T, DbError> {
+    serde_json::from_str(&row.get::<String>(column)?).map_err(|_| DbError::unreadable(column))
 }

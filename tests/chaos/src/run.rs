@@ -15,7 +15,7 @@ use super::wire_tap::{WireLog, WireTap};
 use anyhow::{Context, Result, ensure};
 use harness::books::Books;
 use harness::client::Client;
-use harness::config::{BASE_PATH, fresh_secret};
+use harness::config::{BASE_PATH, MASTER_KEY, fresh_secret};
 use harness::database::{Databases, SETTLED_WITHIN};
 use harness::process::Process;
 use harness::program::{EMITTER, Program, RECEIVER};
@@ -233,6 +233,7 @@ impl Cast<'_> {
             variables.extend([
                 ("DATABASE_URL", self.environment.receiver.clone()),
                 ("WEBHOOK_SHARED_SECRET", self.secret.clone()),
+                ("MASTER_KEY", MASTER_KEY.to_owned()),
             ]);
         }
         variables.extend(self.options.bug.map(|bug| ("PLANTED_BUG", bug.name().to_owned())));

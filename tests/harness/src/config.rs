@@ -5,7 +5,7 @@ use contract::Entropy;
 use contract::{Secret, SecretList};
 use crm_receiver::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
 use db::DatabaseUrl;
-use kit::config::{AccessArgs, ByteSize, HttpArgs};
+use kit::config::{AccessArgs, ByteSize, HttpArgs, MasterKeyArgs};
 use kit::random::SystemEntropy;
 use pms_emitter::config::{DeliveryConfig, EndpointConfig};
 use std::path::PathBuf;
@@ -27,6 +27,9 @@ pub const INGEST_LIMITS: IngestLimits = IngestLimits {
     queue: 8_192,
     seen_entries: SEEN_ENTRIES,
 };
+
+/// The master key of every receiver here, since a database is opened several times.
+pub const MASTER_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 
 /// A random secret, in the form that the environment takes.
 pub fn fresh_secret() -> String {
@@ -71,13 +74,16 @@ pub fn emitter(database: DatabaseUrl, endpoint: Option<EndpointConfig>) -> pms_e
     }
 }
 
-/// A receiver that knows these secrets.
+/// A receiver that knows these secrets of `pms`.
 pub fn receiver(database: DatabaseUrl, secrets: SecretList) -> crm_receiver::config::Config {
     crm_receiver::config::Config {
         http: http(),
         access: AccessArgs::default(),
         database,
-        secrets,
+        master_key: MasterKeyArgs {
+            master_key: Some(MASTER_KEY.parse().expect("it is the base64 of 32 bytes")),
+        },
+        secrets: Some(secrets),
         max_skew_seconds: SKEW_SECONDS_MAX,
         ingest: INGEST_LIMITS,
     }

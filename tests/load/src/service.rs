@@ -1,6 +1,7 @@
 //! A service as a process of its own on a fresh database, and what can be counted in its tables from outside.
 
 use anyhow::{Result, ensure};
+use harness::config::MASTER_KEY;
 use harness::database::{Database, Row};
 use harness::engine::{Engine, Servers, TestDatabase};
 use harness::process::Process;
@@ -50,6 +51,7 @@ impl Service {
             ("DATABASE_URL", database.url().to_owned()),
             ("LOG_LEVEL", stage.log_level.clone()),
             ("APP_PORT", "0".to_owned()),
+            ("MASTER_KEY", MASTER_KEY.to_owned()),
         ];
         all.extend(variables.iter().cloned());
         let process = Process::start(&Program::new(&stage.program, name), folder.path(), &all).await?;

@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// What the composition must be given and not have a default for.
-const SECRETS: [&str; 7] = [
+const SECRETS: [&str; 8] = [
     "CRM_ADMIN_API_KEY",
     "CRM_DB_PASSWORD",
     "CRM_WEBHOOK_SECRET",
     "DOCUMENT_DIGEST_KEY",
+    "MASTER_KEY",
     "MYSQL_ROOT_PASSWORD",
     "PMS_ADMIN_API_KEY",
     "PMS_DB_PASSWORD",

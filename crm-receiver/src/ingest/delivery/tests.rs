@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    ingest::source::Sources,
-    store::{OnInvalid, Source},
+    ingest::source::{PMS, Senders},
+    store::{OnInvalid, Source, SourceSettings},
 };
 use contract::SeededEntropy;
 use contract::{SecretList, UnixSeconds, signature};
@@ -9,15 +9,20 @@ use contract::{SecretList, UnixSeconds, signature};
 const NOW: UnixMillis = UnixMillis(1_763_769_600_000);
 const SECRET: &str = "a secret of the source";
 
-fn sources(on_invalid: OnInvalid, enabled: bool) -> Sources {
+fn senders(on_invalid: OnInvalid, enabled: bool) -> Senders {
     let source = |id: &str| Source {
         id: id.parse().unwrap(),
-        max_skew_seconds: 1800,
-        on_invalid,
-        enabled,
+        settings: SourceSettings {
+            max_skew_seconds: 1800,
+            on_invalid,
+            enabled,
+            ..SourceSettings::new(id, id == PMS)
+        },
+        created_at: NOW,
+        updated_at: NOW,
     };
     let rows = vec![source("loyalty"), source("pms")];
-    Sources::new(rows, &secrets(), &SeededEntropy::new(1))
+    Senders::of_environment(rows, &secrets(), &SeededEntropy::new(1))
 }
 
 fn secrets() -> SecretList {
@@ -29,7 +34,7 @@ struct Sent {
     source: &'static str,
     at: i64,
     body: &'static str,
-    sources: Sources,
+    senders: Senders,
 }
 
 impl Default for Sent {
@@ -40,7 +45,7 @@ impl Default for Sent {
             source: "pms",
             at: NOW.seconds().0,
             body,
-            sources: sources(OnInvalid::Reject, true),
+            senders: senders(OnInvalid::Reject, true),
         }
     }
 }
@@ -59,8 +64,12 @@ impl Sent {
             ("webhook-timestamp", at.as_bytes()),
             ("webhook-signature", signature.as_str().as_bytes()),
         ];
-        let raw = RawDelivery::read(self.sources.named(self.source), lines, NOW)?;
+        let raw = RawDelivery::read(Arc::clone(self.sender()), lines, NOW)?;
         raw.verify(Bytes::from_static(self.body.as_bytes()))
+    }
+
+    fn sender(&self) -> &Arc<Sender> {
+        self.senders.named(self.source, || None)
     }
 
     fn intake(&self) -> Result<Intake, Vec<FieldError>> {
@@ -85,7 +94,7 @@ fn r17_an_unknown_or_disabled_source_is_refused_after_the_same_work() {
         ..Sent::default()
     };
     let disabled = Sent {
-        sources: sources(OnInvalid::Reject, false),
+        senders: senders(OnInvalid::Reject, false),
         ..Sent::default()
     };
     let malformed = Sent {
@@ -93,9 +102,10 @@ fn r17_an_unknown_or_disabled_source_is_refused_after_the_same_work() {
         ..Sent::default()
     };
     for sent in [unknown, disabled, malformed] {
-        // One HMAC is computed for each key, and the body is the same: so is the work.
-        let stand_in = sent.sources.named(sent.source);
-        assert_eq!(stand_in.keys.as_slice().len(), secrets().as_slice().len());
+        // One HMAC is computed for each key, or decoy in its place, and the body is the same: so is the work.
+        let stand_in = sent.sender();
+        assert_eq!(stand_in.secrets(NOW).count(), 0);
+        assert_eq!(stand_in.decoys.len(), secrets().as_slice().len());
         assert_eq!(sent.verify().unwrap_err().cause, "unknown_source");
     }
 }
@@ -142,7 +152,7 @@ fn an_invalid_payload_is_refused_or_kept_apart_as_its_source_asks() {
     assert_eq!(rejected.len(), 2);
     let quarantine = Sent {
         body,
-        sources: sources(OnInvalid::Quarantine, true),
+        senders: senders(OnInvalid::Quarantine, true),
         ..Sent::default()
     };
     let arrival = quarantine.verify().unwrap().parse().unwrap();
@@ -177,7 +187,7 @@ fn what_is_not_known_is_kept_and_ignored() {
 fn what_cannot_be_read_is_refused_also_where_invalid_payloads_are_kept() {
     let unreadable = Sent {
         body: "{}",
-        sources: sources(OnInvalid::Quarantine, true),
+        senders: senders(OnInvalid::Quarantine, true),
         ..Sent::default()
     };
     assert!(unreadable.intake().is_err());

@@ -3,7 +3,7 @@
 use crate::case::{Case, Ctx, cases};
 use crate::programs;
 use harness::{
-    config::fresh_secret,
+    config::{MASTER_KEY, fresh_secret},
     engine::{Engine, TestDatabase},
     fault_proxy::FaultProxy,
     process::Process,
@@ -26,6 +26,7 @@ fn variables(database: impl Into<String>) -> Variables {
     vec![
         ("DATABASE_URL", database.into()),
         ("WEBHOOK_SHARED_SECRET", fresh_secret()),
+        ("MASTER_KEY", MASTER_KEY.to_owned()),
         ("LOG_LEVEL", "off".to_owned()),
     ]
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use harness::client::Client;
-use harness::config::{BASE_PATH, fresh_secret};
+use harness::config::{BASE_PATH, MASTER_KEY, fresh_secret};
 use harness::database::{Databases, SETTLED_WITHIN};
 use harness::ledger;
 use harness::loader;
@@ -99,6 +99,7 @@ async fn f1_f3_f4_f6_f7_both_killed_in_mid_load_lose_and_double_nothing(ctx: Ctx
     let variables = vec![
         ("DATABASE_URL", other.url().to_owned()),
         ("WEBHOOK_SHARED_SECRET", secret.clone()),
+        ("MASTER_KEY", MASTER_KEY.to_owned()),
         ("LOG_LEVEL", "error".to_owned()),
     ];
     let mut receiver = Service::start(programs::receiver(), folder.path(), variables).await;

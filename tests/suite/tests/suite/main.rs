@@ -47,6 +47,7 @@ mod reservation_races;
 mod reservations;
 mod settings;
 mod signals;
+mod sources;
 mod upgrades;
 
 use std::process::ExitCode;
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
         metrics::cases(),
         settings::cases(),
         signals::cases(),
+        sources::cases(),
         real_bookings::cases(),
     ];
     let trials: Vec<Trial> = cases

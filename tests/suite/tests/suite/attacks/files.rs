@@ -76,6 +76,15 @@ async fn a17_a_link_in_the_place_of_a_file_is_not_followed(_: Ctx) {
             assert!(!start.folder().join("nowhere").exists(), "{file}");
         }
     }
+    let start = Start::new().without("MASTER_KEY");
+    let data = start.folder().join("data");
+    fs::create_dir(&data).unwrap();
+    symlink(start.folder().join("nowhere"), data.join("master.key")).unwrap();
+    let said = start.refused(RECEIVER).await;
+    assert!(
+        said.starts_with("error: MASTER_KEY: ") && said.contains("it is a link"),
+        "{said}"
+    );
     let start = Start::new().without("WEBHOOK_SHARED_SECRET");
     let elsewhere = start.folder().join("../elsewhere");
     fs::write(&elsewhere, format!("WEBHOOK_SHARED_SECRET={KEY}\n")).unwrap();

@@ -9,7 +9,7 @@ use crate::ingest::{carry_out, event};
 use crate::programs;
 use contract::{Clock, SecretList, UnixSeconds};
 use harness::{
-    config::BASE_PATH,
+    config::{BASE_PATH, MASTER_KEY},
     engine::Engine,
     process::{READY, command},
     program::Program,
@@ -132,7 +132,11 @@ async fn r39_a_canary_is_in_no_log_and_no_error(ctx: Ctx) {
         database: Arc::clone(&other),
         ..ctx.clone()
     };
-    let variables = [("DATABASE_URL", other.url()), ("WEBHOOK_SHARED_SECRET", SECRET)];
+    let variables = [
+        ("DATABASE_URL", other.url()),
+        ("WEBHOOK_SHARED_SECRET", SECRET),
+        ("MASTER_KEY", MASTER_KEY),
+    ];
     let receiver = Service::start(&programs::receiver(), folder.path(), &variables).await;
     let url = format!("http://{}{BASE_PATH}/webhooks/pms", receiver.address);
     let variables = [

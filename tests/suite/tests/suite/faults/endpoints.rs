@@ -29,7 +29,7 @@ const ASKED_MAX: i64 = 24 * 3_600_000;
 /// A real receiver on a database of its own, which knows the rig's secrets.
 pub async fn receiver_on(database: &harness::engine::TestDatabase) -> Receiver {
     Receiver::start_with(Config {
-        secrets: SECRETS.parse().unwrap(),
+        secrets: Some(SECRETS.parse().unwrap()),
         ..ingest::config(database.parsed())
     })
     .await

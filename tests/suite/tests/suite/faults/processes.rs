@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use harness::config::MASTER_KEY;
 use harness::process::Process;
 use harness::program::Program;
 
@@ -39,7 +40,10 @@ pub async fn try_receiver(
     more: &[(&'static str, String)],
 ) -> anyhow::Result<Process> {
     let program = programs::receiver();
-    let own = [("WEBHOOK_SHARED_SECRET", SECRET.to_owned())];
+    let own = [
+        ("WEBHOOK_SHARED_SECRET", SECRET.to_owned()),
+        ("MASTER_KEY", MASTER_KEY.to_owned()),
+    ];
     start(&program, database, folder, [&own, more].concat()).await
 }
 

@@ -10,10 +10,10 @@ use crm_receiver::{
     backlog::Backlog,
     event::{Accepted, Arrival},
     ingest::{
-        self, Batcher, IngestError, IngestLimits, IngestMeters, Lane, Sources, delivery::RawDelivery,
+        self, Batcher, IngestError, IngestLimits, IngestMeters, Lane, Senders, delivery::RawDelivery,
         guard::StoreGuard,
     },
-    store::{OnInvalid, Source},
+    store::{Source, SourceSettings},
 };
 use db::params;
 use futures::{
@@ -50,7 +50,7 @@ type Accepting = BoxFuture<'static, Result<Accepted, IngestError>>;
 struct Bench {
     batcher: Batcher,
     lanes: Vec<Lane>,
-    sources: Sources,
+    senders: Senders,
     backlog: Backlog,
 }
 
@@ -64,15 +64,18 @@ impl Bench {
         let (batcher, lanes) = ingest::open(&store, guard, limits, &runtime, backlog.clone(), meters);
         let source = Source {
             id: "pms".parse().unwrap(),
-            max_skew_seconds: 0,
-            on_invalid: OnInvalid::Reject,
-            enabled: true,
+            settings: SourceSettings {
+                max_skew_seconds: 0,
+                ..SourceSettings::new("PMS", true)
+            },
+            created_at: NOW,
+            updated_at: NOW,
         };
-        let sources = Sources::new(vec![source], &SECRET.parse().unwrap(), &SystemEntropy);
+        let senders = Senders::of_environment(vec![source], &SECRET.parse().unwrap(), &SystemEntropy);
         Self {
             batcher,
             lanes,
-            sources,
+            senders,
             backlog,
         }
     }
@@ -88,7 +91,7 @@ impl Bench {
             ("webhook-timestamp", at.as_bytes()),
             ("webhook-signature", signed.as_str().as_bytes()),
         ];
-        let raw = RawDelivery::read(self.sources.named("pms"), lines, NOW).unwrap();
+        let raw = RawDelivery::read(Arc::clone(self.senders.named("pms", || None)), lines, NOW).unwrap();
         raw.verify(Bytes::from(body)).unwrap().parse().unwrap()
     }
 
@@ -273,7 +276,7 @@ async fn what_a_lane_leaves_behind_is_answered(ctx: Ctx) {
     let Bench {
         batcher,
         lanes,
-        sources,
+        senders,
         backlog,
     } = bench;
     drop(lanes);
@@ -281,7 +284,7 @@ async fn what_a_lane_leaves_behind_is_answered(ctx: Ctx) {
     let bench = Bench {
         batcher,
         lanes: Vec::new(),
-        sources,
+        senders,
         backlog,
     };
     assert_eq!(bench.accept("evt_1").await, Err(IngestError::Unavailable));

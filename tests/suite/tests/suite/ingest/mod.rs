@@ -96,6 +96,7 @@ impl Receiver {
     pub(crate) async fn start_with(config: Config) -> Self {
         let clock = Arc::new(HandClock::at(NOW));
         let secrets = config.secrets.clone();
+        let secrets = secrets.unwrap_or_else(|| SECRET.parse().unwrap());
         let runtime = Runtime {
             clock: clock.clone(),
             entropy: Arc::new(SystemEntropy),

@@ -19,7 +19,6 @@ async fn a_wrong_setting_is_named(ctx: Ctx) {
     let folder = folder.parent().unwrap();
     let secret = ("WEBHOOK_SHARED_SECRET", "canary-that-is-long-enough");
     for (variables, named) in [
-        (vec![], "WEBHOOK_SHARED_SECRET"),
         (vec![("WEBHOOK_SHARED_SECRET", "canary")], "WEBHOOK_SHARED_SECRET"),
         (
             vec![("WEBHOOK_SHARED_SECRET", "whsec_canary")],
@@ -40,6 +39,11 @@ async fn a_wrong_setting_is_named(ctx: Ctx) {
             "DATABASE_URL",
         ),
         (vec![secret, ("APP_PORT", "70000")], "APP_PORT"),
+        (vec![secret, ("MASTER_KEY", "canary")], "MASTER_KEY"),
+        (
+            vec![secret, ("DATABASE_URL", "mysql://crm@127.0.0.1:1/crm")],
+            "MASTER_KEY",
+        ),
         (vec![secret, ("LOG_LEVEL", "warning")], "LOG_LEVEL"),
     ] {
         let ended = Command::from(programs::receiver().command())

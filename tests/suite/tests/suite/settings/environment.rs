@@ -76,16 +76,19 @@ async fn case23_a_value_of_a_file_is_its_text(_: Ctx) {
 }
 
 async fn case24_only_the_working_folders_file_is_read(_: Ctx) {
-    let start = Start::new().without("WEBHOOK_SHARED_SECRET");
+    let start = Start::new().with("CRM_WEBHOOK_URL", URL);
     let above = start.folder().join("../.env");
-    fs::write(&above, format!("WEBHOOK_SHARED_SECRET={KEY}\nAPP_PORT=canary\n")).unwrap();
-    let said = start.refused(RECEIVER).await;
-    assert_eq!(said, "error: WEBHOOK_SHARED_SECRET: it is required and not set");
+    fs::write(&above, format!("CRM_WEBHOOK_SECRET={KEY}\nAPP_PORT=canary\n")).unwrap();
+    let said = start.refused(EMITTER).await;
+    assert_eq!(
+        said,
+        "error: CRM_WEBHOOK_SECRET: it is required with CRM_WEBHOOK_URL, and not set"
+    );
     start.write(
         ".env",
-        format!("\u{feff}WEBHOOK_SHARED_SECRET={KEY}\r\nAPP_HOST=\"127.0.0.1\"\r\n"),
+        format!("\u{feff}CRM_WEBHOOK_SECRET={KEY}\r\nAPP_HOST=\"127.0.0.1\"\r\n"),
     );
-    start.served(RECEIVER).await.ended().await;
+    start.served(EMITTER).await.ended().await;
 }
 
 async fn case24_a_file_that_cannot_be_read_is_named(_: Ctx) {

@@ -7,6 +7,7 @@ mod tls;
 
 use crate::case::Case;
 use crate::programs;
+use harness::config::MASTER_KEY;
 use harness::process::{self, READY};
 use harness::program::{self, Program};
 use std::fs::File;
@@ -54,6 +55,7 @@ impl Start {
         let variables = [
             ("APP_PORT", "0"),
             ("WEBHOOK_SHARED_SECRET", KEY),
+            ("MASTER_KEY", MASTER_KEY),
             ("LOG_LEVEL", "warn"),
         ];
         Self {

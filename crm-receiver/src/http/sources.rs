@@ -1,0 +1,404 @@
+//! `/sources`: who may send, and the secrets that senders sign with.
+//!
+//! A caller sees and makes only sources whose properties its own key sees. Where the environment gives the secrets of `pms`, it
+//! alone decides what `pms` is. A change holds here at once, and on every other replica within two seconds.
+
+use super::Api;
+use crate::store::{Creation, Rotation, SOURCES_MAX, Source, SourceSecret, SourceSettings};
+use api::{
+    Caller, ListSpec, Request, RequestContext, Response, SortField,
+    body::BODY_LEN_MAX,
+    json_body::{self, VALUES_MAX},
+    list::{PAGE, PAGE_SIZE, short_list},
+    media_type::require_json,
+    reply,
+};
+use contract::{
+    FieldError, Problem, ProblemCode, Scope, Secret, SecretId, SourceId, TypedId, UnixMillis,
+    secret::SECRETS_MAX,
+};
+use kit::{audit::AuditEntry, database_problem, shape};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use validator::Validate;
+
+/// How often a change is decided on fresh settings, when others change the same source.
+const DECISIONS_MAX: usize = 5;
+/// How long the secrets before a new one stay valid when nothing is said, and at most, in seconds.
+const OVERLAP_DEFAULT: u32 = 24 * 3600;
+const OVERLAP_MAX: u32 = 7 * 24 * 3600;
+/// An old secret is safe to retire when a newer one is in use, and the old one was not used for so long.
+const UNUSED_MILLIS: i64 = 3600 * 1000;
+/// Trees of one body at once: as it came, and merged with the settings.
+const TREES: usize = 3;
+/// The name of the id in a body.
+const ID: &str = "id";
+
+const LIST: ListSpec = ListSpec {
+    name: "sources",
+    filters: &[PAGE, PAGE_SIZE],
+    sorts: &[SortField::int("created_at")],
+    descending_by_default: false,
+    updated_since: false,
+};
+const SECRETS: ListSpec = ListSpec {
+    name: "source-secrets",
+    filters: &[PAGE, PAGE_SIZE],
+    sorts: &[SortField::int("n")],
+    descending_by_default: true,
+    updated_since: false,
+};
+
+/// What a rotation asks for.
+#[derive(Deserialize, Serialize, Validate)]
+#[serde(deny_unknown_fields)]
+struct RotationBody {
+    /// The sender's own; one is made when it is absent.
+    #[serde(default)]
+    secret: Option<String>,
+    #[serde(default = "overlap_default")]
+    #[validate(range(max = "OVERLAP_MAX", message = "it must be 0 to 604800 seconds, 7 days"))]
+    overlap_seconds: u32,
+}
+
+fn overlap_default() -> u32 {
+    OVERLAP_DEFAULT
+}
+
+/// `GET /sources`
+pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
+    let query = LIST.parse(request.query())?;
+    let mut sources = api.store.sources().await.map_err(database_problem)?;
+    sources.retain(|source| covers(&request.caller, &source.settings));
+    let position = |source: &Source| (source.created_at.0, source.id.to_string());
+    short_list(&query, sources, position, view)
+}
+
+/// `POST /sources`
+pub async fn create(api: Api, mut request: Request) -> Result<Response, Problem> {
+    let mut body = read_object(&mut request).await?;
+    let id = body
+        .remove(ID)
+        .ok_or_else(|| field(ID, "required", "it is required"))?;
+    let id: SourceId = serde_json::from_value(id)
+        .map_err(|_| field(ID, "invalid", "it must be 1 to 64 letters, digits, - and _"))?;
+    let settings = settings(body)?;
+    if !covers(&request.caller, &settings) {
+        return Err(beyond_the_caller());
+    }
+    decided_here(&api, &id)?;
+    let now = api.clock.now();
+    let source = Source {
+        id,
+        settings,
+        created_at: now,
+        updated_at: now,
+    };
+    let entry = By::of(&request).entry("source_created", &source.id, now);
+    let made = api.store.create_source(&source, entry).await;
+    match made.map_err(database_problem)? {
+        Creation::Done => {}
+        Creation::Taken => {
+            let detail = "a source has, or had, this id";
+            return Err(Problem::new(ProblemCode::NotUnique).with_detail(detail));
+        }
+        Creation::TooMany => {
+            let detail = format!("there are {SOURCES_MAX} sources");
+            return Err(Problem::new(ProblemCode::TooManySources).with_detail(detail));
+        }
+    }
+    api.sources.changed().await;
+    let location = format!("{}/sources/{}", api.base_path, source.id);
+    Ok(reply::created(&location, &view(&source)))
+}
+
+/// `GET /sources/{id}`
+pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
+    let source = find(&api, &request.caller, &request.id("id")?).await?;
+    Ok(reply::ok(&view(&source)))
+}
+
+/// `PUT /sources/{id}`: what the body names is merged into the settings (RFC 7396).
+pub async fn change(api: Api, mut request: Request) -> Result<Response, Problem> {
+    let (by, id) = (By::of(&request), request.id("id")?);
+    let mut patch = read_object(&mut request).await?;
+    if patch.remove(ID).is_some_and(|named| named != json!(id)) {
+        return Err(field(ID, "immutable", "a source keeps its id"));
+    }
+    for _ in 0..DECISIONS_MAX {
+        let source = find(&api, &by.caller, &id).await?;
+        decided_here(&api, &id)?;
+        let mut merged = settings_view(&source.settings);
+        for (name, value) in &patch {
+            if value.is_null() {
+                merged.remove(name);
+            } else {
+                merged.insert(name.clone(), value.clone());
+            }
+        }
+        let settings = settings(merged)?;
+        if !covers(&by.caller, &settings) {
+            return Err(beyond_the_caller());
+        }
+        let mut entry = by.entry("source_changed", &id, api.clock.now());
+        entry.changed = patch.keys().cloned().collect();
+        let changed = api.store.change_source(&source, settings, entry).await;
+        if let Some(changed) = changed.map_err(database_problem)? {
+            api.sources.changed().await;
+            return Ok(reply::ok(&view(&changed)));
+        }
+    }
+    Err(Problem::new(ProblemCode::Unavailable).with_detail("others keep changing the same source"))
+}
+
+/// `DELETE /sources/{id}`
+pub async fn remove(api: Api, request: Request) -> Result<Response, Problem> {
+    let source = find(&api, &request.caller, &request.id("id")?).await?;
+    decided_here(&api, &source.id)?;
+    let entry = By::of(&request).entry("source_deleted", &source.id, api.clock.now());
+    let deleted = api.store.delete_source(&source.id, entry).await;
+    let deleted = deleted.map_err(database_problem)?;
+    api.sources.changed().await;
+    if deleted {
+        Ok(reply::no_content())
+    } else {
+        Err(not_found())
+    }
+}
+
+/// `POST /sources/{id}/rotate-secret`
+pub async fn rotate_secret(api: Api, mut request: Request) -> Result<Response, Problem> {
+    let (by, id) = (By::of(&request), request.id("id")?);
+    let source = find(&api, &by.caller, &id).await?;
+    let body = Value::Object(read_object(&mut request).await?);
+    let body: RotationBody = shape::fit(&body).map_err(|error| Problem::validation(vec![error]))?;
+    body.validate()
+        .map_err(|errors| Problem::validation(shape::field_errors(&errors)))?;
+    decided_here(&api, &source.id)?;
+    let text = match &body.secret {
+        Some(own) => own_secret(&api, own)?,
+        None => made_secret(&api),
+    };
+    let now = api.clock.now();
+    let secret_id = secret_id(&api);
+    let secret = SourceSecret {
+        sealed: api.sources.seal(&secret_id, &text),
+        id: secret_id,
+        source: source.id.clone(),
+        n: 0,
+        since: now,
+        until: None,
+        last_used_at: None,
+    };
+    let others_until = UnixMillis(now.0 + i64::from(body.overlap_seconds) * 1_000);
+    let entry = by.entry("source_secret_rotated", &source.id, now);
+    let rotated = api.store.add_source_secret(secret, others_until, entry).await;
+    let n = match rotated.map_err(database_problem)? {
+        Rotation::Done(n) => n,
+        Rotation::NoSource => return Err(not_found()),
+        Rotation::TooMany => {
+            let detail =
+                format!("{SECRETS_MAX} secrets of this source are valid: end one, or wait for an end");
+            return Err(Problem::new(ProblemCode::TooManySecrets).with_detail(detail));
+        }
+    };
+    api.sources.changed().await;
+    let location = format!("{}/sources/{}/secrets", api.base_path, source.id);
+    let mut view = json!({"n": n, "since": now, "until": null, "others_until": others_until});
+    if body.secret.is_none() {
+        view["secret"] = text.into();
+    }
+    Ok(reply::created(&location, &view))
+}
+
+/// `GET /sources/{id}/secrets`
+pub async fn list_secrets(api: Api, request: Request) -> Result<Response, Problem> {
+    let query = SECRETS.parse(request.query())?;
+    let source = find(&api, &request.caller, &request.id("id")?).await?;
+    api.sources.write_uses().await;
+    let secrets = api.store.source_secrets(&source.id).await;
+    let secrets = secrets.map_err(database_problem)?;
+    let now = api.clock.now();
+    let views: Vec<SecretView> = secrets
+        .iter()
+        .map(|secret| SecretView::of(secret, &secrets, now))
+        .collect();
+    let position = |view: &SecretView| (i64::try_from(view.n).unwrap_or(i64::MAX), view.n.to_string());
+    short_list(&query, views, position, |view| json!(view))
+}
+
+/// `DELETE /sources/{id}/secrets/{n}`
+pub async fn end_secret(api: Api, request: Request) -> Result<Response, Problem> {
+    let source = find(&api, &request.caller, &request.id("id")?).await?;
+    let n: u64 = request.id("n")?;
+    decided_here(&api, &source.id)?;
+    let entry = By::of(&request).entry("source_secret_ended", &source.id, api.clock.now());
+    let ended = api.store.end_source_secret(&source.id, n, entry).await;
+    let ended = ended.map_err(database_problem)?;
+    api.sources.changed().await;
+    if ended {
+        Ok(reply::no_content())
+    } else {
+        Err(not_found())
+    }
+}
+
+/// A secret as it is shown: all of it but the secret.
+#[derive(Serialize)]
+struct SecretView {
+    n: u64,
+    since: UnixMillis,
+    until: Option<UnixMillis>,
+    last_used_at: Option<UnixMillis>,
+    safe_to_retire: bool,
+}
+
+impl SecretView {
+    fn of(secret: &SourceSecret, all: &[SourceSecret], now: UnixMillis) -> Self {
+        let is_unused = secret
+            .last_used_at
+            .is_none_or(|used| used.0 <= now.0 - UNUSED_MILLIS);
+        let is_newer_in_use = all
+            .iter()
+            .any(|other| other.n > secret.n && !other.has_ended(now) && other.last_used_at.is_some());
+        Self {
+            n: secret.n,
+            since: secret.since,
+            until: secret.until,
+            last_used_at: secret.last_used_at,
+            safe_to_retire: secret.has_ended(now) || is_newer_in_use && is_unused,
+        }
+    }
+}
+
+/// The source of that id, if the caller may see it.
+async fn find(api: &Api, caller: &Caller, id: &SourceId) -> Result<Source, Problem> {
+    let found = api.store.source(id).await.map_err(database_problem)?;
+    found
+        .filter(|source| covers(caller, &source.settings))
+        .ok_or_else(not_found)
+}
+
+/// # Errors
+/// 409 where the environment decides about this source.
+fn decided_here(api: &Api, id: &SourceId) -> Result<(), Problem> {
+    if api.sources.is_of_environment(id) {
+        let detail = "WEBHOOK_SHARED_SECRET is set: it decides about this source";
+        return Err(Problem::new(ProblemCode::ManagedByEnvironment).with_detail(detail));
+    }
+    Ok(())
+}
+
+/// Settings as a body names them.
+fn settings(body: Map<String, Value>) -> Result<SourceSettings, Problem> {
+    let scope = body.get(PROPERTY_IDS).cloned();
+    if let Some(Err(error)) = scope.map(serde_json::from_value::<Scope>) {
+        return Err(field(PROPERTY_IDS, "invalid", &error.to_string()));
+    }
+    let settings: SourceSettings =
+        shape::fit(&Value::Object(body)).map_err(|error| Problem::validation(vec![error]))?;
+    settings
+        .validate()
+        .map_err(|errors| Problem::validation(shape::field_errors(&errors)))?;
+    Ok(settings)
+}
+
+/// The name of a source's scope among its settings.
+const PROPERTY_IDS: &str = "property_ids";
+
+fn settings_view(settings: &SourceSettings) -> Map<String, Value> {
+    let Ok(Value::Object(view)) = serde_json::to_value(settings) else {
+        unreachable!("settings are an object");
+    };
+    view
+}
+
+fn view(source: &Source) -> Value {
+    let mut view = Map::new();
+    view.insert(ID.to_owned(), json!(source.id));
+    view.extend(settings_view(&source.settings));
+    view.insert("created_at".to_owned(), json!(source.created_at));
+    view.insert("updated_at".to_owned(), json!(source.updated_at));
+    view.into()
+}
+
+/// Whether a caller may see what a source with these settings brings.
+fn covers(caller: &Caller, settings: &SourceSettings) -> bool {
+    caller.scope.covers(&settings.property_ids)
+}
+
+/// The sender's own secret, which no other source may have.
+fn own_secret(api: &Api, text: &str) -> Result<String, Problem> {
+    let secret: Secret = text
+        .parse()
+        .map_err(|error: contract::secret::SecretError| field("secret", "invalid", &error.to_string()))?;
+    if api.sources.has_secret(&secret) {
+        return Err(field("secret", "not_unique", "a source signs with it already"));
+    }
+    Ok(text.to_owned())
+}
+
+fn made_secret(api: &Api) -> String {
+    let mut key = [0; 32];
+    api.entropy.fill(&mut key);
+    Secret::encode(&key)
+}
+
+fn secret_id(api: &Api) -> SecretId {
+    let id = api.ids.new_id(SecretId::PREFIX).parse();
+    id.unwrap_or_else(|_| unreachable!("the ids we make are valid ids"))
+}
+
+fn field(name: &str, code: &str, message: &str) -> Problem {
+    Problem::validation(vec![FieldError::new(format!("/{name}"), code, message)])
+}
+
+fn not_found() -> Problem {
+    Problem::new(ProblemCode::NotFound)
+}
+
+fn beyond_the_caller() -> Problem {
+    let detail = "a source may bring no more properties than the key sees that makes or changes it";
+    Problem::new(ProblemCode::Forbidden).with_detail(detail)
+}
+
+/// Who changes a source, and by which request.
+struct By {
+    caller: Arc<Caller>,
+    context: Arc<RequestContext>,
+}
+
+impl By {
+    fn of(request: &Request) -> Self {
+        Self {
+            caller: Arc::clone(&request.caller),
+            context: Arc::clone(&request.context),
+        }
+    }
+
+    /// What the audit log says of the change.
+    fn entry(&self, action: &'static str, source: &SourceId, at: UnixMillis) -> AuditEntry {
+        AuditEntry {
+            actor: Some(self.caller.name.clone()),
+            source: Some(source.to_string()),
+            entity_kind: Some("source".to_owned()),
+            entity_id: Some(source.to_string()),
+            correlation_id: Some(self.context.correlation_id.to_string()),
+            request_id: Some(self.context.request_id.to_string()),
+            ..AuditEntry::new(action, at)
+        }
+    }
+}
+
+async fn read_object(request: &mut Request) -> Result<Map<String, Value>, Problem> {
+    require_json(&request.context.method, &request.headers)?;
+    let mut raw = request.read_body(BODY_LEN_MAX).await?;
+    match json_body::parse(&mut raw, VALUES_MAX, TREES)? {
+        Value::Object(object) => Ok(object),
+        _ => {
+            let error = FieldError::new("", "wrong_type", "the body is not an object");
+            Err(Problem::validation(vec![error]))
+        }
+    }
+}
