@@ -205,6 +205,11 @@ impl Senders {
         }
     }
 
+    fn has_a_key(&self, now: UnixMillis) -> bool {
+        let mut senders = self.known.values();
+        senders.any(|sender| sender.secrets(now).next().is_some())
+    }
+
     fn table_keys(&self) -> impl Iterator<Item = &TableKey> {
         let keys = self.known.values().flat_map(|sender| &sender.keys);
         keys.filter_map(|key| key.of_tables.as_ref())
@@ -247,6 +252,9 @@ impl Sources {
             None,
             entropy.as_ref(),
         );
+        if !senders.has_a_key(clock.now()) {
+            tracing::warn!("no source has a secret: every webhook is refused");
+        }
         Ok(Self(Arc::new(Shared {
             present: ArcSwap::from_pointee(senders),
             replacing: Mutex::default(),

@@ -108,6 +108,11 @@ fn r17_an_unknown_or_disabled_source_is_refused_after_the_same_work() {
         assert_eq!(stand_in.decoys.len(), secrets().as_slice().len());
         assert_eq!(sent.verify().unwrap_err().cause, "unknown_source");
     }
+    // Nor is a source that has fewer keys known by it, which here has none.
+    let senders = senders(OnInvalid::Reject, true);
+    let fewer = senders.named("loyalty", || None);
+    assert_eq!(fewer.secrets(NOW).count(), 0);
+    assert_eq!(fewer.decoys.len(), secrets().as_slice().len());
 }
 
 #[test]

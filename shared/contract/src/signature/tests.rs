@@ -106,6 +106,33 @@ fn every_vector_of_wycheproofs_hmac_sha256_passes() {
     assert_eq!((valid, invalid), (66, 108));
 }
 
+#[test]
+fn r17_a_refusal_costs_as_many_hmacs_as_there_are_decoys_and_says_who_signed() {
+    let key = |name: &str| key(&format!("the-secret-of-the-{name}"));
+    let decoys: Vec<Secret> = ["d1", "d2", "d3", "d4"].map(key).into();
+    let (one, two) = (key("one"), key("two"));
+    let check = |signed_by: &Secret, keys: &[&Secret]| {
+        let signature = signed(signed_by);
+        let lines = lines("1763769600", &signature);
+        let lines = lines.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let headers = SignedHeaders::read(lines).unwrap().within(NOW, 300).unwrap();
+        let before = TAGS_COMPUTED.get();
+        let verified = headers.verify_as_one_of(Bytes::from_static(BODY), keys.iter().copied(), &decoys);
+        (
+            verified.ok().map(|verified| verified.key()),
+            TAGS_COMPUTED.get() - before,
+        )
+    };
+    assert_eq!(check(&one, &[&one, &two]), (Some(0), 2));
+    assert_eq!(check(&two, &[&one, &two]), (Some(1), 2));
+    assert_eq!(check(&two, &[&two, &two]), (Some(0), 2));
+    for keys in [&[][..], &[&one], &[&one, &one, &one]] {
+        assert_eq!(check(&two, keys), (None, 4), "{}", keys.len());
+    }
+    // A decoy that matches counts for nothing: nobody is meant by it.
+    assert_eq!(check(&decoys[3], &[&one]), (None, 4));
+}
+
 proptest! {
     #[test]
     fn the_published_library_accepts_ours_and_we_accept_its(
