@@ -2,7 +2,7 @@
 
 use crate::backlog::Backlog;
 use crate::config::Config;
-use crate::http::{AREAS, Api, router};
+use crate::http::{AREAS, Api, SourceRoutes, router};
 use crate::ingest::{self, IngestMeters, Lane, PMS, Sources, counts::Counts, guard::StoreGuard};
 use crate::project::{ProjectionMeters, Projector};
 use crate::store::{MIGRATIONS, PROFILES, SEALED, SourceSettings, Store};
@@ -188,10 +188,7 @@ impl App {
             store: store.clone(),
             batcher,
             sources: sources.clone(),
-            trusted_proxies: config.access.trusted_proxies.clone(),
-            ids: runtime.ids(),
-            entropy: Arc::clone(&runtime.entropy),
-            base_path: config.http.app_base_path.as_str().into(),
+            trusted_proxies: Arc::new(config.access.trusted_proxies.clone()),
             counts: Arc::clone(&counts),
             meters,
             clock: Arc::clone(&runtime.clock),
@@ -206,8 +203,16 @@ impl App {
             areas: AREAS.into(),
             base_path: config.http.app_base_path.as_str().into(),
         };
+        let source_routes = SourceRoutes {
+            store: store.clone(),
+            sources: sources.clone(),
+            clock: Arc::clone(&runtime.clock),
+            ids: runtime.ids(),
+            entropy: Arc::clone(&runtime.entropy),
+            base_path: config.http.app_base_path.as_str().into(),
+        };
         let base_path = &config.http.app_base_path;
-        let router = router(&api, base_path).mount(base_path, access::routes(&key_routes));
+        let router = router(&api, &source_routes, base_path).mount(base_path, access::routes(&key_routes));
         let table = router.table().collect();
         let server = Server::new(router, runtime.ids(), config.http.body_limits())
             .with_hosts(config.http.hosts(address))

@@ -11,13 +11,14 @@ mod sources;
 mod webhooks;
 
 pub use routes::{AREAS, router};
+pub use sources::SourceRoutes;
 
 use crate::{
     ingest::{Batcher, IngestMeters, Sources, counts::Counts},
     store::Store,
 };
 use api::ListQuery;
-use contract::{Clock, Entropy, Ids, Problem, ProblemCode};
+use contract::{Clock, Problem, ProblemCode};
 use kit::access::Networks;
 use std::{str::FromStr, sync::Arc};
 use tokio::sync::Semaphore;
@@ -32,13 +33,7 @@ pub struct Api {
     /// Who may send.
     pub sources: Sources,
     /// Proxies that say who a sender is.
-    pub trusted_proxies: Networks,
-    /// Makes the ids of secrets.
-    pub ids: Ids,
-    /// Makes secrets.
-    pub entropy: Arc<dyn Entropy>,
-    /// What every path begins with.
-    pub base_path: Arc<str>,
+    pub trusted_proxies: Arc<Networks>,
     /// Counts what was not kept, for the audit log.
     pub counts: Arc<Counts>,
     /// Counts answers, for metrics.

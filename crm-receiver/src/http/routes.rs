@@ -1,6 +1,6 @@
 //! The table of routes.
 
-use super::{Api, events, guest_profiles, health, sources, webhooks};
+use super::{Api, SourceRoutes, events, guest_profiles, health, sources, webhooks};
 use api::{Access, Area, Endpoint, Router, delete, get, post, put};
 use kit::access::API_KEYS;
 
@@ -16,9 +16,10 @@ const GUEST_PROFILES: Area = Area::new("guest-profiles");
 const SOURCES: Area = Area::new("sources");
 
 /// Everything that the receiver answers but the endpoints of API keys, which are kit's. Health is also found without the base path, where orchestrators look for it.
-pub fn router(api: &Api, base_path: &str) -> Router {
+pub fn router(api: &Api, sources: &SourceRoutes, base_path: &str) -> Router {
     let router = Router::new()
         .mount(base_path, api_endpoints(api))
+        .mount(base_path, source_endpoints(sources))
         .mount(base_path, health_endpoints(api));
     if base_path.is_empty() {
         router
@@ -50,28 +51,33 @@ fn api_endpoints(api: &Api) -> Vec<Endpoint> {
             guest_profiles::show,
         )
         .with_query(),
-        get("/sources", SOURCES.read(), api, sources::list).with_query(),
-        post("/sources", SOURCES.write(), api, sources::create),
-        get("/sources/{id}", SOURCES.read(), api, sources::show),
-        put("/sources/{id}", SOURCES.write(), api, sources::change),
-        delete("/sources/{id}", SOURCES.admin(), api, sources::remove),
+    ]
+}
+
+fn source_endpoints(state: &SourceRoutes) -> Vec<Endpoint> {
+    vec![
+        get("/sources", SOURCES.read(), state, sources::list).with_query(),
+        post("/sources", SOURCES.write(), state, sources::create),
+        get("/sources/{id}", SOURCES.read(), state, sources::show),
+        put("/sources/{id}", SOURCES.write(), state, sources::change),
+        delete("/sources/{id}", SOURCES.admin(), state, sources::remove),
         post(
             "/sources/{id}/rotate-secret",
             SOURCES.admin(),
-            api,
+            state,
             sources::rotate_secret,
         ),
         get(
             "/sources/{id}/secrets",
             SOURCES.admin(),
-            api,
+            state,
             sources::list_secrets,
         )
         .with_query(),
         delete(
             "/sources/{id}/secrets/{n}",
             SOURCES.admin(),
-            api,
+            state,
             sources::end_secret,
         ),
     ]

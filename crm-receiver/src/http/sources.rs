@@ -3,8 +3,10 @@
 //! A caller sees and makes only sources whose properties its own key sees. Where the environment gives the secrets of `pms`, it
 //! alone decides what `pms` is. A change holds here at once, and on every other replica within two seconds.
 
-use super::Api;
-use crate::store::{Creation, Rotation, SOURCES_MAX, Source, SourceSecret, SourceSettings};
+use crate::{
+    ingest::Sources,
+    store::{Creation, Rotation, SOURCES_MAX, Source, SourceSecret, SourceSettings, Store},
+};
 use api::{
     Caller, ListSpec, Request, RequestContext, Response, SortField,
     body::BODY_LEN_MAX,
@@ -14,8 +16,8 @@ use api::{
     reply,
 };
 use contract::{
-    FieldError, Problem, ProblemCode, Scope, Secret, SecretId, SourceId, TypedId, UnixMillis,
-    secret::SECRETS_MAX,
+    Clock, Entropy, FieldError, Ids, Problem, ProblemCode, Scope, Secret, SecretId, SourceId, TypedId,
+    UnixMillis, secret::SECRETS_MAX,
 };
 use kit::{audit::AuditEntry, database_problem, shape};
 use serde::{Deserialize, Serialize};
@@ -50,6 +52,23 @@ const SECRETS: ListSpec = ListSpec {
     updated_since: false,
 };
 
+/// What the routes need.
+#[derive(Clone)]
+pub struct SourceRoutes {
+    /// The tables.
+    pub store: Store,
+    /// Who may send.
+    pub sources: Sources,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes the ids of secrets.
+    pub ids: Ids,
+    /// Makes secrets.
+    pub entropy: Arc<dyn Entropy>,
+    /// What every path begins with.
+    pub base_path: Arc<str>,
+}
+
 /// What a rotation asks for.
 #[derive(Deserialize, Serialize, Validate)]
 #[serde(deny_unknown_fields)]
@@ -67,7 +86,7 @@ fn overlap_default() -> u32 {
 }
 
 /// `GET /sources`
-pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
+pub async fn list(api: SourceRoutes, request: Request) -> Result<Response, Problem> {
     let query = LIST.parse(request.query())?;
     let mut sources = api.store.sources().await.map_err(database_problem)?;
     sources.retain(|source| covers(&request.caller, &source.settings));
@@ -76,7 +95,7 @@ pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
 }
 
 /// `POST /sources`
-pub async fn create(api: Api, mut request: Request) -> Result<Response, Problem> {
+pub async fn create(api: SourceRoutes, mut request: Request) -> Result<Response, Problem> {
     let mut body = read_object(&mut request).await?;
     let id = body
         .remove(ID)
@@ -114,13 +133,13 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, Problem>
 }
 
 /// `GET /sources/{id}`
-pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
+pub async fn show(api: SourceRoutes, request: Request) -> Result<Response, Problem> {
     let source = find(&api, &request.caller, &request.id("id")?).await?;
     Ok(reply::ok(&view(&source)))
 }
 
 /// `PUT /sources/{id}`: what the body names is merged into the settings (RFC 7396).
-pub async fn change(api: Api, mut request: Request) -> Result<Response, Problem> {
+pub async fn change(api: SourceRoutes, mut request: Request) -> Result<Response, Problem> {
     let (by, id) = (By::of(&request), request.id("id")?);
     let mut patch = read_object(&mut request).await?;
     if patch.remove(ID).is_some_and(|named| named != json!(id)) {
@@ -153,7 +172,7 @@ pub async fn change(api: Api, mut request: Request) -> Result<Response, Problem>
 }
 
 /// `DELETE /sources/{id}`
-pub async fn remove(api: Api, request: Request) -> Result<Response, Problem> {
+pub async fn remove(api: SourceRoutes, request: Request) -> Result<Response, Problem> {
     let source = find(&api, &request.caller, &request.id("id")?).await?;
     decided_here(&api, &source.id)?;
     let entry = By::of(&request).entry("source_deleted", &source.id, api.clock.now());
@@ -168,7 +187,7 @@ pub async fn remove(api: Api, request: Request) -> Result<Response, Problem> {
 }
 
 /// `POST /sources/{id}/rotate-secret`
-pub async fn rotate_secret(api: Api, mut request: Request) -> Result<Response, Problem> {
+pub async fn rotate_secret(api: SourceRoutes, mut request: Request) -> Result<Response, Problem> {
     let (by, id) = (By::of(&request), request.id("id")?);
     let source = find(&api, &by.caller, &id).await?;
     let body = Value::Object(read_object(&mut request).await?);
@@ -213,7 +232,7 @@ pub async fn rotate_secret(api: Api, mut request: Request) -> Result<Response, P
 }
 
 /// `GET /sources/{id}/secrets`
-pub async fn list_secrets(api: Api, request: Request) -> Result<Response, Problem> {
+pub async fn list_secrets(api: SourceRoutes, request: Request) -> Result<Response, Problem> {
     let query = SECRETS.parse(request.query())?;
     let source = find(&api, &request.caller, &request.id("id")?).await?;
     api.sources.write_uses().await;
@@ -229,11 +248,12 @@ pub async fn list_secrets(api: Api, request: Request) -> Result<Response, Proble
 }
 
 /// `DELETE /sources/{id}/secrets/{n}`
-pub async fn end_secret(api: Api, request: Request) -> Result<Response, Problem> {
+pub async fn end_secret(api: SourceRoutes, request: Request) -> Result<Response, Problem> {
     let source = find(&api, &request.caller, &request.id("id")?).await?;
     let n: u64 = request.id("n")?;
     decided_here(&api, &source.id)?;
-    let entry = By::of(&request).entry("source_secret_ended", &source.id, api.clock.now());
+    let mut entry = By::of(&request).entry("source_secret_ended", &source.id, api.clock.now());
+    entry.changed = vec![format!("secrets/{n}")];
     let ended = api.store.end_source_secret(&source.id, n, entry).await;
     let ended = ended.map_err(database_problem)?;
     api.sources.changed().await;
@@ -273,7 +293,7 @@ impl SecretView {
 }
 
 /// The source of that id, if the caller may see it.
-async fn find(api: &Api, caller: &Caller, id: &SourceId) -> Result<Source, Problem> {
+async fn find(api: &SourceRoutes, caller: &Caller, id: &SourceId) -> Result<Source, Problem> {
     let found = api.store.source(id).await.map_err(database_problem)?;
     found
         .filter(|source| covers(caller, &source.settings))
@@ -282,7 +302,7 @@ async fn find(api: &Api, caller: &Caller, id: &SourceId) -> Result<Source, Probl
 
 /// # Errors
 /// 409 where the environment decides about this source.
-fn decided_here(api: &Api, id: &SourceId) -> Result<(), Problem> {
+fn decided_here(api: &SourceRoutes, id: &SourceId) -> Result<(), Problem> {
     if api.sources.is_of_environment(id) {
         let detail = "WEBHOOK_SHARED_SECRET is set: it decides about this source";
         return Err(Problem::new(ProblemCode::ManagedByEnvironment).with_detail(detail));
@@ -329,7 +349,7 @@ fn covers(caller: &Caller, settings: &SourceSettings) -> bool {
 }
 
 /// The sender's own secret, which no other source may have.
-fn own_secret(api: &Api, text: &str) -> Result<String, Problem> {
+fn own_secret(api: &SourceRoutes, text: &str) -> Result<String, Problem> {
     let secret: Secret = text
         .parse()
         .map_err(|error: contract::secret::SecretError| field("secret", "invalid", &error.to_string()))?;
@@ -339,13 +359,13 @@ fn own_secret(api: &Api, text: &str) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
-fn made_secret(api: &Api) -> String {
+fn made_secret(api: &SourceRoutes) -> String {
     let mut key = [0; 32];
     api.entropy.fill(&mut key);
     Secret::encode(&key)
 }
 
-fn secret_id(api: &Api) -> SecretId {
+fn secret_id(api: &SourceRoutes) -> SecretId {
     let id = api.ids.new_id(SecretId::PREFIX).parse();
     id.unwrap_or_else(|_| unreachable!("the ids we make are valid ids"))
 }

@@ -168,7 +168,7 @@ async fn add(
     tx: &mut Tx,
     secret: &SourceSecret,
     others_until: UnixMillis,
-    entry: AuditEntry,
+    mut entry: AuditEntry,
 ) -> Result<Rotation, DbError> {
     count_change(tx).await?;
     let (source, now) = (secret.source.as_str(), secret.since);
@@ -196,6 +196,7 @@ async fn add(
     let sql = "INSERT INTO source_secrets (id, source_id, n, sealed, valid_since, valid_until) VALUES (?, ?, ?, ?, ?, NULL)";
     let values = params![secret.id.as_str(), source, n, secret.sealed.clone(), now];
     tx.execute(sql, values).await?;
+    entry.changed = vec![format!("secrets/{n}")];
     audit::append(tx, &[entry]).await?;
     Ok(Rotation::Done(n))
 }

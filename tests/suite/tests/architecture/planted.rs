@@ -38,6 +38,8 @@ const HEALTHY: &[(&str, &str)] = &[
     ("shared/kit/src/idempotency.rs", ""),
     ("shared/kit/src/listing.rs", ""),
     ("shared/kit/src/rebuild.rs", ""),
+    ("shared/kit/src/secrets.rs", ""),
+    ("shared/kit/src/access.rs", ""),
     (
         "pms-emitter/src/app.rs",
         "use crate::{dispatch, http}; pub fn run() {}",

@@ -158,9 +158,15 @@ async fn four_secrets_are_valid_at_once_and_no_more(ctx: Ctx) {
     let refused = asked(&receiver, "POST", path, Some(json!({})), 409).await;
     assert_eq!(refused["code"], "too_many_secrets");
     // What was refused has changed nothing: not even how long the others last.
+    let list = asked(&receiver, "GET", "/sources/spa/secrets", None, 200).await;
+    assert_eq!(
+        (&list["data"][0]["n"], &list["data"][0]["until"]),
+        (&json!(4), &json!(null))
+    );
     receiver.clock.advance(DAY);
     assert_eq!(sent(&receiver, "spa", "evt_5", &secrets[3]).await, 202);
-    rotated(&receiver, "spa", json!({})).await;
+    let made = asked(&receiver, "POST", path, Some(json!({})), 201).await;
+    assert_eq!(made["n"], 5);
     receiver.stop().await;
 }
 
