@@ -87,7 +87,7 @@ fn overlap_default() -> u32 {
 
 /// `GET /sources`
 pub async fn list(api: SourceRoutes, request: Request) -> Result<Response, Problem> {
-    let query = LIST.parse(request.query())?;
+    let query = request.list(&LIST)?;
     let mut sources = api.store.sources().await.map_err(database_problem)?;
     sources.retain(|source| covers(&request.caller, &source.settings));
     let position = |source: &Source| (source.created_at.0, source.id.to_string());
@@ -233,7 +233,7 @@ pub async fn rotate_secret(api: SourceRoutes, mut request: Request) -> Result<Re
 
 /// `GET /sources/{id}/secrets`
 pub async fn list_secrets(api: SourceRoutes, request: Request) -> Result<Response, Problem> {
-    let query = SECRETS.parse(request.query())?;
+    let query = request.list(&SECRETS)?;
     let source = find(&api, &request.caller, &request.id("id")?).await?;
     api.sources.write_uses().await;
     let secrets = api.store.source_secrets(&source.id).await;
@@ -400,7 +400,7 @@ impl By {
     /// What the audit log says of the change.
     fn entry(&self, action: &'static str, source: &SourceId, at: UnixMillis) -> AuditEntry {
         AuditEntry {
-            actor: Some(self.caller.name.clone()),
+            actor: Some(self.caller.actor()),
             source: Some(source.to_string()),
             entity_kind: Some("source".to_owned()),
             entity_id: Some(source.to_string()),
