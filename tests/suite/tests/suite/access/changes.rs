@@ -5,6 +5,7 @@ use super::{ADMIN, guarded, key, make, with_key};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::Pms;
 use contract::{Clock, UnixMillis};
+use futures::future::join_all;
 use harness::waiting::until;
 use http::Method;
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ pub fn cases() -> Vec<Case> {
         a4_a_key_that_ends_is_bound_or_limited_makes_none_that_is_less,
         a4_a_key_that_ended_after_its_head_changes_nothing,
         a6_anyone_makes_the_first_key_alone,
+        a6_of_those_who_make_the_first_key_at_once_one_does,
         a_patch_names_fields_and_writes_what_differs,
         no_change_sets_an_end_in_the_past,
         a_change_of_a_key_keeps_what_was_drawn,
@@ -115,6 +117,16 @@ async fn a6_anyone_makes_the_first_key_alone(ctx: Ctx) {
     assert_eq!(late.finish().await, 401);
     assert_eq!(pms.count("SELECT COUNT(*) AS n FROM api_keys").await, 1);
     assert_eq!(first.body["created_by"], "anyone (anyone)");
+    pms.stop().await;
+}
+
+async fn a6_of_those_who_make_the_first_key_at_once_one_does(ctx: Ctx) {
+    let pms = Pms::start(&ctx).await;
+    let body = json!({"name": "first", "permissions": ["admin"], "property_ids": "*"});
+    let all = join_all((0..8).map(|_| pms.post("/api-keys", &body))).await;
+    let mut made: Vec<u16> = all.iter().map(|answer| answer.status).collect();
+    made.sort_unstable();
+    assert_eq!(made, [201, 401, 401, 401, 401, 401, 401, 401]);
     pms.stop().await;
 }
 
