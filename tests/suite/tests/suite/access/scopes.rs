@@ -156,9 +156,9 @@ async fn a2_a_cursor_tells_nothing_and_is_good_for_every_replica(ctx: Ctx) {
     let first = pms.get("/guests?limit=1&sort=last_name").await.expect(200).body;
     let cursor = first["pagination"]["next_cursor"].as_str().unwrap().to_owned();
     let bytes = data_encoding::BASE64URL_NOPAD.decode(cursor.as_bytes()).unwrap();
-    for told in ["silva", "gst_"] {
+    for shown in ["silva", "gst_"] {
         assert!(
-            !bytes.windows(told.len()).any(|part| part == told.as_bytes()),
+            !bytes.windows(shown.len()).any(|part| part == shown.as_bytes()),
             "{cursor}"
         );
     }
