@@ -8,18 +8,19 @@ use crate::{
     store::{Creation, Rotation, SOURCES_MAX, Source, SourceSecret, SourceSettings, Store},
 };
 use api::{
-    Caller, ListSpec, Request, RequestContext, Response, SortField,
-    body::BODY_LEN_MAX,
-    json_body::{self, VALUES_MAX},
+    Caller, ListSpec, Request, Response, SortField,
     list::{PAGE, PAGE_SIZE, short_list},
-    media_type::require_json,
     reply,
 };
 use contract::{
     Clock, Entropy, FieldError, Ids, Problem, ProblemCode, Scope, Secret, SecretId, SourceId, TypedId,
     UnixMillis, secret::SECRETS_MAX,
 };
-use kit::{audit::AuditEntry, database_problem, shape};
+use kit::{
+    audit::AuditEntry,
+    change::{ChangedBy, differing, merged, read_object},
+    database_problem, shape,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -32,8 +33,6 @@ const OVERLAP_DEFAULT: u32 = 24 * 3600;
 const OVERLAP_MAX: u32 = 7 * 24 * 3600;
 /// An old secret is safe to retire when a newer one is in use, and the old one was not used for so long.
 const UNUSED_MILLIS: i64 = 3600 * 1000;
-/// Trees of one body at once: as it came, and merged with the settings.
-const TREES: usize = 3;
 /// The name of the id in a body.
 const ID: &str = "id";
 
@@ -114,7 +113,7 @@ pub async fn create(api: SourceRoutes, mut request: Request) -> Result<Response,
         created_at: now,
         updated_at: now,
     };
-    let entry = By::of(&request).entry("source_created", &source.id, now);
+    let entry = entry(&ChangedBy::of(&request), "source_created", &source.id, now);
     let made = api.store.create_source(&source, entry).await;
     match made.map_err(database_problem)? {
         Creation::Done => {}
@@ -140,7 +139,7 @@ pub async fn show(api: SourceRoutes, request: Request) -> Result<Response, Probl
 
 /// `PUT /sources/{id}`: what the body names is merged into the settings (RFC 7396).
 pub async fn change(api: SourceRoutes, mut request: Request) -> Result<Response, Problem> {
-    let (by, id) = (By::of(&request), request.id("id")?);
+    let (by, id) = (ChangedBy::of(&request), request.id("id")?);
     let mut patch = read_object(&mut request).await?;
     if patch.remove(ID).is_some_and(|named| named != json!(id)) {
         return Err(field(ID, "immutable", "a source keeps its id"));
@@ -148,20 +147,16 @@ pub async fn change(api: SourceRoutes, mut request: Request) -> Result<Response,
     for _ in 0..DECISIONS_MAX {
         let source = find(&api, &by.caller, &id).await?;
         decided_here(&api, &id)?;
-        let mut merged = settings_view(&source.settings);
-        for (name, value) in &patch {
-            if value.is_null() {
-                merged.remove(name);
-            } else {
-                merged.insert(name.clone(), value.clone());
-            }
-        }
-        let settings = settings(merged)?;
+        let before = settings_view(&source.settings);
+        let settings = settings(merged(&before, &patch)?)?;
         if !covers(&by.caller, &settings) {
             return Err(beyond_the_caller());
         }
-        let mut entry = by.entry("source_changed", &id, api.clock.now());
-        entry.changed = patch.keys().cloned().collect();
+        let mut entry = entry(&by, "source_changed", &id, api.clock.now());
+        entry.changed = differing(&before, &settings_view(&settings));
+        if entry.changed.is_empty() {
+            return Ok(reply::ok(&view(&source)));
+        }
         let changed = api.store.change_source(&source, settings, entry).await;
         if let Some(changed) = changed.map_err(database_problem)? {
             api.sources.changed().await;
@@ -175,7 +170,12 @@ pub async fn change(api: SourceRoutes, mut request: Request) -> Result<Response,
 pub async fn remove(api: SourceRoutes, request: Request) -> Result<Response, Problem> {
     let source = find(&api, &request.caller, &request.id("id")?).await?;
     decided_here(&api, &source.id)?;
-    let entry = By::of(&request).entry("source_deleted", &source.id, api.clock.now());
+    let entry = entry(
+        &ChangedBy::of(&request),
+        "source_deleted",
+        &source.id,
+        api.clock.now(),
+    );
     let deleted = api.store.delete_source(&source.id, entry).await;
     let deleted = deleted.map_err(database_problem)?;
     api.sources.changed().await;
@@ -188,7 +188,7 @@ pub async fn remove(api: SourceRoutes, request: Request) -> Result<Response, Pro
 
 /// `POST /sources/{id}/rotate-secret`
 pub async fn rotate_secret(api: SourceRoutes, mut request: Request) -> Result<Response, Problem> {
-    let (by, id) = (By::of(&request), request.id("id")?);
+    let (by, id) = (ChangedBy::of(&request), request.id("id")?);
     let source = find(&api, &by.caller, &id).await?;
     let body = Value::Object(read_object(&mut request).await?);
     let body: RotationBody = shape::fit(&body).map_err(|error| Problem::validation(vec![error]))?;
@@ -211,7 +211,7 @@ pub async fn rotate_secret(api: SourceRoutes, mut request: Request) -> Result<Re
         last_used_at: None,
     };
     let others_until = UnixMillis(now.0 + i64::from(body.overlap_seconds) * 1_000);
-    let entry = by.entry("source_secret_rotated", &source.id, now);
+    let entry = entry(&by, "source_secret_rotated", &source.id, now);
     let rotated = api.store.add_source_secret(secret, others_until, entry).await;
     let n = match rotated.map_err(database_problem)? {
         Rotation::Done(n) => n,
@@ -252,7 +252,12 @@ pub async fn end_secret(api: SourceRoutes, request: Request) -> Result<Response,
     let source = find(&api, &request.caller, &request.id("id")?).await?;
     let n: u64 = request.id("n")?;
     decided_here(&api, &source.id)?;
-    let mut entry = By::of(&request).entry("source_secret_ended", &source.id, api.clock.now());
+    let mut entry = entry(
+        &ChangedBy::of(&request),
+        "source_secret_ended",
+        &source.id,
+        api.clock.now(),
+    );
     entry.changed = vec![format!("secrets/{n}")];
     let ended = api.store.end_source_secret(&source.id, n, entry).await;
     let ended = ended.map_err(database_problem)?;
@@ -383,42 +388,10 @@ fn beyond_the_caller() -> Problem {
     Problem::new(ProblemCode::Forbidden).with_detail(detail)
 }
 
-/// Who changes a source, and by which request.
-struct By {
-    caller: Arc<Caller>,
-    context: Arc<RequestContext>,
-}
-
-impl By {
-    fn of(request: &Request) -> Self {
-        Self {
-            caller: Arc::clone(&request.caller),
-            context: Arc::clone(&request.context),
-        }
-    }
-
-    /// What the audit log says of the change.
-    fn entry(&self, action: &'static str, source: &SourceId, at: UnixMillis) -> AuditEntry {
-        AuditEntry {
-            actor: Some(self.caller.actor()),
-            source: Some(source.to_string()),
-            entity_kind: Some("source".to_owned()),
-            entity_id: Some(source.to_string()),
-            correlation_id: Some(self.context.correlation_id.to_string()),
-            request_id: Some(self.context.request_id.to_string()),
-            ..AuditEntry::new(action, at)
-        }
-    }
-}
-
-async fn read_object(request: &mut Request) -> Result<Map<String, Value>, Problem> {
-    require_json(&request.context.method, &request.headers)?;
-    let mut raw = request.read_body(BODY_LEN_MAX).await?;
-    match json_body::parse(&mut raw, VALUES_MAX, TREES)? {
-        Value::Object(object) => Ok(object),
-        _ => {
-            let error = FieldError::new("", "wrong_type", "the body is not an object");
-            Err(Problem::validation(vec![error]))
-        }
+/// What the audit log says of the change of a source.
+fn entry(by: &ChangedBy, action: &'static str, source: &SourceId, at: UnixMillis) -> AuditEntry {
+    AuditEntry {
+        source: Some(source.to_string()),
+        ..by.entry(action, "source", source.as_str(), at)
     }
 }

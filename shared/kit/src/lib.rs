@@ -8,6 +8,7 @@
 pub mod access;
 pub mod audit;
 pub mod breaker;
+pub mod change;
 pub mod config;
 mod database_problem;
 pub mod egress;

@@ -8,22 +8,24 @@ use super::{
     store::Kept,
     usage::DAYS_KEPT,
 };
-use crate::{audit::AuditEntry, database_problem, shape};
+use crate::{
+    change::{ChangedBy, differing, merged, read_object},
+    database_problem, shape,
+};
 use api::{
-    Access, Area, Caller, Endpoint, ListSpec, Request, RequestContext, Response, SortField,
+    Access, Area, Caller, Endpoint, ListSpec, Request, Response, SortField,
     access::key_required,
-    body::BODY_LEN_MAX,
     delete, get,
-    json_body::{self, VALUES_MAX},
     list::{PAGE, PAGE_SIZE, parse_parameters, short_list},
-    media_type::require_json,
     patch, post, reply,
 };
-use contract::{FieldError, KeyId, Problem, ProblemCode, UnixMillis};
+use contract::{FieldError, KeyId, Problem, ProblemCode};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use validator::Validate;
 
+/// What keys are called in the audit log.
+const API_KEY: &str = "api_key";
 /// The area of keys in permissions.
 pub const API_KEYS: Area = Area::new("api-keys");
 /// How often a change is decided on fresh settings, when others change the same key.
@@ -33,8 +35,6 @@ const SCOPE: &str = "scope";
 const NO_SUCH_FIELD: &str = "there is no such field";
 /// Days of a usage report when none are asked for.
 const PERIOD_DAYS_DEFAULT: u32 = 30;
-/// Trees of one body at once: as it came, and merged with the settings.
-const TREES: usize = 3;
 
 const LIST: ListSpec = ListSpec {
     name: "api-keys",
@@ -101,7 +101,7 @@ async fn create(state: KeyRoutes, mut request: Request) -> Result<Response, Prob
         return Err(in_the_past());
     }
     let (key, text) = state.maker.make(settings, request.caller.actor());
-    let entry = By::of(&request).entry("api_key_created", &key, now);
+    let entry = ChangedBy::of(&request).entry("api_key_created", API_KEY, key.id.as_str(), now);
     let is_first = &*request.caller.id == ANYONE;
     let kept = state.keys.store().create(key.clone(), entry, is_first).await;
     match kept.map_err(database_problem)? {
@@ -127,19 +127,26 @@ async fn show(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
 }
 
 async fn change(state: KeyRoutes, mut request: Request) -> Result<Response, Problem> {
-    let (by, id) = (By::of(&request), request.id("id")?);
+    let (by, id) = (ChangedBy::of(&request), request.id("id")?);
     let patch = read_object(&mut request).await?;
     state.merge(&by, &id, &patch).await
 }
 
 async fn deactivate(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
     let patch = Map::from_iter([("active".to_owned(), false.into())]);
-    state.merge(&By::of(&request), &request.id("id")?, &patch).await
+    state
+        .merge(&ChangedBy::of(&request), &request.id("id")?, &patch)
+        .await
 }
 
 async fn remove(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
     let key = state.find(&request.caller, &request.id("id")?).await?;
-    let entry = By::of(&request).entry("api_key_deleted", &key, state.maker.clock.now());
+    let entry = ChangedBy::of(&request).entry(
+        "api_key_deleted",
+        API_KEY,
+        key.id.as_str(),
+        state.maker.clock.now(),
+    );
     let deleted = state.keys.store().delete(&key.id, entry).await;
     state.keys.changed(&key);
     if deleted.map_err(database_problem)? {
@@ -208,27 +215,17 @@ impl KeyRoutes {
     }
 
     /// Merges a patch (RFC 7396) into a key's settings.
-    async fn merge(&self, by: &By, id: &KeyId, patch: &Map<String, Value>) -> Result<Response, Problem> {
+    async fn merge(
+        &self,
+        by: &ChangedBy,
+        id: &KeyId,
+        patch: &Map<String, Value>,
+    ) -> Result<Response, Problem> {
         for _ in 0..DECISIONS_MAX {
             let reach = self.reach(&by.caller).await?;
             let key = self.find_within(&reach, id).await?;
             let before = self.settings_view(&key.settings);
-            if let Some(name) = patch.keys().find(|name| !before.contains_key(*name)) {
-                return Err(refused(
-                    shape::pointer_to("", name),
-                    "unknown_field",
-                    NO_SUCH_FIELD,
-                ));
-            }
-            let mut merged = before.clone();
-            for (name, value) in patch {
-                if value.is_null() {
-                    merged.remove(name);
-                } else {
-                    merged.insert(name.clone(), value.clone());
-                }
-            }
-            let settings = self.settings(merged)?;
+            let settings = self.settings(merged(&before, patch)?)?;
             if !reach.covers(&settings) {
                 return Err(beyond_the_caller());
             }
@@ -236,12 +233,8 @@ impl KeyRoutes {
             if settings.expires_at != key.settings.expires_at && settings.ends_before(now) {
                 return Err(in_the_past());
             }
-            let after = self.settings_view(&settings);
-            let differing = after
-                .iter()
-                .filter(|(name, value)| before.get(*name) != Some(*value));
-            let mut entry = by.entry("api_key_changed", &key, now);
-            entry.changed = differing.map(|(name, _)| name.clone()).collect();
+            let mut entry = by.entry("api_key_changed", API_KEY, key.id.as_str(), now);
+            entry.changed = differing(&before, &self.settings_view(&settings));
             if entry.changed.is_empty() {
                 return Ok(reply::ok(&self.view(&key)));
             }
@@ -336,43 +329,4 @@ fn beyond_the_caller() -> Problem {
     let detail = "a key may do, see and ask for no more than the key that makes or changes it, no longer and from nowhere \
                   else";
     Problem::new(ProblemCode::Forbidden).with_detail(detail)
-}
-
-/// Who changes a key, and by which request.
-struct By {
-    caller: Arc<Caller>,
-    context: Arc<RequestContext>,
-}
-
-impl By {
-    fn of(request: &Request) -> Self {
-        Self {
-            caller: Arc::clone(&request.caller),
-            context: Arc::clone(&request.context),
-        }
-    }
-
-    /// What the audit log says of the change.
-    fn entry(&self, action: &'static str, key: &ApiKey, at: UnixMillis) -> AuditEntry {
-        AuditEntry {
-            actor: Some(self.caller.actor()),
-            entity_kind: Some("api_key".to_owned()),
-            entity_id: Some(key.id.to_string()),
-            correlation_id: Some(self.context.correlation_id.to_string()),
-            request_id: Some(self.context.request_id.to_string()),
-            ..AuditEntry::new(action, at)
-        }
-    }
-}
-
-async fn read_object(request: &mut Request) -> Result<Map<String, Value>, Problem> {
-    require_json(&request.context.method, &request.headers)?;
-    let mut raw = request.read_body(BODY_LEN_MAX).await?;
-    match json_body::parse(&mut raw, VALUES_MAX, TREES)? {
-        Value::Object(object) => Ok(object),
-        _ => {
-            let error = FieldError::new("", "wrong_type", "the body is not an object");
-            Err(Problem::validation(vec![error]))
-        }
-    }
 }
