@@ -45,13 +45,14 @@ pub struct Rejection {
 }
 
 impl RawDelivery {
-    /// Checks everything that needs no body: each header once and well-formed, the time, the number of signatures.
+    /// Checks everything that needs no body: each header once and well-formed, the time, the number of signatures. The time is
+    /// held against the widest skew of any source, or the answer would tell which sources there are.
     pub fn read<'a>(
         sender: Arc<Sender>,
         lines: impl IntoIterator<Item = (&'a str, &'a [u8])>,
         now: UnixMillis,
     ) -> Result<Self, Rejection> {
-        let headers = SignedHeaders::read(lines)?.within(now.seconds(), sender.max_skew_seconds)?;
+        let headers = SignedHeaders::read(lines)?.within(now.seconds(), sender.widest_skew_seconds)?;
         Ok(Self {
             sender,
             headers,
@@ -72,6 +73,13 @@ impl RawDelivery {
             skew_seconds: None,
         })?;
         let delivery = verified?;
+        let skew = delivery.timestamp().0 - received_at.seconds().0;
+        if skew.unsigned_abs() > u64::from(sender.max_skew_seconds) {
+            return Err(Rejection {
+                cause: Cause::Skew.into(),
+                skew_seconds: Some(skew),
+            });
+        }
         sender.note_use(delivery.key(), received_at);
         Ok(VerifiedDelivery {
             source,

@@ -49,7 +49,6 @@ pub struct Key {
 #[derive(Clone, Debug)]
 struct TableKey {
     id: SecretId,
-    since: UnixMillis,
     until: Option<UnixMillis>,
     /// When it last signed, as far as that is not written yet; 0 for never. All states of the tables share it.
     used: Arc<AtomicI64>,
@@ -61,6 +60,8 @@ pub struct Sender {
     /// Who it is, or why nobody.
     pub(super) id: Result<SourceId, &'static str>,
     pub(super) max_skew_seconds: u32,
+    /// The largest of any source.
+    pub(super) widest_skew_seconds: u32,
     pub(super) on_invalid: OnInvalid,
     pub(super) folds: bool,
     pub(super) property_ids: Scope,
@@ -99,7 +100,7 @@ impl Key {
     fn is_valid(&self, now: UnixMillis) -> bool {
         self.of_tables
             .as_ref()
-            .is_none_or(|key| key.since <= now && key.until.is_none_or(|until| now < until))
+            .is_none_or(|key| key.until.is_none_or(|until| now < until))
     }
 }
 
@@ -153,18 +154,23 @@ impl Senders {
         }
         let most = keys.values().map(Vec::len).max().unwrap_or_default().max(1);
         let decoys: Arc<[Secret]> = (0..most).map(|_| decoy(entropy)).collect();
-        let enabled = rows.sources.into_iter().filter(|source| source.settings.enabled);
-        let senders = enabled.map(|source| {
+        let mut sources = rows.sources;
+        sources.retain(|source| source.settings.enabled);
+        let skews = sources.iter().map(|source| source.settings.max_skew_seconds);
+        let widest = skews.max().unwrap_or_default();
+        let senders = sources.into_iter().map(|source| {
             let own = keys.remove(&source.id).unwrap_or_default();
-            (source.id.clone(), Sender::of(source, own, Arc::clone(&decoys)))
+            (
+                source.id.clone(),
+                Sender::of(source, own, Arc::clone(&decoys), widest),
+            )
         });
         let known: HashMap<_, _> = senders.collect();
-        let skews = known.values().map(|sender| sender.max_skew_seconds);
-        let widest = skews.max().unwrap_or_default();
         let nobody = |cause| {
             Arc::new(Sender {
                 id: Err(cause),
                 max_skew_seconds: widest,
+                widest_skew_seconds: widest,
                 on_invalid: OnInvalid::Reject,
                 folds: false,
                 property_ids: Scope::All,
@@ -217,11 +223,12 @@ impl Senders {
 }
 
 impl Sender {
-    fn of(source: Source, keys: Vec<Key>, decoys: Arc<[Secret]>) -> Arc<Self> {
+    fn of(source: Source, keys: Vec<Key>, decoys: Arc<[Secret]>, widest_skew_seconds: u32) -> Arc<Self> {
         let settings = source.settings;
         Arc::new(Self {
             id: Ok(source.id),
             max_skew_seconds: settings.max_skew_seconds,
+            widest_skew_seconds,
             on_invalid: settings.on_invalid,
             folds: settings.folds,
             property_ids: settings.property_ids,
@@ -288,11 +295,12 @@ impl Sources {
     }
 
     /// A secret's text as it is kept in the tables.
-    pub fn seal(&self, id: &SecretId, text: &str) -> Vec<u8> {
+    pub fn seal(&self, source: &SourceId, id: &SecretId, text: &str) -> Vec<u8> {
         let Shared {
             master_keys, entropy, ..
         } = &*self.0;
-        master_keys.seal(SourceSecret::place(id), text.as_bytes(), entropy.as_ref())
+        let row = SourceSecret::row(source, id);
+        master_keys.seal(SourceSecret::place(&row), text.as_bytes(), entropy.as_ref())
     }
 
     /// Reads the tables again, after a change of this process. When that fails, the next look does it.
@@ -377,8 +385,9 @@ impl fmt::Debug for Sources {
 
 /// The key of a row, unless it does not open there: then nobody can sign with it.
 fn open(row: &SourceSecret, master_keys: &MasterKeys, used: Arc<AtomicI64>) -> Option<Key> {
+    let place = SourceSecret::row(&row.source, &row.id);
     let text = master_keys
-        .open(SourceSecret::place(&row.id), &row.sealed)
+        .open(SourceSecret::place(&place), &row.sealed)
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok());
     let Some(secret) = text.and_then(|text| text.parse().ok()) else {
@@ -393,7 +402,6 @@ fn open(row: &SourceSecret, master_keys: &MasterKeys, used: Arc<AtomicI64>) -> O
         secret,
         of_tables: Some(TableKey {
             id: row.id.clone(),
-            since: row.since,
             until: row.until,
             used,
         }),

@@ -1,13 +1,13 @@
 //! The table `source_secrets`: what sources sign with, encrypted under the master key, each for its own row.
 //!
-//! A secret is valid from its `since` on and no more at its `until`. While one replaces another both are valid: the overlap.
+//! A secret is valid once it is there, and no more at its `until`. While one replaces another both are valid: the overlap.
 
 use super::{Store, sources::count_change};
 use contract::{SecretId, SourceId, UnixMillis, secret::SECRETS_MAX};
 use db::{DbError, Params, Row, Tx, params, read_id};
 use kit::{
     audit::{self, AuditEntry},
-    secrets::{Place, SealedColumn},
+    secrets::{Place, SealedColumn, sealed_row},
 };
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub const SEALED_SECRETS: SealedColumn = SealedColumn {
     table: "source_secrets",
     column: "sealed",
+    owner: Some("source_id"),
 };
 
 const SELECT: &str =
@@ -51,14 +52,15 @@ pub enum Rotation {
 }
 
 impl SourceSecret {
-    /// Where the secret of this id is sealed for.
-    pub fn place(id: &SecretId) -> Place<'_> {
-        let SealedColumn { table, column } = SEALED_SECRETS;
-        Place {
-            table,
-            column,
-            row: id.as_str(),
-        }
+    /// What the secret of this id is bound to: its row, as one of its source.
+    pub fn row(source: &SourceId, id: &SecretId) -> String {
+        sealed_row(Some(source.as_str()), id.as_str())
+    }
+
+    /// Where a secret is sealed for.
+    pub fn place(row: &str) -> Place<'_> {
+        let SealedColumn { table, column, .. } = SEALED_SECRETS;
+        Place { table, column, row }
     }
 
     /// Whether it has ended.

@@ -166,7 +166,7 @@ impl Store {
     /// # Errors
     /// Those of the database.
     pub async fn sources_revision(&self) -> Result<i64, DbError> {
-        self.reads
+        self.db
             .read("sources_revision", |tx| {
                 Box::pin(async move { revision(tx).await })
             })
@@ -178,7 +178,7 @@ impl Store {
     /// # Errors
     /// Those of the database; a row that cannot be read.
     pub async fn source_rows(&self) -> Result<SourceRows, DbError> {
-        self.reads
+        self.db
             .read("source_rows", |tx| {
                 Box::pin(async move {
                     // Read first: what is committed in between is seen, and looked for once more.
@@ -322,9 +322,10 @@ async fn keep(tx: &mut Tx, source: &Source) -> Result<(), DbError> {
     count_change(tx).await?;
     let skip = tx.dialect().skip_existing("id");
     insert(tx, source, &skip).await?;
-    let sql = "UPDATE sources SET max_skew_seconds = ? WHERE id = ?";
+    let sql = "UPDATE sources SET max_skew_seconds = ?, folds = 1, property_ids = ?, allowed_networks = '[]' WHERE id = ?";
     let skew = source.settings.max_skew_seconds;
-    tx.execute(sql, params![skew, source.id.as_str()]).await?;
+    let all = serde_json::to_string(&Scope::All).expect("a scope is plain data");
+    tx.execute(sql, params![skew, all, source.id.as_str()]).await?;
     let sql = "UPDATE sources SET enabled = 1, deleted_at = NULL WHERE id = ? AND deleted_at IS NOT NULL";
     tx.execute(sql, params![source.id.as_str()]).await?;
     // A row of the version before has no times.

@@ -9,7 +9,7 @@ mod check;
 mod rewrap;
 
 pub use check::{CheckError, check};
-pub use rewrap::{Rewrapped, SealedColumn, rewrap};
+pub use rewrap::{Rewrapped, SealedColumn, rewrap, sealed_row};
 
 use contract::Entropy;
 use data_encoding::BASE64;
@@ -44,7 +44,7 @@ pub struct Place<'p> {
     pub table: &'static str,
     /// The column.
     pub column: &'static str,
-    /// The row's id.
+    /// The row, by its id, or by that of its owner and its own: [`sealed_row`].
     pub row: &'p str,
 }
 

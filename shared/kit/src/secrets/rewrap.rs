@@ -17,6 +17,14 @@ pub struct SealedColumn {
     pub table: &'static str,
     /// The column.
     pub column: &'static str,
+    /// The column with the id of the thing whose secret it is, to which the secret is bound too.
+    pub owner: Option<&'static str>,
+}
+
+/// What a secret is bound to of its row: the row's id, and its owner's.
+pub fn sealed_row(owner: Option<&str>, id: &str) -> String {
+    // No id has a blank in it.
+    owner.map_or(id.to_owned(), |owner| format!("{owner} {id}"))
 }
 
 /// What became of the rows.
@@ -42,6 +50,7 @@ pub async fn rewrap(
     let own = SealedColumn {
         table: own.table,
         column: own.column,
+        owner: None,
     };
     let mut done = Rewrapped::default();
     for column in columns.iter().chain([&own]) {
@@ -57,31 +66,37 @@ pub async fn rewrap(
 async fn step(
     db: &Db,
     keys: &MasterKeys,
-    SealedColumn { table, column }: SealedColumn,
+    SealedColumn { table, column, owner }: SealedColumn,
     after: &str,
     entropy: &dyn Entropy,
     done: &mut Rewrapped,
 ) -> Result<Option<String>, DbError> {
     let after = after.to_owned();
-    let rows: Vec<(String, Vec<u8>)> = db
+    let rows: Vec<(String, String, Vec<u8>)> = db
         .read("sealed_secrets", move |tx| {
             let after = after.clone();
             Box::pin(async move {
-                let sql =
-                    format!("SELECT id, {column} AS sealed FROM {table} WHERE id > ? ORDER BY id LIMIT ?");
+                let own = owner.unwrap_or("id");
+                let sql = format!(
+                    "SELECT id, {own} AS owner, {column} AS sealed FROM {table} WHERE id > ? ORDER BY id LIMIT ?"
+                );
                 let rows = tx.query(&sql, params![after, STEP_ROWS]).await?;
                 rows.iter()
-                    .map(|row| Ok((row.get("id")?, row.get("sealed")?)))
+                    .map(|row| Ok((row.get("id")?, row.get("owner")?, row.get("sealed")?)))
                     .collect()
             })
         })
         .await?;
-    let last = rows.last().map(|(id, _)| id.clone());
-    for (id, sealed) in rows.into_iter().filter(|(_, sealed)| !keys.is_current(sealed)) {
+    let last = rows.last().map(|(id, ..)| id.clone());
+    for (id, named, sealed) in rows {
+        if keys.is_current(&sealed) {
+            continue;
+        }
+        let row = sealed_row(owner.map(|_| named.as_str()), &id);
         let place = Place {
             table,
             column,
-            row: &id,
+            row: &row,
         };
         let Ok(secret) = keys.open(place, &sealed) else {
             done.unopened += 1;

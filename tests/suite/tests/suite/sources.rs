@@ -142,7 +142,7 @@ async fn a_source_is_made_shown_changed_and_deleted(ctx: Ctx) {
     let again = asked(&receiver, "POST", "/sources", Some(body), 409).await;
     assert_eq!(again["code"], "not_unique");
     let db = ctx.open().await;
-    let sql = "SELECT COUNT(*) AS n FROM audit_entries WHERE actor = 'anyone' AND entity_kind = 'source' AND entity_id = 'spa'";
+    let sql = "SELECT COUNT(*) AS n FROM audit_entries WHERE actor = 'anyone (anyone)' AND entity_kind = 'source' AND entity_id = 'spa'";
     assert_eq!(number(&db, sql, params![]).await, 6);
     let sql = "SELECT COUNT(*) AS n FROM source_secrets";
     assert_eq!(number(&db, sql, params![]).await, 0);

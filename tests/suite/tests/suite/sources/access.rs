@@ -1,14 +1,18 @@
 //! Which sources an API key sees and makes, and from where a source may send.
 
-use super::{ask_with, asked, rotated, signed};
+use super::{ask_with, asked, other_event, rotated, signed};
 use crate::case::{Case, Ctx, cases};
-use crate::ingest::{Receiver, config};
+use crate::ingest::{Receiver, config, number};
+use contract::UnixSeconds;
+use db::params;
+use harness::signer::Delivery;
 use serde_json::json;
 
 pub fn cases() -> Vec<Case> {
     cases![
         a_key_makes_and_sees_sources_of_its_properties_alone,
         a_source_sends_from_its_networks_alone,
+        r17_the_skew_of_a_source_is_no_answer_to_who_has_no_secret,
     ]
 }
 
@@ -87,4 +91,28 @@ async fn a_source_sends_from_its_networks_alone(ctx: Ctx) {
         }
     }
     receiver.stop().await;
+}
+
+/// The widest skew is that of `pms`, half an hour. What is older than a narrower source takes is read to its end like any other,
+/// so that the head's answer does not tell one source from another, or from none.
+async fn r17_the_skew_of_a_source_is_no_answer_to_who_has_no_secret(ctx: Ctx) {
+    let receiver = Receiver::start(&ctx).await;
+    let body = json!({"id": "spa", "name": "Spa", "property_ids": "*", "max_skew_seconds": 60});
+    asked(&receiver, "POST", "/sources", Some(body), 201).await;
+    let secret = rotated(&receiver, "spa", json!({})).await;
+    for (key, secret, age, status) in [
+        ("evt_1", "a-secret-of-nobody-at-all", 400, 401),
+        ("evt_2", secret.as_str(), 400, 401),
+        ("evt_3", &secret, 60, 202),
+    ] {
+        let at = UnixSeconds(receiver.seconds().0 - age);
+        let delivery = Delivery::signed("spa", key, &other_event(key), &secret.parse().unwrap(), at);
+        assert_eq!(receiver.send(&delivery).await.status, status, "{key}");
+    }
+    receiver.stop().await;
+    let db = ctx.open().await;
+    for cause in ["signature_mismatch", "skew"] {
+        let sql = "SELECT SUM(n) AS n FROM audit_counts WHERE cause = ?";
+        assert_eq!(number(&db, sql, params![cause]).await, 1, "{cause}");
+    }
 }

@@ -153,6 +153,14 @@ async fn a_ciphertext_in_another_row_opens_nothing(ctx: Ctx) {
         assert_eq!(sent(&receiver, "shop", "evt_1", secret).await, 401);
     }
     receiver.stop().await;
+    // The whole row of the spa, given to the shop.
+    let given = "UPDATE source_secrets SET source_id = 'shop', n = 99 WHERE source_id = 'spa'";
+    assert_eq!(execute(&db, given, params![]).await, 1);
+    let receiver = Receiver::start(&ctx).await;
+    assert_eq!(sent(&receiver, "shop", "evt_3", &secrets[0]).await, 401);
+    receiver.stop().await;
+    let back = "UPDATE source_secrets SET source_id = 'spa', n = 1 WHERE n = 99";
+    assert_eq!(execute(&db, back, params![]).await, 1);
     let renamed = "UPDATE source_secrets SET id = 'sec_x' WHERE source_id = 'spa'";
     assert_eq!(execute(&db, renamed, params![]).await, 1);
     let receiver = Receiver::start(&ctx).await;
