@@ -16,6 +16,8 @@ const DATABASE_SHARE: u64 = 10;
 const DATABASE_MIN: u64 = 2;
 /// Of so many kills one emitter is paused past its lease.
 const PAUSE_SHARE: u64 = 50;
+/// The last of its deliveries at which it may be paused: few, since it may be started again near the end of the writes.
+const PAUSED_BY: u64 = 8;
 /// Of so many kills one database file is locked.
 const LOCK_SHARE: u64 = 100;
 /// Batches that a process sees before it ends at a step of a batch, at most.
@@ -200,7 +202,7 @@ fn strikes(scenario: Scenario, rng: &mut ChaCha8Rng) -> Vec<Strike> {
     }
     for number in 0..services - at_steps {
         strikes.push(match rng.random_bool(0.5) {
-            _ if number < pauses => Strike::Paused(rng.random_range(1..=scenario.gap().max(1))),
+            _ if number < pauses => Strike::Paused(rng.random_range(1..=PAUSED_BY)),
             true => Strike::Emitter(End::Killed),
             false => Strike::Receiver(End::Killed),
         });
