@@ -208,6 +208,13 @@ fn strikes(scenario: Scenario, rng: &mut ChaCha8Rng) -> Vec<Strike> {
         });
     }
     strikes.shuffle(rng);
+    // A pause comes first: later ones may find the writes over, since each life begins when the one before it has ended.
+    if let Some(pause) = strikes
+        .iter()
+        .position(|strike| matches!(strike, Strike::Paused(_)))
+    {
+        strikes.swap(0, pause);
+    }
     // After the last kill few writes are left, which could be over before the database is back: then nobody would see whether
     // they go on.
     if strikes.last() == Some(&Strike::Database)
