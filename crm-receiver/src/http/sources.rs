@@ -58,7 +58,7 @@ pub struct SourceRoutes {
     pub store: Store,
     /// Who may send.
     pub sources: Sources,
-    /// Tells the time.
+    /// The present time.
     pub clock: Arc<dyn Clock>,
     /// Makes the ids of secrets.
     pub ids: Ids,

@@ -396,7 +396,7 @@ fn caller(key: &ApiKey, level_max: Level) -> Arc<Caller> {
     })
 }
 
-/// As whom a client's failures are counted: those of unknown address are one.
+/// The address under which a client's failures are counted. All clients whose address is unknown share one.
 fn counted_as(client: Option<IpAddr>) -> IpAddr {
     client.unwrap_or(Ipv4Addr::UNSPECIFIED.into())
 }

@@ -192,7 +192,7 @@ pub struct KeyMaker {
     pub ids: Ids,
     /// Makes them.
     pub entropy: Arc<dyn Entropy>,
-    /// Tells the time.
+    /// The present time.
     pub clock: Arc<dyn Clock>,
 }
 

@@ -1,4 +1,5 @@
-//! A value that is sealed in the tables from the first start on: it tells at once that a master key is not theirs.
+//! A value that is sealed in the tables at the first start. A master key that does not open it is not the one of these tables,
+//! and the service does not start.
 
 use super::{MasterKeys, Place};
 use contract::Entropy;

@@ -334,10 +334,12 @@ async fn pms_is_the_environments_while_it_has_its_secret(ctx: Ctx) {
     assert_eq!(sent(&receiver, "pms", "evt_2", SECRET).await, 401);
     let secret = rotated(&receiver, "pms", json!({})).await;
     assert_eq!(sent(&receiver, "pms", "evt_2", &secret).await, 202);
+    let narrow = json!({"folds": false, "property_ids": ["OPO01"], "allowed_networks": ["10.0.0.0/8"]});
+    asked(&receiver, "PUT", "/sources/pms", Some(narrow), 200).await;
     asked(&receiver, "DELETE", "/sources/pms", None, 204).await;
     assert_eq!(sent(&receiver, "pms", "evt_3", &secret).await, 401);
     receiver.stop().await;
-    // With it again, it is the same sender as ever; what the tables had for it counts for nothing.
+    // With it again, it is the same sender as ever; neither the secret nor the limits of the tables count.
     let receiver = Receiver::start(&ctx).await;
     assert_eq!(sent(&receiver, "pms", "evt_3", &secret).await, 401);
     assert_eq!(receiver.take("evt_1", &guest_event("evt_1")).await.status, 200);
