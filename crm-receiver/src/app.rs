@@ -189,6 +189,7 @@ impl App {
             batcher,
             sources: sources.clone(),
             trusted_proxies: Arc::new(config.access.trusted_proxies.clone()),
+            failed: Arc::default(),
             counts: Arc::clone(&counts),
             meters,
             clock: Arc::clone(&runtime.clock),

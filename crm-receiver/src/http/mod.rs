@@ -19,7 +19,7 @@ use crate::{
 };
 use api::ListQuery;
 use contract::{Clock, Problem, ProblemCode};
-use kit::access::Networks;
+use kit::access::{FailedAttempts, Networks};
 use std::{str::FromStr, sync::Arc};
 use tokio::sync::Semaphore;
 
@@ -34,6 +34,8 @@ pub struct Api {
     pub sources: Sources,
     /// Proxies that say who a sender is.
     pub trusted_proxies: Arc<Networks>,
+    /// Who has failed too often to prove who he is.
+    pub failed: Arc<FailedAttempts>,
     /// Counts what was not kept, for the audit log.
     pub counts: Arc<Counts>,
     /// Counts answers, for metrics.

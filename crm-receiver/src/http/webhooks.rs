@@ -1,6 +1,7 @@
 //! `POST /webhooks/{source}`: checks the raw bytes in a fixed order, then hands the event to the batcher.
 //!
-//! Content type and declared length are checked first, then the signature's headers and their time, then whether the
+//! An address from which too much came that was not authentic is refused before anything is looked at. Then content type and
+//! declared length are checked, then the signature's headers and their time, then whether the
 //! queue has space, then the body's length, then its signature; only what is authentic is parsed. Every failure of
 //! authenticity gets one and the same answer.
 
@@ -8,7 +9,7 @@ use super::Api;
 use crate::{
     event::Accepted,
     ingest::{
-        IngestError,
+        FAILED_TOO_OFTEN, IngestError,
         delivery::{RawDelivery, Rejection},
     },
     store::{BODY_LEN_MAX, CountKind},
@@ -24,6 +25,7 @@ use db::failpoint;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use kit::access::client_address;
 use serde::Serialize;
+use std::net::IpAddr;
 
 /// The memory budget of all bodies is large enough for a body of `api`'s limit, and so for that of every event.
 const _: () = assert!(BODY_LEN_MAX <= api::body::BODY_LEN_MAX);
@@ -33,57 +35,104 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// `POST /webhooks/{source}`
 pub async fn receive(api: Api, mut request: Request) -> Result<Response, Problem> {
     let now = api.clock.now();
-    let accepted = accept(&api, &mut request, now).await;
-    count(&api, &accepted, now);
-    answer(accepted?)
-}
-
-fn count(api: &Api, accepted: &Result<Accepted, Problem>, now: UnixMillis) {
+    let client = client_address(&request.context, &request.headers, &api.trusted_proxies);
+    let accepted = match api.failed.check(client) {
+        Ok(()) => accept(&api, &mut request, client, now).await,
+        Err(seconds) => Err(Refusal::limited(FAILED_TOO_OFTEN, seconds)),
+    };
     match accepted {
         Ok(accepted) => {
-            api.meters.accepted(accepted);
+            api.meters.accepted(&accepted);
             if let Accepted::Duplicate(_) = accepted {
                 api.counts.add(CountKind::Duplicate, "same_body", now);
             }
+            answer(accepted)
         }
-        // `unauthentic` has counted it already, by its cause.
-        Err(problem) if problem.code == ProblemCode::Unauthorized => {}
-        Err(problem) => {
-            api.meters.refused(problem.code);
-            api.counts.add(CountKind::Rejected, problem.code.as_str(), now);
-        }
+        Err(refusal) => Err(refused(&api, refusal, client, now)),
     }
 }
 
-/// Counts a delivery that is not authentic; its answer is the same, whatever the cause.
-fn unauthentic(api: &Api, rejection: &Rejection, now: UnixMillis) -> Problem {
-    api.meters.unauthentic(rejection);
-    api.counts.add(CountKind::Rejected, rejection.cause, now);
-    if let Some(skew) = rejection.skew_seconds {
+/// Counts a delivery that is refused, and what is not authentic once more for the address that it comes from.
+fn refused(api: &Api, refusal: Refusal, client: Option<IpAddr>, now: UnixMillis) -> Problem {
+    api.meters.refused(&refusal.why);
+    api.counts.add(CountKind::Rejected, refusal.why.cause, now);
+    if let Some(skew) = refusal.why.skew_seconds {
         api.counts.add_skew(skew, now);
     }
-    Problem::new(ProblemCode::Unauthorized)
+    if refusal.problem.code != ProblemCode::Unauthorized {
+        return refusal.problem;
+    }
+    // Several of one address may have been looked at while it had one failure left.
+    let counted = api.failed.count(client);
+    counted.map_or_else(too_many, |()| refusal.problem)
 }
 
-async fn accept(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Accepted, Problem> {
+/// Why a delivery is refused, and how it is answered: whatever of it is not authentic, the answer is the same.
+struct Refusal {
+    why: Rejection,
+    problem: Problem,
+}
+
+impl Refusal {
+    /// Of what came too often.
+    fn limited(cause: &'static str, seconds: u32) -> Self {
+        Self {
+            why: Rejection {
+                cause,
+                skew_seconds: None,
+            },
+            problem: too_many(seconds),
+        }
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(why: Rejection) -> Self {
+        Self {
+            why,
+            problem: Problem::new(ProblemCode::Unauthorized),
+        }
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self {
+            why: Rejection {
+                cause: problem.code.as_str(),
+                skew_seconds: None,
+            },
+            problem,
+        }
+    }
+}
+
+fn too_many(seconds: u32) -> Problem {
+    Problem::new(ProblemCode::TooManyRequests).with_retry_after(seconds)
+}
+
+async fn accept(
+    api: &Api,
+    request: &mut Request,
+    client: Option<IpAddr>,
+    now: UnixMillis,
+) -> Result<Accepted, Refusal> {
     require_json(&request.context.method, &request.headers)?;
     if declared_len(&request.headers).is_some_and(|len| len > BODY_LEN_MAX) {
-        return Err(Problem::new(ProblemCode::PayloadTooLarge));
+        return Err(Problem::new(ProblemCode::PayloadTooLarge).into());
     }
     let lines = request
         .headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let client = || client_address(&request.context, &request.headers, &api.trusted_proxies);
-    let sender = api.sources.named(request.param("source"), client);
-    let refused = |rejection| unauthentic(api, &rejection, now);
-    let raw = RawDelivery::read(sender, lines, now).map_err(refused)?;
+    let sender = api.sources.named(request.param("source"), || client);
+    let raw = RawDelivery::read(sender, lines, now)?;
     if api.batcher.is_full() {
-        return Err(IngestError::Overloaded.into());
+        return Err(Problem::from(IngestError::Overloaded).into());
     }
     let (body, reservation) = request.read_body(BODY_LEN_MAX).await?.into_parts();
     failpoint::reached("delivery.unverified");
-    let verified = raw.verify(body).map_err(refused)?;
+    let verified = raw.verify(body)?;
     // An event of the largest reservation, of 365 nights and 102 guests, holds some 600 values, and one of a guest 1,000.
     let tree = reserve_tree(verified.body(), &reservation, VALUES_MAX)?;
     let arrival = verified.parse().map_err(Problem::validation)?;
@@ -92,7 +141,8 @@ async fn accept(api: &Api, request: &mut Request, now: UnixMillis) -> Result<Acc
     let accepted = api
         .batcher
         .accept(arrival, &request.context, Some(reservation))
-        .await?;
+        .await
+        .map_err(Problem::from)?;
     tracing::info!(
         event.id = key.as_str(),
         outcome = accepted.into_str(),

@@ -35,7 +35,7 @@ pub struct VerifiedDelivery {
 /// What the types of events begin with that become records.
 const RECORDS: [&str; 2] = ["guest.", "reservation."];
 
-/// Why a delivery is not authentic, for the counters: the answer does not depend on it.
+/// Why a delivery is refused, for the counters; the answer to what is not authentic does not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The cause's name.

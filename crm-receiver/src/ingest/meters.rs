@@ -11,10 +11,13 @@ use kit::metrics::{Counter, Histogram, Metrics, SECONDS};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use strum::VariantNames;
 
+/// Why a delivery is refused that comes from an address from which too much came that was not authentic.
+pub const FAILED_TOO_OFTEN: &str = "failed_too_often";
 /// Why a delivery was refused that is not for one of the [`Cause`]s: the sender, or the code of the answer.
-const REFUSALS: [&str; 13] = [
+const REFUSALS: [&str; 14] = [
     UNKNOWN_SOURCE,
     FOREIGN_NETWORK,
+    FAILED_TOO_OFTEN,
     ProblemCode::InvalidRequest.as_str(),
     ProblemCode::InvalidJson.as_str(),
     ProblemCode::RequestTimeout.as_str(),
@@ -97,19 +100,16 @@ impl IngestMeters {
         }
     }
 
-    /// One refusal, by the code of its answer.
-    pub fn refused(&self, code: ProblemCode) {
-        self.count_refusal(code.as_str());
-    }
-
-    /// One refusal of what is not authentic, with how far the clocks were apart if that was the cause.
+    /// One refusal, with how far the clocks were apart if that was the cause.
     #[expect(
         clippy::cast_precision_loss,
         reason = "ten digits of seconds are far below 2^52"
     )]
-    pub fn unauthentic(&self, rejection: &Rejection) {
-        self.count_refusal(rejection.cause);
-        match rejection.skew_seconds {
+    pub fn refused(&self, why: &Rejection) {
+        let counter = self.0.refused.get(why.cause);
+        let counter = counter.or_else(|| self.0.refused.get(OTHER));
+        counter.expect("the list has another").inc();
+        match why.skew_seconds {
             Some(ahead @ 1..) => self.0.ahead.observe(ahead as f64),
             Some(behind) => self.0.behind.observe(behind.unsigned_abs() as f64),
             None => {}
@@ -124,10 +124,5 @@ impl IngestMeters {
     pub fn committed(&self, rows: usize, took: Duration) {
         self.0.rows.observe(rows as f64);
         self.0.commit.observe(took.as_secs_f64());
-    }
-
-    fn count_refusal(&self, cause: &str) {
-        let counter = self.0.refused.get(cause).or_else(|| self.0.refused.get(OTHER));
-        counter.expect("the list has another").inc();
     }
 }

@@ -20,5 +20,5 @@ pub mod source;
 pub use batcher::Batcher;
 pub use error::IngestError;
 pub use lane::{IngestLimits, Lane, open};
-pub use meters::IngestMeters;
+pub use meters::{FAILED_TOO_OFTEN, IngestMeters};
 pub use source::{PMS, Senders, Sources};

@@ -8,6 +8,7 @@ mod cost;
 pub use cost::{FloodReport, measure};
 
 use crate::attack::FloodKind;
+use crate::elsewhere;
 use anyhow::{Context, Result};
 use contract::UnixSeconds;
 use serde::Serialize;
@@ -82,7 +83,7 @@ impl Flood {
             cut: 0,
         };
         for number in 0..count {
-            let opening = timeout(TAKES_WITHIN, TcpStream::connect(address)).await;
+            let opening = timeout(TAKES_WITHIN, elsewhere::connect(address)).await;
             let mut stream = opening.context("a connection is not taken")??;
             // It may be closed over them.
             match timeout(TAKES_WITHIN, stream.write_all(&words(number))).await {

@@ -13,6 +13,7 @@ pub mod attack;
 pub mod bare;
 mod command;
 pub mod desk;
+mod elsewhere;
 pub mod figures;
 pub mod flood;
 pub mod generator;

@@ -4,6 +4,7 @@
 //! The queue of the first two is shorter than the connections are many, or a connection that waits for its answer would
 //! send nothing and so hold the load down to what is taken.
 
+use super::elsewhere;
 use super::figures::{LoadFigures, line};
 use super::generator::{Load, Pace, Speaker, Speakers};
 use super::pool::Pool;
@@ -37,6 +38,8 @@ const GOODPUT_MIN: f64 = 0.30;
 const BESIDE_UNSIGNED_MIN: f64 = 0.70;
 /// From the end of an overload until nobody is turned away (F34).
 const RECOVERS_WITHIN: Duration = Duration::from_secs(5);
+/// How unsigned bodies are answered: as not authentic, and soon as too many.
+const UNSIGNED_REFUSALS: [&[u8]; 2] = [b"HTTP/1.1 401 ", b"HTTP/1.1 429 "];
 /// Of an unsigned body.
 const UNSIGNED_BYTES: usize = 20_000;
 /// What is read of an answer to it: its status line is enough.
@@ -64,7 +67,7 @@ pub struct Overload {
 pub struct Beside {
     /// Connections that send nothing but those.
     pub connections: usize,
-    /// Unsigned bodies that were answered 401 a second.
+    /// Unsigned bodies that were answered 401 or 429 a second.
     pub refused_rate: f64,
     /// What was taken in a second, by what was sent.
     pub goodput: f64,
@@ -274,7 +277,7 @@ async fn send_unsigned(target: SocketAddr, refused: Arc<AtomicU64>) {
     );
     let request = [head.into_bytes(), vec![b' '; UNSIGNED_BYTES]].concat();
     loop {
-        let Ok(mut stream) = TcpStream::connect(target).await else {
+        let Ok(mut stream) = elsewhere::connect(target).await else {
             tokio::time::sleep(Duration::from_millis(1)).await;
             continue;
         };
@@ -282,10 +285,10 @@ async fn send_unsigned(target: SocketAddr, refused: Arc<AtomicU64>) {
         let _ = stream.write_all(&request).await;
         let mut answer = [0; ANSWER_BYTES];
         let read = stream.read(&mut answer).await.unwrap_or(0);
-        refused.fetch_add(
-            u64::from(answer[..read].starts_with(b"HTTP/1.1 401 ")),
-            Ordering::Relaxed,
-        );
+        let is_refused = UNSIGNED_REFUSALS
+            .iter()
+            .any(|start| answer[..read].starts_with(start));
+        refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
     }
 }
 

@@ -18,7 +18,7 @@ use futures::future::BoxFuture;
 use http::StatusCode;
 use moka::sync::Cache;
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -250,7 +250,7 @@ impl Shared {
 
     /// The refusal of who has not proved anything, which is counted.
     fn failure(&self, client: Option<IpAddr>) -> Problem {
-        match self.failed.count(counted_as(client)) {
+        match self.failed.count(client) {
             Ok(()) => key_required(),
             Err(seconds) => too_many(seconds),
         }
@@ -343,7 +343,6 @@ impl Shared {
     /// Looks for a key that this process does not know. It counts as a failure until it is found, so that no more look-ups of
     /// one client than it may fail are under way; one that ends in an error stays counted.
     async fn find(&self, digest: KeyDigest, client: Option<IpAddr>) -> Result<Entry, Problem> {
-        let client = counted_as(client);
         self.failed.count(client).map_err(too_many)?;
         let found = self.store.find(digest).await.map_err(database_problem)?;
         let key = found.ok_or_else(key_required)?;
@@ -394,11 +393,6 @@ fn caller(key: &ApiKey, level_max: Level) -> Arc<Caller> {
         level_max,
         scope: key.settings.scope.clone(),
     })
-}
-
-/// The address under which a client's failures are counted. All clients whose address is unknown share one.
-fn counted_as(client: Option<IpAddr>) -> IpAddr {
-    client.unwrap_or(Ipv4Addr::UNSPECIFIED.into())
 }
 
 fn too_many(seconds: u32) -> Problem {

@@ -4,10 +4,15 @@
 
 use super::{genuine, signed};
 use crate::case::{Case, Ctx, cases};
-use crate::ingest::{Receiver, guest_event, number};
+use crate::ingest::{Receiver, config, guest_event, number};
 use api::ServeSettings;
+use crm_receiver::config::Config;
 use db::params;
-use harness::{signer::Delivery, wire::Wire};
+use harness::{
+    signer::{Answer, Delivery},
+    wire::Wire,
+};
+use kit::access::FAILURES_MAX;
 use std::{fmt::Write, net::SocketAddr, time::Duration};
 
 pub fn cases() -> Vec<Case> {
@@ -16,6 +21,8 @@ pub fn cases() -> Vec<Case> {
         r30_a_body_is_413_as_soon_as_it_crosses_the_limit,
         r31_http_2_has_no_way_in,
         r40_the_unsigned_are_refused_at_their_head,
+        r40_who_fails_too_often_is_429_before_the_body_and_others_are_heard,
+        r40_a_proxy_that_is_not_trusted_names_no_client,
     ]
 }
 
@@ -188,4 +195,88 @@ async fn r40_the_unsigned_are_refused_at_their_head(ctx: Ctx) {
         5,
         "one row for each cause"
     );
+}
+
+/// As a proxy passes a client's delivery on.
+fn of_client(delivery: &Delivery, address: &str) -> Delivery {
+    delivery.clone().with("x-forwarded-for", address)
+}
+
+async fn behind_a_proxy(ctx: &Ctx) -> Receiver {
+    let mut config: Config = config(ctx.url());
+    config.access.trusted_proxies = "127.0.0.1".parse().unwrap();
+    Receiver::start_with(config).await
+}
+
+/// Fails so often, in every way that 401 answers, the unknown source and what is signed wrongly included.
+async fn fail(receiver: &Receiver, client: &str, times: u32) {
+    let failing = [
+        genuine().without("webhook-signature"),
+        genuine().with_body("{}"),
+        genuine().with("webhook-timestamp", "1000000000"),
+        Delivery {
+            path: "/api/v1/webhooks/nobody".to_owned(),
+            ..genuine()
+        },
+    ];
+    for delivery in failing.iter().cycle().take(times as usize) {
+        let answer = receiver.send(&of_client(delivery, client)).await;
+        assert_eq!(answer.status, 401, "{:?}", delivery.headers);
+    }
+}
+
+fn assert_too_often(answer: &Answer) {
+    assert_eq!(answer.status, 429);
+    assert_eq!(answer.json()["code"], "too_many_requests");
+    let wait: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+}
+
+async fn r40_who_fails_too_often_is_429_before_the_body_and_others_are_heard(ctx: Ctx) {
+    const BAD: &str = "198.51.100.1";
+    let receiver = behind_a_proxy(&ctx).await;
+    let take = async |key: &str, client: &str| {
+        let delivery = signed(key, &guest_event(key));
+        receiver.send(&of_client(&delivery, client)).await
+    };
+    fail(&receiver, BAD, FAILURES_MAX - 1).await;
+    // What is authentic counts as nothing, and neither does what only breaks another rule.
+    for key in ["evt_1", "evt_2"] {
+        assert_eq!(take(key, BAD).await.status, 202);
+    }
+    let plain = genuine().with("content-type", "text/plain");
+    assert_eq!(receiver.send(&of_client(&plain, BAD)).await.status, 415);
+    fail(&receiver, BAD, 1).await;
+    // None of its body comes, and what is there is in order.
+    let delivery = of_client(&signed("evt_3", &guest_event("evt_3")), BAD);
+    let declared = delivery.body.len();
+    assert_too_often(&delivery.send_head(receiver.address, declared).await.unwrap());
+    assert_too_often(&receiver.send(&delivery).await);
+    assert_too_often(&receiver.send(&of_client(&plain, BAD)).await);
+    // The sender is heard at any other address, and so is who fails there.
+    assert_eq!(take("evt_3", "198.51.100.2").await.status, 202);
+    assert_eq!(take("evt_4", "2001:db8::1").await.status, 202);
+    fail(&receiver, "198.51.100.2", 1).await;
+    // One network of IPv6 is one.
+    fail(&receiver, "2001:db8::1", FAILURES_MAX).await;
+    assert_too_often(&take("evt_5", "2001:db8::ffff").await);
+    assert_eq!(take("evt_5", "2001:db8:0:1::1").await.status, 202);
+    let sample = "crm_receiver_ingest_rejects_total{cause=\"failed_too_often\"}";
+    assert_eq!(receiver.metrics().await.value(sample), 4.0);
+    receiver.stop().await;
+    let db = ctx.open().await;
+    let sql = "SELECT n FROM audit_counts WHERE cause = 'failed_too_often'";
+    assert_eq!(number(&db, sql, params![]).await, 4);
+}
+
+async fn r40_a_proxy_that_is_not_trusted_names_no_client(ctx: Ctx) {
+    let receiver = Receiver::start(&ctx).await;
+    for number in 0..FAILURES_MAX {
+        let client = format!("198.51.100.{}", number % 250);
+        fail(&receiver, &client, 1).await;
+    }
+    let delivery = signed("evt_1", &guest_event("evt_1"));
+    assert_too_often(&receiver.send(&of_client(&delivery, "203.0.113.1")).await);
+    assert_too_often(&receiver.send(&delivery).await);
+    receiver.stop().await;
 }
