@@ -4,7 +4,7 @@ use super::{
     FailedAttempts, Networks,
     client_address::{client_address, is_forwarded},
     key::{ApiKey, KeyDigest, digest, looks_like_a_key},
-    rate_limit::{Standing, Window},
+    rate_limit::{Limiter, Standing, WindowTable},
     store::KeyStore,
     usage::Usage,
 };
@@ -31,6 +31,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+/// What replicas have drawn of the limits of keys.
+const WINDOWS: WindowTable = WindowTable {
+    name: "api_key_windows",
+    subject: "key_id",
+};
 /// For how long a key is used as it was read.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// For how long a request waits at most until its key is read and counted: as long as for any other operation.
@@ -62,8 +67,7 @@ pub struct AccessSettings {
 pub struct ApiKeys(Arc<Shared>);
 
 struct Shared {
-    /// For draws, whose callers wait until a draw has ended or was aborted: only then it is known what was drawn.
-    draws: Db,
+    db: Db,
     store: KeyStore,
     clock: Arc<dyn Clock>,
     settings: AccessSettings,
@@ -82,13 +86,12 @@ struct Entry {
     known: Arc<Mutex<Known>>,
 }
 
-/// What is known of a key. Its mutex is also the singleflight of reading it again and of drawing from its limit.
+/// What is known of a key. Its mutex is also the singleflight of reading it again.
 struct Known {
     key: ApiKey,
     caller: Arc<Caller>,
     looked: Looked,
-    drew: Looked,
-    window: Window,
+    limiter: Limiter,
 }
 
 /// Whether requests without a key are answered.
@@ -99,7 +102,7 @@ struct Keyless {
     looked: Mutex<Looked>,
 }
 
-/// When something was last read or written there, and could not be.
+/// When something was last read there, and could not be.
 #[derive(Clone, Copy, Debug, Default)]
 struct Looked {
     read_at: Option<Instant>,
@@ -115,14 +118,10 @@ impl Looked {
         if is_recent(self.read_at) {
             return Ok(false);
         }
-        if self.failed_lately() {
+        if is_recent(self.failed_at) {
             return Err(DbError::Unavailable);
         }
         Ok(true)
-    }
-
-    fn failed_lately(&self) -> bool {
-        is_recent(self.failed_at)
     }
 
     /// Notes that it was read now, or could not be.
@@ -177,7 +176,7 @@ impl ApiKeys {
         };
         Ok(Self(Arc::new(Shared {
             usage: Usage::new(db, Arc::clone(&clock)),
-            draws: db.answering_after_abort(),
+            db: db.clone(),
             store,
             clock,
             known: Cache::builder()
@@ -282,39 +281,16 @@ impl Shared {
         if !known.key.is_valid(now, client) {
             return Err(self.failure(client));
         }
-        let Known { key, window, .. } = &mut *known;
-        if window.asks_for_a_draw(&key.settings, now) {
-            known = self.draw(known).await.map_err(database_problem)?;
-        }
-        let Known {
-            key, caller, window, ..
-        } = &mut *known;
-        let standing = window.take(&key.settings, now);
+        let standing = known.limiter.take(known.key.settings.limit(), now).await;
+        let standing = standing.map_err(database_problem)?;
         Ok(Admission {
-            caller: if standing.is_within {
-                Ok(Arc::clone(caller))
+            caller: if standing.is_within() {
+                Ok(Arc::clone(&known.caller))
             } else {
                 Err(too_many(standing.seconds_left()))
             },
             headers: Standing::headers(&standing),
         })
-    }
-
-    /// Draws from a key's limit. In a task of its own: its caller may hang up meanwhile, and what is committed would be lost to
-    /// the window. After a failure those who wait fail at once for a second, not one after the other.
-    async fn draw(&self, mut known: OwnedMutexGuard<Known>) -> Result<OwnedMutexGuard<Known>, DbError> {
-        if known.drew.failed_lately() {
-            return Err(DbError::Unavailable);
-        }
-        let db = self.draws.clone();
-        let drawing = tokio::spawn(async move {
-            let Known {
-                key, window, drew, ..
-            } = &mut *known;
-            let drawn = window.draw(&db, key.id.as_str()).await;
-            drew.note(drawn).map(|()| known)
-        });
-        drawing.await.unwrap_or(Err(DbError::Panicked))
     }
 
     /// Reads a known key again; none when it is gone. In a task of its own too: what was read or failed is noted even where its
@@ -349,13 +325,12 @@ impl Shared {
         self.failed.take_back(client);
         let known = Known {
             caller: caller(&key, self.anyone.level_max),
-            key,
             looked: Looked {
                 read_at: Some(Instant::now()),
                 failed_at: None,
             },
-            drew: Looked::default(),
-            window: Window::default(),
+            limiter: Limiter::new(&self.db, &WINDOWS, key.id.as_str().into()),
+            key,
         };
         Ok(self.known.get_with(digest, || Entry {
             is_outdated: Arc::default(),

@@ -1,6 +1,6 @@
 //! An API key: what is chosen for it, what is kept of it, and how it is made.
 
-use super::networks::is_allowed;
+use super::{networks::is_allowed, rate_limit::Limit};
 use api::access::Permissions;
 use contract::{Clock, Entropy, Ids, KeyId, Scope, TypedId, UnixMillis, text::is_invisible};
 use data_encoding::BASE64URL_NOPAD;
@@ -104,6 +104,14 @@ impl KeySettings {
             && (networks.is_empty()
                 || (!other.allowed_networks.is_empty() && other.allowed_networks.iter().all(is_within)))
             && rate(other, self) <= rate(self, other)
+    }
+
+    /// How often it may ask.
+    pub(super) fn limit(&self) -> Limit {
+        Limit {
+            count: self.rate_limit,
+            window_seconds: self.rate_window,
+        }
     }
 
     /// Whether its end has come.

@@ -1,17 +1,23 @@
 //! Rate limits: fixed windows that all replicas together never exceed.
 //!
-//! A replica draws a twentieth of the limit at a time from the window's row, and lets requests through on what it has drawn.
+//! A [`Limiter`] is what one replica has of the limit of one key, or of one of whatever else a service limits. A replica draws a twentieth of the limit at a time from the window's row, and lets requests through on what it has drawn.
 //! What a replica has drawn and not used when it ends, or when the window does, is lost: the limit is then a little lower, never
 //! higher.
 
-use super::key::KeySettings;
 use contract::UnixMillis;
 use db::{Db, DbError, Tx, params};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::Instant,
+};
 
 /// The part of a limit that is drawn at once: one in so many.
 const DRAWS_PER_WINDOW: u32 = 20;
-/// Windows of a key whose rows are kept before the present one: a replica's clock may be behind.
+/// For how long after a draw that failed nobody waits for another one.
+const FAILS_AT_ONCE_FOR: Duration = Duration::from_secs(1);
+/// Windows of one subject whose rows are kept before the present one: a replica's clock may be behind.
 const WINDOWS_KEPT: i64 = 2;
 /// The headers that name a limit.
 const HEADERS: usize = 5;
@@ -23,9 +29,44 @@ const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset
 /// The name of the policy in the headers.
 const POLICY: &str = "key";
 
-/// What one replica has of a key's window. The default is a window that is over.
+/// So often in each window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// How often.
+    pub count: u32,
+    /// The window's length, at least 1.
+    pub window_seconds: u32,
+}
+
+/// The table in which the windows of one kind of subject stand: `began_at`, in Unix milliseconds, and `drawn`, beside the
+/// subject's id; the primary key is the id with `began_at`.
+#[derive(Debug)]
+pub struct WindowTable {
+    /// The table.
+    pub name: &'static str,
+    /// The column of the subject's id.
+    pub subject: &'static str,
+}
+
+/// What one replica has of one subject's limit.
+pub struct Limiter {
+    /// Callers wait until a draw has ended or was aborted: only then it is known what was drawn.
+    db: Db,
+    table: &'static WindowTable,
+    subject: Arc<str>,
+    /// Its mutex is also the singleflight of drawing.
+    drawn: Arc<Mutex<Drawn>>,
+}
+
+#[derive(Debug, Default)]
+struct Drawn {
+    window: Window,
+    failed_at: Option<Instant>,
+}
+
+/// What one replica has of a window. The default is a window that is over.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Window {
+struct Window {
     began_at: UnixMillis,
     /// Milliseconds.
     length: i64,
@@ -37,23 +78,70 @@ pub(super) struct Window {
     limit: u32,
 }
 
-/// How a key stands with its limit after a request was counted.
+/// How a subject stands with its limit after a request was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub struct Standing {
     limit: u32,
     window_seconds: u32,
     remaining: u32,
     resets_at: UnixMillis,
     now: UnixMillis,
-    /// Whether the request is within the limit.
-    pub(super) is_within: bool,
+    is_within: bool,
+}
+
+impl Limiter {
+    /// The limit of one subject, of which nothing is drawn here yet.
+    pub fn new(db: &Db, table: &'static WindowTable, subject: Arc<str>) -> Self {
+        Self {
+            db: db.answering_after_abort(),
+            table,
+            subject,
+            drawn: Arc::default(),
+        }
+    }
+
+    /// Counts one request, and says whether it is within the limit.
+    ///
+    /// # Errors
+    /// Those of the database, where nothing is left of what was drawn.
+    pub async fn take(&self, limit: Limit, now: UnixMillis) -> Result<Standing, DbError> {
+        let mut drawn = Arc::clone(&self.drawn).lock_owned().await;
+        if drawn.window.asks_for_a_draw(limit, now) {
+            drawn = self.draw(drawn).await?;
+        }
+        Ok(drawn.window.take(limit, now))
+    }
+
+    /// Draws a portion. In a task of its own: its caller may hang up meanwhile, and what is committed would be lost to the
+    /// window. After a failure those who wait fail at once for a second, not one after the other.
+    async fn draw(&self, mut drawn: OwnedMutexGuard<Drawn>) -> Result<OwnedMutexGuard<Drawn>, DbError> {
+        if drawn.failed_at.is_some_and(|at| at.elapsed() < FAILS_AT_ONCE_FOR) {
+            return Err(DbError::Unavailable);
+        }
+        let (db, table, subject) = (self.db.clone(), self.table, Arc::clone(&self.subject));
+        let drawing = tokio::spawn(async move {
+            let result = drawn.window.draw(&db, table, &subject).await;
+            if result.is_err() {
+                drawn.failed_at = Some(Instant::now());
+            }
+            result.map(|()| drawn)
+        });
+        drawing.await.unwrap_or(Err(DbError::Panicked))
+    }
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = out.debug_struct("Limiter");
+        shown.field("subject", &self.subject).finish_non_exhaustive()
+    }
 }
 
 impl Window {
-    /// Moves on to the window of now and to the key's present limit, and says whether [`draw`](Self::draw) has to come before
+    /// Moves on to the window of now and to the present limit, and says whether [`draw`](Self::draw) has to come before
     /// [`take`](Self::take).
-    pub(super) fn asks_for_a_draw(&mut self, settings: &KeySettings, now: UnixMillis) -> bool {
-        let length = length(settings);
+    fn asks_for_a_draw(&mut self, limit: Limit, now: UnixMillis) -> bool {
+        let length = i64::from(limit.window_seconds) * 1_000;
         let began_at = UnixMillis(now.0 - now.0.rem_euclid(length));
         if self.began_at != began_at {
             *self = Self {
@@ -62,7 +150,7 @@ impl Window {
             };
         }
         self.length = length;
-        self.count_against(settings.rate_limit);
+        self.count_against(limit.count);
         self.left == 0 && self.drawn < u64::from(self.limit)
     }
 
@@ -70,21 +158,21 @@ impl Window {
     ///
     /// # Errors
     /// The database's.
-    pub(super) async fn draw(&mut self, db: &Db, key_id: &str) -> Result<(), DbError> {
+    async fn draw(&mut self, db: &Db, table: &'static WindowTable, subject: &str) -> Result<(), DbError> {
         let portion = self.limit.div_ceil(DRAWS_PER_WINDOW);
-        self.drawn = draw(db, key_id, self.began_at, self.length, portion).await?;
+        self.drawn = draw(db, table, subject, (self.began_at, self.length), portion).await?;
         self.left = granted(self.drawn, portion, self.limit);
         Ok(())
     }
 
     /// Counts one request.
-    pub(super) fn take(&mut self, settings: &KeySettings, now: UnixMillis) -> Standing {
+    fn take(&mut self, limit: Limit, now: UnixMillis) -> Standing {
         let is_within = self.left > 0;
         self.left = self.left.saturating_sub(1);
         let undrawn = u64::from(self.limit).saturating_sub(self.drawn);
         Standing {
             limit: self.limit,
-            window_seconds: settings.rate_window,
+            window_seconds: limit.window_seconds,
             remaining: u32::try_from(undrawn)
                 .unwrap_or(u32::MAX)
                 .saturating_add(self.left),
@@ -106,11 +194,6 @@ impl Window {
     }
 }
 
-/// Milliseconds of a key's window.
-fn length(settings: &KeySettings) -> i64 {
-    i64::from(settings.rate_window) * 1_000
-}
-
 /// What of the last draw lies within the limit, when `drawn` includes it.
 fn granted(drawn: u64, portion: u32, limit: u32) -> u32 {
     let before = drawn.saturating_sub(u64::from(portion));
@@ -122,24 +205,24 @@ fn granted(drawn: u64, portion: u32, limit: u32) -> u32 {
 /// it was written here.
 async fn draw(
     db: &Db,
-    key_id: &str,
-    began_at: UnixMillis,
-    length: i64,
+    table: &'static WindowTable,
+    subject: &str,
+    (began_at, length): (UnixMillis, i64),
     portion: u32,
 ) -> Result<u64, DbError> {
-    let key_id = key_id.to_owned();
+    let subject = subject.to_owned();
     db.transaction("draw_rate_limit", move |tx: &mut Tx| {
-        let key_id = key_id.clone();
+        let subject = subject.clone();
         Box::pin(async move {
+            let WindowTable { name, subject: id } = table;
             let outdated = UnixMillis(began_at.0 - WINDOWS_KEPT * length);
-            let add = tx.dialect().on_conflict_add(&["key_id", "began_at"], &["drawn"]);
-            let insert =
-                format!("INSERT INTO api_key_windows (key_id, began_at, drawn) VALUES (?, ?, ?){add}");
-            tx.execute(&insert, params![&key_id, began_at, portion]).await?;
-            let delete = "DELETE FROM api_key_windows WHERE key_id = ? AND began_at < ?";
-            tx.execute(delete, params![&key_id, outdated]).await?;
-            let select = "SELECT drawn FROM api_key_windows WHERE key_id = ? AND began_at = ?";
-            let row = tx.query_one(select, params![&key_id, began_at]).await?;
+            let add = tx.dialect().on_conflict_add(&[id, "began_at"], &["drawn"]);
+            let insert = format!("INSERT INTO {name} ({id}, began_at, drawn) VALUES (?, ?, ?){add}");
+            tx.execute(&insert, params![&subject, began_at, portion]).await?;
+            let delete = format!("DELETE FROM {name} WHERE {id} = ? AND began_at < ?");
+            tx.execute(&delete, params![&subject, outdated]).await?;
+            let select = format!("SELECT drawn FROM {name} WHERE {id} = ? AND began_at = ?");
+            let row = tx.query_one(&select, params![&subject, began_at]).await?;
             row.ok_or_else(|| DbError::unreadable("drawn"))?.get("drawn")
         })
     })
@@ -147,8 +230,13 @@ async fn draw(
 }
 
 impl Standing {
+    /// Whether the request is within the limit.
+    pub fn is_within(&self) -> bool {
+        self.is_within
+    }
+
     /// Seconds until the window ends, at least one.
-    pub(super) fn seconds_left(&self) -> u32 {
+    pub fn seconds_left(&self) -> u32 {
         let seconds = (self.resets_at.0 - self.now.0 + 999) / 1_000;
         u32::try_from(seconds).unwrap_or(1).max(1)
     }
