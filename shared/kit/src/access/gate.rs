@@ -67,7 +67,8 @@ pub struct AccessSettings {
 pub struct ApiKeys(Arc<Shared>);
 
 struct Shared {
-    db: Db,
+    /// For draws from limits.
+    draws: Db,
     store: KeyStore,
     clock: Arc<dyn Clock>,
     settings: AccessSettings,
@@ -176,7 +177,7 @@ impl ApiKeys {
         };
         Ok(Self(Arc::new(Shared {
             usage: Usage::new(db, Arc::clone(&clock)),
-            db: db.clone(),
+            draws: db.answering_after_abort(),
             store,
             clock,
             known: Cache::builder()
@@ -281,7 +282,8 @@ impl Shared {
         if !known.key.is_valid(now, client) {
             return Err(self.failure(client));
         }
-        let standing = known.limiter.take(known.key.settings.limit(), now).await;
+        let limit = known.key.settings.limit();
+        let standing = known.limiter.take(&self.draws, limit, now).await;
         let standing = standing.map_err(database_problem)?;
         Ok(Admission {
             caller: if standing.is_within() {
@@ -329,7 +331,7 @@ impl Shared {
                 read_at: Some(Instant::now()),
                 failed_at: None,
             },
-            limiter: Limiter::new(&self.db, &WINDOWS, key.id.as_str().into()),
+            limiter: Limiter::new(&WINDOWS, key.id.as_str().into()),
             key,
         };
         Ok(self.known.get_with(digest, || Entry {

@@ -7,7 +7,7 @@
 use contract::UnixMillis;
 use db::{Db, DbError, Tx, params};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
     time::Instant,
@@ -49,9 +49,8 @@ pub struct WindowTable {
 }
 
 /// What one replica has of one subject's limit.
+#[derive(Debug)]
 pub struct Limiter {
-    /// Callers wait until a draw has ended or was aborted: only then it is known what was drawn.
-    db: Db,
     table: &'static WindowTable,
     subject: Arc<str>,
     /// Its mutex is also the singleflight of drawing.
@@ -91,34 +90,38 @@ pub struct Standing {
 
 impl Limiter {
     /// The limit of one subject, of which nothing is drawn here yet.
-    pub fn new(db: &Db, table: &'static WindowTable, subject: Arc<str>) -> Self {
+    pub fn new(table: &'static WindowTable, subject: Arc<str>) -> Self {
         Self {
-            db: db.answering_after_abort(),
             table,
             subject,
             drawn: Arc::default(),
         }
     }
 
-    /// Counts one request, and says whether it is within the limit.
+    /// Counts one request, and says whether it is within the limit. It waits for a draw until that has ended or was aborted,
+    /// since only then it is known what was drawn: `db` is one that answers after the abort.
     ///
     /// # Errors
     /// Those of the database, where nothing is left of what was drawn.
-    pub async fn take(&self, limit: Limit, now: UnixMillis) -> Result<Standing, DbError> {
+    pub async fn take(&self, db: &Db, limit: Limit, now: UnixMillis) -> Result<Standing, DbError> {
         let mut drawn = Arc::clone(&self.drawn).lock_owned().await;
         if drawn.window.asks_for_a_draw(limit, now) {
-            drawn = self.draw(drawn).await?;
+            drawn = self.draw(db, drawn).await?;
         }
         Ok(drawn.window.take(limit, now))
     }
 
     /// Draws a portion. In a task of its own: its caller may hang up meanwhile, and what is committed would be lost to the
     /// window. After a failure those who wait fail at once for a second, not one after the other.
-    async fn draw(&self, mut drawn: OwnedMutexGuard<Drawn>) -> Result<OwnedMutexGuard<Drawn>, DbError> {
+    async fn draw(
+        &self,
+        db: &Db,
+        mut drawn: OwnedMutexGuard<Drawn>,
+    ) -> Result<OwnedMutexGuard<Drawn>, DbError> {
         if drawn.failed_at.is_some_and(|at| at.elapsed() < FAILS_AT_ONCE_FOR) {
             return Err(DbError::Unavailable);
         }
-        let (db, table, subject) = (self.db.clone(), self.table, Arc::clone(&self.subject));
+        let (db, table, subject) = (db.clone(), self.table, Arc::clone(&self.subject));
         let drawing = tokio::spawn(async move {
             let result = drawn.window.draw(&db, table, &subject).await;
             if result.is_err() {
@@ -127,13 +130,6 @@ impl Limiter {
             result.map(|()| drawn)
         });
         drawing.await.unwrap_or(Err(DbError::Panicked))
-    }
-}
-
-impl fmt::Debug for Limiter {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = out.debug_struct("Limiter");
-        shown.field("subject", &self.subject).finish_non_exhaustive()
     }
 }
 
