@@ -11,6 +11,7 @@ impl From<IngestError> for Problem {
     fn from(error: IngestError) -> Self {
         let code = match error {
             IngestError::Overloaded => ProblemCode::Overloaded,
+            IngestError::OverShare => ProblemCode::TooManyRequests,
             IngestError::Unavailable => ProblemCode::Unavailable,
             IngestError::InFlight => ProblemCode::InFlight,
             IngestError::Failed => return Self::new(ProblemCode::Internal),

@@ -2,14 +2,15 @@
 //!
 //! An address from which too much came that was not authentic is refused before anything is looked at. Then content type and
 //! declared length are checked, then the signature's headers and their time, then whether the
-//! queue has space, then the body's length, then its signature; only what is authentic is parsed. Every failure of
+//! queue has space, then the body's length, then its signature; only what is authentic is counted against its source's rate, and
+//! only what is within that is parsed. Every failure of
 //! authenticity gets one and the same answer.
 
 use super::Api;
 use crate::{
     event::Accepted,
     ingest::{
-        FAILED_TOO_OFTEN, IngestError,
+        FAILED_TOO_OFTEN, IngestError, OVER_RATE, OVER_SHARE,
         delivery::{RawDelivery, Rejection},
     },
     store::{BODY_LEN_MAX, CountKind},
@@ -25,7 +26,7 @@ use db::failpoint;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use kit::access::client_address;
 use serde::Serialize;
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 /// The memory budget of all bodies is large enough for a body of `api`'s limit, and so for that of every event.
 const _: () = assert!(BODY_LEN_MAX <= api::body::BODY_LEN_MAX);
@@ -107,6 +108,22 @@ impl From<Problem> for Refusal {
     }
 }
 
+impl From<IngestError> for Refusal {
+    fn from(error: IngestError) -> Self {
+        let refusal = Self::from(Problem::from(error));
+        match error {
+            IngestError::OverShare => Self {
+                why: Rejection {
+                    cause: OVER_SHARE,
+                    ..refusal.why
+                },
+                ..refusal
+            },
+            _ => refusal,
+        }
+    }
+}
+
 fn too_many(seconds: u32) -> Problem {
     Problem::new(ProblemCode::TooManyRequests).with_retry_after(seconds)
 }
@@ -126,13 +143,16 @@ async fn accept(
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()));
     let sender = api.sources.named(request.param("source"), || client);
-    let raw = RawDelivery::read(sender, lines, now)?;
+    let raw = RawDelivery::read(Arc::clone(&sender), lines, now)?;
     if api.batcher.is_full() {
-        return Err(Problem::from(IngestError::Overloaded).into());
+        return Err(IngestError::Overloaded.into());
     }
     let (body, reservation) = request.read_body(BODY_LEN_MAX).await?.into_parts();
     failpoint::reached("delivery.unverified");
     let verified = raw.verify(body)?;
+    if let Some(seconds) = api.sources.take_rate(&sender, api.batcher.is_shut(), now).await? {
+        return Err(Refusal::limited(OVER_RATE, seconds));
+    }
     // An event of the largest reservation, of 365 nights and 102 guests, holds some 600 values, and one of a guest 1,000.
     let tree = reserve_tree(verified.body(), &reservation, VALUES_MAX)?;
     let arrival = verified.parse().map_err(Problem::validation)?;
@@ -140,9 +160,8 @@ async fn accept(
     let key = arrival.key.clone();
     let accepted = api
         .batcher
-        .accept(arrival, &request.context, Some(reservation))
-        .await
-        .map_err(Problem::from)?;
+        .accept(arrival, &sender, &request.context, Some(reservation))
+        .await?;
     tracing::info!(
         event.id = key.as_str(),
         outcome = accepted.into_str(),

@@ -2,13 +2,15 @@
 //! waits in a lane's queue for its commit.
 //!
 //! A caller that goes away changes nothing: its arrival stays in the queue and is committed. Every wait ends: 503 at
-//! once when the queue is full, 409 for a key that is pending for too long.
+//! once when the queue is full, 429 when its source has its share of it, 409 for a key that is pending for too long.
 
 use super::{
     IngestError,
     guard::StoreGuard,
+    queue_share::{Queue, QueuePlace},
     seen_cache::SeenCache,
     singleflight::{AcceptResult, Entered, Leader, Singleflight},
+    source::Sender,
 };
 use crate::backlog::{Backlog, PendingArrival};
 use crate::event::{
@@ -56,11 +58,18 @@ pub(super) struct QueuedEntry {
     pub(super) entry: Arc<InboxEntry>,
     pub(super) leader: Leader,
     pub(super) since: Instant,
+    /// While it waits in the queue.
+    _place: Option<QueuePlace>,
     _pending: PendingArrival,
     _reservation: Option<Reservation>,
 }
 
 impl QueuedEntry {
+    /// The same, no longer in the queue.
+    pub(super) fn taken_out(self) -> Self {
+        Self { _place: None, ..self }
+    }
+
     /// What it adds to a batch's size.
     pub(super) fn bytes(&self) -> usize {
         self.entry.arrival.body.len()
@@ -103,6 +112,11 @@ impl Batcher {
         self.0.lanes.iter().all(|lane| lane.capacity() == 0)
     }
 
+    /// Whether the database counts as unavailable.
+    pub fn is_shut(&self) -> bool {
+        self.0.guard.is_shut()
+    }
+
     /// Shows how many entries wait in the lanes as `ingest_queue_entries`.
     pub fn expose(&self, metrics: &Metrics) {
         let batcher = self.clone();
@@ -113,13 +127,15 @@ impl Batcher {
     }
 
     /// Commits one arrival, or finds the existing row of its key, and returns which. `reservation` is the body's share in
-    /// the memory budget of all bodies, kept until the commit; the `context` is that of the request.
+    /// the memory budget of all bodies, kept until the commit; the `context` is that of the request, `sender` that of the
+    /// arrival.
     ///
     /// # Errors
     /// As [`IngestError`] lists them; after any of them the event may still be committed, and the sender tries again.
     pub async fn accept(
         &self,
         arrival: Arrival,
+        sender: &Sender,
         context: &RequestContext,
         reservation: Option<Reservation>,
     ) -> AcceptResult {
@@ -134,7 +150,7 @@ impl Batcher {
             }
             let waiter = match self.0.singleflight.enter(Arc::clone(&key), &arrival.body) {
                 Entered::Leader(leader, own) => {
-                    let event_id = self.queue(arrival, context, reservation, leader);
+                    let event_id = self.queue((arrival, sender), context, reservation, leader);
                     if is_planted(Bug::AckBeforeCommit) {
                         return Ok(Accepted::New(event_id));
                     }
@@ -159,7 +175,7 @@ impl Batcher {
     /// Answers the id that it gets if it is new.
     fn queue(
         &self,
-        arrival: Arrival,
+        (arrival, sender): (Arrival, &Sender),
         context: &RequestContext,
         reservation: Option<Reservation>,
         leader: Leader,
@@ -171,14 +187,25 @@ impl Batcher {
             let fingerprint = entry.fingerprint;
             self.0.seen.committed(leader.key(), event_id.clone(), fingerprint);
         }
+        let queue = &self.0.lanes[lane];
+        let place = sender.take_place(Queue {
+            lane,
+            capacity: queue.max_capacity(),
+            waiting: queue.max_capacity() - queue.capacity(),
+        });
+        if place.is_none() {
+            leader.complete(Err(IngestError::OverShare));
+            return event_id;
+        }
         let queued = QueuedEntry {
             entry,
             leader,
             since: Instant::now(),
+            _place: place,
             _pending: self.0.backlog.add_arrival(),
             _reservation: reservation,
         };
-        match self.0.lanes[lane].try_send(queued) {
+        match queue.try_send(queued) {
             Ok(()) => {}
             Err(TrySendError::Full(queued)) => queued.leader.complete(Err(IngestError::Overloaded)),
             Err(TrySendError::Closed(queued)) => queued.leader.complete(Err(IngestError::Unavailable)),

@@ -6,6 +6,9 @@ pub enum IngestError {
     /// The queue is full.
     #[error("the queue is full")]
     Overloaded,
+    /// Its source has its share of the queue while others wait.
+    #[error("the source has its share of the queue")]
+    OverShare,
     /// The database is unavailable, or did not answer in time.
     #[error("the database is unavailable")]
     Unavailable,

@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Batches that are committed at once on MySQL; SQLite has one writer.
 const LANES_MYSQL: usize = 2;
+/// The most lanes on any engine.
+pub(super) const LANES_MAX: usize = LANES_MYSQL;
 /// Batches at once that go on row by row; a further one is refused at once.
 const ROW_BY_ROW_MAX: usize = 8;
 /// Rows of such a batch that are tried at the same time.
@@ -127,7 +129,9 @@ impl Lane {
         let mut bytes = first.bytes();
         let mut batch = vec![first];
         while batch.len() < self.limits.batch_rows {
-            let Ok(next) = self.queue.try_recv() else { break };
+            let Ok(next) = self.queue.try_recv().map(QueuedEntry::taken_out) else {
+                break;
+            };
             bytes += next.bytes();
             if bytes > self.limits.batch_bytes {
                 self.carried = Some(next);
@@ -139,14 +143,15 @@ impl Lane {
     }
 
     async fn wait(&mut self, drained: &CancellationToken) -> Option<QueuedEntry> {
-        tokio::select! {
+        let next = tokio::select! {
             biased;
             next = self.queue.recv() => next,
             () = drained.cancelled() => {
                 self.queue.close();
                 self.queue.recv().await
             }
-        }
+        };
+        next.map(QueuedEntry::taken_out)
     }
 }
 

@@ -13,11 +13,17 @@ use strum::VariantNames;
 
 /// Why a delivery is refused that comes from an address from which too much came that was not authentic.
 pub const FAILED_TOO_OFTEN: &str = "failed_too_often";
+/// Why an authentic delivery is refused whose source has sent as many as its rate allows.
+pub const OVER_RATE: &str = "over_rate";
+/// Why an authentic delivery is refused whose source has its share of the queue.
+pub const OVER_SHARE: &str = "over_share";
 /// Why a delivery was refused that is not for one of the [`Cause`]s: the sender, or the code of the answer.
-const REFUSALS: [&str; 14] = [
+const REFUSALS: [&str; 16] = [
     UNKNOWN_SOURCE,
     FOREIGN_NETWORK,
     FAILED_TOO_OFTEN,
+    OVER_RATE,
+    OVER_SHARE,
     ProblemCode::InvalidRequest.as_str(),
     ProblemCode::InvalidJson.as_str(),
     ProblemCode::RequestTimeout.as_str(),

@@ -13,12 +13,14 @@ mod error;
 pub mod guard;
 pub mod lane;
 mod meters;
+mod queue_share;
 pub mod seen_cache;
 pub mod singleflight;
 pub mod source;
+mod source_usage;
 
 pub use batcher::Batcher;
 pub use error::IngestError;
 pub use lane::{IngestLimits, Lane, open};
-pub use meters::{FAILED_TOO_OFTEN, IngestMeters};
-pub use source::{PMS, Senders, Sources};
+pub use meters::{FAILED_TOO_OFTEN, IngestMeters, OVER_RATE, OVER_SHARE};
+pub use source::{PMS, Sender, Senders, Sources};

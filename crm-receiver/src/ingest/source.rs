@@ -7,13 +7,22 @@
 //! An unknown or disabled source, and one that sends from a network that is not its own, is answered exactly as a known one
 //! with a wrong signature, after the same work: a refusal costs as many HMACs as the source with the most keys has.
 
-use crate::store::{OnInvalid, Source, SourceRows, SourceSecret, Store};
+use super::{
+    IngestError,
+    queue_share::{Queue, QueuePlace},
+    source_usage::SourceUsage,
+};
+use crate::store::{OnInvalid, RATE_WINDOW_SECONDS, Source, SourceRows, SourceSecret, Store};
 use arc_swap::ArcSwap;
 use contract::{Clock, Entropy, Scope, Secret, SecretId, SecretList, SourceId, UnixMillis};
 use db::DbError;
 use futures::future::BoxFuture;
 use ipnet::IpNet;
-use kit::{access::is_allowed, lifecycle::Lifecycle, secrets::MasterKeys};
+use kit::{
+    access::{Limit, is_allowed},
+    lifecycle::Lifecycle,
+    secrets::MasterKeys,
+};
 use std::{
     collections::HashMap,
     fmt,
@@ -24,7 +33,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::Mutex, time::sleep};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 
 /// The source whose keys and skew the environment gives, where it gives them.
 pub const PMS: &str = "pms";
@@ -33,6 +45,8 @@ pub const UNKNOWN_SOURCE: &str = "unknown_source";
 /// Why a delivery is refused that does not come from a network of its source.
 pub const FOREIGN_NETWORK: &str = "foreign_network";
 
+/// For how long a delivery waits at most for a draw from its source's rate.
+const DRAW_WITHIN: Duration = Duration::from_secs(5);
 /// Between two looks at the revision in the tables.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How many looks later it is written which secrets were used.
@@ -66,6 +80,11 @@ pub struct Sender {
     pub(super) folds: bool,
     pub(super) property_ids: Scope,
     allowed_networks: Vec<IpNet>,
+    rate: Option<Limit>,
+    /// What is counted of it here. All states of the tables share it.
+    usage: Arc<SourceUsage>,
+    /// Whether no other source can sign.
+    is_only: bool,
     keys: Vec<Key>,
     /// As many as the source with the most keys has.
     pub(super) decoys: Arc<[Secret]>,
@@ -78,7 +97,11 @@ pub struct Senders {
     known: HashMap<SourceId, Arc<Sender>>,
     unknown: Arc<Sender>,
     elsewhere: Arc<Sender>,
+    /// Of every source, the disabled ones too.
+    usages: Usages,
 }
+
+type Usages = HashMap<SourceId, Arc<SourceUsage>>;
 
 /// The senders of this process.
 #[derive(Clone)]
@@ -115,6 +138,11 @@ impl Sender {
         if let Some(key) = self.valid(now).nth(place).and_then(|key| key.of_tables.as_ref()) {
             key.used.fetch_max(now.0, Ordering::Relaxed);
         }
+    }
+
+    /// A place in a queue for what is authentic, unless it has its share.
+    pub(super) fn take_place(&self, queue: Queue) -> Option<QueuePlace> {
+        self.usage.places.take(queue, self.is_only)
     }
 
     fn valid(&self, now: UnixMillis) -> impl Iterator<Item = &Key> {
@@ -155,17 +183,24 @@ impl Senders {
         let most = keys.values().map(Vec::len).max().unwrap_or_default().max(1);
         let decoys: Arc<[Secret]> = (0..most).map(|_| decoy(entropy)).collect();
         let mut sources = rows.sources;
+        let usages = usages(&sources, before);
         sources.retain(|source| source.settings.enabled);
+        let is_only = sources
+            .iter()
+            .filter(|source| keys.contains_key(&source.id))
+            .count()
+            <= 1;
         let skews = sources.iter().map(|source| source.settings.max_skew_seconds);
         let widest = skews.max().unwrap_or_default();
         let senders = sources.into_iter().map(|source| {
             let own = keys.remove(&source.id).unwrap_or_default();
-            (
-                source.id.clone(),
-                Sender::of(source, own, Arc::clone(&decoys), widest),
-            )
+            let usage = Arc::clone(&usages[&source.id]);
+            let id = source.id.clone();
+            let common = (Arc::clone(&decoys), widest, is_only);
+            (id, Sender::of(source, own, usage, common))
         });
         let known: HashMap<_, _> = senders.collect();
+        let nobodys = Arc::new(SourceUsage::new(UNKNOWN_SOURCE));
         let nobody = |cause| {
             Arc::new(Sender {
                 id: Err(cause),
@@ -175,6 +210,9 @@ impl Senders {
                 folds: false,
                 property_ids: Scope::All,
                 allowed_networks: Vec::new(),
+                rate: None,
+                usage: Arc::clone(&nobodys),
+                is_only,
                 keys: Vec::new(),
                 decoys: Arc::clone(&decoys),
             })
@@ -184,6 +222,7 @@ impl Senders {
             known,
             unknown: nobody(UNKNOWN_SOURCE),
             elsewhere: nobody(FOREIGN_NETWORK),
+            usages,
         }
     }
 
@@ -223,7 +262,12 @@ impl Senders {
 }
 
 impl Sender {
-    fn of(source: Source, keys: Vec<Key>, decoys: Arc<[Secret]>, widest_skew_seconds: u32) -> Arc<Self> {
+    fn of(
+        source: Source,
+        keys: Vec<Key>,
+        usage: Arc<SourceUsage>,
+        (decoys, widest_skew_seconds, is_only): (Arc<[Secret]>, u32, bool),
+    ) -> Arc<Self> {
         let settings = source.settings;
         Arc::new(Self {
             id: Ok(source.id),
@@ -233,6 +277,12 @@ impl Sender {
             folds: settings.folds,
             property_ids: settings.property_ids,
             allowed_networks: settings.allowed_networks,
+            rate: settings.rate_limit.map(|count| Limit {
+                count,
+                window_seconds: RATE_WINDOW_SECONDS,
+            }),
+            usage,
+            is_only,
             keys,
             decoys,
         })
@@ -276,6 +326,32 @@ impl Sources {
     /// The sender of that name, or a decoy.
     pub fn named(&self, name: &str, client: impl FnOnce() -> Option<IpAddr>) -> Arc<Sender> {
         Arc::clone(self.0.present.load().named(name, client))
+    }
+
+    /// Counts an authentic delivery against the rate of its source, and answers the seconds to wait where it is one too many.
+    /// `is_shut`: the database counts as unavailable, so nobody waits for a draw.
+    ///
+    /// # Errors
+    /// `Unavailable` when nothing is left of what was drawn, and the database does not answer.
+    pub async fn take_rate(
+        &self,
+        sender: &Sender,
+        is_shut: bool,
+        now: UnixMillis,
+    ) -> Result<Option<u32>, IngestError> {
+        let Some(rate) = sender.rate else {
+            return Ok(None);
+        };
+        let limiter = &sender.usage.limiter;
+        let standing = match limiter.take_drawn(rate, now) {
+            Some(standing) => standing,
+            None if is_shut => return Err(IngestError::Unavailable),
+            None => timeout(DRAW_WITHIN, limiter.take(&self.0.store.draws, rate, now))
+                .await
+                .unwrap_or(Err(DbError::Timeout))
+                .map_err(failed_draw)?,
+        };
+        Ok((!standing.is_within()).then(|| standing.seconds_left()))
     }
 
     /// Whether the environment decides what this source is and signs with.
@@ -383,6 +459,16 @@ impl fmt::Debug for Sources {
     }
 }
 
+/// What is counted of each source, going on where it was counted before.
+fn usages(sources: &[Source], before: Option<&Senders>) -> Usages {
+    let usage = |source: &Source| {
+        let known = before.and_then(|before| before.usages.get(&source.id));
+        let usage = known.map_or_else(|| Arc::new(SourceUsage::new(source.id.as_str())), Arc::clone);
+        (source.id.clone(), usage)
+    };
+    sources.iter().map(usage).collect()
+}
+
 /// The key of a row, unless it does not open there: then nobody can sign with it.
 fn open(row: &SourceSecret, master_keys: &MasterKeys, used: Arc<AtomicI64>) -> Option<Key> {
     let place = SourceSecret::row(&row.source, &row.id);
@@ -406,6 +492,15 @@ fn open(row: &SourceSecret, master_keys: &MasterKeys, used: Arc<AtomicI64>) -> O
             used,
         }),
     })
+}
+
+/// An outage is logged where batches fail.
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
+fn failed_draw(error: DbError) -> IngestError {
+    if !error.is_outage() {
+        tracing::error!(error = %error, "a source's rate cannot be drawn from");
+    }
+    IngestError::Unavailable
 }
 
 fn decoy(entropy: &dyn Entropy) -> Secret {

@@ -31,7 +31,10 @@ pub use self::profile_rebuild::PROFILES;
 pub use self::profiles::{ProfileFilter, StoredProfile};
 pub use self::projection::Projection;
 pub use self::source_secrets::{Rotation, SourceSecret};
-pub use self::sources::{Creation, OnInvalid, SOURCES_MAX, Scheme, Source, SourceRows, SourceSettings};
+pub use self::sources::{
+    Creation, OnInvalid, RATE_WINDOW_SECONDS, SOURCE_WINDOWS, SOURCES_MAX, Scheme, Source, SourceRows,
+    SourceSettings,
+};
 
 use db::{Db, DbError, Dialect, InList, Migration, MigrationSet, Value, in_lists, params};
 use kit::{listing::Lists, secrets::SealedColumn};
@@ -71,6 +74,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             sqlite: include_str!("../../migrations/sqlite/0005_sources.sql"),
             mysql: include_str!("../../migrations/mysql/0005_sources.sql"),
         },
+        Migration {
+            number: 6,
+            name: "source_rates",
+            sqlite: include_str!("../../migrations/sqlite/0006_source_rates.sql"),
+            mysql: include_str!("../../migrations/mysql/0006_source_rates.sql"),
+        },
     ],
 };
 
@@ -84,6 +93,8 @@ pub struct Store {
     /// For single reads of the API, which neither wait for lists nor hold up accepting and projecting.
     reads: Db,
     lists: Lists,
+    /// For draws from rate limits, whose callers wait until it is known what was drawn.
+    pub(crate) draws: Db,
     /// Of properties, as far as this process knows what is committed.
     days: property_days::CommittedDays,
 }
@@ -93,6 +104,7 @@ impl Store {
     pub fn new(db: Db) -> Self {
         Self {
             reads: db.for_reads(),
+            draws: db.answering_after_abort(),
             lists: Lists::new(&db),
             db,
             days: property_days::CommittedDays::default(),

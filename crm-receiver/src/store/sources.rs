@@ -7,7 +7,7 @@ use super::{Store, source_secrets::SourceSecret};
 use contract::{Scope, SourceId, UnixMillis};
 use db::{Db, DbError, Params, Row, Tx, params};
 use ipnet::IpNet;
-use kit::access::{NETWORKS_MAX, plain_name};
+use kit::access::{NETWORKS_MAX, WindowTable, plain_name};
 use kit::audit::{self, AuditEntry};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use strum::{EnumString, IntoStaticStr};
@@ -15,13 +15,20 @@ use validator::Validate;
 
 /// Sources of one receiver at most; each is held in memory.
 pub const SOURCES_MAX: i64 = 1_000;
+/// The window of a source's rate limit.
+pub const RATE_WINDOW_SECONDS: u32 = 60;
+/// What replicas have drawn of the rates of sources.
+pub const SOURCE_WINDOWS: WindowTable = WindowTable {
+    name: "source_windows",
+    subject: "source_id",
+};
 /// The row of `sources_revision`.
 const REVISION: &str = "sources";
 /// How far a sender's clock may be from ours when nothing is said.
 const MAX_SKEW_SECONDS: u32 = 300;
 
-const SELECT: &str = "SELECT id, name, scheme, max_skew_seconds, on_invalid, folds, property_ids, allowed_networks, enabled, \
-                      created_at, updated_at FROM sources";
+const SELECT: &str = "SELECT id, name, scheme, max_skew_seconds, on_invalid, folds, property_ids, allowed_networks, rate_limit, \
+                      enabled, created_at, updated_at FROM sources";
 
 /// How a source signs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, EnumString, IntoStaticStr)]
@@ -67,6 +74,10 @@ pub struct SourceSettings {
     pub folds: bool,
     /// The properties that its events may name.
     pub property_ids: Scope,
+    /// How many authentic deliveries of it are taken in [`RATE_WINDOW_SECONDS`]; none: any number.
+    #[serde(default)]
+    #[validate(range(min = 1, max = 1_000_000_000, message = "it must be 1 to 1000000000, or null"))]
+    pub rate_limit: Option<u32>,
     /// Where it may send from; empty: anywhere.
     #[serde(default)]
     #[validate(length(max = NETWORKS_MAX, message = "there are too many networks"))]
@@ -94,6 +105,7 @@ impl SourceSettings {
             on_invalid: OnInvalid::default(),
             folds,
             property_ids: Scope::All,
+            rate_limit: None,
             allowed_networks: Vec::new(),
             enabled: enabled(),
         }
@@ -251,7 +263,7 @@ impl Store {
                 Box::pin(async move {
                     count_change(tx).await?;
                     let sql = "UPDATE sources SET name = ?, scheme = ?, max_skew_seconds = ?, on_invalid = ?, folds = ?, \
-                               property_ids = ?, allowed_networks = ?, enabled = ?, updated_at = ? \
+                               property_ids = ?, allowed_networks = ?, rate_limit = ?, enabled = ?, updated_at = ? \
                                WHERE id = ? AND updated_at = ? AND deleted_at IS NULL";
                     let is_written = tx.execute(sql, values).await? == 1;
                     if is_written {
@@ -283,8 +295,12 @@ impl Store {
                         tx.abandon();
                         return Ok(false);
                     }
-                    let sql = "DELETE FROM source_secrets WHERE source_id = ?";
-                    tx.execute(sql, params![id.as_str()]).await?;
+                    for sql in [
+                        "DELETE FROM source_secrets WHERE source_id = ?",
+                        "DELETE FROM source_windows WHERE source_id = ?",
+                    ] {
+                        tx.execute(sql, params![id.as_str()]).await?;
+                    }
                     audit::append(tx, &[entry]).await?;
                     Ok(true)
                 })
@@ -322,7 +338,8 @@ async fn keep(tx: &mut Tx, source: &Source) -> Result<(), DbError> {
     count_change(tx).await?;
     let skip = tx.dialect().skip_existing("id");
     insert(tx, source, &skip).await?;
-    let sql = "UPDATE sources SET max_skew_seconds = ?, folds = 1, property_ids = ?, allowed_networks = '[]' WHERE id = ?";
+    let sql = "UPDATE sources SET max_skew_seconds = ?, folds = 1, property_ids = ?, allowed_networks = '[]', \
+               rate_limit = NULL WHERE id = ?";
     let skew = source.settings.max_skew_seconds;
     let all = serde_json::to_string(&Scope::All).expect("a scope is plain data");
     tx.execute(sql, params![skew, all, source.id.as_str()]).await?;
@@ -352,8 +369,8 @@ async fn create(tx: &mut Tx, source: &Source, entry: AuditEntry) -> Result<Creat
 
 async fn insert(tx: &mut Tx, source: &Source, end: &str) -> Result<(), DbError> {
     let sql = format!(
-        "INSERT INTO sources (name, scheme, max_skew_seconds, on_invalid, folds, property_ids, allowed_networks, enabled, id, \
-         created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?){end}"
+        "INSERT INTO sources (name, scheme, max_skew_seconds, on_invalid, folds, property_ids, allowed_networks, rate_limit, \
+         enabled, id, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?){end}"
     );
     let mut values = settings_params(&source.settings);
     values.extend(params![source.id.as_str(), source.created_at, source.updated_at]);
@@ -370,6 +387,7 @@ fn settings_params(settings: &SourceSettings) -> Params {
         settings.folds,
         to_text(&settings.property_ids),
         to_text(&settings.allowed_networks),
+        settings.rate_limit,
         settings.enabled,
     ]
 }
@@ -389,6 +407,7 @@ fn read_source(row: &Row) -> Result<Source, DbError> {
             folds: row.get("folds")?,
             property_ids: read_json(row, "property_ids")?,
             allowed_networks: read_json(row, "allowed_networks")?,
+            rate_limit: row.get("rate_limit")?,
             enabled: row.get("enabled")?,
         },
         created_at: row.get("created_at")?,

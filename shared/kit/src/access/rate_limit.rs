@@ -111,6 +111,13 @@ impl Limiter {
         Ok(drawn.window.take(limit, now))
     }
 
+    /// Counts one request if it needs no draw and nobody draws just now: without waiting for anything.
+    pub fn take_drawn(&self, limit: Limit, now: UnixMillis) -> Option<Standing> {
+        let mut drawn = self.drawn.try_lock().ok()?;
+        let needs_a_draw = drawn.window.asks_for_a_draw(limit, now);
+        (!needs_a_draw).then(|| drawn.window.take(limit, now))
+    }
+
     /// Draws a portion. In a task of its own: its caller may hang up meanwhile, and what is committed would be lost to the
     /// window. After a failure those who wait fail at once for a second, not one after the other.
     async fn draw(

@@ -1,7 +1,9 @@
 //! Sources and their secrets, over real sockets: what is taken of whom, and when a secret begins and ends.
 
 mod access;
+mod limits;
 mod master_keys;
+mod queue_share;
 mod rotation;
 
 use crate::case::{Case, Ctx, cases};
@@ -25,7 +27,14 @@ pub fn cases() -> Vec<Case> {
         pms_is_the_environments_while_it_has_its_secret,
         a_source_of_the_version_before_goes_on,
     ];
-    let modules = [own, rotation::cases(), master_keys::cases(), access::cases()];
+    let modules = [
+        own,
+        rotation::cases(),
+        master_keys::cases(),
+        access::cases(),
+        limits::cases(),
+        queue_share::cases(),
+    ];
     modules.into_iter().flatten().collect()
 }
 
@@ -105,7 +114,7 @@ async fn a_source_is_made_shown_changed_and_deleted(ctx: Ctx) {
     assert_eq!(made.header("location"), Some("/api/v1/sources/spa"));
     let meant = json!({
         "id": "spa", "name": "Spa", "scheme": "standard-webhooks", "max_skew_seconds": 300, "on_invalid": "reject",
-        "folds": false, "property_ids": ["LIS01"], "allowed_networks": [], "enabled": true,
+        "folds": false, "property_ids": ["LIS01"], "rate_limit": null, "allowed_networks": [], "enabled": true,
         "created_at": "2025-11-22T00:00:00.000Z", "updated_at": "2025-11-22T00:00:00.000Z",
     });
     assert_eq!(made.json(), meant);
@@ -185,7 +194,10 @@ async fn what_is_no_source_is_refused_with_its_field(ctx: Ctx) {
         ("allowed_networks", json!(["10.0.0.0/33"])),
         ("allowed_networks", json!(networks)),
         ("enabled", json!(1)),
-        ("rate_limit", json!(10)),
+        ("rate_limit", json!(0)),
+        ("rate_limit", json!("10")),
+        ("rate_limit", json!(1_000_000_001)),
+        ("rate_window", json!(60)),
         ("secret", json!(SECRET)),
     ] {
         let mut body = good.clone();
@@ -334,7 +346,9 @@ async fn pms_is_the_environments_while_it_has_its_secret(ctx: Ctx) {
     assert_eq!(sent(&receiver, "pms", "evt_2", SECRET).await, 401);
     let secret = rotated(&receiver, "pms", json!({})).await;
     assert_eq!(sent(&receiver, "pms", "evt_2", &secret).await, 202);
-    let narrow = json!({"folds": false, "property_ids": ["OPO01"], "allowed_networks": ["10.0.0.0/8"]});
+    let narrow = json!({
+        "folds": false, "property_ids": ["OPO01"], "allowed_networks": ["10.0.0.0/8"], "rate_limit": 1,
+    });
     asked(&receiver, "PUT", "/sources/pms", Some(narrow), 200).await;
     asked(&receiver, "DELETE", "/sources/pms", None, 204).await;
     assert_eq!(sent(&receiver, "pms", "evt_3", &secret).await, 401);

@@ -10,7 +10,7 @@ use crm_receiver::{
     backlog::Backlog,
     event::{Accepted, Arrival},
     ingest::{
-        self, Batcher, IngestError, IngestLimits, IngestMeters, Lane, Senders, delivery::RawDelivery,
+        self, Batcher, IngestError, IngestLimits, IngestMeters, Lane, Sender, Senders, delivery::RawDelivery,
         guard::StoreGuard,
     },
     store::{Source, SourceSettings},
@@ -80,6 +80,10 @@ impl Bench {
         }
     }
 
+    fn sender(&self) -> Arc<Sender> {
+        Arc::clone(self.senders.named("pms", || None))
+    }
+
     /// An arrival as the endpoint makes it, the signature included.
     fn arrival(&self, key: &str) -> Arrival {
         let (body, at) = (guest_event(key), UnixSeconds(NOW.seconds().0));
@@ -91,14 +95,14 @@ impl Bench {
             ("webhook-timestamp", at.as_bytes()),
             ("webhook-signature", signed.as_str().as_bytes()),
         ];
-        let raw = RawDelivery::read(Arc::clone(self.senders.named("pms", || None)), lines, NOW).unwrap();
+        let raw = RawDelivery::read(self.sender(), lines, NOW).unwrap();
         raw.verify(Bytes::from(body)).unwrap().parse().unwrap()
     }
 
     /// Brings one in, as far as it goes without a lane: into the queue, or to a refusal.
     fn accept(&self, key: &str) -> Accepting {
-        let (batcher, arrival) = (self.batcher.clone(), self.arrival(key));
-        let mut accepting = async move { batcher.accept(arrival, &context(), None).await }.boxed();
+        let (batcher, arrival, sender) = (self.batcher.clone(), self.arrival(key), self.sender());
+        let mut accepting = async move { batcher.accept(arrival, &sender, &context(), None).await }.boxed();
         match (&mut accepting).now_or_never() {
             Some(outcome) => ready(outcome).boxed(),
             None => accepting,
@@ -206,7 +210,7 @@ async fn f34_a_full_queue_refuses_at_once(ctx: Ctx) {
         }
     }
     assert_eq!((waiting.len(), refused), (2 * lanes, 40 - 2 * lanes));
-    let again = bench.arrival("evt_again");
+    let (again, sender) = (bench.arrival("evt_again"), bench.sender());
     let batcher = bench.batcher.clone();
     let drained = bench.run();
     for outcome in join_all(waiting).await {
@@ -214,7 +218,7 @@ async fn f34_a_full_queue_refuses_at_once(ctx: Ctx) {
     }
     assert!(
         matches!(
-            batcher.accept(again, &context(), None).await,
+            batcher.accept(again, &sender, &context(), None).await,
             Ok(Accepted::New(_))
         ),
         "there is room again"
