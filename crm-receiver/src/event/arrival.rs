@@ -5,12 +5,15 @@ use bytes::Bytes;
 use contract::{Envelope, EventId, RequestId, SourceId, UnixMillis, id::IdempotencyKey};
 use strum::IntoStaticStr;
 
+/// The schema version in the row of an event that has no envelope: none of ours.
+pub const FOREIGN_SCHEMA_VERSION: u32 = 0;
+
 /// How an event is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intake {
     /// It waits for the projector.
     Fold,
-    /// Its type or schema version is not known, or it is about no entity: kept, never folded.
+    /// Its type or schema version is not known, it is about no entity, it is no envelope, or a test: kept, never folded.
     Ignore,
     /// Its payload is invalid, and its source asks for such to be kept.
     Quarantine,
@@ -34,6 +37,8 @@ pub struct Arrival {
     pub source: SourceId,
     /// The sender's idempotency key, unique within its source.
     pub key: IdempotencyKey,
+    /// The id of the delivery, which nobody signed: to find it at the sender, and for nothing else.
+    pub delivery_id: Option<String>,
     /// The raw bytes that were signed.
     pub body: Bytes,
     /// The envelope without the payload and the names of what changed, which stay in the body.
@@ -59,7 +64,7 @@ impl Arrival {
 pub struct DedupeKey {
     /// Who sent it.
     pub source: SourceId,
-    /// `webhook-id`.
+    /// The signed id, such as `webhook-id`, or a digest where there is none.
     pub id: IdempotencyKey,
 }
 

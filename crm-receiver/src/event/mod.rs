@@ -14,7 +14,7 @@ pub mod pending;
 pub mod plan;
 pub mod status;
 
-pub use arrival::{Accepted, Arrival, DedupeKey, InboxEntry, Intake};
+pub use arrival::{Accepted, Arrival, DedupeKey, FOREIGN_SCHEMA_VERSION, InboxEntry, Intake};
 pub use audit_action::{AuditAction, DeadLetterCause};
 pub use fingerprint::Fingerprint;
 pub use pending::{Event, PendingEvent};

@@ -5,7 +5,7 @@
 
 use crate::{
     ingest::Sources,
-    store::{Creation, Rotation, SOURCES_MAX, Source, SourceSecret, SourceSettings, Store},
+    store::{Change, Creation, Rotation, SOURCES_MAX, Source, SourceSecret, SourceSettings, Store},
 };
 use api::{
     Caller, ListSpec, Request, Response, SortField,
@@ -13,8 +13,9 @@ use api::{
     reply,
 };
 use contract::{
-    Clock, Entropy, FieldError, Ids, Problem, ProblemCode, Scope, Secret, SecretId, SourceId, TypedId,
-    UnixMillis, secret::SECRETS_MAX,
+    Clock, Entropy, FieldError, Ids, Problem, ProblemCode, Scope, SecretId, SourceId, TypedId, UnixMillis,
+    scheme::{Choice, Custom, Preset},
+    secret::SECRETS_MAX,
 };
 use kit::{
     audit::AuditEntry,
@@ -114,7 +115,8 @@ pub async fn create(api: SourceRoutes, mut request: Request) -> Result<Response,
         updated_at: now,
     };
     let entry = entry(&ChangedBy::of(&request), "source_created", &source.id, now);
-    let made = api.store.create_source(&source, entry).await;
+    let digest_key = api.sources.digest_key(&source.id);
+    let made = api.store.create_source(&source, digest_key, entry).await;
     match made.map_err(database_problem)? {
         Creation::Done => {}
         Creation::Taken => {
@@ -158,9 +160,16 @@ pub async fn change(api: SourceRoutes, mut request: Request) -> Result<Response,
             return Ok(reply::ok(&view(&source)));
         }
         let changed = api.store.change_source(&source, settings, entry).await;
-        if let Some(changed) = changed.map_err(database_problem)? {
-            api.sources.changed().await;
-            return Ok(reply::ok(&view(&changed)));
+        match changed.map_err(database_problem)? {
+            Change::Done(changed) => {
+                api.sources.changed().await;
+                return Ok(reply::ok(&view(&changed)));
+            }
+            Change::HasSecrets => {
+                let message = "its secrets would mean other keys: end them first";
+                return Err(field(SCHEME, "has_secrets", message));
+            }
+            Change::Overtaken => {}
         }
     }
     Err(Problem::new(ProblemCode::Unavailable).with_detail("others keep changing the same source"))
@@ -196,8 +205,8 @@ pub async fn rotate_secret(api: SourceRoutes, mut request: Request) -> Result<Re
         .map_err(|errors| Problem::validation(shape::field_errors(&errors)))?;
     decided_here(&api, &source.id)?;
     let text = match &body.secret {
-        Some(own) => own_secret(&api, own)?,
-        None => made_secret(&api),
+        Some(own) => own_secret(&api, &source.settings.scheme, own)?,
+        None => made_secret(&api, &source.settings.scheme)?,
     };
     let now = api.clock.now();
     let secret_id = secret_id(&api);
@@ -324,16 +333,47 @@ fn settings(body: Map<String, Value>) -> Result<SourceSettings, Problem> {
     if let Some(Err(error)) = scope.map(serde_json::from_value::<Scope>) {
         return Err(field(PROPERTY_IDS, "invalid", &error.to_string()));
     }
+    if let Some(scheme) = body.get(SCHEME) {
+        check_scheme(scheme).map_err(Problem::validation)?;
+    }
     let settings: SourceSettings =
         shape::fit(&Value::Object(body)).map_err(|error| Problem::validation(vec![error]))?;
     settings
         .validate()
         .map_err(|errors| Problem::validation(shape::field_errors(&errors)))?;
+    if settings.folds && !settings.scheme.scheme().takes_envelopes() {
+        let message =
+            "only standard-webhooks and a definition of its own bring envelopes, which records are made of";
+        return Err(field("folds", "invalid", message));
+    }
     Ok(settings)
 }
 
-/// The name of a source's scope among its settings.
+/// What is wrong with a scheme, each error with its place in the settings.
+fn check_scheme(scheme: &Value) -> Result<(), Vec<FieldError>> {
+    let at = |error: FieldError| FieldError {
+        pointer: format!("/{SCHEME}{}", error.pointer),
+        ..error
+    };
+    match scheme {
+        Value::Null => Ok(()),
+        Value::String(name) if name.parse::<Preset>().is_ok() => Ok(()),
+        Value::Object(_) => {
+            let custom: Custom = shape::fit(scheme).map_err(|error| vec![at(error)])?;
+            let errors: Vec<_> = custom.errors().into_iter().map(at).collect();
+            if errors.is_empty() { Ok(()) } else { Err(errors) }
+        }
+        _ => {
+            let names: Vec<_> = Preset::all().map(Preset::name).collect();
+            let message = format!("it must be one of {}, or a definition", names.join(", "));
+            Err(vec![at(FieldError::new("", "invalid", message))])
+        }
+    }
+}
+
+/// The name of a source's scope among its settings, and of its scheme.
 const PROPERTY_IDS: &str = "property_ids";
+const SCHEME: &str = "scheme";
 
 fn settings_view(settings: &SourceSettings) -> Map<String, Value> {
     let Ok(Value::Object(view)) = serde_json::to_value(settings) else {
@@ -357,20 +397,28 @@ fn covers(caller: &Caller, settings: &SourceSettings) -> bool {
 }
 
 /// The sender's own secret, which no other source may have.
-fn own_secret(api: &SourceRoutes, text: &str) -> Result<String, Problem> {
-    let secret: Secret = text
-        .parse()
-        .map_err(|error: contract::secret::SecretError| field("secret", "invalid", &error.to_string()))?;
-    if api.sources.has_secret(&secret) {
+fn own_secret(api: &SourceRoutes, scheme: &Choice, text: &str) -> Result<String, Problem> {
+    let key = scheme
+        .scheme()
+        .key(text)
+        .map_err(|error| field("secret", "invalid", &error.to_string()))?;
+    if api.sources.has_key(&key) {
         return Err(field("secret", "not_unique", "a source signs with it already"));
     }
     Ok(text.to_owned())
 }
 
-fn made_secret(api: &SourceRoutes) -> String {
+fn made_secret(api: &SourceRoutes, scheme: &Choice) -> Result<String, Problem> {
     let mut key = [0; 32];
     api.entropy.fill(&mut key);
-    Secret::encode(&key)
+    let made = scheme.scheme().make_secret(&key);
+    made.ok_or_else(|| {
+        field(
+            "secret",
+            "required",
+            "the sender makes its keys: give its public one",
+        )
+    })
 }
 
 fn secret_id(api: &SourceRoutes) -> SecretId {

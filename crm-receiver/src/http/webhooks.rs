@@ -1,17 +1,16 @@
 //! `POST /webhooks/{source}`: checks the raw bytes in a fixed order, then hands the event to the batcher.
 //!
 //! An address from which too much came that was not authentic is refused before anything is looked at. Then content type and
-//! declared length are checked, then the signature's headers and their time, then whether the
-//! queue has space, then the body's length, then its signature; only what is authentic is counted against its source's rate, and
-//! only what is within that is parsed. Every failure of
-//! authenticity gets one and the same answer.
+//! declared length are checked, then the signature's headers and their time, then whether the queue has space, then the body's
+//! length, then its signature; only what is authentic is counted against its source's rate, and only what is within that is
+//! parsed. Every failure of authenticity gets one and the same answer.
 
 use super::Api;
 use crate::{
     event::Accepted,
     ingest::{
         FAILED_TOO_OFTEN, IngestError, OVER_RATE, OVER_SHARE,
-        delivery::{RawDelivery, Rejection},
+        delivery::{Parsed, RawDelivery, Rejection, Unusable},
     },
     store::{BODY_LEN_MAX, CountKind},
 };
@@ -21,35 +20,48 @@ use api::{
     media_type::require_json,
     reply,
 };
-use contract::{EventId, Problem, ProblemCode, UnixMillis};
+use contract::{EventId, Problem, ProblemCode, UnixMillis, scheme::Answer};
 use db::failpoint;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use kit::access::client_address;
 use serde::Serialize;
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// The memory budget of all bodies is large enough for a body of `api`'s limit, and so for that of every event.
 const _: () = assert!(BODY_LEN_MAX <= api::body::BODY_LEN_MAX);
 /// Marks the answer to a repeat.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
+/// What is answered with a 2xx.
+enum Taken {
+    Event(Accepted, Answer),
+    /// A question whether we are there: the name and the text of the answer.
+    Challenge(String, String),
+}
+
 /// `POST /webhooks/{source}`
 pub async fn receive(api: Api, mut request: Request) -> Result<Response, Problem> {
     let now = api.clock.now();
     let client = client_address(&request.context, &request.headers, &api.trusted_proxies);
-    let accepted = match api.failed.check(client) {
+    let taken = match api.failed.check(client) {
         Ok(()) => accept(&api, &mut request, client, now).await,
         Err(seconds) => Err(Refusal::limited(FAILED_TOO_OFTEN, seconds)),
     };
-    match accepted {
-        Ok(accepted) => {
-            api.meters.accepted(&accepted);
-            if let Accepted::Duplicate(_) = accepted {
-                api.counts.add(CountKind::Duplicate, "same_body", now);
-            }
-            answer(accepted)
+    match taken {
+        Ok(taken) => {
+            count(&api, &taken, now);
+            answer(taken)
         }
         Err(refusal) => Err(refused(&api, refusal, client, now)),
+    }
+}
+
+fn count(api: &Api, taken: &Taken, now: UnixMillis) {
+    if let Taken::Event(accepted, _) = taken {
+        api.meters.accepted(accepted);
+        if let Accepted::Duplicate(_) = accepted {
+            api.counts.add(CountKind::Duplicate, "same_body", now);
+        }
     }
 }
 
@@ -108,6 +120,15 @@ impl From<Problem> for Refusal {
     }
 }
 
+impl From<Unusable> for Refusal {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            Unusable::Invalid(errors) => Problem::validation(errors).into(),
+            Unusable::Unauthentic(rejection) => rejection.into(),
+        }
+    }
+}
+
 impl From<IngestError> for Refusal {
     fn from(error: IngestError) -> Self {
         let refusal = Self::from(Problem::from(error));
@@ -133,15 +154,15 @@ async fn accept(
     request: &mut Request,
     client: Option<IpAddr>,
     now: UnixMillis,
-) -> Result<Accepted, Refusal> {
+) -> Result<Taken, Refusal> {
     require_json(&request.context.method, &request.headers)?;
     if declared_len(&request.headers).is_some_and(|len| len > BODY_LEN_MAX) {
         return Err(Problem::new(ProblemCode::PayloadTooLarge).into());
     }
-    let lines = request
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let lines = || {
+        let lines = request.headers.iter();
+        lines.map(|(name, value)| (name.as_str(), value.as_bytes()))
+    };
     let sender = api.sources.named(request.param("source"), || client);
     let raw = RawDelivery::read(Arc::clone(&sender), lines, now)?;
     if api.batcher.is_full() {
@@ -154,9 +175,17 @@ async fn accept(
         return Err(Refusal::limited(OVER_RATE, seconds));
     }
     // An event of the largest reservation, of 365 nights and 102 guests, holds some 600 values, and one of a guest 1,000.
-    let tree = reserve_tree(verified.body(), &reservation, VALUES_MAX)?;
-    let arrival = verified.parse().map_err(Problem::validation)?;
+    let tree = verified
+        .is_envelope()
+        .then(|| reserve_tree(verified.body(), &reservation, VALUES_MAX))
+        .transpose()?;
+    let status = verified.answer();
+    let parsed = verified.parse()?;
     drop(tree);
+    let arrival = match parsed {
+        Parsed::Event(arrival) => *arrival,
+        Parsed::Challenge(name, text) => return Ok(Taken::Challenge(name, text)),
+    };
     let key = arrival.key.clone();
     let accepted = api
         .batcher
@@ -167,7 +196,7 @@ async fn accept(
         outcome = accepted.into_str(),
         "webhook taken in"
     );
-    Ok(accepted)
+    Ok(Taken::Event(accepted, status))
 }
 
 /// A length that is not a number is hyper's to refuse.
@@ -175,17 +204,33 @@ fn declared_len(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn answer(accepted: Accepted) -> Result<Response, Problem> {
+fn answer(taken: Taken) -> Result<Response, Problem> {
+    let (accepted, status) = match taken {
+        Taken::Event(accepted, status) => (accepted, status),
+        Taken::Challenge(name, text) => return Ok(reply::ok(&BTreeMap::from([(name, text)]))),
+    };
     match accepted {
-        Accepted::New(event_id) => Ok(reply::json(StatusCode::ACCEPTED, &Receipt::of(event_id, false))),
+        Accepted::New(event_id) => Ok(receipt(status, &Receipt::of(event_id, false))),
         Accepted::Duplicate(event_id) => {
-            let mut response = reply::ok(&Receipt::of(event_id, true));
+            let status = match status {
+                Answer::Ok | Answer::Accepted => Answer::Ok,
+                Answer::NoContent => Answer::NoContent,
+            };
+            let mut response = receipt(status, &Receipt::of(event_id, true));
             response
                 .headers_mut()
                 .insert(REPLAYED, HeaderValue::from_static("true"));
             Ok(response)
         }
         Accepted::IdReuse(_) => Err(Problem::new(ProblemCode::IdempotencyKeyReused)),
+    }
+}
+
+fn receipt(status: Answer, receipt: &Receipt) -> Response {
+    match status {
+        Answer::Ok => reply::ok(receipt),
+        Answer::Accepted => reply::json(StatusCode::ACCEPTED, receipt),
+        Answer::NoContent => reply::no_content(),
     }
 }
 

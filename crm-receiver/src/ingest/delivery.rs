@@ -5,13 +5,14 @@
 
 use super::source::Sender;
 use crate::{
-    event::{Arrival, Intake, payload},
+    event::{Arrival, FOREIGN_SCHEMA_VERSION, Intake, payload},
     store::OnInvalid,
 };
 use bytes::Bytes;
 use contract::{
-    Envelope, FieldError, SourceId, UnixMillis,
-    signature::{Cause, SignedHeaders, TimelyHeaders, Unauthentic, Verified},
+    Envelope, FieldError, PropertyId, SourceId, UnixMillis,
+    id::IdempotencyKey,
+    scheme::{Answer, Cause, Choice, Foreign, ForeignEvent, Preset, TimelyHeaders, Unauthentic, Verified},
 };
 use serde_json::Map;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 pub struct RawDelivery {
     sender: Arc<Sender>,
     headers: TimelyHeaders,
+    /// Why its own source refuses the headers, though those of another would take them.
+    refused: Option<Rejection>,
     received_at: UnixMillis,
 }
 
@@ -30,10 +33,32 @@ pub struct VerifiedDelivery {
     source: SourceId,
     sender: Arc<Sender>,
     delivery: Verified,
+    received_at: UnixMillis,
+    is_envelope: bool,
+}
+
+/// What an authentic body is.
+#[derive(Debug)]
+pub enum Parsed {
+    /// An event to keep.
+    Event(Box<Arrival>),
+    /// A question whether we are there: the name and the text of the answer. Nothing is kept.
+    Challenge(String, String),
+}
+
+/// Why an authentic body is not taken.
+#[derive(Debug)]
+pub enum Unusable {
+    /// The rules that are broken, without values.
+    Invalid(Vec<FieldError>),
+    /// It may be a copy of an old one.
+    Unauthentic(Rejection),
 }
 
 /// What the types of events begin with that become records.
 const RECORDS: [&str; 2] = ["guest.", "reservation."];
+/// How old an event may be whose own time is the only one that is signed, in seconds: senders repeat what failed for hours.
+const EVENT_AGE_MAX_SECONDS: u32 = 24 * 3600;
 
 /// Why a delivery is refused, for the counters; the answer to what is not authentic does not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,47 +71,81 @@ pub struct Rejection {
 
 impl RawDelivery {
     /// Checks everything that needs no body: each header once and well-formed, the time, the number of signatures. The time is
-    /// held against the widest skew of any source, or the answer would tell which sources there are.
-    pub fn read<'a>(
+    /// held against the widest skew of any source, and headers that its own source refuses may be those of another: the answer
+    /// would say otherwise which sources there are.
+    ///
+    /// # Errors
+    /// When no source would take such headers.
+    pub fn read<'a, L: IntoIterator<Item = (&'a str, &'a [u8])>>(
         sender: Arc<Sender>,
-        lines: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        lines: impl Fn() -> L,
         now: UnixMillis,
     ) -> Result<Self, Rejection> {
-        let headers = SignedHeaders::read(lines)?.within(now.seconds(), sender.widest_skew_seconds)?;
+        let (at, widest) = (now.seconds(), sender.refusals().widest_skew_seconds);
+        let own = sender.scheme.read(lines());
+        let (headers, refused) = match own.and_then(|headers| headers.within(at, widest)) {
+            Ok(headers) => (headers, None),
+            Err(why) => {
+                let others = sender.refusals().read(lines, at).ok_or(why)?;
+                (others, Some(why.into()))
+            }
+        };
         Ok(Self {
             sender,
             headers,
+            refused,
             received_at: now,
         })
     }
 
-    /// Checks the signatures over the raw body. For an unknown source the same work is done before it is refused.
+    /// Checks the signatures over the raw body. For an unknown source, and for headers of another scheme, the same work is done
+    /// before they are refused.
+    ///
+    /// # Errors
+    /// When no key of its source made any of the signatures.
     pub fn verify(self, body: Bytes) -> Result<VerifiedDelivery, Rejection> {
         let Self {
             sender,
             headers,
+            refused,
             received_at,
         } = self;
-        let verified = headers.verify_as_one_of(body, sender.secrets(received_at), &sender.decoys);
+        let own = sender.keys(received_at).filter(|_| refused.is_none());
+        let verified = headers.verify_as_one_of(body, own, &sender.refusals().decoys);
         let source = sender.id.clone().map_err(|cause| Rejection {
             cause,
             skew_seconds: None,
         })?;
-        let delivery = verified?;
-        let skew = delivery.timestamp().0 - received_at.seconds().0;
-        if skew.unsigned_abs() > u64::from(sender.max_skew_seconds) {
-            return Err(Rejection {
-                cause: Cause::Skew.into(),
-                skew_seconds: Some(skew),
-            });
+        let delivery = match refused {
+            Some(refused) => return Err(refused),
+            None => verified?,
+        };
+        if let Some(at) = delivery.timestamp() {
+            let skew = at.0 - received_at.seconds().0;
+            within(skew, sender.max_skew_seconds, sender.max_skew_seconds)?;
         }
         sender.note_use(delivery.key(), received_at);
+        let scheme = delivery.scheme();
+        let is_envelope = scheme.takes_envelopes() && (sender.folds || delivery.has_schema_version());
         Ok(VerifiedDelivery {
             source,
             sender,
             delivery,
+            received_at,
+            is_envelope,
         })
     }
+}
+
+/// Whether a time lies so few seconds behind or before ours.
+fn within(skew: i64, behind: u32, ahead: u32) -> Result<(), Rejection> {
+    if (-i64::from(behind)..=i64::from(ahead)).contains(&skew) {
+        return Ok(());
+    }
+    Err(Rejection {
+        cause: Cause::Skew.into(),
+        skew_seconds: Some(skew),
+    })
 }
 
 impl From<Unauthentic> for Rejection {
@@ -106,24 +165,47 @@ impl VerifiedDelivery {
         self.delivery.body()
     }
 
-    /// Reads the envelope and checks the payload. What cannot be read at all, or is not this source's to bring, is refused
-    /// whatever the source's policy.
+    /// Whether the body is to be our envelope; a foreign one is not built as a tree.
+    pub fn is_envelope(&self) -> bool {
+        self.is_envelope
+    }
+
+    /// The status that its source asks for where it is new.
+    pub fn answer(&self) -> Answer {
+        self.delivery.scheme().answer()
+    }
+
+    /// Reads the body. What cannot be read at all, or is not this source's to bring, is refused whatever the source's policy.
     ///
     /// # Errors
-    /// The rules that are broken, without values.
-    pub fn parse(self) -> Result<Arrival, Vec<FieldError>> {
+    /// Why it is not taken.
+    pub fn parse(self) -> Result<Parsed, Unusable> {
+        let arrival = if self.is_envelope {
+            self.envelope().map_err(Unusable::Invalid)?
+        } else {
+            match self
+                .delivery
+                .foreign(&self.sender.digests)
+                .map_err(Unusable::Invalid)?
+            {
+                Foreign::Challenge(name, text) => return Ok(Parsed::Challenge(name, text)),
+                Foreign::Event(event) => self.foreign(event)?,
+            }
+        };
+        Ok(Parsed::Event(Box::new(arrival)))
+    }
+
+    fn envelope(self) -> Result<Arrival, Vec<FieldError>> {
         let mut envelope = Envelope::parse_keeping(&self.delivery, &payload::CHECKED)?;
-        let foreign = foreign(&self.sender, &envelope);
+        let foreign = foreign_to(&self.sender, &envelope);
         if !foreign.is_empty() {
             return Err(foreign);
         }
-        let errors = envelope
-            .known_type()
+        let known = envelope.known_type().filter(|_| !envelope.test);
+        let errors = known
             .map(|known| payload::check(known, &envelope))
             .unwrap_or_default();
-        let foldable = envelope
-            .known_type()
-            .is_some_and(|known| known.entity_kind().is_some());
+        let foldable = known.is_some_and(|known| known.entity_kind().is_some());
         let intake = match (errors.is_empty(), self.sender.on_invalid) {
             (false, OnInvalid::Reject) => return Err(errors),
             (false, OnInvalid::Quarantine) => Intake::Quarantine,
@@ -135,27 +217,91 @@ impl VerifiedDelivery {
         envelope.changed = Vec::new();
         Ok(Arrival {
             source: self.source,
-            key: self.delivery.id().clone(),
+            key: envelope.idempotency_key.clone(),
+            delivery_id: self.delivery.delivery_id().map(str::to_owned),
             body: self.delivery.body().clone(),
             envelope,
             intake,
             reason: (intake == Intake::Quarantine).then(|| summary(&errors)),
         })
     }
+
+    /// An event of a sender that does not know us: kept as it came, under what its row can say of it.
+    fn foreign(self, event: ForeignEvent) -> Result<Arrival, Unusable> {
+        let invalid = |pointer: &str, code: &str, message: &str| {
+            Unusable::Invalid(vec![FieldError::new(pointer, code, message)])
+        };
+        let scheme = self.delivery.scheme();
+        if scheme.is_limited_by_event_time()
+            && let Some(at) = event.occurred_at
+        {
+            let skew = at.seconds().0 - self.received_at.seconds().0;
+            within(skew, EVENT_AGE_MAX_SECONDS, self.sender.max_skew_seconds)
+                .map_err(Unusable::Unauthentic)?;
+        }
+        // Types are prefixed, so these would not become records; their sender means that they do.
+        let is_standard = *scheme.choice() == Choice::Preset(Preset::StandardWebhooks);
+        let (_, name) = event.event_type.split_once('.').unwrap_or_default();
+        if is_standard && RECORDS.iter().any(|family| name.starts_with(family)) {
+            return Err(Unusable::Invalid(vec![does_not_fold()]));
+        }
+        let property = event.property.or_else(|| self.sender.only_property.clone());
+        if property
+            .as_ref()
+            .is_some_and(|id| !self.sender.property_ids.has(id.as_str()))
+        {
+            let message = "it is none of the properties of this source";
+            return Err(invalid("/property_id", "not_of_this_source", message));
+        }
+        Ok(Arrival {
+            source: self.source,
+            key: event.key.clone(),
+            delivery_id: self.delivery.delivery_id().map(str::to_owned),
+            body: self.delivery.body().clone(),
+            envelope: row_of(
+                event.key,
+                event.event_type,
+                event.occurred_at.unwrap_or(self.received_at),
+                property,
+            ),
+            intake: Intake::Ignore,
+            reason: None,
+        })
+    }
+}
+
+/// What stands in the row of an event that has no envelope.
+fn row_of(
+    key: IdempotencyKey,
+    event_type: String,
+    at: UnixMillis,
+    property_id: Option<PropertyId>,
+) -> Envelope {
+    Envelope {
+        event_type,
+        idempotency_key: key,
+        timestamp: at,
+        schema_version: FOREIGN_SCHEMA_VERSION,
+        property_id,
+        entity: None,
+        correlation_id: None,
+        changed: Vec::new(),
+        payload: Map::new(),
+        test: false,
+    }
+}
+
+fn does_not_fold() -> FieldError {
+    let message = "this source brings no events of guests and reservations";
+    FieldError::new("/type", "source_does_not_fold", message)
 }
 
 /// What of an event its source may not bring: a type that becomes records, a property.
-fn foreign(sender: &Sender, envelope: &Envelope) -> Vec<FieldError> {
+fn foreign_to(sender: &Sender, envelope: &Envelope) -> Vec<FieldError> {
     let of_records = RECORDS
         .iter()
         .any(|family| envelope.event_type.starts_with(family));
-    let folds = (of_records && !sender.folds).then(|| {
-        FieldError::new(
-            "/type",
-            "source_does_not_fold",
-            "this source brings no events of guests and reservations",
-        )
-    });
+    let folds = (of_records && !sender.folds).then(does_not_fold);
     let property = envelope.property_id.as_ref();
     let is_own = property.is_none_or(|id| sender.property_ids.has(id.as_str()));
     let property = (!is_own).then(|| {

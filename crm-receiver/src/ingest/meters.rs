@@ -6,7 +6,7 @@
 use super::delivery::Rejection;
 use super::source::{FOREIGN_NETWORK, UNKNOWN_SOURCE};
 use crate::event::Accepted;
-use contract::{ProblemCode, signature::Cause};
+use contract::{ProblemCode, scheme::Cause};
 use kit::metrics::{Counter, Histogram, Metrics, SECONDS};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use strum::VariantNames;

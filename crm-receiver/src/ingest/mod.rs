@@ -1,7 +1,7 @@
 //! Accepting webhooks: from header lines and raw bytes to a committed row, or to an answer that says why not.
 //!
 //! ```text
-//! RawDelivery --verify--> Verified --parse, payload--> Arrival --batcher--> Accepted::{New, Duplicate, IdReuse}
+//! RawDelivery --verify--> VerifiedDelivery --parse, payload--> Arrival --batcher--> Accepted::{New, Duplicate, IdReuse}
 //! ```
 //! Each step is a type, so that unverified bytes cannot be parsed and nothing unparsed is kept. The unique key of the
 //! inbox decides what is new; the cache of seen keys and `singleflight` only save work.
@@ -14,6 +14,7 @@ pub mod guard;
 pub mod lane;
 mod meters;
 mod queue_share;
+mod refusals;
 pub mod seen_cache;
 pub mod singleflight;
 pub mod source;

@@ -5,16 +5,22 @@
 //! two after one of another, which it hears of by the revision in the tables.
 //!
 //! An unknown or disabled source, and one that sends from a network that is not its own, is answered exactly as a known one
-//! with a wrong signature, after the same work: a refusal costs as many HMACs as the source with the most keys has.
+//! with a wrong signature, after the same work: [`Refusals`].
 
 use super::{
     IngestError,
     queue_share::{Queue, QueuePlace},
+    refusals::Refusals,
     source_usage::SourceUsage,
 };
-use crate::store::{OnInvalid, RATE_WINDOW_SECONDS, Source, SourceRows, SourceSecret, Store};
+use crate::store::{
+    OnInvalid, RATE_WINDOW_SECONDS, SealedDigestKey, Source, SourceRows, SourceSecret, Store,
+};
 use arc_swap::ArcSwap;
-use contract::{Clock, Entropy, Scope, Secret, SecretId, SecretList, SourceId, UnixMillis};
+use contract::{
+    Clock, Entropy, PropertyId, Scope, SecretId, SecretList, SourceId, UnixMillis,
+    scheme::{DigestKey, Key, Scheme},
+};
 use db::DbError;
 use futures::future::BoxFuture;
 use ipnet::IpNet;
@@ -54,8 +60,8 @@ const LOOKS_PER_WRITE: u32 = 5;
 
 /// One key of a sender.
 #[derive(Clone, Debug)]
-pub struct Key {
-    secret: Secret,
+pub struct SenderKey {
+    key: Key,
     /// Of what the tables have; the environment's are valid as long as the process runs.
     of_tables: Option<TableKey>,
 }
@@ -73,21 +79,29 @@ struct TableKey {
 pub struct Sender {
     /// Who it is, or why nobody.
     pub(super) id: Result<SourceId, &'static str>,
+    pub(super) scheme: Arc<Scheme>,
     pub(super) max_skew_seconds: u32,
-    /// The largest of any source.
-    pub(super) widest_skew_seconds: u32,
     pub(super) on_invalid: OnInvalid,
     pub(super) folds: bool,
     pub(super) property_ids: Scope,
+    /// The one of a source that has one alone.
+    pub(super) only_property: Option<PropertyId>,
+    /// For bodies without an id.
+    pub(super) digests: DigestKey,
     allowed_networks: Vec<IpNet>,
     rate: Option<Limit>,
     /// What is counted of it here. All states of the tables share it.
     usage: Arc<SourceUsage>,
-    /// Whether no other source can sign.
+    keys: Vec<SenderKey>,
+    common: Common,
+}
+
+/// What all senders of one state share.
+#[derive(Clone, Debug)]
+struct Common {
+    refusals: Arc<Refusals>,
+    /// Whether at most one source can sign.
     is_only: bool,
-    keys: Vec<Key>,
-    /// As many as the source with the most keys has.
-    pub(super) decoys: Arc<[Secret]>,
 }
 
 /// All senders as of one revision of the tables, looked up by the path alone.
@@ -119,7 +133,7 @@ struct Shared {
     entropy: Arc<dyn Entropy>,
 }
 
-impl Key {
+impl SenderKey {
     fn is_valid(&self, now: UnixMillis) -> bool {
         self.of_tables
             .as_ref()
@@ -128,9 +142,14 @@ impl Key {
 }
 
 impl Sender {
-    /// The secrets that are valid now.
-    pub(super) fn secrets(&self, now: UnixMillis) -> impl Iterator<Item = &Secret> {
-        self.valid(now).map(|key| &key.secret)
+    /// What makes its refusals like all others.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.common.refusals
+    }
+
+    /// The keys that are valid now.
+    pub(super) fn keys(&self, now: UnixMillis) -> impl Iterator<Item = &Key> {
+        self.valid(now).map(|key| &key.key)
     }
 
     /// Notes that the valid key of this place has signed.
@@ -142,10 +161,10 @@ impl Sender {
 
     /// A place in a queue for what is authentic, unless it has its share.
     pub(super) fn take_place(&self, queue: Queue) -> Option<QueuePlace> {
-        self.usage.places.take(queue, self.is_only)
+        self.usage.places.take(queue, self.common.is_only)
     }
 
-    fn valid(&self, now: UnixMillis) -> impl Iterator<Item = &Key> {
+    fn valid(&self, now: UnixMillis) -> impl Iterator<Item = &SenderKey> {
         self.keys.iter().filter(move |key| key.is_valid(now))
     }
 }
@@ -165,56 +184,72 @@ impl Senders {
             .flat_map(Self::table_keys)
             .map(|key| (&key.id, &key.used))
             .collect();
-        let mut keys = HashMap::<SourceId, Vec<Key>>::new();
+        let sources = rows.sources;
+        let schemes: HashMap<_, _> = sources
+            .iter()
+            .map(|source| (source.id.clone(), source.settings.scheme.scheme()))
+            .collect();
+        let mut keys = HashMap::<SourceId, Vec<SenderKey>>::new();
         for row in &rows.secrets {
+            let Some(scheme) = schemes.get(&row.source) else {
+                continue;
+            };
             let used = uses.get(&row.id).map(|used| Arc::clone(used));
-            if let Some(key) = open(row, master_keys, used.unwrap_or_default()) {
+            if let Some(key) = open(row, scheme, master_keys, used.unwrap_or_default()) {
                 keys.entry(row.source.clone()).or_default().push(key);
             }
         }
         if let Some(secrets) = of_environment {
-            let key = |secret: &Secret| Key {
-                secret: secret.clone(),
+            let key = |secret: &contract::Secret| SenderKey {
+                key: Key::Shared(secret.clone()),
                 of_tables: None,
             };
             let pms = PMS.parse().expect("it is a valid id");
             keys.insert(pms, secrets.as_slice().iter().map(key).collect());
         }
-        let most = keys.values().map(Vec::len).max().unwrap_or_default().max(1);
-        let decoys: Arc<[Secret]> = (0..most).map(|_| decoy(entropy)).collect();
-        let mut sources = rows.sources;
         let usages = usages(&sources, before);
-        sources.retain(|source| source.settings.enabled);
         let is_only = sources
             .iter()
-            .filter(|source| keys.contains_key(&source.id))
+            .filter(|source| source.settings.enabled && keys.contains_key(&source.id))
             .count()
             <= 1;
+        let none = Vec::new();
+        let known_keys = sources.iter().map(|source| {
+            let own = keys.get(&source.id).unwrap_or(&none);
+            (&schemes[&source.id], own.iter().map(|key| &key.key))
+        });
         let skews = sources.iter().map(|source| source.settings.max_skew_seconds);
         let widest = skews.max().unwrap_or_default();
-        let senders = sources.into_iter().map(|source| {
+        let common = Common {
+            refusals: Arc::new(Refusals::new(known_keys, widest, entropy)),
+            is_only,
+        };
+        let mut digests = open_digest_keys(&rows.digest_keys, master_keys);
+        let enabled = sources.into_iter().filter(|source| source.settings.enabled);
+        let senders = enabled.filter_map(|source| {
             let own = keys.remove(&source.id).unwrap_or_default();
             let usage = Arc::clone(&usages[&source.id]);
+            let digests = digests.remove(&source.id)?;
             let id = source.id.clone();
-            let common = (Arc::clone(&decoys), widest, is_only);
-            (id, Sender::of(source, own, usage, common))
+            Some((id, Sender::of(source, own, digests, usage, common.clone())))
         });
         let known: HashMap<_, _> = senders.collect();
         let nobodys = Arc::new(SourceUsage::new(UNKNOWN_SOURCE));
         let nobody = |cause| {
             Arc::new(Sender {
                 id: Err(cause),
-                max_skew_seconds: widest,
-                widest_skew_seconds: widest,
+                scheme: Scheme::standard(),
+                max_skew_seconds: common.refusals.widest_skew_seconds,
                 on_invalid: OnInvalid::Reject,
                 folds: false,
                 property_ids: Scope::All,
+                only_property: None,
+                digests: DigestKey::random(entropy),
                 allowed_networks: Vec::new(),
                 rate: None,
                 usage: Arc::clone(&nobodys),
-                is_only,
                 keys: Vec::new(),
-                decoys: Arc::clone(&decoys),
+                common: common.clone(),
             })
         };
         Self {
@@ -228,13 +263,15 @@ impl Senders {
 
     /// The sources of these rows with no keys but the environment's, as tests make them.
     pub fn of_environment(sources: Vec<Source>, secrets: &SecretList, entropy: &dyn Entropy) -> Self {
-        let rows = SourceRows {
-            sources,
-            ..SourceRows::default()
-        };
         let mut key = [0; 32];
         entropy.fill(&mut key);
         let master_keys = MasterKeys::spell(&key).parse().expect("it is a key");
+        let digest_key = |source: &Source| SealedDigestKey::random(&source.id, &master_keys, entropy);
+        let rows = SourceRows {
+            digest_keys: sources.iter().map(digest_key).collect(),
+            sources,
+            ..SourceRows::default()
+        };
         Self::new(rows, Some(secrets), &master_keys, None, entropy)
     }
 
@@ -252,7 +289,7 @@ impl Senders {
 
     fn has_a_key(&self, now: UnixMillis) -> bool {
         let mut senders = self.known.values();
-        senders.any(|sender| sender.secrets(now).next().is_some())
+        senders.any(|sender| sender.keys(now).next().is_some())
     }
 
     fn table_keys(&self) -> impl Iterator<Item = &TableKey> {
@@ -264,27 +301,29 @@ impl Senders {
 impl Sender {
     fn of(
         source: Source,
-        keys: Vec<Key>,
+        keys: Vec<SenderKey>,
+        digests: DigestKey,
         usage: Arc<SourceUsage>,
-        (decoys, widest_skew_seconds, is_only): (Arc<[Secret]>, u32, bool),
+        common: Common,
     ) -> Arc<Self> {
         let settings = source.settings;
         Arc::new(Self {
             id: Ok(source.id),
+            scheme: settings.scheme.scheme(),
             max_skew_seconds: settings.max_skew_seconds,
-            widest_skew_seconds,
             on_invalid: settings.on_invalid,
             folds: settings.folds,
+            only_property: settings.property_ids.only().and_then(|code| code.parse().ok()),
             property_ids: settings.property_ids,
+            digests,
             allowed_networks: settings.allowed_networks,
             rate: settings.rate_limit.map(|count| Limit {
                 count,
                 window_seconds: RATE_WINDOW_SECONDS,
             }),
             usage,
-            is_only,
             keys,
-            decoys,
+            common,
         })
     }
 }
@@ -301,7 +340,7 @@ impl Sources {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, DbError> {
-        let rows = store.source_rows().await?;
+        let rows = rows(store, &master_keys, entropy.as_ref()).await?;
         let senders = Senders::new(
             rows,
             of_environment.as_ref(),
@@ -359,15 +398,20 @@ impl Sources {
         self.0.of_environment.is_some() && id.as_str() == PMS
     }
 
-    /// Whether any source here signs with this secret, as far as this process knows: no two may, since what was signed for one
+    /// Whether any source here signs with this key, as far as this process knows: no two may, since what was signed for one
     /// path would be taken at the other.
-    pub fn has_secret(&self, secret: &Secret) -> bool {
+    pub fn has_key(&self, key: &Key) -> bool {
         let present = self.0.present.load();
         let now = self.0.clock.now();
         present
             .known
             .values()
-            .any(|sender| sender.secrets(now).any(|known| known == secret))
+            .any(|sender| sender.keys(now).any(|known| known == key))
+    }
+
+    /// A new digest key of a source that is to be made.
+    pub fn digest_key(&self, source: &SourceId) -> SealedDigestKey {
+        SealedDigestKey::random(source, &self.0.master_keys, self.0.entropy.as_ref())
     }
 
     /// A secret's text as it is kept in the tables.
@@ -439,7 +483,7 @@ impl Sources {
 impl Shared {
     async fn replace(&self) -> Result<(), DbError> {
         let _one_at_a_time = self.replacing.lock().await;
-        let rows = self.store.source_rows().await?;
+        let rows = rows(&self.store, &self.master_keys, self.entropy.as_ref()).await?;
         let before = self.present.load_full();
         let senders = Senders::new(
             rows,
@@ -469,29 +513,64 @@ fn usages(sources: &[Source], before: Option<&Senders>) -> Usages {
     sources.iter().map(usage).collect()
 }
 
-/// The key of a row, unless it does not open there: then nobody can sign with it.
-fn open(row: &SourceSecret, master_keys: &MasterKeys, used: Arc<AtomicI64>) -> Option<Key> {
+/// The rows, with a digest key for every source: those that the version before made have none yet.
+async fn rows(store: &Store, master_keys: &MasterKeys, entropy: &dyn Entropy) -> Result<SourceRows, DbError> {
+    let rows = store.source_rows().await?;
+    let has_one = |source: &&Source| rows.digest_keys.iter().any(|key| key.source == source.id);
+    let missing = rows.sources.iter().filter(|source| !has_one(source));
+    let made: Vec<_> = missing
+        .map(|source| SealedDigestKey::random(&source.id, master_keys, entropy))
+        .collect();
+    if made.is_empty() {
+        return Ok(rows);
+    }
+    store.keep_digest_keys(made).await?;
+    store.source_rows().await
+}
+
+fn open_digest_keys(rows: &[SealedDigestKey], master_keys: &MasterKeys) -> HashMap<SourceId, DigestKey> {
+    let open = |row: &SealedDigestKey| {
+        let key = row.open(master_keys);
+        if key.is_none() {
+            does_not_open(&row.source, "digest key");
+        }
+        Some((row.source.clone(), key?))
+    };
+    rows.iter().filter_map(open).collect()
+}
+
+/// The key of a row, unless it does not open there, or is none of the scheme's: then nobody can sign with it.
+fn open(
+    row: &SourceSecret,
+    scheme: &Scheme,
+    master_keys: &MasterKeys,
+    used: Arc<AtomicI64>,
+) -> Option<SenderKey> {
     let place = SourceSecret::row(&row.source, &row.id);
     let text = master_keys
         .open(SourceSecret::place(&place), &row.sealed)
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok());
-    let Some(secret) = text.and_then(|text| text.parse().ok()) else {
-        tracing::error!(
-            secret.id = row.id.as_str(),
-            source = row.source.as_str(),
-            "a secret does not open: another master key encrypted it, or it was changed or moved"
-        );
+    let Some(key) = text.and_then(|text| scheme.key(&text).ok()) else {
+        does_not_open(&row.source, row.id.as_str());
         return None;
     };
-    Some(Key {
-        secret,
+    Some(SenderKey {
+        key,
         of_tables: Some(TableKey {
             id: row.id.clone(),
             until: row.until,
             used,
         }),
     })
+}
+
+fn does_not_open(source: &SourceId, what: &str) {
+    tracing::error!(
+        secret.id = what,
+        source = source.as_str(),
+        "a secret does not open: another master key encrypted it, or it was changed or moved"
+    );
 }
 
 /// An outage is logged where batches fail.
@@ -501,12 +580,4 @@ fn failed_draw(error: DbError) -> IngestError {
         tracing::error!(error = %error, "a source's rate cannot be drawn from");
     }
     IngestError::Unavailable
-}
-
-fn decoy(entropy: &dyn Entropy) -> Secret {
-    let mut key = [0; 32];
-    entropy.fill(&mut key);
-    Secret::encode(&key)
-        .parse()
-        .expect("an encoded secret is a secret")
 }

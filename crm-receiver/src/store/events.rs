@@ -66,6 +66,9 @@ pub struct EventRow {
     pub last_error: Option<String>,
     /// What links it to a request.
     pub correlation_id: String,
+    /// The sender's name for the delivery, which nobody signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery_id: Option<String>,
 }
 
 /// What an event is about, as its row says it: nothing here is parsed, since the list must not fail for one row.
@@ -80,7 +83,7 @@ pub struct ShownEntity {
 }
 
 const SELECT: &str = "SELECT event_id, source_id, idempotency_key, type, status, property_id, entity_kind, entity_id, \
-                      entity_version, correlation_id, occurred_at, received_at, applied_at, attempts, last_error \
+                      entity_version, correlation_id, occurred_at, received_at, applied_at, attempts, last_error, delivery_id \
                       FROM inbox";
 
 /// How the table is listed.
@@ -198,5 +201,6 @@ fn event_row(row: &Row) -> Result<EventRow, DbError> {
         applied_at: row.get("applied_at")?,
         attempts: row.get("attempts")?,
         last_error: row.get("last_error")?,
+        delivery_id: row.get("delivery_id")?,
     })
 }

@@ -19,7 +19,7 @@ use kit::audit::{self, AuditEntry};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// The columns of a new row.
-const COLUMNS: [&str; 18] = [
+const COLUMNS: [&str; 19] = [
     "event_id",
     "source_id",
     "idempotency_key",
@@ -38,6 +38,7 @@ const COLUMNS: [&str; 18] = [
     "attempts",
     "last_error",
     "due_at",
+    "delivery_id",
 ];
 
 /// The entries of one transaction, sorted by source and key, no key twice.
@@ -265,6 +266,7 @@ fn bind(params: &mut Params, entry: &InboxEntry, erased: bool) {
         0,
         &arrival.reason,
         entry.received_at,
+        &arrival.delivery_id,
     ]);
 }
 

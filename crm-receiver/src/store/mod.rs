@@ -4,7 +4,7 @@
 //! arrivals in; `events` is the inbox as the API shows it, `pending` what of it waits to be projected, `dead_letters` what
 //! nothing is tried for any more. `projection` writes `records`, `record_refs`, `timeline`, `erasures`, `profiles` and
 //! `property_days` in one transaction; `profile_rebuild` derives profiles again. `sources` says who may send and
-//! `source_secrets` what they sign with, `audit_counts` adds up what was not kept.
+//! `source_secrets` what they sign with, `source_digest_keys` what tells bodies without an id apart, `audit_counts` adds up what was not kept.
 
 mod audit_counts;
 mod dead_letters;
@@ -18,6 +18,7 @@ mod projection;
 mod property_days;
 mod record_refs;
 mod records;
+mod source_digest_keys;
 mod source_secrets;
 mod sources;
 mod state_budget;
@@ -30,9 +31,10 @@ pub use self::pending::{BODY_LEN_MAX, STEP_BYTES_MAX};
 pub use self::profile_rebuild::PROFILES;
 pub use self::profiles::{ProfileFilter, StoredProfile};
 pub use self::projection::Projection;
+pub use self::source_digest_keys::SealedDigestKey;
 pub use self::source_secrets::{Rotation, SourceSecret};
 pub use self::sources::{
-    Creation, OnInvalid, RATE_WINDOW_SECONDS, SOURCE_WINDOWS, SOURCES_MAX, Scheme, Source, SourceRows,
+    Change, Creation, OnInvalid, RATE_WINDOW_SECONDS, SOURCE_WINDOWS, SOURCES_MAX, Source, SourceRows,
     SourceSettings,
 };
 
@@ -80,11 +82,20 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             sqlite: include_str!("../../migrations/sqlite/0006_source_rates.sql"),
             mysql: include_str!("../../migrations/mysql/0006_source_rates.sql"),
         },
+        Migration {
+            number: 7,
+            name: "schemes",
+            sqlite: include_str!("../../migrations/sqlite/0007_schemes.sql"),
+            mysql: include_str!("../../migrations/mysql/0007_schemes.sql"),
+        },
     ],
 };
 
 /// The columns of encrypted secrets.
-pub const SEALED: [SealedColumn; 1] = [source_secrets::SEALED_SECRETS];
+pub const SEALED: [SealedColumn; 2] = [
+    source_secrets::SEALED_SECRETS,
+    source_digest_keys::SEALED_DIGEST_KEYS,
+];
 
 /// The receiver's database. Clones share its connections.
 #[derive(Clone, Debug)]

@@ -3,8 +3,12 @@
 //! Every change counts `sources_revision` up in its transaction: by it other replicas hear of the change, and changes wait for
 //! each other, so that what one of them counts is still so when it commits.
 
-use super::{Store, source_secrets::SourceSecret};
-use contract::{Scope, SourceId, UnixMillis};
+use super::{
+    Store,
+    source_digest_keys::{self, SealedDigestKey},
+    source_secrets::SourceSecret,
+};
+use contract::{Scope, SourceId, UnixMillis, scheme::Choice};
 use db::{Db, DbError, Params, Row, Tx, params};
 use ipnet::IpNet;
 use kit::access::{NETWORKS_MAX, WindowTable, plain_name};
@@ -30,16 +34,6 @@ const MAX_SKEW_SECONDS: u32 = 300;
 const SELECT: &str = "SELECT id, name, scheme, max_skew_seconds, on_invalid, folds, property_ids, allowed_networks, rate_limit, \
                       enabled, created_at, updated_at FROM sources";
 
-/// How a source signs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, EnumString, IntoStaticStr)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case", const_into_str)]
-pub enum Scheme {
-    /// Standard Webhooks 1.0.
-    #[default]
-    StandardWebhooks,
-}
-
 /// What becomes of a delivery that is authentic and readable, but whose payload is invalid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, EnumString, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
@@ -61,7 +55,7 @@ pub struct SourceSettings {
     pub name: String,
     /// How it signs.
     #[serde(default)]
-    pub scheme: Scheme,
+    pub scheme: Choice,
     /// How far its clock may be from ours, on both sides.
     #[serde(default = "max_skew_seconds")]
     #[validate(range(min = 1, max = 86_400, message = "it must be 1 to 86400 seconds"))]
@@ -100,7 +94,7 @@ impl SourceSettings {
     pub fn new(name: impl Into<String>, folds: bool) -> Self {
         Self {
             name: name.into(),
-            scheme: Scheme::default(),
+            scheme: Choice::default(),
             max_skew_seconds: max_skew_seconds(),
             on_invalid: OnInvalid::default(),
             folds,
@@ -136,6 +130,24 @@ pub enum Creation {
     TooMany,
 }
 
+/// What became of a source that was to be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is so now.
+    Done(Source),
+    /// It is no more as it was seen.
+    Overtaken,
+    /// It has secrets, which would mean other keys under another scheme.
+    HasSecrets,
+}
+
+#[derive(Clone, Copy)]
+enum Outcome {
+    Written,
+    Overtaken,
+    HasSecrets,
+}
+
 /// All sources and secrets, as of a revision or later.
 #[derive(Clone, Debug, Default)]
 pub struct SourceRows {
@@ -145,6 +157,8 @@ pub struct SourceRows {
     pub sources: Vec<Source>,
     /// Their secrets that have not been removed.
     pub secrets: Vec<SourceSecret>,
+    /// Their digest keys.
+    pub digest_keys: Vec<SealedDigestKey>,
 }
 
 impl Store {
@@ -201,6 +215,7 @@ impl Store {
                         revision,
                         sources: sources.iter().map(read_source).collect::<Result<_, _>>()?,
                         secrets: super::source_secrets::all(tx).await?,
+                        digest_keys: source_digest_keys::all(tx).await?,
                     })
                 })
             })
@@ -227,17 +242,22 @@ impl Store {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn create_source(&self, source: &Source, entry: AuditEntry) -> Result<Creation, DbError> {
+    pub async fn create_source(
+        &self,
+        source: &Source,
+        digest_key: SealedDigestKey,
+        entry: AuditEntry,
+    ) -> Result<Creation, DbError> {
         let source = source.clone();
         self.db
             .transaction("create_source", move |tx| {
-                let (source, entry) = (source.clone(), entry.clone());
-                Box::pin(async move { create(tx, &source, entry).await })
+                let (source, key, entry) = (source.clone(), digest_key.clone(), entry.clone());
+                Box::pin(async move { create(tx, &source, &key, entry).await })
             })
             .await
     }
 
-    /// Writes other settings for a source that is still as it was seen, and returns it; None when it is not.
+    /// Writes other settings for a source that is still as it was seen.
     ///
     /// # Errors
     /// Those of the database.
@@ -246,7 +266,7 @@ impl Store {
         seen: &Source,
         settings: SourceSettings,
         entry: AuditEntry,
-    ) -> Result<Option<Source>, DbError> {
+    ) -> Result<Change, DbError> {
         let changed = Source {
             settings,
             // Later than what was seen, so that each change is another version.
@@ -254,28 +274,36 @@ impl Store {
             ..seen.clone()
         };
         let (written, seen_at) = (changed.clone(), seen.updated_at);
-        let is_written = self
+        let is_other_scheme = seen.settings.scheme != changed.settings.scheme;
+        let outcome = self
             .db
             .transaction("change_source", move |tx| {
                 let mut values = settings_params(&written.settings);
                 values.extend(params![written.updated_at, written.id.as_str(), seen_at]);
-                let entry = entry.clone();
+                let (id, now, entry) = (written.id.clone(), entry.at, entry.clone());
                 Box::pin(async move {
                     count_change(tx).await?;
+                    if is_other_scheme && has_secrets(tx, &id, now).await? {
+                        tx.abandon();
+                        return Ok(Outcome::HasSecrets);
+                    }
                     let sql = "UPDATE sources SET name = ?, scheme = ?, max_skew_seconds = ?, on_invalid = ?, folds = ?, \
                                property_ids = ?, allowed_networks = ?, rate_limit = ?, enabled = ?, updated_at = ? \
                                WHERE id = ? AND updated_at = ? AND deleted_at IS NULL";
-                    let is_written = tx.execute(sql, values).await? == 1;
-                    if is_written {
-                        audit::append(tx, &[entry]).await?;
-                    } else {
+                    if tx.execute(sql, values).await? == 0 {
                         tx.abandon();
+                        return Ok(Outcome::Overtaken);
                     }
-                    Ok(is_written)
+                    audit::append(tx, &[entry]).await?;
+                    Ok(Outcome::Written)
                 })
             })
             .await?;
-        Ok(is_written.then_some(changed))
+        Ok(match outcome {
+            Outcome::Written => Change::Done(changed),
+            Outcome::Overtaken => Change::Overtaken,
+            Outcome::HasSecrets => Change::HasSecrets,
+        })
     }
 
     /// Ends a source for good, with its secrets; false when that has been done.
@@ -351,7 +379,12 @@ async fn keep(tx: &mut Tx, source: &Source) -> Result<(), DbError> {
     tx.execute(sql, values).await.map(drop)
 }
 
-async fn create(tx: &mut Tx, source: &Source, entry: AuditEntry) -> Result<Creation, DbError> {
+async fn create(
+    tx: &mut Tx,
+    source: &Source,
+    digest_key: &SealedDigestKey,
+    entry: AuditEntry,
+) -> Result<Creation, DbError> {
     count_change(tx).await?;
     let sql = "SELECT id FROM sources WHERE id = ?";
     let taken = tx.query_one(sql, params![source.id.as_str()]).await?.is_some();
@@ -363,8 +396,14 @@ async fn create(tx: &mut Tx, source: &Source, entry: AuditEntry) -> Result<Creat
         return Ok(if taken { Creation::Taken } else { Creation::TooMany });
     }
     insert(tx, source, "").await?;
+    source_digest_keys::keep(tx, digest_key).await?;
     audit::append(tx, &[entry]).await?;
     Ok(Creation::Done)
+}
+
+async fn has_secrets(tx: &mut Tx, id: &SourceId, now: UnixMillis) -> Result<bool, DbError> {
+    let sql = "SELECT id FROM source_secrets WHERE source_id = ? AND (valid_until IS NULL OR valid_until > ?) LIMIT 1";
+    Ok(tx.query_one(sql, params![id.as_str(), now]).await?.is_some())
 }
 
 async fn insert(tx: &mut Tx, source: &Source, end: &str) -> Result<(), DbError> {
@@ -381,7 +420,7 @@ async fn insert(tx: &mut Tx, source: &Source, end: &str) -> Result<(), DbError> 
 fn settings_params(settings: &SourceSettings) -> Params {
     params![
         &settings.name,
-        settings.scheme.into_str(),
+        scheme_text(&settings.scheme),
         settings.max_skew_seconds,
         settings.on_invalid.into_str(),
         settings.folds,
@@ -390,6 +429,22 @@ fn settings_params(settings: &SourceSettings) -> Params {
         settings.rate_limit,
         settings.enabled,
     ]
+}
+
+/// A preset's name, or a definition as JSON.
+fn scheme_text(scheme: &Choice) -> String {
+    match scheme {
+        Choice::Preset(preset) => preset.name().to_owned(),
+        Choice::Custom(custom) => to_text(custom),
+    }
+}
+
+fn read_scheme(row: &Row) -> Result<Choice, DbError> {
+    let text: String = row.get("scheme")?;
+    match text.parse() {
+        Ok(preset) => Ok(Choice::Preset(preset)),
+        Err(_) => serde_json::from_str(&text).map_err(|_| DbError::unreadable("scheme")),
+    }
 }
 
 fn to_text(value: &impl Serialize) -> String {
@@ -401,7 +456,7 @@ fn read_source(row: &Row) -> Result<Source, DbError> {
         id: db::read_id(row, "id")?,
         settings: SourceSettings {
             name: row.get("name")?,
-            scheme: read_word(row, "scheme")?,
+            scheme: read_scheme(row)?,
             max_skew_seconds: row.get("max_skew_seconds")?,
             on_invalid: read_word(row, "on_invalid")?,
             folds: row.get("folds")?,

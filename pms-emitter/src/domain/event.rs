@@ -43,6 +43,7 @@ pub fn envelope<T: EventPayload>(
     correlation_id: Option<String>,
 ) -> Envelope {
     Envelope {
+        test: false,
         event_type: change.event_type.as_str().to_owned(),
         idempotency_key: id.clone().into(),
         timestamp: now,

@@ -7,17 +7,14 @@
 use crate::{
     clock::UnixMillis,
     entity::{EntityKind, EntityRef},
-    event_type::{EventType, SCHEMA_VERSION},
+    event_type::{EVENT_TYPE_LEN_MAX, EventType, SCHEMA_VERSION},
     id::{IdempotencyKey, PropertyId, is_valid_id},
     json::{self, Fields},
     problem::FieldError,
-    signature::Verified,
+    scheme::Verified,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-
-/// The longest event type, in bytes; the tables' columns are as wide.
-pub const EVENT_TYPE_LEN_MAX: usize = 64;
 
 /// One event: one commit of one entity, with its whole state after the change.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,10 +39,13 @@ pub struct Envelope {
     pub changed: Vec<String>,
     /// The whole state after the change.
     pub payload: Map<String, Value>,
+    /// Whether it was sent to try the way alone: it is kept and has no effect.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub test: bool,
 }
 
 /// The members of an envelope, in the order of their places in [`Members`].
-const MEMBERS: [&str; 9] = [
+const MEMBERS: [&str; 10] = [
     "type",
     "idempotency_key",
     "timestamp",
@@ -55,6 +55,7 @@ const MEMBERS: [&str; 9] = [
     "correlation_id",
     "changed",
     "payload",
+    "test",
 ];
 
 /// The members of an envelope as they came, each still to be checked; absent and null mean the same.
@@ -95,7 +96,7 @@ impl Envelope {
     }
 }
 
-fn check(members: Members, webhook_id: &IdempotencyKey) -> Result<Envelope, Vec<FieldError>> {
+fn check(members: Members, webhook_id: Option<&IdempotencyKey>) -> Result<Envelope, Vec<FieldError>> {
     let mut errors = Vec::new();
     let [
         event_type,
@@ -107,6 +108,7 @@ fn check(members: Members, webhook_id: &IdempotencyKey) -> Result<Envelope, Vec<
         correlation_id,
         changed,
         payload,
+        test,
     ] = members.map(Option::unwrap_or_default);
     let event_type = take(&mut errors, "/type", event_type, event_type_of);
     let idempotency_key = take(&mut errors, "/idempotency_key", idempotency_key, typed);
@@ -117,11 +119,14 @@ fn check(members: Members, webhook_id: &IdempotencyKey) -> Result<Envelope, Vec<
     let correlation_id = take_optional(&mut errors, "/correlation_id", correlation_id, correlation_of);
     let changed = take_optional(&mut errors, "/changed", changed, typed);
     let payload = take_optional(&mut errors, "/payload", payload, object_of);
-    if idempotency_key.as_ref().is_some_and(|key| key != webhook_id) {
+    let test = take_optional(&mut errors, "/test", test, typed);
+    if let (Some(key), Some(signed)) = (&idempotency_key, webhook_id)
+        && key != signed
+    {
         errors.push(FieldError::new(
             "/idempotency_key",
             "differs",
-            "differs from the webhook-id header",
+            "differs from the header with the id",
         ));
     }
     let kind = event_type
@@ -145,6 +150,7 @@ fn check(members: Members, webhook_id: &IdempotencyKey) -> Result<Envelope, Vec<
                 correlation_id,
                 changed: changed.unwrap_or_default(),
                 payload: payload.unwrap_or_default(),
+                test: test.unwrap_or_default(),
             })
         }
         _ => Err(errors),

@@ -7,6 +7,9 @@ use crate::entity::EntityKind;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr};
 
+/// The longest event type, in bytes; the tables' columns are as wide.
+pub const EVENT_TYPE_LEN_MAX: usize = 64;
+
 /// The version of the payloads that this code writes and folds.
 pub const SCHEMA_VERSION: u32 = 1;
 

@@ -2,7 +2,7 @@
 //!
 //! Everything here is a value or a pure function: no I/O, no async, no database, no HTTP server. The emitter builds
 //! an [`Envelope`] and signs its bytes with [`signature::sign`]; the receiver checks them with
-//! [`signature::TimelyHeaders::verify`], and only a [`signature::Verified`] delivery can be parsed back into an
+//! [`scheme::TimelyHeaders::verify`], and only a [`scheme::Verified`] delivery can be parsed back into an
 //! envelope.
 
 #![warn(missing_docs)]
@@ -22,6 +22,7 @@ pub mod money;
 pub mod phone;
 pub mod placeholder_date;
 pub mod problem;
+pub mod scheme;
 pub mod scope;
 pub mod secret;
 pub mod signature;

@@ -54,6 +54,14 @@ impl Scope {
         part.map_or(*self == Self::All, |part| self.has(part))
     }
 
+    /// The part of a scope that has one alone.
+    pub fn only(&self) -> Option<&str> {
+        match self {
+            Self::Parts(parts) if parts.len() == 1 => parts.first().map(String::as_str),
+            Self::All | Self::Parts(_) => None,
+        }
+    }
+
     /// Whether all that `other` sees is seen by this one.
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {

@@ -65,6 +65,20 @@ pub enum SecretError {
     /// A plain secret of fewer than 16 or more than 256 bytes.
     #[error("a plain secret must have 16 to 256 bytes")]
     PlainLength,
+    /// Not the base64 or hex that the scheme asks for.
+    #[error(
+        "it is not written as the scheme asks for: padded base64 of the alphabet with + and /, or hex digits"
+    )]
+    NotEncoded,
+    /// Base64 or hex of fewer than 16 or more than 256 bytes.
+    #[error("it must hold 16 to 256 bytes")]
+    EncodedLength,
+    /// No public key of Ed25519, or one for which anybody can sign.
+    #[error("it is no public key of Ed25519: whpk_ and the base64 of 32 bytes, or as the scheme writes keys")]
+    PublicKey,
+    /// No private key of Ed25519.
+    #[error("it is no private key of Ed25519: whsk_ and the base64 of 32 or 64 bytes that belong together")]
+    PrivateKey,
     /// More than [`SECRETS_MAX`].
     #[error("more than {SECRETS_MAX} secrets")]
     TooMany,
@@ -74,6 +88,29 @@ impl Secret {
     /// The key itself.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// A key of these bytes, whose number was checked.
+    pub(crate) fn of_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// A key that is the text itself, whatever it begins with.
+    ///
+    /// # Errors
+    /// When it is too short or too long, or holds what nobody sees.
+    pub(crate) fn of_text(text: &str) -> Result<Self, SecretError> {
+        if text.is_empty() {
+            return Err(SecretError::Missing);
+        }
+        if text.contains(damage::is_invisible) || text.trim() != text {
+            return Err(SecretError::Invisible);
+        }
+        if PLAIN_BYTES.contains(&text.len()) {
+            Ok(Self(text.as_bytes().to_vec()))
+        } else {
+            Err(SecretError::PlainLength)
+        }
     }
 
     /// A secret of 32 bytes in the form of Standard Webhooks, for configuration files.

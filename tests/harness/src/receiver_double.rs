@@ -11,7 +11,7 @@ use crate::signer::Delivery;
 use crate::waiting::HANGS_AFTER;
 use anyhow::Result;
 use bytes::Bytes;
-use contract::signature::{SignedHeaders, Unauthentic, Verified};
+use contract::scheme::{Key, Scheme, Unauthentic, Verified};
 use contract::{SecretList, UnixSeconds};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -98,9 +98,11 @@ impl Received {
             .headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_bytes()));
-        SignedHeaders::read(lines)?
+        let keys: Vec<_> = secrets.as_slice().iter().cloned().map(Key::Shared).collect();
+        Scheme::standard()
+            .read(lines)?
             .within(now, 1)?
-            .verify(self.body.clone(), secrets.as_slice())
+            .verify(self.body.clone(), &keys)
     }
 }
 

@@ -196,7 +196,10 @@ mod tests {
     use super::*;
     use crate::lives::{BodyStyle, lives};
     use bytes::Bytes;
-    use contract::{Envelope, signature::SignedHeaders};
+    use contract::{
+        Envelope,
+        scheme::{Key, Scheme},
+    };
 
     const RUN: UnixMillis = UnixMillis(1_795_000_000_123);
 
@@ -228,12 +231,14 @@ mod tests {
             .unwrap()
             .1;
         assert_eq!(declared, body.len().to_string().as_bytes());
-        let headers = SignedHeaders::read(lines)
+        let headers = Scheme::standard()
+            .read(lines)
             .unwrap()
             .within(RUN.seconds(), 1)
             .unwrap();
         let body = Bytes::copy_from_slice(body.as_bytes());
-        Envelope::parse(&headers.verify(body, secrets.as_slice()).unwrap()).unwrap()
+        let keys: Vec<_> = secrets.as_slice().iter().cloned().map(Key::Shared).collect();
+        Envelope::parse(&headers.verify(body, &keys).unwrap()).unwrap()
     }
 
     #[test]

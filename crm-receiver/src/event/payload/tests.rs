@@ -7,6 +7,7 @@ fn envelope(event_type: EventType, payload: Value) -> Envelope {
         panic!("a payload is an object")
     };
     Envelope {
+        test: false,
         event_type: event_type.as_str().to_owned(),
         idempotency_key: "evt_1".parse().unwrap(),
         timestamp: UnixMillis(0),

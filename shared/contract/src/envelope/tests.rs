@@ -3,8 +3,9 @@
 use super::*;
 use crate::{
     clock::UnixSeconds,
+    scheme::Scheme,
     secret::Secret,
-    signature::{SignedHeaders, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign},
+    signature::{WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign},
 };
 use serde_json::json;
 
@@ -23,11 +24,13 @@ pub(super) fn verified(body: Vec<u8>) -> Verified {
         (WEBHOOK_TIMESTAMP, "1763769600"),
         (WEBHOOK_SIGNATURE, signature.as_str()),
     ];
-    let headers = SignedHeaders::read(lines.map(|(name, value)| (name, value.as_bytes()))).unwrap();
+    let headers = Scheme::standard()
+        .read(lines.map(|(name, value)| (name, value.as_bytes())))
+        .unwrap();
     headers
         .within(NOW, 0)
         .unwrap()
-        .verify(body.into(), &[secret])
+        .verify(body.into(), &[secret.into()])
         .unwrap()
 }
 

@@ -102,7 +102,7 @@ fn is_nearly(text: &str, word: &str) -> bool {
 
 /// Controls, and what has no shape of its own: zero-width and joining characters, marks of direction, the soft hyphen,
 /// the byte order mark, fillers, variation selectors and tags.
-fn is_invisible(character: char) -> bool {
+pub(super) fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'

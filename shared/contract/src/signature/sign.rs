@@ -1,7 +1,7 @@
 //! The sender's half: a signature header over the exact bytes that go out.
 
-use super::{VERSION_PREFIX, tag};
-use crate::{clock::UnixSeconds, id::IdempotencyKey, secret::Secret};
+use super::VERSION_PREFIX;
+use crate::{clock::UnixSeconds, id::IdempotencyKey, scheme::Algorithm, secret::Secret};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 /// The value of `webhook-signature`: one signature for each active secret.
@@ -18,10 +18,11 @@ impl SignatureHeader {
 /// Signs one attempt with every active secret, so that a receiver in the middle of a rotation accepts it.
 pub fn sign(secrets: &[Secret], id: &IdempotencyKey, timestamp: UnixSeconds, body: &[u8]) -> SignatureHeader {
     let timestamp = timestamp.0.to_string();
+    let pieces = [id.as_str().as_bytes(), b".", timestamp.as_bytes(), b".", body];
     let signatures: Vec<String> = secrets
         .iter()
-        .map(|secret| tag(secret, id.as_str().as_bytes(), timestamp.as_bytes(), body))
-        .map(|tag| format!("{VERSION_PREFIX}{}", STANDARD.encode(tag.into_bytes())))
+        .map(|secret| Algorithm::HmacSha256.tag(secret, pieces))
+        .map(|tag| format!("{VERSION_PREFIX}{}", STANDARD.encode(tag)))
         .collect();
     SignatureHeader(signatures.join(" "))
 }

@@ -98,6 +98,7 @@ pub fn guest_event(n: usize, payload: Value) -> Result<(String, Vec<u8>)> {
     payload.insert("last_name".to_owned(), "Largest".into());
     let id = format!("evt_hostile_{n:06}");
     let envelope = Envelope {
+        test: false,
         event_type: "guest.created".to_owned(),
         idempotency_key: id.parse()?,
         timestamp: SystemClock.now(),

@@ -5,6 +5,7 @@ mod limits;
 mod master_keys;
 mod queue_share;
 mod rotation;
+mod schemes;
 
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{NOW, Receiver, SECRET, config, event, execute, guest_event, number};
@@ -30,6 +31,7 @@ pub fn cases() -> Vec<Case> {
     let modules = [
         own,
         rotation::cases(),
+        schemes::cases(),
         master_keys::cases(),
         access::cases(),
         limits::cases(),
@@ -183,7 +185,7 @@ async fn what_is_no_source_is_refused_with_its_field(ctx: Ctx) {
         ("id", json!(7)),
         ("name", json!("")),
         ("name", json!("a\nb")),
-        ("scheme", json!("github")),
+        ("scheme", json!("git")),
         ("max_skew_seconds", json!(0)),
         ("max_skew_seconds", json!(86_401)),
         ("max_skew_seconds", json!("300")),

@@ -3,7 +3,7 @@
 use super::{all_refused_alike, because, genuine, signed};
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{Receiver, guest_event};
-use contract::signature::SIGNATURES_MAX;
+use contract::scheme::SIGNATURES_MAX;
 use harness::signer::Delivery;
 
 pub fn cases() -> Vec<Case> {

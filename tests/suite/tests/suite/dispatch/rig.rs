@@ -235,6 +235,7 @@ pub fn event(number: u32, now: UnixMillis) -> NewEvent {
         "kind": "guest", "id": format!("gst_{number:05}"), "version": 1,
     });
     let envelope = Envelope {
+        test: false,
         event_type: "guest.created".to_owned(),
         idempotency_key: id.clone().into(),
         timestamp: now,

@@ -10,7 +10,8 @@ use crm_receiver::{
     backlog::Backlog,
     event::{Accepted, Arrival},
     ingest::{
-        self, Batcher, IngestError, IngestLimits, IngestMeters, Lane, Sender, Senders, delivery::RawDelivery,
+        self, Batcher, IngestError, IngestLimits, IngestMeters, Lane, Sender, Senders,
+        delivery::{Parsed, RawDelivery},
         guard::StoreGuard,
     },
     store::{Source, SourceSettings},
@@ -95,8 +96,11 @@ impl Bench {
             ("webhook-timestamp", at.as_bytes()),
             ("webhook-signature", signed.as_str().as_bytes()),
         ];
-        let raw = RawDelivery::read(self.sender(), lines, NOW).unwrap();
-        raw.verify(Bytes::from(body)).unwrap().parse().unwrap()
+        let raw = RawDelivery::read(self.sender(), || lines, NOW).unwrap();
+        match raw.verify(Bytes::from(body)).unwrap().parse() {
+            Ok(Parsed::Event(arrival)) => *arrival,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Brings one in, as far as it goes without a lane: into the queue, or to a refusal.

@@ -70,6 +70,7 @@ async fn the_lines_of_the_guide_are_taken_in(ctx: Ctx) {
 fn envelope(now: UnixMillis) -> Envelope {
     let payload = json!({"last_name": "Silva"});
     Envelope {
+        test: false,
         event_type: "guest.created".to_owned(),
         idempotency_key: "evt_20260314_0001".parse().unwrap(),
         timestamp: now,

@@ -205,8 +205,8 @@ async fn secrets_are_encrypted_again_while_it_serves_and_open_with_the_new_key_a
         master_key: Some(both.parse().unwrap()),
     };
     let done = rewrap(&args, &ctx.url(), &Runtime::system()).await.unwrap();
-    // The first secret and the check value; the second is under the new key already.
-    assert_eq!((done.sealed, done.unopened), (2, 0));
+    // The first secret, the digest keys of two sources and the check value; the second secret is under the new key already.
+    assert_eq!((done.sealed, done.unopened), (4, 0));
     let again = rewrap(&args, &ctx.url(), &Runtime::system()).await.unwrap();
     assert_eq!((again.sealed, again.unopened), (0, 0));
     assert_eq!(sent(&receiver, "spa", "evt_1", &before).await, 202);

@@ -11,7 +11,8 @@ use crm_receiver::{
     backlog::Backlog,
     event::Accepted,
     ingest::{
-        self, Batcher, IngestError, IngestLimits, IngestMeters, Lane, Sources, delivery::RawDelivery,
+        self, Batcher, IngestError, IngestLimits, IngestMeters, Lane, Sources,
+        delivery::{Parsed, RawDelivery},
         guard::StoreGuard,
     },
     store::{Source, SourceSecret, SourceSettings, Store},
@@ -75,7 +76,11 @@ async fn make(store: &Store, sources: &Sources, id: &str) {
         updated_at: NOW,
     };
     let entry = AuditEntry::new("source_created", NOW);
-    store.create_source(&source, entry.clone()).await.unwrap();
+    let digest_key = sources.digest_key(&id);
+    store
+        .create_source(&source, digest_key, entry.clone())
+        .await
+        .unwrap();
     let secret_id: SecretId = Runtime::system().ids().new_id(SecretId::PREFIX).parse().unwrap();
     let secret = SourceSecret {
         sealed: sources.seal(&id, &secret_id, &secret(id.as_str())),
@@ -146,13 +151,15 @@ impl Bench {
             ("webhook-signature", signed.as_str().as_bytes()),
         ];
         let sender = self.sources.named(source, || None);
-        let raw = RawDelivery::read(Arc::clone(&sender), lines, NOW).unwrap();
-        let arrival = raw.verify(Bytes::from(body)).unwrap().parse().unwrap();
+        let raw = RawDelivery::read(Arc::clone(&sender), || lines, NOW).unwrap();
+        let Ok(Parsed::Event(arrival)) = raw.verify(Bytes::from(body)).unwrap().parse() else {
+            panic!("it is an event");
+        };
         let batcher = self.batcher.clone();
         async move {
             let ids = Runtime::system().ids();
             let context = RequestContext::new(&Method::POST, "/webhooks/x", &HeaderMap::new(), None, &ids);
-            batcher.accept(arrival, &sender, &context, None).await
+            batcher.accept(*arrival, &sender, &context, None).await
         }
         .boxed()
     }

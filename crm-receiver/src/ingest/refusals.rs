@@ -1,0 +1,58 @@
+//! What makes refusals alike: no answer, and no time that it takes, says which sources there are, or how they sign.
+
+use contract::{
+    Entropy, UnixSeconds,
+    scheme::{Decoys, Key, Scheme, TimelyHeaders},
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// What all senders share.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    /// The largest skew of any source: headers outside it are refused before the body is read, whichever source they name.
+    pub(super) widest_skew_seconds: u32,
+    /// What a refusal costs.
+    pub(super) decoys: Decoys,
+    /// The schemes in use, by each header that a proof may stand in. Standard Webhooks always is.
+    schemes: HashMap<String, Vec<Arc<Scheme>>>,
+}
+
+impl Refusals {
+    pub(super) fn new<'k, K: IntoIterator<Item = &'k Key>>(
+        senders: impl IntoIterator<Item = (&'k Arc<Scheme>, K)>,
+        widest_skew_seconds: u32,
+        entropy: &dyn Entropy,
+    ) -> Self {
+        let senders: Vec<_> = senders.into_iter().collect();
+        let mut schemes = HashMap::<String, Vec<Arc<Scheme>>>::new();
+        let standard = Scheme::standard();
+        for scheme in senders.iter().map(|(scheme, _)| *scheme).chain([&standard]) {
+            for header in scheme.proof_headers() {
+                let same = schemes.entry(header).or_default();
+                if same.iter().all(|other| other.choice() != scheme.choice()) {
+                    same.push(Arc::clone(scheme));
+                }
+            }
+        }
+        let keys = senders.into_iter().map(|(scheme, keys)| (&**scheme, keys));
+        Self {
+            widest_skew_seconds,
+            decoys: Decoys::for_senders(keys, entropy),
+            schemes,
+        }
+    }
+
+    /// The headers as any scheme in use reads them, or none.
+    pub(super) fn read<'a, L: IntoIterator<Item = (&'a str, &'a [u8])>>(
+        &self,
+        lines: impl Fn() -> L,
+        now: UnixSeconds,
+    ) -> Option<TimelyHeaders> {
+        let names = lines().into_iter().map(|(name, _)| name.to_ascii_lowercase());
+        let named = names.filter_map(|name| self.schemes.get(&name));
+        named.flatten().find_map(|scheme| {
+            let read = scheme.read(lines()).ok()?;
+            read.within(now, self.widest_skew_seconds).ok()
+        })
+    }
+}
