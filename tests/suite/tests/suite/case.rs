@@ -24,6 +24,8 @@ pub struct Case {
     name: String,
     run: Box<dyn Fn(Ctx) -> BoxFuture<'static, ()> + Send + Sync>,
     on: On,
+    /// What it needs is not there.
+    ignored: bool,
 }
 
 /// Which engines a case runs on.
@@ -85,6 +87,16 @@ impl Case {
             name: format!("{module}::{function}"),
             run: Box::new(move |ctx| run(ctx).boxed()),
             on,
+            ignored: false,
+        }
+    }
+
+    /// The same case, shown as ignored unless what it needs is there.
+    #[must_use]
+    pub fn ignored_unless(self, is_there: bool) -> Self {
+        Self {
+            ignored: !is_there,
+            ..self
         }
     }
 
@@ -93,7 +105,8 @@ impl Case {
         let case = Arc::new(self);
         let trial = |engine: Engine, name: String| {
             let (case, servers) = (case.clone(), servers.clone());
-            Trial::test(name, move || case.run_on(engine, &servers))
+            let ignored = case.ignored;
+            Trial::test(name, move || case.run_on(engine, &servers)).with_ignored_flag(ignored)
         };
         if case.on == On::Neither {
             return vec![trial(Engine::Sqlite, case.name.clone())];

@@ -1,8 +1,10 @@
 //! Sources and their secrets, over real sockets: what is taken of whom, and when a secret begins and ends.
 
 mod access;
+mod libraries;
 mod limits;
 mod master_keys;
+mod pages;
 mod queue_share;
 mod rotation;
 mod schemes;
@@ -32,6 +34,8 @@ pub fn cases() -> Vec<Case> {
         own,
         rotation::cases(),
         schemes::cases(),
+        pages::cases(),
+        libraries::cases(),
         master_keys::cases(),
         access::cases(),
         limits::cases(),
