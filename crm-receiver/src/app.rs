@@ -2,9 +2,9 @@
 
 use crate::backlog::Backlog;
 use crate::config::Config;
-use crate::http::{AREAS, Api, SourceRoutes, router};
+use crate::http::{AREAS, Api, RequeueRoutes, SourceRoutes, router};
 use crate::ingest::{self, IngestMeters, Lane, PMS, Sources, counts::Counts, guard::StoreGuard};
-use crate::project::{ProjectionMeters, Projector};
+use crate::project::{ProjectionMeters, Projector, Requeuer};
 use crate::store::{MIGRATIONS, PROFILES, SEALED, SourceSettings, Store};
 use api::{Line, Server, serve};
 use contract::{EventId, SourceId};
@@ -19,7 +19,11 @@ pub use kit::random::Runtime;
 use kit::rebuild::Rebuilder;
 use kit::secrets::{self, CheckError, MasterKeys, Rewrapped};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 /// What the name of every metric begins with.
@@ -63,6 +67,7 @@ pub struct App {
     guard: StoreGuard,
     lanes: Vec<Lane>,
     projector: Projector,
+    requeuer: Requeuer,
     counts: Arc<Counts>,
     /// None without METRICS_ADDR.
     metrics: Option<MetricsPage>,
@@ -182,7 +187,10 @@ impl App {
         guard.expose(&metrics);
         backlog.expose(&metrics, &runtime.clock);
         let projected = ProjectionMeters::new(&metrics);
-        let projector = Projector::new(store.clone(), Arc::clone(&runtime.clock), backlog, projected);
+        let clock = || Arc::clone(&runtime.clock);
+        let projector = Projector::new(store.clone(), clock(), backlog.clone(), projected);
+        let (begun, owner) = (Arc::new(Notify::new()), runtime.ids().new_id("run"));
+        let requeuer = Requeuer::new(store.clone(), clock(), backlog, owner, Arc::clone(&begun));
         let counts = Arc::new(Counts::default());
         let api = Api {
             store: store.clone(),
@@ -213,7 +221,15 @@ impl App {
             base_path: config.http.app_base_path.as_str().into(),
         };
         let base_path = &config.http.app_base_path;
-        let router = router(&api, &source_routes, base_path).mount(base_path, access::routes(&key_routes));
+        let requeue_routes = RequeueRoutes {
+            store: store.clone(),
+            clock: clock(),
+            ids: runtime.ids(),
+            begun,
+            base_path: base_path.as_str().into(),
+        };
+        let router = router(&api, &source_routes, &requeue_routes, base_path)
+            .mount(base_path, access::routes(&key_routes));
         let table = router.table().collect();
         let server = Server::new(router, runtime.ids(), config.http.body_limits())
             .with_hosts(config.http.hosts(address))
@@ -237,6 +253,7 @@ impl App {
             guard,
             lanes,
             projector,
+            requeuer,
             counts,
             metrics,
             profiles,
@@ -289,6 +306,7 @@ impl App {
             lifecycle.spawn("ingest lane", lane.run(drained.clone()));
         }
         lifecycle.spawn("projector", self.projector.run(drained.clone()));
+        lifecycle.spawn("requeuer", self.requeuer.run(lifecycle.clone()));
         lifecycle.spawn("profiles", self.profiles.run(lifecycle.clone()));
         lifecycle.spawn("sources", self.sources.run(lifecycle.clone()));
         lifecycle.spawn("api keys", self.keys.clone().run(lifecycle.clone()));

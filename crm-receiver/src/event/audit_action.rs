@@ -18,6 +18,12 @@ pub enum AuditAction {
     DeadLettered,
     /// A dead letter was given back to the projector.
     Requeued,
+    /// A run that requeues dead letters was begun.
+    RequeueStarted,
+    /// It has looked at all dead letters that there were.
+    RequeueFinished,
+    /// It was ended before.
+    RequeueCancelled,
     /// Another body came under the key of an event that was committed before.
     IdReuse,
 }

@@ -35,8 +35,8 @@ pub struct PendingEvent {
     pub correlation_id: Option<String>,
     /// When the change was committed at the sender.
     pub occurred_at: UnixMillis,
-    /// When it arrived.
-    pub received_at: UnixMillis,
+    /// Since when it waits: it arrived then, or was requeued.
+    pub waiting_since: UnixMillis,
     /// How many tries were made before.
     pub attempts: u32,
     /// The raw body; None once it is purged.

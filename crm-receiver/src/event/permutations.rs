@@ -35,7 +35,7 @@ pub fn sent(event_type: &str, id: &str, version: u64, at: i64, payload: impl Int
         entity_version: Some(version),
         correlation_id: None,
         occurred_at: UnixMillis(at),
-        received_at: UnixMillis(at),
+        waiting_since: UnixMillis(at),
         attempts: 0,
         body: Some(body.to_string().into_bytes()),
     };

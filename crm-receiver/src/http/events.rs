@@ -2,31 +2,21 @@
 //!
 //! The list is newest first. It is no safe order for polling: commits become visible out of order.
 
-use super::{Api, malformed, typed};
+use super::{Api, malformed};
 use crate::store::{EventFilter, EventRow};
 use api::{
     Request, Response,
     list::{ListQuery, ListSpec, SortField},
     reply,
 };
-use contract::{Problem, ProblemCode, Scope, UnixMillis};
+use contract::{Problem, ProblemCode, Scope};
 use kit::{audit::AuditEntry, database_problem, listing};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 const EVENTS: ListSpec = ListSpec {
     name: "events",
-    filters: &[
-        "source",
-        "idempotency_key",
-        "type",
-        "status",
-        "property_id",
-        "entity_id",
-        "from",
-        "to",
-        "correlation_id",
-    ],
+    filters: &EventFilter::NAMES,
     sorts: &[SortField::int("received_at")],
     descending_by_default: true,
     updated_since: false,
@@ -65,24 +55,7 @@ struct ShownEvent {
 }
 
 fn filter(query: &ListQuery, scope: &Scope) -> Result<EventFilter, Problem> {
-    let status = typed(query, "status")?;
-    let instant = |name| {
-        let text = query.filter(name);
-        text.map(|text| UnixMillis::parse_rfc3339(text).ok_or_else(|| malformed(name)))
-            .transpose()
-    };
-    Ok(EventFilter {
-        source: typed(query, "source")?,
-        idempotency_key: typed(query, "idempotency_key")?,
-        event_type: query.filter("type").map(str::to_owned),
-        status,
-        property_id: typed(query, "property_id")?,
-        entity_id: query.filter("entity_id").map(str::to_owned),
-        correlation_id: query.filter("correlation_id").map(str::to_owned),
-        from: instant("from")?,
-        to: instant("to")?,
-        scope: scope.clone(),
-    })
+    EventFilter::read(|name| query.filter(name), scope).map_err(malformed)
 }
 
 fn show_entry(entry: &AuditEntry) -> Value {

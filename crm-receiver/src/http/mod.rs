@@ -6,10 +6,12 @@ mod events;
 mod guest_profiles;
 mod health;
 mod problem;
+mod requeues;
 mod routes;
 mod sources;
 mod webhooks;
 
+pub use requeues::RequeueRoutes;
 pub use routes::{AREAS, router};
 pub use sources::SourceRoutes;
 

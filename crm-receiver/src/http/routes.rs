@@ -1,6 +1,6 @@
 //! The table of routes.
 
-use super::{Api, SourceRoutes, events, guest_profiles, health, sources, webhooks};
+use super::{Api, RequeueRoutes, SourceRoutes, events, guest_profiles, health, requeues, sources, webhooks};
 use api::{Access, Area, Endpoint, Router, delete, get, post, put};
 use kit::access::API_KEYS;
 
@@ -16,10 +16,11 @@ const GUEST_PROFILES: Area = Area::new("guest-profiles");
 const SOURCES: Area = Area::new("sources");
 
 /// Everything that the receiver answers but the endpoints of API keys, which are kit's. Health is also found without the base path, where orchestrators look for it.
-pub fn router(api: &Api, sources: &SourceRoutes, base_path: &str) -> Router {
+pub fn router(api: &Api, sources: &SourceRoutes, requeues: &RequeueRoutes, base_path: &str) -> Router {
     let router = Router::new()
         .mount(base_path, api_endpoints(api))
         .mount(base_path, source_endpoints(sources))
+        .mount(base_path, requeue_endpoints(requeues))
         .mount(base_path, health_endpoints(api));
     if base_path.is_empty() {
         router
@@ -80,6 +81,21 @@ fn source_endpoints(state: &SourceRoutes) -> Vec<Endpoint> {
             state,
             sources::end_secret,
         ),
+    ]
+}
+
+fn requeue_endpoints(state: &RequeueRoutes) -> Vec<Endpoint> {
+    vec![
+        post(
+            "/events/{id}/requeue",
+            EVENTS.write(),
+            state,
+            requeues::requeue_event,
+        ),
+        get("/requeues", EVENTS.read(), state, requeues::list).with_query(),
+        post("/requeues", EVENTS.write(), state, requeues::create),
+        get("/requeues/{id}", EVENTS.read(), state, requeues::show),
+        delete("/requeues/{id}", EVENTS.admin(), state, requeues::cancel),
     ]
 }
 

@@ -164,7 +164,7 @@ impl Projector {
         if self.backlog.should_look_for_retries(pending.is_empty()) {
             self.backlog.found_retries(self.store.oldest_retry().await?);
         }
-        let oldest = pending.iter().map(|pending| pending.received_at).min();
+        let oldest = pending.iter().map(|pending| pending.waiting_since).min();
         self.backlog.end_look(oldest);
         Ok(())
     }
@@ -292,7 +292,7 @@ mod tests {
             entity_version: None,
             correlation_id: None,
             occurred_at: UnixMillis(0),
-            received_at: UnixMillis(0),
+            waiting_since: UnixMillis(0),
             attempts: 0,
             body: Some(body),
         }

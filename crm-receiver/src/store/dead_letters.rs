@@ -3,14 +3,22 @@
 use super::Store;
 use crate::event::{AuditAction, DeadLetterCause};
 use contract::{EventId, UnixMillis};
-use db::{DbError, InList, Row, Tx, params, read_ids};
-use kit::audit::{self, AuditEntry};
+use db::{DbError, Dialect, InList, Row, Tx, params, read_ids};
+use kit::{
+    audit::{self, AuditEntry},
+    listing::Index,
+};
+use std::collections::BTreeSet;
 
 /// How much of a failure's reason is kept, in characters; the column is as wide.
 const REASON_CHARS_MAX: usize = 1000;
 
 /// Dead letters of one transaction.
-const REQUEUE_BATCH: usize = 100;
+pub const REQUEUE_BATCH: usize = 100;
+/// Who requeues by the command line.
+const OPERATOR: &str = "operator";
+/// A dead letter, found by its id: an index on the bare column would be taken for the better one.
+const IS_DEAD: &str = "COALESCE(status, '') = 'dead_letter'";
 
 impl Store {
     /// Makes an event a dead letter. False when it is not accepted any more.
@@ -41,18 +49,24 @@ impl Store {
     }
 
     /// Requeues one dead letter that still has its body; false when there is no such one.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub async fn requeue_one(&self, event_id: &EventId, now: UnixMillis) -> Result<bool, DbError> {
         let id = event_id.to_string();
         self.db
             .transaction("requeue_one", move |tx| {
                 let id = id.clone();
-                Box::pin(async move { Ok(requeue(tx, &[id], now).await? == 1) })
+                Box::pin(async move { Ok(!requeue(tx, &[id], OPERATOR, now).await?.requeued.is_empty()) })
             })
             .await
     }
 
     /// Requeues the next dead letters after an id; answers how many, and the last id that was looked at, or None when
     /// there are no more. Each is visited once in a walk, also when it fails again meanwhile.
+    ///
+    /// # Errors
+    /// Those of the database.
     pub async fn requeue_after(
         &self,
         after: Option<EventId>,
@@ -67,40 +81,86 @@ impl Store {
                     let rows = tx.query(sql, params![after, REQUEUE_BATCH]).await?;
                     let ids: Vec<String> = read_ids(&rows, "event_id")?;
                     let last = ids.last().and_then(|id| id.parse().ok());
-                    Ok((requeue(tx, &ids, now).await?, last))
+                    Ok((requeue(tx, &ids, OPERATOR, now).await?.requeued.len(), last))
                 })
             })
             .await
     }
 }
 
-/// Claims each by its status in the UPDATE itself, so that two walks at once requeue none twice.
-async fn requeue(tx: &mut Tx, ids: &[String], now: UnixMillis) -> Result<usize, DbError> {
-    if ids.is_empty() {
-        return Ok(0);
-    }
-    let mut entries = Vec::with_capacity(ids.len());
-    for row in whole_dead_letters(tx, ids).await? {
-        let sql = "UPDATE inbox SET status = 'accepted', attempts = 0, last_error = NULL, applied_at = NULL, \
-                   due_at = ? WHERE event_id = ? AND status = 'dead_letter'";
-        let id: String = row.get("event_id")?;
-        if tx.execute(sql, params![now, &id]).await? == 1 {
-            entries.push(audit_entry(AuditAction::Requeued, &row, now)?);
-        }
-    }
-    audit::append(tx, &entries).await?;
-    Ok(entries.len())
+/// What became of dead letters that were to be requeued. Those that are none any more are in neither.
+#[derive(Debug, Default)]
+pub(super) struct Requeued {
+    /// The ids of those that are accepted again.
+    pub requeued: Vec<String>,
+    /// How many have no body any more: they can never be folded, and stay as they are.
+    pub without_body: usize,
 }
 
-/// Without its body an event can never be folded: such a one stays where it is.
-async fn whole_dead_letters(tx: &mut Tx, ids: &[String]) -> Result<Vec<Row>, DbError> {
+/// Gives dead letters back to the projector, at most [`REQUEUE_BATCH`]. Their tries begin from the first, and why they
+/// failed is in the audit log alone.
+///
+/// Each is locked before its body is looked for: a purge, which locks it too, does not take the body of one that is accepted.
+pub(super) async fn requeue(
+    tx: &mut Tx,
+    ids: &[String],
+    actor: &str,
+    now: UnixMillis,
+) -> Result<Requeued, DbError> {
+    if ids.is_empty() {
+        return Ok(Requeued::default());
+    }
+    let dead = lock_dead_letters(tx, ids).await?;
+    let with_body = with_body(tx, ids).await?;
+    let mut entries = Vec::with_capacity(dead.len());
+    let mut done = Requeued::default();
+    for row in &dead {
+        let id: String = row.get("event_id")?;
+        if with_body.contains(&id) {
+            entries.push(AuditEntry {
+                actor: Some(actor.to_owned()),
+                ..audit_entry(AuditAction::Requeued, row, now)?
+            });
+            done.requeued.push(id);
+        } else {
+            done.without_body += 1;
+        }
+    }
+    if done.requeued.is_empty() {
+        return Ok(done);
+    }
+    let list = InList::of(&done.requeued);
+    let sql = format!(
+        "UPDATE inbox SET status = 'accepted', attempts = 0, last_error = NULL, applied_at = NULL, due_at = ?, \
+         requeued_at = ? WHERE {IS_DEAD} AND event_id IN {list}"
+    );
+    // They are locked; on a cluster another node may have been faster all the same.
+    if tx.execute(&sql, list.after(params![now, now])).await? != done.requeued.len() as u64 {
+        return Err(DbError::Contended);
+    }
+    audit::append(tx, &entries).await?;
+    Ok(done)
+}
+
+/// Locks those of the events that are dead letters, and reads what the audit log says of them.
+async fn lock_dead_letters(tx: &mut Tx, ids: &[String]) -> Result<Vec<Row>, DbError> {
+    let (primary, lock) = match tx.dialect() {
+        Dialect::Sqlite => (String::new(), ""),
+        Dialect::Mysql => (Index::Primary.hint(Dialect::Mysql), " FOR UPDATE"),
+    };
     let list = InList::of(ids);
     let sql = format!(
-        "SELECT inbox.event_id, source_id, property_id, entity_kind, entity_id, entity_version, correlation_id \
-         FROM inbox JOIN inbox_bodies ON inbox_bodies.event_id = inbox.event_id \
-         WHERE status = 'dead_letter' AND inbox.event_id IN {list}"
+        "SELECT event_id, source_id, property_id, entity_kind, entity_id, entity_version, correlation_id \
+         FROM inbox{primary} WHERE {IS_DEAD} AND event_id IN {list} ORDER BY event_id{lock}"
     );
     tx.query(&sql, list.into_params()).await
+}
+
+/// Those of the events whose bodies are kept.
+async fn with_body(tx: &mut Tx, ids: &[String]) -> Result<BTreeSet<String>, DbError> {
+    let list = InList::of(ids);
+    let sql = format!("SELECT event_id FROM inbox_bodies WHERE event_id IN {list}");
+    read_ids(&tx.query(&sql, list.into_params()).await?, "event_id")
 }
 
 /// Writes the audit entry of a dead letter, with what the inbox knows of the event.

@@ -10,6 +10,7 @@ use kit::{
     listing::{Index, Listing, Lookup, Order, Part, Reading, Rows, Table},
 };
 use serde::Serialize;
+use std::str::FromStr;
 
 /// What an event must have to be in the list. Absent: anything.
 #[derive(Clone, Debug, Default)]
@@ -130,7 +131,50 @@ impl Store {
 }
 
 impl EventFilter {
-    fn listing(&self) -> Listing {
+    /// The names of its members, as the API spells them.
+    pub const NAMES: [&str; 9] = [
+        "source",
+        "idempotency_key",
+        "type",
+        "status",
+        "property_id",
+        "entity_id",
+        "from",
+        "to",
+        "correlation_id",
+    ];
+
+    /// Reads the members that are given, by their names.
+    ///
+    /// # Errors
+    /// The name of a malformed one.
+    pub fn read<'v>(
+        given: impl Fn(&'static str) -> Option<&'v str>,
+        scope: &Scope,
+    ) -> Result<Self, &'static str> {
+        fn typed<T: FromStr>(name: &'static str, text: Option<&str>) -> Result<Option<T>, &'static str> {
+            text.map(|text| text.parse().map_err(|_| name)).transpose()
+        }
+        let instant = |name| {
+            let read = |text| UnixMillis::parse_rfc3339(text).ok_or(name);
+            given(name).map(read).transpose()
+        };
+        Ok(Self {
+            source: typed("source", given("source"))?,
+            idempotency_key: typed("idempotency_key", given("idempotency_key"))?,
+            event_type: given("type").map(str::to_owned),
+            status: typed("status", given("status"))?,
+            property_id: typed("property_id", given("property_id"))?,
+            entity_id: given("entity_id").map(str::to_owned),
+            correlation_id: given("correlation_id").map(str::to_owned),
+            from: instant("from")?,
+            to: instant("to")?,
+            scope: scope.clone(),
+        })
+    }
+
+    /// The conditions of a list of these events.
+    pub(super) fn listing(&self) -> Listing {
         let mut listing = Listing::of(&INBOX);
         if let Some(key) = &self.idempotency_key {
             listing.find_by(Lookup::new(by_key(key)));

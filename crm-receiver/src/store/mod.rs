@@ -3,8 +3,9 @@
 //! A file holds a table, or a transaction over several, with its rows, queries and audit entries. `inbox` takes batches of
 //! arrivals in; `events` is the inbox as the API shows it, `pending` what of it waits to be projected, `dead_letters` what
 //! nothing is tried for any more. `projection` writes `records`, `record_refs`, `timeline`, `erasures`, `profiles` and
-//! `property_days` in one transaction; `profile_rebuild` derives profiles again. `sources` says who may send and
-//! `source_secrets` what they sign with, `source_digest_keys` what tells bodies without an id apart, `audit_counts` adds up what was not kept.
+//! `property_days` in one transaction; `profile_rebuild` derives profiles again, `requeues` gives dead letters back to the
+//! projector. `sources` says who may send and `source_secrets` what they sign with, `source_digest_keys` has the keys for bodies
+//! without an id, `audit_counts` adds up what was not kept.
 
 mod audit_counts;
 mod dead_letters;
@@ -18,6 +19,7 @@ mod projection;
 mod property_days;
 mod record_refs;
 mod records;
+mod requeues;
 mod source_digest_keys;
 mod source_secrets;
 mod sources;
@@ -31,6 +33,10 @@ pub use self::pending::{BODY_LEN_MAX, STEP_BYTES_MAX};
 pub use self::profile_rebuild::PROFILES;
 pub use self::profiles::{ProfileFilter, StoredProfile};
 pub use self::projection::Projection;
+pub use self::requeues::{
+    COUNTED_MAX, REQUEUE_KIND, RUNNING_MAX, Requeue, RequeueBatch, RequeueCount, RequeueOne, RequeueStatus,
+    WAITING_MAX,
+};
 pub use self::source_digest_keys::SealedDigestKey;
 pub use self::source_secrets::{Rotation, SourceSecret};
 pub use self::sources::{
@@ -87,6 +93,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             name: "schemes",
             sqlite: include_str!("../../migrations/sqlite/0007_schemes.sql"),
             mysql: include_str!("../../migrations/mysql/0007_schemes.sql"),
+        },
+        Migration {
+            number: 8,
+            name: "requeues",
+            sqlite: include_str!("../../migrations/sqlite/0008_requeues.sql"),
+            mysql: include_str!("../../migrations/mysql/0008_requeues.sql"),
         },
     ],
 };

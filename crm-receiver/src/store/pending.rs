@@ -30,7 +30,7 @@ impl Store {
                     let limit = due.fitting(tx, limit).await?;
                     let sql = due.select(
                         "inbox.event_id, source_id, type, schema_version, property_id, entity_kind, entity_id, \
-                         entity_version, correlation_id, occurred_at, received_at, attempts, body",
+                         entity_version, correlation_id, occurred_at, COALESCE(requeued_at, received_at) AS waiting_since, attempts, body",
                     );
                     let params = params![due.now, due.later, limit];
                     tx.query(&sql, params).await?.iter().map(pending).collect()
@@ -39,12 +39,13 @@ impl Store {
             .await
     }
 
-    /// When the oldest event was received that waits for a further try, due or not. It looks at all that waits.
+    /// Since when the oldest event waits that waits for a further try, due or not. It looks at all that waits.
     pub async fn oldest_retry(&self) -> Result<Option<UnixMillis>, DbError> {
         self.db
             .read("oldest_retry", move |tx| {
                 Box::pin(async move {
-                    let sql = "SELECT MIN(received_at) AS oldest FROM inbox WHERE status = 'accepted' AND attempts > 0";
+                    let sql = "SELECT MIN(COALESCE(requeued_at, received_at)) AS oldest FROM inbox \
+                               WHERE status = 'accepted' AND attempts > 0";
                     let row = tx.query_one(sql, params![]).await?;
                     row.map_or(Ok(None), |row| row.get("oldest"))
                 })
@@ -139,7 +140,7 @@ fn pending(row: &Row) -> Result<PendingEvent, DbError> {
         entity_version: row.get("entity_version")?,
         correlation_id: row.get("correlation_id")?,
         occurred_at: row.get("occurred_at")?,
-        received_at: row.get("received_at")?,
+        waiting_since: row.get("waiting_since")?,
         attempts: row.get("attempts")?,
         body: row.get("body")?,
     })

@@ -95,6 +95,8 @@ ids! {
     KeyId if is_valid_id, prefix "key";
     /// The id of a secret of a source, which is no secret itself.
     SecretId if is_valid_id, prefix "sec";
+    /// The id of a run that gives dead letters back to the projector.
+    RequeueId if is_valid_id, prefix "rqu";
     /// The id of any entity of any sender.
     EntityId if is_valid_id;
     /// `webhook-id`, which is the idempotency key: the same on every retry and replay.

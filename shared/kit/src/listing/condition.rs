@@ -85,7 +85,7 @@ pub struct Link {
 impl Index {
     /// The SQL after a table's name that makes an engine use this index: its planner might choose another, depending on
     /// statistics.
-    pub(super) fn hint(self, dialect: Dialect) -> String {
+    pub fn hint(self, dialect: Dialect) -> String {
         match (dialect, self) {
             // SQLite has no name for it, and uses it when the condition is on its columns.
             (Dialect::Sqlite, Self::Primary) => String::new(),
@@ -247,8 +247,9 @@ impl Listing {
         }
     }
 
-    /// All conditions as one text, and their parameters; None when there are none.
-    pub(super) fn conditions(&self, dialect: Dialect) -> Option<(String, Params)> {
+    /// All conditions as one text, and their parameters; None when there are none. For work that goes through the rows of
+    /// a list by itself.
+    pub fn conditions(&self, dialect: Dialect) -> Option<(String, Params)> {
         let texts: Vec<_> = self
             .conditions
             .iter()

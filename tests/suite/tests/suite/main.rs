@@ -42,6 +42,7 @@ mod programs;
 mod projection;
 mod properties;
 mod real_bookings;
+mod repair;
 mod reservation_bounds;
 mod reservation_races;
 mod reservations;
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
         signals::cases(),
         sources::cases(),
         real_bookings::cases(),
+        repair::cases(),
     ];
     let trials: Vec<Trial> = cases
         .into_iter()

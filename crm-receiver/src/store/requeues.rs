@@ -1,0 +1,689 @@
+//! The table `requeues`: runs that give dead letters back to the projector, and how far each is.
+//!
+//! A run goes through the dead letters in the order of the index `inbox_due`, batch by batch. Its position is written in the
+//! transaction of each batch, fenced by a lease, so that after a crash another process continues there. No more than
+//! [`WAITING_MAX`] of its events wait for the projector at a time: their ids are in its row. An event that was requeued since
+//! the run began is passed over, so that one which fails again is not requeued without end.
+
+use super::{
+    EventFilter, Store,
+    dead_letters::{REQUEUE_BATCH, requeue},
+};
+use crate::event::{AuditAction, EventStatus};
+use api::ListQuery;
+use contract::{EventId, RequeueId, Scope, UnixMillis};
+use db::{
+    DbError, InList, Params, Row, Tx,
+    leases::{self, Lease},
+    params, read_id, read_ids,
+};
+use kit::{
+    audit::{self, AuditEntry},
+    listing::{Index, Listing, Order, Reading, Rows, Table},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use std::{borrow::Cow, sync::Arc, time::Duration};
+use strum::{EnumString, IntoStaticStr};
+
+/// Events of one run that wait for the projector at most.
+pub const WAITING_MAX: usize = 2 * REQUEUE_BATCH;
+/// Runs that are not at their end at most. Two that begin at the same time may make it one more; that one then waits.
+pub const RUNNING_MAX: usize = 10;
+/// Dead letters that one batch looks at, at most.
+const LOOKED_AT_MAX: usize = 1_000;
+/// Dead letters that a dry run looks at, at most.
+pub const COUNTED_MAX: usize = 20_000;
+/// How long a replica holds the lease without renewing it, which each batch does.
+pub const REQUEUE_LEASE: Duration = Duration::from_secs(30);
+/// The lease of all runs.
+const LEASE: &str = "requeues";
+/// What the audit log calls a run.
+pub const REQUEUE_KIND: &str = "requeue";
+
+const SELECT: &str = "SELECT id, status, filter, scope, created_by, created_at, updated_at, ended_at, requeued, skipped, \
+                      last_due_at, last_event_id, due_at_max, waiting FROM requeues";
+
+const REQUEUES: Table = Table {
+    name: "requeues",
+    id: "id",
+    orders: &[Order {
+        field: "created_at",
+        column: "created_at",
+        index: "requeues_created",
+    }],
+};
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, EnumString, IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum RequeueStatus {
+    /// There may be dead letters at which it has not looked.
+    Running,
+    /// It has looked at all.
+    Finished,
+    /// It was ended before.
+    Cancelled,
+}
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Requeue {
+    /// Its id.
+    pub id: RequeueId,
+    /// How far it is.
+    pub status: RequeueStatus,
+    /// What an event must have, as it was asked for: names and texts.
+    pub filter: Map<String, Value>,
+    /// The properties whose events it requeues: what its maker saw.
+    pub scope: Scope,
+    /// Who began it.
+    pub created_by: String,
+    /// When.
+    pub created_at: UnixMillis,
+    /// When its last batch was committed.
+    pub updated_at: UnixMillis,
+    /// When it ended.
+    pub ended_at: Option<UnixMillis>,
+    /// How many events it has requeued.
+    pub requeued: u64,
+    /// How many have no body any more, and stay dead letters.
+    pub skipped: u64,
+    walk: Walk,
+}
+
+/// Where a run is in the order of `inbox_due`.
+#[derive(Clone, Debug)]
+struct Walk {
+    last_due_at: i64,
+    last_event_id: String,
+    due_at_max: UnixMillis,
+    /// Those of its events that may wait for the projector.
+    waiting: Vec<String>,
+}
+
+/// What became of one event that was to be requeued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequeueOne {
+    /// It is accepted again.
+    Done,
+    /// There is none of that id in that scope.
+    NoEvent,
+    /// It is no dead letter.
+    NotDead(EventStatus),
+    /// Its body is gone.
+    NoBody,
+}
+
+/// What a run would find, as far as was looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RequeueCount {
+    /// Dead letters that would be requeued.
+    pub matching: u64,
+    /// Dead letters that fit, and have no body any more.
+    pub without_body: u64,
+    /// Whether these are all: at most [`COUNTED_MAX`] dead letters are looked at.
+    pub complete: bool,
+}
+
+/// What a batch of a run did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequeueBatch {
+    /// So many events were requeued; there may be more.
+    Worked(usize),
+    /// As many of its events wait as may.
+    Full,
+    /// The same, and that was the last.
+    Finished(usize),
+    /// It has ended, or another replica has gone on with it.
+    Overtaken,
+    /// The lease is another's.
+    Lost,
+}
+
+/// The part of the inbox that one batch takes.
+struct Stretch {
+    waiting: Vec<String>,
+    ids: Vec<String>,
+    last: (i64, String),
+    is_last: bool,
+}
+
+impl Requeue {
+    /// A run that has not begun. `due_at_max`: no dead letter of now was due later.
+    pub fn new(
+        id: RequeueId,
+        filter: Map<String, Value>,
+        scope: Scope,
+        created_by: String,
+        now: UnixMillis,
+        due_at_max: UnixMillis,
+    ) -> Self {
+        Self {
+            id,
+            status: RequeueStatus::Running,
+            filter,
+            scope,
+            created_by,
+            created_at: now,
+            updated_at: now,
+            ended_at: None,
+            requeued: 0,
+            skipped: 0,
+            walk: Walk {
+                last_due_at: 0,
+                last_event_id: String::new(),
+                due_at_max,
+                waiting: Vec::new(),
+            },
+        }
+    }
+
+    /// How many, for the audit log.
+    fn outcome(&self) -> Option<Cow<'static, str>> {
+        Some(format!("requeued {}, skipped {}", self.requeued, self.skipped).into())
+    }
+
+    fn event_filter(&self) -> Result<EventFilter, DbError> {
+        let filter = EventFilter::read(|name| self.filter.get(name)?.as_str(), &self.scope);
+        let filter = filter.map_err(|_| DbError::unreadable("filter"))?;
+        Ok(filter.of_dead_letters())
+    }
+}
+
+impl EventFilter {
+    /// The same without its status, which the walk through the dead letters asks for.
+    fn of_dead_letters(self) -> Self {
+        Self { status: None, ..self }
+    }
+}
+
+impl Store {
+    /// Begins a run; false when there are [`RUNNING_MAX`] already.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn create_requeue(&self, run: &Requeue, entry: AuditEntry) -> Result<bool, DbError> {
+        let (run, written) = (run.clone(), run.id.clone());
+        self.db
+            .transaction_or_find(
+                "create_requeue",
+                move |tx| {
+                    let (run, entry) = (run.clone(), entry.clone());
+                    Box::pin(async move {
+                        let sql = "SELECT COUNT(*) AS n FROM requeues WHERE status = 'running'";
+                        let row = tx.query_one(sql, Params::new()).await?;
+                        if row.map_or(Ok(0), |row| row.get::<usize>("n"))? >= RUNNING_MAX {
+                            tx.abandon();
+                            return Ok(false);
+                        }
+                        insert(tx, &run).await?;
+                        audit::append(tx, &[entry]).await?;
+                        Ok(true)
+                    })
+                },
+                move |tx| {
+                    let id = written.clone();
+                    Box::pin(async move { Ok(find(tx, &id).await?.map(|_| true)) })
+                },
+            )
+            .await
+    }
+
+    /// Requeues one event of a scope, as a run that has ended with it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn requeue_event(
+        &self,
+        event_id: &EventId,
+        run: &Requeue,
+        entry: AuditEntry,
+    ) -> Result<RequeueOne, DbError> {
+        let (id, run, written) = (event_id.to_string(), run.clone(), run.id.clone());
+        self.db
+            .transaction_or_find(
+                "requeue_event",
+                move |tx| {
+                    let (id, run, entry) = (id.clone(), run.clone(), entry.clone());
+                    Box::pin(async move {
+                        let done = requeue_one(tx, &id, run, entry).await?;
+                        if done != RequeueOne::Done {
+                            tx.abandon();
+                        }
+                        Ok(done)
+                    })
+                },
+                move |tx| {
+                    let id = written.clone();
+                    Box::pin(async move { Ok(find(tx, &id).await?.map(|_| RequeueOne::Done)) })
+                },
+            )
+            .await
+    }
+
+    /// The run of that id.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn requeue(&self, id: &RequeueId) -> Result<Option<Requeue>, DbError> {
+        let id = id.clone();
+        self.reads
+            .read("requeue", move |tx| {
+                let id = id.clone();
+                Box::pin(async move { find(tx, &id).await })
+            })
+            .await
+    }
+
+    /// The runs of one page that somebody with this scope sees: those that requeue nothing beyond it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn requeues(
+        &self,
+        status: Option<RequeueStatus>,
+        scope: &Scope,
+        query: &ListQuery,
+    ) -> Result<Rows<Requeue>, DbError> {
+        let mut listing = Listing::of(&REQUEUES);
+        let status = status.map(|status| -> &'static str { status.into() });
+        listing.equal_by("requeues_status", "status", status);
+        if let Scope::Parts(parts) = scope {
+            let list = InList::of(parts);
+            let all = to_json(&Scope::All);
+            let condition = format!(
+                "scope <> ? AND NOT EXISTS (SELECT 1 FROM requeue_properties \
+                 WHERE requeue_id = requeues.id AND property_id NOT IN {list})"
+            );
+            listing.require(condition, list.after(params![all]));
+        }
+        let reading = Reading {
+            name: "requeues",
+            select: SELECT,
+            read: read_requeue,
+        };
+        self.lists.find(listing, query, reading).await
+    }
+
+    /// Ends a run before its end; false when it had ended. What it has requeued stays so.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn cancel_requeue(&self, id: &RequeueId, entry: AuditEntry) -> Result<bool, DbError> {
+        let id = id.clone();
+        self.db
+            .transaction("cancel_requeue", move |tx| {
+                let (id, mut entry) = (id.clone(), entry.clone());
+                Box::pin(async move {
+                    let sql = "UPDATE requeues SET status = 'cancelled', ended_at = ?, updated_at = ? \
+                               WHERE id = ? AND status = 'running'";
+                    if tx.execute(sql, params![entry.at, entry.at, id.as_str()]).await? == 0 {
+                        return Ok(false);
+                    }
+                    if let Some(run) = find(tx, &id).await? {
+                        entry.outcome = run.outcome();
+                    }
+                    audit::append(tx, &[entry]).await?;
+                    Ok(true)
+                })
+            })
+            .await
+    }
+
+    /// Counts what a run would requeue, without changing anything.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn count_requeueable(
+        &self,
+        filter: &EventFilter,
+        due_at_max: UnixMillis,
+    ) -> Result<RequeueCount, DbError> {
+        let filter = filter.clone().of_dead_letters();
+        self.reads
+            .read("count_requeueable", move |tx| {
+                let filter = filter.clone();
+                Box::pin(async move { count(tx, &filter, due_at_max).await })
+            })
+            .await
+    }
+
+    /// The runs that are not at their end, the oldest first.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn running_requeues(&self) -> Result<Vec<Requeue>, DbError> {
+        self.db
+            .read("running_requeues", |tx| {
+                Box::pin(async move {
+                    let sql = format!("{SELECT} WHERE status = 'running' ORDER BY created_at, id LIMIT ?");
+                    let rows = tx.query(&sql, params![RUNNING_MAX]).await?;
+                    rows.iter().map(read_requeue).collect()
+                })
+            })
+            .await
+    }
+
+    /// Claims the lease of all runs, with a commit of its own; None when another holds it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn claim_requeues(&self, owner: &str, now: UnixMillis) -> Result<Option<Lease>, DbError> {
+        let owner = owner.to_owned();
+        self.db
+            .transaction("claim_requeues", move |tx| {
+                let owner = owner.clone();
+                Box::pin(async move { leases::claim(tx, LEASE, &owner, now, REQUEUE_LEASE).await })
+            })
+            .await
+    }
+
+    /// Gives a lease up, so that another replica need not wait for its end.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn release(&self, lease: Lease) -> Result<(), DbError> {
+        self.db
+            .transaction("release_lease", move |tx| {
+                let lease = lease.clone();
+                Box::pin(async move { leases::release(tx, &lease).await })
+            })
+            .await
+    }
+
+    /// The next batch of a run, unless too many of its events wait.
+    ///
+    /// # Errors
+    /// Those of the database; nothing of the batch is written then, or all of it and its position.
+    pub async fn requeue_batch(
+        &self,
+        run: &Requeue,
+        lease: &Lease,
+        now: UnixMillis,
+    ) -> Result<RequeueBatch, DbError> {
+        let db = self.db.answering_after_abort();
+        let filter = run.event_filter()?;
+        let reading = run.clone();
+        // Read outside of the transaction: on SQLite arrivals wait for it. Each event is looked at again there.
+        let next = db.read("requeue_next", move |tx| {
+            let (run, filter) = (reading.clone(), filter.clone());
+            Box::pin(async move { next(tx, &run, &filter).await })
+        });
+        let Some(stretch) = next.await? else {
+            return Ok(RequeueBatch::Full);
+        };
+        let (run, lease, stretch) = (run.clone(), lease.clone(), Arc::new(stretch));
+        db.transaction("requeue_batch", move |tx| {
+            let (run, lease, stretch) = (run.clone(), lease.clone(), Arc::clone(&stretch));
+            Box::pin(async move { work(tx, run, &lease, &stretch, now).await })
+        })
+        .await
+    }
+}
+
+/// What the next batch takes; None while too many events wait.
+async fn next(tx: &mut Tx, run: &Requeue, filter: &EventFilter) -> Result<Option<Stretch>, DbError> {
+    let walk = &run.walk;
+    let list = InList::of(&walk.waiting);
+    let sql =
+        format!("SELECT event_id FROM inbox WHERE COALESCE(status, '') = 'accepted' AND event_id IN {list}");
+    let waiting: Vec<String> = read_ids(&tx.query(&sql, list.into_params()).await?, "event_id")?;
+    if waiting.len() + REQUEUE_BATCH > WAITING_MAX {
+        return Ok(None);
+    }
+    let mut stretch = Stretch {
+        waiting,
+        ids: Vec::new(),
+        last: (walk.last_due_at, walk.last_event_id.clone()),
+        is_last: false,
+    };
+    let rows = dead_letters(tx, run, filter).await?;
+    let is_all = rows.len() < LOOKED_AT_MAX;
+    let mut rows = rows.into_iter();
+    for (due_at, id, fits) in rows.by_ref() {
+        stretch.last = (due_at, id.clone());
+        if fits {
+            stretch.ids.push(id);
+        }
+        if stretch.ids.len() == REQUEUE_BATCH {
+            break;
+        }
+    }
+    stretch.is_last = is_all && rows.next().is_none();
+    Ok(Some(stretch))
+}
+
+/// The dead letters behind a run's position, and whether each is one to requeue.
+async fn dead_letters(
+    tx: &mut Tx,
+    run: &Requeue,
+    filter: &EventFilter,
+) -> Result<Vec<(i64, String, bool)>, DbError> {
+    let walk = &run.walk;
+    let same = "due_at = ? AND event_id > ?";
+    let further = "due_at > ? AND due_at <= ?";
+    let mut found = Vec::new();
+    for (condition, bounds) in [
+        (same, params![walk.last_due_at, &walk.last_event_id]),
+        (further, params![walk.last_due_at, walk.due_at_max]),
+    ] {
+        let (fits, mut params) = fitting(tx, filter);
+        let from = from_dead_letters(tx);
+        let sql = format!(
+            "SELECT due_at, event_id, CASE WHEN (requeued_at IS NULL OR requeued_at < ?) AND {fits} THEN 1 ELSE 0 END \
+             AS fits {from} AND {condition} ORDER BY due_at, event_id LIMIT ?"
+        );
+        params.insert(0, run.created_at.into());
+        params.extend(bounds);
+        params.push((LOOKED_AT_MAX - found.len()).into());
+        for row in &tx.query(&sql, params).await? {
+            found.push((row.get("due_at")?, row.get("event_id")?, row.get("fits")?));
+        }
+        if found.len() == LOOKED_AT_MAX {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The conditions of a filter.
+fn fitting(tx: &Tx, filter: &EventFilter) -> (String, Params) {
+    let conditions = filter.listing().conditions(tx.dialect());
+    conditions.unwrap_or_else(|| ("1 = 1".to_owned(), Params::new()))
+}
+
+fn from_dead_letters(tx: &Tx) -> String {
+    let index = Index::Named("inbox_due").hint(tx.dialect());
+    format!("FROM inbox{index} WHERE status = 'dead_letter'")
+}
+
+async fn count(tx: &mut Tx, filter: &EventFilter, due_at_max: UnixMillis) -> Result<RequeueCount, DbError> {
+    let (fits, mut params) = fitting(tx, filter);
+    let from = from_dead_letters(tx);
+    let sql = format!(
+        "SELECT COUNT(*) AS looked_at, COALESCE(SUM(fits), 0) AS fits, COALESCE(SUM(fits * whole), 0) AS whole FROM \
+             (SELECT CASE WHEN {fits} THEN 1 ELSE 0 END AS fits, CASE WHEN EXISTS \
+                  (SELECT 1 FROM inbox_bodies WHERE inbox_bodies.event_id = inbox.event_id) THEN 1 ELSE 0 END AS whole \
+              {from} AND due_at <= ? ORDER BY due_at, event_id LIMIT ?) AS counted"
+    );
+    params.extend(params![due_at_max, COUNTED_MAX + 1]);
+    let row = tx.query_one(&sql, params).await?;
+    let row = row.ok_or(DbError::unreadable("looked_at"))?;
+    let (fits, whole): (u64, u64) = (row.get("fits")?, row.get("whole")?);
+    Ok(RequeueCount {
+        matching: whole,
+        without_body: fits - whole.min(fits),
+        complete: row.get::<usize>("looked_at")? <= COUNTED_MAX,
+    })
+}
+
+/// One batch and the position behind it, fenced by the lease.
+async fn work(
+    tx: &mut Tx,
+    mut run: Requeue,
+    lease: &Lease,
+    stretch: &Stretch,
+    now: UnixMillis,
+) -> Result<RequeueBatch, DbError> {
+    if leases::renew(tx, lease, now, REQUEUE_LEASE).await?.is_none() {
+        tx.abandon();
+        return Ok(RequeueBatch::Lost);
+    }
+    // Never before the run began, which another clock may have said.
+    let at = now.max(run.created_at);
+    let done = requeue(tx, &stretch.ids, &run.created_by, at).await?;
+    let count = done.requeued.len();
+    run.requeued += count as u64;
+    run.skipped += done.without_body as u64;
+    let waiting: Vec<&String> = stretch.waiting.iter().chain(&done.requeued).collect();
+    let status = if stretch.is_last {
+        RequeueStatus::Finished
+    } else {
+        RequeueStatus::Running
+    };
+    let sql = "UPDATE requeues SET status = ?, updated_at = ?, ended_at = ?, requeued = ?, skipped = ?, last_due_at = ?, \
+               last_event_id = ?, waiting = ? \
+               WHERE id = ? AND status = 'running' AND last_due_at = ? AND last_event_id = ?";
+    let params = params![
+        status.into_str(),
+        at,
+        stretch.is_last.then_some(at),
+        run.requeued,
+        run.skipped,
+        stretch.last.0,
+        &stretch.last.1,
+        to_json(&waiting),
+        run.id.as_str(),
+        run.walk.last_due_at,
+        &run.walk.last_event_id,
+    ];
+    if tx.execute(sql, params).await? == 0 {
+        tx.abandon();
+        return Ok(RequeueBatch::Overtaken);
+    }
+    if !stretch.is_last {
+        return Ok(RequeueBatch::Worked(count));
+    }
+    let entry = AuditEntry {
+        actor: Some(run.created_by.clone()),
+        entity_kind: Some(REQUEUE_KIND.to_owned()),
+        entity_id: Some(run.id.to_string()),
+        outcome: run.outcome(),
+        ..AuditEntry::new(AuditAction::RequeueFinished.into_str(), at)
+    };
+    audit::append(tx, &[entry]).await?;
+    Ok(RequeueBatch::Finished(count))
+}
+
+async fn requeue_one(
+    tx: &mut Tx,
+    id: &str,
+    mut run: Requeue,
+    entry: AuditEntry,
+) -> Result<RequeueOne, DbError> {
+    let sql = "SELECT status, property_id FROM inbox WHERE event_id = ?";
+    let row = tx.query_one(sql, params![id]).await?;
+    let Some(row) = row else {
+        return Ok(RequeueOne::NoEvent);
+    };
+    let property: Option<String> = row.get("property_id")?;
+    if !run.scope.has_optional(property.as_deref()) {
+        return Ok(RequeueOne::NoEvent);
+    }
+    let done = requeue(tx, &[id.to_owned()], &run.created_by, run.created_at).await?;
+    if done.without_body > 0 {
+        return Ok(RequeueOne::NoBody);
+    }
+    if done.requeued.is_empty() {
+        return Ok(RequeueOne::NotDead(read_id(&row, "status")?));
+    }
+    run.requeued = 1;
+    run.status = RequeueStatus::Finished;
+    run.ended_at = Some(run.created_at);
+    insert(tx, &run).await?;
+    let outcome = run.outcome();
+    audit::append(tx, &[AuditEntry { outcome, ..entry }]).await?;
+    Ok(RequeueOne::Done)
+}
+
+async fn insert(tx: &mut Tx, run: &Requeue) -> Result<(), DbError> {
+    let columns = [
+        "id",
+        "status",
+        "filter",
+        "scope",
+        "created_by",
+        "created_at",
+        "updated_at",
+        "ended_at",
+        "requeued",
+        "skipped",
+        "last_due_at",
+        "last_event_id",
+        "due_at_max",
+        "waiting",
+    ];
+    let values = params![
+        run.id.as_str(),
+        run.status.into_str(),
+        to_json(&run.filter),
+        to_json(&run.scope),
+        &run.created_by,
+        run.created_at,
+        run.updated_at,
+        run.ended_at,
+        run.requeued,
+        run.skipped,
+        run.walk.last_due_at,
+        &run.walk.last_event_id,
+        run.walk.due_at_max,
+        to_json(&run.walk.waiting),
+    ];
+    tx.insert("requeues", &columns, "", values).await?;
+    if let Scope::Parts(parts) = &run.scope {
+        let values = parts
+            .iter()
+            .flat_map(|part| params![run.id.as_str(), part])
+            .collect();
+        tx.insert("requeue_properties", &["requeue_id", "property_id"], "", values)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn find(tx: &mut Tx, id: &RequeueId) -> Result<Option<Requeue>, DbError> {
+    let sql = format!("{SELECT} WHERE id = ?");
+    let row = tx.query_one(&sql, params![id.as_str()]).await?;
+    row.as_ref().map(read_requeue).transpose()
+}
+
+fn read_requeue(row: &Row) -> Result<Requeue, DbError> {
+    Ok(Requeue {
+        id: read_id(row, "id")?,
+        status: read_id(row, "status")?,
+        filter: read_json(row, "filter")?,
+        scope: read_json(row, "scope")?,
+        created_by: row.get("created_by")?,
+        created_at: row.get("created_at")?,
+        updated_at: row.get("updated_at")?,
+        ended_at: row.get("ended_at")?,
+        requeued: row.get("requeued")?,
+        skipped: row.get("skipped")?,
+        walk: Walk {
+            last_due_at: row.get("last_due_at")?,
+            last_event_id: row.get("last_event_id")?,
+            due_at_max: row.get("due_at_max")?,
+            waiting: read_json(row, "waiting")?,
+        },
+    })
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("it is plain data")
+}
+
+fn read_json<T: DeserializeOwned>(row: &Row, column: &str) -> Result<T, DbError> {
+    serde_json::from_str(&row.get::<String>(column)?).map_err(|_| DbError::unreadable(column))
+}
