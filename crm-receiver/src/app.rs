@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::http::{AREAS, Api, RequeueRoutes, SourceRoutes, router};
 use crate::ingest::{self, IngestMeters, Lane, PMS, Sources, counts::Counts, guard::StoreGuard};
 use crate::project::{ProjectionMeters, Projector, Requeuer};
+use crate::retention::{PurgeMeters, PurgeTally, Purger, Retention};
 use crate::store::{MIGRATIONS, PROFILES, SEALED, SourceSettings, Store};
 use api::{Line, Server, serve};
 use contract::{EventId, SourceId};
@@ -68,6 +69,7 @@ pub struct App {
     lanes: Vec<Lane>,
     projector: Projector,
     requeuer: Requeuer,
+    purger: (Purger, Backlog, PurgeMeters),
     counts: Arc<Counts>,
     /// None without METRICS_ADDR.
     metrics: Option<MetricsPage>,
@@ -113,6 +115,22 @@ pub async fn requeue(store: &Store, runtime: &Runtime, event: Option<EventId>) -
         }
         last = next;
     }
+}
+
+/// Deletes what is old enough, or with `dry_run` counts it; None when another purge is going on.
+///
+/// # Errors
+/// When the database fails; what was deleted before stays so.
+pub async fn purge(
+    store: &Store,
+    runtime: &Runtime,
+    retention: Retention,
+    dry_run: bool,
+) -> Result<Option<PurgeTally>, DbError> {
+    let (clock, owner) = (Arc::clone(&runtime.clock), runtime.ids().new_id("run"));
+    Purger::at_once(store.clone(), clock, retention, owner, dry_run)
+        .to_the_end()
+        .await
 }
 
 /// The keys of the secrets in these tables.
@@ -190,7 +208,10 @@ impl App {
         let clock = || Arc::clone(&runtime.clock);
         let projector = Projector::new(store.clone(), clock(), backlog.clone(), projected);
         let (begun, owner) = (Arc::new(Notify::new()), runtime.ids().new_id("run"));
-        let requeuer = Requeuer::new(store.clone(), clock(), backlog, owner, Arc::clone(&begun));
+        let requeuer = Requeuer::new(store.clone(), clock(), backlog.clone(), owner, Arc::clone(&begun));
+        let owner = runtime.ids().new_id("run");
+        let purger = Purger::hourly(store.clone(), clock(), config.retention, owner);
+        let purger = (purger, backlog, PurgeMeters::new(&metrics));
         let counts = Arc::new(Counts::default());
         let api = Api {
             store: store.clone(),
@@ -254,6 +275,7 @@ impl App {
             lanes,
             projector,
             requeuer,
+            purger,
             counts,
             metrics,
             profiles,
@@ -307,6 +329,8 @@ impl App {
         }
         lifecycle.spawn("projector", self.projector.run(drained.clone()));
         lifecycle.spawn("requeuer", self.requeuer.run(lifecycle.clone()));
+        let (purger, backlog, meters) = self.purger;
+        lifecycle.spawn("purger", purger.run(backlog, meters, lifecycle.clone()));
         lifecycle.spawn("profiles", self.profiles.run(lifecycle.clone()));
         lifecycle.spawn("sources", self.sources.run(lifecycle.clone()));
         lifecycle.spawn("api keys", self.keys.clone().run(lifecycle.clone()));

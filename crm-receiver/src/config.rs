@@ -1,6 +1,7 @@
 //! Settings: the environment and the flags, read into plain values. Nothing else of this service reads either.
 
 use crate::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
+use crate::retention::{IDEMPOTENCY_KEYS_DAYS_MIN, Retention};
 use clap::{Args, Parser, Subcommand, value_parser};
 use contract::{EventId, SecretList};
 use db::DatabaseUrl;
@@ -9,6 +10,7 @@ use kit::config::{
     AccessArgs, ByteSize, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, MasterKeyArgs, SECRETS,
     parse_or_exit,
 };
+use std::ops::RangeInclusive;
 
 /// The defaults of this service.
 pub const DEFAULTS: Defaults = Defaults {
@@ -36,6 +38,8 @@ pub struct Config {
     pub max_skew_seconds: u32,
     /// The bounds of batches and queues.
     pub ingest: IngestLimits,
+    /// How long what was received is kept.
+    pub retention: Retention,
 }
 
 /// The command of this run.
@@ -60,6 +64,15 @@ pub enum Command {
         database: DatabaseUrl,
         /// The keys.
         master_key: MasterKeyArgs,
+    },
+    /// Delete what is old enough.
+    Purge {
+        /// Where the tables are.
+        database: DatabaseUrl,
+        /// How old that is.
+        retention: Retention,
+        /// Whether it is only counted.
+        dry_run: bool,
     },
     /// Make, list or deactivate API keys.
     Keys {
@@ -89,6 +102,8 @@ struct Cli {
     #[command(flatten)]
     webhooks: WebhookArgs,
     #[command(flatten)]
+    retention: RetentionArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -108,6 +123,12 @@ enum CommandArgs {
     },
     /// Encrypt the secrets in the tables again under the first key of MASTER_KEY, and end; a receiver may serve meanwhile
     Rewrap,
+    /// Delete what is older than it is kept, and end; a receiver may serve meanwhile, and does the same every hour
+    Purge {
+        /// Only count what would be deleted
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Make, list or deactivate API keys
     Keys {
         #[command(subcommand)]
@@ -133,6 +154,48 @@ struct WebhookArgs {
     /// Events that wait for a batch at most; beyond them 503
     #[arg(long, env = "INGEST_QUEUE", default_value_t = 8192, value_parser = value_parser!(u32).range(1..=1_000_000))]
     ingest_queue: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Retention")]
+struct RetentionArgs {
+    /// Days for which the body of an event is kept that was applied, stale, ignored or suppressed
+    #[arg(long, env = BODIES, default_value_t = 30, value_parser = value_parser!(u32).range(DAYS))]
+    retain_bodies_days: u32,
+    /// Days for which the body of a dead letter is kept
+    #[arg(long, env = DEAD_LETTER_BODIES, default_value_t = 90, value_parser = value_parser!(u32).range(DAYS))]
+    retain_dead_letter_bodies_days: u32,
+    /// Days for which an event is kept without its body, and a repeat of it is known
+    #[arg(long, env = IDEMPOTENCY_KEYS, default_value_t = 400, value_parser = value_parser!(u32).range(KEYS_DAYS))]
+    retain_idempotency_keys_days: u32,
+}
+
+const BODIES: &str = "RETAIN_BODIES_DAYS";
+const DEAD_LETTER_BODIES: &str = "RETAIN_DEAD_LETTER_BODIES_DAYS";
+const IDEMPOTENCY_KEYS: &str = "RETAIN_IDEMPOTENCY_KEYS_DAYS";
+/// Up to ten years.
+const DAYS: RangeInclusive<i64> = 1..=3_650;
+const KEYS_DAYS: RangeInclusive<i64> = IDEMPOTENCY_KEYS_DAYS_MIN..=3_650;
+
+impl RetentionArgs {
+    /// # Errors
+    /// When a body would be kept for longer than its event.
+    fn periods(&self) -> Result<Retention, ConfigError> {
+        for (variable, days) in [
+            (BODIES, self.retain_bodies_days),
+            (DEAD_LETTER_BODIES, self.retain_dead_letter_bodies_days),
+        ] {
+            if days > self.retain_idempotency_keys_days {
+                let problem = format!("no body is kept for longer than its event: {IDEMPOTENCY_KEYS}");
+                return Err(ConfigError::new(variable, problem));
+            }
+        }
+        Ok(Retention {
+            bodies_days: self.retain_bodies_days,
+            dead_letter_bodies_days: self.retain_dead_letter_bodies_days,
+            idempotency_keys_days: self.retain_idempotency_keys_days,
+        })
+    }
 }
 
 /// Reads `.env`, the environment and the flags; whatever is wrong ends the process with a sentence and exit code 2.
@@ -162,6 +225,11 @@ impl Cli {
                     master_key: self.master_key.clone(),
                 }
             }
+            Some(CommandArgs::Purge { dry_run }) => Command::Purge {
+                database,
+                retention: self.retention.periods()?,
+                dry_run: *dry_run,
+            },
             Some(CommandArgs::Keys { command }) => Command::Keys {
                 database,
                 prefix: self.access.api_key_prefix.clone(),
@@ -187,6 +255,7 @@ impl Cli {
                 queue,
                 seen_entries: SEEN_ENTRIES,
             },
+            retention: self.retention.periods()?,
         })
     }
 }

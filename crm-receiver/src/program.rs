@@ -3,9 +3,10 @@
 //! It is in the library, so that `main.rs` has no async code to compile and only links.
 
 use crate::{
-    app::{App, Runtime, StartError, key_maker, open_store, requeue, rewrap},
+    app::{App, Runtime, StartError, key_maker, open_store, purge, requeue, rewrap},
     config::{Command, read_or_exit},
     http::AREAS,
+    store::Purged,
 };
 use kit::access::command::KeysError;
 use kit::{
@@ -14,6 +15,7 @@ use kit::{
     lifecycle::{Ended, Lifecycle},
 };
 use std::process::{ExitCode, exit};
+use strum::VariantArray;
 use tokio::runtime::Runtime as Threads;
 
 /// The whole program, from its arguments to its exit code.
@@ -87,6 +89,24 @@ async fn run(command: Command) -> anyhow::Result<()> {
                 "{} secrets open under none of its keys at their place, and are left as they are",
                 done.unopened
             );
+            Ok(())
+        }
+        Command::Purge {
+            database,
+            retention,
+            dry_run,
+        } => {
+            let store = open_store(&database, &runtime, false).await?;
+            let purged = purge(&store, &runtime, retention, dry_run).await;
+            store.close().await;
+            let Some(purged) = purged? else {
+                anyhow::bail!("another purge is going on: try again when it has ended");
+            };
+            let done = if dry_run { "would be purged" } else { "purged" };
+            for what in Purged::VARIANTS {
+                let rows = purged.get(what).copied().unwrap_or_default();
+                println!("{done}: {} {rows}", what.into_str());
+            }
             Ok(())
         }
         Command::Keys {

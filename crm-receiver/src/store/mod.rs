@@ -4,8 +4,8 @@
 //! arrivals in; `events` is the inbox as the API shows it, `pending` what of it waits to be projected, `dead_letters` what
 //! nothing is tried for any more. `projection` writes `records`, `record_refs`, `timeline`, `erasures`, `profiles` and
 //! `property_days` in one transaction; `profile_rebuild` derives profiles again, `requeues` gives dead letters back to the
-//! projector. `sources` says who may send and `source_secrets` what they sign with, `source_digest_keys` has the keys for bodies
-//! without an id, `audit_counts` adds up what was not kept.
+//! projector, `purge` deletes what is old enough. `sources` says who may send and `source_secrets` what they sign with,
+//! `source_digest_keys` has the keys for bodies without an id, `audit_counts` adds up what was not kept.
 
 mod audit_counts;
 mod dead_letters;
@@ -17,6 +17,7 @@ mod profile_rebuild;
 mod profiles;
 mod projection;
 mod property_days;
+mod purge;
 mod record_refs;
 mod records;
 mod requeues;
@@ -33,6 +34,7 @@ pub use self::pending::{BODY_LEN_MAX, STEP_BYTES_MAX};
 pub use self::profile_rebuild::PROFILES;
 pub use self::profiles::{ProfileFilter, StoredProfile};
 pub use self::projection::Projection;
+pub use self::purge::{PURGE_BATCH, PurgeBatch, PurgeBefore, PurgePosition, PurgeTarget, Purged};
 pub use self::requeues::{
     COUNTED_MAX, REQUEUE_KIND, RUNNING_MAX, Requeue, RequeueBatch, RequeueCount, RequeueOne, RequeueStatus,
     WAITING_MAX,
@@ -99,6 +101,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             name: "requeues",
             sqlite: include_str!("../../migrations/sqlite/0008_requeues.sql"),
             mysql: include_str!("../../migrations/mysql/0008_requeues.sql"),
+        },
+        Migration {
+            number: 9,
+            name: "purges",
+            sqlite: include_str!("../../migrations/sqlite/0009_purges.sql"),
+            mysql: include_str!("../../migrations/mysql/0009_purges.sql"),
         },
     ],
 };

@@ -14,7 +14,7 @@ mod networks;
 mod rate_limit;
 mod routes;
 mod store;
-mod usage;
+pub mod usage;
 
 pub use client_address::client_address;
 pub use failed_attempts::{FAILURES_MAX, FailedAttempts};

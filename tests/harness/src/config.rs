@@ -86,5 +86,6 @@ pub fn receiver(database: DatabaseUrl, secrets: SecretList) -> crm_receiver::con
         secrets: Some(secrets),
         max_skew_seconds: SKEW_SECONDS_MAX,
         ingest: INGEST_LIMITS,
+        retention: crm_receiver::retention::Retention::default(),
     }
 }

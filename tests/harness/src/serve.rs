@@ -72,7 +72,11 @@ async fn receiver() -> Result<()> {
     let config = match command {
         Command::Serve(config) => config,
         Command::Healthcheck(http) => return Ok(healthcheck(&http).await?),
-        Command::Migrate(_) | Command::Requeue { .. } | Command::Rewrap { .. } | Command::Keys { .. } => {
+        Command::Migrate(_)
+        | Command::Requeue { .. }
+        | Command::Rewrap { .. }
+        | Command::Purge { .. }
+        | Command::Keys { .. } => {
             bail!("this program serves, and asks whether it does")
         }
     };

@@ -2,7 +2,7 @@
 
 use crate::lifecycle::Lifecycle;
 use contract::{Clock, UnixMillis};
-use db::{Db, DbError, Params, Statement, Tx, params};
+use db::{Db, DbError, InList, Params, Row, Statement, Tx, params, read_ids};
 use http::StatusCode;
 use serde::Serialize;
 use std::{
@@ -101,7 +101,7 @@ impl Usage {
             if stopping {
                 return;
             }
-            let oldest = UnixMillis(day_of(self.clock.now()).0 - i64::from(DAYS_KEPT) * DAY_MILLIS);
+            let oldest = oldest_day_kept(self.clock.now());
             if oldest != dropped_before && self.drop_before(oldest).await {
                 dropped_before = oldest;
             }
@@ -158,7 +158,7 @@ impl Usage {
                 Box::pin(async move {
                     let sql = "SELECT endpoint, requests, failed, duration FROM api_key_usage WHERE key_id = ? AND day >= ?";
                     let rows = tx.query(sql, params![key, first]).await?;
-                    let tally = |row: &db::Row| {
+                    let tally = |row: &Row| {
                         Ok::<_, DbError>((
                             row.get::<String>("endpoint")?,
                             Tally {
@@ -215,6 +215,51 @@ fn to_one_decimal(sum: f64, count: u64) -> f64 {
         return 0.0;
     }
     (sum / count as f64 * 10.0).round() / 10.0
+}
+
+/// Keys of which days are old enough to be dropped.
+#[derive(Debug, Default)]
+pub struct OldUsage {
+    /// Each with how many rows.
+    pub keys: Vec<(String, u64)>,
+    /// The last key that was looked at, if there may be more.
+    pub next: Option<String>,
+}
+
+/// The first day whose counts are kept; those before may be dropped.
+pub fn oldest_day_kept(now: UnixMillis) -> UnixMillis {
+    UnixMillis(day_of(now).0 - i64::from(DAYS_KEPT) * DAY_MILLIS)
+}
+
+/// Of the next keys after one, at most so many, those with counts of days before this one.
+///
+/// # Errors
+/// Those of the database.
+pub async fn before(tx: &mut Tx, day: UnixMillis, after: &str, keys_max: usize) -> Result<OldUsage, DbError> {
+    let sql = "SELECT id FROM api_keys WHERE id > ? ORDER BY id LIMIT ?";
+    let rows = tx.query(sql, params![after, keys_max]).await?;
+    let keys: Vec<String> = read_ids(&rows, "id")?;
+    let list = InList::of(&keys);
+    let sql = format!(
+        "SELECT key_id, COUNT(*) AS n FROM api_key_usage WHERE key_id IN {list} AND day < ? GROUP BY key_id"
+    );
+    let mut params = list.into_params();
+    params.push(day.into());
+    let rows = tx.query(&sql, params).await?;
+    let count = |row: &Row| Ok((row.get("key_id")?, row.get("n")?));
+    Ok(OldUsage {
+        keys: rows.iter().map(count).collect::<Result<_, DbError>>()?,
+        next: keys.last().filter(|_| keys.len() == keys_max).cloned(),
+    })
+}
+
+/// Drops what a key was used for in the days before this one; answers how many rows.
+///
+/// # Errors
+/// Those of the database.
+pub async fn drop_before(tx: &mut Tx, key: &str, day: UnixMillis) -> Result<u64, DbError> {
+    let sql = "DELETE FROM api_key_usage WHERE key_id = ? AND day < ?";
+    tx.execute(sql, params![key, day]).await
 }
 
 /// Midnight in UTC.

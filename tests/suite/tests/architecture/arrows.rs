@@ -67,6 +67,7 @@ const SERVICES: &[(&str, &[Layer])] = &[
             ("http", &["ingest", "project", "store", "event", "profile"]),
             ("ingest", &["store", "event", "profile"]),
             ("project", &["store", "event", "profile"]),
+            ("retention", &["store", "event", "profile"]),
             ("store", &["event", "profile"]),
             ("event", &["profile"]),
             ("profile", &[]),

@@ -84,6 +84,7 @@ const HEALTHY: &[(&str, &str)] = &[
         "use crate::{event::Arrival, store::Store};",
     ),
     ("crm-receiver/src/project.rs", "use crate::{event, store::Store};"),
+    ("crm-receiver/src/retention.rs", "use crate::store::Store;"),
     (
         "crm-receiver/src/store.rs",
         "use crate::{event::Arrival, profile::Profile}; pub struct Store;",

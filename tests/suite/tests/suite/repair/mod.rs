@@ -1,5 +1,7 @@
-//! What an operator repairs at the receiver: dead letters given back to the projector.
+//! What an operator repairs at the receiver: dead letters given back to the projector. And what is deleted once
+//! it is old enough.
 
+mod purges;
 mod requeue_routes;
 mod requeue_runs;
 
@@ -10,7 +12,7 @@ use harness::signer::{Answer, Delivery};
 use serde_json::Value;
 
 pub fn cases() -> Vec<Case> {
-    let modules = [requeue_routes::cases(), requeue_runs::cases()];
+    let modules = [purges::cases(), requeue_routes::cases(), requeue_runs::cases()];
     modules.into_iter().flatten().collect()
 }
 

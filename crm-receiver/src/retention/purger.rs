@@ -1,0 +1,310 @@
+//! The purge: one step, and a thin loop around it.
+//!
+//! It goes through its targets one after the other, batch by batch. After each batch it rests for several times as long as the
+//! batch took, so that what is taken in keeps its rate. When a purge was last at its end stands in the tables: a service that is
+//! started often purges no more often, and no less.
+
+use super::{PurgeTally, Retention};
+use crate::{
+    backlog::Backlog,
+    store::{PurgeBefore, PurgePosition, PurgeTarget, Purged, Store},
+};
+use contract::{Clock, UnixMillis};
+use db::{DbError, leases::Lease};
+use futures::future::BoxFuture;
+use kit::{
+    lifecycle::Lifecycle,
+    metrics::{Counter, Metrics},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use strum::VariantArray;
+use tokio::time::{Instant, sleep};
+
+/// From the end of one purge to the next, over all replicas.
+pub const PURGE_EVERY: Duration = Duration::from_secs(3600);
+/// How often to look whether one is due.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// The rest after a batch, in times that the batch took, within these bounds: a purge takes a tenth of a writer at most.
+const REST_FACTOR: u32 = 10;
+const REST_MIN: Duration = Duration::from_millis(10);
+const REST_MAX: Duration = Duration::from_secs(2);
+/// How long a batch waits for pending arrivals, where only one of all writers writes at a time.
+const YIELD_MAX: Duration = Duration::from_millis(50);
+
+/// Counters of what was deleted.
+pub struct PurgeMeters(BTreeMap<Purged, Counter>);
+
+impl PurgeMeters {
+    /// Shows them as `purged_rows_total`.
+    pub fn new(metrics: &Metrics) -> Self {
+        let counter = |what: &Purged| {
+            let help = "Rows deleted because they were old enough, by what they are.";
+            let labels = [("what", what.into_str())];
+            (*what, metrics.counter("purged_rows_total", help, &labels))
+        };
+        Self(Purged::VARIANTS.iter().map(counter).collect())
+    }
+
+    fn count(&self, purged: &PurgeTally) {
+        for (what, rows) in purged {
+            if let Some(counter) = self.0.get(what) {
+                counter.inc_by(*rows);
+            }
+        }
+    }
+}
+
+/// What a step did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PurgeStep {
+    /// A batch; there may be more.
+    Worked,
+    /// That was the last: what the whole purge deleted.
+    Finished(PurgeTally),
+    /// None is due yet.
+    NotDue,
+    /// Another replica purges.
+    Held,
+}
+
+/// Purges, while it holds the lease.
+pub struct Purger {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    retention: Retention,
+    /// Unique to the process.
+    owner: String,
+    /// Whether it purges only where an hour has passed since the last purge.
+    hourly: bool,
+    /// Whether it counts and deletes nothing.
+    dry_run: bool,
+    progress: Option<Progress>,
+}
+
+/// A purge that is going on.
+struct Progress {
+    /// None where nothing is deleted.
+    lease: Option<Lease>,
+    before: PurgeBefore,
+    target: usize,
+    position: PurgePosition,
+    tally: PurgeTally,
+}
+
+impl Purger {
+    /// One that purges every hour.
+    pub fn hourly(store: Store, clock: Arc<dyn Clock>, retention: Retention, owner: String) -> Self {
+        Self {
+            store,
+            clock,
+            retention,
+            owner,
+            hourly: true,
+            dry_run: false,
+            progress: None,
+        }
+    }
+
+    /// One that purges at once, or with `dry_run` counts what would be deleted.
+    pub fn at_once(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        retention: Retention,
+        owner: String,
+        dry_run: bool,
+    ) -> Self {
+        Self {
+            hourly: false,
+            dry_run,
+            ..Self::hourly(store, clock, retention, owner)
+        }
+    }
+
+    /// Purges every hour until a stop; what is left then is left to the next purge.
+    pub fn run(
+        mut self,
+        backlog: Backlog,
+        meters: PurgeMeters,
+        lifecycle: Lifecycle,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let mut failing = false;
+            while !lifecycle.is_stopping() {
+                if self.store.has_one_writer() && self.progress.is_some() {
+                    backlog.wait_for_no_arrivals(YIELD_MAX).await;
+                }
+                let (began, before) = (Instant::now(), self.tally());
+                let step = self.step().await;
+                if let Err(error) = &step
+                    && !failing
+                {
+                    tracing::warn!(%error, "the purge fails, and is tried again");
+                }
+                failing = step.is_err();
+                let rest = match &step {
+                    Ok(PurgeStep::Worked) => {
+                        meters.count(&since(&before, &self.tally()));
+                        rest(began.elapsed())
+                    }
+                    Ok(PurgeStep::Finished(tally)) => {
+                        meters.count(&since(&before, tally));
+                        log(tally);
+                        LOOK_EVERY
+                    }
+                    Ok(PurgeStep::NotDue | PurgeStep::Held) | Err(_) => LOOK_EVERY,
+                };
+                tokio::select! {
+                    () = lifecycle.stopping() => {}
+                    () = sleep(rest) => {}
+                }
+            }
+            if let Some(lease) = self.progress.take().and_then(|progress| progress.lease)
+                && self.store.release(lease).await.is_err()
+            {
+                tracing::debug!("the lease of the purge ends by itself");
+            }
+        })
+    }
+
+    /// Purges to the end, resting after each batch; None when another replica purges.
+    ///
+    /// # Errors
+    /// Those of the database; what was deleted before stays so.
+    pub async fn to_the_end(mut self) -> Result<Option<PurgeTally>, DbError> {
+        loop {
+            let began = Instant::now();
+            match self.step().await? {
+                PurgeStep::Worked if self.dry_run => {}
+                PurgeStep::Worked => sleep(rest(began.elapsed())).await,
+                PurgeStep::Finished(tally) => {
+                    if !self.dry_run {
+                        log(&tally);
+                    }
+                    return Ok(Some(tally));
+                }
+                PurgeStep::NotDue | PurgeStep::Held => return Ok(None),
+            }
+        }
+    }
+
+    /// One batch, where a purge goes on or is due and this replica gets the lease.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn step(&mut self) -> Result<PurgeStep, DbError> {
+        if self.progress.is_none()
+            && let Some(step) = self.begin().await?
+        {
+            return Ok(step);
+        }
+        let Some(progress) = &mut self.progress else {
+            return Ok(PurgeStep::NotDue);
+        };
+        let now = self.clock.now();
+        let target = PurgeTarget::VARIANTS[progress.target];
+        let (lease, position) = (progress.lease.as_ref(), progress.position.clone());
+        let batch = self
+            .store
+            .purge_batch(target, progress.before, position, lease, now);
+        let Some(batch) = batch.await? else {
+            self.progress = None;
+            return Ok(PurgeStep::Held);
+        };
+        for (what, rows) in batch.purged {
+            *progress.tally.entry(what).or_default() += rows;
+        }
+        if let Some(next) = batch.next {
+            progress.position = next;
+            return Ok(PurgeStep::Worked);
+        }
+        progress.target += 1;
+        progress.position = PurgePosition::default();
+        if progress.target < PurgeTarget::VARIANTS.len() {
+            return Ok(PurgeStep::Worked);
+        }
+        // Where this fails, the step is tried again, and finds nothing more in the last target.
+        progress.target -= 1;
+        if let Some(lease) = progress.lease.clone() {
+            self.store.end_purge(lease, now).await?;
+        }
+        let ended = self.progress.take();
+        Ok(PurgeStep::Finished(
+            ended.map(|progress| progress.tally).unwrap_or_default(),
+        ))
+    }
+
+    /// Claims the lease; answers why nothing begins.
+    async fn begin(&mut self) -> Result<Option<PurgeStep>, DbError> {
+        if !self.is_due().await? {
+            return Ok(Some(PurgeStep::NotDue));
+        }
+        let mut lease = None;
+        if !self.dry_run {
+            let claim = self.store.claim_purge(&self.owner, self.clock.now());
+            let Some(claimed) = claim.await? else {
+                return Ok(Some(PurgeStep::Held));
+            };
+            // Another replica may have come to its end in between.
+            if !self.is_due().await? {
+                self.store.release(claimed).await?;
+                return Ok(Some(PurgeStep::NotDue));
+            }
+            lease = Some(claimed);
+        }
+        self.progress = Some(Progress {
+            lease,
+            before: self.retention.before(self.clock.now()),
+            target: 0,
+            position: PurgePosition::default(),
+            tally: PurgeTally::new(),
+        });
+        Ok(None)
+    }
+
+    async fn is_due(&self) -> Result<bool, DbError> {
+        if !self.hourly {
+            return Ok(true);
+        }
+        let last = self.store.last_purge().await?;
+        Ok(last.is_none_or(|last| is_due(last, self.clock.now())))
+    }
+
+    fn tally(&self) -> PurgeTally {
+        let progress = self.progress.as_ref();
+        progress
+            .map(|progress| progress.tally.clone())
+            .unwrap_or_default()
+    }
+}
+
+/// An hour after the last one; also where that lies ahead, since a clock was set back.
+fn is_due(last: UnixMillis, now: UnixMillis) -> bool {
+    let every = i64::try_from(PURGE_EVERY.as_millis()).unwrap_or(i64::MAX);
+    now.0 - last.0 >= every || last > now
+}
+
+fn rest(took: Duration) -> Duration {
+    took.saturating_mul(REST_FACTOR).clamp(REST_MIN, REST_MAX)
+}
+
+/// What was counted since a tally.
+fn since(before: &PurgeTally, after: &PurgeTally) -> PurgeTally {
+    let counted = |what: &Purged| before.get(what).copied().unwrap_or_default();
+    after
+        .iter()
+        .map(|(what, rows)| (*what, rows.saturating_sub(counted(what))))
+        .collect()
+}
+
+/// One line for a whole purge.
+fn log(tally: &PurgeTally) {
+    let rows = |what| tally.get(&what).copied().unwrap_or_default();
+    tracing::info!(
+        purged.bodies = rows(Purged::Body),
+        purged.dead_letter_bodies = rows(Purged::DeadLetterBody),
+        purged.idempotency_keys = rows(Purged::IdempotencyKey),
+        purged.api_key_usage = rows(Purged::ApiKeyUsage),
+        purged.requeues = rows(Purged::Requeue),
+        "purged"
+    );
+}

@@ -1,0 +1,454 @@
+//! What is old enough is deleted, and nothing else: not what waits, no profile, and no key within its time.
+
+use crate::case::{Case, Ctx, cases};
+use crate::inbox::{Inbox, START, guest, settle, stay};
+use crate::ingest::{NOW, Receiver, event, execute, guest_event, number};
+use crate::metrics::until;
+use crate::programs;
+use contract::{Clock, UnixMillis};
+use crm_receiver::{
+    app::{Runtime, open_store, purge},
+    retention::{PurgeStep, PurgeTally, Purger, Retention},
+    store::{PROFILES, PURGE_BATCH, Purged},
+};
+use db::params;
+use harness::clock::HandClock;
+use harness::engine::Engine;
+use harness::waiting;
+use kit::{
+    random::SystemEntropy,
+    rebuild::{Rebuild, Rebuilder, Step},
+};
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+use tokio::{process::Command, sync::Notify};
+
+pub fn cases() -> Vec<Case> {
+    let mut all = cases![
+        what_is_old_enough_is_purged_and_nothing_that_waits,
+        a_purge_goes_in_small_batches_and_on_where_another_process_died,
+        a_purge_is_due_an_hour_after_the_last_one_of_any_replica,
+        no_profile_changes_by_a_purge,
+        a_repeat_is_known_by_its_key_until_that_is_purged,
+        usage_and_ended_runs_are_purged,
+        a_service_purges_from_its_start_on_and_counts_it,
+        the_command_counts_and_purges,
+    ];
+    all.extend(cases![only Engine::Mysql; an_event_that_is_requeued_meanwhile_keeps_its_body]);
+    all.extend(cases![free; a_body_is_kept_no_longer_than_its_event]);
+    all
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+async fn hourly(inbox: &Inbox, owner: &str) -> Purger {
+    let (store, clock) = (inbox.store().await, inbox.clock.clone());
+    Purger::hourly(store, clock, Retention::default(), owner.to_owned())
+}
+
+/// A whole purge, or what it would do.
+async fn purged(inbox: &Inbox, dry_run: bool) -> PurgeTally {
+    let (store, clock) = (inbox.store().await, inbox.clock.clone());
+    let mut purger = Purger::at_once(store, clock, Retention::default(), "by_hand".to_owned(), dry_run);
+    loop {
+        match purger.step().await.unwrap() {
+            PurgeStep::Worked => {}
+            PurgeStep::Finished(tally) => return tally.into_iter().filter(|(_, rows)| *rows > 0).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Gives an event a status, and an age in milliseconds.
+async fn make(inbox: &Inbox, id: &str, status: &'static str, age: i64) {
+    let (id, received) = (id.to_owned(), inbox.clock.now().0 - age);
+    inbox
+        .write(move |run| {
+            run.push((
+                "UPDATE inbox SET status = ?, received_at = ? WHERE event_id = ?",
+                params![status, received, &id],
+            ));
+        })
+        .await;
+}
+
+async fn ids(inbox: &Inbox, table: &str) -> Vec<String> {
+    let rows = inbox
+        .rows(&format!("SELECT event_id FROM {table} ORDER BY event_id"))
+        .await;
+    rows.iter().map(|row| row.get("event_id").unwrap()).collect()
+}
+
+async fn what_is_old_enough_is_purged_and_nothing_that_waits(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let day = i64::try_from(DAY.as_millis()).unwrap();
+    let (body, dead, key) = (30 * day, 90 * day, 400 * day);
+    // Each with whether its body and its event are kept.
+    let events = [
+        ("applied", body, true, true),
+        ("applied", body + 1, false, true),
+        ("stale", body + 1, false, true),
+        ("ignored", body + 1, false, true),
+        ("suppressed", body + 1, false, true),
+        ("dead_letter", body + 1, true, true),
+        ("dead_letter", dead, true, true),
+        ("dead_letter", dead + 1, false, true),
+        ("accepted", key + day, true, true),
+        ("applied", key, false, true),
+        ("applied", key + 1, false, false),
+        ("dead_letter", key + 1, false, false),
+        ("applied", 0, true, true),
+    ];
+    let sent: Vec<_> = (0..events.len())
+        .map(|number| guest(&format!("g_{number}"), 1, 0, "Silva"))
+        .collect();
+    inbox.accept(0, &sent).await;
+    for (number, (status, age, ..)) in events.iter().enumerate() {
+        make(&inbox, &format!("evt_{number:06}"), status, *age).await;
+    }
+    let meant = PurgeTally::from([
+        (Purged::Body, 6),
+        (Purged::DeadLetterBody, 2),
+        (Purged::IdempotencyKey, 2),
+    ]);
+    let all = (ids(&inbox, "inbox").await, ids(&inbox, "inbox_bodies").await);
+    assert_eq!(purged(&inbox, true).await, meant);
+    assert_eq!(
+        (ids(&inbox, "inbox").await, ids(&inbox, "inbox_bodies").await),
+        all,
+        "a dry run deletes nothing"
+    );
+    assert_eq!(purged(&inbox, false).await, meant);
+    let kept = |is_kept: fn(&(&str, i64, bool, bool)) -> bool| -> Vec<String> {
+        let numbered = events.iter().enumerate().filter(|(_, event)| is_kept(event));
+        numbered.map(|(number, _)| format!("evt_{number:06}")).collect()
+    };
+    assert_eq!(ids(&inbox, "inbox_bodies").await, kept(|event| event.2));
+    assert_eq!(ids(&inbox, "inbox").await, kept(|event| event.3));
+    assert_eq!(purged(&inbox, false).await, PurgeTally::new(), "again");
+}
+
+async fn a_purge_goes_in_small_batches_and_on_where_another_process_died(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let sent: Vec<_> = (0..2 * PURGE_BATCH + 50)
+        .map(|number| guest(&format!("g_{number}"), 1, 0, "Silva"))
+        .collect();
+    inbox.accept(0, &sent).await;
+    let dead = "UPDATE inbox SET status = 'dead_letter' WHERE event_id < 'evt_000010'";
+    inbox
+        .write(move |run| {
+            run.push((dead, vec![]));
+            run.push((
+                "UPDATE inbox SET status = 'applied' WHERE status = 'accepted'",
+                vec![],
+            ));
+        })
+        .await;
+    inbox.clock.advance(31 * DAY);
+    let (mut first, mut second) = (hourly(&inbox, "first").await, hourly(&inbox, "second").await);
+    assert_eq!(first.step().await.unwrap(), PurgeStep::Worked);
+    let left = |batches: usize| i64::try_from(sent.len() + 10 - batches * PURGE_BATCH).unwrap();
+    assert_eq!(inbox.count("FROM inbox_bodies").await, left(1));
+    assert_eq!(second.step().await.unwrap(), PurgeStep::Held);
+    // The first one dies, or is paused past its lease.
+    inbox.clock.advance(Duration::from_secs(61));
+    assert_eq!(second.step().await.unwrap(), PurgeStep::Worked);
+    assert_eq!(
+        first.step().await.unwrap(),
+        PurgeStep::Held,
+        "its lease is another's"
+    );
+    let tally = loop {
+        match second.step().await.unwrap() {
+            PurgeStep::Worked => {}
+            PurgeStep::Finished(tally) => break tally,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        tally[&Purged::Body],
+        2 * PURGE_BATCH as u64 + 50 - (PURGE_BATCH as u64)
+    );
+    assert_eq!(inbox.count("FROM inbox_bodies").await, 10, "the dead letters'");
+    assert_eq!(first.step().await.unwrap(), PurgeStep::NotDue);
+}
+
+async fn a_purge_is_due_an_hour_after_the_last_one_of_any_replica(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let (mut one, mut other) = (hourly(&inbox, "one").await, hourly(&inbox, "other").await);
+    let finish = async |purger: &mut Purger| {
+        while !matches!(purger.step().await.unwrap(), PurgeStep::Finished(_)) {}
+    };
+    finish(&mut one).await;
+    for purger in [&mut one, &mut other] {
+        assert_eq!(purger.step().await.unwrap(), PurgeStep::NotDue);
+    }
+    inbox.clock.advance(Duration::from_secs(3_599));
+    assert_eq!(other.step().await.unwrap(), PurgeStep::NotDue);
+    inbox.clock.advance(Duration::from_secs(1));
+    finish(&mut other).await;
+    assert_eq!(one.step().await.unwrap(), PurgeStep::NotDue);
+    // A clock that was set back does not keep it from purging.
+    inbox.clock.set(START);
+    finish(&mut one).await;
+}
+
+/// Every profile, made again from what the tables have.
+async fn rebuilt(inbox: &Inbox, version: i64) -> Vec<(String, String)> {
+    let rebuild = Rebuild { version, ..PROFILES };
+    let mut rebuilder = Rebuilder::new(inbox.db.clone(), inbox.clock.clone(), "suite".to_owned(), rebuild);
+    while rebuilder.step().await.unwrap() != Step::Finished {}
+    inbox.profiles().await
+}
+
+async fn no_profile_changes_by_a_purge(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let projector = inbox.projector().await;
+    let events = [
+        guest("g_1", 1, 0, "Silva"),
+        guest("g_1", 2, 1, "Souza"),
+        stay("r_1", 1, 2, "g_1"),
+        guest("g_2", 1, 3, "Costa"),
+        stay("r_2", 3, 4, "g_2"),
+    ];
+    inbox.accept(0, &events).await;
+    settle(&projector).await;
+    let before = inbox.profiles().await;
+    assert_eq!(before.len(), 2);
+    for (days, version) in [(31, 1_000), (400, 2_000)] {
+        inbox.clock.advance(days * DAY);
+        assert!(!purged(&inbox, false).await.is_empty());
+        assert_eq!(inbox.profiles().await, before);
+        assert_eq!(rebuilt(&inbox, version).await, before);
+    }
+    assert_eq!(inbox.count("FROM inbox").await, 0);
+    // What comes now is folded onto what stands: an older version changes nothing but the history.
+    inbox.accept(10, &[guest("g_1", 3, 5, "Sousa")]).await;
+    settle(&projector).await;
+    assert_eq!(inbox.profile("g_1").await.unwrap()["last_name"], "Sousa");
+}
+
+async fn a_repeat_is_known_by_its_key_until_that_is_purged(ctx: Ctx) {
+    let receiver = Receiver::start_uncached(&ctx).await;
+    let (own, other) = (
+        guest_event("evt_1"),
+        event("evt_1", "guest.created", &json!({"last_name": "Souza"})),
+    );
+    assert_eq!(receiver.take("evt_1", &own).await.status, 202);
+    receiver.settle(&ctx).await;
+    let runtime = Runtime {
+        clock: receiver.clock.clone(),
+        entropy: Arc::new(SystemEntropy),
+    };
+    let store = open_store(&ctx.url(), &runtime, false).await.unwrap();
+    let first = receiver.event("evt_1").await["event_id"].clone();
+    receiver.clock.advance(31 * DAY);
+    let tally = purge(&store, &runtime, Retention::default(), false)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(tally[&Purged::Body], 1);
+    let repeat = receiver.take("evt_1", &own).await;
+    assert_eq!((repeat.status, &repeat.json()["event_id"]), (200, &first));
+    let reuse = receiver.take("evt_1", &other).await;
+    assert_eq!(
+        (reuse.status, &reuse.json()["code"]),
+        (422, &json!("idempotency_key_reused"))
+    );
+    assert_eq!(receiver.event("evt_1").await["status"], "applied");
+    receiver.clock.advance(369 * DAY);
+    purge(&store, &runtime, Retention::default(), false)
+        .await
+        .unwrap();
+    assert_eq!(
+        receiver.take("evt_1", &own).await.status,
+        200,
+        "400 days are inside"
+    );
+    receiver.clock.advance(DAY);
+    let tally = purge(&store, &runtime, Retention::default(), false)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(tally[&Purged::IdempotencyKey], 1);
+    assert_eq!(receiver.take("evt_1", &own).await.status, 202);
+    receiver.stop().await;
+}
+
+async fn usage_and_ended_runs_are_purged(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let day = |days: i64| UnixMillis(START.0.div_euclid(86_400_000) * 86_400_000 - days * 86_400_000);
+    inbox
+        .write(move |run| {
+            for key in ["key_1", "key_2"] {
+                run.push((
+                    "INSERT INTO api_keys (id, digest, hint, name, permissions, scope, allowed_networks, active, rate_limit, \
+                     rate_window, created_by, created_at, updated_at, usage_count) \
+                     VALUES (?, ?, 'h', 'n', '[]', '\"*\"', '[]', 1, 1, 1, 'suite', 0, 0, 0)",
+                    params![key, key.as_bytes().repeat(7)[..32].to_vec()],
+                ));
+                for days in [0, 30, 31, 32] {
+                    run.push((
+                        "INSERT INTO api_key_usage (key_id, day, endpoint, requests, failed, duration) \
+                         VALUES (?, ?, 'GET /events', 1, 0, 1)",
+                        params![key, day(days)],
+                    ));
+                }
+            }
+            for (id, status, days) in [("rqu_1", "finished", 91), ("rqu_2", "running", 91), ("rqu_3", "cancelled", 89)] {
+                run.push((
+                    "INSERT INTO requeues (id, status, filter, scope, created_by, created_at, updated_at, requeued, skipped, \
+                     last_due_at, last_event_id, due_at_max, waiting) \
+                     VALUES (?, ?, '{}', '[\"LIS01\"]', 'suite', ?, 0, 0, 0, 0, '', 0, '[]')",
+                    params![id, status, day(days)],
+                ));
+                run.push((
+                    "INSERT INTO requeue_properties (requeue_id, property_id) VALUES (?, 'LIS01')",
+                    params![id],
+                ));
+            }
+        })
+        .await;
+    let meant = PurgeTally::from([(Purged::ApiKeyUsage, 4), (Purged::Requeue, 1)]);
+    assert_eq!(purged(&inbox, true).await, meant);
+    assert_eq!(purged(&inbox, false).await, meant);
+    assert_eq!(inbox.count("FROM api_key_usage").await, 4);
+    assert_eq!(inbox.count("FROM requeues WHERE id <> 'rqu_1'").await, 2);
+    assert_eq!(inbox.count("FROM requeue_properties").await, 2);
+}
+
+/// An event of more than a year ago, and one of last month.
+async fn old_events(ctx: &Ctx) {
+    let runtime = Runtime::system();
+    open_store(&ctx.url(), &runtime, false)
+        .await
+        .unwrap()
+        .close()
+        .await;
+    let db = ctx.open().await;
+    for (id, age) in [("evt_a", 401), ("evt_b", 31), ("evt_c", 1)] {
+        let received = NOW.0 - age * i64::try_from(DAY.as_millis()).unwrap();
+        let sql = "INSERT INTO inbox (event_id, source_id, idempotency_key, status, type, schema_version, correlation_id, \
+                   occurred_at, received_at, attempts, due_at) \
+                   VALUES (?, 'pms', ?, 'applied', 'guest.updated', 1, 'req_1', ?, ?, 0, ?)";
+        execute(&db, sql, params![id, id, received, received, received]).await;
+        let sql = "INSERT INTO inbox_bodies (event_id, body) VALUES (?, ?)";
+        execute(&db, sql, params![id, b"{}".to_vec()]).await;
+    }
+}
+
+async fn a_service_purges_from_its_start_on_and_counts_it(ctx: Ctx) {
+    old_events(&ctx).await;
+    let receiver = Receiver::start(&ctx).await;
+    let sample = |what: &str| format!("crm_receiver_purged_rows_total{{what=\"{what}\"}}");
+    let page = until(receiver.metrics_address(), "the first purge", |page| {
+        page.value(&sample("idempotency_key")) == 1.0
+    })
+    .await;
+    assert_eq!(page.value(&sample("body")), 2.0);
+    assert_eq!(page.value(&sample("dead_letter_body")), 0.0);
+    let db = ctx.open().await;
+    assert_eq!(
+        number(&db, "SELECT COUNT(*) AS n FROM inbox_bodies", params![]).await,
+        1
+    );
+    receiver.stop().await;
+}
+
+async fn the_command_counts_and_purges(ctx: Ctx) {
+    old_events(&ctx).await;
+    let runtime = Runtime {
+        clock: Arc::new(HandClock::at(NOW)),
+        entropy: Arc::new(SystemEntropy),
+    };
+    let store = open_store(&ctx.url(), &runtime, false).await.unwrap();
+    let run = async |dry_run| {
+        purge(&store, &runtime, Retention::default(), dry_run)
+            .await
+            .unwrap()
+    };
+    let found = run(true).await.unwrap();
+    assert_eq!((found[&Purged::Body], found[&Purged::IdempotencyKey]), (2, 1));
+    assert_eq!(run(true).await.unwrap(), found, "it deletes nothing");
+    // While another purge goes on it does nothing, but counts.
+    let now = runtime.clock.now();
+    let lease = store.claim_purge("other", now).await.unwrap().unwrap();
+    assert_eq!(run(false).await, None);
+    assert_eq!(run(true).await.unwrap(), found);
+    store.release(lease).await.unwrap();
+    assert_eq!(run(false).await.unwrap(), found);
+    let again = run(false).await.unwrap();
+    assert!(again.values().all(|rows| *rows == 0), "{again:?}");
+}
+
+async fn a_body_is_kept_no_longer_than_its_event(_: Ctx) {
+    let folder = tempfile::tempdir().unwrap();
+    for (variables, named) in [
+        (
+            vec![("RETAIN_IDEMPOTENCY_KEYS_DAYS", "29")],
+            "RETAIN_IDEMPOTENCY_KEYS_DAYS",
+        ),
+        (vec![("RETAIN_BODIES_DAYS", "0")], "RETAIN_BODIES_DAYS"),
+        (vec![("RETAIN_BODIES_DAYS", "401")], "RETAIN_BODIES_DAYS"),
+        (
+            vec![("RETAIN_IDEMPOTENCY_KEYS_DAYS", "60")],
+            "RETAIN_DEAD_LETTER_BODIES_DAYS",
+        ),
+    ] {
+        for arguments in [&["serve"][..], &["purge"]] {
+            let ended = Command::from(programs::receiver().command())
+                .args(arguments)
+                .env_clear()
+                .envs(variables.clone())
+                .current_dir(folder.path())
+                .output()
+                .await
+                .unwrap();
+            let said = String::from_utf8(ended.stderr).unwrap();
+            assert_eq!(ended.status.code(), Some(2), "{variables:?}: {said}");
+            assert!(said.starts_with(&format!("error: {named}: ")), "{said}");
+        }
+    }
+}
+
+async fn an_event_that_is_requeued_meanwhile_keeps_its_body(ctx: Ctx) {
+    let inbox = Arc::new(Inbox::open(&ctx).await);
+    inbox.accept(0, &[guest("g_1", 1, 0, "Silva")]).await;
+    make(&inbox, "evt_000000", "dead_letter", 0).await;
+    inbox.clock.advance(91 * DAY);
+    // Another replica has requeued it, and has not committed yet.
+    let (written, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let requeue = inbox.db.transaction("requeue", {
+        let (written, go_on) = (written.clone(), go_on.clone());
+        move |tx| {
+            let (written, go_on) = (written.clone(), go_on.clone());
+            Box::pin(async move {
+                let sql = "UPDATE inbox SET status = 'accepted' WHERE event_id = 'evt_000000'";
+                tx.execute(sql, params![]).await?;
+                written.notify_one();
+                go_on.notified().await;
+                Ok(())
+            })
+        }
+    });
+    let purge = async {
+        written.notified().await;
+        let purge = tokio::spawn({
+            let inbox = Arc::clone(&inbox);
+            async move { purged(&inbox, false).await }
+        });
+        let blocked = "SELECT COUNT(*) AS n FROM information_schema.processlist WHERE db = DATABASE() \
+                       AND id <> CONNECTION_ID() AND info LIKE '%FROM inbox % LOCK IN SHARE MODE'";
+        waiting::until("the purge waits for the event, or is done", || async {
+            purge.is_finished() || number(&inbox.db, blocked, params![]).await > 0
+        })
+        .await;
+        go_on.notify_one();
+        purge.await.unwrap()
+    };
+    let (requeued, purged) = tokio::join!(requeue, purge);
+    requeued.unwrap();
+    assert_eq!(purged, PurgeTally::new());
+    settle(&inbox.projector().await).await;
+    assert_eq!(inbox.status("evt_000000").await.0, "applied");
+}
