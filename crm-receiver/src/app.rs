@@ -3,7 +3,9 @@
 use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::http::{AREAS, Api, RequeueRoutes, SourceRoutes, router};
-use crate::ingest::{self, IngestMeters, Lane, PMS, Sources, counts::Counts, guard::StoreGuard};
+use crate::ingest::{
+    self, IngestMeters, Lane, PMS, Sources, counts::Counts, guard::StoreGuard, rejections::Rejections,
+};
 use crate::project::{ProjectionMeters, Projector, Requeuer};
 use crate::retention::{PurgeMeters, PurgeTally, Purger, Retention};
 use crate::store::{MIGRATIONS, PROFILES, SEALED, SourceSettings, Store};
@@ -71,6 +73,7 @@ pub struct App {
     requeuer: Requeuer,
     purger: (Purger, Backlog, PurgeMeters),
     counts: Arc<Counts>,
+    rejections: Arc<Rejections>,
     /// None without METRICS_ADDR.
     metrics: Option<MetricsPage>,
     /// Rebuilds the profiles that an older program has derived.
@@ -213,6 +216,7 @@ impl App {
         let purger = Purger::hourly(store.clone(), clock(), config.retention, owner);
         let purger = (purger, backlog, PurgeMeters::new(&metrics));
         let counts = Arc::new(Counts::default());
+        let rejections = Arc::new(Rejections::new(runtime.ids()));
         let api = Api {
             store: store.clone(),
             batcher,
@@ -220,6 +224,7 @@ impl App {
             trusted_proxies: Arc::new(config.access.trusted_proxies.clone()),
             failed: Arc::default(),
             counts: Arc::clone(&counts),
+            rejections: Arc::clone(&rejections),
             meters,
             clock: Arc::clone(&runtime.clock),
             large_profiles: Arc::new(Semaphore::new(1)),
@@ -277,6 +282,7 @@ impl App {
             requeuer,
             purger,
             counts,
+            rejections,
             metrics,
             profiles,
         })
@@ -334,6 +340,8 @@ impl App {
         lifecycle.spawn("profiles", self.profiles.run(lifecycle.clone()));
         lifecycle.spawn("sources", self.sources.run(lifecycle.clone()));
         lifecycle.spawn("api keys", self.keys.clone().run(lifecycle.clone()));
+        let rejections = self.rejections.keep(self.store.clone(), drained.clone());
+        lifecycle.spawn("rejections", rejections);
         lifecycle.spawn("counts", keep_counts(self.store.clone(), self.counts, drained));
         let ended = lifecycle.run_until_stopped(STOP_GRACE).await;
         // What was answered after the stop is counted too.

@@ -168,6 +168,9 @@ struct RetentionArgs {
     /// Days for which an event is kept without its body, and a repeat of it is known
     #[arg(long, env = IDEMPOTENCY_KEYS, default_value_t = 400, value_parser = value_parser!(u32).range(KEYS_DAYS))]
     retain_idempotency_keys_days: u32,
+    /// Days for which a delivery that was refused stays in GET /rejections
+    #[arg(long, env = "RETAIN_REJECTIONS_DAYS", default_value_t = 7, value_parser = value_parser!(u32).range(1..=90))]
+    retain_rejections_days: u32,
 }
 
 const BODIES: &str = "RETAIN_BODIES_DAYS";
@@ -194,6 +197,7 @@ impl RetentionArgs {
             bodies_days: self.retain_bodies_days,
             dead_letter_bodies_days: self.retain_dead_letter_bodies_days,
             idempotency_keys_days: self.retain_idempotency_keys_days,
+            rejections_days: self.retain_rejections_days,
         })
     }
 }

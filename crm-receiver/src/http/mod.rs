@@ -6,6 +6,7 @@ mod events;
 mod guest_profiles;
 mod health;
 mod problem;
+mod rejections;
 mod requeues;
 mod routes;
 mod sources;
@@ -16,7 +17,7 @@ pub use routes::{AREAS, router};
 pub use sources::SourceRoutes;
 
 use crate::{
-    ingest::{Batcher, IngestMeters, Sources, counts::Counts},
+    ingest::{Batcher, IngestMeters, Sources, counts::Counts, rejections::Rejections},
     store::Store,
 };
 use api::ListQuery;
@@ -40,6 +41,8 @@ pub struct Api {
     pub failed: Arc<FailedAttempts>,
     /// Counts what was not kept, for the audit log.
     pub counts: Arc<Counts>,
+    /// Keeps a sample of what was refused.
+    pub rejections: Arc<Rejections>,
     /// Counts answers, for metrics.
     pub meters: IngestMeters,
     /// Tells the time.

@@ -1,6 +1,8 @@
 //! The table of routes.
 
-use super::{Api, RequeueRoutes, SourceRoutes, events, guest_profiles, health, requeues, sources, webhooks};
+use super::{
+    Api, RequeueRoutes, SourceRoutes, events, guest_profiles, health, rejections, requeues, sources, webhooks,
+};
 use api::{Access, Area, Endpoint, Router, delete, get, post, put};
 use kit::access::API_KEYS;
 
@@ -38,6 +40,7 @@ fn api_endpoints(api: &Api) -> Vec<Endpoint> {
             .with_any_origin(),
         get("/events", EVENTS.read(), api, events::list).with_query(),
         get("/events/{id}", EVENTS.read(), api, events::show),
+        get("/rejections", EVENTS.read(), api, rejections::list).with_query(),
         get(
             "/guest-profiles",
             GUEST_PROFILES.read(),

@@ -11,6 +11,7 @@ use crate::{
     ingest::{
         FAILED_TOO_OFTEN, IngestError, OVER_RATE, OVER_SHARE,
         delivery::{Parsed, RawDelivery, Rejection, Unusable},
+        rejections::UNKNOWN,
     },
     store::{BODY_LEN_MAX, CountKind},
 };
@@ -52,7 +53,7 @@ pub async fn receive(api: Api, mut request: Request) -> Result<Response, Problem
             count(&api, &taken, now);
             answer(taken)
         }
-        Err(refusal) => Err(refused(&api, refusal, client, now)),
+        Err(refusal) => Err(refused(&api, request.param("source"), refusal, client, now)),
     }
 }
 
@@ -65,13 +66,17 @@ fn count(api: &Api, taken: &Taken, now: UnixMillis) {
     }
 }
 
-/// Counts a delivery that is refused, and what is not authentic once more for the address that it comes from.
-fn refused(api: &Api, refusal: Refusal, client: Option<IpAddr>, now: UnixMillis) -> Problem {
+/// Counts a delivery that is refused, and what is not authentic once more for the address that it comes from; keeps a sample.
+fn refused(api: &Api, source: &str, refusal: Refusal, client: Option<IpAddr>, now: UnixMillis) -> Problem {
     api.meters.refused(&refusal.why);
     api.counts.add(CountKind::Rejected, refusal.why.cause, now);
     if let Some(skew) = refusal.why.skew_seconds {
         api.counts.add_skew(skew, now);
     }
+    let is_known = api.sources.is_known(source);
+    let source = if is_known { source } else { UNKNOWN };
+    let Rejection { cause, skew_seconds } = refusal.why;
+    api.rejections.add(source, cause, skew_seconds, now, client);
     if refusal.problem.code != ProblemCode::Unauthorized {
         return refusal.problem;
     }

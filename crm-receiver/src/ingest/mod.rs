@@ -15,6 +15,7 @@ pub mod lane;
 mod meters;
 mod queue_share;
 mod refusals;
+pub mod rejections;
 pub mod seen_cache;
 pub mod singleflight;
 pub mod source;

@@ -367,6 +367,12 @@ impl Sources {
         Arc::clone(self.0.present.load().named(name, client))
     }
 
+    /// Whether a path of that name is one of a source.
+    pub fn is_known(&self, name: &str) -> bool {
+        let id = name.parse::<SourceId>();
+        id.is_ok_and(|id| self.0.present.load().known.contains_key(&id))
+    }
+
     /// Counts an authentic delivery against the rate of its source, and answers the seconds to wait where it is one too many.
     /// `is_shut`: the database counts as unavailable, so nobody waits for a draw.
     ///

@@ -24,6 +24,8 @@ pub struct Retention {
     pub dead_letter_bodies_days: u32,
     /// Events without their bodies, from their receipt: so long a repeat is known.
     pub idempotency_keys_days: u32,
+    /// Deliveries that were refused.
+    pub rejections_days: u32,
 }
 
 impl Default for Retention {
@@ -32,6 +34,7 @@ impl Default for Retention {
             bodies_days: 30,
             dead_letter_bodies_days: 90,
             idempotency_keys_days: 400,
+            rejections_days: 7,
         }
     }
 }
@@ -48,6 +51,7 @@ impl Retention {
             dead_letter_bodies: ago(self.dead_letter_bodies_days),
             idempotency_keys: ago(self.idempotency_keys_days),
             api_key_usage: oldest_day_kept(now),
+            rejections: ago(self.rejections_days),
             requeues: ago(REQUEUES_DAYS),
         }
     }

@@ -304,6 +304,7 @@ fn log(tally: &PurgeTally) {
         purged.dead_letter_bodies = rows(Purged::DeadLetterBody),
         purged.idempotency_keys = rows(Purged::IdempotencyKey),
         purged.api_key_usage = rows(Purged::ApiKeyUsage),
+        purged.rejections = rows(Purged::Rejection),
         purged.requeues = rows(Purged::Requeue),
         "purged"
     );

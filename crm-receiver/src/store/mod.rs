@@ -5,7 +5,8 @@
 //! nothing is tried for any more. `projection` writes `records`, `record_refs`, `timeline`, `erasures`, `profiles` and
 //! `property_days` in one transaction; `profile_rebuild` derives profiles again, `requeues` gives dead letters back to the
 //! projector, `purge` deletes what is old enough. `sources` says who may send and `source_secrets` what they sign with,
-//! `source_digest_keys` has the keys for bodies without an id, `audit_counts` adds up what was not kept.
+//! `source_digest_keys` has the keys for bodies without an id, `audit_counts` adds up what was not kept, of which `rejections`
+//! has a sample.
 
 mod audit_counts;
 mod dead_letters;
@@ -20,6 +21,7 @@ mod property_days;
 mod purge;
 mod record_refs;
 mod records;
+mod rejections;
 mod requeues;
 mod source_digest_keys;
 mod source_secrets;
@@ -35,6 +37,7 @@ pub use self::profile_rebuild::PROFILES;
 pub use self::profiles::{ProfileFilter, StoredProfile};
 pub use self::projection::Projection;
 pub use self::purge::{PURGE_BATCH, PurgeBatch, PurgeBefore, PurgePosition, PurgeTarget, Purged};
+pub use self::rejections::{RejectionFilter, RejectionRow};
 pub use self::requeues::{
     COUNTED_MAX, REQUEUE_KIND, RUNNING_MAX, Requeue, RequeueBatch, RequeueCount, RequeueOne, RequeueStatus,
     WAITING_MAX,
@@ -107,6 +110,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             name: "purges",
             sqlite: include_str!("../../migrations/sqlite/0009_purges.sql"),
             mysql: include_str!("../../migrations/mysql/0009_purges.sql"),
+        },
+        Migration {
+            number: 10,
+            name: "rejections",
+            sqlite: include_str!("../../migrations/sqlite/0010_rejections.sql"),
+            mysql: include_str!("../../migrations/mysql/0010_rejections.sql"),
         },
     ],
 };

@@ -1,4 +1,4 @@
-//! What is deleted once it is old enough: bodies, idempotency keys, usage of API keys, runs that have ended.
+//! What is deleted once it is old enough: bodies, idempotency keys, usage of API keys, rejections, runs that have ended.
 //!
 //! A batch is looked for outside of a transaction and deleted in a short one, fenced by a lease, in which each row is locked and
 //! looked at again: an event that was requeued meanwhile keeps its body. What is deleted is gone from the next look too, so a
@@ -38,6 +38,8 @@ pub enum Purged {
     IdempotencyKey,
     /// What an API key asked for in a day.
     ApiKeyUsage,
+    /// A delivery that was refused.
+    Rejection,
     /// A run that has ended.
     Requeue,
 }
@@ -51,6 +53,8 @@ pub enum PurgeTarget {
     IdempotencyKeys,
     /// The usage of API keys.
     ApiKeyUsage,
+    /// Deliveries that were refused.
+    Rejections,
     /// Runs that requeued dead letters.
     Requeues,
 }
@@ -66,6 +70,8 @@ pub struct PurgeBefore {
     pub idempotency_keys: UnixMillis,
     /// Days that began before.
     pub api_key_usage: UnixMillis,
+    /// Deliveries that were refused before.
+    pub rejections: UnixMillis,
     /// Runs that were begun before, and have ended.
     pub requeues: UnixMillis,
 }
@@ -250,6 +256,21 @@ async fn find(
                 next: batch.next.map(|id| PurgePosition { at: 0, id }),
             })
         }
+        PurgeTarget::Rejections => {
+            let rows = in_order(
+                tx,
+                Ordered {
+                    id: "id",
+                    table: "rejections",
+                    column: "at",
+                    index: "rejections_at",
+                    condition: "1 = 1",
+                },
+                before.rejections,
+                after,
+            );
+            Ok(found(Purged::Rejection, rows.await?))
+        }
         PurgeTarget::Requeues => {
             let rows = in_order(
                 tx,
@@ -399,6 +420,10 @@ async fn delete(
                 count += usage::drop_before(tx, &row.id, before.api_key_usage).await?;
             }
             Ok(BTreeMap::from([(Purged::ApiKeyUsage, count)]))
+        }
+        PurgeTarget::Rejections => {
+            let count = delete_by(tx, "rejections", "id", ids(rows)).await?;
+            Ok(BTreeMap::from([(Purged::Rejection, count)]))
         }
         PurgeTarget::Requeues => {
             delete_by(tx, "requeue_properties", "requeue_id", ids(rows)).await?;

@@ -1,7 +1,8 @@
-//! What an operator repairs at the receiver: dead letters given back to the projector. And what is deleted once
+//! What an operator sees and repairs at the receiver: who was refused, dead letters given back to the projector. And what is deleted once
 //! it is old enough.
 
 mod purges;
+mod rejections;
 mod requeue_routes;
 mod requeue_runs;
 
@@ -12,7 +13,12 @@ use harness::signer::{Answer, Delivery};
 use serde_json::Value;
 
 pub fn cases() -> Vec<Case> {
-    let modules = [purges::cases(), requeue_routes::cases(), requeue_runs::cases()];
+    let modules = [
+        purges::cases(),
+        rejections::cases(),
+        requeue_routes::cases(),
+        requeue_runs::cases(),
+    ];
     modules.into_iter().flatten().collect()
 }
 

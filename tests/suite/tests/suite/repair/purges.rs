@@ -30,7 +30,7 @@ pub fn cases() -> Vec<Case> {
         a_purge_is_due_an_hour_after_the_last_one_of_any_replica,
         no_profile_changes_by_a_purge,
         a_repeat_is_known_by_its_key_until_that_is_purged,
-        usage_and_ended_runs_are_purged,
+        usage_rejections_and_ended_runs_are_purged,
         a_service_purges_from_its_start_on_and_counts_it,
         the_command_counts_and_purges,
     ];
@@ -275,7 +275,7 @@ async fn a_repeat_is_known_by_its_key_until_that_is_purged(ctx: Ctx) {
     receiver.stop().await;
 }
 
-async fn usage_and_ended_runs_are_purged(ctx: Ctx) {
+async fn usage_rejections_and_ended_runs_are_purged(ctx: Ctx) {
     let inbox = Inbox::open(&ctx).await;
     let day = |days: i64| UnixMillis(START.0.div_euclid(86_400_000) * 86_400_000 - days * 86_400_000);
     inbox
@@ -295,6 +295,12 @@ async fn usage_and_ended_runs_are_purged(ctx: Ctx) {
                     ));
                 }
             }
+            for (id, days) in [("rej_1", 6), ("rej_2", 8), ("rej_3", 9)] {
+                run.push((
+                    "INSERT INTO rejections (id, at, source, cause) VALUES (?, ?, 'pms', 'skew')",
+                    params![id, day(days)],
+                ));
+            }
             for (id, status, days) in [("rqu_1", "finished", 91), ("rqu_2", "running", 91), ("rqu_3", "cancelled", 89)] {
                 run.push((
                     "INSERT INTO requeues (id, status, filter, scope, created_by, created_at, updated_at, requeued, skipped, \
@@ -309,11 +315,16 @@ async fn usage_and_ended_runs_are_purged(ctx: Ctx) {
             }
         })
         .await;
-    let meant = PurgeTally::from([(Purged::ApiKeyUsage, 4), (Purged::Requeue, 1)]);
+    let meant = PurgeTally::from([
+        (Purged::ApiKeyUsage, 4),
+        (Purged::Rejection, 2),
+        (Purged::Requeue, 1),
+    ]);
     assert_eq!(purged(&inbox, true).await, meant);
     assert_eq!(purged(&inbox, false).await, meant);
     assert_eq!(inbox.count("FROM api_key_usage").await, 4);
     assert_eq!(inbox.count("FROM requeues WHERE id <> 'rqu_1'").await, 2);
+    assert_eq!(inbox.count("FROM rejections WHERE id = 'rej_1'").await, 1);
     assert_eq!(inbox.count("FROM requeue_properties").await, 2);
 }
 
