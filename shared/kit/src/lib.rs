@@ -1,7 +1,7 @@
 //! Infrastructure of both Guestwire services, without domain terms.
 //!
 //! What needs both the database (crate `db`) and HTTP (crate `api`), or neither: lists, idempotency keys, audit rows,
-//! rebuilds and API keys, with their tables ([`tables`]); the breaker and the one HTTP client; settings, logs, metrics, the two stages of
+//! rebuilds, sequences and API keys, with their tables ([`tables`]); the breaker and the one HTTP client; settings, logs, metrics, the two stages of
 //! a stop; and the one place that reads the clock and randomness. It knows scopes, never properties or guests.
 #![warn(missing_docs)]
 
@@ -23,6 +23,7 @@ pub mod planted;
 pub mod random;
 pub mod rebuild;
 pub mod secrets;
+pub mod sequencer;
 pub mod shape;
 pub mod tables;
 pub mod telemetry;

@@ -1,4 +1,5 @@
-//! Kit's own tables: audit rows, idempotency slots with their shared answers, how far a rebuild has come, and API keys.
+//! Kit's own tables: audit rows, idempotency slots with their shared answers, how far a rebuild has come, API keys, and the last
+//! places of sequences.
 
 use db::{Migration, MigrationSet};
 
@@ -41,6 +42,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             name: "cursor_key",
             sqlite: include_str!("../migrations/sqlite/0006_cursor_key.sql"),
             mysql: include_str!("../migrations/mysql/0006_cursor_key.sql"),
+        },
+        Migration {
+            number: 7,
+            name: "sequences",
+            sqlite: include_str!("../migrations/sqlite/0007_sequences.sql"),
+            mysql: include_str!("../migrations/mysql/0007_sequences.sql"),
         },
     ],
 };

@@ -119,6 +119,7 @@ const SQL: &[(&str, &str)] = &[
     ("kit", "listing"),
     ("kit", "rebuild"),
     ("kit", "secrets"),
+    ("kit", "sequencer"),
 ];
 const SQL_WORDS: &[&str] = &["SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM"];
 

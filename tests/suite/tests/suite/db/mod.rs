@@ -11,6 +11,7 @@ mod leases;
 mod locks;
 mod migrations;
 mod rebuilds;
+mod sequences;
 mod transactions;
 mod values;
 
@@ -30,6 +31,7 @@ pub fn cases() -> Vec<Case> {
         migrations::cases(),
         leases::cases(),
         rebuilds::cases(),
+        sequences::cases(),
         audit::cases(),
         batches::cases(),
         faults::cases(),

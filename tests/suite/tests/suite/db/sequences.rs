@@ -1,0 +1,187 @@
+//! Places of rows: given after the commit, without gaps, each once, by one process at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::UnixMillis;
+use db::{Db, migrate, params};
+use futures::future::join_all;
+use harness::clock::HandClock;
+use kit::random::SystemClock;
+use kit::sequencer::{LEASE_LENGTH, STEP_ROWS_MAX, Sequence, Sequencer, Step};
+
+use crate::case::{Case, Ctx, cases};
+
+pub fn cases() -> Vec<Case> {
+    cases![
+        a_row_that_is_committed_late_gets_a_later_place,
+        a_reader_misses_nothing_while_many_write_and_two_give_places,
+        a_process_that_was_away_for_too_long_gives_no_places,
+        more_rows_than_one_step_takes_get_places_in_order,
+    ]
+}
+
+/// The audit rows have what a sequence needs.
+const AUDIT: Sequence = Sequence {
+    name: "suite",
+    table: "audit_entries",
+};
+
+async fn migrated(ctx: &Ctx) -> Db {
+    let db = ctx.open().await;
+    migrate(&db, &[kit::tables::MIGRATIONS], &SystemClock, "suite")
+        .await
+        .unwrap();
+    db
+}
+
+fn sequencer(db: &Db, clock: &Arc<HandClock>, owner: &str) -> Sequencer {
+    Sequencer::new(db, clock.clone(), owner.to_owned(), AUDIT)
+}
+
+fn clock() -> Arc<HandClock> {
+    Arc::new(HandClock::at(UnixMillis(1_763_769_600_000)))
+}
+
+/// Commits rows under these ids.
+async fn commit(db: &Db, ids: &[i64]) {
+    let ids = ids.to_vec();
+    let committing = db.transaction("commit", move |tx| {
+        let ids = ids.clone();
+        Box::pin(async move {
+            for id in ids {
+                let sql = "INSERT INTO audit_entries (id, at, action) VALUES (?, 0, 'row')";
+                tx.execute(sql, params![id]).await?;
+            }
+            Ok(())
+        })
+    });
+    committing.await.unwrap();
+}
+
+/// Commits or rolls back a row under the database's next id.
+async fn write(db: &Db, is_kept: bool) {
+    let writing = db.transaction("write", move |tx| {
+        Box::pin(async move {
+            let sql = "INSERT INTO audit_entries (at, action) VALUES (0, 'row')";
+            tx.execute(sql, vec![]).await?;
+            if !is_kept {
+                tx.abandon();
+            }
+            Ok(())
+        })
+    });
+    writing.await.unwrap();
+}
+
+/// Places and ids of what stands behind a place, in their order.
+async fn behind(db: &Db, place: i64) -> Vec<(i64, i64)> {
+    let reading = db.read("behind", move |tx| {
+        Box::pin(async move {
+            let sql = "SELECT seq, id FROM audit_entries WHERE seq > ? ORDER BY seq";
+            let rows = tx.query(sql, params![place]).await?;
+            rows.iter()
+                .map(|row| Ok((row.get("seq")?, row.get("id")?)))
+                .collect()
+        })
+    });
+    reading.await.unwrap()
+}
+
+async fn a_row_that_is_committed_late_gets_a_later_place(ctx: Ctx) {
+    let db = migrated(&ctx).await;
+    let mut sequencer = sequencer(&db, &clock(), "one");
+    let given = sequencer.given();
+    assert_eq!(sequencer.step().await.unwrap(), Step::Idle);
+    commit(&db, &[5, 6]).await;
+    assert_eq!(sequencer.step().await.unwrap(), Step::Worked(2));
+    assert_eq!(behind(&db, 0).await, [(1, 5), (2, 6)]);
+    commit(&db, &[2]).await;
+    assert_eq!(sequencer.step().await.unwrap(), Step::Worked(1));
+    assert_eq!(behind(&db, 2).await, [(3, 2)], "what was read stays as it was");
+    assert_eq!(*given.borrow(), 3);
+    assert_eq!(sequencer.step().await.unwrap(), Step::Idle);
+    let last = db.read("last", |tx| Box::pin(async move { AUDIT.last_place(tx).await }));
+    assert_eq!(last.await.unwrap(), 3);
+}
+
+const WRITERS: usize = 4;
+const WRITES: usize = 40;
+
+async fn a_reader_misses_nothing_while_many_write_and_two_give_places(ctx: Ctx) {
+    let db = migrated(&ctx).await;
+    let clock = clock();
+    let writers = (0..WRITERS).map(|_| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            for number in 0..WRITES {
+                write(&db, number % 4 != 3).await;
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let kept = WRITERS * WRITES * 3 / 4;
+    let mut givers = Vec::new();
+    for owner in ["one", "other"] {
+        let (mut sequencer, clock, db) = (sequencer(&db, &clock, owner), clock.clone(), db.clone());
+        givers.push(tokio::spawn(async move {
+            while behind(&db, 0).await.len() < kept {
+                // Its turn ends again and again, as if it had been away.
+                clock.advance(LEASE_LENGTH / 4);
+                sequencer.step().await.unwrap();
+            }
+        }));
+    }
+    let (mut last, mut read) = (0, Vec::new());
+    while read.len() < kept {
+        for (place, id) in behind(&db, last).await {
+            assert_eq!(place, last + 1, "a gap");
+            last = place;
+            read.push(id);
+        }
+        tokio::task::yield_now().await;
+    }
+    join_all(writers)
+        .await
+        .into_iter()
+        .for_each(|ended| ended.unwrap());
+    join_all(givers)
+        .await
+        .into_iter()
+        .for_each(|ended| ended.unwrap());
+    assert_eq!(behind(&db, last).await, []);
+    read.sort_unstable();
+    read.dedup();
+    assert_eq!(read.len(), kept, "each once");
+}
+
+async fn a_process_that_was_away_for_too_long_gives_no_places(ctx: Ctx) {
+    let db = migrated(&ctx).await;
+    let clock = clock();
+    let (mut first, mut second) = (sequencer(&db, &clock, "first"), sequencer(&db, &clock, "second"));
+    commit(&db, &[1]).await;
+    assert_eq!(first.step().await.unwrap(), Step::Worked(1));
+    commit(&db, &[2]).await;
+    assert_eq!(second.step().await.unwrap(), Step::Held);
+    clock.advance(LEASE_LENGTH + Duration::from_millis(1));
+    assert_eq!(second.step().await.unwrap(), Step::Worked(1));
+    commit(&db, &[3]).await;
+    assert_eq!(
+        first.step().await.unwrap(),
+        Step::Held,
+        "it was away for too long"
+    );
+    assert_eq!(second.step().await.unwrap(), Step::Worked(1));
+    assert_eq!(behind(&db, 0).await, [(1, 1), (2, 2), (3, 3)]);
+}
+
+async fn more_rows_than_one_step_takes_get_places_in_order(ctx: Ctx) {
+    let db = migrated(&ctx).await;
+    let rows = i64::try_from(STEP_ROWS_MAX).unwrap() + 3;
+    commit(&db, &(1..=rows).collect::<Vec<_>>()).await;
+    let mut sequencer = sequencer(&db, &clock(), "one");
+    assert_eq!(sequencer.step().await.unwrap(), Step::Worked(STEP_ROWS_MAX));
+    assert_eq!(sequencer.step().await.unwrap(), Step::Worked(3));
+    let places: Vec<_> = (1..=rows).map(|row| (row, row)).collect();
+    assert_eq!(behind(&db, 0).await, places);
+}
