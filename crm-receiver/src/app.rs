@@ -8,7 +8,8 @@ use crate::ingest::{
 };
 use crate::project::{ProjectionMeters, Projector, Requeuer};
 use crate::retention::{PurgeMeters, PurgeTally, Purger, Retention};
-use crate::store::{MIGRATIONS, PROFILES, SEALED, SourceSettings, Store};
+use crate::store::{MIGRATIONS, PROFILES, SEALED, STREAM, SourceSettings, Store};
+use crate::stream::Feed;
 use api::{Line, Server, serve};
 use contract::{EventId, SourceId};
 use db::{DatabaseUrl, Db, DbError, DbSettings, MigrateError, migrate};
@@ -21,6 +22,7 @@ use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
 use kit::rebuild::Rebuilder;
 use kit::secrets::{self, CheckError, MasterKeys, Rewrapped};
+use kit::sequencer::Sequencer;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
@@ -78,6 +80,9 @@ pub struct App {
     metrics: Option<MetricsPage>,
     /// Rebuilds the profiles that an older program has derived.
     profiles: Rebuilder,
+    /// Gives the batches of the live stream their places.
+    sequencer: Sequencer,
+    feed: Feed,
 }
 
 /// Opens the database and migrates its tables. `exclusive`: claims a SQLite file, as `serve` does.
@@ -217,6 +222,7 @@ impl App {
         let purger = (purger, backlog, PurgeMeters::new(&metrics));
         let counts = Arc::new(Counts::default());
         let rejections = Arc::new(Rejections::new(runtime.ids()));
+        let feed = Feed::new(store.clone(), &metrics);
         let api = Api {
             store: store.clone(),
             batcher,
@@ -226,6 +232,7 @@ impl App {
             counts: Arc::clone(&counts),
             rejections: Arc::clone(&rejections),
             meters,
+            feed: feed.clone(),
             clock: Arc::clone(&runtime.clock),
             large_profiles: Arc::new(Semaphore::new(1)),
         };
@@ -266,7 +273,8 @@ impl App {
         store.db.counts().register(metrics.registry());
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
         let (db, clock) = (store.db.answering_after_abort(), Arc::clone(&runtime.clock));
-        let profiles = Rebuilder::new(db, clock, runtime.ids().new_id("run"), PROFILES);
+        let profiles = Rebuilder::new(db, Arc::clone(&clock), runtime.ids().new_id("run"), PROFILES);
+        let sequencer = Sequencer::new(&store.db, clock, runtime.ids().new_id("run"), STREAM);
         Ok(Self {
             config,
             listener,
@@ -285,6 +293,8 @@ impl App {
             rejections,
             metrics,
             profiles,
+            sequencer,
+            feed,
         })
     }
 
@@ -338,6 +348,9 @@ impl App {
         let (purger, backlog, meters) = self.purger;
         lifecycle.spawn("purger", purger.run(backlog, meters, lifecycle.clone()));
         lifecycle.spawn("profiles", self.profiles.run(lifecycle.clone()));
+        let feeding = self.feed.run(self.sequencer.given(), lifecycle.clone());
+        lifecycle.spawn("stream", feeding);
+        lifecycle.spawn("sequencer", self.sequencer.run(lifecycle.clone()));
         lifecycle.spawn("sources", self.sources.run(lifecycle.clone()));
         lifecycle.spawn("api keys", self.keys.clone().run(lifecycle.clone()));
         let rejections = self.rejections.keep(self.store.clone(), drained.clone());

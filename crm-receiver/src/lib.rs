@@ -19,5 +19,6 @@ mod program;
 pub mod project;
 pub mod retention;
 pub mod store;
+pub mod stream;
 
 pub use program::main_of_receiver;

@@ -2,6 +2,7 @@
 //!
 //! A handler reads its request, asks `ingest` or the store, and shows the answer. Errors become problems in `problem`.
 
+mod event_stream;
 mod events;
 mod guest_profiles;
 mod health;
@@ -19,6 +20,7 @@ pub use sources::SourceRoutes;
 use crate::{
     ingest::{Batcher, IngestMeters, Sources, counts::Counts, rejections::Rejections},
     store::Store,
+    stream::Feed,
 };
 use api::ListQuery;
 use contract::{Clock, Problem, ProblemCode};
@@ -45,6 +47,8 @@ pub struct Api {
     pub rejections: Arc<Rejections>,
     /// Counts answers, for metrics.
     pub meters: IngestMeters,
+    /// What clients of the live stream follow.
+    pub feed: Feed,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Lets one large profile be read at a time.

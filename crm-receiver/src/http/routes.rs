@@ -1,7 +1,8 @@
 //! The table of routes.
 
 use super::{
-    Api, RequeueRoutes, SourceRoutes, events, guest_profiles, health, rejections, requeues, sources, webhooks,
+    Api, RequeueRoutes, SourceRoutes, event_stream, events, guest_profiles, health, rejections, requeues,
+    sources, webhooks,
 };
 use api::{Access, Area, Endpoint, Router, delete, get, post, put};
 use kit::access::API_KEYS;
@@ -39,6 +40,7 @@ fn api_endpoints(api: &Api) -> Vec<Endpoint> {
             .with_any_host()
             .with_any_origin(),
         get("/events", EVENTS.read(), api, events::list).with_query(),
+        get("/events/stream", EVENTS.read(), api, event_stream::open).with_query(),
         get("/events/{id}", EVENTS.read(), api, events::show),
         get("/rejections", EVENTS.read(), api, rejections::list).with_query(),
         get(

@@ -1,7 +1,7 @@
 //! Dead letters: events that nothing is tried for any more, until an operator gives them back to the projector.
 
-use super::Store;
-use crate::event::{AuditAction, DeadLetterCause};
+use super::{Store, stream_batches::Changes};
+use crate::event::{AuditAction, DeadLetterCause, EventStatus};
 use contract::{EventId, UnixMillis};
 use db::{DbError, Dialect, InList, Row, Tx, params, read_ids};
 use kit::{
@@ -41,6 +41,9 @@ impl Store {
                     let claimed = tx.execute(sql, params![&reason, now, event.as_str()]).await? == 1;
                     if claimed {
                         audit_dead_letter(tx, &event, DeadLetterCause::Poison, now).await?;
+                        let mut changes = Changes::default();
+                        changes.decide(&event, EventStatus::DeadLetter);
+                        changes.write(tx, now).await?;
                     }
                     Ok(claimed)
                 })

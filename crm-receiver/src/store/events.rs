@@ -4,7 +4,7 @@ use super::Store;
 use crate::event::EventStatus;
 use api::ListQuery;
 use contract::{EventId, PropertyId, Scope, SourceId, UnixMillis, id::IdempotencyKey};
-use db::{DbError, Params, Row, params, read_id};
+use db::{DbError, InList, Params, Row, Tx, params, read_id};
 use kit::{
     audit::{self, AuditEntry},
     listing::{Index, Listing, Lookup, Order, Part, Reading, Rows, Table},
@@ -128,6 +128,13 @@ impl Store {
             })
             .await
     }
+}
+
+/// The events with these ids, in no order.
+pub(super) async fn with_ids(tx: &mut Tx, ids: InList) -> Result<Vec<EventRow>, DbError> {
+    let sql = format!("{SELECT} WHERE event_id IN {ids}");
+    let rows = tx.query(&sql, ids.into_params()).await?;
+    rows.iter().map(event_row).collect()
 }
 
 impl EventFilter {

@@ -8,13 +8,14 @@ use super::{
     Store,
     erasures::{ReadLock, erased_among},
     grouped,
+    stream_batches::Changes,
 };
 use crate::{
     event::{Accepted, AuditAction, EventStatus, Fingerprint, InboxEntry, Intake},
     profile::GuestKey,
 };
 use contract::{EntityId, EntityKind, EventId, EventType, PropertyId, SourceId};
-use db::{DbError, Dialect, Params, Row, Tx, failpoint, params, read_id};
+use db::{DbError, Dialect, Params, Row, Statement, Tx, failpoint, params, read_id};
 use kit::audit::{self, AuditEntry};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -93,7 +94,11 @@ async fn accept(tx: &mut Tx, batch: &[Arc<InboxEntry>]) -> Result<Vec<Verdict>, 
     find_others(tx, batch, &mut standings).await?;
     let verdicts = decide(batch, standings)?;
     insert_bodies(tx, batch, &verdicts, &erased).await?;
-    audit::append(tx, &audit_entries(batch, &verdicts, &erased)).await?;
+    // The last two in one round trip, of which mostly the first alone is there.
+    let streamed = streamed_changes(batch, &verdicts, &erased);
+    let audited = audit::statement(&audit_entries(batch, &verdicts, &erased));
+    let statements: Vec<_> = streamed.into_iter().chain(audited).collect();
+    tx.run(&statements).await.all()?;
     Ok(verdicts)
 }
 
@@ -241,11 +246,7 @@ fn bind(params: &mut Params, entry: &InboxEntry, erased: bool) {
     let arrival = &entry.arrival;
     let envelope = &arrival.envelope;
     let entity = envelope.entity.as_ref();
-    let status = if erased {
-        EventStatus::Suppressed
-    } else {
-        arrival.intake.status()
-    };
+    let status = first_status(entry, erased);
     let fingerprint = (!erased).then_some(&entry.fingerprint);
     params.extend(params![
         entry.event_id.as_str(),
@@ -284,6 +285,30 @@ async fn insert_bodies(
         .collect();
     tx.insert("inbox_bodies", &["event_id", "body"], &skip, params)
         .await
+}
+
+/// What the live stream shows of a batch: its new rows.
+fn streamed_changes(
+    batch: &[Arc<InboxEntry>],
+    verdicts: &[Verdict],
+    erased: &ErasedGuests,
+) -> Option<Statement> {
+    let mut changes = Changes::default();
+    let mut now = None;
+    for entry in new_entries(batch, verdicts) {
+        changes.receive(&entry.event_id, first_status(entry, erased.holds(entry)));
+        now = now.max(Some(entry.received_at));
+    }
+    changes.statement(now?)
+}
+
+/// The status that the row of a new entry begins with.
+fn first_status(entry: &InboxEntry, erased: bool) -> EventStatus {
+    if erased {
+        EventStatus::Suppressed
+    } else {
+        entry.arrival.intake.status()
+    }
 }
 
 /// The effects of a batch beyond its new rows, which are the record of their own acceptance.

@@ -6,7 +6,8 @@
 //! `property_days` in one transaction; `profile_rebuild` derives profiles again, `requeues` gives dead letters back to the
 //! projector, `purge` deletes what is old enough. `sources` says who may send and `source_secrets` what they sign with,
 //! `source_digest_keys` has the keys for bodies without an id, `audit_counts` adds up what was not kept, of which `rejections`
-//! has a sample.
+//! has a sample. `stream_batches` has what the live stream
+//! shows.
 
 mod audit_counts;
 mod dead_letters;
@@ -27,6 +28,7 @@ mod source_digest_keys;
 mod source_secrets;
 mod sources;
 mod state_budget;
+mod stream_batches;
 mod timeline;
 
 pub use self::audit_counts::{CountKind, MinuteCount};
@@ -47,6 +49,9 @@ pub use self::source_secrets::{Rotation, SourceSecret};
 pub use self::sources::{
     Change, Creation, OnInvalid, RATE_WINDOW_SECONDS, SOURCE_WINDOWS, SOURCES_MAX, Source, SourceRows,
     SourceSettings,
+};
+pub use self::stream_batches::{
+    STREAM, STREAM_BATCHES, StreamBatch, StreamBounds, StreamChange, StreamChangeKind,
 };
 
 use db::{Db, DbError, Dialect, InList, Migration, MigrationSet, Value, in_lists, params};
@@ -117,6 +122,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             sqlite: include_str!("../../migrations/sqlite/0010_rejections.sql"),
             mysql: include_str!("../../migrations/mysql/0010_rejections.sql"),
         },
+        Migration {
+            number: 11,
+            name: "stream",
+            sqlite: include_str!("../../migrations/sqlite/0011_stream.sql"),
+            mysql: include_str!("../../migrations/mysql/0011_stream.sql"),
+        },
     ],
 };
 
@@ -135,6 +146,8 @@ pub struct Store {
     lists: Lists,
     /// For draws from rate limits, whose callers wait until it is known what was drawn.
     pub(crate) draws: Db,
+    /// For the live stream, of which a client may be far back.
+    stream_reads: Db,
     /// Of properties, as far as this process knows what is committed.
     days: property_days::CommittedDays,
 }
@@ -146,6 +159,7 @@ impl Store {
             reads: db.for_reads(),
             draws: db.answering_after_abort(),
             lists: Lists::new(&db),
+            stream_reads: db.for_lists(),
             db,
             days: property_days::CommittedDays::default(),
         }

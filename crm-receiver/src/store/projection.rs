@@ -13,6 +13,7 @@ use super::{
     property_days::{self, CommittedDays},
     record_refs, records,
     state_budget::StateBudget,
+    stream_batches::Changes,
     timeline,
 };
 use crate::{
@@ -234,7 +235,20 @@ async fn settle(tx: &mut Tx, events: &[&Event], plan: &Plan, now: UnixMillis) ->
     entries.extend(erasure_entries(events, plan, now));
     audit::append(tx, &entries).await?;
     overrule(tx, &plan.overruled, now).await?;
+    streamed_changes(plan).write(tx, now).await?;
     Ok(true)
+}
+
+/// What the live stream shows of a batch: each event that it decided, and those that it decided otherwise.
+fn streamed_changes(plan: &Plan) -> Changes {
+    let mut changes = Changes::default();
+    for (id, outcome) in &plan.outcomes {
+        changes.decide(id, outcome.status());
+    }
+    for loser in &plan.overruled {
+        changes.decide(loser, EventStatus::DeadLetter);
+    }
+    changes
 }
 
 /// Events applied earlier that lost a conflict now.

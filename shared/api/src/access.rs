@@ -99,6 +99,8 @@ pub struct Caller {
     pub level_max: Level,
     /// What it may see.
     pub scope: Scope,
+    /// Which state of the key this is: it grows with each change.
+    pub version: i64,
 }
 
 impl Caller {
@@ -115,6 +117,7 @@ impl Caller {
             permissions: Permissions::default(),
             level_max: Level::Read,
             scope: Scope::Parts(Default::default()),
+            version: 0,
         }
     }
 }
@@ -176,6 +179,10 @@ pub trait Gate: Send + Sync {
 
     /// Is called after the answer to an admitted request. `route` is the method and the pattern.
     fn answered(&self, caller: &Arc<Caller>, route: &Arc<str>, status: StatusCode, took: Duration);
+
+    /// Whether a caller that was admitted still is who it was, and may still do and see the same. An answer that goes on for
+    /// long asks again and again; None: it is not known at present.
+    fn is_unchanged<'c>(&'c self, caller: &'c Caller) -> BoxFuture<'c, Option<bool>>;
 }
 
 /// The uniform refusal of everyone without a valid key: it does not say what is wrong with the key.

@@ -5,8 +5,10 @@
 //! connection, and the close, which discards the bytes that hyper left unread.
 
 use super::{
-    Response, ServeSettings, Server, StopSignal, answers::AnswerReservation, write_deadline::WriteDeadline,
+    Response, ServeSettings, Server, StopSignal, answers::AnswerReservation, event_stream::Streamed,
+    write_deadline::WriteDeadline,
 };
+use futures::future::BoxFuture;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
@@ -17,7 +19,7 @@ use std::{
     net::{Shutdown, SocketAddr},
     pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -80,12 +82,18 @@ where
     let io = TokioIo::new(WriteDeadline::new(stream, settings.write_timeout));
     let asked = AtomicBool::new(false);
     let on_eviction = CancellationToken::new();
+    // Completes when the stream that is being answered has to end at once.
+    let streaming: Mutex<Option<BoxFuture<'static, ()>>> = Mutex::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
         Box::pin(async {
             let answer = shared.server.answer(request, Some(remote)).await;
             if let Some(reservation) = answer.extensions().get::<AnswerReservation>() {
                 reservation.ends(&on_eviction);
+            }
+            if let Some(streamed) = answer.extensions().get::<Streamed>() {
+                let cut = streamed.clone().cut_or_unread(shared.stop.clone());
+                *streaming.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(cut));
             }
             Ok::<Response, Infallible>(answer)
         })
@@ -109,6 +117,16 @@ where
             Pin::new(&mut connection).graceful_shutdown();
         }
         let ended = connection.poll_without_shutdown(context);
+        // Behind the connection, which may just have begun the stream.
+        let mut stream = streaming.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.is_pending()
+            && let Some(cut) = stream.as_mut()
+            && cut.as_mut().poll(context).is_ready()
+        {
+            gave_way = true;
+            return Poll::Ready(Ok(()));
+        }
+        drop(stream);
         // hyper would wait for the rest of the first head; for later heads it does not.
         if draining && ended.is_pending() && !asked.load(Ordering::Relaxed) {
             return Poll::Ready(Ok(()));

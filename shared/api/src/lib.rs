@@ -11,6 +11,7 @@ mod connection;
 pub mod context;
 mod cors;
 pub mod etag;
+pub mod event_stream;
 mod head;
 mod host;
 pub mod json_body;

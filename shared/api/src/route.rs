@@ -13,6 +13,7 @@ use super::{
     body::{BodyLimits, BodyStream, Broken},
     context::RequestContext,
     etag::ReadConditions,
+    event_stream::Streamed,
     list::{CursorKey, parse_parameters},
     origin::{Exceptions, Foreign},
     reply,
@@ -342,6 +343,9 @@ impl Asked {
         }
         if let Some(gate) = gate {
             gate.answered(&caller, &self.pattern.route, response.status(), begun.elapsed());
+            if let Some(streamed) = response.extensions().get::<Streamed>() {
+                tokio::spawn(streamed.clone().end_with_caller(gate, caller));
+            }
         }
         access::with_headers(response, admission.headers)
     }

@@ -6,6 +6,7 @@ use super::{
     body::BodyLimits,
     context::{REQUEST_ID, RequestContext},
     cors::Origins,
+    event_stream::Streamed,
     head,
     host::Hosts,
     list::CursorKey,
@@ -146,9 +147,12 @@ impl Server {
                 None => self.route(head, body, &context).instrument(span).await,
             },
         };
-        let response = match self.answers.within_budget(response).await {
-            Ok(response) => response,
-            Err(problem) => reply::problem(&problem, &context),
+        // A stream has a bound of its own, and no end to wait for.
+        let response = if response.extensions().get::<Streamed>().is_some() {
+            response
+        } else {
+            let within = self.answers.within_budget(response).await;
+            within.unwrap_or_else(|problem| reply::problem(&problem, &context))
         };
         let mut response = with_common_headers(response, &context, is_last);
         response.headers_mut().extend(cors);

@@ -78,6 +78,7 @@ problem_codes! {
     BodyGone = 409 "body_gone" "The body of the event is kept no more",
     ManagedByEnvironment = 409 "managed_by_environment" "The environment decides this, not the API",
     InFlight = 409 "in_flight" "A request with this idempotency key is still in flight",
+    PositionGone = 410 "position_gone" "What follows this position is not kept any more",
     PreconditionFailed = 412 "precondition_failed" "The current version is not one that If-Match or If-None-Match asks for",
     PayloadTooLarge = 413 "payload_too_large" "The body is too large",
     UnsupportedMediaType = 415 "unsupported_media_type" "The content type or encoding is not supported",

@@ -1,8 +1,8 @@
 //! Gives the committed rows of a table their places: 1, 2, 3 and so on, without gaps, each once.
 //!
 //! Commits become visible out of order, so a reader that remembers the last id or time it saw misses what is committed later
-//! under a lower one. Here a row is inserted with `seq` NULL, and gets its place after its commit, from one process at a time:
-//! whoever reads `seq > last` then misses nothing. The places of a step and the last of them are one commit, which a lease
+//! under a lower one. Here a row is inserted with `seq` NULL, and gets its place after its commit, from one process at a time: a
+//! reader of `seq > last` then misses nothing. The places of a step and the last of them are one commit, which a lease
 //! fences; a process that dies leaves rows without places, and the next one goes on with them.
 //!
 //! The table has an integer primary key `id` that the database counts up, and a unique column `seq`. Among the rows that one step

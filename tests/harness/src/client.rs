@@ -7,7 +7,7 @@
 use anyhow::Context;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
@@ -175,7 +175,8 @@ impl Client {
         Ok(Answer { status, body })
     }
 
-    /// Sends one request with any method, headers and bytes, to any address, and reads the whole answer.
+    /// Sends one request with any method, headers and bytes, to any address, and reads the whole answer; of a stream of events,
+    /// which has no end, its head.
     ///
     /// # Errors
     /// When the request is none, or no whole answer comes.
@@ -193,6 +194,13 @@ impl Client {
         let (request, pool) = (request.body(Full::new(body)), self.pool.clone());
         Box::pin(async move {
             let (parts, body) = pool.request(request?).await?.into_parts();
+            if parts
+                .headers
+                .get(CONTENT_TYPE)
+                .is_some_and(|media_type| media_type == "text/event-stream")
+            {
+                return Ok(Response::from_parts(parts, Bytes::new()));
+            }
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
             let body = body.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?;
             Ok(Response::from_parts(parts, body.to_bytes()))

@@ -267,8 +267,9 @@ impl Answer {
             headers,
             body: bytes[end + 4..].to_vec(),
         };
-        // These two never have a body.
-        if matches!(answer.status, 204 | 304) {
+        // These two never have a body, and of a stream the head says how it is answered.
+        let is_stream = answer.header("content-type") == Some("text/event-stream");
+        if matches!(answer.status, 204 | 304) || is_stream {
             return Ok(Some(answer));
         }
         let len: usize = answer.header("content-length").context("no length")?.parse()?;

@@ -173,6 +173,7 @@ impl ApiKeys {
                 permissions: Permissions::all(Level::Admin),
                 level_max,
                 scope: Scope::All,
+                version: 0,
             })
         };
         Ok(Self(Arc::new(Shared {
@@ -231,6 +232,10 @@ impl Gate for ApiKeys {
         if !matches!(&*caller.id, ANYONE | ENVIRONMENT) {
             self.0.usage.count(&caller.id, route, status, took);
         }
+    }
+
+    fn is_unchanged<'c>(&'c self, caller: &'c Caller) -> BoxFuture<'c, Option<bool>> {
+        Box::pin(async move { self.0.is_unchanged(caller).await.ok() })
     }
 }
 
@@ -340,6 +345,20 @@ impl Shared {
         }))
     }
 
+    /// Whether a caller's key is as it was, and valid but for its networks, which are a part of what would have changed.
+    async fn is_unchanged(&self, caller: &Caller) -> Result<bool, DbError> {
+        match &*caller.id {
+            ENVIRONMENT => Ok(true),
+            ANYONE => Ok(!self.keyless.is_over.load(Ordering::Relaxed) && !self.store.was_ever_one().await?),
+            id => {
+                let Ok(id) = id.parse() else { return Ok(false) };
+                let found = self.store.show(&id).await?;
+                Ok(found
+                    .is_some_and(|key| key.updated_at.0 == caller.version && key.is_live(self.clock.now())))
+            }
+        }
+    }
+
     /// Anyone, from this machine alone and while no key was ever made. A proxy on this machine has other machines behind it, and
     /// a page of another origin in a browser on it is no program of it.
     async fn without_key(&self, visit: Visit<'_>, client: Option<IpAddr>) -> Result<Admission, Problem> {
@@ -369,6 +388,7 @@ fn caller(key: &ApiKey, level_max: Level) -> Arc<Caller> {
         permissions: key.settings.permissions.clone(),
         level_max,
         scope: key.settings.scope.clone(),
+        version: key.updated_at.0,
     })
 }
 

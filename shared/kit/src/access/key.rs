@@ -159,13 +159,15 @@ pub struct ApiKey {
 impl ApiKey {
     /// Whether it is taken now, from this address.
     pub(super) fn is_valid(&self, now: UnixMillis, client: Option<IpAddr>) -> bool {
+        self.is_live(now) && is_allowed(&self.settings.allowed_networks, client)
+    }
+
+    /// Whether it is taken now, from an address that it is taken from.
+    pub(super) fn is_live(&self, now: UnixMillis) -> bool {
         let KeySettings {
-            active,
-            expires_at,
-            allowed_networks,
-            ..
+            active, expires_at, ..
         } = &self.settings;
-        *active && expires_at.is_none_or(|end| now < end) && is_allowed(allowed_networks, client)
+        *active && expires_at.is_none_or(|end| now < end)
     }
 }
 

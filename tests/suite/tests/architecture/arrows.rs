@@ -64,10 +64,14 @@ const SERVICES: &[(&str, &[Layer])] = &[
     (
         "crm-receiver",
         &[
-            ("http", &["ingest", "project", "store", "event", "profile"]),
+            (
+                "http",
+                &["ingest", "project", "stream", "store", "event", "profile"],
+            ),
             ("ingest", &["store", "event", "profile"]),
             ("project", &["store", "event", "profile"]),
             ("retention", &["store", "event", "profile"]),
+            ("stream", &["store", "event", "profile"]),
             ("store", &["event", "profile"]),
             ("event", &["profile"]),
             ("profile", &[]),

@@ -39,6 +39,7 @@ const HEALTHY: &[(&str, &str)] = &[
     ("shared/kit/src/listing.rs", ""),
     ("shared/kit/src/rebuild.rs", ""),
     ("shared/kit/src/secrets.rs", ""),
+    ("shared/kit/src/sequencer.rs", ""),
     ("shared/kit/src/access.rs", ""),
     (
         "pms-emitter/src/app.rs",
@@ -85,6 +86,7 @@ const HEALTHY: &[(&str, &str)] = &[
     ),
     ("crm-receiver/src/project.rs", "use crate::{event, store::Store};"),
     ("crm-receiver/src/retention.rs", "use crate::store::Store;"),
+    ("crm-receiver/src/stream.rs", "use crate::{event, store::Store};"),
     (
         "crm-receiver/src/store.rs",
         "use crate::{event::Arrival, profile::Profile}; pub struct Store;",

@@ -51,6 +51,10 @@ impl Gate for Anyone {
     }
 
     fn answered(&self, _: &Arc<Caller>, _: &Arc<str>, _: StatusCode, _: Duration) {}
+
+    fn is_unchanged<'c>(&'c self, _: &'c Caller) -> BoxFuture<'c, Option<bool>> {
+        Box::pin(async { Some(true) })
+    }
 }
 
 /// Signals when it is asked, which a write does once it has read its body, and before it commits.

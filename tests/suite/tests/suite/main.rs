@@ -49,6 +49,7 @@ mod reservations;
 mod settings;
 mod signals;
 mod sources;
+mod streams;
 mod upgrades;
 
 use std::process::ExitCode;
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
         settings::cases(),
         signals::cases(),
         sources::cases(),
+        streams::cases(),
         real_bookings::cases(),
         repair::cases(),
     ];

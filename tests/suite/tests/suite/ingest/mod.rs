@@ -122,6 +122,12 @@ impl Receiver {
         assert_eq!(self.task.await.unwrap(), Ended::Finished);
     }
 
+    /// Ends it as it stands: it gives nothing back that it holds.
+    pub(crate) async fn abort(self) {
+        self.lifecycle.abort();
+        assert_eq!(self.task.await.unwrap(), Ended::Aborted);
+    }
+
     /// A delivery to `pms` as it should be.
     pub(crate) fn delivery(&self, id: &str, body: &[u8]) -> Delivery {
         Delivery::signed("pms", id, body, &self.secrets, self.seconds())

@@ -1,0 +1,198 @@
+//! What the live stream shows: one row for each transaction that took events in or decided them, written in it.
+//!
+//! A row holds ids alone; what is shown of an event is read from the inbox. Its place in the stream is given after the commit
+//! ([`kit::sequencer`]), so that a reader of the places misses nothing. Rows that have a place may be purged by their age.
+
+use super::{
+    Store,
+    events::{self, EventRow},
+};
+use crate::event::EventStatus;
+use contract::{EventId, UnixMillis};
+use db::{DbError, Row, Statement, Tx, in_lists, params};
+use kit::sequencer::Sequence;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// The table. It is purged by `created_at`, of rows whose `seq` is not NULL: one without a place was shown to nobody yet.
+pub const STREAM_BATCHES: &str = "stream_batches";
+/// The places of its rows.
+pub const STREAM: Sequence = Sequence {
+    name: "event_stream",
+    table: STREAM_BATCHES,
+};
+
+/// What one transaction did.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Changes {
+    /// The events that it took in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    received: Vec<EventId>,
+    /// The events that it decided, also of those that it took in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    decided: BTreeMap<EventStatus, Vec<EventId>>,
+}
+
+/// One transaction as the stream shows it.
+#[derive(Clone, Debug)]
+pub struct StreamBatch {
+    /// Its place.
+    pub seq: i64,
+    /// What happened to events, in an order that is always the same. None: the event is not kept any more.
+    pub changes: Vec<Option<StreamChange>>,
+}
+
+/// What happened to one event.
+#[derive(Clone, Debug)]
+pub struct StreamChange {
+    /// What.
+    pub kind: StreamChangeKind,
+    /// Its status since.
+    pub status: EventStatus,
+    /// The event. The status here is that of now.
+    pub event: Arc<EventRow>,
+}
+
+/// What happens to an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamChangeKind {
+    /// It was taken in.
+    Received,
+    /// Its status is another than that it waits.
+    Decided,
+}
+
+/// Which places can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamBounds {
+    /// The first that is kept, if one is.
+    pub first: Option<i64>,
+    /// The last that was given; 0 before the first.
+    pub last: i64,
+}
+
+impl Changes {
+    /// An event was taken in with a status.
+    pub(super) fn receive(&mut self, event: &EventId, status: EventStatus) {
+        self.received.push(event.clone());
+        if status != EventStatus::Accepted {
+            self.decide(event, status);
+        }
+    }
+
+    /// An event was decided.
+    pub(super) fn decide(&mut self, event: &EventId, status: EventStatus) {
+        self.decided.entry(status).or_default().push(event.clone());
+    }
+
+    /// The row; None where nothing happened.
+    pub(super) fn statement(&self, now: UnixMillis) -> Option<Statement> {
+        let is_any = !self.received.is_empty() || !self.decided.is_empty();
+        is_any.then(|| {
+            let text = serde_json::to_string(self).expect("ids are plain data");
+            let sql = format!("INSERT INTO {STREAM_BATCHES} (created_at, changes) VALUES (?, ?)");
+            Statement::change(sql, params![now, text])
+        })
+    }
+
+    /// Writes the row, if anything happened.
+    pub(super) async fn write(&self, tx: &mut Tx, now: UnixMillis) -> Result<(), DbError> {
+        match self.statement(now) {
+            Some(statement) => tx.run(&[statement]).await.all().map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn events(&self) -> impl Iterator<Item = &str> {
+        let decided = self.decided.values().flatten();
+        self.received.iter().chain(decided).map(EventId::as_str)
+    }
+
+    /// Each change in its order: what was received, and then what was decided, by its status.
+    fn in_order(self, events: &HashMap<String, Arc<EventRow>>) -> Vec<Option<StreamChange>> {
+        let of_received: HashMap<&EventId, EventStatus> = self
+            .decided
+            .iter()
+            .flat_map(|(status, ids)| ids.iter().map(move |id| (id, *status)))
+            .collect();
+        let change = |kind, id: &EventId, status| {
+            events.get(id.as_str()).map(|event| StreamChange {
+                kind,
+                status,
+                event: Arc::clone(event),
+            })
+        };
+        let received = self.received.iter().map(|id| {
+            let status = of_received.get(id).copied().unwrap_or(EventStatus::Accepted);
+            change(StreamChangeKind::Received, id, status)
+        });
+        let decided = self.decided.iter().flat_map(|(status, ids)| {
+            ids.iter()
+                .map(|id| change(StreamChangeKind::Decided, id, *status))
+        });
+        received.chain(decided).collect()
+    }
+}
+
+impl Store {
+    /// Which places of the stream can be read.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn stream_bounds(&self) -> Result<StreamBounds, DbError> {
+        self.stream_reads
+            .read("stream_bounds", |tx| {
+                Box::pin(async move {
+                    // In this order: what gets its place between the two is behind the last.
+                    let last = STREAM.last_place(tx).await?;
+                    let sql = format!("SELECT MIN(seq) AS first FROM {STREAM_BATCHES}");
+                    let row = tx.query_one(&sql, params![]).await?;
+                    let first = row.map_or(Ok(None), |row| row.get("first"))?;
+                    Ok(StreamBounds { first, last })
+                })
+            })
+            .await
+    }
+
+    /// The batches after a place, in their order, at most so many.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn stream_after(&self, place: i64, batches: u32) -> Result<Vec<StreamBatch>, DbError> {
+        self.stream_reads
+            .read("stream_after", move |tx| {
+                Box::pin(async move { stream_after(tx, place, batches).await })
+            })
+            .await
+    }
+}
+
+async fn stream_after(tx: &mut Tx, place: i64, batches: u32) -> Result<Vec<StreamBatch>, DbError> {
+    let sql = format!("SELECT seq, changes FROM {STREAM_BATCHES} WHERE seq > ? ORDER BY seq LIMIT ?");
+    let rows = tx.query(&sql, params![place, batches]).await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let changes = read_changes(row)?;
+        let mut ids: Vec<&str> = changes.events().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut events = HashMap::with_capacity(ids.len());
+        for list in in_lists(ids) {
+            for event in events::with_ids(tx, list).await? {
+                events.insert(event.event_id.clone(), Arc::new(event));
+            }
+        }
+        found.push(StreamBatch {
+            seq: row.get("seq")?,
+            changes: changes.in_order(&events),
+        });
+    }
+    Ok(found)
+}
+
+fn read_changes(row: &Row) -> Result<Changes, DbError> {
+    serde_json::from_str(&row.get::<String>("changes")?).map_err(|_| DbError::unreadable("changes"))
+}
