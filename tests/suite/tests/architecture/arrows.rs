@@ -18,6 +18,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("demo", PRODUCT_AND_HARNESS),
     ("load", PRODUCT_AND_HARNESS),
     ("chaos", PRODUCT_AND_HARNESS),
+    // It judges the product, and knows nothing of it.
+    ("conform", &[]),
     (
         "suite",
         &[
@@ -31,6 +33,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "demo",
             "load",
             "chaos",
+            "conform",
         ],
     ),
 ];

@@ -7,7 +7,7 @@ use std::fs;
 use super::source::{Source, below, root, sources};
 
 /// The crates whose tests stand beside their code, with the folder of it.
-const CRATES: [(&str, &str); 10] = [
+const CRATES: [(&str, &str); 11] = [
     ("contract", "shared/contract/src/"),
     ("db", "shared/db/src/"),
     ("api", "shared/api/src/"),
@@ -18,6 +18,7 @@ const CRATES: [(&str, &str); 10] = [
     ("demo", "tests/demo/src/"),
     ("load", "tests/load/src/"),
     ("chaos", "tests/chaos/src/"),
+    ("conform", "tests/conform/src/"),
 ];
 /// Where the suite's cases stand.
 const SUITE: &str = "tests/suite/tests/suite/";
@@ -145,6 +146,7 @@ fn everything() -> Vec<Source> {
         "tests/demo/src",
         "tests/load/src",
         "tests/chaos/src",
+        "tests/conform/src",
     ]));
     all
 }

@@ -106,6 +106,7 @@ const HEALTHY: &[(&str, &str)] = &[
     ("tests/load/src/lib.rs", "use harness::world;"),
     ("tests/demo/src/lib.rs", ""),
     ("tests/chaos/src/lib.rs", ""),
+    ("tests/conform/src/lib.rs", ""),
     ("tests/suite/src/lib.rs", ""),
 ];
 

@@ -15,6 +15,7 @@ mod bookings;
 mod case;
 mod chaos;
 mod clients;
+mod conform;
 mod contact_data;
 mod countries;
 mod dates;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         body_budget::cases(),
         chaos::cases(),
         clients::cases(),
+        conform::cases(),
         db::cases(),
         dispatch::cases(),
         faults::cases(),
