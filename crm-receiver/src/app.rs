@@ -211,6 +211,7 @@ impl App {
         );
         batcher.expose(&metrics);
         guard.expose(&metrics);
+        sources.expose(&metrics);
         backlog.expose(&metrics, &runtime.clock);
         let projected = ProjectionMeters::new(&metrics);
         let clock = || Arc::clone(&runtime.clock);
@@ -220,7 +221,7 @@ impl App {
         let owner = runtime.ids().new_id("run");
         let purger = Purger::hourly(store.clone(), clock(), config.retention, owner);
         let purger = (purger, backlog, PurgeMeters::new(&metrics));
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(Counts::by_minute());
         let rejections = Arc::new(Rejections::new(runtime.ids()));
         let feed = Feed::new(store.clone(), &metrics);
         let api = Api {
@@ -351,7 +352,7 @@ impl App {
         let feeding = self.feed.run(self.sequencer.given(), lifecycle.clone());
         lifecycle.spawn("stream", feeding);
         lifecycle.spawn("sequencer", self.sequencer.run(lifecycle.clone()));
-        lifecycle.spawn("sources", self.sources.run(lifecycle.clone()));
+        lifecycle.spawn("sources", self.sources.clone().run(lifecycle.clone()));
         lifecycle.spawn("api keys", self.keys.clone().run(lifecycle.clone()));
         let rejections = self.rejections.keep(self.store.clone(), drained.clone());
         lifecycle.spawn("rejections", rejections);
@@ -359,6 +360,7 @@ impl App {
         let ended = lifecycle.run_until_stopped(STOP_GRACE).await;
         // What was answered after the stop is counted too.
         self.keys.write_usage().await;
+        self.sources.write_counts().await;
         self.store.close().await;
         ended
     }

@@ -10,6 +10,7 @@ mod problem;
 mod rejections;
 mod requeues;
 mod routes;
+mod source_stats;
 mod sources;
 mod webhooks;
 

@@ -2,7 +2,7 @@
 
 use super::{
     Api, RequeueRoutes, SourceRoutes, event_stream, events, guest_profiles, health, rejections, requeues,
-    sources, webhooks,
+    source_stats, sources, webhooks,
 };
 use api::{Access, Area, Endpoint, Router, delete, get, post, put};
 use kit::access::API_KEYS;
@@ -86,6 +86,7 @@ fn source_endpoints(state: &SourceRoutes) -> Vec<Endpoint> {
             state,
             sources::end_secret,
         ),
+        get("/sources/{id}/stats", SOURCES.read(), state, source_stats::stats).with_query(),
     ]
 }
 

@@ -310,7 +310,7 @@ impl SecretView {
 }
 
 /// The source of that id, if the caller may see it.
-async fn find(api: &SourceRoutes, caller: &Caller, id: &SourceId) -> Result<Source, Problem> {
+pub(super) async fn find(api: &SourceRoutes, caller: &Caller, id: &SourceId) -> Result<Source, Problem> {
     let found = api.store.source(id).await.map_err(database_problem)?;
     found
         .filter(|source| covers(caller, &source.settings))

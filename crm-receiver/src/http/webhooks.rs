@@ -9,7 +9,7 @@ use super::Api;
 use crate::{
     event::Accepted,
     ingest::{
-        FAILED_TOO_OFTEN, IngestError, OVER_RATE, OVER_SHARE,
+        FAILED_TOO_OFTEN, IngestError, OVER_RATE, OVER_SHARE, Sender,
         delivery::{Parsed, RawDelivery, Rejection, Unusable},
         rejections::UNKNOWN,
     },
@@ -30,6 +30,8 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// The memory budget of all bodies is large enough for a body of `api`'s limit, and so for that of every event.
 const _: () = assert!(BODY_LEN_MAX <= api::body::BODY_LEN_MAX);
+/// As which a known key with another body is counted.
+const ID_REUSE: &str = ProblemCode::IdempotencyKeyReused.as_str();
 /// Marks the answer to a repeat.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -44,37 +46,55 @@ enum Taken {
 pub async fn receive(api: Api, mut request: Request) -> Result<Response, Problem> {
     let now = api.clock.now();
     let client = client_address(&request.context, &request.headers, &api.trusted_proxies);
+    let sender = api.sources.named(request.param("source"), || client);
     let taken = match api.failed.check(client) {
-        Ok(()) => accept(&api, &mut request, client, now).await,
+        Ok(()) => accept(&api, &mut request, &sender, now).await,
         Err(seconds) => Err(Refusal::limited(FAILED_TOO_OFTEN, seconds)),
     };
     match taken {
         Ok(taken) => {
-            count(&api, &taken, now);
+            if let Taken::Event(accepted, _) = &taken {
+                count(&api, &sender, accepted, now);
+            }
             answer(taken)
         }
-        Err(refusal) => Err(refused(&api, request.param("source"), refusal, client, now)),
+        Err(refusal) => {
+            let path = request.param("source");
+            Err(refused(&api, (path, &sender), refusal, client, now))
+        }
     }
 }
 
-fn count(api: &Api, taken: &Taken, now: UnixMillis) {
-    if let Taken::Event(accepted, _) = taken {
-        api.meters.accepted(accepted);
-        if let Accepted::Duplicate(_) = accepted {
-            api.counts.add(CountKind::Duplicate, "same_body", now);
-        }
+/// Counts a delivery that is authentic and readable.
+fn count(api: &Api, sender: &Sender, accepted: &Accepted, now: UnixMillis) {
+    api.meters.accepted(accepted);
+    let (kind, cause) = match accepted {
+        Accepted::New(_) => (CountKind::Accepted, "new"),
+        Accepted::Duplicate(_) => (CountKind::Duplicate, "same_body"),
+        Accepted::IdReuse(_) => (CountKind::Rejected, ID_REUSE),
+    };
+    sender.counts().add(kind, cause, now);
+    if kind == CountKind::Duplicate {
+        api.counts.add(kind, cause, now);
     }
 }
 
 /// Counts a delivery that is refused, and what is not authentic once more for the address that it comes from; keeps a sample.
-fn refused(api: &Api, source: &str, refusal: Refusal, client: Option<IpAddr>, now: UnixMillis) -> Problem {
+fn refused(
+    api: &Api,
+    (path, sender): (&str, &Sender),
+    refusal: Refusal,
+    client: Option<IpAddr>,
+    now: UnixMillis,
+) -> Problem {
     api.meters.refused(&refusal.why);
-    api.counts.add(CountKind::Rejected, refusal.why.cause, now);
-    if let Some(skew) = refusal.why.skew_seconds {
-        api.counts.add_skew(skew, now);
+    for counts in [&api.counts, sender.counts()] {
+        counts.add(CountKind::Rejected, refusal.why.cause, now);
+        if let Some(skew) = refusal.why.skew_seconds {
+            counts.add_skew(skew, now);
+        }
     }
-    let is_known = api.sources.is_known(source);
-    let source = if is_known { source } else { UNKNOWN };
+    let source = if api.sources.is_known(path) { path } else { UNKNOWN };
     let Rejection { cause, skew_seconds } = refusal.why;
     api.rejections.add(source, cause, skew_seconds, now, client);
     if refusal.problem.code != ProblemCode::Unauthorized {
@@ -157,7 +177,7 @@ fn too_many(seconds: u32) -> Problem {
 async fn accept(
     api: &Api,
     request: &mut Request,
-    client: Option<IpAddr>,
+    sender: &Arc<Sender>,
     now: UnixMillis,
 ) -> Result<Taken, Refusal> {
     require_json(&request.context.method, &request.headers)?;
@@ -168,15 +188,14 @@ async fn accept(
         let lines = request.headers.iter();
         lines.map(|(name, value)| (name.as_str(), value.as_bytes()))
     };
-    let sender = api.sources.named(request.param("source"), || client);
-    let raw = RawDelivery::read(Arc::clone(&sender), lines, now)?;
+    let raw = RawDelivery::read(Arc::clone(sender), lines, now)?;
     if api.batcher.is_full() {
         return Err(IngestError::Overloaded.into());
     }
     let (body, reservation) = request.read_body(BODY_LEN_MAX).await?.into_parts();
     failpoint::reached("delivery.unverified");
     let verified = raw.verify(body)?;
-    if let Some(seconds) = api.sources.take_rate(&sender, api.batcher.is_shut(), now).await? {
+    if let Some(seconds) = api.sources.take_rate(sender, api.batcher.is_shut(), now).await? {
         return Err(Refusal::limited(OVER_RATE, seconds));
     }
     // An event of the largest reservation, of 365 nights and 102 guests, holds some 600 values, and one of a guest 1,000.
@@ -194,7 +213,7 @@ async fn accept(
     let key = arrival.key.clone();
     let accepted = api
         .batcher
-        .accept(arrival, &sender, &request.context, Some(reservation))
+        .accept(arrival, sender, &request.context, Some(reservation))
         .await?;
     tracing::info!(
         event.id = key.as_str(),

@@ -1,9 +1,10 @@
-//! Counts of deliveries that are not kept, rejects and duplicates, per minute and cause.
+//! Counts of deliveries, per period and cause: for the audit of those that are not kept, by minute; for each source of all, by
+//! hour.
 //!
-//! A flood of them writes no row for each: the counters are held in memory, bounded, and are added to the audit's counts
+//! A flood of them writes no row for each: the counters are held in memory, bounded, and are added to the tables' counts
 //! every few seconds. A cause is a name from our own lists, never anything that a sender chose.
 
-use crate::store::{CountKind, MinuteCount};
+use crate::store::{CountKind, HOUR_MILLIS, PeriodCount};
 use contract::UnixMillis;
 use std::{
     collections::BTreeMap,
@@ -12,18 +13,42 @@ use std::{
 
 /// Milliseconds in a minute.
 const MINUTE_MILLIS: i64 = 60_000;
-/// Counters in memory at once. So many there are only when the database is gone for hours; later minutes are then counted
-/// under the last one that has a counter.
+/// Counters of the audit in memory at once. So many there are only when the database is gone for hours; later minutes are then
+/// counted under the last one that has a counter.
 const COUNTERS_MAX: usize = 4_096;
+/// The same of one source, where so many hours may be without a database.
+const COUNTERS_OF_SOURCE_MAX: usize = 256;
 
 /// The counters of this process since they were last taken.
-#[derive(Debug, Default)]
-pub struct Counts(Mutex<BTreeMap<(CountKind, &'static str, i64), u64>>);
+#[derive(Debug)]
+pub struct Counts {
+    period_millis: i64,
+    counters_max: usize,
+    counters: Mutex<BTreeMap<(CountKind, &'static str, i64), u64>>,
+}
 
 impl Counts {
+    /// Those of the audit.
+    pub fn by_minute() -> Self {
+        Self {
+            period_millis: MINUTE_MILLIS,
+            counters_max: COUNTERS_MAX,
+            counters: Mutex::default(),
+        }
+    }
+
+    /// Those of one source.
+    pub fn by_hour() -> Self {
+        Self {
+            period_millis: HOUR_MILLIS,
+            counters_max: COUNTERS_OF_SOURCE_MAX,
+            counters: Mutex::default(),
+        }
+    }
+
     /// Counts one.
     pub fn add(&self, kind: CountKind, cause: &'static str, at: UnixMillis) {
-        self.add_many(kind, cause, at.0.div_euclid(MINUTE_MILLIS) * MINUTE_MILLIS, 1);
+        self.add_many(kind, cause, at.0 - at.0.rem_euclid(self.period_millis), 1);
     }
 
     /// Counts a refusal for its time: an alert when our own clock is the one that is wrong.
@@ -32,29 +57,29 @@ impl Counts {
     }
 
     /// Takes everything that was counted since the last time, and begins again from zero.
-    pub fn take(&self) -> Vec<MinuteCount> {
-        let taken = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let count = |((kind, cause, minute), number)| MinuteCount {
+    pub fn take(&self) -> Vec<PeriodCount> {
+        let taken = std::mem::take(&mut *self.counters.lock().unwrap_or_else(PoisonError::into_inner));
+        let count = |((kind, cause, since), number)| PeriodCount {
             kind,
             cause,
-            minute: UnixMillis(minute),
+            since: UnixMillis(since),
             number,
         };
         taken.into_iter().map(count).collect()
     }
 
     /// Adds back what was taken but could not be written.
-    pub fn give_back(&self, counts: Vec<MinuteCount>) {
+    pub fn give_back(&self, counts: Vec<PeriodCount>) {
         for count in counts {
-            self.add_many(count.kind, count.cause, count.minute.0, count.number);
+            self.add_many(count.kind, count.cause, count.since.0, count.number);
         }
     }
 
-    fn add_many(&self, kind: CountKind, cause: &'static str, minute: i64, number: u64) {
-        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = counters.len() >= COUNTERS_MAX && !counters.contains_key(&(kind, cause, minute));
+    fn add_many(&self, kind: CountKind, cause: &'static str, since: i64, number: u64) {
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = counters.len() >= self.counters_max && !counters.contains_key(&(kind, cause, since));
         if !full {
-            *counters.entry((kind, cause, minute)).or_default() += number;
+            *counters.entry((kind, cause, since)).or_default() += number;
         } else if let Some((_, last)) = counters
             .range_mut((kind, cause, i64::MIN)..=(kind, cause, i64::MAX))
             .next_back()
@@ -85,7 +110,7 @@ mod tests {
 
     #[test]
     fn counts_per_minute_and_cause_and_begins_again() {
-        let counts = Counts::default();
+        let counts = Counts::by_minute();
         for at in [0, 59_999, 60_000] {
             counts.add(CountKind::Rejected, "skew", UnixMillis(at));
         }
@@ -94,7 +119,7 @@ mod tests {
         let taken = counts.take();
         let shown: Vec<_> = taken
             .iter()
-            .map(|count| (count.cause, count.minute.0, count.number))
+            .map(|count| (count.cause, count.since.0, count.number))
             .collect();
         assert_eq!(
             shown,
@@ -109,11 +134,21 @@ mod tests {
         counts.give_back(taken.clone());
         counts.add(CountKind::Rejected, "skew", UnixMillis(5));
         assert_eq!(counts.take()[0].number, 3);
+        let of_source = Counts::by_hour();
+        for at in [0, 3_599_999, 3_600_000] {
+            of_source.add(CountKind::Accepted, "new", UnixMillis(at));
+        }
+        let hours: Vec<_> = of_source
+            .take()
+            .iter()
+            .map(|count| (count.since.0, count.number))
+            .collect();
+        assert_eq!(hours, [(0, 2), (3_600_000, 1)]);
     }
 
     #[test]
     fn hours_without_a_database_stay_bounded_and_lose_no_number() {
-        let counts = Counts::default();
+        let counts = Counts::by_minute();
         let minutes = COUNTERS_MAX as i64 + 100;
         for minute in 0..minutes {
             counts.add(CountKind::Rejected, "skew", UnixMillis(minute * MINUTE_MILLIS));

@@ -7,8 +7,12 @@
 //! An unknown or disabled source, and one that sends from a network that is not its own, is answered exactly as a known one
 //! with a wrong signature, after the same work: [`Refusals`].
 
+mod watch;
+
+use self::watch::Watch;
 use super::{
     IngestError,
+    counts::Counts,
     queue_share::{Queue, QueuePlace},
     refusals::Refusals,
     source_usage::SourceUsage,
@@ -18,7 +22,7 @@ use crate::store::{
 };
 use arc_swap::ArcSwap;
 use contract::{
-    Clock, Entropy, PropertyId, Scope, SecretId, SecretList, SourceId, UnixMillis,
+    Clock, Entropy, PropertyId, Scope, Secret, SecretId, SecretList, SourceId, UnixMillis,
     scheme::{DigestKey, Key, Scheme},
 };
 use db::DbError;
@@ -35,7 +39,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -55,7 +59,7 @@ pub const FOREIGN_NETWORK: &str = "foreign_network";
 const DRAW_WITHIN: Duration = Duration::from_secs(5);
 /// Between two looks at the revision in the tables.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How many looks later it is written which secrets were used.
+/// How many looks later it is written what was counted.
 const LOOKS_PER_WRITE: u32 = 5;
 
 /// One key of a sender.
@@ -110,7 +114,10 @@ pub struct Senders {
     revision: i64,
     known: HashMap<SourceId, Arc<Sender>>,
     unknown: Arc<Sender>,
-    elsewhere: Arc<Sender>,
+    /// The decoys of sources that are bound to networks: what is refused there is counted as theirs.
+    elsewhere: HashMap<SourceId, Arc<Sender>>,
+    /// Whether one of the sources may be silent for so long alone.
+    may_be_silent: bool,
     /// Of every source, the disabled ones too.
     usages: Usages,
 }
@@ -125,6 +132,10 @@ struct Shared {
     present: ArcSwap<Senders>,
     /// Held by who replaces the senders.
     replacing: Mutex<()>,
+    /// Held by who writes counts, so that who reads them after a write finds all that were taken before.
+    writing: Mutex<()>,
+    /// How many sources are silent.
+    silent: AtomicUsize,
     store: Store,
     master_keys: MasterKeys,
     /// The keys of [`PMS`], where the environment gives them.
@@ -152,11 +163,17 @@ impl Sender {
         self.valid(now).map(|key| &key.key)
     }
 
-    /// Notes that the valid key of this place has signed.
+    /// Notes that the valid key of this place has signed, so that something authentic has come.
     pub(super) fn note_use(&self, place: usize, now: UnixMillis) {
         if let Some(key) = self.valid(now).nth(place).and_then(|key| key.of_tables.as_ref()) {
             key.used.fetch_max(now.0, Ordering::Relaxed);
         }
+        self.usage.saw(now);
+    }
+
+    /// What became of its deliveries, by hour. Of nobody's it is counted too, and written nowhere.
+    pub fn counts(&self) -> &Counts {
+        &self.usage.counts
     }
 
     /// A place in a queue for what is authentic, unless it has its share.
@@ -179,33 +196,14 @@ impl Senders {
         before: Option<&Self>,
         entropy: &dyn Entropy,
     ) -> Self {
-        let uses: HashMap<_, _> = before
-            .into_iter()
-            .flat_map(Self::table_keys)
-            .map(|key| (&key.id, &key.used))
-            .collect();
         let sources = rows.sources;
         let schemes: HashMap<_, _> = sources
             .iter()
             .map(|source| (source.id.clone(), source.settings.scheme.scheme()))
             .collect();
-        let mut keys = HashMap::<SourceId, Vec<SenderKey>>::new();
-        for row in &rows.secrets {
-            let Some(scheme) = schemes.get(&row.source) else {
-                continue;
-            };
-            let used = uses.get(&row.id).map(|used| Arc::clone(used));
-            if let Some(key) = open(row, scheme, master_keys, used.unwrap_or_default()) {
-                keys.entry(row.source.clone()).or_default().push(key);
-            }
-        }
+        let mut keys = open_keys(&rows.secrets, &schemes, master_keys, before);
         if let Some(secrets) = of_environment {
-            let key = |secret: &contract::Secret| SenderKey {
-                key: Key::Shared(secret.clone()),
-                of_tables: None,
-            };
-            let pms = PMS.parse().expect("it is a valid id");
-            keys.insert(pms, secrets.as_slice().iter().map(key).collect());
+            keys.insert(PMS.parse().expect("it is a valid id"), of_list(secrets));
         }
         let usages = usages(&sources, before);
         let is_only = sources
@@ -224,18 +222,7 @@ impl Senders {
             refusals: Arc::new(Refusals::new(known_keys, widest, entropy)),
             is_only,
         };
-        let mut digests = open_digest_keys(&rows.digest_keys, master_keys);
-        let enabled = sources.into_iter().filter(|source| source.settings.enabled);
-        let senders = enabled.filter_map(|source| {
-            let own = keys.remove(&source.id).unwrap_or_default();
-            let usage = Arc::clone(&usages[&source.id]);
-            let digests = digests.remove(&source.id)?;
-            let id = source.id.clone();
-            Some((id, Sender::of(source, own, digests, usage, common.clone())))
-        });
-        let known: HashMap<_, _> = senders.collect();
-        let nobodys = Arc::new(SourceUsage::new(UNKNOWN_SOURCE));
-        let nobody = |cause| {
+        let nobody = |cause, usage: &Arc<SourceUsage>| {
             Arc::new(Sender {
                 id: Err(cause),
                 scheme: Scheme::standard(),
@@ -247,16 +234,36 @@ impl Senders {
                 digests: DigestKey::random(entropy),
                 allowed_networks: Vec::new(),
                 rate: None,
-                usage: Arc::clone(&nobodys),
+                usage: Arc::clone(usage),
                 keys: Vec::new(),
                 common: common.clone(),
             })
         };
+        let bound = sources
+            .iter()
+            .filter(|source| !source.settings.allowed_networks.is_empty());
+        let elsewhere = bound.map(|source| (source.id.clone(), nobody(FOREIGN_NETWORK, &usages[&source.id])));
+        let elsewhere = elsewhere.collect();
+        let unknown = nobody(UNKNOWN_SOURCE, &Arc::new(SourceUsage::new(UNKNOWN_SOURCE)));
+        let may_be_silent = sources
+            .iter()
+            .any(|source| source.settings.enabled && source.settings.silent_after_seconds.is_some());
+        let mut digests = open_digest_keys(&rows.digest_keys, master_keys);
+        let enabled = sources.into_iter().filter(|source| source.settings.enabled);
+        let senders = enabled.filter_map(|source| {
+            let own = keys.remove(&source.id).unwrap_or_default();
+            let usage = Arc::clone(&usages[&source.id]);
+            let digests = digests.remove(&source.id)?;
+            let id = source.id.clone();
+            Some((id, Sender::of(source, own, digests, usage, common.clone())))
+        });
+        let known: HashMap<_, _> = senders.collect();
         Self {
             revision: rows.revision,
             known,
-            unknown: nobody(UNKNOWN_SOURCE),
-            elsewhere: nobody(FOREIGN_NETWORK),
+            unknown,
+            elsewhere,
+            may_be_silent,
             usages,
         }
     }
@@ -277,13 +284,14 @@ impl Senders {
 
     /// The sender of that name, or a decoy. The client is asked for only where it matters.
     pub fn named(&self, name: &str, client: impl FnOnce() -> Option<IpAddr>) -> &Arc<Sender> {
-        let Some(known) = name.parse().ok().and_then(|id: SourceId| self.known.get(&id)) else {
+        let id = name.parse().ok();
+        let Some((id, known)) = id.and_then(|id: SourceId| self.known.get_key_value(&id)) else {
             return &self.unknown;
         };
         if known.allowed_networks.is_empty() || is_allowed(&known.allowed_networks, client()) {
             known
         } else {
-            &self.elsewhere
+            &self.elsewhere[id]
         }
     }
 
@@ -354,6 +362,8 @@ impl Sources {
         Ok(Self(Arc::new(Shared {
             present: ArcSwap::from_pointee(senders),
             replacing: Mutex::default(),
+            writing: Mutex::default(),
+            silent: AtomicUsize::default(),
             store: store.clone(),
             master_keys,
             of_environment,
@@ -436,19 +446,16 @@ impl Sources {
         }
     }
 
-    /// Reads the tables again whenever their revision has changed, and writes which secrets were used, until a stop.
+    /// Reads the tables again whenever their revision has changed, and writes what was counted of the sources, until a stop.
     pub fn run(self, lifecycle: Lifecycle) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let mut looks = 0_u32;
+            let mut watch = Watch::default();
             loop {
                 let stopping = tokio::select! {
                     () = lifecycle.stopping() => true,
                     () = sleep(LOOK_EVERY) => false,
                 };
-                looks = looks.wrapping_add(1);
-                if stopping || looks.is_multiple_of(LOOKS_PER_WRITE) {
-                    self.write_uses().await;
-                }
+                watch.look(&self, stopping).await;
                 if stopping {
                     return;
                 }
@@ -543,6 +550,39 @@ fn open_digest_keys(rows: &[SealedDigestKey], master_keys: &MasterKeys) -> HashM
         Some((row.source.clone(), key?))
     };
     rows.iter().filter_map(open).collect()
+}
+
+/// The keys of these rows, by their sources. Their uses go on being noted where those of `before` are.
+fn open_keys(
+    rows: &[SourceSecret],
+    schemes: &HashMap<SourceId, Arc<Scheme>>,
+    master_keys: &MasterKeys,
+    before: Option<&Senders>,
+) -> HashMap<SourceId, Vec<SenderKey>> {
+    let uses: HashMap<_, _> = before
+        .into_iter()
+        .flat_map(Senders::table_keys)
+        .map(|key| (&key.id, &key.used))
+        .collect();
+    let mut keys = HashMap::<SourceId, Vec<SenderKey>>::new();
+    for row in rows {
+        let Some(scheme) = schemes.get(&row.source) else {
+            continue;
+        };
+        let used = uses.get(&row.id).map(|used| Arc::clone(used));
+        if let Some(key) = open(row, scheme, master_keys, used.unwrap_or_default()) {
+            keys.entry(row.source.clone()).or_default().push(key);
+        }
+    }
+    keys
+}
+
+fn of_list(secrets: &SecretList) -> Vec<SenderKey> {
+    let key = |secret: &Secret| SenderKey {
+        key: Key::Shared(secret.clone()),
+        of_tables: None,
+    };
+    secrets.as_slice().iter().map(key).collect()
 }
 
 /// The key of a row, unless it does not open there, or is none of the scheme's: then nobody can sign with it.

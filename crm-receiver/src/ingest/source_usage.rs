@@ -1,9 +1,13 @@
 //! What this process counts of one source. It outlives each state of the tables, as the uses of secrets do.
 
-use super::queue_share::QueuePlaces;
+use super::{counts::Counts, queue_share::QueuePlaces};
 use crate::store::SOURCE_WINDOWS;
+use contract::UnixMillis;
 use kit::access::Limiter;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
 
 /// The counts of one source.
 #[derive(Debug)]
@@ -12,6 +16,12 @@ pub(super) struct SourceUsage {
     pub(super) limiter: Limiter,
     /// Its entries in the queues.
     pub(super) places: Arc<QueuePlaces>,
+    /// What became of its deliveries, by hour, as far as that is not written yet.
+    pub(super) counts: Counts,
+    /// When something authentic last came, as far as that is not written yet; 0 for never.
+    seen_at: AtomicI64,
+    /// Whether it is silent, as far as that was said.
+    pub(super) is_silent: AtomicBool,
 }
 
 impl SourceUsage {
@@ -20,6 +30,25 @@ impl SourceUsage {
         Self {
             limiter: Limiter::new(&SOURCE_WINDOWS, id.into()),
             places: Arc::default(),
+            counts: Counts::by_hour(),
+            seen_at: AtomicI64::default(),
+            is_silent: AtomicBool::default(),
         }
+    }
+
+    /// Notes that something authentic has come.
+    pub(super) fn saw(&self, at: UnixMillis) {
+        self.seen_at.fetch_max(at.0, Ordering::Relaxed);
+    }
+
+    /// When it was last seen, if that is not written yet. It counts as written from now on.
+    pub(super) fn take_seen(&self) -> Option<UnixMillis> {
+        let at = self.seen_at.swap(0, Ordering::Relaxed);
+        (at != 0).then_some(UnixMillis(at))
+    }
+
+    /// Whether it was seen since that was last written.
+    pub(super) fn was_seen_lately(&self) -> bool {
+        self.seen_at.load(Ordering::Relaxed) != 0
     }
 }

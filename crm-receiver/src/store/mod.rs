@@ -24,6 +24,7 @@ mod record_refs;
 mod records;
 mod rejections;
 mod requeues;
+mod source_counts;
 mod source_digest_keys;
 mod source_secrets;
 mod sources;
@@ -31,7 +32,7 @@ mod state_budget;
 mod stream_batches;
 mod timeline;
 
-pub use self::audit_counts::{CountKind, MinuteCount};
+pub use self::audit_counts::{CountKind, PeriodCount};
 pub use self::events::{EventFilter, EventRow, ShownEntity};
 pub use self::inbox::{Batch, Verdict};
 pub use self::pending::{BODY_LEN_MAX, STEP_BYTES_MAX};
@@ -44,6 +45,7 @@ pub use self::requeues::{
     COUNTED_MAX, REQUEUE_KIND, RUNNING_MAX, Requeue, RequeueBatch, RequeueCount, RequeueOne, RequeueStatus,
     WAITING_MAX,
 };
+pub use self::source_counts::{COUNT_DAYS_KEPT, HOUR_MILLIS, HourCount, Sighting, SourceTally, hour_of};
 pub use self::source_digest_keys::SealedDigestKey;
 pub use self::source_secrets::{Rotation, SourceSecret};
 pub use self::sources::{
@@ -127,6 +129,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             name: "stream",
             sqlite: include_str!("../../migrations/sqlite/0011_stream.sql"),
             mysql: include_str!("../../migrations/mysql/0011_stream.sql"),
+        },
+        Migration {
+            number: 12,
+            name: "source_counts",
+            sqlite: include_str!("../../migrations/sqlite/0012_source_counts.sql"),
+            mysql: include_str!("../../migrations/mysql/0012_source_counts.sql"),
         },
     ],
 };

@@ -32,7 +32,7 @@ const REVISION: &str = "sources";
 const MAX_SKEW_SECONDS: u32 = 300;
 
 const SELECT: &str = "SELECT id, name, scheme, max_skew_seconds, on_invalid, folds, property_ids, allowed_networks, rate_limit, \
-                      enabled, created_at, updated_at FROM sources";
+                      silent_after_seconds, enabled, created_at, updated_at FROM sources";
 
 /// What becomes of a delivery that is authentic and readable, but whose payload is invalid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, EnumString, IntoStaticStr)]
@@ -76,6 +76,14 @@ pub struct SourceSettings {
     #[serde(default)]
     #[validate(length(max = NETWORKS_MAX, message = "there are too many networks"))]
     pub allowed_networks: Vec<IpNet>,
+    /// Nothing authentic for longer than this makes it silent; none: it never is.
+    #[serde(default)]
+    #[validate(range(
+        min = 60,
+        max = 31_536_000,
+        message = "it must be 60 to 31536000 seconds, a year, or null"
+    ))]
+    pub silent_after_seconds: Option<u32>,
     /// A disabled source is as good as unknown.
     #[serde(default = "enabled")]
     pub enabled: bool,
@@ -101,6 +109,7 @@ impl SourceSettings {
             property_ids: Scope::All,
             rate_limit: None,
             allowed_networks: Vec::new(),
+            silent_after_seconds: None,
             enabled: enabled(),
         }
     }
@@ -288,7 +297,8 @@ impl Store {
                         return Ok(Outcome::HasSecrets);
                     }
                     let sql = "UPDATE sources SET name = ?, scheme = ?, max_skew_seconds = ?, on_invalid = ?, folds = ?, \
-                               property_ids = ?, allowed_networks = ?, rate_limit = ?, enabled = ?, updated_at = ? \
+                               property_ids = ?, allowed_networks = ?, rate_limit = ?, silent_after_seconds = ?, \
+                               enabled = ?, updated_at = ? \
                                WHERE id = ? AND updated_at = ? AND deleted_at IS NULL";
                     if tx.execute(sql, values).await? == 0 {
                         tx.abandon();
@@ -326,6 +336,7 @@ impl Store {
                     for sql in [
                         "DELETE FROM source_secrets WHERE source_id = ?",
                         "DELETE FROM source_windows WHERE source_id = ?",
+                        "DELETE FROM source_counts WHERE source_id = ?",
                     ] {
                         tx.execute(sql, params![id.as_str()]).await?;
                     }
@@ -367,7 +378,7 @@ async fn keep(tx: &mut Tx, source: &Source) -> Result<(), DbError> {
     let skip = tx.dialect().skip_existing("id");
     insert(tx, source, &skip).await?;
     let sql = "UPDATE sources SET max_skew_seconds = ?, folds = 1, property_ids = ?, allowed_networks = '[]', \
-               rate_limit = NULL WHERE id = ?";
+               rate_limit = NULL, silent_after_seconds = NULL WHERE id = ?";
     let skew = source.settings.max_skew_seconds;
     let all = serde_json::to_string(&Scope::All).expect("a scope is plain data");
     tx.execute(sql, params![skew, all, source.id.as_str()]).await?;
@@ -409,7 +420,7 @@ async fn has_secrets(tx: &mut Tx, id: &SourceId, now: UnixMillis) -> Result<bool
 async fn insert(tx: &mut Tx, source: &Source, end: &str) -> Result<(), DbError> {
     let sql = format!(
         "INSERT INTO sources (name, scheme, max_skew_seconds, on_invalid, folds, property_ids, allowed_networks, rate_limit, \
-         enabled, id, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?){end}"
+         silent_after_seconds, enabled, id, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?){end}"
     );
     let mut values = settings_params(&source.settings);
     values.extend(params![source.id.as_str(), source.created_at, source.updated_at]);
@@ -427,6 +438,7 @@ fn settings_params(settings: &SourceSettings) -> Params {
         to_text(&settings.property_ids),
         to_text(&settings.allowed_networks),
         settings.rate_limit,
+        settings.silent_after_seconds,
         settings.enabled,
     ]
 }
@@ -463,6 +475,7 @@ fn read_source(row: &Row) -> Result<Source, DbError> {
             property_ids: read_json(row, "property_ids")?,
             allowed_networks: read_json(row, "allowed_networks")?,
             rate_limit: row.get("rate_limit")?,
+            silent_after_seconds: row.get("silent_after_seconds")?,
             enabled: row.get("enabled")?,
         },
         created_at: row.get("created_at")?,

@@ -8,6 +8,7 @@ mod pages;
 mod queue_share;
 mod rotation;
 mod schemes;
+mod stats;
 
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{NOW, Receiver, SECRET, config, event, execute, guest_event, number};
@@ -40,6 +41,7 @@ pub fn cases() -> Vec<Case> {
         access::cases(),
         limits::cases(),
         queue_share::cases(),
+        stats::cases(),
     ];
     modules.into_iter().flatten().collect()
 }
@@ -120,8 +122,8 @@ async fn a_source_is_made_shown_changed_and_deleted(ctx: Ctx) {
     assert_eq!(made.header("location"), Some("/api/v1/sources/spa"));
     let meant = json!({
         "id": "spa", "name": "Spa", "scheme": "standard-webhooks", "max_skew_seconds": 300, "on_invalid": "reject",
-        "folds": false, "property_ids": ["LIS01"], "rate_limit": null, "allowed_networks": [], "enabled": true,
-        "created_at": "2025-11-22T00:00:00.000Z", "updated_at": "2025-11-22T00:00:00.000Z",
+        "folds": false, "property_ids": ["LIS01"], "rate_limit": null, "allowed_networks": [],
+        "silent_after_seconds": null, "enabled": true, "created_at": "2025-11-22T00:00:00.000Z", "updated_at": "2025-11-22T00:00:00.000Z",
     });
     assert_eq!(made.json(), meant);
     assert_eq!(asked(&receiver, "GET", "/sources/spa", None, 200).await, meant);
@@ -354,6 +356,7 @@ async fn pms_is_the_environments_while_it_has_its_secret(ctx: Ctx) {
     assert_eq!(sent(&receiver, "pms", "evt_2", &secret).await, 202);
     let narrow = json!({
         "folds": false, "property_ids": ["OPO01"], "allowed_networks": ["10.0.0.0/8"], "rate_limit": 1,
+        "silent_after_seconds": 60,
     });
     asked(&receiver, "PUT", "/sources/pms", Some(narrow), 200).await;
     asked(&receiver, "DELETE", "/sources/pms", None, 204).await;

@@ -51,6 +51,8 @@ async fn a_key_makes_and_sees_sources_of_its_properties_alone(ctx: Ctx) {
         ("PUT", "/sources/lisbon", Some(json!({"name": "x"}))),
         ("POST", "/sources/lisbon/rotate-secret", Some(json!({}))),
         ("GET", "/sources/pms/secrets", None),
+        ("GET", "/sources/lisbon/stats", None),
+        ("GET", "/sources/pms/stats", None),
         ("DELETE", "/sources/lisbon", None),
         ("DELETE", "/sources/lisbon/secrets/1", None),
     ] {
