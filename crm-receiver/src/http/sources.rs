@@ -5,7 +5,7 @@
 
 use crate::{
     ingest::Sources,
-    store::{Change, Creation, Rotation, SOURCES_MAX, Source, SourceSecret, SourceSettings, Store},
+    store::{Change, Creation, End, Rotation, SOURCES_MAX, Source, SourceSecret, SourceSettings, Store},
 };
 use api::{
     Caller, ListSpec, Request, Response, SortField,
@@ -13,8 +13,9 @@ use api::{
     reply,
 };
 use contract::{
-    Clock, Entropy, FieldError, Ids, Problem, ProblemCode, Scope, SecretId, SourceId, TypedId, UnixMillis,
-    scheme::{Choice, Custom, Preset},
+    Clock, Entropy, FieldError, Ids, Problem, ProblemCode, PropertyId, Scope, SecretId, SourceId, TypedId,
+    UnixMillis,
+    scheme::{Custom, Preset, Scheme},
     secret::SECRETS_MAX,
 };
 use kit::{
@@ -172,7 +173,12 @@ pub async fn change(api: SourceRoutes, mut request: Request) -> Result<Response,
             Change::Overtaken => {}
         }
     }
-    Err(Problem::new(ProblemCode::Unavailable).with_detail("others keep changing the same source"))
+    Err(overtaken())
+}
+
+/// The caller may try again.
+fn overtaken() -> Problem {
+    Problem::new(ProblemCode::Unavailable).with_detail("others keep changing the same source")
 }
 
 /// `DELETE /sources/{id}`
@@ -185,14 +191,12 @@ pub async fn remove(api: SourceRoutes, request: Request) -> Result<Response, Pro
         &source.id,
         api.clock.now(),
     );
-    let deleted = api.store.delete_source(&source.id, entry).await;
-    let deleted = deleted.map_err(database_problem)?;
-    api.sources.changed().await;
-    if deleted {
-        Ok(reply::no_content())
-    } else {
-        Err(not_found())
+    let deleted = api.store.delete_source(&source, entry).await;
+    if !deleted.map_err(database_problem)? {
+        return Err(overtaken());
     }
+    api.sources.changed().await;
+    Ok(reply::no_content())
 }
 
 /// `POST /sources/{id}/rotate-secret`
@@ -204,10 +208,14 @@ pub async fn rotate_secret(api: SourceRoutes, mut request: Request) -> Result<Re
     body.validate()
         .map_err(|errors| Problem::validation(shape::field_errors(&errors)))?;
     decided_here(&api, &source.id)?;
-    let text = match &body.secret {
-        Some(own) => own_secret(&api, &source.settings.scheme, own)?,
-        None => made_secret(&api, &source.settings.scheme)?,
+    let scheme = source.settings.scheme.scheme();
+    let text = match body.secret.clone() {
+        Some(own) => own,
+        None => made_secret(&api, &scheme)?,
     };
+    let key = scheme
+        .key(&text)
+        .map_err(|error| field("secret", "invalid", &error.to_string()))?;
     let now = api.clock.now();
     let secret_id = secret_id(&api);
     let secret = SourceSecret {
@@ -221,10 +229,16 @@ pub async fn rotate_secret(api: SourceRoutes, mut request: Request) -> Result<Re
     };
     let others_until = UnixMillis(now.0 + i64::from(body.overlap_seconds) * 1_000);
     let entry = entry(&by, "source_secret_rotated", &source.id, now);
-    let rotated = api.store.add_source_secret(secret, others_until, entry).await;
-    let n = match rotated.map_err(database_problem)? {
+    let has_key = api.sources.has_key(key);
+    let rotated = api
+        .store
+        .add_source_secret(&source, secret, has_key, others_until, entry);
+    let n = match rotated.await.map_err(database_problem)? {
         Rotation::Done(n) => n,
-        Rotation::NoSource => return Err(not_found()),
+        Rotation::Overtaken => return Err(overtaken()),
+        Rotation::NotUnique => {
+            return Err(field("secret", "not_unique", "a source signs with it already"));
+        }
         Rotation::TooMany => {
             let detail =
                 format!("{SECRETS_MAX} secrets of this source are valid: end one, or wait for an end");
@@ -271,14 +285,14 @@ pub async fn end_secret(api: SourceRoutes, request: Request) -> Result<Response,
         api.clock.now(),
     );
     entry.changed = vec![format!("secrets/{n}")];
-    let ended = api.store.end_source_secret(&source.id, n, entry).await;
-    let ended = ended.map_err(database_problem)?;
-    api.sources.changed().await;
-    if ended {
-        Ok(reply::no_content())
-    } else {
-        Err(not_found())
+    let ended = api.store.end_source_secret(&source, n, entry).await;
+    match ended.map_err(database_problem)? {
+        End::Done => {}
+        End::NoSecret => return Err(not_found()),
+        End::Overtaken => return Err(overtaken()),
     }
+    api.sources.changed().await;
+    Ok(reply::no_content())
 }
 
 /// A secret as it is shown: all of it but the secret.
@@ -330,8 +344,13 @@ fn decided_here(api: &SourceRoutes, id: &SourceId) -> Result<(), Problem> {
 /// Settings as a body names them.
 fn settings(body: Map<String, Value>) -> Result<SourceSettings, Problem> {
     let scope = body.get(PROPERTY_IDS).cloned();
-    if let Some(Err(error)) = scope.map(serde_json::from_value::<Scope>) {
-        return Err(field(PROPERTY_IDS, "invalid", &error.to_string()));
+    match scope.map(serde_json::from_value::<Scope>) {
+        Some(Err(error)) => return Err(field(PROPERTY_IDS, "invalid", &error.to_string())),
+        Some(Ok(Scope::Parts(codes))) if codes.iter().any(|code| code.parse::<PropertyId>().is_err()) => {
+            let message = "a property's code is 2 to 16 capital letters and digits";
+            return Err(field(PROPERTY_IDS, "invalid", message));
+        }
+        Some(Ok(_)) | None => {}
     }
     if let Some(scheme) = body.get(SCHEME) {
         check_scheme(scheme).map_err(Problem::validation)?;
@@ -396,22 +415,10 @@ fn covers(caller: &Caller, settings: &SourceSettings) -> bool {
     caller.scope.covers(&settings.property_ids)
 }
 
-/// The sender's own secret, which no other source may have.
-fn own_secret(api: &SourceRoutes, scheme: &Choice, text: &str) -> Result<String, Problem> {
-    let key = scheme
-        .scheme()
-        .key(text)
-        .map_err(|error| field("secret", "invalid", &error.to_string()))?;
-    if api.sources.has_key(&key) {
-        return Err(field("secret", "not_unique", "a source signs with it already"));
-    }
-    Ok(text.to_owned())
-}
-
-fn made_secret(api: &SourceRoutes, scheme: &Choice) -> Result<String, Problem> {
+fn made_secret(api: &SourceRoutes, scheme: &Scheme) -> Result<String, Problem> {
     let mut key = [0; 32];
     api.entropy.fill(&mut key);
-    let made = scheme.scheme().make_secret(&key);
+    let made = scheme.make_secret(&key);
     made.ok_or_else(|| {
         field(
             "secret",

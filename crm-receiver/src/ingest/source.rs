@@ -18,7 +18,7 @@ use super::{
     source_usage::SourceUsage,
 };
 use crate::store::{
-    OnInvalid, RATE_WINDOW_SECONDS, SealedDigestKey, Source, SourceRows, SourceSecret, Store,
+    HasKey, OnInvalid, RATE_WINDOW_SECONDS, SealedDigestKey, Source, SourceRows, SourceSecret, Store,
 };
 use arc_swap::ArcSwap;
 use contract::{
@@ -197,10 +197,7 @@ impl Senders {
         entropy: &dyn Entropy,
     ) -> Self {
         let sources = rows.sources;
-        let schemes: HashMap<_, _> = sources
-            .iter()
-            .map(|source| (source.id.clone(), source.settings.scheme.scheme()))
-            .collect();
+        let schemes = schemes(&sources);
         let mut keys = open_keys(&rows.secrets, &schemes, master_keys, before);
         if let Some(secrets) = of_environment {
             keys.insert(PMS.parse().expect("it is a valid id"), of_list(secrets));
@@ -414,15 +411,25 @@ impl Sources {
         self.0.of_environment.is_some() && id.as_str() == PMS
     }
 
-    /// Whether any source here signs with this key, as far as this process knows: no two may, since what was signed for one
-    /// path would be taken at the other.
-    pub fn has_key(&self, key: &Key) -> bool {
-        let present = self.0.present.load();
-        let now = self.0.clock.now();
-        present
-            .known
-            .values()
-            .any(|sender| sender.keys(now).any(|known| known == key))
+    /// Whether a source signs with a key, or may again: no two may, since what was signed for one path would be taken at the
+    /// other.
+    pub fn has_key(&self, key: Key) -> HasKey {
+        let shared = Arc::clone(&self.0);
+        Arc::new(move |rows| {
+            let of_environment = shared.of_environment.iter().flat_map(SecretList::as_slice);
+            let mut of_environment = of_environment.cloned().map(Key::Shared);
+            let schemes = schemes(&rows.sources);
+            let now = shared.clock.now();
+            let mut of_tables = rows
+                .secrets
+                .iter()
+                .filter(|row| !row.has_ended(now))
+                .filter_map(|row| {
+                    let scheme = schemes.get(&row.source)?;
+                    open(row, scheme, &shared.master_keys, Arc::default())
+                });
+            of_environment.any(|known| known == key) || of_tables.any(|known| known.key == key)
+        })
     }
 
     /// A new digest key of a source that is to be made.
@@ -550,6 +557,11 @@ fn open_digest_keys(rows: &[SealedDigestKey], master_keys: &MasterKeys) -> HashM
         Some((row.source.clone(), key?))
     };
     rows.iter().filter_map(open).collect()
+}
+
+fn schemes(sources: &[Source]) -> HashMap<SourceId, Arc<Scheme>> {
+    let scheme = |source: &Source| (source.id.clone(), source.settings.scheme.scheme());
+    sources.iter().map(scheme).collect()
 }
 
 /// The keys of these rows, by their sources. Their uses go on being noted where those of `before` are.

@@ -47,7 +47,7 @@ pub use self::requeues::{
 };
 pub use self::source_counts::{COUNT_DAYS_KEPT, HOUR_MILLIS, HourCount, Sighting, SourceTally, hour_of};
 pub use self::source_digest_keys::SealedDigestKey;
-pub use self::source_secrets::{Rotation, SourceSecret};
+pub use self::source_secrets::{End, HasKey, Rotation, SourceSecret};
 pub use self::sources::{
     Change, Creation, OnInvalid, RATE_WINDOW_SECONDS, SOURCE_WINDOWS, SOURCES_MAX, Source, SourceRows,
     SourceSettings,

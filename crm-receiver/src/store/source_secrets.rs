@@ -2,7 +2,10 @@
 //!
 //! A secret is valid once it is there, and no more at its `until`. While one replaces another both are valid: the overlap.
 
-use super::{Store, sources::count_change};
+use super::{
+    Store,
+    sources::{Source, SourceRows, count_change, is_as_seen, rows},
+};
 use contract::{SecretId, SourceId, UnixMillis, secret::SECRETS_MAX};
 use db::{DbError, Params, Row, Tx, params, read_id};
 use kit::{
@@ -45,11 +48,27 @@ pub struct SourceSecret {
 pub enum Rotation {
     /// It is there, under this number.
     Done(u64),
-    /// There is no such source.
-    NoSource,
+    /// The source is no more as it was seen.
+    Overtaken,
+    /// Another secret has the same key.
+    NotUnique,
     /// [`SECRETS_MAX`] are valid already.
     TooMany,
 }
+
+/// What became of a secret that was to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It has ended now.
+    Done,
+    /// It had, or there is none of that number.
+    NoSecret,
+    /// The source is no more as it was seen.
+    Overtaken,
+}
+
+/// Whether any of these secrets has a certain key.
+pub type HasKey = Arc<dyn Fn(&SourceRows) -> bool + Send + Sync>;
 
 impl SourceSecret {
     /// What the secret of this id is bound to: its row, as one of its source.
@@ -70,21 +89,35 @@ impl SourceSecret {
 }
 
 impl Store {
-    /// Makes a secret; the others of its source end at `others_until`, unless they do before. Those that have ended are
-    /// removed.
+    /// Makes a secret of a source that is still as it was seen, unless one has its key; the others of its source end at
+    /// `others_until`, unless they do before. Those that have ended are removed.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn add_source_secret(
         &self,
+        seen: &Source,
         secret: SourceSecret,
+        has_key: HasKey,
         others_until: UnixMillis,
         entry: AuditEntry,
     ) -> Result<Rotation, DbError> {
+        let seen_at = seen.updated_at;
         self.db
             .transaction("add_source_secret", move |tx| {
-                let (secret, entry) = (secret.clone(), entry.clone());
-                Box::pin(async move { add(tx, &secret, others_until, entry).await })
+                let (secret, has_key, entry) = (secret.clone(), Arc::clone(&has_key), entry.clone());
+                Box::pin(async move {
+                    count_change(tx).await?;
+                    if !is_as_seen(tx, &secret.source, seen_at).await? {
+                        tx.abandon();
+                        return Ok(Rotation::Overtaken);
+                    }
+                    if has_key(&rows(tx).await?) {
+                        tx.abandon();
+                        return Ok(Rotation::NotUnique);
+                    }
+                    add(tx, &secret, others_until, entry).await
+                })
             })
             .await
     }
@@ -107,31 +140,30 @@ impl Store {
             .await
     }
 
-    /// Ends a secret now; false when it has ended, or there is none of that number.
+    /// Ends a secret now, of a source that is still as it was seen.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn end_source_secret(
-        &self,
-        source: &SourceId,
-        n: u64,
-        entry: AuditEntry,
-    ) -> Result<bool, DbError> {
-        let source = source.clone();
+    pub async fn end_source_secret(&self, seen: &Source, n: u64, entry: AuditEntry) -> Result<End, DbError> {
+        let (source, seen_at) = (seen.id.clone(), seen.updated_at);
         self.db
             .transaction("end_source_secret", move |tx| {
                 let (source, entry) = (source.clone(), entry.clone());
                 Box::pin(async move {
                     count_change(tx).await?;
+                    if !is_as_seen(tx, &source, seen_at).await? {
+                        tx.abandon();
+                        return Ok(End::Overtaken);
+                    }
                     let sql = "UPDATE source_secrets SET valid_until = ? WHERE source_id = ? AND n = ? \
                                AND (valid_until IS NULL OR valid_until > ?)";
                     let values = params![entry.at, source.as_str(), n, entry.at];
                     if tx.execute(sql, values).await? == 0 {
                         tx.abandon();
-                        return Ok(false);
+                        return Ok(End::NoSecret);
                     }
                     audit::append(tx, &[entry]).await?;
-                    Ok(true)
+                    Ok(End::Done)
                 })
             })
             .await
@@ -172,13 +204,9 @@ async fn add(
     others_until: UnixMillis,
     mut entry: AuditEntry,
 ) -> Result<Rotation, DbError> {
-    count_change(tx).await?;
     let (source, now) = (secret.source.as_str(), secret.since);
-    let sql = "UPDATE sources SET secrets_made = secrets_made + 1 WHERE id = ? AND deleted_at IS NULL";
-    if tx.execute(sql, params![source]).await? == 0 {
-        tx.abandon();
-        return Ok(Rotation::NoSource);
-    }
+    let sql = "UPDATE sources SET secrets_made = secrets_made + 1 WHERE id = ?";
+    tx.execute(sql, params![source]).await?;
     let sql = "SELECT secrets_made FROM sources WHERE id = ?";
     let row = tx.query_one(sql, params![source]).await?;
     let n: u64 = row

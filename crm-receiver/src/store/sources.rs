@@ -211,23 +211,10 @@ impl Store {
     /// All sources and secrets.
     ///
     /// # Errors
-    /// Those of the database; a row that cannot be read.
+    /// Those of the database.
     pub async fn source_rows(&self) -> Result<SourceRows, DbError> {
         self.db
-            .read("source_rows", |tx| {
-                Box::pin(async move {
-                    // Read first: what is committed in between is seen, and looked for once more.
-                    let revision = revision(tx).await?;
-                    let sql = format!("{SELECT} WHERE deleted_at IS NULL ORDER BY id LIMIT ?");
-                    let sources = tx.query(&sql, params![SOURCES_MAX]).await?;
-                    Ok(SourceRows {
-                        revision,
-                        sources: sources.iter().map(read_source).collect::<Result<_, _>>()?,
-                        secrets: super::source_secrets::all(tx).await?,
-                        digest_keys: source_digest_keys::all(tx).await?,
-                    })
-                })
-            })
+            .read("source_rows", |tx| Box::pin(async move { rows(tx).await }))
             .await
     }
 
@@ -316,20 +303,21 @@ impl Store {
         })
     }
 
-    /// Ends a source for good, with its secrets; false when that has been done.
+    /// Ends a source that is still as it was seen, for good, with its secrets; false when it is not.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn delete_source(&self, id: &SourceId, entry: AuditEntry) -> Result<bool, DbError> {
-        let id = id.clone();
+    pub async fn delete_source(&self, seen: &Source, entry: AuditEntry) -> Result<bool, DbError> {
+        let (id, seen_at) = (seen.id.clone(), seen.updated_at);
         self.db
             .transaction("delete_source", move |tx| {
                 let (id, entry) = (id.clone(), entry.clone());
                 Box::pin(async move {
                     count_change(tx).await?;
                     let sql = "UPDATE sources SET enabled = 0, deleted_at = ?, updated_at = ? \
-                               WHERE id = ? AND deleted_at IS NULL";
-                    if tx.execute(sql, params![entry.at, entry.at, id.as_str()]).await? == 0 {
+                               WHERE id = ? AND updated_at = ? AND deleted_at IS NULL";
+                    let values = params![entry.at, entry.at, id.as_str(), seen_at];
+                    if tx.execute(sql, values).await? == 0 {
                         tx.abandon();
                         return Ok(false);
                     }
@@ -353,6 +341,33 @@ pub(super) async fn count_change(tx: &mut Tx) -> Result<(), DbError> {
     let sql = "INSERT INTO sources_revision (id, revision) VALUES (?, 1)".to_owned()
         + &tx.dialect().on_conflict_add(&["id"], &["revision"]);
     tx.execute(&sql, params![REVISION]).await.map(drop)
+}
+
+/// All sources and secrets. A source whose row cannot be read is left out, so that the others go on.
+pub(super) async fn rows(tx: &mut Tx) -> Result<SourceRows, DbError> {
+    // Read first: what is committed in between is seen, and looked for once more.
+    let revision = revision(tx).await?;
+    let sql = format!("{SELECT} WHERE deleted_at IS NULL ORDER BY id LIMIT ?");
+    let sources = tx.query(&sql, params![SOURCES_MAX]).await?;
+    let readable = |row: &Row| {
+        let read = read_source(row);
+        if let Err(error) = &read {
+            tracing::error!(%error, "the row of a source cannot be read: it is as good as unknown");
+        }
+        read.ok()
+    };
+    Ok(SourceRows {
+        revision,
+        sources: sources.iter().filter_map(readable).collect(),
+        secrets: super::source_secrets::all(tx).await?,
+        digest_keys: source_digest_keys::all(tx).await?,
+    })
+}
+
+/// Whether a source is still as it was at that time.
+pub(super) async fn is_as_seen(tx: &mut Tx, id: &SourceId, seen_at: UnixMillis) -> Result<bool, DbError> {
+    let sql = "SELECT id FROM sources WHERE id = ? AND updated_at = ? AND deleted_at IS NULL";
+    Ok(tx.query_one(sql, params![id.as_str(), seen_at]).await?.is_some())
 }
 
 async fn revision(tx: &mut Tx) -> Result<i64, DbError> {

@@ -4,8 +4,9 @@ use super::{guarded, key, with_key};
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{Receiver, guest_event};
 use crate::pms::Pms;
-use api::Access;
+use api::{Access, Line};
 use harness::config::BASE_PATH;
+use harness::signer::Delivery;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -16,6 +17,8 @@ pub fn cases() -> Vec<Case> {
         a2_a_cursor_tells_nothing_and_is_good_for_every_replica,
         a3_nothing_is_made_in_another_property,
         a1_a_key_sees_events_and_profiles_of_its_properties_alone,
+        a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_receiver,
+        a2_lists_of_the_receiver_show_nothing_of_another_property,
     ]
 }
 
@@ -229,6 +232,126 @@ async fn a1_a_key_sees_events_and_profiles_of_its_properties_alone(ctx: Ctx) {
             "{list}"
         );
         assert_eq!(receiver.get_with(&other, &one).await.status, 404, "{one}");
+    }
+    receiver.stop().await;
+}
+
+async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_receiver(ctx: Ctx) {
+    let mut config = crate::ingest::config(ctx.url());
+    config.access.admin_api_key = Some(super::ADMIN.parse().unwrap());
+    let receiver = Receiver::start_with(config).await;
+    let send = async |key: &str, method: &Method, path: &str, body: Option<Value>| {
+        let mut request = Delivery::bare(method.as_str(), format!("{BASE_PATH}{path}")).and("x-api-key", key);
+        if let Some(body) = body {
+            request = request
+                .with("content-type", "application/json")
+                .with_body(body.to_string());
+        }
+        receiver.send(&request).await
+    };
+    let make = async |path: &str, body: Value| {
+        let answer = send(super::ADMIN, &Method::POST, path, Some(body)).await;
+        assert!([201, 202].contains(&answer.status), "{path} {}", answer.json());
+        answer.json()
+    };
+    receiver.take("evt_1", &guest_event("evt_1")).await;
+    receiver.settle(&ctx).await;
+    let source = json!({"id": "spa", "name": "Spa", "property_ids": [SAO_BENTO]});
+    make("/sources", source).await;
+    make("/sources/spa/rotate-secret", json!({})).await;
+    let admin =
+        |name: &str, scope: Value| json!({"name": name, "permissions": ["admin"], "property_ids": scope});
+    let all = make("/api-keys", admin("all", json!("*"))).await;
+    let own = make("/api-keys", admin("own", json!([SAO_BENTO]))).await;
+    let other = make("/api-keys", admin("other", json!([RIBEIRA]))).await;
+    let (own, other) = (own["key"].as_str().unwrap(), other["key"].as_str().unwrap());
+    let filter = Some(json!({"filter": {"property_id": SAO_BENTO}}));
+    let run = send(own, &Method::POST, "/requeues", filter).await.json();
+    let first = async |list: &str, id: &str| {
+        let seen = receiver.get_with(own, list).await.json();
+        seen["data"][0][id].as_str().unwrap().to_owned()
+    };
+    let event = first("/events", "event_id").await;
+    let profile = first("/guest-profiles", "profile_id").await;
+    let named = |line: &&Line| line.pattern.contains('{') && line.access != Access::Public;
+    let lines: Vec<_> = receiver.table.iter().filter(named).cloned().collect();
+    assert!(lines.len() > 15, "{lines:?}");
+    for line in lines {
+        let path = line.pattern.strip_prefix(BASE_PATH).unwrap();
+        let area = path.split('/').nth(1).unwrap();
+        let id = match area {
+            "events" => event.as_str(),
+            "guest-profiles" => &profile,
+            "sources" => "spa",
+            "requeues" => run["id"].as_str().unwrap(),
+            "api-keys" => all["id"].as_str().unwrap(),
+            other => panic!("an area without a thing of its own: {other}"),
+        };
+        let path = path.replace("{id}", id).replace("{n}", "1");
+        let body = (line.method != Method::GET).then(|| json!({}));
+        let answer = send(other, &line.method, &path, body.clone()).await;
+        assert_eq!(answer.status, 404, "{line:?} {}", answer.json());
+        if area != "api-keys" && line.method != Method::DELETE {
+            let answer = send(own, &line.method, &path, body).await;
+            let is_there = answer.status != 404 && (line.method != Method::GET || answer.status == 200);
+            assert!(is_there, "{line:?} {}", answer.status);
+        }
+    }
+    // Nothing was changed.
+    let shown = send(super::ADMIN, &Method::GET, "/sources/spa/secrets", None)
+        .await
+        .json();
+    assert_eq!(
+        shown["data"].as_array().unwrap().len(),
+        2,
+        "the owner's rotation alone: {shown}"
+    );
+    assert!(shown["data"][1]["until"].is_string());
+    receiver.stop().await;
+}
+
+async fn a2_lists_of_the_receiver_show_nothing_of_another_property(ctx: Ctx) {
+    let mut config = crate::ingest::config(ctx.url());
+    config.access.admin_api_key = Some(super::ADMIN.parse().unwrap());
+    let receiver = Receiver::start_with(config).await;
+    receiver.take("evt_1", &guest_event("evt_1")).await;
+    receiver.take("evt_2", b"not signed for this").await;
+    receiver.settle(&ctx).await;
+    let other = receiver.key(super::ADMIN, json!([RIBEIRA])).await;
+    let lists: Vec<_> = receiver
+        .table
+        .iter()
+        .filter(|line| {
+            line.method == Method::GET && !line.pattern.contains('{') && line.access != Access::Public
+        })
+        .map(|line| line.pattern.strip_prefix(BASE_PATH).unwrap().to_owned())
+        .filter(|path| !["/events/stream", "/api-keys", "/api-keys/self"].contains(&path.as_str()))
+        .collect();
+    assert!(lists.len() >= 4, "{lists:?}");
+    for list in lists {
+        let shown = receiver.get_with(super::ADMIN, &format!("{list}?limit=1")).await;
+        assert_eq!(shown.status, 200, "{list}");
+        for query in ["", "?limit=200"] {
+            let seen = receiver.get_with(&other, &format!("{list}{query}")).await;
+            // A key that reads may not see API keys or sources at all.
+            assert!([200, 403].contains(&seen.status), "{list} {}", seen.status);
+            if seen.status == 200 {
+                assert_eq!(seen.json()["data"], json!([]), "{list}{query}");
+            }
+        }
+        let forged = receiver
+            .get_with(&other, &format!("{list}?cursor=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"))
+            .await;
+        assert!([400, 403].contains(&forged.status), "{list} {}", forged.status);
+    }
+    for query in [
+        format!("/events?property_id={SAO_BENTO}"),
+        "/events?idempotency_key=evt_1".to_owned(),
+        "/events?entity_id=x_evt_1".to_owned(),
+        "/events?source=pms".to_owned(),
+    ] {
+        let seen = receiver.get_with(&other, &query).await;
+        assert_eq!((seen.status, &seen.json()["data"]), (200, &json!([])), "{query}");
     }
     receiver.stop().await;
 }

@@ -4,6 +4,7 @@
 //! What is not authentic gets one and the same answer, whatever failed, and leaves nothing but a count: see
 //! [`all_refused_alike`].
 
+mod answers;
 mod browsers;
 mod clocks;
 mod content;
@@ -29,6 +30,7 @@ use serde_json::Value;
 
 pub fn cases() -> Vec<Case> {
     let modules = [
+        answers::cases(),
         browsers::cases(),
         clocks::cases(),
         content::cases(),

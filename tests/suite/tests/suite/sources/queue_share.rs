@@ -15,7 +15,7 @@ use crm_receiver::{
         delivery::{Parsed, RawDelivery},
         guard::StoreGuard,
     },
-    store::{Source, SourceSecret, SourceSettings, Store},
+    store::{Source, SourceRows, SourceSecret, SourceSettings, Store},
 };
 use futures::{
     FutureExt,
@@ -85,13 +85,17 @@ async fn make(store: &Store, sources: &Sources, id: &str) {
     let secret = SourceSecret {
         sealed: sources.seal(&id, &secret_id, &secret(id.as_str())),
         id: secret_id,
-        source: id,
+        source: id.clone(),
         n: 0,
         since: NOW,
         until: None,
         last_used_at: None,
     };
-    store.add_source_secret(secret, NOW, entry).await.unwrap();
+    let has_key = Arc::new(|_: &SourceRows| false);
+    store
+        .add_source_secret(&source, secret, has_key, NOW, entry)
+        .await
+        .unwrap();
     sources.changed().await;
 }
 
