@@ -24,8 +24,8 @@ use tokio::time::{Instant, sleep};
 pub const PURGE_EVERY: Duration = Duration::from_secs(3600);
 /// How often to look whether one is due.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// The rest after a batch, in times that the batch took, within these bounds: a purge takes a tenth of a writer at most.
-const REST_FACTOR: u32 = 10;
+/// The rest after a batch, in times that the batch took, within these bounds: so a purge takes a twentieth of a writer's time.
+const REST_FACTOR: u32 = 20;
 const REST_MIN: Duration = Duration::from_millis(10);
 const REST_MAX: Duration = Duration::from_secs(2);
 /// How long a batch waits for pending arrivals, where only one of all writers writes at a time.

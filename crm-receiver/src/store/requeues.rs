@@ -513,7 +513,8 @@ async fn count(tx: &mut Tx, filter: &EventFilter, due_at_max: UnixMillis) -> Res
     let row = row.ok_or(DbError::unreadable("looked_at"))?;
     let (fits, whole): (u64, u64) = (row.get("fits")?, row.get("whole")?);
     Ok(RequeueCount {
-        matching: whole,
+        // One more is looked at, to know whether there is one.
+        matching: whole.min(COUNTED_MAX as u64),
         without_body: fits - whole.min(fits),
         complete: row.get::<usize>("looked_at")? <= COUNTED_MAX,
     })

@@ -19,6 +19,7 @@ pub fn cases() -> Vec<Case> {
         a7_a_run_goes_on_where_another_process_left_it,
         what_fails_again_is_not_requeued_again_by_the_same_run,
         a_cancelled_run_requeues_no_more,
+        a_requeued_event_waits_since_it_was_requeued,
     ]
 }
 
@@ -169,4 +170,20 @@ async fn a_cancelled_run_requeues_no_more(ctx: Ctx) {
     let outcome =
         "FROM audit_entries WHERE action = 'requeue_cancelled' AND outcome = 'requeued 100, skipped 0'";
     assert_eq!(inbox.count(outcome).await, 1);
+}
+
+async fn a_requeued_event_waits_since_it_was_requeued(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    dead_letters(&inbox, 1).await;
+    inbox.clock.advance(std::time::Duration::from_secs(24 * 3600));
+    begin(&inbox, "rqu_1").await;
+    requeuer(&inbox, "one").await.step().await.unwrap();
+    // Else it would look as if the projector were a day behind.
+    let (store, now) = (inbox.store().await, inbox.clock.now());
+    let pending = store.pending(now, WAIT_MAX_MS, 10).await.unwrap();
+    let waiting: Vec<_> = pending.iter().map(|event| event.waiting_since).collect();
+    assert_eq!(waiting, [now]);
+    let event = &pending[0];
+    assert!(store.count_try(&event.event_id, 0, now).await.unwrap());
+    assert_eq!(store.oldest_retry().await.unwrap(), Some(now));
 }
