@@ -25,9 +25,14 @@ pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
         text.map(|text| UnixMillis::parse_rfc3339(text).ok_or_else(|| malformed(name)))
             .transpose()
     };
+    let cause = query.filter("cause").map(str::to_owned);
+    // A cause is a name of ours; MySQL compares nothing but ASCII with it.
+    if cause.as_ref().is_some_and(|cause| !cause.is_ascii()) {
+        return Err(malformed("cause"));
+    }
     let filter = RejectionFilter {
         source: typed(&query, "source")?,
-        cause: query.filter("cause").map(str::to_owned),
+        cause,
         from: instant("from")?,
         to: instant("to")?,
         scope: request.caller.scope.clone(),

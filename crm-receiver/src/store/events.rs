@@ -162,6 +162,12 @@ impl EventFilter {
         fn typed<T: FromStr>(name: &'static str, text: Option<&str>) -> Result<Option<T>, &'static str> {
             text.map(|text| text.parse().map_err(|_| name)).transpose()
         }
+        // Their columns hold ASCII alone, and MySQL compares nothing else with it.
+        let ascii = |name| {
+            let text = given(name);
+            text.map(|text| text.is_ascii().then(|| text.to_owned()).ok_or(name))
+                .transpose()
+        };
         let instant = |name| {
             let read = |text| UnixMillis::parse_rfc3339(text).ok_or(name);
             given(name).map(read).transpose()
@@ -169,11 +175,11 @@ impl EventFilter {
         Ok(Self {
             source: typed("source", given("source"))?,
             idempotency_key: typed("idempotency_key", given("idempotency_key"))?,
-            event_type: given("type").map(str::to_owned),
+            event_type: ascii("type")?,
             status: typed("status", given("status"))?,
             property_id: typed("property_id", given("property_id"))?,
-            entity_id: given("entity_id").map(str::to_owned),
-            correlation_id: given("correlation_id").map(str::to_owned),
+            entity_id: ascii("entity_id")?,
+            correlation_id: ascii("correlation_id")?,
             from: instant("from")?,
             to: instant("to")?,
             scope: scope.clone(),

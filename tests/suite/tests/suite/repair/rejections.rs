@@ -150,7 +150,13 @@ async fn filters_and_pages_find_them(ctx: Ctx) {
     }
     assert_eq!(seen, rows);
     assert!(seen.is_sorted_by(|one, next| one["at"].as_str() >= next["at"].as_str()));
-    for query in ["source=a.b", "from=yesterday", "skew=1", "sort=cause"] {
+    for query in [
+        "source=a.b",
+        "cause=%C3%A9",
+        "from=yesterday",
+        "skew=1",
+        "sort=cause",
+    ] {
         asked(&receiver, "GET", &format!("/rejections?{query}"), None, 400).await;
     }
     receiver.stop().await;

@@ -206,6 +206,7 @@ async fn a_filter_has_the_members_of_the_list_of_events(ctx: Ctx) {
             "invalid",
         ),
         (json!({"filter": {"source": "a.b"}}), "/filter/source", "invalid"),
+        (json!({"filter": {"type": "é"}}), "/filter/type", "invalid"),
         (json!({"filter": {"type": 1}}), "/filter/type", "wrong_type"),
         (json!({"filter": {"type": ""}}), "/filter/type", "invalid"),
         (
