@@ -122,9 +122,17 @@ impl Requeuer {
             return Ok(RequeueStep::Held);
         };
         let mut step = RequeueStep::Full;
+        let mut failed = None;
         for run in runs {
             let now = self.clock.now();
-            let batch = self.store.requeue_batch(&run, &lease, now).await?;
+            let batch = match self.store.requeue_batch(&run, &lease, now).await {
+                Ok(batch) => batch,
+                // The others go on.
+                Err(error) => {
+                    failed = Some(error);
+                    continue;
+                }
+            };
             if let RequeueBatch::Worked(events) | RequeueBatch::Finished(events) = batch
                 && events > 0
             {
@@ -143,7 +151,10 @@ impl Requeuer {
                 }
             }
         }
-        Ok(step)
+        match failed {
+            Some(error) if step == RequeueStep::Full => Err(error),
+            _ => Ok(step),
+        }
     }
 
     async fn release(&mut self) {

@@ -7,7 +7,7 @@
 use super::{PurgeTally, Retention};
 use crate::{
     backlog::Backlog,
-    store::{PurgeBefore, PurgePosition, PurgeTarget, Purged, Store},
+    store::{PURGE_LEASE, PurgeBefore, PurgePosition, PurgeTarget, Purged, Store},
 };
 use contract::{Clock, UnixMillis};
 use db::{DbError, leases::Lease};
@@ -28,6 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const REST_FACTOR: u32 = 20;
 const REST_MIN: Duration = Duration::from_millis(10);
 const REST_MAX: Duration = Duration::from_secs(2);
+/// How long before its end the lease is renewed.
+const RENEW_BEFORE_MILLIS: i64 = PURGE_LEASE.as_millis() as i64 / 2;
 /// How long a batch waits for pending arrivals, where only one of all writers writes at a time.
 const YIELD_MAX: Duration = Duration::from_millis(50);
 
@@ -201,11 +203,19 @@ impl Purger {
             return Ok(PurgeStep::NotDue);
         };
         let now = self.clock.now();
+        // Also where much is looked at and nothing deleted, or another replica would begin from the front.
+        if let Some(lease) = &progress.lease
+            && lease.until.0 - now.0 < RENEW_BEFORE_MILLIS
+        {
+            let Some(renewed) = self.store.renew_purge(lease, now).await? else {
+                self.progress = None;
+                return Ok(PurgeStep::Held);
+            };
+            progress.lease = Some(renewed);
+        }
         let target = PurgeTarget::VARIANTS[progress.target];
         let (lease, position) = (progress.lease.as_ref(), progress.position.clone());
-        let batch = self
-            .store
-            .purge_batch(target, progress.before, position, lease, now);
+        let batch = self.store.purge_batch(target, progress.before, position, lease);
         let Some(batch) = batch.await? else {
             self.progress = None;
             return Ok(PurgeStep::Held);

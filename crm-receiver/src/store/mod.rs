@@ -39,7 +39,9 @@ pub use self::pending::{BODY_LEN_MAX, STEP_BYTES_MAX};
 pub use self::profile_rebuild::PROFILES;
 pub use self::profiles::{ProfileFilter, StoredProfile};
 pub use self::projection::Projection;
-pub use self::purge::{PURGE_BATCH, PurgeBatch, PurgeBefore, PurgePosition, PurgeTarget, Purged};
+pub use self::purge::{
+    PURGE_BATCH, PURGE_LEASE, PurgeBatch, PurgeBefore, PurgePosition, PurgeTarget, Purged,
+};
 pub use self::rejections::{RejectionFilter, RejectionRow};
 pub use self::requeues::{
     COUNTED_MAX, REQUEUE_KIND, RUNNING_MAX, Requeue, RequeueBatch, RequeueCount, RequeueOne, RequeueStatus,

@@ -21,7 +21,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 /// Rows of one transaction at most.
 pub const PURGE_BATCH: usize = 200;
-/// How long a replica holds the lease without renewing it, which each batch that deletes does.
+/// How long a replica holds the lease without renewing it.
 pub const PURGE_LEASE: Duration = Duration::from_secs(60);
 /// The lease of purges, and the name of their row.
 const PURGE: &str = "purge";
@@ -121,6 +121,20 @@ impl Store {
             .await
     }
 
+    /// Lengthens the lease; None when it is another's by now.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn renew_purge(&self, lease: &Lease, now: UnixMillis) -> Result<Option<Lease>, DbError> {
+        let lease = lease.clone();
+        self.db
+            .transaction("renew_purge", move |tx| {
+                let lease = lease.clone();
+                Box::pin(async move { leases::renew(tx, &lease, now, PURGE_LEASE).await })
+            })
+            .await
+    }
+
     /// When a purge was last at its end, at any replica.
     ///
     /// # Errors
@@ -167,7 +181,6 @@ impl Store {
         before: PurgeBefore,
         after: PurgePosition,
         lease: Option<&Lease>,
-        now: UnixMillis,
     ) -> Result<Option<PurgeBatch>, DbError> {
         let db = self.db.answering_after_abort();
         let found = db.read("purge_find", move |tx| {
@@ -184,7 +197,7 @@ impl Store {
                 let delete = db.transaction("purge", move |tx| {
                     let (lease, found) = (lease.clone(), Arc::clone(&found));
                     Box::pin(async move {
-                        if leases::renew(tx, &lease, now, PURGE_LEASE).await?.is_none() {
+                        if !leases::fence(tx, &lease).await? {
                             tx.abandon();
                             return Ok(None);
                         }

@@ -27,6 +27,7 @@ pub fn cases() -> Vec<Case> {
     let mut all = cases![
         what_is_old_enough_is_purged_and_nothing_that_waits,
         a_purge_goes_in_small_batches_and_on_where_another_process_died,
+        a_purge_that_finds_nothing_for_long_keeps_its_lease,
         a_purge_is_due_an_hour_after_the_last_one_of_any_replica,
         no_profile_changes_by_a_purge,
         a_repeat_is_known_by_its_key_until_that_is_purged,
@@ -171,6 +172,27 @@ async fn a_purge_goes_in_small_batches_and_on_where_another_process_died(ctx: Ct
     );
     assert_eq!(inbox.count("FROM inbox_bodies").await, 10, "the dead letters'");
     assert_eq!(first.step().await.unwrap(), PurgeStep::NotDue);
+}
+
+async fn a_purge_that_finds_nothing_for_long_keeps_its_lease(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let sent: Vec<_> = (0..2 * PURGE_BATCH + 1)
+        .map(|number| guest(&format!("g_{number}"), 1, 0, "Silva"))
+        .collect();
+    inbox.accept(0, &sent).await;
+    inbox.clock.advance(31 * DAY);
+    let (mut first, mut second) = (hourly(&inbox, "first").await, hourly(&inbox, "second").await);
+    // What waits is old, and kept.
+    for _ in 0..2 {
+        assert_eq!(first.step().await.unwrap(), PurgeStep::Worked);
+        inbox.clock.advance(Duration::from_secs(31));
+    }
+    assert_eq!(second.step().await.unwrap(), PurgeStep::Held);
+    assert_eq!(first.step().await.unwrap(), PurgeStep::Worked);
+    assert_eq!(
+        inbox.count("FROM inbox_bodies").await,
+        i64::try_from(sent.len()).unwrap()
+    );
 }
 
 async fn a_purge_is_due_an_hour_after_the_last_one_of_any_replica(ctx: Ctx) {

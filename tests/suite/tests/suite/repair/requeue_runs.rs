@@ -20,6 +20,7 @@ pub fn cases() -> Vec<Case> {
         what_fails_again_is_not_requeued_again_by_the_same_run,
         a_cancelled_run_requeues_no_more,
         a_requeued_event_waits_since_it_was_requeued,
+        a_run_that_fails_keeps_no_other_from_going_on,
     ]
 }
 
@@ -186,4 +187,31 @@ async fn a_requeued_event_waits_since_it_was_requeued(ctx: Ctx) {
     let event = &pending[0];
     assert!(store.count_try(&event.event_id, 0, now).await.unwrap());
     assert_eq!(store.oldest_retry().await.unwrap(), Some(now));
+}
+
+async fn a_run_that_fails_keeps_no_other_from_going_on(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    dead_letters(&inbox, 50).await;
+    begin(&inbox, "rqu_1").await;
+    begin(&inbox, "rqu_2").await;
+    // As another version of the program might have written it.
+    inbox
+        .write(|run| {
+            let sql = "UPDATE requeues SET filter = '{\"from\": \"yesterday\"}' WHERE id = 'rqu_1'";
+            run.push((sql, vec![]));
+        })
+        .await;
+    let mut requeuer = requeuer(&inbox, "one").await;
+    assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Worked);
+    assert_eq!(run(&inbox, "rqu_2").await.requeued, 50);
+    assert!(requeuer.step().await.is_err());
+    let cancelled = AuditEntry::new("requeue_cancelled", inbox.clock.now());
+    let store = inbox.store().await;
+    assert!(
+        store
+            .cancel_requeue(&"rqu_1".parse().unwrap(), cancelled)
+            .await
+            .unwrap()
+    );
+    assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Idle);
 }
