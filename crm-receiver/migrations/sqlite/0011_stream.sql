@@ -1,6 +1,6 @@
 -- What became of events, one row for each transaction, for the live stream. seq is its place there, given after the commit.
 CREATE TABLE stream_batches (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     seq INTEGER UNIQUE,
     -- By which it is purged, once it has its place.
     created_at INTEGER NOT NULL,

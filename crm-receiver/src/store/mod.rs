@@ -55,7 +55,7 @@ pub use self::sources::{
     SourceSettings,
 };
 pub use self::stream_batches::{
-    STREAM, STREAM_BATCHES, StreamBatch, StreamBounds, StreamChange, StreamChangeKind,
+    Behind, STREAM, STREAM_BATCHES, StreamBatch, StreamChange, StreamChangeKind,
 };
 
 use db::{Db, DbError, Dialect, InList, Migration, MigrationSet, Value, in_lists, params};

@@ -65,13 +65,13 @@ pub enum StreamChangeKind {
     Decided,
 }
 
-/// Which places can be read.
+/// What is there behind a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamBounds {
-    /// The first that is kept, if one is.
-    pub first: Option<i64>,
-    /// The last that was given; 0 before the first.
+pub struct Behind {
+    /// The last place that was given; 0 before the first.
     pub last: i64,
+    /// Whether the batch that comes next is there.
+    pub is_next_there: bool,
 }
 
 impl Changes {
@@ -138,20 +138,35 @@ impl Changes {
 }
 
 impl Store {
-    /// Which places of the stream can be read.
+    /// The last place of the stream; 0 before the first.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn stream_bounds(&self) -> Result<StreamBounds, DbError> {
+    pub async fn stream_end(&self) -> Result<i64, DbError> {
         self.stream_reads
-            .read("stream_bounds", |tx| {
+            .read("stream_end", |tx| {
+                Box::pin(async move { STREAM.last_place(tx).await })
+            })
+            .await
+    }
+
+    /// What is there behind a place.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn stream_behind(&self, place: i64) -> Result<Behind, DbError> {
+        self.stream_reads
+            .read("stream_behind", move |tx| {
                 Box::pin(async move {
-                    // In this order: what gets its place between the two is behind the last.
                     let last = STREAM.last_place(tx).await?;
-                    let sql = format!("SELECT MIN(seq) AS first FROM {STREAM_BATCHES}");
-                    let row = tx.query_one(&sql, params![]).await?;
-                    let first = row.map_or(Ok(None), |row| row.get("first"))?;
-                    Ok(StreamBounds { first, last })
+                    // The very next: rows are purged by their time, and clocks of replicas differ, so the first that is kept does
+                    // not say that all behind it are.
+                    let sql = format!("SELECT seq FROM {STREAM_BATCHES} WHERE seq = ?");
+                    let next = tx.query_one(&sql, params![place.saturating_add(1)]).await?;
+                    Ok(Behind {
+                        last,
+                        is_next_there: next.is_some(),
+                    })
                 })
             })
             .await

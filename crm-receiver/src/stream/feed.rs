@@ -132,7 +132,7 @@ impl Feed {
     async fn read_on(&self, last: &mut Option<i64>) -> Result<bool, DbError> {
         let after = match *last {
             Some(after) => after,
-            None => self.0.store.stream_bounds().await?.last,
+            None => self.0.store.stream_end().await?,
         };
         *last = Some(after);
         let batches = self.0.store.stream_after(after, READ_BATCHES).await?;

@@ -4,7 +4,7 @@ use super::{
     Feed, Place, StreamFilter,
     feed::{ClientPlace, NoBatch},
 };
-use crate::store::StreamBounds;
+use crate::store::Behind;
 use api::event_stream::{self, Ended, EventSink};
 use db::DbError;
 use std::time::Duration;
@@ -15,6 +15,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 const MARK_EVERY: Duration = Duration::from_secs(15);
 /// How long a client waits before it connects again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// How far the nodes of a database may be apart, and how often to look whether ours has come as far.
+const NODES_AGREE_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// The pause after a read that failed.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -44,11 +47,15 @@ impl Follower {
         let Some(held) = feed.enter() else {
             return Ok(Resumed::Crowded);
         };
-        let bounds = feed.store().stream_bounds().await?;
-        let place = place.unwrap_or(Place::behind(bounds.last));
-        if !is_kept(place, bounds) {
-            return Ok(Resumed::Gone);
-        }
+        let place = match place {
+            None => Place::behind(feed.store().stream_end().await?),
+            Some(place) => {
+                if !is_kept(place, behind(feed, place).await?) {
+                    return Ok(Resumed::Gone);
+                }
+                place
+            }
+        };
         Ok(Resumed::At(Self {
             feed: feed.clone(),
             place,
@@ -109,11 +116,22 @@ impl Follower {
     }
 }
 
-/// Whether everything behind a place can be read.
-fn is_kept(place: Place, bounds: StreamBounds) -> bool {
-    let whole = place.whole();
-    let is_next_there = bounds.first.is_some_and(|first| first <= whole + 1) && whole < bounds.last;
-    is_next_there || (place.position.is_none() && whole == bounds.last)
+/// What is there behind a place. One that seems never to have been may be known to another node of the database already.
+async fn behind(feed: &Feed, place: Place) -> Result<Behind, DbError> {
+    let until = Instant::now() + NODES_AGREE_WITHIN;
+    loop {
+        let behind = feed.store().stream_behind(place.whole()).await?;
+        if behind.last >= place.seq || Instant::now() >= until {
+            return Ok(behind);
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Whether what comes behind a place can be read, or is still to come.
+fn is_kept(place: Place, behind: Behind) -> bool {
+    let is_at_the_end = place.position.is_none() && place.seq == behind.last;
+    behind.is_next_there || is_at_the_end
 }
 
 #[cfg(test)]
@@ -121,21 +139,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_kept_when_nothing_behind_it_is_missing() {
-        let some = StreamBounds {
-            first: Some(5),
-            last: 9,
+    fn a_place_is_kept_when_what_comes_next_is_there_or_still_to_come() {
+        let kept = |text: &str, last, is_next_there| {
+            let behind = Behind { last, is_next_there };
+            is_kept(text.parse().unwrap(), behind)
         };
-        let kept = |text: &str, bounds| is_kept(text.parse().unwrap(), bounds);
-        for good in ["4", "5", "5.0", "9", "9.2"] {
-            assert!(kept(good, some), "{good}");
-        }
-        for bad in ["0", "3", "4.7", "10", "10.0"] {
-            assert!(!kept(bad, some), "{bad}");
-        }
-        let none = StreamBounds { first: None, last: 9 };
-        assert!(kept("9", none) && !kept("8", none) && !kept("9.0", none));
-        let new = StreamBounds { first: None, last: 0 };
-        assert!(kept("0", new) && !kept("1", new));
+        assert!(kept("8", 9, true) && kept("9", 9, false) && kept("9.2", 9, true) && kept("0", 0, false));
+        // Purged; of a batch that is gone in part; of a database that was restored.
+        assert!(!kept("8", 9, false) && !kept("9.2", 9, false) && !kept("10", 9, false));
     }
 }

@@ -107,6 +107,6 @@ async fn a11_no_answer_of_the_receiver_says_how_it_is_made(ctx: Ctx) {
 
 async fn a11_no_answer_of_the_emitter_says_how_it_is_made(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
-    ask_all(pms.address(), &pms.table).await;
+    ask_all(pms.address().parse().unwrap(), &pms.table).await;
     pms.stop().await;
 }
