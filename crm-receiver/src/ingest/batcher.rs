@@ -7,7 +7,7 @@
 use super::{
     IngestError,
     guard::StoreGuard,
-    queue_share::{Queue, QueuePlace},
+    queue_share::{LaneQueue, QueuePlace},
     seen_cache::SeenCache,
     singleflight::{AcceptResult, Entered, Leader, Singleflight},
     source::Sender,
@@ -44,7 +44,7 @@ pub const JOIN_WITHIN: Duration = Duration::from_secs(2);
 pub struct Batcher(Arc<Shared>);
 
 struct Shared {
-    lanes: Vec<mpsc::Sender<QueuedEntry>>,
+    lanes: Vec<LaneSender>,
     singleflight: Singleflight,
     seen: SeenCache,
     guard: StoreGuard,
@@ -53,13 +53,19 @@ struct Shared {
     ids: Ids,
 }
 
+/// Where entries go into a lane's queue.
+struct LaneSender {
+    queue: Arc<LaneQueue>,
+    sender: mpsc::Sender<QueuedEntry>,
+}
+
 /// One entry in a lane's queue, or in its batch.
 pub(super) struct QueuedEntry {
     pub(super) entry: Arc<InboxEntry>,
     pub(super) leader: Leader,
     pub(super) since: Instant,
     /// While it waits in the queue.
-    _place: Option<QueuePlace>,
+    pub(super) place: Option<QueuePlace>,
     _pending: PendingArrival,
     _reservation: Option<Reservation>,
 }
@@ -67,7 +73,7 @@ pub(super) struct QueuedEntry {
 impl QueuedEntry {
     /// The same, no longer in the queue.
     pub(super) fn taken_out(self) -> Self {
-        Self { _place: None, ..self }
+        Self { place: None, ..self }
     }
 
     /// What it adds to a batch's size.
@@ -86,9 +92,13 @@ impl Batcher {
         backlog: Backlog,
         runtime: &Runtime,
     ) -> (Self, Vec<mpsc::Receiver<QueuedEntry>>) {
-        let (lanes, receivers) = (0..lanes)
-            .map(|_| mpsc::channel(queue.div_ceil(lanes).max(1)))
-            .unzip();
+        let capacity = queue.div_ceil(lanes).max(1);
+        let lane = |lane| {
+            let (sender, receiver) = mpsc::channel(capacity);
+            let queue = Arc::new(LaneQueue::new(lane, capacity));
+            (LaneSender { queue, sender }, receiver)
+        };
+        let (lanes, receivers) = (0..lanes).map(lane).unzip();
         let shared = Shared {
             lanes,
             singleflight: Singleflight::default(),
@@ -103,13 +113,12 @@ impl Batcher {
 
     /// How many entries wait in the lanes.
     pub fn waiting(&self) -> usize {
-        let waiting = |lane: &mpsc::Sender<QueuedEntry>| lane.max_capacity() - lane.capacity();
-        self.0.lanes.iter().map(waiting).sum()
+        self.0.lanes.iter().map(|lane| lane.queue.waiting()).sum()
     }
 
     /// Whether every queue is full. A delivery would be refused for it in the end, after all the work of reading it.
     pub fn is_full(&self) -> bool {
-        self.0.lanes.iter().all(|lane| lane.capacity() == 0)
+        self.0.lanes.iter().all(|lane| lane.queue.is_full())
     }
 
     /// Whether the database counts as unavailable.
@@ -187,25 +196,27 @@ impl Batcher {
             let fingerprint = entry.fingerprint;
             self.0.seen.committed(leader.key(), event_id.clone(), fingerprint);
         }
-        let queue = &self.0.lanes[lane];
-        let place = sender.take_place(Queue {
-            lane,
-            capacity: queue.max_capacity(),
-            waiting: queue.max_capacity() - queue.capacity(),
-        });
-        if place.is_none() {
-            leader.complete(Err(IngestError::OverShare));
-            return event_id;
-        }
+        let LaneSender {
+            queue,
+            sender: channel,
+        } = &self.0.lanes[lane];
+        let place = match sender.take_place(queue) {
+            Ok(place) => place,
+            Err(error) => {
+                leader.complete(Err(error));
+                return event_id;
+            }
+        };
         let queued = QueuedEntry {
             entry,
             leader,
             since: Instant::now(),
-            _place: place,
+            place: Some(place),
             _pending: self.0.backlog.add_arrival(),
             _reservation: reservation,
         };
-        match queue.try_send(queued) {
+        // It has room: each entry in it has a place.
+        match channel.try_send(queued) {
             Ok(()) => {}
             Err(TrySendError::Full(queued)) => queued.leader.complete(Err(IngestError::Overloaded)),
             Err(TrySendError::Closed(queued)) => queued.leader.complete(Err(IngestError::Unavailable)),

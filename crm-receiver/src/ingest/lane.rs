@@ -1,12 +1,13 @@
 //! One lane of the group commit: it takes what its queue holds, commits it in one transaction, and answers all who wait.
 //!
-//! It never waits for a batch to be full. A batch that fails runs again in halves, so that only the row at fault fails. A
+//! Of several sources it takes in turn, so that one that sends much does not have the others wait for all of it. It never waits for a batch to be full. A batch that fails runs again in halves, so that only the row at fault fails. A
 //! batch in which a row is locked elsewhere leaves the lane and goes on row by row: halving it would cost its neighbours a
 //! lock wait at every step. The lane ends once no more arrivals can come, after it has committed what is left.
 
 use super::{
     IngestError,
     batcher::{Batcher, JOIN_WITHIN, QueuedEntry},
+    fair_queue::FairQueue,
     guard::{self, StoreGuard},
     meters::IngestMeters,
     seen_cache::SeenCache,
@@ -54,8 +55,8 @@ pub struct IngestLimits {
 /// One queue and what commits it.
 pub struct Lane {
     queue: mpsc::Receiver<QueuedEntry>,
-    /// Taken from the queue, but too large for the batch before.
-    carried: Option<QueuedEntry>,
+    /// What has come out of it, and waits for its source's turn.
+    waiting: FairQueue<QueuedEntry>,
     limits: IngestLimits,
     committer: Arc<Committer>,
 }
@@ -105,7 +106,7 @@ pub fn open(
     });
     let lane = |queue| Lane {
         queue,
-        carried: None,
+        waiting: FairQueue::default(),
         limits,
         committer: Arc::clone(&committer),
     };
@@ -120,38 +121,48 @@ impl Lane {
         }
     }
 
-    /// The first entry, and all that wait behind it, within the bounds.
+    /// What waits, within the bounds, from each source in turn.
     async fn next(&mut self, drained: &CancellationToken) -> Option<Vec<QueuedEntry>> {
-        let first = match self.carried.take() {
-            Some(carried) => carried,
-            None => self.wait(drained).await?,
-        };
-        let mut bytes = first.bytes();
-        let mut batch = vec![first];
-        while batch.len() < self.limits.batch_rows {
-            let Ok(next) = self.queue.try_recv().map(QueuedEntry::taken_out) else {
-                break;
-            };
+        self.take_in();
+        if self.waiting.peek().is_none() {
+            let first = self.wait(drained).await?;
+            self.let_wait(first);
+            self.take_in();
+        }
+        let (mut bytes, mut batch) = (0, Vec::new());
+        while batch.len() < self.limits.batch_rows
+            && let Some(next) = self.waiting.peek()
+        {
             bytes += next.bytes();
-            if bytes > self.limits.batch_bytes {
-                self.carried = Some(next);
+            if bytes > self.limits.batch_bytes && !batch.is_empty() {
                 break;
             }
-            batch.push(next);
+            batch.extend(self.waiting.pop().map(QueuedEntry::taken_out));
         }
         Some(batch)
     }
 
+    /// Has everything that came wait for its source's turn. It ends, since each entry keeps its place.
+    fn take_in(&mut self) {
+        while let Ok(entry) = self.queue.try_recv() {
+            self.let_wait(entry);
+        }
+    }
+
+    fn let_wait(&mut self, entry: QueuedEntry) {
+        let place = entry.place.as_ref().expect("what waits has a place");
+        self.waiting.push(place.source(), entry);
+    }
+
     async fn wait(&mut self, drained: &CancellationToken) -> Option<QueuedEntry> {
-        let next = tokio::select! {
+        tokio::select! {
             biased;
             next = self.queue.recv() => next,
             () = drained.cancelled() => {
                 self.queue.close();
                 self.queue.recv().await
             }
-        };
-        next.map(QueuedEntry::taken_out)
+        }
     }
 }
 

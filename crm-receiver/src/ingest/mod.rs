@@ -10,6 +10,7 @@ pub mod batcher;
 pub mod counts;
 pub mod delivery;
 mod error;
+mod fair_queue;
 pub mod guard;
 pub mod lane;
 mod meters;

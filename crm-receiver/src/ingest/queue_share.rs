@@ -4,7 +4,7 @@
 //! chooses its keys, and so into which lane they go. A source that is alone in a queue leaves an eighth of it free: others would
 //! else find no place from which they could wait. Where no other source can sign, it has the whole queue.
 
-use super::lane::LANES_MAX;
+use super::{IngestError, lane::LANES_MAX};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -17,47 +17,89 @@ const FREE_FOR_OTHERS: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct QueuePlaces([AtomicUsize; LANES_MAX]);
 
+/// The queue of one lane.
+#[derive(Debug)]
+pub(super) struct LaneQueue {
+    lane: usize,
+    capacity: usize,
+    /// Entries of all sources.
+    waiting: AtomicUsize,
+}
+
 /// One place, for as long as this lives.
 #[derive(Debug)]
 pub(super) struct QueuePlace {
+    queue: Arc<LaneQueue>,
     places: Arc<QueuePlaces>,
-    lane: usize,
 }
 
-/// A lane's queue at some instant.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Queue {
-    pub(super) lane: usize,
-    pub(super) capacity: usize,
-    /// Entries of all sources.
-    pub(super) waiting: usize,
+impl LaneQueue {
+    /// An empty queue.
+    pub(super) fn new(lane: usize, capacity: usize) -> Self {
+        assert!(lane < LANES_MAX, "there are no more lanes");
+        Self {
+            lane,
+            capacity,
+            waiting: AtomicUsize::default(),
+        }
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting() >= self.capacity
+    }
 }
 
 impl QueuePlaces {
-    /// One more place, unless the source has its share. `is_only`: no other source can sign.
+    /// One more place. `is_only`: no other source can sign.
     ///
     /// It takes no lock: sources that come at once may see a few entries more or less of each other.
-    pub(super) fn take(self: &Arc<Self>, queue: Queue, is_only: bool) -> Option<QueuePlace> {
+    ///
+    /// # Errors
+    /// `Overloaded` when the queue is full, `OverShare` when the source has its share of it.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        queue: &Arc<LaneQueue>,
+        is_only: bool,
+    ) -> Result<QueuePlace, IngestError> {
         let own = self.0[queue.lane].fetch_add(1, Ordering::AcqRel);
+        let waiting = queue.waiting.fetch_add(1, Ordering::AcqRel);
         // Given back at once if it is one too many.
         let place = QueuePlace {
+            queue: Arc::clone(queue),
             places: Arc::clone(self),
-            lane: queue.lane,
         };
-        let is_alone = queue.waiting <= own;
+        if waiting >= queue.capacity {
+            return Err(IngestError::Overloaded);
+        }
+        let is_alone = waiting <= own;
         let share = match (is_only, is_alone) {
-            // Then only the queue itself ends.
-            (true, _) => usize::MAX,
+            (true, _) => queue.capacity,
             (false, true) => queue.capacity - queue.capacity / FREE_FOR_OTHERS,
             (false, false) => (queue.capacity / 2).max(1),
         };
-        (own < share).then_some(place)
+        if own < share {
+            Ok(place)
+        } else {
+            Err(IngestError::OverShare)
+        }
+    }
+}
+
+impl QueuePlace {
+    /// Which source has it, as a number that no other one has while this one has a place.
+    pub(super) fn source(&self) -> usize {
+        Arc::as_ptr(&self.places).addr()
     }
 }
 
 impl Drop for QueuePlace {
     fn drop(&mut self) {
-        self.places.0[self.lane].fetch_sub(1, Ordering::AcqRel);
+        self.queue.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.places.0[self.queue.lane].fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -67,39 +109,38 @@ mod tests {
 
     /// How many of a hundred are given a place in a queue of 16 in which so many of others wait.
     fn given(others: usize, is_only: bool) -> usize {
-        let places = Arc::new(QueuePlaces::default());
-        let mut taken = Vec::new();
-        for _ in 0..100 {
-            let queue = Queue {
-                lane: 0,
-                capacity: 16,
-                waiting: others + taken.len(),
-            };
-            taken.extend(places.take(queue, is_only));
-        }
+        let (places, of_others) = (Arc::new(QueuePlaces::default()), Arc::new(QueuePlaces::default()));
+        let queue = Arc::new(LaneQueue::new(0, 16));
+        let before: Vec<_> = (0..others)
+            .map(|_| of_others.take(&queue, true).unwrap())
+            .collect();
+        let taken: Vec<_> = (0..100)
+            .filter_map(|_| places.take(&queue, is_only).ok())
+            .collect();
+        assert_eq!(queue.waiting(), before.len() + taken.len());
         taken.len()
     }
 
     #[test]
     fn a_source_has_half_of_a_queue_beside_others_and_leaves_room_alone() {
-        assert_eq!((given(0, true), given(9, true)), (100, 100));
+        assert_eq!((given(0, true), given(9, true)), (16, 7));
         assert_eq!(given(0, false), 14);
-        assert_eq!((given(1, false), given(9, false)), (8, 8));
+        assert_eq!((given(1, false), given(8, false), given(9, false)), (8, 8, 7));
     }
 
     #[test]
     fn a_place_is_given_back_and_lanes_are_counted_apart() {
         let places = Arc::new(QueuePlaces::default());
-        let of_lane = |lane| Queue {
-            lane,
-            capacity: 1,
-            waiting: 1,
-        };
-        let place = places.take(of_lane(0), false);
-        assert!(place.is_some());
-        assert!(places.take(of_lane(0), false).is_none());
-        assert!(places.take(of_lane(1), false).is_some());
+        let queues = [0, 1].map(|lane| Arc::new(LaneQueue::new(lane, 1)));
+        let place = places.take(&queues[0], false);
+        assert!(place.is_ok() && queues[0].is_full());
+        assert_eq!(
+            places.take(&queues[0], false).err(),
+            Some(IngestError::Overloaded)
+        );
+        assert!(places.take(&queues[1], false).is_ok());
         drop(place);
-        assert!(places.take(of_lane(0), false).is_some());
+        assert!(!queues[0].is_full());
+        assert!(places.take(&queues[0], false).is_ok());
     }
 }

@@ -13,7 +13,7 @@ use self::watch::Watch;
 use super::{
     IngestError,
     counts::Counts,
-    queue_share::{Queue, QueuePlace},
+    queue_share::{LaneQueue, QueuePlace},
     refusals::Refusals,
     source_usage::SourceUsage,
 };
@@ -176,8 +176,11 @@ impl Sender {
         &self.usage.counts
     }
 
-    /// A place in a queue for what is authentic, unless it has its share.
-    pub(super) fn take_place(&self, queue: Queue) -> Option<QueuePlace> {
+    /// A place in a queue for what is authentic.
+    ///
+    /// # Errors
+    /// As [`QueuePlaces::take`](super::queue_share::QueuePlaces::take).
+    pub(super) fn take_place(&self, queue: &Arc<LaneQueue>) -> Result<QueuePlace, IngestError> {
         self.usage.places.take(queue, self.common.is_only)
     }
 

@@ -2,7 +2,7 @@
 
 use super::other_event;
 use crate::case::{Case, Ctx, cases};
-use crate::ingest::NOW;
+use crate::ingest::{NOW, carry_out, number};
 use api::RequestContext;
 use bytes::Bytes;
 use contract::{Entropy, SecretId, SourceId, TypedId, signature};
@@ -17,6 +17,7 @@ use crm_receiver::{
     },
     store::{Source, SourceRows, SourceSecret, SourceSettings, Store},
 };
+use db::params;
 use futures::{
     FutureExt,
     future::{BoxFuture, join_all},
@@ -28,11 +29,14 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 pub fn cases() -> Vec<Case> {
-    cases![
+    let mut all = cases![
         a_source_has_half_of_the_queue_while_others_wait,
         a_source_alone_leaves_room_for_others,
         the_only_source_has_the_whole_queue,
-    ]
+    ];
+    // With one lane, or another would count along.
+    all.extend(cases![only Engine::Sqlite; sources_take_turns_in_a_batch]);
+    all
 }
 
 /// Places in the queue of each lane.
@@ -101,6 +105,11 @@ async fn make(store: &Store, sources: &Sources, id: &str) {
 
 impl Bench {
     async fn with(ctx: &Ctx, ids: &[&str]) -> Self {
+        Self::with_rows(ctx, ids, INGEST_LIMITS.batch_rows).await
+    }
+
+    /// With so many rows in a batch.
+    async fn with_rows(ctx: &Ctx, ids: &[&str], batch_rows: usize) -> Self {
         let runtime = Runtime::system();
         let store = open_store(&ctx.url(), &runtime, false).await.unwrap();
         let mut key = [0; 32];
@@ -115,6 +124,7 @@ impl Bench {
         let meters = IngestMeters::new(&Metrics::new("bench", "0"));
         let limits = IngestLimits {
             queue: PLACES * lanes(ctx),
+            batch_rows,
             ..INGEST_LIMITS
         };
         let (batcher, lanes) = ingest::open(&store, guard, limits, &runtime, Backlog::default(), meters);
@@ -200,7 +210,10 @@ async fn a_source_has_half_of_the_queue_while_others_wait(ctx: Ctx) {
     // The others still find places, up to their own half.
     let more = bench.send("gym", 1).await;
     assert_eq!(gym.len() + more.waiting.len(), lanes * PLACES / 2);
-    assert!(all_are(&more.refused, IngestError::OverShare));
+    assert!(
+        all_are(&more.refused, IngestError::Overloaded),
+        "then the queue is full"
+    );
     let drained = bench
         .commit([gym, spa.waiting, more.waiting].into_iter().flatten().collect())
         .await;
@@ -234,4 +247,28 @@ async fn the_only_source_has_the_whole_queue(ctx: Ctx) {
     assert_eq!(spa.waiting.len(), lanes(&ctx) * PLACES);
     assert!(all_are(&spa.refused, IngestError::Overloaded));
     bench.commit(spa.waiting).await.cancel();
+}
+
+async fn sources_take_turns_in_a_batch(ctx: Ctx) {
+    const ROWS: usize = 4;
+    let mut bench = Bench::with_rows(&ctx, &["gym", "spa"], ROWS).await;
+    // Notes how many were committed before each one of the gym.
+    carry_out(&ctx, "CREATE TABLE earlier (n BIGINT NOT NULL)").await;
+    let note = "INSERT INTO earlier SELECT COUNT(*) FROM inbox WHERE source_id = 'spa'";
+    let trigger =
+        format!("CREATE TRIGGER note BEFORE INSERT ON inbox WHEN NEW.source_id = 'gym' BEGIN {note}; END");
+    carry_out(&ctx, &trigger).await;
+    let spa = bench.send("spa", 0).await;
+    let gym = bench.send("gym", 0).await;
+    assert_eq!((spa.waiting.len(), gym.waiting.len()), (14, 2));
+    let all = [spa.waiting, gym.waiting].into_iter().flatten().collect();
+    bench.commit(all).await.cancel();
+    let db = ctx.open().await;
+    let (both, before) = (
+        "SELECT COUNT(*) AS n FROM earlier",
+        "SELECT MAX(n) AS n FROM earlier",
+    );
+    assert_eq!(number(&db, both, params![]).await, 2);
+    let before = number(&db, before, params![]).await;
+    assert!(before < i64::try_from(ROWS).unwrap(), "{before} went first");
 }
