@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 pub const IDEMPOTENCY_KEYS_DAYS_MIN: i64 = 30;
 /// How long a run that has ended is kept.
 pub const REQUEUES_DAYS: u32 = 90;
+/// How long the live stream is kept: so far back a client may resume.
+pub const STREAM_DAYS: u32 = 7;
 const DAY_MILLIS: i64 = 24 * 3600 * 1000;
 
 /// For how many days what is kept.
@@ -53,6 +55,7 @@ impl Retention {
             api_key_usage: oldest_day_kept(now),
             rejections: ago(self.rejections_days),
             requeues: ago(REQUEUES_DAYS),
+            stream: ago(STREAM_DAYS),
         }
     }
 }

@@ -316,6 +316,7 @@ fn log(tally: &PurgeTally) {
         purged.api_key_usage = rows(Purged::ApiKeyUsage),
         purged.rejections = rows(Purged::Rejection),
         purged.requeues = rows(Purged::Requeue),
+        purged.stream_batches = rows(Purged::StreamBatch),
         "purged"
     );
 }

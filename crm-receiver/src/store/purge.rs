@@ -1,4 +1,5 @@
-//! What is deleted once it is old enough: bodies, idempotency keys, usage of API keys, rejections, runs that have ended.
+//! What is deleted once it is old enough: bodies, idempotency keys, usage of API keys, rejections, runs that have ended, the
+//! live stream.
 //!
 //! A batch is looked for outside of a transaction and deleted in a short one, fenced by a lease, in which each row is locked and
 //! looked at again: an event that was requeued meanwhile keeps its body. What is deleted is gone from the next look too, so a
@@ -7,7 +8,7 @@
 //! No profile depends on what is deleted: they are derived from `records`, `record_refs`, `timeline` and `property_days`. The
 //! key of an event whose body is gone stays with its fingerprint, which knows the body.
 
-use super::Store;
+use super::{Store, stream_batches::STREAM_BATCHES};
 use crate::event::EventStatus;
 use contract::UnixMillis;
 use db::{
@@ -42,6 +43,8 @@ pub enum Purged {
     Rejection,
     /// A run that has ended.
     Requeue,
+    /// A batch of the live stream.
+    StreamBatch,
 }
 
 /// What a purge goes through, in this order.
@@ -57,6 +60,8 @@ pub enum PurgeTarget {
     Rejections,
     /// Runs that requeued dead letters.
     Requeues,
+    /// The live stream.
+    Stream,
 }
 
 /// What is older is deleted.
@@ -74,6 +79,8 @@ pub struct PurgeBefore {
     pub rejections: UnixMillis,
     /// Runs that were begun before, and have ended.
     pub requeues: UnixMillis,
+    /// Batches of the stream that were written before, and have a place.
+    pub stream: UnixMillis,
 }
 
 /// How far a purge of a target is, in the order of its index.
@@ -299,7 +306,32 @@ async fn find(
             );
             Ok(found(Purged::Requeue, rows.await?))
         }
+        PurgeTarget::Stream => find_stream(tx, before, after).await,
     }
+}
+
+/// Batches of the stream in their order, which is about that of their age: it ends at the first that is too young.
+async fn find_stream(tx: &mut Tx, before: PurgeBefore, after: &PurgePosition) -> Result<Found, DbError> {
+    let sql = format!("SELECT seq, created_at FROM {STREAM_BATCHES} WHERE seq > ? ORDER BY seq LIMIT ?");
+    let rows = tx.query(&sql, params![after.at, PURGE_BATCH]).await?;
+    let mut found = Found::default();
+    for row in &rows {
+        if row.get::<UnixMillis>("created_at")? >= before.stream {
+            found.next = None;
+            return Ok(found);
+        }
+        let seq: i64 = row.get("seq")?;
+        found.next = (rows.len() == PURGE_BATCH).then(|| PurgePosition {
+            at: seq,
+            id: String::new(),
+        });
+        found.rows.push(FoundRow {
+            what: Purged::StreamBatch,
+            id: seq.to_string(),
+            count: 1,
+        });
+    }
+    Ok(found)
 }
 
 /// Bodies in the order of their ids, which is that of their arrival: it ends where all of a batch are too young.
@@ -442,6 +474,13 @@ async fn delete(
             delete_by(tx, "requeue_properties", "requeue_id", ids(rows)).await?;
             let count = delete_by(tx, "requeues", "id", ids(rows)).await?;
             Ok(BTreeMap::from([(Purged::Requeue, count)]))
+        }
+        PurgeTarget::Stream => {
+            let places = rows.iter().filter_map(|row| row.id.parse::<i64>().ok());
+            let list = InList::of(places);
+            let sql = format!("DELETE FROM {STREAM_BATCHES} WHERE seq IN {list}");
+            let count = tx.execute(&sql, list.into_params()).await?;
+            Ok(BTreeMap::from([(Purged::StreamBatch, count)]))
         }
     }
 }

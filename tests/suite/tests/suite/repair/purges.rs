@@ -31,7 +31,7 @@ pub fn cases() -> Vec<Case> {
         a_purge_is_due_an_hour_after_the_last_one_of_any_replica,
         no_profile_changes_by_a_purge,
         a_repeat_is_known_by_its_key_until_that_is_purged,
-        usage_rejections_and_ended_runs_are_purged,
+        usage_rejections_ended_runs_and_the_stream_are_purged,
         a_service_purges_from_its_start_on_and_counts_it,
         the_command_counts_and_purges,
     ];
@@ -297,7 +297,7 @@ async fn a_repeat_is_known_by_its_key_until_that_is_purged(ctx: Ctx) {
     receiver.stop().await;
 }
 
-async fn usage_rejections_and_ended_runs_are_purged(ctx: Ctx) {
+async fn usage_rejections_ended_runs_and_the_stream_are_purged(ctx: Ctx) {
     let inbox = Inbox::open(&ctx).await;
     let day = |days: i64| UnixMillis(START.0.div_euclid(86_400_000) * 86_400_000 - days * 86_400_000);
     inbox
@@ -335,12 +335,20 @@ async fn usage_rejections_and_ended_runs_are_purged(ctx: Ctx) {
                     params![id],
                 ));
             }
+            // One without a place was shown to nobody yet.
+            for (seq, days) in [(Some(1), 9), (Some(2), 8), (Some(3), 6), (None, 9)] {
+                run.push((
+                    "INSERT INTO stream_batches (seq, created_at, changes) VALUES (?, ?, '{}')",
+                    params![seq, day(days)],
+                ));
+            }
         })
         .await;
     let meant = PurgeTally::from([
         (Purged::ApiKeyUsage, 4),
         (Purged::Rejection, 2),
         (Purged::Requeue, 1),
+        (Purged::StreamBatch, 2),
     ]);
     assert_eq!(purged(&inbox, true).await, meant);
     assert_eq!(purged(&inbox, false).await, meant);
@@ -348,6 +356,7 @@ async fn usage_rejections_and_ended_runs_are_purged(ctx: Ctx) {
     assert_eq!(inbox.count("FROM requeues WHERE id <> 'rqu_1'").await, 2);
     assert_eq!(inbox.count("FROM rejections WHERE id = 'rej_1'").await, 1);
     assert_eq!(inbox.count("FROM requeue_properties").await, 2);
+    assert_eq!(inbox.count("FROM stream_batches").await, 2);
 }
 
 /// An event of more than a year ago, and one of last month.
