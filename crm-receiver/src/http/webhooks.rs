@@ -198,6 +198,7 @@ async fn accept(
     if let Some(seconds) = api.sources.take_rate(sender, api.batcher.is_shut(), now).await? {
         return Err(Refusal::limited(OVER_RATE, seconds));
     }
+    api.batcher.check_share(sender)?;
     // An event of the largest reservation, of 365 nights and 102 guests, holds some 600 values, and one of a guest 1,000.
     let tree = verified
         .is_envelope()

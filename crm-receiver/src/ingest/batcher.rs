@@ -121,6 +121,18 @@ impl Batcher {
         self.0.lanes.iter().all(|lane| lane.queue.is_full())
     }
 
+    /// Refuses what is authentic of a source that has its share of every queue, before the work of parsing it.
+    ///
+    /// # Errors
+    /// `OverShare`.
+    pub fn check_share(&self, sender: &Sender) -> Result<(), IngestError> {
+        let mut lanes = self.0.lanes.iter();
+        if lanes.all(|lane| sender.has_its_share(&lane.queue)) {
+            return Err(IngestError::OverShare);
+        }
+        Ok(())
+    }
+
     /// Whether the database counts as unavailable.
     pub fn is_shut(&self) -> bool {
         self.0.guard.is_shut()

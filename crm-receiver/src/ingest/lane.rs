@@ -1,8 +1,9 @@
 //! One lane of the group commit: it takes what its queue holds, commits it in one transaction, and answers all who wait.
 //!
-//! Of several sources it takes in turn, so that one that sends much does not have the others wait for all of it. It never waits for a batch to be full. A batch that fails runs again in halves, so that only the row at fault fails. A
-//! batch in which a row is locked elsewhere leaves the lane and goes on row by row: halving it would cost its neighbours a
-//! lock wait at every step. The lane ends once no more arrivals can come, after it has committed what is left.
+//! Of several sources it takes in turn, so that one that sends much does not have the others wait for all of it. It never waits
+//! for a batch to be full. A batch that fails runs again in halves, so that only the row at fault fails. A batch in which a row
+//! is locked elsewhere leaves the lane and goes on row by row: halving it would cost its neighbours a lock wait at every step.
+//! The lane ends once no more arrivals can come, after it has committed what is left.
 
 use super::{
     IngestError,

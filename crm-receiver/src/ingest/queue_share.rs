@@ -54,6 +54,13 @@ impl LaneQueue {
 }
 
 impl QueuePlaces {
+    /// Whether the source has its share of this queue. What is sent then would be refused in the end, after all the work of
+    /// parsing it.
+    pub(super) fn are_all_taken(&self, queue: &LaneQueue, is_only: bool) -> bool {
+        let own = self.0[queue.lane].load(Ordering::Acquire);
+        own >= share(queue.capacity, own, queue.waiting(), is_only)
+    }
+
     /// One more place. `is_only`: no other source can sign.
     ///
     /// It takes no lock: sources that come at once may see a few entries more or less of each other.
@@ -75,17 +82,22 @@ impl QueuePlaces {
         if waiting >= queue.capacity {
             return Err(IngestError::Overloaded);
         }
-        let is_alone = waiting <= own;
-        let share = match (is_only, is_alone) {
-            (true, _) => queue.capacity,
-            (false, true) => queue.capacity - queue.capacity / FREE_FOR_OTHERS,
-            (false, false) => (queue.capacity / 2).max(1),
-        };
-        if own < share {
+        if own < share(queue.capacity, own, waiting, is_only) {
             Ok(place)
         } else {
             Err(IngestError::OverShare)
         }
+    }
+}
+
+/// How many places a source may have that has its `own` among those that are waiting.
+fn share(capacity: usize, own: usize, waiting: usize, is_only: bool) -> usize {
+    let is_alone = waiting <= own;
+    match (is_only, is_alone) {
+        // Then the queue itself is its only end.
+        (true, _) => usize::MAX,
+        (false, true) => capacity - capacity / FREE_FOR_OTHERS,
+        (false, false) => (capacity / 2).max(1),
     }
 }
 

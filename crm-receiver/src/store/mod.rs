@@ -4,10 +4,9 @@
 //! arrivals in; `events` is the inbox as the API shows it, `pending` what of it waits to be projected, `dead_letters` what
 //! nothing is tried for any more. `projection` writes `records`, `record_refs`, `timeline`, `erasures`, `profiles` and
 //! `property_days` in one transaction; `profile_rebuild` derives profiles again, `requeues` gives dead letters back to the
-//! projector, `purge` deletes what is old enough. `sources` says who may send and `source_secrets` what they sign with,
-//! `source_digest_keys` has the keys for bodies without an id, `audit_counts` adds up what was not kept, of which `rejections`
-//! has a sample. `stream_batches` has what the live stream
-//! shows.
+//! projector, `purge` deletes what is old enough. `sources` says who may send, `source_secrets` what they sign with,
+//! `source_digest_keys` has the keys for bodies without an id, `source_counts` what became of deliveries; `audit_counts` adds up
+//! what was not kept, of which `rejections` has a sample. `stream_batches` has what the live stream shows.
 
 mod audit_counts;
 mod dead_letters;

@@ -99,6 +99,11 @@ impl Sender {
         &self.usage.counts
     }
 
+    /// Whether it has its share of a queue.
+    pub(in crate::ingest) fn has_its_share(&self, queue: &LaneQueue) -> bool {
+        self.usage.places.are_all_taken(queue, self.common.is_only)
+    }
+
     /// A place in a queue for what is authentic.
     ///
     /// # Errors

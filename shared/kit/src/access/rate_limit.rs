@@ -1,8 +1,8 @@
 //! Rate limits: fixed windows that all replicas together never exceed.
 //!
-//! A [`Limiter`] is what one replica has of the limit of one key, or of one of whatever else a service limits. A replica draws a twentieth of the limit at a time from the window's row, and lets requests through on what it has drawn.
-//! What a replica has drawn and not used when it ends, or when the window does, is lost: the limit is then a little lower, never
-//! higher.
+//! A [`Limiter`] is what one replica has of the limit of one key, or of one of whatever else a service limits. A replica draws a
+//! twentieth of the limit at a time from the window's row, and lets requests through on what it has drawn. What a replica has
+//! drawn and not used when it ends, or when the window does, is lost: the limit is then a little lower, never higher.
 
 use contract::UnixMillis;
 use db::{Db, DbError, Tx, params};

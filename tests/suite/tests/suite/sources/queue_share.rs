@@ -154,6 +154,10 @@ impl Bench {
         sent
     }
 
+    fn check(&self, source: &str) -> Result<(), IngestError> {
+        self.batcher.check_share(&self.sources.named(source, || None))
+    }
+
     fn accept(&self, source: &str, key: &str) -> Waiting {
         let body = other_event(key);
         let secrets: contract::SecretList = secret(source).parse().unwrap();
@@ -207,6 +211,9 @@ async fn a_source_has_half_of_the_queue_while_others_wait(ctx: Ctx) {
     let spa = bench.send("spa", 0).await;
     assert_eq!(spa.waiting.len(), lanes * PLACES / 2);
     assert!(all_are(&spa.refused, IngestError::OverShare));
+    // It is refused before it is parsed, and the others are not.
+    assert_eq!(bench.check("spa"), Err(IngestError::OverShare));
+    assert_eq!(bench.check("gym"), Ok(()));
     // The others still find places, up to their own half.
     let more = bench.send("gym", 1).await;
     assert_eq!(gym.len() + more.waiting.len(), lanes * PLACES / 2);
@@ -245,6 +252,11 @@ async fn the_only_source_has_the_whole_queue(ctx: Ctx) {
     let mut bench = Bench::with(&ctx, &["spa"]).await;
     let spa = bench.send("spa", 0).await;
     assert_eq!(spa.waiting.len(), lanes(&ctx) * PLACES);
+    assert_eq!(
+        bench.check("spa"),
+        Ok(()),
+        "the queue is full, and no share used up"
+    );
     assert!(all_are(&spa.refused, IngestError::Overloaded));
     bench.commit(spa.waiting).await.cancel();
 }
