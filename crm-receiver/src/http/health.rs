@@ -8,9 +8,7 @@ use serde_json::json;
 
 /// `GET /health`
 pub async fn alive(_: Api, _: Request) -> Result<Response, Problem> {
-    Ok(reply::ok(
-        &json!({"status": "ok", "service": "crm-receiver", "version": env!("CARGO_PKG_VERSION")}),
-    ))
+    Ok(reply::ok(&json!({"status": "ok", "service": "crm-receiver"})))
 }
 
 /// `GET /health/ready`: 503 while the database does not answer.
