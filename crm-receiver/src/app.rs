@@ -353,6 +353,7 @@ impl App {
         lifecycle.spawn("stream", feeding);
         lifecycle.spawn("sequencer", self.sequencer.run(lifecycle.clone()));
         lifecycle.spawn("sources", self.sources.clone().run(lifecycle.clone()));
+        lifecycle.spawn("source watch", self.sources.clone().watch(lifecycle.clone()));
         lifecycle.spawn("api keys", self.keys.clone().run(lifecycle.clone()));
         let rejections = self.rejections.keep(self.store.clone(), drained.clone());
         lifecycle.spawn("rejections", rejections);
@@ -360,7 +361,7 @@ impl App {
         let ended = lifecycle.run_until_stopped(STOP_GRACE).await;
         // What was answered after the stop is counted too.
         self.keys.write_usage().await;
-        self.sources.write_counts().await;
+        self.sources.write_rest().await;
         self.store.close().await;
         ended
     }

@@ -4,7 +4,7 @@
 //! alone decides what `pms` is. A change holds here at once, and on every other replica within two seconds.
 
 use crate::{
-    ingest::Sources,
+    ingest::{Sources, rejections::UNKNOWN},
     store::{Change, Creation, End, Rotation, SOURCES_MAX, Source, SourceSecret, SourceSettings, Store},
 };
 use api::{
@@ -103,6 +103,13 @@ pub async fn create(api: SourceRoutes, mut request: Request) -> Result<Response,
         .ok_or_else(|| field(ID, "required", "it is required"))?;
     let id: SourceId = serde_json::from_value(id)
         .map_err(|_| field(ID, "invalid", "it must be 1 to 64 letters, digits, - and _"))?;
+    if id.as_str() == UNKNOWN {
+        return Err(field(
+            ID,
+            "reserved",
+            "lists of what was refused name no source by it",
+        ));
+    }
     let settings = settings(body)?;
     if !covers(&request.caller, &settings) {
         return Err(beyond_the_caller());

@@ -10,7 +10,7 @@ use crate::{
     event::Accepted,
     ingest::{
         FAILED_TOO_OFTEN, IngestError, OVER_RATE, OVER_SHARE, Sender,
-        delivery::{Parsed, RawDelivery, Rejection, Unusable},
+        delivery::{Parsed, RawDelivery, Rejection},
         rejections::UNKNOWN,
     },
     store::{BODY_LEN_MAX, CountKind},
@@ -145,15 +145,6 @@ impl From<Problem> for Refusal {
     }
 }
 
-impl From<Unusable> for Refusal {
-    fn from(unusable: Unusable) -> Self {
-        match unusable {
-            Unusable::Invalid(errors) => Problem::validation(errors).into(),
-            Unusable::Unauthentic(rejection) => rejection.into(),
-        }
-    }
-}
-
 impl From<IngestError> for Refusal {
     fn from(error: IngestError) -> Self {
         let refusal = Self::from(Problem::from(error));
@@ -195,17 +186,19 @@ async fn accept(
     let (body, reservation) = request.read_body(BODY_LEN_MAX).await?.into_parts();
     failpoint::reached("delivery.unverified");
     let verified = raw.verify(body)?;
-    if let Some(seconds) = api.sources.take_rate(sender, api.batcher.is_shut(), now).await? {
+    // The share first, which takes nothing from the rate. The time is that of now: the body may have taken its own.
+    api.batcher.check_share(sender)?;
+    let is_shut = api.batcher.is_shut();
+    if let Some(seconds) = api.sources.take_rate(sender, is_shut, api.clock.now()).await? {
         return Err(Refusal::limited(OVER_RATE, seconds));
     }
-    api.batcher.check_share(sender)?;
+    let is_envelope = verified.is_envelope();
     // An event of the largest reservation, of 365 nights and 102 guests, holds some 600 values, and one of a guest 1,000.
-    let tree = verified
-        .is_envelope()
+    let tree = is_envelope
         .then(|| reserve_tree(verified.body(), &reservation, VALUES_MAX))
         .transpose()?;
     let status = verified.answer();
-    let parsed = verified.parse()?;
+    let parsed = verified.parse(is_envelope).map_err(Problem::validation)?;
     drop(tree);
     let arrival = match parsed {
         Parsed::Event(arrival) => *arrival,

@@ -34,7 +34,6 @@ pub struct VerifiedDelivery {
     sender: Arc<Sender>,
     delivery: Verified,
     received_at: UnixMillis,
-    is_envelope: bool,
 }
 
 /// What an authentic body is.
@@ -44,15 +43,6 @@ pub enum Parsed {
     Event(Box<Arrival>),
     /// A question whether we are there: the name and the text of the answer. Nothing is kept.
     Challenge(String, String),
-}
-
-/// Why an authentic body is not taken.
-#[derive(Debug)]
-pub enum Unusable {
-    /// The rules that are broken, without values.
-    Invalid(Vec<FieldError>),
-    /// It may be a copy of an old one.
-    Unauthentic(Rejection),
 }
 
 /// What the types of events begin with that become records.
@@ -120,19 +110,18 @@ impl RawDelivery {
             Some(refused) => return Err(refused),
             None => verified?,
         };
+        let now = received_at.seconds().0;
         if let Some(at) = delivery.timestamp() {
-            let skew = at.0 - received_at.seconds().0;
-            within(skew, sender.max_skew_seconds, sender.max_skew_seconds)?;
+            within(at.0 - now, sender.max_skew_seconds, sender.max_skew_seconds)?;
+        } else if let Some(at) = delivery.limiting_event_time() {
+            within(at.0 - now, EVENT_AGE_MAX_SECONDS, sender.max_skew_seconds)?;
         }
         sender.note_use(delivery.key(), received_at);
-        let scheme = delivery.scheme();
-        let is_envelope = scheme.takes_envelopes() && (sender.folds || delivery.has_schema_version());
         Ok(VerifiedDelivery {
             source,
             sender,
             delivery,
             received_at,
-            is_envelope,
         })
     }
 }
@@ -165,9 +154,16 @@ impl VerifiedDelivery {
         self.delivery.body()
     }
 
-    /// Whether the body is to be our envelope; a foreign one is not built as a tree.
+    /// Whether the body is to be our envelope: that of a source that folds, and of another sender of Standard Webhooks one that
+    /// has what only envelopes have. A foreign body is not built as a tree.
     pub fn is_envelope(&self) -> bool {
-        self.is_envelope
+        let scheme = self.delivery.scheme();
+        scheme.takes_envelopes()
+            && (self.sender.folds || self.is_standard() && self.delivery.is_like_envelope())
+    }
+
+    fn is_standard(&self) -> bool {
+        *self.delivery.scheme().choice() == Choice::Preset(Preset::StandardWebhooks)
     }
 
     /// The status that its source asks for where it is new.
@@ -175,19 +171,15 @@ impl VerifiedDelivery {
         self.delivery.scheme().answer()
     }
 
-    /// Reads the body. What cannot be read at all, or is not this source's to bring, is refused whatever the source's policy.
+    /// Reads the body, as an envelope or as a foreign one. What cannot be read at all, or is not this source's to bring, is refused whatever the source's policy.
     ///
     /// # Errors
-    /// Why it is not taken.
-    pub fn parse(self) -> Result<Parsed, Unusable> {
-        let arrival = if self.is_envelope {
-            self.envelope().map_err(Unusable::Invalid)?
+    /// The rules that are broken, without values.
+    pub fn parse(self, is_envelope: bool) -> Result<Parsed, Vec<FieldError>> {
+        let arrival = if is_envelope {
+            self.envelope()?
         } else {
-            match self
-                .delivery
-                .foreign(&self.sender.digests)
-                .map_err(Unusable::Invalid)?
-            {
+            match self.delivery.foreign(&self.sender.digests)? {
                 Foreign::Challenge(name, text) => return Ok(Parsed::Challenge(name, text)),
                 Foreign::Event(event) => self.foreign(event)?,
             }
@@ -227,23 +219,11 @@ impl VerifiedDelivery {
     }
 
     /// An event of a sender that does not know us: kept as it came, under what its row can say of it.
-    fn foreign(self, event: ForeignEvent) -> Result<Arrival, Unusable> {
-        let invalid = |pointer: &str, code: &str, message: &str| {
-            Unusable::Invalid(vec![FieldError::new(pointer, code, message)])
-        };
-        let scheme = self.delivery.scheme();
-        if scheme.is_limited_by_event_time()
-            && let Some(at) = event.occurred_at
-        {
-            let skew = at.seconds().0 - self.received_at.seconds().0;
-            within(skew, EVENT_AGE_MAX_SECONDS, self.sender.max_skew_seconds)
-                .map_err(Unusable::Unauthentic)?;
-        }
+    fn foreign(self, event: ForeignEvent) -> Result<Arrival, Vec<FieldError>> {
         // Types are prefixed, so these would not become records; their sender means that they do.
-        let is_standard = *scheme.choice() == Choice::Preset(Preset::StandardWebhooks);
         let (_, name) = event.event_type.split_once('.').unwrap_or_default();
-        if is_standard && RECORDS.iter().any(|family| name.starts_with(family)) {
-            return Err(Unusable::Invalid(vec![does_not_fold()]));
+        if self.is_standard() && RECORDS.iter().any(|family| name.starts_with(family)) {
+            return Err(vec![does_not_fold()]);
         }
         let property = event.property.or_else(|| self.sender.only_property.clone());
         if property
@@ -251,7 +231,11 @@ impl VerifiedDelivery {
             .is_some_and(|id| !self.sender.property_ids.has(id.as_str()))
         {
             let message = "it is none of the properties of this source";
-            return Err(invalid("/property_id", "not_of_this_source", message));
+            return Err(vec![FieldError::new(
+                "/property_id",
+                "not_of_this_source",
+                message,
+            )]);
         }
         Ok(Arrival {
             source: self.source,

@@ -1,10 +1,13 @@
-//! What makes refusals alike: no answer, and no time that it takes, says which sources there are, or how they sign.
+//! What makes refusals alike: no answer, and no time that it takes, says which sources there are, or how one of them signs.
 
 use contract::{
     Entropy, UnixSeconds,
     scheme::{Decoys, Key, Scheme, TimelyHeaders},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 /// What all senders share.
 #[derive(Debug)]
@@ -13,7 +16,7 @@ pub(super) struct Refusals {
     pub(super) widest_skew_seconds: u32,
     /// What a refusal costs.
     pub(super) decoys: Decoys,
-    /// The schemes in use, by each header that a proof may stand in. Standard Webhooks always is.
+    /// The schemes in use that read headers differently, by each header that a proof may stand in. Standard Webhooks always is.
     schemes: HashMap<String, Vec<Arc<Scheme>>>,
 }
 
@@ -29,7 +32,7 @@ impl Refusals {
         for scheme in senders.iter().map(|(scheme, _)| *scheme).chain([&standard]) {
             for header in scheme.proof_headers() {
                 let same = schemes.entry(header).or_default();
-                if same.iter().all(|other| other.choice() != scheme.choice()) {
+                if !same.iter().any(|other| other.reads_like(scheme)) {
                     same.push(Arc::clone(scheme));
                 }
             }
@@ -49,7 +52,9 @@ impl Refusals {
         now: UnixSeconds,
     ) -> Option<TimelyHeaders> {
         let names = lines().into_iter().map(|(name, _)| name.to_ascii_lowercase());
-        let named = names.filter_map(|name| self.schemes.get(&name));
+        // Each once, however often a header is repeated.
+        let names: BTreeSet<_> = names.filter(|name| self.schemes.contains_key(name)).collect();
+        let named = names.iter().filter_map(|name| self.schemes.get(name));
         named.flatten().find_map(|scheme| {
             let read = scheme.read(lines()).ok()?;
             read.within(now, self.widest_skew_seconds).ok()

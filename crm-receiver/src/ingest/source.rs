@@ -192,8 +192,27 @@ impl Sources {
         }
     }
 
-    /// Reads the tables again whenever their revision has changed, and writes what was counted of the sources, until a stop.
+    /// Reads the tables again whenever their revision has changed, until a stop. Nothing else is waited for here: a secret that
+    /// is ended at another replica has to end at this one too.
     pub fn run(self, lifecycle: Lifecycle) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            loop {
+                tokio::select! {
+                    () = lifecycle.stopping() => return,
+                    () = sleep(LOOK_EVERY) => {}
+                }
+                // What the database cannot answer now, it is asked again; the outage is logged where requests fail.
+                if let Ok(revision) = self.0.store.sources_revision().await
+                    && revision != self.0.present.load().revision
+                {
+                    self.changed().await;
+                }
+            }
+        })
+    }
+
+    /// Writes what was counted of the sources every few seconds, and looks for silent ones, until a stop.
+    pub fn watch(self, lifecycle: Lifecycle) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let mut watch = Watch::default();
             loop {
@@ -205,14 +224,14 @@ impl Sources {
                 if stopping {
                     return;
                 }
-                // What the database cannot answer now, it is asked again; the outage is logged where requests fail.
-                if let Ok(revision) = self.0.store.sources_revision().await
-                    && revision != self.0.present.load().revision
-                {
-                    self.changed().await;
-                }
             }
         })
+    }
+
+    /// Writes what was counted after the last look.
+    pub async fn write_rest(&self) {
+        self.write_uses().await;
+        self.write_counts().await;
     }
 
     /// Writes when secrets were used. What cannot be written is tried with the next ones.

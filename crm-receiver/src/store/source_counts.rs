@@ -1,7 +1,7 @@
 //! The table `source_counts`: what became of each source's deliveries, by hour and cause; and when each source was last seen.
 //!
 //! Both are counted in memory and written every few seconds. A row is of a source that there is, and of a cause from our own
-//! lists, so nobody makes rows by sending.
+//! lists, so who sends makes no more rows than one for each cause and hour.
 
 use super::{CountKind, PeriodCount, Store};
 use contract::{SourceId, UnixMillis};
@@ -78,12 +78,18 @@ impl Store {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn drop_source_counts(&self, oldest: UnixMillis) -> Result<(), DbError> {
+    pub async fn drop_source_counts(&self, oldest: UnixMillis) -> Result<bool, DbError> {
         self.db
             .transaction("drop_source_counts", move |tx| {
                 Box::pin(async move {
-                    let sql = "DELETE FROM source_counts WHERE hour < ?";
-                    tx.execute(sql, params![oldest]).await.map(drop)
+                    let sql = "SELECT hour FROM source_counts WHERE hour < ? ORDER BY hour LIMIT 1";
+                    let Some(row) = tx.query_one(sql, params![oldest]).await? else {
+                        return Ok(false);
+                    };
+                    let hour: UnixMillis = row.get("hour")?;
+                    let sql = "DELETE FROM source_counts WHERE hour = ?";
+                    tx.execute(sql, params![hour]).await?;
+                    Ok(true)
                 })
             })
             .await

@@ -221,9 +221,11 @@ impl Store {
     /// All sources that are not deleted.
     ///
     /// # Errors
-    /// As [`source_rows`](Self::source_rows).
+    /// Those of the database.
     pub async fn sources(&self) -> Result<Vec<Source>, DbError> {
-        self.source_rows().await.map(|rows| rows.sources)
+        self.reads
+            .read("sources", |tx| Box::pin(async move { readable(tx).await }))
+            .await
     }
 
     /// The source of that id.
@@ -282,6 +284,11 @@ impl Store {
                     if is_other_scheme && has_secrets(tx, &id, now).await? {
                         tx.abandon();
                         return Ok(Outcome::HasSecrets);
+                    }
+                    if is_other_scheme {
+                        // Those that have ended would be read as other keys, or as none.
+                        let sql = "DELETE FROM source_secrets WHERE source_id = ?";
+                        tx.execute(sql, params![id.as_str()]).await?;
                     }
                     let sql = "UPDATE sources SET name = ?, scheme = ?, max_skew_seconds = ?, on_invalid = ?, folds = ?, \
                                property_ids = ?, allowed_networks = ?, rate_limit = ?, silent_after_seconds = ?, \
@@ -347,21 +354,25 @@ pub(super) async fn count_change(tx: &mut Tx) -> Result<(), DbError> {
 pub(super) async fn rows(tx: &mut Tx) -> Result<SourceRows, DbError> {
     // Read first: what is committed in between is seen, and looked for once more.
     let revision = revision(tx).await?;
+    Ok(SourceRows {
+        revision,
+        sources: readable(tx).await?,
+        secrets: super::source_secrets::all(tx).await?,
+        digest_keys: source_digest_keys::all(tx).await?,
+    })
+}
+
+async fn readable(tx: &mut Tx) -> Result<Vec<Source>, DbError> {
     let sql = format!("{SELECT} WHERE deleted_at IS NULL ORDER BY id LIMIT ?");
-    let sources = tx.query(&sql, params![SOURCES_MAX]).await?;
-    let readable = |row: &Row| {
+    let rows = tx.query(&sql, params![SOURCES_MAX]).await?;
+    let read = |row: &Row| {
         let read = read_source(row);
         if let Err(error) = &read {
             tracing::error!(%error, "the row of a source cannot be read: it is as good as unknown");
         }
         read.ok()
     };
-    Ok(SourceRows {
-        revision,
-        sources: sources.iter().filter_map(readable).collect(),
-        secrets: super::source_secrets::all(tx).await?,
-        digest_keys: source_digest_keys::all(tx).await?,
-    })
+    Ok(rows.iter().filter_map(read).collect())
 }
 
 /// Whether a source is still as it was at that time.
@@ -392,11 +403,15 @@ async fn keep(tx: &mut Tx, source: &Source) -> Result<(), DbError> {
     count_change(tx).await?;
     let skip = tx.dialect().skip_existing("id");
     insert(tx, source, &skip).await?;
-    let sql = "UPDATE sources SET max_skew_seconds = ?, folds = 1, property_ids = ?, allowed_networks = '[]', \
+    let sql = "UPDATE sources SET scheme = ?, max_skew_seconds = ?, folds = 1, property_ids = ?, allowed_networks = '[]', \
                rate_limit = NULL, silent_after_seconds = NULL WHERE id = ?";
-    let skew = source.settings.max_skew_seconds;
-    let all = serde_json::to_string(&Scope::All).expect("a scope is plain data");
-    tx.execute(sql, params![skew, all, source.id.as_str()]).await?;
+    let values = params![
+        scheme_text(&source.settings.scheme),
+        source.settings.max_skew_seconds,
+        to_text(&Scope::All),
+        source.id.as_str(),
+    ];
+    tx.execute(sql, values).await?;
     let sql = "UPDATE sources SET enabled = 1, deleted_at = NULL WHERE id = ? AND deleted_at IS NOT NULL";
     tx.execute(sql, params![source.id.as_str()]).await?;
     // A row of the version before has no times.

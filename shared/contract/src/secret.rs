@@ -48,9 +48,9 @@ pub enum SecretError {
         "it looks like one whsec_ secret that is broken by white space; if it is two, the plain one goes first"
     )]
     Broken,
-    /// `whsk_` and `whpk_`: the keys of signatures that this project does not make.
+    /// `whsk_`, which is the sender's alone, or `whpk_` where only a shared secret can be.
     #[error(
-        "it begins like a key of asymmetric signatures, which are not supported: a secret begins with whsec_"
+        "it begins like a key of asymmetric signatures: a shared secret begins with whsec_, and of v1a a source takes the public key, whpk_"
     )]
     Asymmetric,
     /// The quotes would be a part of the secret.

@@ -73,11 +73,12 @@ impl Sent {
     }
 
     fn arrival(&self) -> Result<Arrival, Vec<FieldError>> {
-        match self.verify().unwrap().parse() {
-            Ok(Parsed::Event(arrival)) => Ok(*arrival),
-            Err(Unusable::Invalid(errors)) => Err(errors),
+        let verified = self.verify().unwrap();
+        let is_envelope = verified.is_envelope();
+        verified.parse(is_envelope).map(|parsed| match parsed {
+            Parsed::Event(arrival) => *arrival,
             other => panic!("{other:?}"),
-        }
+        })
     }
 
     fn intake(&self) -> Result<Intake, Vec<FieldError>> {

@@ -154,11 +154,23 @@ impl From<Answer> for u16 {
 }
 
 impl Definition {
-    /// Whether the header with the id is part of what is signed, or comes with a token, which vouches for all of them.
-    pub(super) fn vouches_for_id(&self) -> bool {
-        self.signature
-            .as_ref()
-            .is_none_or(|rule| rule.signed.holds(&Part::Id))
+    /// All of it that the reading of headers depends on, as text.
+    pub(super) fn reading(&self) -> String {
+        let signature = self.signature.as_ref().map(|rule| {
+            let signs = (rule.signed.holds(&Part::Id), rule.signed.holds(&Part::Timestamp));
+            (&rule.header, rule.separator, &rule.versions, rule.encoding, signs)
+        });
+        let id = self.id.as_ref().filter(|place| matches!(place, Place::Header(_)));
+        let types = self
+            .types
+            .iter()
+            .filter(|place| matches!(place, Place::Header(_)));
+        format!(
+            "{signature:?} {:?} {:?} {id:?} {:?}",
+            self.token,
+            self.timestamp,
+            types.collect::<Vec<_>>()
+        )
     }
 
     /// Whether the id is a part of the signed text, so that there is no signature without one.

@@ -5,7 +5,7 @@ use super::{
     pointer::{Pointer, Scalar, find},
 };
 use crate::{
-    clock::UnixMillis,
+    clock::{UnixMillis, UnixSeconds},
     entropy::Entropy,
     event_type::EVENT_TYPE_LEN_MAX,
     id::{IdempotencyKey, PropertyId},
@@ -108,16 +108,22 @@ impl<'s> Wanted<'s> {
     }
 }
 
-/// Whether a body is an object with such a member, as far as it can be read.
-pub(super) fn has_member(body: &[u8], pointer: &Pointer) -> bool {
-    find(body, &[pointer]).is_ok_and(|found| found.iter().all(Option::is_some))
-}
-
 impl Verified {
     /// Whether the body has a member that only our envelopes have.
-    pub fn has_schema_version(&self) -> bool {
-        let pointer = "/schema_version".parse().expect("it is a pointer");
-        has_member(self.body(), &pointer)
+    pub fn is_like_envelope(&self) -> bool {
+        let only_ours = ["/schema_version", "/idempotency_key"];
+        let pointers = only_ours.map(|text| text.parse().expect("it is a pointer"));
+        let found = find(self.body(), &pointers.each_ref());
+        found.is_ok_and(|found| found.iter().any(Option::is_some))
+    }
+
+    /// The event's own time, where that alone limits for how long a copy of it is taken. None as well where it cannot be read,
+    /// which [`foreign`](Self::foreign) refuses.
+    pub fn limiting_event_time(&self) -> Option<UnixSeconds> {
+        let limits = self.scheme.is_limited_by_event_time();
+        let pointer = self.scheme.definition.occurred_at.as_ref().filter(|_| limits)?;
+        let found = find(self.body(), &[pointer]).ok()?;
+        found.first()?.as_ref().and_then(instant).map(UnixMillis::seconds)
     }
 
     /// Reads a body that is not our envelope.
@@ -199,12 +205,11 @@ impl Scheme {
                 }
                 id
             }
-            None => Some(
-                delivery
-                    .id()
-                    .cloned()
-                    .unwrap_or_else(|| digests.of_body(delivery.body())),
-            ),
+            None => {
+                let vouched = || delivery.vouched_id().map(|id| digests.of_id(id));
+                let key = delivery.id().cloned().or_else(vouched);
+                Some(key.unwrap_or_else(|| digests.of_body(delivery.body())))
+            }
         };
         let occurred_at = time.and_then(|(place, _)| instant(found[place].as_ref()?));
         if let (None, Some((_, pointer)), true) = (occurred_at, time, self.is_limited_by_event_time()) {
@@ -214,10 +219,7 @@ impl Scheme {
                 "it must be an instant: RFC 3339, or Unix seconds or milliseconds",
             ));
         }
-        let property = properties
-            .iter()
-            .find_map(|place| text(*place))
-            .and_then(|code| code.parse().ok());
+        let property = properties.iter().find_map(|place| text(*place)?.parse().ok());
         match key {
             Some(key) if errors.is_empty() => Ok(Foreign::Event(ForeignEvent {
                 key,
@@ -252,7 +254,7 @@ fn event_type(family: &str, name: &str) -> String {
 /// An instant as senders write it: RFC 3339, or Unix seconds or milliseconds, also as digits in a text.
 fn instant(scalar: &Scalar) -> Option<UnixMillis> {
     match scalar {
-        Scalar::Integer(number) => of_number(*number),
+        Scalar::Integer(number) => of_number(i64::try_from(*number).ok()?),
         Scalar::Text(text) => UnixMillis::parse_rfc3339(text).or_else(|| of_number(text.parse().ok()?)),
         Scalar::Other => None,
     }

@@ -12,21 +12,21 @@ use crate::{
     clock::{UnixMillis, UnixSeconds},
     id::IdempotencyKey,
 };
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// The most signatures that a header may carry; a rotation needs two.
 pub const SIGNATURES_MAX: usize = 8;
 /// The most of them that are Ed25519, which cost a computation for each pair of a signature and a key.
 const ED25519_SIGNATURES_MAX: usize = 2;
-/// The longest id of a delivery that nobody signed, in bytes.
-const DELIVERY_ID_LEN_MAX: usize = 255;
+/// The longest id that nobody signed, in bytes; a longer one is as good as none.
+const UNSIGNED_ID_LEN_MAX: usize = 255;
 
 /// The headers of a scheme, each seen once and well-formed.
 #[derive(Clone, Debug)]
 pub struct SignedHeaders {
     scheme: Arc<Scheme>,
     named: Named,
-    proof: Vec<u8>,
+    proof: Raw,
 }
 
 /// Headers whose time lies within the allowed skew, and whose signatures can be compared.
@@ -40,10 +40,10 @@ pub struct TimelyHeaders {
 /// What the headers say beside the proof.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
-    /// As far as it is vouched for.
+    /// As far as it is signed.
     pub id: Option<IdempotencyKey>,
-    /// The id of a delivery that nobody signed.
-    pub delivery_id: Option<String>,
+    /// An id that is not signed: of a delivery, or with a token, which vouches for it.
+    pub unsigned_id: Option<String>,
     pub event_type: Option<String>,
     pub timestamp: Option<Stamp>,
 }
@@ -58,7 +58,17 @@ pub(super) struct Stamp {
 #[derive(Clone, Debug)]
 pub(super) enum Proof {
     Signatures(Vec<(Algorithm, Vec<u8>)>),
-    Token(Vec<u8>),
+    Token(Raw),
+}
+
+/// The bytes of a header that may be a token: its `Debug` shows nothing of them.
+#[derive(Clone)]
+pub(super) struct Raw(pub Vec<u8>);
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Raw(..)")
+    }
 }
 
 /// The values of a scheme's headers, each at the place of its name.
@@ -82,17 +92,17 @@ impl Scheme {
             None => Some(lines.token()?),
         };
         let proof = proof.ok_or(Cause::MissingHeader)?;
-        let (id, delivery_id) = lines.id()?;
+        let (id, unsigned_id) = lines.id()?;
         let timestamp = self.definition.timestamp.as_ref();
         let timestamp = timestamp.map(|place| lines.timestamp(place)).transpose()?;
         Ok(SignedHeaders {
             named: Named {
                 id,
-                delivery_id,
+                unsigned_id,
                 event_type: lines.event_type(),
                 timestamp,
             },
-            proof: proof.to_vec(),
+            proof: Raw(proof.to_vec()),
             scheme: Arc::clone(self),
         })
     }
@@ -134,26 +144,23 @@ impl<'a, 's> Lines<'a, 's> {
         }
     }
 
-    /// The id that is signed or vouched for, else that of the delivery.
+    /// The id that is signed, or the text of one that is not.
     fn id(&self) -> Result<(Option<IdempotencyKey>, Option<String>), Unauthentic> {
         let definition = &self.scheme.definition;
         let Some(Place::Header(name)) = &definition.id else {
             return Ok((None, None));
         };
-        let Some(value) = self.of(name) else {
-            let missing = definition.signs_id().then_some(Cause::MissingHeader.into());
-            return missing.map_or(Ok((None, None)), Err);
-        };
-        let text = std::str::from_utf8(value).ok();
-        if definition.vouches_for_id() {
+        let text = self.of(name).map(|value| std::str::from_utf8(value).ok());
+        if definition.signs_id() {
+            let text = text.ok_or(Cause::MissingHeader)?;
             let id = text.and_then(|text| text.parse().ok());
             return Ok((Some(id.ok_or(Cause::MalformedId)?), None));
         }
         let visible = |text: &&str| {
-            (1..=DELIVERY_ID_LEN_MAX).contains(&text.len())
+            (1..=UNSIGNED_ID_LEN_MAX).contains(&text.len())
                 && text.bytes().all(|byte| byte.is_ascii_graphic())
         };
-        Ok((None, text.filter(visible).map(ToOwned::to_owned)))
+        Ok((None, text.flatten().filter(visible).map(ToOwned::to_owned)))
     }
 
     fn event_type(&self) -> Option<String> {
@@ -203,7 +210,7 @@ impl SignedHeaders {
             return Err(unauthentic(Cause::Skew));
         }
         let proof = match &self.scheme.definition.signature {
-            Some(rule) => Proof::Signatures(signatures(&self.proof, rule).map_err(unauthentic)?),
+            Some(rule) => Proof::Signatures(signatures(&self.proof.0, rule).map_err(unauthentic)?),
             None => Proof::Token(self.proof),
         };
         Ok(TimelyHeaders {

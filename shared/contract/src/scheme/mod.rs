@@ -74,6 +74,11 @@ impl Scheme {
         signature.chain(tokens).map(|name| name.to_ascii_lowercase())
     }
 
+    /// Whether it reads headers as another does: the same are taken, and the same refused.
+    pub fn reads_like(&self, other: &Self) -> bool {
+        self.definition.reading() == other.definition.reading()
+    }
+
     /// The status of the answer to what is new.
     pub fn answer(&self) -> Answer {
         self.definition.answer

@@ -19,8 +19,8 @@ pub struct Pointer(Vec<String>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Scalar {
     Text(String),
-    /// As it is written when it is an integer.
-    Integer(i64),
+    /// An integer.
+    Integer(i128),
     /// A boolean, a fraction, an array or an object.
     Other,
 }
@@ -128,11 +128,11 @@ impl<'de> Visitor<'de> for Level<'_, '_> {
         Ok(())
     }
     fn visit_i64<E: de::Error>(mut self, number: i64) -> Result<(), E> {
-        self.note(&Scalar::Integer(number));
+        self.note(&Scalar::Integer(number.into()));
         Ok(())
     }
     fn visit_u64<E: de::Error>(mut self, number: u64) -> Result<(), E> {
-        self.note(&i64::try_from(number).map_or(Scalar::Other, Scalar::Integer));
+        self.note(&Scalar::Integer(number.into()));
         Ok(())
     }
     fn visit_f64<E: de::Error>(mut self, _: f64) -> Result<(), E> {
@@ -158,6 +158,9 @@ impl Pointer {
 impl FromStr for Pointer {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, &'static str> {
+        if text.chars().any(char::is_control) {
+            return Err("it holds a control character");
+        }
         let rest = text.strip_prefix('/').ok_or("it must begin with / (RFC 6901)")?;
         let steps: Vec<_> = rest
             .split('/')

@@ -24,6 +24,8 @@ pub(super) enum Part {
 pub(super) enum TemplateError {
     #[error("it is longer than {TEMPLATE_LEN_MAX} bytes")]
     TooLong,
+    #[error("it holds something else than visible ASCII characters and blanks")]
+    Invisible,
     #[error("in braces stands something else than id, timestamp or body")]
     UnknownPart,
     #[error("it must hold {{body}}, once")]
@@ -97,6 +99,9 @@ impl FromStr for Template {
     fn from_str(text: &str) -> Result<Self, TemplateError> {
         if text.len() > TEMPLATE_LEN_MAX {
             return Err(TemplateError::TooLong);
+        }
+        if !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err(TemplateError::Invisible);
         }
         let mut parts = Vec::new();
         let mut rest = text;

@@ -29,9 +29,16 @@ impl Verified {
         self.named.id.as_ref()
     }
 
-    /// The id of the delivery, which nobody signed.
+    /// The id of the delivery, which nobody signed or vouched for.
     pub fn delivery_id(&self) -> Option<&str> {
-        self.named.delivery_id.as_deref()
+        let is_signed = self.scheme.definition.signature.is_some();
+        self.named.unsigned_id.as_deref().filter(|_| is_signed)
+    }
+
+    /// An id that a token vouches for.
+    pub(super) fn vouched_id(&self) -> Option<&str> {
+        let is_signed = self.scheme.definition.signature.is_some();
+        self.named.unsigned_id.as_deref().filter(|_| !is_signed)
     }
 
     /// When the sender made this attempt, if the headers say it.
@@ -113,7 +120,7 @@ impl TimelyHeaders {
         let pieces = pieces.into_iter().flatten();
         match (&self.proof, key) {
             (Proof::Token(token), Key::Shared(secret)) => match algorithm {
-                None => secret.bytes().ct_eq(token).into(),
+                None => secret.bytes().ct_eq(&token.0).into(),
                 Some(algorithm) => {
                     black_box(algorithm.tag(secret, [body]));
                     false

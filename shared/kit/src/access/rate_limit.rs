@@ -146,7 +146,10 @@ impl Window {
     fn asks_for_a_draw(&mut self, limit: Limit, now: UnixMillis) -> bool {
         let length = i64::from(limit.window_seconds) * 1_000;
         let began_at = UnixMillis(now.0 - now.0.rem_euclid(length));
-        if self.began_at != began_at {
+        // A time a little before the present window is of one who took it and came later; one far before, of a clock that was
+        // set back.
+        let is_late = (self.began_at.0 - length..self.began_at.0).contains(&began_at.0);
+        if self.began_at != began_at && !is_late {
             *self = Self {
                 began_at,
                 ..Self::default()
@@ -284,6 +287,25 @@ mod tests {
             (2, 1, 1, 0),
         ] {
             assert_eq!(granted(drawn, portion, limit), meant, "{drawn} {portion} {limit}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_a_little_late_throws_nothing_away_that_was_drawn() {
+        let limit = Limit {
+            count: 1_000,
+            window_seconds: 60,
+        };
+        let mut window = Window::default();
+        assert!(window.asks_for_a_draw(limit, UnixMillis(600_000)));
+        (window.drawn, window.left) = (50, 50);
+        for (now, asks) in [
+            (599_999, false),
+            (600_001, false),
+            (540_000, false),
+            (539_999, true),
+        ] {
+            assert_eq!(window.asks_for_a_draw(limit, UnixMillis(now)), asks, "{now}");
         }
     }
 

@@ -189,6 +189,7 @@ async fn what_is_no_source_is_refused_with_its_field(ctx: Ctx) {
         ("id", json!("a.b")),
         ("id", json!(null)),
         ("id", json!(7)),
+        ("id", json!("unknown")),
         ("name", json!("")),
         ("name", json!("a\nb")),
         ("scheme", json!("git")),

@@ -428,6 +428,12 @@ fn the_key_of_a_body_without_an_id_is_its_digest_and_no_header_changes_it() {
     let scheme = custom(definition(&json!({}))).unwrap();
     let odd = event(&scheme, r#"{"n":"a.b/c","kind":"k"}"#, &[]).key;
     assert!(odd.as_str().starts_with("id_"));
+    // A token vouches for the header, whatever stands in it.
+    let chatbot = preset("chatbot");
+    let of = |id: &str| event(&chatbot, r#"{"event":"e"}"#, &[("webhook-id", id)]).key;
+    assert_eq!(of("conv_42").as_str(), "conv_42");
+    assert!(of("conv:42").as_str().starts_with("id_"));
+    assert_ne!(of("conv:42"), of("conv:43"));
     assert_eq!(event(&scheme, r#"{"n":12,"kind":"k"}"#, &[]).key.as_str(), "12");
 }
 

@@ -97,7 +97,7 @@ impl Bench {
             ("webhook-signature", signed.as_str().as_bytes()),
         ];
         let raw = RawDelivery::read(self.sender(), || lines, NOW).unwrap();
-        match raw.verify(Bytes::from(body)).unwrap().parse() {
+        match raw.verify(Bytes::from(body)).unwrap().parse(true) {
             Ok(Parsed::Event(arrival)) => *arrival,
             other => panic!("{other:?}"),
         }

@@ -170,7 +170,7 @@ impl Bench {
         ];
         let sender = self.sources.named(source, || None);
         let raw = RawDelivery::read(Arc::clone(&sender), || lines, NOW).unwrap();
-        let Ok(Parsed::Event(arrival)) = raw.verify(Bytes::from(body)).unwrap().parse() else {
+        let Ok(Parsed::Event(arrival)) = raw.verify(Bytes::from(body)).unwrap().parse(true) else {
             panic!("it is an event");
         };
         let batcher = self.batcher.clone();

@@ -26,6 +26,8 @@ pub fn cases() -> Vec<Case> {
         a_public_key_is_the_senders_own,
         r14_r17_headers_of_another_scheme_are_answered_alike_everywhere,
         the_key_of_bodies_stays_when_everything_else_changes,
+        r40_a_stale_copy_uses_up_no_rate_and_is_no_sign_of_life,
+        pms_signs_as_the_environment_says_whatever_was_set_before,
     ]
 }
 
@@ -126,8 +128,7 @@ async fn a_signed_body_of_each_preset_is_kept_as_it_came_and_a_changed_one_is_no
             {
                 continue;
             }
-            let mut flipped = value.clone();
-            *flipped.last_mut().unwrap() ^= 1;
+            let flipped = super::libraries::flipped(std::str::from_utf8(&value).unwrap());
             let refused = receiver.send(&genuine.clone().with(&header, flipped)).await;
             assert_eq!(refused.status, 401, "{name} {header}");
         }
@@ -221,11 +222,60 @@ async fn a_source_of_one_property_gives_it_to_its_events_and_takes_no_other(ctx:
     assert_eq!(sent_as(&receiver, "lokroom", &own).await.status, 202);
     let list = asked(&receiver, "GET", "/events?property_id=LIS01", None, 200).await;
     assert_eq!(list["data"].as_array().unwrap().len(), 2);
+    made(
+        &receiver,
+        "powalyze",
+        json!({"scheme": "powalyze", "property_ids": ["LIS01"]}),
+    )
+    .await;
+    let of_another = json!({
+        "event": "e", "timestamp": at, "organization_id": "org-9", "data": {"property_id": "OPO02"},
+    });
+    let refused = sent_as(&receiver, "powalyze", &of_another.to_string()).await;
+    assert_eq!(refused.json()["errors"][0]["code"], "not_of_this_source");
     let refused = sent_as(&receiver, "lokroom", &body(json!({"property_id": "OPO02"}))).await;
     assert_eq!(
         (refused.status, &refused.json()["errors"][0]["code"]),
         (422, &json!("not_of_this_source"))
     );
+    receiver.stop().await;
+}
+
+async fn r40_a_stale_copy_uses_up_no_rate_and_is_no_sign_of_life(ctx: Ctx) {
+    let receiver = Receiver::start(&ctx).await;
+    made(
+        &receiver,
+        "lokroom",
+        json!({"scheme": "lokroom", "rate_limit": 2}),
+    )
+    .await;
+    let body =
+        |at: i64, n: u64| json!({"event": "door.opened", "timestamp": at, "data": {"n": n}}).to_string();
+    let now = receiver.seconds().0;
+    for _ in 0..5 {
+        let stale = body(now - 2 * 86_400, 0);
+        assert_eq!(sent_as(&receiver, "lokroom", &stale).await.status, 401);
+    }
+    let stats = asked(&receiver, "GET", "/sources/lokroom/stats", None, 200).await;
+    assert_eq!(stats["last_seen_at"], Value::Null);
+    for (n, status) in [(1, 202), (2, 202), (3, 429)] {
+        assert_eq!(
+            sent_as(&receiver, "lokroom", &body(now, n)).await.status,
+            status,
+            "{n}"
+        );
+    }
+    receiver.stop().await;
+}
+
+async fn pms_signs_as_the_environment_says_whatever_was_set_before(ctx: Ctx) {
+    let receiver = Receiver::start_with(super::without_pms(&ctx)).await;
+    made(&receiver, "pms", json!({"scheme": "github"})).await;
+    receiver.stop().await;
+    let receiver = Receiver::start(&ctx).await;
+    assert_eq!(receiver.take("evt_1", &guest_event("evt_1")).await.status, 202);
+    let shown = asked(&receiver, "GET", "/sources/pms", None, 200).await;
+    assert_eq!(shown["scheme"], "standard-webhooks");
     receiver.stop().await;
 }
 
@@ -310,6 +360,11 @@ async fn a_sender_of_its_own_definition_may_bring_guests(ctx: Ctx) {
     .await;
     assert_eq!(list["data"][0]["type"], "guest.created");
     assert_ne!(list["data"][0]["status"], "ignored");
+    // Where it does not fold, nothing is asked of its bodies.
+    made(&receiver, "locks", json!({"scheme": definition()})).await;
+    let body = json!({"schema_version": 3, "event": "opened"}).to_string();
+    let signed = delivery(&receiver, "locks", &custom(&definition()), &body);
+    assert_eq!(receiver.send(&signed).await.status, 204);
     // Only an envelope makes records, so a preset with bodies of its own cannot fold.
     let body = json!({"id": "gh", "name": "gh", "property_ids": "*", "scheme": "github", "folds": true});
     let refused = asked(&receiver, "POST", "/sources", Some(body), 422).await;
