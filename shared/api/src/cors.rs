@@ -14,7 +14,8 @@ use std::str::FromStr;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 const HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, x-api-key, content-type, idempotency-key, if-match, if-none-match, x-request-id, x-correlation-id",
+    "authorization, x-api-key, content-type, idempotency-key, if-match, if-none-match, last-event-id, x-request-id, \
+     x-correlation-id",
 );
 /// What a page may read beyond the headers that it may always read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(

@@ -10,7 +10,7 @@ use super::{
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use http::{HeaderValue, header::CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, header::CONTENT_TYPE};
 use std::{convert::Infallible, fmt::Write, future::pending, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The media type of a stream of events.
 pub const EVENT_STREAM: &str = "text/event-stream";
+/// Asks a proxy that knows it (nginx) to pass each message on at once.
+const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// Messages that wait for one client.
 pub const QUEUE_MESSAGES_MAX: usize = 256;
 /// How long a full queue may have no room, until its client is cut off.
@@ -73,9 +75,9 @@ pub fn event_stream() -> (EventSink, Response) {
     });
     let body = messages.take_until(streamed.ends.clone().cancelled_owned());
     let mut response = warp::Reply::into_response(warp::reply::stream(body));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    headers.insert(NO_BUFFERING, HeaderValue::from_static("no"));
     response.extensions_mut().insert(streamed.clone());
     (EventSink { queue, streamed }, response)
 }

@@ -149,6 +149,7 @@ async fn messages_come_as_they_are_sent_and_the_connection_goes_on_after_the_end
     let head = world.read_until("data: {}\n\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     assert!(head.contains("content-type: text/event-stream\r\n") && head.contains("cache-control: no-store"));
+    assert!(head.contains("x-accel-buffering: no\r\n"));
     sink.send(mark("1")).await.unwrap();
     world.read_until("id: 1\n\n\r\n").await;
     drop(sink);

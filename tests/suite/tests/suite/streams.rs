@@ -1,8 +1,8 @@
 //! The live stream of events: each change once, in one order for all, and none missed, wherever a client goes on.
 
 use crate::case::{Case, Ctx, cases};
-use crate::ingest::{Receiver, config, event, execute, guest_event};
-use crm_receiver::stream::CLIENTS_MAX;
+use crate::ingest::{NOW, Receiver, config, event, execute, guest_event};
+use crm_receiver::{store::Store, stream::CLIENTS_MAX};
 use db::params;
 use futures::future::join_all;
 use harness::{
@@ -18,6 +18,7 @@ use std::{net::SocketAddr, time::Duration};
 pub fn cases() -> Vec<Case> {
     let mut all = cases![
         an_event_is_streamed_when_it_is_taken_in_and_when_it_is_decided,
+        dead_letters_are_streamed_whatever_made_them,
         a_client_goes_on_behind_any_message_without_a_gap,
         filters_and_scopes_let_through_what_they_name,
         a_stream_ends_with_its_key_and_with_the_service,
@@ -197,6 +198,60 @@ async fn an_event_is_streamed_when_it_is_taken_in_and_when_it_is_decided(ctx: Ct
         said,
         [("received", "evt_2", "ignored"), ("decided", "evt_2", "ignored")]
     );
+    receiver.stop().await;
+}
+
+/// One of two states under the same version of an entity.
+fn conflicting_event(key: &str, entity: &str, name: &str) -> Vec<u8> {
+    let mut envelope: Value = serde_json::from_slice(&guest_event(key)).unwrap();
+    envelope["entity"]["id"] = entity.into();
+    envelope["payload"]["last_name"] = name.into();
+    envelope.to_string().into_bytes()
+}
+
+async fn dead_letters_are_streamed_whatever_made_them(ctx: Ctx) {
+    let receiver = Receiver::start(&ctx).await;
+    let mut stream = Stream::open(&receiver, None).await;
+    // Of two states of one version one stands, whichever came first: in one of these orders the first is overruled.
+    let mut decided = 0;
+    for (entity, names) in [("one", ["Silva", "Costa"]), ("other", ["Costa", "Silva"])] {
+        let keys = ["first", "second"].map(|name| format!("{entity}_{name}"));
+        receiver
+            .take(&keys[0], &conflicting_event(&keys[0], entity, names[0]))
+            .await;
+        assert_eq!(stream.take(2).await[1].status(), "applied");
+        receiver
+            .take(&keys[1], &conflicting_event(&keys[1], entity, names[1]))
+            .await;
+        assert_eq!(stream.take(1).await[0].event, "received");
+        decided += 1;
+        let mut message = stream.next().await.unwrap();
+        if message.status() == "applied" {
+            decided += 1;
+            message = stream.next().await.unwrap();
+            assert_eq!(message.key(), keys[0]);
+        } else {
+            assert_eq!(message.key(), keys[1]);
+        }
+        assert_eq!(
+            (message.event.as_str(), message.status()),
+            ("decided", "dead_letter")
+        );
+    }
+    assert_eq!(decided, 3, "one of them was overruled");
+    // One that is given up after its tries. Its next one is due later.
+    let db = ctx.open().await;
+    let id = receiver.event("one_first").await["event_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let due = NOW.plus_millis(30_000);
+    let waits = "UPDATE inbox SET status = 'accepted', attempts = 7, due_at = ? WHERE event_id = ?";
+    assert_eq!(execute(&db, waits, params![due, &id]).await, 1);
+    let (store, id) = (Store::new(db), id.parse().unwrap());
+    assert!(store.make_dead_letter(&id, "on purpose", NOW).await.unwrap());
+    let message = stream.next().await.unwrap();
+    assert_eq!((message.key(), message.status()), ("one_first", "dead_letter"));
     receiver.stop().await;
 }
 
