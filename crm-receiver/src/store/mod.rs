@@ -53,7 +53,9 @@ pub use self::sources::{
     Change, Creation, OnInvalid, RATE_WINDOW_SECONDS, SOURCE_WINDOWS, SOURCES_MAX, Source, SourceRows,
     SourceSettings,
 };
-pub use self::stream_batches::{Behind, STREAM, STREAM_BATCHES, StreamBatch, StreamChange, StreamChangeKind};
+pub use self::stream_batches::{
+    Behind, STREAM, STREAM_BATCHES, StreamBatch, StreamChange, StreamChangeKind, StreamRow, StreamedEvents,
+};
 
 use db::{Db, DbError, Dialect, InList, Migration, MigrationSet, Value, in_lists, params};
 use kit::{listing::Lists, secrets::SealedColumn};

@@ -36,6 +36,13 @@ pub(super) struct Changes {
     decided: BTreeMap<EventStatus, Vec<EventId>>,
 }
 
+/// One transaction as its row has it: with ids alone.
+#[derive(Debug)]
+pub struct StreamRow {
+    seq: i64,
+    changes: Changes,
+}
+
 /// One transaction as the stream shows it.
 #[derive(Clone, Debug)]
 pub struct StreamBatch {
@@ -55,6 +62,9 @@ pub struct StreamChange {
     /// The event. The status here is that of now.
     pub event: Arc<EventRow>,
 }
+
+/// Events by their ids.
+pub type StreamedEvents = HashMap<EventId, Arc<EventRow>>;
 
 /// What happens to an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,20 +116,20 @@ impl Changes {
         }
     }
 
-    fn events(&self) -> impl Iterator<Item = &str> {
+    fn events(&self) -> impl Iterator<Item = &EventId> {
         let decided = self.decided.values().flatten();
-        self.received.iter().chain(decided).map(EventId::as_str)
+        self.received.iter().chain(decided)
     }
 
     /// Each change in its order: what was received, and then what was decided, by its status.
-    fn in_order(self, events: &HashMap<String, Arc<EventRow>>) -> Vec<Option<StreamChange>> {
+    fn in_order(&self, events: &StreamedEvents) -> Vec<Option<StreamChange>> {
         let of_received: HashMap<&EventId, EventStatus> = self
             .decided
             .iter()
             .flat_map(|(status, ids)| ids.iter().map(move |id| (id, *status)))
             .collect();
         let change = |kind, id: &EventId, status| {
-            events.get(id.as_str()).map(|event| StreamChange {
+            events.get(id).map(|event| StreamChange {
                 kind,
                 status,
                 event: Arc::clone(event),
@@ -134,6 +144,26 @@ impl Changes {
                 .map(|id| change(StreamChangeKind::Decided, id, *status))
         });
         received.chain(decided).collect()
+    }
+}
+
+impl StreamRow {
+    /// The events that it is about; one may stand there twice.
+    pub fn events(&self) -> impl Iterator<Item = &EventId> {
+        self.changes.events()
+    }
+
+    /// Those of them that it decided.
+    pub fn decided(&self) -> impl Iterator<Item = &EventId> {
+        self.changes.decided.values().flatten()
+    }
+
+    /// What is shown of it, with what is known of its events.
+    pub fn shown(&self, events: &StreamedEvents) -> StreamBatch {
+        StreamBatch {
+            seq: self.seq,
+            changes: self.changes.in_order(events),
+        }
     }
 }
 
@@ -172,40 +202,55 @@ impl Store {
             .await
     }
 
-    /// The batches after a place, in their order, at most so many.
+    /// The rows after a place, in their order, at most so many.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn stream_after(&self, place: i64, batches: u32) -> Result<Vec<StreamBatch>, DbError> {
+    pub async fn stream_after(&self, place: i64, rows: u32) -> Result<Vec<StreamRow>, DbError> {
         self.stream_reads
             .read("stream_after", move |tx| {
-                Box::pin(async move { stream_after(tx, place, batches).await })
+                Box::pin(async move {
+                    let sql = format!(
+                        "SELECT seq, changes FROM {STREAM_BATCHES} WHERE seq > ? ORDER BY seq LIMIT ?"
+                    );
+                    let rows = tx.query(&sql, params![place, rows]).await?;
+                    rows.iter().map(read_row).collect()
+                })
+            })
+            .await
+    }
+
+    /// Those of the events that are kept.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn streamed_events(&self, ids: Vec<EventId>) -> Result<StreamedEvents, DbError> {
+        if ids.is_empty() {
+            return Ok(StreamedEvents::new());
+        }
+        self.stream_reads
+            .read("streamed_events", move |tx| {
+                let ids = ids.clone();
+                Box::pin(async move {
+                    let mut found = StreamedEvents::with_capacity(ids.len());
+                    for list in in_lists(ids.iter().map(EventId::as_str)) {
+                        for event in events::with_ids(tx, list).await? {
+                            let id = event.event_id.parse();
+                            found.insert(id.map_err(|_| DbError::unreadable("event_id"))?, Arc::new(event));
+                        }
+                    }
+                    Ok(found)
+                })
             })
             .await
     }
 }
 
-async fn stream_after(tx: &mut Tx, place: i64, batches: u32) -> Result<Vec<StreamBatch>, DbError> {
-    let sql = format!("SELECT seq, changes FROM {STREAM_BATCHES} WHERE seq > ? ORDER BY seq LIMIT ?");
-    let rows = tx.query(&sql, params![place, batches]).await?;
-    let mut found = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let changes = read_changes(row)?;
-        let mut ids: Vec<&str> = changes.events().collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut events = HashMap::with_capacity(ids.len());
-        for list in in_lists(ids) {
-            for event in events::with_ids(tx, list).await? {
-                events.insert(event.event_id.clone(), Arc::new(event));
-            }
-        }
-        found.push(StreamBatch {
-            seq: row.get("seq")?,
-            changes: changes.in_order(&events),
-        });
-    }
-    Ok(found)
+fn read_row(row: &Row) -> Result<StreamRow, DbError> {
+    Ok(StreamRow {
+        seq: row.get("seq")?,
+        changes: read_changes(row)?,
+    })
 }
 
 fn read_changes(row: &Row) -> Result<Changes, DbError> {

@@ -1,7 +1,7 @@
 //! The batches of the stream, read once for all clients of a process, and only while it has any.
 
 use super::message::EncodedBatch;
-use crate::store::Store;
+use crate::store::{Store, StreamRow, StreamedEvents};
 use db::DbError;
 use futures::future::BoxFuture;
 use kit::{
@@ -9,7 +9,7 @@ use kit::{
     metrics::{Counter, Metrics},
 };
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -22,6 +22,8 @@ use tokio::{
 pub const CLIENTS_MAX: usize = 100;
 /// The last batches, which are in memory while there are clients.
 const KEPT_BATCHES: usize = 16;
+/// Events that were received lately and are not decided yet, of which the rows are kept: more are read again.
+const KEPT_EVENTS: usize = 4_096;
 /// Batches of one read, of those that are new.
 const READ_BATCHES: u32 = 8;
 /// How often to look for new batches without a wake-up: another process may have given the places.
@@ -95,11 +97,12 @@ impl Feed {
     pub fn run(self, mut given: watch::Receiver<i64>, lifecycle: Lifecycle) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let mut failing = false;
-            // The last batch that was read, while there are clients.
-            let mut last = None;
+            // What was read last, while there are clients.
+            let (mut last, mut known) = (None, StreamedEvents::new());
             while !lifecycle.is_stopping() {
                 if self.0.places.available_permits() == CLIENTS_MAX {
                     last = None;
+                    known = StreamedEvents::new();
                     self.kept().clear();
                     tokio::select! {
                         () = lifecycle.stopping() => {}
@@ -107,7 +110,7 @@ impl Feed {
                     }
                     continue;
                 }
-                let read = self.read_on(&mut last).await;
+                let read = self.read_on(&mut last, &mut known).await;
                 if let Err(error) = &read
                     && !failing
                 {
@@ -129,18 +132,19 @@ impl Feed {
     }
 
     /// Reads the next batches; whether there may be more.
-    async fn read_on(&self, last: &mut Option<i64>) -> Result<bool, DbError> {
+    async fn read_on(&self, last: &mut Option<i64>, known: &mut StreamedEvents) -> Result<bool, DbError> {
         let after = match *last {
             Some(after) => after,
             None => self.0.store.stream_end().await?,
         };
         *last = Some(after);
-        let batches = self.0.store.stream_after(after, READ_BATCHES).await?;
-        let is_full = batches.len() == READ_BATCHES as usize;
+        let rows = self.0.store.stream_after(after, READ_BATCHES).await?;
+        let is_full = rows.len() == READ_BATCHES as usize;
+        self.read_events(&rows, known).await?;
         {
             let mut kept = self.kept();
-            for batch in batches {
-                let batch = EncodedBatch::of(batch);
+            for row in &rows {
+                let batch = EncodedBatch::of(row.shown(known));
                 if kept.back().is_some_and(|before| before.seq + 1 != batch.seq) {
                     kept.clear();
                 }
@@ -151,6 +155,12 @@ impl Feed {
                 kept.pop_front();
             }
         }
+        // Mostly an event is decided once, and its row is not needed any more.
+        let decided = rows.iter().flat_map(StreamRow::decided);
+        decided.for_each(|id| drop(known.remove(id)));
+        if known.len() > KEPT_EVENTS {
+            known.clear();
+        }
         let read = last.unwrap_or(after);
         self.0.last.send_if_modified(|known| {
             let is_new = *known != read;
@@ -158,6 +168,15 @@ impl Feed {
             is_new
         });
         Ok(is_full)
+    }
+
+    /// Reads the events of these rows that are not known yet.
+    async fn read_events(&self, rows: &[StreamRow], known: &mut StreamedEvents) -> Result<(), DbError> {
+        let ids = rows.iter().flat_map(StreamRow::events);
+        let unknown: HashSet<_> = ids.filter(|id| !known.contains_key(*id)).collect();
+        let unknown = unknown.into_iter().cloned().collect();
+        known.extend(self.0.store.streamed_events(unknown).await?);
+        Ok(())
     }
 
     /// Waits for the batch after one.
@@ -186,13 +205,13 @@ impl Feed {
 
     /// A batch from the tables, of a client that is further back than what is in memory: one, since many may be.
     async fn load(&self, after: i64) -> Result<Arc<EncodedBatch>, NoBatch> {
-        let found = self
-            .0
-            .store
-            .stream_after(after, 1)
-            .await
-            .map_err(NoBatch::Unread)?;
-        let next = found.into_iter().find(|batch| batch.seq == after + 1);
+        let rows = self.0.store.stream_after(after, 1).await;
+        let rows = rows.map_err(NoBatch::Unread)?;
+        let mut events = StreamedEvents::new();
+        let read = self.read_events(&rows, &mut events).await;
+        read.map_err(NoBatch::Unread)?;
+        let batch = rows.first().map(|row| row.shown(&events));
+        let next = batch.filter(|batch| batch.seq == after + 1);
         next.map(|batch| Arc::new(EncodedBatch::of(batch)))
             .ok_or(NoBatch::Gone)
     }
