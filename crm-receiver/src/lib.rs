@@ -2,7 +2,7 @@
 //!
 //! An event passes the modules in this order: `ingest` verifies, parses and commits it (202 after the commit), then
 //! `project` folds it into records and profiles. Imports point one way, `http -> ingest | project -> store -> event ->
-//! profile`, where `event` and `profile` are pure. Beside them `retention` deletes what is old; `backlog`, which both `ingest` and `project` report to, is below them.
+//! profile`, where `event`, `profile` and `job` (how far the jobs of other services are) are pure. Beside them `retention` deletes what is old; `backlog`, which both `ingest` and `project` report to, is below them.
 //! `config` reads the settings, and `app` puts everything together.
 //!
 //! To add an endpoint: a handler in its file under `http/`, and one line in the route table. To add a table: a migration
@@ -14,6 +14,7 @@ pub mod config;
 pub mod event;
 pub mod http;
 pub mod ingest;
+pub mod job;
 pub mod profile;
 mod program;
 pub mod project;

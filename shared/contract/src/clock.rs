@@ -70,6 +70,16 @@ impl UnixMillis {
         Self::in_range(millis).filter(|at| at.0 >= FIRST_NUMBER)
     }
 
+    /// The instant that a number of a foreign sender means: milliseconds, or the seconds that cannot be.
+    pub fn from_foreign_number(number: i64) -> Option<Self> {
+        Self::from_number(number).or_else(|| Self::from_number(number.checked_mul(1_000)?))
+    }
+
+    /// The instant that a text of a foreign sender means: RFC 3339, or the digits of a number.
+    pub fn from_foreign_text(text: &str) -> Option<Self> {
+        Self::parse_rfc3339(text).or_else(|| Self::from_foreign_number(text.parse().ok()?))
+    }
+
     /// Whole seconds, cut.
     pub fn seconds(self) -> UnixSeconds {
         UnixSeconds(self.0.div_euclid(1000))

@@ -101,6 +101,8 @@ ids! {
     EntityId if is_valid_id;
     /// `webhook-id`, which is the idempotency key: the same on every retry and replay.
     IdempotencyKey if is_valid_id;
+    /// A job of a source, as its sender names it.
+    JobId if is_valid_id;
     /// A sender of webhooks, as the receiver's path names it: `pms` is ours.
     SourceId if is_valid_id;
     /// A property's code, `^[A-Z0-9]{2,16}$`.

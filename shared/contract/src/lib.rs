@@ -36,8 +36,8 @@ pub use entropy::{Entropy, SeededEntropy};
 pub use envelope::Envelope;
 pub use event_type::EventType;
 pub use id::{
-    EntityId, EventId, GuestId, KeyId, ProfileId, PropertyId, RequestId, RequeueId, ReservationId, SecretId,
-    SourceId, TypedId,
+    EntityId, EventId, GuestId, JobId, KeyId, ProfileId, PropertyId, RequestId, RequeueId, ReservationId,
+    SecretId, SourceId, TypedId,
 };
 pub use id_generator::Ids;
 pub use mailbox::MailboxKind;

@@ -57,6 +57,8 @@ problem_codes! {
     InvalidCursor = 400 "invalid_cursor" "The cursor does not belong to this list",
     InvalidIdempotencyKey = 400 "invalid_idempotency_key" "The idempotency key is malformed",
     InvalidIfMatch = 400 "invalid_if_match" "The If-Match header is malformed",
+    InvalidJobStatus = 400 "invalid_job_status" "The update of a job breaks a rule",
+    TooManyUpdates = 400 "too_many_updates" "The job has too many updates",
     Unauthorized = 401 "unauthorized" "The request is not authentic",
     KeyRequired = 401 "key_required" "One valid API key is needed here",
     Forbidden = 403 "forbidden" "The API key does not permit this",
@@ -144,12 +146,16 @@ impl Problem {
     }
 
     /// A 422 with the rules that the content breaks, the first [`ERRORS_MAX`] of them.
-    pub fn validation(mut errors: Vec<FieldError>) -> Self {
+    pub fn validation(errors: Vec<FieldError>) -> Self {
+        Self::new(ProblemCode::ValidationFailed).with_errors(errors)
+    }
+
+    /// The rules that the content breaks, the first [`ERRORS_MAX`] of them, under another code than that of a validation.
+    #[must_use]
+    pub fn with_errors(mut self, mut errors: Vec<FieldError>) -> Self {
         errors.truncate(ERRORS_MAX);
-        Self {
-            errors,
-            ..Self::new(ProblemCode::ValidationFailed)
-        }
+        self.errors = errors;
+        self
     }
 
     /// Adds a sentence about this occurrence.

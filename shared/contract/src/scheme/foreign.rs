@@ -254,13 +254,8 @@ fn event_type(family: &str, name: &str) -> String {
 /// An instant as senders write it: RFC 3339, or Unix seconds or milliseconds, also as digits in a text.
 fn instant(scalar: &Scalar) -> Option<UnixMillis> {
     match scalar {
-        Scalar::Integer(number) => of_number(i64::try_from(*number).ok()?),
-        Scalar::Text(text) => UnixMillis::parse_rfc3339(text).or_else(|| of_number(text.parse().ok()?)),
+        Scalar::Integer(number) => UnixMillis::from_foreign_number(i64::try_from(*number).ok()?),
+        Scalar::Text(text) => UnixMillis::from_foreign_text(text),
         Scalar::Other => None,
     }
-}
-
-/// Milliseconds, or the seconds that cannot be.
-fn of_number(number: i64) -> Option<UnixMillis> {
-    UnixMillis::from_number(number).or_else(|| UnixMillis::from_number(number.checked_mul(1_000)?))
 }

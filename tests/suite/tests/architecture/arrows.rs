@@ -69,14 +69,15 @@ const SERVICES: &[(&str, &[Layer])] = &[
         &[
             (
                 "http",
-                &["ingest", "project", "stream", "store", "event", "profile"],
+                &["ingest", "project", "stream", "store", "event", "job", "profile"],
             ),
-            ("ingest", &["store", "event", "profile"]),
+            ("ingest", &["store", "event", "job", "profile"]),
             ("project", &["store", "event", "profile"]),
             ("retention", &["store", "event", "profile"]),
             ("stream", &["store", "event", "profile"]),
-            ("store", &["event", "profile"]),
+            ("store", &["event", "job", "profile"]),
             ("event", &["profile"]),
+            ("job", &[]),
             ("profile", &[]),
         ],
     ),
@@ -86,6 +87,7 @@ const SERVICES: &[(&str, &[Layer])] = &[
 const PURE: &[(&str, &str, &[&str])] = &[
     ("pms-emitter", "domain", &[]),
     ("crm-receiver", "event", &["profile"]),
+    ("crm-receiver", "job", &[]),
     ("crm-receiver", "profile", &[]),
 ];
 /// Libraries that a pure function has no use for.

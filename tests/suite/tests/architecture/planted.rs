@@ -95,6 +95,7 @@ const HEALTHY: &[(&str, &str)] = &[
         "crm-receiver/src/event.rs",
         "use crate::profile::Profile; pub struct Arrival;",
     ),
+    ("crm-receiver/src/job.rs", "pub struct JobUpdate;"),
     (
         "crm-receiver/src/profile.rs",
         "use contract::clock::Clock; pub struct Profile;",
