@@ -2,9 +2,10 @@
 
 use crate::backlog::Backlog;
 use crate::config::Config;
-use crate::http::{AREAS, Api, RequeueRoutes, SourceRoutes, router};
+use crate::http::{AREAS, Api, JobRoutes, RequeueRoutes, SourceRoutes, router};
 use crate::ingest::{
-    self, IngestMeters, Lane, PMS, Sources, counts::Counts, guard::StoreGuard, rejections::Rejections,
+    self, IngestMeters, JobUpdates, Lane, PMS, Sources, counts::Counts, guard::StoreGuard,
+    rejections::Rejections,
 };
 use crate::project::{ProjectionMeters, Projector, Requeuer};
 use crate::retention::{PurgeMeters, PurgeTally, Purger, Retention};
@@ -224,7 +225,9 @@ impl App {
         let counts = Arc::new(Counts::by_minute());
         let rejections = Arc::new(Rejections::new(runtime.ids()));
         let feed = Feed::new(store.clone(), &metrics);
+        let job_updates = JobUpdates::new(store.clone(), guard.clone());
         let api = Api {
+            job_updates,
             store: store.clone(),
             batcher,
             sources: sources.clone(),
@@ -262,7 +265,12 @@ impl App {
             begun,
             base_path: base_path.as_str().into(),
         };
-        let router = router(&api, &source_routes, &requeue_routes, base_path)
+        let job_routes = JobRoutes {
+            store: store.clone(),
+            clock: clock(),
+            base_path: base_path.as_str().into(),
+        };
+        let router = router(&api, &source_routes, &requeue_routes, &job_routes, base_path)
             .mount(base_path, access::routes(&key_routes));
         let table = router.table().collect();
         let server = Server::new(router, runtime.ids(), config.http.body_limits())

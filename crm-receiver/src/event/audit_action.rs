@@ -24,6 +24,8 @@ pub enum AuditAction {
     RequeueFinished,
     /// It was ended before.
     RequeueCancelled,
+    /// A job was registered.
+    JobRegistered,
     /// Another body came under the key of an event that was committed before.
     IdReuse,
 }

@@ -6,6 +6,7 @@ mod event_stream;
 mod events;
 mod guest_profiles;
 mod health;
+mod jobs;
 mod problem;
 mod rejections;
 mod requeues;
@@ -14,12 +15,13 @@ mod source_stats;
 mod sources;
 mod webhooks;
 
+pub use jobs::JobRoutes;
 pub use requeues::RequeueRoutes;
 pub use routes::{AREAS, router};
 pub use sources::SourceRoutes;
 
 use crate::{
-    ingest::{Batcher, IngestMeters, Sources, counts::Counts, rejections::Rejections},
+    ingest::{Batcher, IngestMeters, JobUpdates, Sources, counts::Counts, rejections::Rejections},
     store::Store,
     stream::Feed,
 };
@@ -36,6 +38,8 @@ pub struct Api {
     pub store: Store,
     /// Commits arrivals.
     pub batcher: Batcher,
+    /// Commits updates of jobs.
+    pub job_updates: JobUpdates,
     /// Who may send.
     pub sources: Sources,
     /// Proxies that say who a sender is.

@@ -1,29 +1,38 @@
 //! The table of routes.
 
 use super::{
-    Api, RequeueRoutes, SourceRoutes, event_stream, events, guest_profiles, health, rejections, requeues,
-    source_stats, sources, webhooks,
+    Api, JobRoutes, RequeueRoutes, SourceRoutes, event_stream, events, guest_profiles, health, jobs,
+    rejections, requeues, source_stats, sources, webhooks,
 };
 use api::{Access, Area, Endpoint, Router, delete, get, post, put};
 use kit::access::API_KEYS;
 
 /// The areas of this API, as permissions name them.
-pub const AREAS: [&str; 4] = [
+pub const AREAS: [&str; 5] = [
     EVENTS.as_str(),
     GUEST_PROFILES.as_str(),
     SOURCES.as_str(),
+    JOBS.as_str(),
     API_KEYS.as_str(),
 ];
 const EVENTS: Area = Area::new("events");
 const GUEST_PROFILES: Area = Area::new("guest-profiles");
 const SOURCES: Area = Area::new("sources");
+const JOBS: Area = Area::new("jobs");
 
 /// Everything that the receiver answers but the endpoints of API keys, which are kit's. Health is also found without the base path, where orchestrators look for it.
-pub fn router(api: &Api, sources: &SourceRoutes, requeues: &RequeueRoutes, base_path: &str) -> Router {
+pub fn router(
+    api: &Api,
+    sources: &SourceRoutes,
+    requeues: &RequeueRoutes,
+    jobs: &JobRoutes,
+    base_path: &str,
+) -> Router {
     let router = Router::new()
         .mount(base_path, api_endpoints(api))
         .mount(base_path, source_endpoints(sources))
         .mount(base_path, requeue_endpoints(requeues))
+        .mount(base_path, job_endpoints(jobs))
         .mount(base_path, health_endpoints(api));
     if base_path.is_empty() {
         router
@@ -102,6 +111,14 @@ fn requeue_endpoints(state: &RequeueRoutes) -> Vec<Endpoint> {
         post("/requeues", EVENTS.write(), state, requeues::create),
         get("/requeues/{id}", EVENTS.read(), state, requeues::show),
         delete("/requeues/{id}", EVENTS.admin(), state, requeues::cancel),
+    ]
+}
+
+fn job_endpoints(state: &JobRoutes) -> Vec<Endpoint> {
+    vec![
+        get("/jobs", JOBS.read(), state, jobs::list).with_query(),
+        post("/jobs", JOBS.write(), state, jobs::register),
+        get("/jobs/{job_id}", JOBS.read(), state, jobs::show).with_query(),
     ]
 }
 

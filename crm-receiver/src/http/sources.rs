@@ -418,7 +418,7 @@ fn view(source: &Source) -> Value {
 }
 
 /// Whether a caller may see what a source with these settings brings.
-fn covers(caller: &Caller, settings: &SourceSettings) -> bool {
+pub(super) fn covers(caller: &Caller, settings: &SourceSettings) -> bool {
     caller.scope.covers(&settings.property_ids)
 }
 

@@ -1,22 +1,24 @@
-//! `POST /webhooks/{source}`: checks the raw bytes in a fixed order, then hands the event to the batcher.
+//! `POST /webhooks/{source}`: checks the raw bytes in a fixed order, then hands the event to the batcher, or the update of a job
+//! to [`JobUpdates`](crate::ingest::JobUpdates).
 //!
 //! An address from which too much came that was not authentic is refused before anything is looked at. Then content type and
 //! declared length are checked, then the signature's headers and their time, then whether the queue has space, then the body's
 //! length, then its signature; only what is authentic is counted against its source's rate, and only what is within that is
 //! parsed. Every failure of authenticity gets one and the same answer.
 
-use super::Api;
+use super::{Api, jobs::JobReceipt};
 use crate::{
     event::Accepted,
     ingest::{
         FAILED_TOO_OFTEN, IngestError, OVER_RATE, OVER_SHARE, Sender,
-        delivery::{Parsed, RawDelivery, Rejection},
+        delivery::{Parsed, RawDelivery, Rejection, VerifiedDelivery},
         rejections::UNKNOWN,
     },
     store::{BODY_LEN_MAX, CountKind},
 };
 use api::{
     Request, Response,
+    body::Reservation,
     json_body::{VALUES_MAX, reserve_tree},
     media_type::require_json,
     reply,
@@ -38,6 +40,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// What is answered with a 2xx.
 enum Taken {
     Event(Accepted, Answer),
+    /// An update of a job.
+    Job(JobReceipt),
     /// A question whether we are there: the name and the text of the answer.
     Challenge(String, String),
 }
@@ -53,9 +57,7 @@ pub async fn receive(api: Api, mut request: Request) -> Result<Response, Problem
     };
     match taken {
         Ok(taken) => {
-            if let Taken::Event(accepted, _) = &taken {
-                count(&api, &sender, accepted, now);
-            }
+            count(&api, &sender, &taken, now);
             answer(taken)
         }
         Err(refusal) => {
@@ -66,12 +68,22 @@ pub async fn receive(api: Api, mut request: Request) -> Result<Response, Problem
 }
 
 /// Counts a delivery that is authentic and readable.
-fn count(api: &Api, sender: &Sender, accepted: &Accepted, now: UnixMillis) {
-    api.meters.accepted(accepted);
-    let (kind, cause) = match accepted {
-        Accepted::New(_) => (CountKind::Accepted, "new"),
-        Accepted::Duplicate(_) => (CountKind::Duplicate, "same_body"),
-        Accepted::IdReuse(_) => (CountKind::Rejected, ID_REUSE),
+fn count(api: &Api, sender: &Sender, taken: &Taken, now: UnixMillis) {
+    let (new, repeat) = ((CountKind::Accepted, "new"), (CountKind::Duplicate, "same_body"));
+    let (kind, cause) = match taken {
+        Taken::Challenge(..) => return,
+        Taken::Job(receipt) => {
+            api.meters.job_update(receipt.duplicate);
+            if receipt.duplicate { repeat } else { new }
+        }
+        Taken::Event(accepted, _) => {
+            api.meters.accepted(accepted);
+            match accepted {
+                Accepted::New(_) => new,
+                Accepted::Duplicate(_) => repeat,
+                Accepted::IdReuse(_) => (CountKind::Rejected, ID_REUSE),
+            }
+        }
     };
     sender.counts().add(kind, cause, now);
     if kind == CountKind::Duplicate {
@@ -192,6 +204,11 @@ async fn accept(
     if let Some(seconds) = api.sources.take_rate(sender, is_shut, api.clock.now()).await? {
         return Err(Refusal::limited(OVER_RATE, seconds));
     }
+    if verified.is_job_update() {
+        return accept_job_update(api, verified, sender, reservation)
+            .await
+            .map(Taken::Job);
+    }
     let is_envelope = verified.is_envelope();
     // An event of the largest reservation, of 365 nights and 102 guests, holds some 600 values, and one of a guest 1,000.
     let tree = is_envelope
@@ -217,6 +234,29 @@ async fn accept(
     Ok(Taken::Event(accepted, status))
 }
 
+/// What its sender says of a job: no event, so it goes into tables of its own.
+async fn accept_job_update(
+    api: &Api,
+    verified: VerifiedDelivery,
+    sender: &Sender,
+    reservation: Reservation,
+) -> Result<JobReceipt, Refusal> {
+    let tree = reserve_tree(verified.body(), &reservation, VALUES_MAX)?;
+    let arrival = verified
+        .job_update()
+        .map_err(|errors| Problem::new(ProblemCode::InvalidJobStatus).with_errors(errors))?;
+    drop(tree);
+    let (job, update) = (arrival.update.job.clone(), arrival.update.standing.clone());
+    let taken = api.job_updates.take(arrival, sender, reservation).await?;
+    let receipt = JobReceipt::of(job, &update, taken)?;
+    tracing::info!(
+        job.id = receipt.job_id.as_str(),
+        outcome = receipt.status,
+        "update of a job taken in"
+    );
+    Ok(receipt)
+}
+
 /// A length that is not a number is hyper's to refuse.
 fn declared_len(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
@@ -226,6 +266,14 @@ fn answer(taken: Taken) -> Result<Response, Problem> {
     let (accepted, status) = match taken {
         Taken::Event(accepted, status) => (accepted, status),
         Taken::Challenge(name, text) => return Ok(reply::ok(&BTreeMap::from([(name, text)]))),
+        Taken::Job(receipt) => {
+            let answer = reply::ok(&receipt);
+            return Ok(if receipt.duplicate {
+                replayed(answer)
+            } else {
+                answer
+            });
+        }
     };
     match accepted {
         Accepted::New(event_id) => Ok(receipt(status, &Receipt::of(event_id, false))),
@@ -234,14 +282,17 @@ fn answer(taken: Taken) -> Result<Response, Problem> {
                 Answer::Ok | Answer::Accepted => Answer::Ok,
                 Answer::NoContent => Answer::NoContent,
             };
-            let mut response = receipt(status, &Receipt::of(event_id, true));
-            response
-                .headers_mut()
-                .insert(REPLAYED, HeaderValue::from_static("true"));
-            Ok(response)
+            Ok(replayed(receipt(status, &Receipt::of(event_id, true))))
         }
         Accepted::IdReuse(_) => Err(Problem::new(ProblemCode::IdempotencyKeyReused)),
     }
+}
+
+fn replayed(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(REPLAYED, HeaderValue::from_static("true"));
+    response
 }
 
 fn receipt(status: Answer, receipt: &Receipt) -> Response {

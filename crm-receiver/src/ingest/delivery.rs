@@ -30,10 +30,10 @@ pub struct RawDelivery {
 /// A body that a key of its source signed.
 #[derive(Debug)]
 pub struct VerifiedDelivery {
-    source: SourceId,
-    sender: Arc<Sender>,
-    delivery: Verified,
-    received_at: UnixMillis,
+    pub(super) source: SourceId,
+    pub(super) sender: Arc<Sender>,
+    pub(super) delivery: Verified,
+    pub(super) received_at: UnixMillis,
 }
 
 /// What an authentic body is.

@@ -18,7 +18,7 @@ pub const OVER_RATE: &str = "over_rate";
 /// Why an authentic delivery is refused whose source has its share of the queue.
 pub const OVER_SHARE: &str = "over_share";
 /// Why a delivery was refused that is not for one of the [`Cause`]s: the sender, or the code of the answer.
-const REFUSALS: [&str; 16] = [
+const REFUSALS: [&str; 18] = [
     UNKNOWN_SOURCE,
     FOREIGN_NETWORK,
     FAILED_TOO_OFTEN,
@@ -26,6 +26,8 @@ const REFUSALS: [&str; 16] = [
     OVER_SHARE,
     ProblemCode::InvalidRequest.as_str(),
     ProblemCode::InvalidJson.as_str(),
+    ProblemCode::InvalidJobStatus.as_str(),
+    ProblemCode::TooManyUpdates.as_str(),
     ProblemCode::RequestTimeout.as_str(),
     ProblemCode::PayloadTooLarge.as_str(),
     ProblemCode::UnsupportedMediaType.as_str(),
@@ -104,6 +106,12 @@ impl IngestMeters {
             Accepted::Duplicate(_) => self.0.duplicate.inc(),
             Accepted::IdReuse(_) => self.0.id_reuse.inc(),
         }
+    }
+
+    /// One answer to an update of a job.
+    pub fn job_update(&self, is_repeat: bool) {
+        let counter = if is_repeat { &self.0.duplicate } else { &self.0.new };
+        counter.inc();
     }
 
     /// One refusal, with how far the clocks were apart if that was the cause.

@@ -12,6 +12,7 @@ pub mod delivery;
 mod error;
 mod fair_queue;
 pub mod guard;
+mod job_updates;
 pub mod lane;
 mod meters;
 mod queue_share;
@@ -24,6 +25,7 @@ mod source_usage;
 
 pub use batcher::Batcher;
 pub use error::IngestError;
+pub use job_updates::JobUpdates;
 pub use lane::{IngestLimits, Lane, open};
 pub use meters::{FAILED_TOO_OFTEN, IngestMeters, OVER_RATE, OVER_SHARE};
 pub use source::{PMS, Sender, Senders, Sources};

@@ -13,9 +13,12 @@ use std::sync::{
 /// What stays free of a queue while one source alone waits in it: one place in so many.
 const FREE_FOR_OTHERS: usize = 8;
 
+/// Behind the lanes: the updates of jobs, which have a queue of their own.
+pub(super) const JOBS_LANE: usize = LANES_MAX;
+
 /// The places that one source has, by lane.
 #[derive(Debug, Default)]
-pub(super) struct QueuePlaces([AtomicUsize; LANES_MAX]);
+pub(super) struct QueuePlaces([AtomicUsize; LANES_MAX + 1]);
 
 /// The queue of one lane.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ pub(super) struct QueuePlace {
 impl LaneQueue {
     /// An empty queue.
     pub(super) fn new(lane: usize, capacity: usize) -> Self {
-        assert!(lane < LANES_MAX, "there are no more lanes");
+        assert!(lane <= JOBS_LANE, "there are no more lanes");
         Self {
             lane,
             capacity,

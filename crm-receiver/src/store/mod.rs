@@ -6,13 +6,15 @@
 //! `property_days` in one transaction; `profile_rebuild` derives profiles again, `requeues` gives dead letters back to the
 //! projector, `purge` deletes what is old enough. `sources` says who may send, `source_secrets` what they sign with,
 //! `source_digest_keys` has the keys for bodies without an id, `source_counts` what became of deliveries; `audit_counts` adds up
-//! what was not kept, of which `rejections` has a sample. `stream_batches` has what the live stream shows.
+//! what was not kept, of which `rejections` has a sample. `stream_batches` has what the live stream shows,
+//! and `jobs` what other services report of their jobs.
 
 mod audit_counts;
 mod dead_letters;
 mod erasures;
 mod events;
 mod inbox;
+mod jobs;
 mod pending;
 mod profile_rebuild;
 mod profiles;
@@ -34,6 +36,10 @@ mod timeline;
 pub use self::audit_counts::{CountKind, PeriodCount};
 pub use self::events::{EventFilter, EventRow, ShownEntity};
 pub use self::inbox::{Batch, Verdict};
+pub use self::jobs::{
+    INTERMEDIATE_UPDATES_MAX, Job, JobArrival, JobFilter, JobFound, JobHistoryEntry, JobRow, JobTaken,
+    TERMINAL_UPDATES_MAX,
+};
 pub use self::pending::{BODY_LEN_MAX, STEP_BYTES_MAX};
 pub use self::profile_rebuild::PROFILES;
 pub use self::profiles::{ProfileFilter, StoredProfile};
@@ -136,6 +142,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             name: "source_counts",
             sqlite: include_str!("../../migrations/sqlite/0012_source_counts.sql"),
             mysql: include_str!("../../migrations/mysql/0012_source_counts.sql"),
+        },
+        Migration {
+            number: 13,
+            name: "jobs",
+            sqlite: include_str!("../../migrations/sqlite/0013_jobs.sql"),
+            mysql: include_str!("../../migrations/mysql/0013_jobs.sql"),
         },
     ],
 };

@@ -32,6 +32,7 @@ mod hotel_days;
 mod idempotency;
 mod inbox;
 mod ingest;
+mod jobs;
 mod kills;
 mod lists;
 mod load;
@@ -104,6 +105,7 @@ fn main() -> ExitCode {
         guest_profiles::cases(),
         healthcheck::cases(),
         hotel_days::cases(),
+        jobs::cases(),
         kills::cases(),
         lists::cases(),
         load::cases(),

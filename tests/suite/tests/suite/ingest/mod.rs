@@ -10,6 +10,7 @@ mod sender;
 mod starts;
 
 pub(crate) use batches::carry_out;
+pub(crate) use outages::{proxied, proxy_before};
 
 use crate::{
     case::{Case, Ctx},

@@ -49,7 +49,8 @@ async fn a_probe_is_a_write_that_leaves_nothing(ctx: Ctx) {
     assert!(store.probe("probe_2", WITHIN).await.is_err());
 }
 
-fn proxied(ctx: &Ctx, proxy: &FaultProxy) -> DatabaseUrl {
+/// The way to the database through a proxy.
+pub(crate) fn proxied(ctx: &Ctx, proxy: &FaultProxy) -> DatabaseUrl {
     let opts = Opts::from_url(ctx.database.url()).unwrap();
     let (user, password) = (opts.user().unwrap_or_default(), opts.pass().unwrap_or_default());
     DatabaseUrl::mysql(
@@ -61,7 +62,8 @@ fn proxied(ctx: &Ctx, proxy: &FaultProxy) -> DatabaseUrl {
     )
 }
 
-async fn proxy_before(ctx: &Ctx) -> FaultProxy {
+/// A proxy before the database.
+pub(crate) async fn proxy_before(ctx: &Ctx) -> FaultProxy {
     let opts = Opts::from_url(ctx.database.url()).unwrap();
     let upstream: SocketAddr = format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port())
         .parse()

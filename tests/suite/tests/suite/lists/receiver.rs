@@ -3,7 +3,7 @@
 use api::{ListSpec, SortField};
 use contract::UnixMillis;
 use crm_receiver::profile::terms::TermKind;
-use crm_receiver::store::{EventFilter, EventRow, ProfileFilter, Store};
+use crm_receiver::store::{EventFilter, EventRow, JobFilter, JobRow, ProfileFilter, Store};
 use db::Row;
 use db::params;
 use harness::seeded::{DEFAULT_SEED, Purpose, SeededRng};
@@ -16,12 +16,14 @@ pub fn cases() -> Vec<Case> {
     cases![
         r46_each_event_is_listed_once_however_few_rows_a_page_looks_at,
         r46_each_profile_is_listed_once_however_few_rows_a_page_looks_at,
+        r46_each_job_is_listed_once_however_few_rows_a_page_looks_at,
         r46_a_filter_that_matches_nothing_ends_after_so_many_rows_and_goes_on,
     ]
 }
 
 const EVENTS: ListSpec = spec(&[SortField::int("received_at")]);
 const PROFILES: ListSpec = spec(&[SortField::int("updated_at"), SortField::text("name")]);
+const JOBS: ListSpec = spec(&[SortField::int("created_at"), SortField::int("updated_at")]);
 const STATUSES: [&str; 3] = ["applied", "stale", "ignored"];
 const ENTITIES: [&str; 3] = ["gst_a", "gst_b", "gst_c"];
 const TYPES: [&str; 2] = ["guest.updated", "guest.created"];
@@ -116,6 +118,72 @@ fn fits(filter: &EventFilter, row: &Row) -> bool {
         && is(row, "correlation_id", filter.correlation_id.as_ref())
         && filter.from.is_none_or(|from| received >= i64::from(from))
         && filter.to.is_none_or(|to| received < i64::from(to))
+}
+
+async fn r46_each_job_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx) {
+    const INSERT: &str =
+        "INSERT INTO jobs (id, source_id, job_id, property_id, user_id, status, intermediate_updates,
+             terminal_updates, created_at, updated_at, guard) VALUES (?, ?, ?, ?, ?, ?, 0, 0, ?, ?, 0)";
+    Receiver::start(&ctx).await.stop().await;
+    let db = ctx.open().await;
+    let mut rng = SeededRng::new(DEFAULT_SEED, Purpose::Person, 5);
+    for number in 0..ROWS {
+        let (source, job) = (*rng.pick(&["images", "videos"]), format!("job_{number:03}"));
+        let params = params![
+            format!("{source}.{job}"),
+            source,
+            job,
+            perhaps(&mut rng, 70, &["LIS01", "OPO01"]),
+            perhaps(&mut rng, 70, &["ana", "rui"]),
+            *rng.pick(&["pending", "completed", "failed"]),
+            rng.below(9) as u64,
+            rng.below(9) as u64
+        ];
+        execute(&db, INSERT, params).await;
+    }
+    let rows = all(&db, "SELECT * FROM jobs").await;
+    let store = Store::new(db.clone());
+    for _ in 0..QUESTIONS {
+        let sorts = [("created_at", "created_at"), ("updated_at", "updated_at")];
+        let question = Question::draw(&mut rng, &sorts);
+        let filter = JobFilter {
+            source: perhaps(&mut rng, 30, &["images", "nobody"]).map(|id| id.parse().unwrap()),
+            status: perhaps(&mut rng, 30, &["pending", "failed", "saving"])
+                .map(|status| status.parse().unwrap()),
+            user_id: perhaps(&mut rng, 30, &["ana", "eva"]).map(str::to_owned),
+            property_id: perhaps(&mut rng, 20, &["LIS01", "POR01"]).map(|id| id.parse().unwrap()),
+            scope: scope(&mut rng, &["LIS01", "POR01"]),
+        };
+        let fits = |row: &Row| {
+            let property: Option<String> = row.get("property_id").unwrap();
+            let status: Option<&str> = filter.status.map(|status| status.into_str());
+            is(
+                row,
+                "source_id",
+                filter.source.as_ref().map(ToString::to_string).as_ref(),
+            ) && is(row, "status", status.map(str::to_owned).as_ref())
+                && is(row, "user_id", filter.user_id.as_ref())
+                && is(
+                    row,
+                    "property_id",
+                    filter.property_id.as_ref().map(ToString::to_string).as_ref(),
+                )
+                && filter.scope.has_optional(property.as_deref())
+        };
+        let (store, filter) = (store.with_rows_looked_at(question.rows_looked_at), &filter);
+        let seen = question.walk(
+            &JOBS,
+            None,
+            |job: JobRow| job.id,
+            |query| {
+                let store = store.clone();
+                async move { store.jobs(filter, &query).await }
+            },
+        );
+        let asked = format!("{} {filter:?} {}", question.query, question.rows_looked_at);
+        assert_eq!(seen.await, question.expected(&rows, "id", fits), "{asked}");
+    }
+    store.close().await;
 }
 
 async fn r46_each_profile_is_listed_once_however_few_rows_a_page_looks_at(ctx: Ctx) {
