@@ -110,3 +110,8 @@ pub fn line(out: &mut fmt::Formatter<'_>, name: &str, load: &LoadFigures) -> fmt
         if load.ran_dry { "; the pool ran dry" } else { "" }
     )
 }
+
+/// To thousandths: as a ratio is shown.
+pub fn thousandths(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}

@@ -38,6 +38,16 @@ pub enum Pace {
     Open(f64),
 }
 
+impl Pace {
+    /// The rate of an open loop.
+    pub fn rate(self) -> Option<f64> {
+        match self {
+            Self::Closed => None,
+            Self::Open(rate) => Some(rate),
+        }
+    }
+}
+
 /// The requests of one connection. It stays with its connection, so that an answer can decide the next request.
 pub trait Speaker: 'static {
     /// The request of this number, which no other connection sends.

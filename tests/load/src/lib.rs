@@ -4,6 +4,7 @@
 //! mix -> lives -> template -> pool (signed before the clock starts) -> generator -> tally -> report
 //!                                          bare | receiver, each a process of its own  <- watch
 //! hostile (attacks, and who asks beside them) -> emitter, receiver
+//! plant (rows of long ago) -> requeuing, purging; sources -> greedy; streaming: beside the load
 //! flood (connections that say nothing, or half of something) -> receiver
 //! desk (REST writes) -> generator -> emitter -> sink | receiver
 //! ```
@@ -12,24 +13,32 @@
 pub mod attack;
 pub mod bare;
 mod command;
+pub mod compared;
 pub mod desk;
 mod elsewhere;
+pub mod events;
 pub mod figures;
 pub mod flood;
 pub mod generator;
+pub mod greedy;
 pub mod hostile;
 pub mod limits;
 pub mod lives;
 pub mod mix;
 pub mod options;
 pub mod overload;
+pub mod plant;
 pub mod pool;
+pub mod purging;
 pub mod receiver;
 pub mod replay;
 pub mod report;
+pub mod requeuing;
 pub mod service;
 pub mod session;
 pub mod sink;
+pub mod sources;
+pub mod streaming;
 pub mod tally;
 pub mod template;
 pub mod watch;

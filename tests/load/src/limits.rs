@@ -68,7 +68,7 @@ pub async fn measure(options: &Options, stage: &Stage<'_>) -> Result<Limits> {
             limits.push(mysql(stage.servers, connections, rows).await?);
         }
     }
-    let pool = Arc::new(session::sign(options.bodies, 10_000, &stage.secret)?);
+    let pool = session::sign(options.bodies, 10_000, &stage.secret)?;
     let load = session::load(options, Pace::Closed, EACH);
     let mut faults = Vec::new();
     let bare = session::bare(stage, &load, &pool, &mut faults).await?;

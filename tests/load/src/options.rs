@@ -22,6 +22,9 @@ const CONNECTIONS_MAX: usize = 8_192;
 /// Connections of a flood, unless it is said: more than the receiver's cap.
 const FLOOD_CONNECTIONS: usize = 12_000;
 
+/// What follows once the top rate is known.
+const STEPS: &str = "--half, --overload, --crowd, --unsigned, --greedy, --requeue and --purge";
+
 /// Measures the services under load, beside a bare endpoint in the same run
 #[derive(Parser, Clone, Debug)]
 #[command(name = "load")]
@@ -62,6 +65,21 @@ pub struct Options {
     /// Afterwards half of the rate, beside so many connections that send unsigned bodies of 20 kB
     #[arg(long, value_name = "CONNECTIONS", value_parser = value_parser!(u16).range(1..=8192))]
     pub unsigned: Option<u16>,
+    /// Afterwards four sources, alone and beside one that sends ten times its share over so many connections
+    #[arg(long, value_name = "CONNECTIONS", value_parser = value_parser!(u16).range(1..=8192))]
+    pub greedy: Option<u16>,
+    /// Afterwards a quarter of the rate, alone and beside a run that requeues so many dead letters
+    #[arg(long, value_name = "DEAD_LETTERS", value_parser = value_parser!(u64).range(10..=1_000_000))]
+    pub requeue: Option<u64>,
+    /// Afterwards the top rate, alone and beside a purge of so many old bodies
+    #[arg(long, value_name = "BODIES", value_parser = value_parser!(u64).range(1_000..=10_000_000))]
+    pub purge: Option<u64>,
+    /// Sources that the receiver has during each load, the one that sends among them; made through the API beforehand
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u16).range(1..=1000))]
+    sources: u16,
+    /// One client reads all of GET /events/stream during each load
+    #[arg(long)]
+    pub stream: bool,
     /// Write with an API key, counted against its limit, in place of none
     #[arg(long)]
     pub api_key: bool,
@@ -134,7 +152,7 @@ impl Options {
             ensure!(rate.is_finite() && rate >= 1.0, "--rate is at least 1 a second");
             ensure!(
                 !self.goes_on(),
-                "--half, --overload, --crowd and --unsigned look for the top rate first: leave --rate out"
+                "{STEPS} look for the top rate first: leave --rate out"
             );
         }
         ensure!(
@@ -143,11 +161,16 @@ impl Options {
         );
         ensure!(
             self.target == Target::Receiver || !(self.baseline || self.goes_on() || self.repeat > 1),
-            "--baseline, --repeat, --half, --overload, --crowd and --unsigned are of the receiver alone"
+            "--baseline, --repeat, {STEPS} are of the receiver alone"
         );
         ensure!(
             (self.hostile.is_none() && self.flood.is_none()) || !self.goes_on(),
-            "--hostile and --flood go alone: leave --half, --overload, --crowd and --unsigned out"
+            "--hostile and --flood go alone: leave {STEPS} out"
+        );
+        let alone = self.hostile.is_none() && self.flood.is_none() && self.target == Target::Receiver;
+        ensure!(
+            alone || !(self.stream || self.sources() > 1),
+            "--sources and --stream are of a load on the receiver alone"
         );
         ensure!(
             self.flood.is_some() || self.connections() <= CONNECTIONS_MAX,
@@ -169,7 +192,9 @@ impl Options {
 
     /// Whether there is more to do once the top rate is known.
     fn goes_on(&self) -> bool {
-        self.half || self.overload.is_some() || self.crowd.is_some() || self.unsigned.is_some()
+        let to_the_queue = self.overload.is_some() || self.crowd.is_some() || self.greedy.is_some();
+        let beside = self.unsigned.is_some() || self.requeue.is_some() || self.purge.is_some();
+        self.half || to_the_queue || beside
     }
 
     /// The engine of every service.
@@ -178,6 +203,11 @@ impl Options {
             EngineName::Sqlite => Engine::Sqlite,
             EngineName::Mysql => Engine::Mysql,
         }
+    }
+
+    /// Sources that the receiver has, the one that sends among them.
+    pub fn sources(&self) -> usize {
+        usize::from(self.sources)
     }
 
     /// Rows that stand there before filters are asked for.
@@ -242,6 +272,16 @@ mod tests {
             "load --overload NaN",
             "load --rate 100 --crowd 8",
             "load --unsigned 0",
+            "load --greedy 0",
+            "load --rate 100 --greedy 8",
+            "load --requeue 9",
+            "load --rate 100 --requeue 100",
+            "load --purge 999",
+            "load --hostile keys --purge 1000",
+            "load --sources 0",
+            "load --sources 1001",
+            "load --target emitter --sources 2",
+            "load --flood idle --stream",
             "load --target emitter --overload 2",
             "load --connections 0",
             "load --seconds 0",

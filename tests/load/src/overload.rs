@@ -4,8 +4,9 @@
 //! The queue of the first two is shorter than the connections are many, or a connection that waits for its answer would
 //! send nothing and so hold the load down to what is taken.
 
+use super::compared::{Compared, Sent};
 use super::elsewhere;
-use super::figures::{LoadFigures, line};
+use super::figures::{LoadFigures, line, thousandths};
 use super::generator::{Load, Pace, Speaker, Speakers};
 use super::pool::Pool;
 use super::receiver::Receiver;
@@ -71,8 +72,8 @@ pub struct Beside {
     pub refused_rate: f64,
     /// What was taken in a second, by what was sent.
     pub goodput: f64,
-    /// What the generator was answered to the signed events.
-    pub load: LoadFigures,
+    /// The signed events, without unsigned bodies and beside them.
+    pub signed: Compared,
     /// MiB resident.
     pub memory_mib: Memory,
 }
@@ -96,7 +97,8 @@ impl fmt::Display for Overload {
 
 impl fmt::Display for Beside {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        line(out, "half, unsigned", &self.load)?;
+        writeln!(out, "half the rate, and unsigned bodies beside it:")?;
+        write!(out, "{}", self.signed)?;
         writeln!(
             out,
             "    beside {} connections with {:.0} unsigned bodies a second: {:.3} of what was signed taken in",
@@ -180,16 +182,12 @@ async fn beyond(
         ));
     }
     let tally = &run.measured.tally;
-    let wanted = match load.pace {
-        Pace::Open(rate) => Some(rate),
-        Pace::Closed => None,
-    };
     Ok(Overload {
         offered_rate: (tally.sent() as f64 / run.measured.elapsed.as_secs_f64()).round(),
         goodput,
         recovered_seconds: thousandths(recovered.as_secs_f64()),
         accepted_ms: tally.good_percentiles(),
-        load: LoadFigures::new(&run.measured, wanted, load.connections, used),
+        load: LoadFigures::new(&run.measured, load.pace.rate(), load.connections, used),
         memory_mib: run.memory,
     })
 }
@@ -220,7 +218,7 @@ async fn is_taken(target: SocketAddr, request: &[u8]) -> std::io::Result<bool> {
     Ok(answer[..read].starts_with(b"HTTP/1.1 2"))
 }
 
-/// Sends half of `top_rate` a second while so many connections send unsigned bodies as fast as they are answered.
+/// Sends half of `top_rate` a second, and again while so many connections send unsigned bodies as fast as they are answered.
 ///
 /// # Errors
 /// When the receiver does not start, or the generator fails.
@@ -236,15 +234,26 @@ pub async fn beside_unsigned(
         pace: Pace::Open(rate),
         ..load.clone()
     };
-    let receiver = Receiver::start_with(stage, &[]).await?;
+    let alone = Receiver::start(stage).await?;
+    let watching = alone.watch()?;
+    let sent_alone = Sent::pool(&alone, &load, Arc::clone(pool)).await?;
+    faults.extend(
+        alone
+            .drained(watching, sent_alone.measured.clone())
+            .await?
+            .faults(),
+    );
+    alone.end().await?;
+
+    let receiver = Receiver::start(stage).await?;
     let refused = Arc::new(AtomicU64::new(0));
     let mut unsigned = JoinSet::new();
     for _ in 0..connections {
         unsigned.spawn(send_unsigned(receiver.service().address(), Arc::clone(&refused)));
     }
-    let used = cpu_seconds(std::process::id())?;
-    let run = receiver.run(&load, pool).await?;
-    let used = cpu_seconds(std::process::id())? - used;
+    let watching = receiver.watch()?;
+    let sent = Sent::pool(&receiver, &load, Arc::clone(pool)).await?;
+    let run = receiver.drained(watching, sent.measured.clone()).await?;
     unsigned.shutdown().await;
     receiver.end().await?;
     faults.extend(run.faults());
@@ -264,7 +273,7 @@ pub async fn beside_unsigned(
         connections,
         refused_rate: (refused as f64 / seconds.as_secs_f64()).round(),
         goodput,
-        load: LoadFigures::new(&run.measured, Some(rate), load.connections, used),
+        signed: Compared::new(&sent_alone, &sent),
         memory_mib: run.memory,
     })
 }
@@ -343,8 +352,4 @@ impl Speaker for Overloading {
     fn rest(&self) -> Option<Duration> {
         self.rest
     }
-}
-
-fn thousandths(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
 }

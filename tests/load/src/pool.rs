@@ -27,6 +27,8 @@ pub struct Batch {
     pub events: u64,
     /// How much of a body is written.
     pub style: BodyStyle,
+    /// The source that sends them.
+    pub source: String,
 }
 
 /// Signed requests. `ends` has the end of each in `bytes`, in order.
@@ -44,7 +46,7 @@ impl Pool {
     /// # Errors
     /// When the batch is larger than a pool may be.
     pub fn sign(batch: &Batch, now: UnixMillis, secrets: &SecretList) -> Result<Self> {
-        let templates = Templates::new(batch.style)?;
+        let templates = Templates::new(batch.style, &batch.source)?;
         ensure!(
             (1..=POOL_EVENTS_MAX).contains(&batch.events),
             "a pool holds 1 to {POOL_EVENTS_MAX} events, not {}",
@@ -113,6 +115,16 @@ impl Pool {
         &self.bytes[start..self.ends[at]]
     }
 
+    /// The body of the `n`-th request.
+    ///
+    /// # Panics
+    /// When the pool is empty.
+    pub fn body(&self, n: u64) -> &[u8] {
+        let request = self.request(n);
+        let head = request.windows(4).position(|window| window == b"\r\n\r\n");
+        &request[head.map_or(0, |head| head + 4)..]
+    }
+
     /// The mean length of a body.
     pub fn body_bytes_mean(&self) -> u64 {
         self.body_bytes / self.len().max(1)
@@ -128,9 +140,9 @@ impl Pool {
 struct Templates(Vec<(Vec<Template>, Vec<Template>)>);
 
 impl Templates {
-    fn new(style: BodyStyle) -> Result<Self> {
+    fn new(style: BodyStyle, source: &str) -> Result<Self> {
         let templates = |bodies: &[Vec<u8>]| -> Result<Vec<_>> {
-            bodies.iter().map(|body| Template::new(body)).collect()
+            bodies.iter().map(|body| Template::of(source, body)).collect()
         };
         let lives = lives(style)?;
         let lives = lives
@@ -167,6 +179,7 @@ fn ids(run: UnixMillis, event: u64) -> EventIds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::template::SOURCE;
 
     fn pool(first: u64, events: u64) -> Result<Pool> {
         let secrets: SecretList = "sixteen-bytes-is".parse().unwrap();
@@ -175,6 +188,7 @@ mod tests {
             first,
             events,
             style: BodyStyle::Compact,
+            source: SOURCE.to_owned(),
         };
         Pool::sign(&batch, UnixMillis(1_795_000_000_123), &secrets)
     }

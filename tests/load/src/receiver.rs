@@ -6,6 +6,7 @@
 use super::generator::{self, Load, Measured, Speakers};
 use super::pool::Pool;
 use super::service::{Service, Stage};
+use super::tally::Tally;
 use super::watch::{Memory, Watching};
 use anyhow::Result;
 use harness::books::texts;
@@ -53,6 +54,14 @@ impl Receiver {
         let own = [("WEBHOOK_SHARED_SECRET", stage.secret.clone())];
         let variables = [&own, more].concat();
         Ok(Self(Service::start(stage, RECEIVER, &variables).await?))
+    }
+
+    /// Stops it, and starts it again on the same database.
+    ///
+    /// # Errors
+    /// When it does not stop or start.
+    pub async fn restarted(self) -> Result<Self> {
+        Ok(Self(self.0.restarted().await?))
     }
 
     /// The service.
@@ -152,30 +161,9 @@ impl Run {
     /// An event that was answered 2xx is in the inbox. One that was answered otherwise or not at all may be.
     pub fn faults(&self) -> Vec<String> {
         let tally = &self.measured.tally;
-        let kept: u64 = self.inbox.values().sum();
-        let accepted = tally.good();
-        let mut faults = Vec::new();
-        if tally.wrong() > 0 {
-            faults.push(format!("{} answers were neither 2xx nor 503", tally.wrong()));
-        }
-        if kept < accepted {
-            faults.push(format!(
-                "{accepted} events were taken in, but the inbox has {kept}"
-            ));
-        }
-        let uncertain = tally.sent() - accepted;
-        if kept > accepted + uncertain {
-            faults.push(format!(
-                "the inbox has {kept} events, but {} were sent",
-                tally.sent()
-            ));
-        }
-        for bad in ["dead_letter", "ignored", "suppressed"] {
-            if let Some(count) = self.inbox.get(bad) {
-                faults.push(format!("{count} events ended as {bad}"));
-            }
-        }
-        faults
+        let wrong =
+            (tally.wrong() > 0).then(|| format!("{} answers were neither 2xx nor 503", tally.wrong()));
+        wrong.into_iter().chain(misplaced(tally, &self.inbox)).collect()
     }
 
     /// Events that were applied a second while the load went on.
@@ -197,10 +185,34 @@ impl Run {
     }
 }
 
+/// What is wrong with an inbox after all of these answers, in words.
+pub fn misplaced(tally: &Tally, inbox: &BTreeMap<String, u64>) -> Vec<String> {
+    let kept: u64 = inbox.values().sum();
+    let accepted = tally.good();
+    let mut faults = Vec::new();
+    if kept < accepted {
+        faults.push(format!(
+            "{accepted} events were taken in, but the inbox has {kept}"
+        ));
+    }
+    let uncertain = tally.sent() - accepted;
+    if kept > accepted + uncertain {
+        faults.push(format!(
+            "the inbox has {kept} events, but {} were sent",
+            tally.sent()
+        ));
+    }
+    for bad in ["dead_letter", "ignored", "suppressed"] {
+        if let Some(count) = inbox.get(bad) {
+            faults.push(format!("{count} events ended as {bad}"));
+        }
+    }
+    faults
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tally::Tally;
 
     /// Two events were answered 202, one 503, one not at all; the inbox has `kept`.
     fn run(kept: &[(&str, u64)]) -> Run {

@@ -3,10 +3,14 @@
 //! Every figure was measured in this run, and says which load it is of.
 
 use super::figures::{LoadFigures, heading, hundredths, line};
+use super::greedy::Greedy;
 use super::lives::BodyStyle;
 use super::options::Target;
 use super::overload::{Beside, Overload};
+use super::purging::Purging;
 use super::receiver::Run;
+use super::requeuing::Requeuing;
+use super::streaming::StreamFigures;
 use super::tally::Percentiles;
 use super::watch::Memory;
 use serde::Serialize;
@@ -29,6 +33,8 @@ pub struct Report {
     pub bodies: BodyStyle,
     /// The mean length of a body.
     pub body_bytes: u64,
+    /// Sources that the receiver had in the rounds and at half of the rate.
+    pub sources: usize,
     /// Microseconds to write and sign one request, beforehand.
     pub sign_micros: f64,
     /// The level at which the services logged.
@@ -43,6 +49,12 @@ pub struct Report {
     pub crowd: Option<Overload>,
     /// Half of the best rate beside unsigned bodies.
     pub beside_unsigned: Option<Beside>,
+    /// Sources beside one that sends ten times its share.
+    pub greedy: Option<Greedy>,
+    /// A quarter of the best rate beside a run of dead letters.
+    pub requeue: Option<Requeuing>,
+    /// The top rate beside a purge.
+    pub purge: Option<Purging>,
     /// The median of the rounds' ratios: the receiver's rate by that of the bare endpoint.
     pub ratio: Option<f64>,
     /// What must not be; empty when the run is good.
@@ -79,11 +91,13 @@ pub struct ReceiverFigures {
     pub cpu_micros_per_event: f64,
     /// The events of the inbox by status, at the end.
     pub inbox: BTreeMap<String, u64>,
+    /// What a client read that had the live stream open.
+    pub stream: Option<StreamFigures>,
 }
 
 impl ReceiverFigures {
     /// The figures of a run.
-    pub fn new(run: &Run, load: LoadFigures) -> Self {
+    pub fn new(run: &Run, load: LoadFigures, stream: Option<StreamFigures>) -> Self {
         let events: u64 = run.inbox.values().sum();
         Self {
             load,
@@ -95,6 +109,7 @@ impl ReceiverFigures {
             memory_mib: run.memory,
             cpu_micros_per_event: hundredths(run.cpu_seconds * 1e6 / events.max(1) as f64),
             inbox: run.inbox.clone(),
+            stream,
         }
     }
 }
@@ -191,12 +206,13 @@ impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "{} engine; {} connections, {} threads, {} s each; bodies of {} bytes, each request written and signed in \
+            "{} engine; {} connections, {} threads, {} s each; {} sources; bodies of {} bytes, each request written and signed in \
              {:.2} us beforehand; services log {}",
             self.engine,
             self.connections,
             self.threads,
             self.seconds,
+            self.sources,
             self.body_bytes,
             self.sign_micros,
             self.log_level
@@ -218,6 +234,15 @@ impl fmt::Display for Report {
         }
         if let Some(beside) = &self.beside_unsigned {
             write!(out, "{beside}")?;
+        }
+        if let Some(greedy) = &self.greedy {
+            write!(out, "{greedy}")?;
+        }
+        if let Some(requeue) = &self.requeue {
+            write!(out, "{requeue}")?;
+        }
+        if let Some(purge) = &self.purge {
+            write!(out, "{purge}")?;
         }
         if let Some(ratio) = self.ratio {
             writeln!(out, "ratio: the receiver reaches {ratio:.3} of the bare endpoint")?;
@@ -247,6 +272,7 @@ impl fmt::Display for ReceiverFigures {
             out,
             "    {}; {:.1} us of processor time an event; inbox {:?}",
             self.memory_mib, self.cpu_micros_per_event, self.inbox
-        )
+        )?;
+        self.stream.map_or(Ok(()), |stream| write!(out, "{stream}"))
     }
 }

@@ -1,7 +1,8 @@
 //! A service as a process of its own on a fresh database, and what can be counted in its tables from outside.
 
 use anyhow::{Result, ensure};
-use harness::config::MASTER_KEY;
+use harness::client::Client;
+use harness::config::{BASE_PATH, MASTER_KEY};
 use harness::database::{Database, Row};
 use harness::engine::{Engine, Servers, TestDatabase};
 use harness::process::Process;
@@ -33,10 +34,12 @@ pub struct Stage<'s> {
 /// A running service.
 pub struct Service {
     process: Process,
+    program: Program,
+    variables: Vec<(&'static str, String)>,
     database: TestDatabase,
     counting: Mutex<Database>,
     // Its working folder.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Service {
@@ -44,7 +47,11 @@ impl Service {
     ///
     /// # Errors
     /// When there is no server of that engine, or it does not start.
-    pub async fn start(stage: &Stage<'_>, name: &'static str, variables: &[(&str, String)]) -> Result<Self> {
+    pub async fn start(
+        stage: &Stage<'_>,
+        name: &'static str,
+        variables: &[(&'static str, String)],
+    ) -> Result<Self> {
         let database = stage.servers.fresh(stage.engine, "load").await?;
         let folder = tempfile::Builder::new().prefix("guestwire-load-").tempdir()?;
         let mut all = vec![
@@ -54,12 +61,39 @@ impl Service {
             ("MASTER_KEY", MASTER_KEY.to_owned()),
         ];
         all.extend(variables.iter().cloned());
-        let process = Process::start(&Program::new(&stage.program, name), folder.path(), &all).await?;
+        let program = Program::new(&stage.program, name);
+        let process = Process::start(&program, folder.path(), &all).await?;
         Ok(Self {
             process,
+            program,
+            variables: all,
             counting: Mutex::new(Database::open(database.url()).await?),
             database,
-            _folder: folder,
+            folder,
+        })
+    }
+
+    /// Stops it, and starts it again on the same database.
+    ///
+    /// # Errors
+    /// When it does not stop or start.
+    pub async fn restarted(self) -> Result<Self> {
+        let Self {
+            process,
+            program,
+            variables,
+            database,
+            counting,
+            folder,
+        } = self;
+        process.stop().await?;
+        Ok(Self {
+            process: Process::start(&program, folder.path(), &variables).await?,
+            program,
+            variables,
+            database,
+            counting,
+            folder,
         })
     }
 
@@ -90,6 +124,19 @@ impl Service {
     /// When the database cannot be read, or it answers no number.
     pub async fn count(&self, sql: &str) -> Result<u64> {
         self.counting.lock().await.count(sql).await
+    }
+
+    /// Runs a statement on its database, and answers how many rows it wrote.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn execute(&self, sql: &str) -> Result<u64> {
+        self.counting.lock().await.execute(sql).await
+    }
+
+    /// A client of its API.
+    pub fn client(&self) -> Client {
+        Client::new(format!("http://{}{BASE_PATH}", self.address()))
     }
 
     /// What `sql` counts now, and how long it takes until that is nothing.

@@ -2,22 +2,26 @@
 //!
 //! Every load on a receiver has a fresh process and a fresh database, and sends the same signed requests.
 
+use super::events::Events;
 use super::figures::LoadFigures;
 use super::generator::{self, Load, Measured, Pace};
+use super::greedy::greedy;
 use super::lives::BodyStyle;
 use super::options::Options;
 use super::overload::{beside_unsigned, crowd, overload};
-use super::pool::{Batch, Pool};
+use super::pool::Pool;
+use super::purging::purging;
 use super::receiver::{Receiver, Run};
 use super::report::{ReceiverFigures, Report, Round, whole_seconds};
+use super::requeuing::requeuing;
 use super::service::Stage;
+use super::sources;
+use super::streaming::Streaming;
+use super::template::SOURCE;
 use super::watch::cpu_seconds;
 use anyhow::Result;
-use contract::SecretList;
-use contract::clock::Clock;
 use harness::process::Process;
 use harness::program::Program;
-use kit::random::SystemClock;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +34,7 @@ pub const BARE: &str = "bare";
 /// # Errors
 /// When something does not start, or fails in a way that is no figure.
 pub async fn receiver(options: &Options, stage: &Stage<'_>) -> Result<Report> {
-    let pool = Arc::new(sign(options.bodies, options.pool_events(), &stage.secret)?);
+    let pool = sign(options.bodies, options.pool_events(), &stage.secret)?;
     let load = load(options, options.pace(), options.time());
     let mut report = Report {
         engine: stage.engine.name(),
@@ -38,6 +42,7 @@ pub async fn receiver(options: &Options, stage: &Stage<'_>) -> Result<Report> {
         threads: load.threads,
         seconds: whole_seconds(load.time),
         bodies: options.bodies,
+        sources: options.sources(),
         body_bytes: pool.body_bytes_mean(),
         sign_micros: pool.sign_micros(),
         log_level: stage.log_level.clone(),
@@ -46,6 +51,9 @@ pub async fn receiver(options: &Options, stage: &Stage<'_>) -> Result<Report> {
         overload: None,
         crowd: None,
         beside_unsigned: None,
+        greedy: None,
+        requeue: None,
+        purge: None,
         ratio: None,
         faults: Vec::new(),
     };
@@ -55,7 +63,7 @@ pub async fn receiver(options: &Options, stage: &Stage<'_>) -> Result<Report> {
         } else {
             None
         };
-        let receiver = one_receiver(stage, &load, &pool, &mut report.faults).await?;
+        let receiver = one_receiver(stage, (&load, options), &pool, &mut report.faults).await?;
         report.rounds.push(Round { bare, receiver });
     }
     report.ratio = Report::ratio_of(&report.rounds);
@@ -65,7 +73,7 @@ pub async fn receiver(options: &Options, stage: &Stage<'_>) -> Result<Report> {
             pace: Pace::Open(top_rate / 2.0),
             ..load.clone()
         };
-        report.half = Some(one_receiver(stage, &load, &pool, &mut report.faults).await?);
+        report.half = Some(one_receiver(stage, (&load, options), &pool, &mut report.faults).await?);
     }
     if let Some(times) = options.overload {
         let beyond = overload(stage, &load, &pool, (times, top_rate), &mut report.faults).await?;
@@ -78,6 +86,20 @@ pub async fn receiver(options: &Options, stage: &Stage<'_>) -> Result<Report> {
     if let Some(connections) = options.unsigned {
         let with = (usize::from(connections), top_rate);
         report.beside_unsigned = Some(beside_unsigned(stage, &load, &pool, with, &mut report.faults).await?);
+    }
+    // What follows signs events of its own.
+    drop(pool);
+    let asked = (&load, options);
+    if let Some(connections) = options.greedy {
+        let with = (usize::from(connections), top_rate);
+        report.greedy = Some(greedy(stage, asked, with, &mut report.faults).await?);
+    }
+    if let Some(dead_letters) = options.requeue {
+        let of = (dead_letters, top_rate);
+        report.requeue = Some(requeuing(stage, asked, of, &mut report.faults).await?);
+    }
+    if let Some(bodies) = options.purge {
+        report.purge = Some(purging(stage, asked, bodies, &mut report.faults).await?);
     }
     Ok(report)
 }
@@ -98,16 +120,8 @@ pub fn load(options: &Options, pace: Pace, time: Duration) -> Load {
 ///
 /// # Errors
 /// When they are too many.
-pub fn sign(style: BodyStyle, events: u64, secret: &str) -> Result<Pool> {
-    let secrets: SecretList = secret.parse()?;
-    let now = SystemClock.now();
-    let batch = Batch {
-        run: now,
-        first: 0,
-        events,
-        style,
-    };
-    Pool::sign(&batch, now, &secrets)
+pub fn sign(style: BodyStyle, events: u64, secret: &str) -> Result<Arc<Pool>> {
+    Events::new(SOURCE, secret, style)?.sign(events)
 }
 
 /// The bare endpoint under a load. It gets the requests again and again: none is a repetition to it.
@@ -127,7 +141,7 @@ pub async fn bare(
         ..load.clone()
     };
     let used = cpu_seconds(std::process::id())?;
-    let (rate, connections) = (rate_of(&load), load.connections);
+    let (rate, connections) = (load.pace.rate(), load.connections);
     let speakers = Arc::new(Arc::clone(pool));
     let measured: Measured = tokio::task::spawn_blocking(move || generator::run(load, &speakers)).await??;
     let used = cpu_seconds(std::process::id())? - used;
@@ -143,23 +157,26 @@ pub async fn bare(
 
 async fn one_receiver(
     stage: &Stage<'_>,
-    load: &Load,
+    (load, options): (&Load, &Options),
     pool: &Arc<Pool>,
     faults: &mut Vec<String>,
 ) -> Result<ReceiverFigures> {
     let receiver = Receiver::start(stage).await?;
+    sources::fill(receiver.service(), options.sources()).await?;
+    let stream = if options.stream {
+        Some(Streaming::open(receiver.service()).await?)
+    } else {
+        None
+    };
     let used = cpu_seconds(std::process::id())?;
     let run: Run = receiver.run(load, pool).await?;
     let used = cpu_seconds(std::process::id())? - used;
     faults.extend(run.faults());
+    let stream = match stream {
+        Some(stream) => Some(stream.end(run.inbox.values().sum(), faults).await?),
+        None => None,
+    };
     receiver.end().await?;
-    let figures = LoadFigures::new(&run.measured, rate_of(load), load.connections, used);
-    Ok(ReceiverFigures::new(&run, figures))
-}
-
-fn rate_of(load: &Load) -> Option<f64> {
-    match load.pace {
-        Pace::Closed => None,
-        Pace::Open(rate) => Some(rate),
-    }
+    let figures = LoadFigures::new(&run.measured, load.pace.rate(), load.connections, used);
+    Ok(ReceiverFigures::new(&run, figures, stream))
 }

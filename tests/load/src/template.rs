@@ -7,8 +7,12 @@ use super::lives::{EVENT_ID, GUEST_ID, NOW, REQUEST_ID, RESERVATION_ID};
 use anyhow::{Context, Result, ensure};
 use contract::{SecretList, UnixMillis, id::IdempotencyKey, signature};
 
-/// Where all events go; the bare endpoint has the same path.
+/// The source that events are of unless another is named.
+pub const SOURCE: &str = "pms";
+/// Where its events go; the bare endpoint has the same path.
 pub const PATH: &str = "/api/v1/webhooks/pms";
+/// What the paths of all sources begin with.
+const PATH_OF_SOURCES: &str = "/api/v1/webhooks/";
 /// Crockford's base 32 in lower case, as the emitter's ids have it.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Digits of an id.
@@ -55,18 +59,26 @@ pub struct Template {
 }
 
 impl Template {
-    /// The request that carries `body`.
+    /// The request of [`SOURCE`] that carries `body`.
     ///
     /// # Errors
     /// When a stand-in is missing.
     pub fn new(body: &[u8]) -> Result<Self> {
+        Self::of(SOURCE, body)
+    }
+
+    /// The same of another source.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn of(source: &str, body: &[u8]) -> Result<Self> {
         let (seconds, signature) = ("0".repeat(SECONDS_LEN), "0".repeat(SIGNATURE_LEN));
         let headers = [
             (signature::WEBHOOK_ID, EVENT_ID),
             (signature::WEBHOOK_TIMESTAMP, &seconds),
             (signature::WEBHOOK_SIGNATURE, &signature),
         ];
-        let text = head(PATH, body.len(), &headers);
+        let text = head(&format!("{PATH_OF_SOURCES}{source}"), body.len(), &headers);
         let place = |name: &str| {
             let at = text.find(&format!("{name}: ")).map(|at| at + name.len() + 2);
             at.context("a header that was just written")

@@ -2,15 +2,16 @@
 
 use super::{Attacked, Target, send};
 use crate::desk::Desk;
+use crate::events::Events;
 use crate::generator::{Load, Measured, Pace, Speaker, Speakers};
 use crate::lives::BodyStyle;
 use crate::options::Options;
-use crate::pool::{Batch, Pool};
+use crate::pool::Pool;
 use crate::service::Service;
+use crate::template::SOURCE;
 use crate::watch::cpu_seconds;
 use anyhow::{Result, ensure};
 use contract::clock::Clock;
-use contract::{SecretList, UnixMillis};
 use futures::{StreamExt, TryStreamExt, stream};
 use harness::books::texts;
 use harness::config::BASE_PATH;
@@ -86,13 +87,9 @@ pub async fn on_emitter(emitter: &Service, options: &Options) -> Result<Attacked
 
 /// The receiver: single events and profiles are read, events are accepted.
 pub async fn on_receiver(receiver: &Service, options: &Options, secret: &str) -> Result<Attacked> {
-    let mut events = Events {
-        run: SystemClock.now(),
-        next: 0,
-        secrets: secret.parse()?,
-    };
-    while events.next < options.rows() {
-        let pool = events.sign((options.rows() - events.next).min(FILL_EVENTS))?;
+    let mut events = Events::new(SOURCE, secret, BodyStyle::Compact)?;
+    while events.signed() < options.rows() {
+        let pool = events.sign((options.rows() - events.signed()).min(FILL_EVENTS))?;
         fill(receiver, pool.len(), pool).await?;
         receiver.drain(EVENTS_ACCEPTED).await?;
     }
@@ -200,26 +197,6 @@ async fn reads(service: &Service, kinds: &[(&'static str, &str)]) -> Result<Arc<
 
 fn get(path: &str) -> Vec<u8> {
     format!("GET {BASE_PATH}{path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes()
-}
-
-/// Events of one run, each of them new.
-struct Events {
-    run: UnixMillis,
-    next: u64,
-    secrets: SecretList,
-}
-
-impl Events {
-    fn sign(&mut self, events: u64) -> Result<Arc<Pool>> {
-        let batch = Batch {
-            run: self.run,
-            first: self.next,
-            events,
-            style: BodyStyle::Compact,
-        };
-        self.next += events;
-        Ok(Arc::new(Pool::sign(&batch, SystemClock.now(), &self.secrets)?))
-    }
 }
 
 /// Asks for the filters in turn, each to its end: by `has_more`, with the cursor of the answer.

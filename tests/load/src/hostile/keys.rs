@@ -23,7 +23,7 @@ const EVENTS: usize = 20_000;
 
 /// The room of the largest reservation is assigned again under fresh keys; then the largest guest's VIP level changes.
 pub async fn on_emitter(emitter: &Service, options: &Options) -> Result<Attacked> {
-    let client = largest::client(emitter);
+    let client = emitter.client();
     let (guest, _) = largest::guest(&client).await?;
     let (reservation, _) = largest::reservation(&client, &guest).await?;
     let mut target = Target::watch(emitter)?;

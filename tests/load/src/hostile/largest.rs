@@ -5,7 +5,6 @@ use anyhow::{Context, Result, ensure};
 use contract::clock::Clock;
 use contract::{EntityKind, EntityRef, Envelope, SecretList};
 use harness::client::Client;
-use harness::config::BASE_PATH;
 use harness::signer;
 use kit::random::SystemClock;
 use serde_json::{Map, Value, json};
@@ -126,9 +125,4 @@ fn memberships() -> Value {
         item
     };
     json!({"loyalty": (0..count).map(of_one).collect::<Value>()})
-}
-
-/// A client of the emitter.
-pub fn client(emitter: &Service) -> Client {
-    Client::new(format!("http://{}{BASE_PATH}", emitter.address()))
 }

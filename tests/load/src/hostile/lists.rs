@@ -21,7 +21,7 @@ const QUERY: &str = "limit=200";
 
 /// The lists of the emitter's two resources.
 pub async fn on_emitter(emitter: &Service, options: &Options) -> Result<Attacked> {
-    let client = largest::client(emitter);
+    let client = emitter.client();
     let (guest, body) = largest::guest(&client).await?;
     largest::more(&client, "/guests", &body, RECORDS - 1).await?;
     let (_, body) = largest::reservation(&client, &guest).await?;

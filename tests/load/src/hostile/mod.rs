@@ -100,11 +100,7 @@ impl<'s> Target<'s> {
     }
 
     fn note(&mut self, name: &str, load: &Load, measured: &Measured, cpu_seconds: f64) {
-        let rate = match load.pace {
-            Pace::Open(rate) => Some(rate),
-            Pace::Closed => None,
-        };
-        let figures = LoadFigures::new(measured, rate, load.connections, cpu_seconds);
+        let figures = LoadFigures::new(measured, load.pace.rate(), load.connections, cpu_seconds);
         self.lines.push(Line::load(name, figures));
         if measured.tally.answers() == 0 {
             self.faults.push(format!("{name}: nothing was answered"));

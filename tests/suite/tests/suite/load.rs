@@ -14,6 +14,10 @@ pub fn cases() -> Vec<Case> {
         every_signed_event_is_accepted_and_applied,
         every_write_is_applied_in_the_crm,
         an_attack_is_answered_and_what_it_leaves_is_counted,
+        a_stream_has_both_messages_of_every_event_of_a_load,
+        sources_are_answered_beside_one_that_sends_more_than_its_share,
+        dead_letters_are_all_applied_beside_live_events,
+        events_are_accepted_beside_a_purge,
     ]
 }
 
@@ -67,5 +71,47 @@ async fn an_attack_is_answered_and_what_it_leaves_is_counted(ctx: Ctx) {
         let load = line.load.as_ref().unwrap();
         assert!(load.is_good() && !load.answers.is_empty(), "{report}");
         assert!(line.growth.is_some(), "{report}");
+    }
+}
+
+async fn a_stream_has_both_messages_of_every_event_of_a_load(ctx: Ctx) {
+    let options = options("load --connections 8 --rate 300 --seconds 1 --sources 3 --stream");
+    let report = session::receiver(&options, &stage(&ctx)).await.unwrap();
+    assert_eq!(report.faults, Vec::<String>::new());
+    let stream = report.rounds[0].receiver.stream.unwrap();
+    assert_eq!((stream.messages, stream.cuts), (600, 0));
+}
+
+async fn sources_are_answered_beside_one_that_sends_more_than_its_share(ctx: Ctx) {
+    let options = options("load --connections 4 --seconds 1 --pool 100 --greedy 8");
+    let report = session::receiver(&options, &stage(&ctx)).await.unwrap();
+    assert_eq!(report.faults, Vec::<String>::new());
+    let greedy = report.greedy.unwrap();
+    assert_eq!(greedy.others.alone.answers, greedy.others.beside.answers);
+    assert_eq!(greedy.others.alone.answers.keys().collect::<Vec<_>>(), [&202]);
+    assert!(greedy.greedy.answers[&202] > 0, "{greedy}");
+}
+
+async fn dead_letters_are_all_applied_beside_live_events(ctx: Ctx) {
+    let options = options("load --connections 4 --seconds 1 --pool 100 --requeue 150");
+    let report = session::receiver(&options, &stage(&ctx)).await.unwrap();
+    assert_eq!(report.faults, Vec::<String>::new());
+    let requeue = report.requeue.unwrap();
+    assert_eq!(requeue.dead_letters, 150);
+    assert_eq!(requeue.compared.alone.answers, requeue.compared.beside.answers);
+    assert!(requeue.whole_seconds > 0.0, "{requeue}");
+}
+
+async fn events_are_accepted_beside_a_purge(ctx: Ctx) {
+    let options = options("load --connections 4 --seconds 1 --pool 100 --purge 1000");
+    let mut report = session::receiver(&options, &stage(&ctx)).await.unwrap();
+    // How much is purged during so short a load is up to the machine.
+    report
+        .faults
+        .retain(|fault| !fault.starts_with("nothing was purged"));
+    assert_eq!(report.faults, Vec::<String>::new());
+    let purge = report.purge.unwrap();
+    for load in [purge.compared.alone, purge.compared.beside] {
+        assert_eq!(load.answers, [(202, 100)].into());
     }
 }
