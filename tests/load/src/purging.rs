@@ -37,6 +37,8 @@ pub struct Purging {
     pub compared: Compared,
     /// The rate of the load without a purge after that, by the one before it: what is not the purge's.
     pub again_ratio: f64,
+    /// The rate beside the purge, by the mean of the two without one.
+    pub mean_ratio: f64,
     /// MiB resident while the purge went on.
     pub memory_mib: Memory,
 }
@@ -89,7 +91,8 @@ pub async fn purging(
     let mut inbox = receiver.inbox().await?;
     receiver.end().await?;
     let compared = Compared::new(&alone, &beside);
-    let again_ratio = thousandths(again.measured.rate() / alone.measured.rate().max(f64::EPSILON));
+    let [before, during, after] =
+        [&alone, &beside, &again].map(|sent| sent.measured.rate().max(f64::EPSILON));
     for other in [&beside, &again] {
         alone.measured.tally.add(&other.measured.tally);
     }
@@ -109,7 +112,8 @@ pub async fn purging(
         planted: bodies,
         purged,
         compared,
-        again_ratio,
+        again_ratio: thousandths(after / before),
+        mean_ratio: thousandths(2.0 * during / (before + after)),
         memory_mib,
     })
 }
@@ -136,8 +140,8 @@ impl fmt::Display for Purging {
         write!(out, "{}", self.compared)?;
         writeln!(
             out,
-            "    {} bodies purged meanwhile; without a purge again {:.3} of the rate",
-            self.purged, self.again_ratio
+            "    {} bodies purged meanwhile; without a purge again {:.3} of the rate; {:.3} of the mean of both without",
+            self.purged, self.again_ratio, self.mean_ratio
         )?;
         writeln!(out, "    {}", self.memory_mib)
     }

@@ -19,12 +19,15 @@ use kit::random::SystemClock;
 use serde::Serialize;
 use serde_json::json;
 use std::fmt;
+use std::time::Duration;
 
 /// Of the top rate, what arrives live.
 const LIVE_SHARE: f64 = 0.25;
 /// One dead letter in so many is applied first, with nothing beside it: that is the drain rate.
 const DRAIN_SHARE: u64 = 10;
 const DAY_MILLIS: i64 = 24 * 3_600_000;
+/// For the whole run: a million dead letters at a thousand a second.
+const RUN_WITHIN: Duration = Duration::from_secs(1_000);
 const RUNS_LEFT: &str = "SELECT COUNT(*) AS n FROM requeues WHERE status = 'running'";
 
 /// Dead letters beside live events.
@@ -102,7 +105,7 @@ pub async fn requeuing(
     let ended = SystemClock.now();
     let (applied, last) = applied(service, dead, ended).await?;
     let until = if applied == dead_letters { last } else { ended };
-    service.drain(RUNS_LEFT).await?;
+    service.drain_within(RUNS_LEFT, RUN_WITHIN).await?;
     service.drain(EVENTS_ACCEPTED).await?;
     let (_, last) = self::applied(service, dead, SystemClock.now()).await?;
     let (memory_mib, _) = watching.end().await?;

@@ -144,10 +144,18 @@ impl Service {
     /// # Errors
     /// When it does not end.
     pub async fn drain(&self, sql: &str) -> Result<(u64, Duration)> {
+        self.drain_within(sql, DRAINED_WITHIN).await
+    }
+
+    /// The same with a bound of the caller's.
+    ///
+    /// # Errors
+    /// As `drain`.
+    pub async fn drain_within(&self, sql: &str, within: Duration) -> Result<(u64, Duration)> {
         let begun = Instant::now();
         let backlog = self.count(sql).await?;
-        let left = self.counting.lock().await.drained(sql, DRAINED_WITHIN).await?;
-        ensure!(left == 0, "{left} still wait after {DRAINED_WITHIN:?}");
+        let left = self.counting.lock().await.drained(sql, within).await?;
+        ensure!(left == 0, "{left} still wait after {within:?}");
         Ok((backlog, begun.elapsed()))
     }
 
