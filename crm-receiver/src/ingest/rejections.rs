@@ -31,6 +31,9 @@ pub const UNKNOWN: &str = "unknown";
 const PREFIX_V4: u8 = 24;
 const PREFIX_V6: u8 = 48;
 const MINUTE_MILLIS: i64 = 60_000;
+/// By how many minutes a delivery may be older than the last one that was counted: its time is that of its head, and its body
+/// takes its own. What is older yet came after the clock was set back.
+const MINUTES_BEHIND_MAX: i64 = 2;
 
 /// The sample of this process that is not written yet.
 pub struct Rejections {
@@ -40,6 +43,8 @@ pub struct Rejections {
 
 #[derive(Default)]
 struct Sample {
+    /// The last minute of which one was counted. A delivery of one before is counted with it: else two minutes that take turns
+    /// would begin anew with each.
     minute: i64,
     /// How many are kept of this minute, by cause and source.
     kept: HashMap<&'static str, HashMap<Box<str>, u32>>,
@@ -111,7 +116,7 @@ impl Sample {
     /// Whether a rejection is one of those that are kept; then it is counted as kept.
     fn has_place(&mut self, source: &str, cause: &'static str, at: UnixMillis) -> bool {
         let minute = at.0.div_euclid(MINUTE_MILLIS);
-        if minute != self.minute {
+        if minute > self.minute || minute < self.minute - MINUTES_BEHIND_MAX {
             self.minute = minute;
             self.kept.clear();
             self.kept_in_all = 0;
@@ -170,6 +175,18 @@ mod tests {
         assert_eq!(add("spa", "skew", 59_999), 10);
         assert_eq!(add("pms", "missing_header", 59_999), 10);
         assert_eq!(add("pms", "skew", 60_000), 10);
+    }
+
+    #[test]
+    fn deliveries_of_two_minutes_that_take_turns_share_one_bound() {
+        let rejections = sample();
+        let mut add = |minute: i64| {
+            rejections.add("pms", "skew", None, UnixMillis(minute * MINUTE_MILLIS), None);
+            rejections.take().len()
+        };
+        let kept: usize = (0..100).map(|turn| add(7 + turn % 2)).sum();
+        assert_eq!(kept, 11, "one of the first minute, ten of the next");
+        assert_eq!((add(6), add(5)), (0, 1), "a clock that was set back begins anew");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use contract::{Scope, SourceId, UnixMillis};
 use db::{DbError, Params, Row, params};
 use kit::listing::{Index, Listing, Lookup, Order, Part, Reading, Rows, Table};
 use serde::Serialize;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A delivery that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -51,6 +51,8 @@ const REJECTIONS: Table = Table {
     }],
 };
 const COLUMNS: [&str; 6] = ["id", "at", "source", "cause", "skew_seconds", "address"];
+static SELECT: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM {}", COLUMNS.join(", "), REJECTIONS.name));
 
 impl Store {
     /// Keeps rejections; those that are there already stay.
@@ -73,7 +75,8 @@ impl Store {
                         ]
                     });
                     let skip = tx.dialect().skip_existing("id");
-                    tx.insert("rejections", &COLUMNS, &skip, values.collect()).await
+                    tx.insert(REJECTIONS.name, &COLUMNS, &skip, values.collect())
+                        .await
                 })
             })
             .await
@@ -90,7 +93,7 @@ impl Store {
     ) -> Result<Rows<RejectionRow>, DbError> {
         let reading = Reading {
             name: "rejections",
-            select: "SELECT id, at, source, cause, skew_seconds, address FROM rejections",
+            select: SELECT.as_str(),
             read: read_rejection,
         };
         self.lists.find(filter.listing(), query, reading).await
