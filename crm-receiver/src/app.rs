@@ -221,7 +221,7 @@ impl App {
         let requeuer = Requeuer::new(store.clone(), clock(), backlog.clone(), owner, Arc::clone(&begun));
         let owner = runtime.ids().new_id("run");
         let purger = Purger::hourly(store.clone(), clock(), config.retention, owner);
-        let purger = (purger, backlog, PurgeMeters::new(&metrics));
+        let purger = (purger, backlog, PurgeMeters::new(&metrics, clock()));
         let counts = Arc::new(Counts::by_minute());
         let rejections = Arc::new(Rejections::new(runtime.ids()));
         let feed = Feed::new(store.clone(), &metrics);

@@ -237,7 +237,8 @@ impl App {
         }
         lifecycle.spawn("guest names", self.guest_names.run(lifecycle.clone()));
         lifecycle.spawn("api keys", self.keys.clone().run(lifecycle.clone()));
-        lifecycle.spawn("idempotency", purge(self.idempotency, lifecycle.clone()));
+        let purging = purge(self.idempotency, self.keys.clone(), lifecycle.clone());
+        lifecycle.spawn("purge", purging);
         let ended = lifecycle.run_until_stopped(STOP_GRACE).await;
         // What was answered after the stop is counted too.
         self.keys.write_usage().await;
@@ -269,8 +270,8 @@ fn digest_key(config: &Config, runtime: &Runtime) -> Result<DigestKey, ConfigErr
     })
 }
 
-/// Deletes idempotency keys that have expired, in small portions.
-async fn purge(idempotency: Arc<Idempotency>, lifecycle: Lifecycle) {
+/// Deletes idempotency keys that have expired and the old usage of API keys, in small portions.
+async fn purge(idempotency: Arc<Idempotency>, keys: ApiKeys, lifecycle: Lifecycle) {
     loop {
         tokio::select! {
             () = lifecycle.stopping() => return,
@@ -286,6 +287,9 @@ async fn purge(idempotency: Arc<Idempotency>, lifecycle: Lifecycle) {
                     break;
                 }
             }
+        }
+        if let Err(error) = keys.purge_usage(&lifecycle).await {
+            tracing::warn!(error = %error, "the old usage of API keys stays for now");
         }
     }
 }

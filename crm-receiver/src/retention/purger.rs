@@ -1,6 +1,6 @@
 //! The purge: one step, and a thin loop around it.
 //!
-//! It goes through its targets one after the other, batch by batch. After each batch it rests for several times as long as the
+//! It takes a batch of each of its targets in turn, so that a target with much to delete holds up no other. After each batch it rests for several times as long as the
 //! batch took, so that what is taken in keeps its rate. When a purge was last at its end stands in the tables: a service that is
 //! started often purges no more often, and no less.
 
@@ -16,7 +16,14 @@ use kit::{
     lifecycle::Lifecycle,
     metrics::{Counter, Metrics},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 use strum::VariantArray;
 use tokio::time::{Instant, sleep};
 
@@ -33,23 +40,45 @@ const RENEW_BEFORE_MILLIS: i64 = PURGE_LEASE.as_millis() as i64 / 2;
 /// How long a batch waits for pending arrivals, where only one of all writers writes at a time.
 const YIELD_MAX: Duration = Duration::from_millis(50);
 
-/// Counters of what was deleted.
-pub struct PurgeMeters(BTreeMap<Purged, Counter>);
+/// What was deleted, and how far the purge is behind.
+pub struct PurgeMeters {
+    counters: BTreeMap<Purged, Counter>,
+    /// When the oldest body that the purge has last come to should have gone, in Unix milliseconds.
+    oldest_body_due: Arc<AtomicI64>,
+}
+
+/// No purge goes on.
+const NONE_DUE: i64 = i64::MAX;
 
 impl PurgeMeters {
-    /// Shows them as `purged_rows_total`.
-    pub fn new(metrics: &Metrics) -> Self {
+    /// Shows them as `purged_rows_total` and `purge_lag_seconds`.
+    pub fn new(metrics: &Metrics, clock: Arc<dyn Clock>) -> Self {
+        let oldest_body_due = Arc::new(AtomicI64::new(NONE_DUE));
+        let due = Arc::clone(&oldest_body_due);
+        let help = "How long ago the oldest body should have been deleted to which the purge has come; 0 when none goes on here.";
+        metrics.read_gauge("purge_lag_seconds", help, &[], move || {
+            let behind = clock.now().0.saturating_sub(due.load(Ordering::Relaxed));
+            Duration::from_millis(u64::try_from(behind).unwrap_or_default()).as_secs_f64()
+        });
         let counter = |what: &Purged| {
             let help = "Rows deleted because they were old enough, by what they are.";
             let labels = [("what", what.into_str())];
             (*what, metrics.counter("purged_rows_total", help, &labels))
         };
-        Self(Purged::VARIANTS.iter().map(counter).collect())
+        Self {
+            counters: Purged::VARIANTS.iter().map(counter).collect(),
+            oldest_body_due,
+        }
+    }
+
+    fn show_lag(&self, oldest: Option<UnixMillis>) {
+        let due = oldest.map_or(NONE_DUE, |at| at.0);
+        self.oldest_body_due.store(due, Ordering::Relaxed);
     }
 
     fn count(&self, purged: &PurgeTally) {
         for (what, rows) in purged {
-            if let Some(counter) = self.0.get(what) {
+            if let Some(counter) = self.counters.get(what) {
                 counter.inc_by(*rows);
             }
         }
@@ -87,9 +116,13 @@ pub struct Purger {
 struct Progress {
     /// None where nothing is deleted.
     lease: Option<Lease>,
+    /// When it began.
+    began: UnixMillis,
     before: PurgeBefore,
-    target: usize,
-    position: PurgePosition,
+    /// The targets that are not at their end, the next one first, and how far each is.
+    walks: VecDeque<(PurgeTarget, PurgePosition)>,
+    /// When the oldest body of the last batch with any should have gone.
+    oldest_body_due: Option<UnixMillis>,
     tally: PurgeTally,
 }
 
@@ -143,6 +176,8 @@ impl Purger {
                     tracing::warn!(%error, "the purge fails, and is tried again");
                 }
                 failing = step.is_err();
+                let progress = self.progress.as_ref();
+                meters.show_lag(progress.and_then(|progress| progress.oldest_body_due));
                 let rest = match &step {
                     Ok(PurgeStep::Worked) => {
                         meters.count(&since(&before, &self.tally()));
@@ -160,12 +195,16 @@ impl Purger {
                     () = sleep(rest) => {}
                 }
             }
-            if let Some(lease) = self.progress.take().and_then(|progress| progress.lease)
-                && self.store.release(lease).await.is_err()
-            {
-                tracing::debug!("the lease of the purge ends by itself");
-            }
+            self.release().await;
         })
+    }
+
+    async fn release(&mut self) {
+        if let Some(lease) = self.progress.take().and_then(|progress| progress.lease)
+            && self.store.release(lease).await.is_err()
+        {
+            tracing::debug!("the lease of the purge ends by itself");
+        }
     }
 
     /// Purges to the end, resting after each batch; None when another replica purges.
@@ -175,7 +214,15 @@ impl Purger {
     pub async fn to_the_end(mut self) -> Result<Option<PurgeTally>, DbError> {
         loop {
             let began = Instant::now();
-            match self.step().await? {
+            let step = match self.step().await {
+                Ok(step) => step,
+                Err(error) => {
+                    // Else a purge by hand would be refused until the lease ends.
+                    self.release().await;
+                    return Err(error);
+                }
+            };
+            match step {
                 PurgeStep::Worked if self.dry_run => {}
                 PurgeStep::Worked => sleep(rest(began.elapsed())).await,
                 PurgeStep::Finished(tally) => {
@@ -213,9 +260,14 @@ impl Purger {
             };
             progress.lease = Some(renewed);
         }
-        let target = PurgeTarget::VARIANTS[progress.target];
-        let (lease, position) = (progress.lease.as_ref(), progress.position.clone());
-        let batch = self.store.purge_batch(target, progress.before, position, lease);
+        // The next step takes another target, also after a failure.
+        progress.walks.rotate_left(1);
+        let Some((target, position)) = progress.walks.back().cloned() else {
+            return Ok(PurgeStep::NotDue);
+        };
+        let batch = self
+            .store
+            .purge_batch(target, progress.before, position, progress.lease.as_ref());
         let Some(batch) = batch.await? else {
             self.progress = None;
             return Ok(PurgeStep::Held);
@@ -223,19 +275,24 @@ impl Purger {
         for (what, rows) in batch.purged {
             *progress.tally.entry(what).or_default() += rows;
         }
+        if let Some(overdue) = batch.oldest_body_overdue {
+            progress.oldest_body_due = Some(progress.began.plus_millis(-overdue));
+        }
         if let Some(next) = batch.next {
-            progress.position = next;
+            progress.walks.pop_back();
+            progress.walks.push_back((target, next));
             return Ok(PurgeStep::Worked);
         }
-        progress.target += 1;
-        progress.position = PurgePosition::default();
-        if progress.target < PurgeTarget::VARIANTS.len() {
+        if progress.walks.len() > 1 {
+            progress.walks.pop_back();
             return Ok(PurgeStep::Worked);
         }
         // Where this fails, the step is tried again, and finds nothing more in the last target.
-        progress.target -= 1;
-        if let Some(lease) = progress.lease.clone() {
-            self.store.end_purge(lease, now).await?;
+        if let Some(lease) = progress.lease.clone()
+            && !self.store.end_purge(lease, now).await?
+        {
+            self.progress = None;
+            return Ok(PurgeStep::Held);
         }
         let ended = self.progress.take();
         Ok(PurgeStep::Finished(
@@ -261,11 +318,14 @@ impl Purger {
             }
             lease = Some(claimed);
         }
+        let began = self.clock.now();
+        let walk = |target: &PurgeTarget| (*target, PurgePosition::default());
         self.progress = Some(Progress {
             lease,
-            before: self.retention.before(self.clock.now()),
-            target: 0,
-            position: PurgePosition::default(),
+            began,
+            before: self.retention.before(began),
+            walks: PurgeTarget::VARIANTS.iter().map(walk).collect(),
+            oldest_body_due: None,
             tally: PurgeTally::new(),
         });
         Ok(None)
@@ -319,4 +379,32 @@ fn log(tally: &PurgeTally) {
         purged.stream_batches = rows(Purged::StreamBatch),
         "purged"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Clockwork;
+
+    impl Clock for Clockwork {
+        fn now(&self) -> UnixMillis {
+            UnixMillis(90_000)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_lag_is_the_age_of_the_oldest_body_since_it_was_due() {
+        let metrics = Metrics::new("x", "1");
+        let meters = PurgeMeters::new(&metrics, Arc::new(Clockwork));
+        for (due, line) in [
+            (None, "x_purge_lag_seconds 0\n"),
+            (Some(UnixMillis(60_000)), "x_purge_lag_seconds 30\n"),
+            (None, "x_purge_lag_seconds 0\n"),
+        ] {
+            meters.show_lag(due);
+            let page = metrics.scrape().await;
+            assert!(page.contains(line), "{due:?}: {page}");
+        }
+    }
 }

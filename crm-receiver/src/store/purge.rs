@@ -12,7 +12,7 @@ use super::{Store, stream_batches::STREAM_BATCHES};
 use crate::event::EventStatus;
 use contract::UnixMillis;
 use db::{
-    DbError, Dialect, InList, Row, Tx,
+    DbError, Dialect, InList, Row, Tx, Value,
     leases::{self, Lease},
     params, read_id,
 };
@@ -47,7 +47,7 @@ pub enum Purged {
     StreamBatch,
 }
 
-/// What a purge goes through, in this order.
+/// What a purge goes through, a batch of each in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum PurgeTarget {
     /// The bodies of events.
@@ -95,6 +95,8 @@ pub struct PurgePosition {
 pub struct PurgeBatch {
     /// How many rows of each kind.
     pub purged: BTreeMap<Purged, u64>,
+    /// How far beyond its time the oldest body of these is, from when the purge began, in milliseconds.
+    pub oldest_body_overdue: Option<i64>,
     /// Where the next batch begins; None at the end.
     pub next: Option<PurgePosition>,
 }
@@ -103,6 +105,7 @@ pub struct PurgeBatch {
 #[derive(Default)]
 struct Found {
     rows: Vec<FoundRow>,
+    oldest_body_overdue: Option<i64>,
     next: Option<PurgePosition>,
 }
 
@@ -158,20 +161,25 @@ impl Store {
             .await
     }
 
-    /// Notes that a purge is at its end, and gives its lease up.
+    /// Notes that a purge is at its end, and gives its lease up. False when the lease is another's by now.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn end_purge(&self, lease: Lease, now: UnixMillis) -> Result<(), DbError> {
+    pub async fn end_purge(&self, lease: Lease, now: UnixMillis) -> Result<bool, DbError> {
         self.db
             .transaction("end_purge", move |tx| {
                 let lease = lease.clone();
                 Box::pin(async move {
+                    if !leases::fence(tx, &lease).await? {
+                        tx.abandon();
+                        return Ok(false);
+                    }
                     let columns = ["id", "finished_at"];
                     let update = tx.dialect().on_conflict_update(&columns[..1], &columns[1..]);
                     tx.insert("purges", &columns, &update, params![PURGE, now])
                         .await?;
-                    leases::release(tx, &lease).await
+                    leases::release(tx, &lease).await?;
+                    Ok(true)
                 })
             })
             .await
@@ -195,7 +203,7 @@ impl Store {
             Box::pin(async move { find(tx, target, before, &after).await })
         });
         let found = Arc::new(found.await?);
-        let next = found.next.clone();
+        let (next, oldest_body_overdue) = (found.next.clone(), found.oldest_body_overdue);
         let counted = match lease {
             None => Some(tally(found.rows.iter())),
             Some(_) if found.rows.is_empty() => Some(BTreeMap::new()),
@@ -214,22 +222,26 @@ impl Store {
                 delete.await?
             }
         };
-        Ok(counted.map(|purged| PurgeBatch { purged, next }))
+        Ok(counted.map(|purged| PurgeBatch {
+            purged,
+            oldest_body_overdue,
+            next,
+        }))
     }
 }
 
 impl PurgeBefore {
-    /// What goes of an event of that status and age; None while its body is kept.
-    fn body(&self, status: EventStatus, received_at: UnixMillis) -> Option<Purged> {
-        match status {
-            EventStatus::Accepted => None,
-            EventStatus::DeadLetter => {
-                (received_at < self.dead_letter_bodies).then_some(Purged::DeadLetterBody)
-            }
+    /// What goes of an event of that status and age, and how long ago it should have gone, in milliseconds; None while its
+    /// body is kept.
+    fn body(&self, status: EventStatus, received_at: UnixMillis) -> Option<(Purged, i64)> {
+        let (what, before) = match status {
+            EventStatus::Accepted => return None,
+            EventStatus::DeadLetter => (Purged::DeadLetterBody, self.dead_letter_bodies),
             EventStatus::Applied | EventStatus::Stale | EventStatus::Ignored | EventStatus::Suppressed => {
-                (received_at < self.bodies).then_some(Purged::Body)
+                (Purged::Body, self.bodies)
             }
-        }
+        };
+        (received_at < before).then(|| (what, before.0 - received_at.0))
     }
 }
 
@@ -254,6 +266,7 @@ async fn find(
                 tx,
                 Ordered {
                     id: "event_id",
+                    is_numbered: false,
                     table: "inbox",
                     column: "received_at",
                     index: "inbox_received",
@@ -265,7 +278,7 @@ async fn find(
             Ok(found(Purged::IdempotencyKey, rows.await?))
         }
         PurgeTarget::ApiKeyUsage => {
-            let batch = usage::before(tx, before.api_key_usage, &after.id, PURGE_BATCH).await?;
+            let batch = usage::before(tx, before.api_key_usage, &after.id).await?;
             let row = |(id, count)| FoundRow {
                 what: Purged::ApiKeyUsage,
                 id,
@@ -274,6 +287,7 @@ async fn find(
             Ok(Found {
                 rows: batch.keys.into_iter().map(row).collect(),
                 next: batch.next.map(|id| PurgePosition { at: 0, id }),
+                ..Found::default()
             })
         }
         PurgeTarget::Rejections => {
@@ -281,6 +295,7 @@ async fn find(
                 tx,
                 Ordered {
                     id: "id",
+                    is_numbered: false,
                     table: "rejections",
                     column: "at",
                     index: "rejections_at",
@@ -296,6 +311,7 @@ async fn find(
                 tx,
                 Ordered {
                     id: "id",
+                    is_numbered: false,
                     table: "requeues",
                     column: "created_at",
                     index: "requeues_created",
@@ -306,32 +322,24 @@ async fn find(
             );
             Ok(found(Purged::Requeue, rows.await?))
         }
-        PurgeTarget::Stream => find_stream(tx, before, after).await,
-    }
-}
-
-/// Batches of the stream in their order, which is about that of their age: it ends at the first that is too young.
-async fn find_stream(tx: &mut Tx, before: PurgeBefore, after: &PurgePosition) -> Result<Found, DbError> {
-    let sql = format!("SELECT seq, created_at FROM {STREAM_BATCHES} WHERE seq > ? ORDER BY seq LIMIT ?");
-    let rows = tx.query(&sql, params![after.at, PURGE_BATCH]).await?;
-    let mut found = Found::default();
-    for row in &rows {
-        if row.get::<UnixMillis>("created_at")? >= before.stream {
-            found.next = None;
-            return Ok(found);
+        PurgeTarget::Stream => {
+            // By their age, not by their places: one that was written by a clock ahead of the others keeps no other.
+            let rows = in_order(
+                tx,
+                Ordered {
+                    id: "id",
+                    is_numbered: true,
+                    table: STREAM_BATCHES,
+                    column: "created_at",
+                    index: "stream_batches_created",
+                    condition: "seq IS NOT NULL",
+                },
+                before.stream,
+                after,
+            );
+            Ok(found(Purged::StreamBatch, rows.await?))
         }
-        let seq: i64 = row.get("seq")?;
-        found.next = (rows.len() == PURGE_BATCH).then(|| PurgePosition {
-            at: seq,
-            id: String::new(),
-        });
-        found.rows.push(FoundRow {
-            what: Purged::StreamBatch,
-            id: seq.to_string(),
-            count: 1,
-        });
     }
-    Ok(found)
 }
 
 /// Bodies in the order of their ids, which is that of their arrival: it ends where all of a batch are too young.
@@ -353,7 +361,8 @@ async fn find_bodies(tx: &mut Tx, before: PurgeBefore, after: &PurgePosition) ->
             continue;
         };
         is_young &= received_at >= before.bodies.max(before.dead_letter_bodies);
-        if let Some(what) = before.body(read_id(row, "status")?, received_at) {
+        if let Some((what, overdue)) = before.body(read_id(row, "status")?, received_at) {
+            found.oldest_body_overdue = found.oldest_body_overdue.max(Some(overdue));
             found.rows.push(FoundRow { what, id, count: 1 });
         }
     }
@@ -366,6 +375,8 @@ async fn find_bodies(tx: &mut Tx, before: PurgeBefore, after: &PurgePosition) ->
 /// A table that is purged in the order of a time.
 struct Ordered {
     id: &'static str,
+    /// Whether ids are numbers; positions have them as texts.
+    is_numbered: bool,
     table: &'static str,
     column: &'static str,
     index: &'static str,
@@ -382,17 +393,22 @@ async fn in_order(
 ) -> Result<Vec<PurgePosition>, DbError> {
     let Ordered {
         id,
+        is_numbered,
         table,
         column,
         index,
         condition,
     } = ordered;
     let index = Index::Named(index).hint(tx.dialect());
+    let after_id: Value = match is_numbered {
+        true => after.id.parse::<i64>().unwrap_or_default().into(),
+        false => (&after.id).into(),
+    };
     let mut rows = Vec::new();
     for (stretch, bounds) in [
         (
             format!("{column} = ? AND {id} > ? AND {column} < ?"),
-            params![after.at, &after.id, before],
+            params![after.at, after_id, before],
         ),
         (
             format!("{column} > ? AND {column} < ?"),
@@ -408,7 +424,10 @@ async fn in_order(
         for row in &tx.query(&sql, params).await? {
             rows.push(PurgePosition {
                 at: row.get("at")?,
-                id: row.get("id")?,
+                id: match is_numbered {
+                    true => row.get::<i64>("id")?.to_string(),
+                    false => row.get("id")?,
+                },
             });
         }
         if rows.len() == PURGE_BATCH {
@@ -420,6 +439,7 @@ async fn in_order(
 
 fn found(what: Purged, rows: Vec<PurgePosition>) -> Found {
     Found {
+        oldest_body_overdue: None,
         next: rows.last().filter(|_| rows.len() == PURGE_BATCH).cloned(),
         rows: rows
             .into_iter()
@@ -439,7 +459,7 @@ async fn delete(
         PurgeTarget::Bodies => {
             let mut going = Vec::new();
             for row in lock_events(tx, rows, LockKind::Shared).await? {
-                if let Some(what) = before.body(read_id(&row, "status")?, row.get("received_at")?) {
+                if let Some((what, _)) = before.body(read_id(&row, "status")?, row.get("received_at")?) {
                     let id = row.get("event_id")?;
                     going.push(FoundRow { what, id, count: 1 });
                 }
@@ -462,7 +482,7 @@ async fn delete(
         PurgeTarget::ApiKeyUsage => {
             let mut count = 0;
             for row in rows {
-                count += usage::drop_before(tx, &row.id, before.api_key_usage).await?;
+                count += usage::delete_before(tx, &row.id, before.api_key_usage).await?;
             }
             Ok(BTreeMap::from([(Purged::ApiKeyUsage, count)]))
         }
@@ -476,9 +496,8 @@ async fn delete(
             Ok(BTreeMap::from([(Purged::Requeue, count)]))
         }
         PurgeTarget::Stream => {
-            let places = rows.iter().filter_map(|row| row.id.parse::<i64>().ok());
-            let list = InList::of(places);
-            let sql = format!("DELETE FROM {STREAM_BATCHES} WHERE seq IN {list}");
+            let list = InList::of(rows.iter().filter_map(|row| row.id.parse::<i64>().ok()));
+            let sql = format!("DELETE FROM {STREAM_BATCHES} WHERE id IN {list}");
             let count = tx.execute(&sql, list.into_params()).await?;
             Ok(BTreeMap::from([(Purged::StreamBatch, count)]))
         }

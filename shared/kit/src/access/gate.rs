@@ -209,6 +209,23 @@ impl ApiKeys {
         &self.0.usage
     }
 
+    /// Deletes what the keys were used for longer ago than is kept, batch by batch. For a service without a purge of its own.
+    ///
+    /// # Errors
+    /// Those of the database; the batches before stay deleted.
+    pub fn purge_usage(&self, lifecycle: &Lifecycle) -> BoxFuture<'_, Result<(), DbError>> {
+        let lifecycle = lifecycle.clone();
+        Box::pin(async move {
+            let mut after = Some(String::new());
+            while let Some(key) = after
+                && !lifecycle.is_stopping()
+            {
+                after = self.0.usage.purge(key).await?;
+            }
+            Ok(())
+        })
+    }
+
     /// Writes what is not written yet of what the keys were used for. For a stop, after the last answer.
     pub fn write_usage(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.0.usage.write())

@@ -1,4 +1,5 @@
-//! What was asked for with each key: counted in memory, written every 5 s, kept for 30 days.
+//! What was asked for with each key: counted in memory, written every 5 s, kept for 30 days. What is older is deleted by the
+//! purge of the service.
 
 use crate::lifecycle::Lifecycle;
 use contract::{Clock, UnixMillis};
@@ -15,6 +16,10 @@ use std::{
 const WRITE_EVERY: Duration = Duration::from_secs(5);
 /// How long they are kept, which is also the longest period of a report.
 pub const DAYS_KEPT: u32 = 30;
+/// Keys at which a batch of what is deleted looks at most.
+const KEYS_LOOKED_AT_MAX: usize = 200;
+/// Rows that it deletes at most, unless one key has more: it has one for each endpoint and day.
+const ROWS_DELETED_MAX: u64 = 200;
 /// Endpoints that a report names.
 const TOP_ENDPOINTS: usize = 10;
 const DAY_MILLIS: i64 = 24 * 3600 * 1000;
@@ -89,9 +94,8 @@ impl Usage {
         }
     }
 
-    /// Writes the counts every 5 s and at the end, and drops what is too old once a day.
+    /// Writes the counts every 5 s and at the end.
     pub(super) async fn run(&self, lifecycle: Lifecycle) {
-        let mut dropped_before = UnixMillis(0);
         loop {
             let stopping = tokio::select! {
                 () = lifecycle.stopping() => true,
@@ -100,10 +104,6 @@ impl Usage {
             self.write().await;
             if stopping {
                 return;
-            }
-            let oldest = oldest_day_kept(self.clock.now());
-            if oldest != dropped_before && self.drop_before(oldest).await {
-                dropped_before = oldest;
             }
         }
     }
@@ -137,14 +137,22 @@ impl Usage {
         }
     }
 
-    async fn drop_before(&self, oldest: UnixMillis) -> bool {
-        let dropped = self.db.transaction("drop_api_key_usage", move |tx| {
-            Box::pin(async move {
-                let sql = "DELETE FROM api_key_usage WHERE day < ?";
-                tx.execute(sql, params![oldest]).await.map(drop)
+    /// Deletes the next counts that are too old, of keys behind this one; the last key that was looked at, if there may be
+    /// more.
+    pub(super) async fn purge(&self, after: String) -> Result<Option<String>, DbError> {
+        let oldest = oldest_day_kept(self.clock.now());
+        self.db
+            .transaction("purge_api_key_usage", move |tx| {
+                let after = after.clone();
+                Box::pin(async move {
+                    let old = before(tx, oldest, &after).await?;
+                    for (key, _) in &old.keys {
+                        delete_before(tx, key, oldest).await?;
+                    }
+                    Ok(old.next)
+                })
             })
-        });
-        dropped.await.is_ok()
+            .await
     }
 
     /// What a key was used for today and in the days before, `period_days` in all.
@@ -217,7 +225,7 @@ fn to_one_decimal(sum: f64, count: u64) -> f64 {
     (sum / count as f64 * 10.0).round() / 10.0
 }
 
-/// Keys of which days are old enough to be dropped.
+/// Keys of which days are old enough to be deleted.
 #[derive(Debug, Default)]
 pub struct OldUsage {
     /// Each with how many rows.
@@ -226,38 +234,51 @@ pub struct OldUsage {
     pub next: Option<String>,
 }
 
-/// The first day whose counts are kept; those before may be dropped.
+/// The first day whose counts are kept; those before may be deleted.
 pub fn oldest_day_kept(now: UnixMillis) -> UnixMillis {
     UnixMillis(day_of(now).0 - i64::from(DAYS_KEPT) * DAY_MILLIS)
 }
 
-/// Of the next keys after one, at most so many, those with counts of days before this one.
+/// The next keys after one with counts of days before this one: of those at which it looks, [`KEYS_LOOKED_AT_MAX`], as many as
+/// have [`ROWS_DELETED_MAX`] rows together, but one at least.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn before(tx: &mut Tx, day: UnixMillis, after: &str, keys_max: usize) -> Result<OldUsage, DbError> {
+pub async fn before(tx: &mut Tx, day: UnixMillis, after: &str) -> Result<OldUsage, DbError> {
     let sql = "SELECT id FROM api_keys WHERE id > ? ORDER BY id LIMIT ?";
-    let rows = tx.query(sql, params![after, keys_max]).await?;
+    let rows = tx.query(sql, params![after, KEYS_LOOKED_AT_MAX]).await?;
     let keys: Vec<String> = read_ids(&rows, "id")?;
     let list = InList::of(&keys);
     let sql = format!(
-        "SELECT key_id, COUNT(*) AS n FROM api_key_usage WHERE key_id IN {list} AND day < ? GROUP BY key_id"
+        "SELECT key_id, COUNT(*) AS n FROM api_key_usage WHERE key_id IN {list} AND day < ? \
+         GROUP BY key_id ORDER BY key_id"
     );
     let mut params = list.into_params();
     params.push(day.into());
     let rows = tx.query(&sql, params).await?;
-    let count = |row: &Row| Ok((row.get("key_id")?, row.get("n")?));
-    Ok(OldUsage {
-        keys: rows.iter().map(count).collect::<Result<_, DbError>>()?,
-        next: keys.last().filter(|_| keys.len() == keys_max).cloned(),
-    })
+    let last = keys.last().filter(|_| keys.len() == KEYS_LOOKED_AT_MAX);
+    let mut old = OldUsage {
+        keys: Vec::new(),
+        next: last.cloned(),
+    };
+    let mut room = ROWS_DELETED_MAX;
+    for row in &rows {
+        let (key, count) = (row.get::<String>("key_id")?, row.get::<u64>("n")?);
+        if count > room && !old.keys.is_empty() {
+            old.next = old.keys.last().map(|(key, _)| key.clone());
+            break;
+        }
+        room = room.saturating_sub(count);
+        old.keys.push((key, count));
+    }
+    Ok(old)
 }
 
-/// Drops what a key was used for in the days before this one; answers how many rows.
+/// Deletes what a key was used for in the days before this one; answers how many rows.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn drop_before(tx: &mut Tx, key: &str, day: UnixMillis) -> Result<u64, DbError> {
+pub async fn delete_before(tx: &mut Tx, key: &str, day: UnixMillis) -> Result<u64, DbError> {
     let sql = "DELETE FROM api_key_usage WHERE key_id = ? AND day < ?";
     tx.execute(sql, params![key, day]).await
 }

@@ -141,3 +141,27 @@ async fn who_waits_for_a_draw_that_fails_fails_with_it() {
     let failed = guarded.failed() - before;
     assert!((1.0..CALLERS as f64).contains(&failed), "{failed}");
 }
+
+#[tokio::test]
+async fn a_service_without_a_purge_deletes_old_usage_and_keeps_the_rest() {
+    let guarded = Guarded::open(1).await;
+    guarded
+        .change_table(
+            "INSERT INTO api_key_usage (key_id, day, endpoint, requests, failed, duration) \
+             SELECT id, 0, 'GET /old', 1, 0, 1 FROM api_keys UNION ALL \
+             SELECT id, 1773446400000, 'GET /new', 1, 0, 1 FROM api_keys",
+        )
+        .await;
+    let kept = async || {
+        let sql = "SELECT endpoint FROM api_key_usage ORDER BY endpoint";
+        let read = guarded
+            .db
+            .read("kept", move |tx| Box::pin(tx.query(sql, Params::new())));
+        let rows = read.await.unwrap();
+        rows.iter()
+            .map(|row| row.get("endpoint").unwrap())
+            .collect::<Vec<String>>()
+    };
+    guarded.keys.purge_usage(&Lifecycle::new()).await.unwrap();
+    assert_eq!(kept().await, ["GET /new"]);
+}

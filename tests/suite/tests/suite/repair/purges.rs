@@ -9,13 +9,14 @@ use contract::{Clock, UnixMillis};
 use crm_receiver::{
     app::{Runtime, open_store, purge},
     retention::{PurgeStep, PurgeTally, Purger, Retention},
-    store::{PROFILES, PURGE_BATCH, Purged},
+    store::{PROFILES, PURGE_BATCH, PurgePosition, PurgeTarget, Purged},
 };
 use db::params;
 use harness::clock::HandClock;
 use harness::engine::Engine;
 use harness::waiting;
 use kit::{
+    access::usage,
     random::SystemEntropy,
     rebuild::{Rebuild, Rebuilder, Step},
 };
@@ -28,6 +29,10 @@ pub fn cases() -> Vec<Case> {
         what_is_old_enough_is_purged_and_nothing_that_waits,
         a_purge_goes_in_small_batches_and_on_where_another_process_died,
         a_purge_that_finds_nothing_for_long_keeps_its_lease,
+        a_purge_takes_a_batch_of_each_target_in_turn_and_knows_how_late_it_is,
+        old_usage_is_deleted_in_bounded_batches,
+        a_purge_that_was_replaced_does_not_end_it,
+        a_purge_by_hand_that_fails_gives_its_lease_up,
         a_purge_is_due_an_hour_after_the_last_one_of_any_replica,
         no_profile_changes_by_a_purge,
         a_repeat_is_known_by_its_key_until_that_is_purged,
@@ -40,6 +45,11 @@ pub fn cases() -> Vec<Case> {
     all
 }
 
+const API_KEY: &str = "INSERT INTO api_keys (id, digest, hint, name, permissions, scope, allowed_networks, active, \
+                       rate_limit, rate_window, created_by, created_at, updated_at, usage_count) \
+                       VALUES (?, ?, 'h', 'n', '[]', '\"*\"', '[]', 1, 1, 1, 'suite', 0, 0, 0)";
+const API_KEY_USAGE: &str = "INSERT INTO api_key_usage (key_id, day, endpoint, requests, failed, duration) \
+                             VALUES (?, ?, 'GET /events', 1, 0, 1)";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 async fn hourly(inbox: &Inbox, owner: &str) -> Purger {
@@ -215,6 +225,100 @@ async fn a_purge_is_due_an_hour_after_the_last_one_of_any_replica(ctx: Ctx) {
     finish(&mut one).await;
 }
 
+async fn plant_rejection(inbox: &Inbox) {
+    inbox
+        .write(|run| {
+            let sql = "INSERT INTO rejections (id, at, source, cause) VALUES ('rej_1', 1, 'pms', 'skew')";
+            run.push((sql, vec![]));
+        })
+        .await;
+}
+
+async fn a_purge_takes_a_batch_of_each_target_in_turn_and_knows_how_late_it_is(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let sent: Vec<_> = (0..3 * PURGE_BATCH)
+        .map(|number| guest(&format!("g_{number}"), 1, 0, "Silva"))
+        .collect();
+    inbox.accept(0, &sent).await;
+    inbox
+        .write(|run| run.push(("UPDATE inbox SET status = 'applied'", vec![])))
+        .await;
+    plant_rejection(&inbox).await;
+    make(&inbox, "evt_000007", "applied", 7).await;
+    inbox.clock.advance(31 * DAY);
+    let (store, now) = (inbox.store().await, inbox.clock.now());
+    let before = Retention::default().before(now);
+    let batch = store.purge_batch(PurgeTarget::Bodies, before, PurgePosition::default(), None);
+    let overdue = batch.await.unwrap().unwrap().oldest_body_overdue;
+    assert_eq!(overdue, Some(i64::try_from(DAY.as_millis()).unwrap() + 7));
+    let mut purger = hourly(&inbox, "one").await;
+    while inbox.count("FROM rejections").await > 0 {
+        assert_eq!(purger.step().await.unwrap(), PurgeStep::Worked);
+    }
+    let left = i64::try_from(2 * PURGE_BATCH).unwrap();
+    assert_eq!(
+        inbox.count("FROM inbox_bodies").await,
+        left,
+        "many bodies hold up no other"
+    );
+}
+
+async fn old_usage_is_deleted_in_bounded_batches(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    inbox
+        .write(|run| {
+            for key in ["key_1", "key_2", "key_3"] {
+                run.push((API_KEY, params![key, key.as_bytes().repeat(7)[..32].to_vec()]));
+                for day in 0..90 {
+                    run.push((API_KEY_USAGE, params![key, day]));
+                }
+            }
+        })
+        .await;
+    let batch = async |after: &'static str| {
+        inbox
+            .db
+            .read("old_usage", move |tx| {
+                Box::pin(async move { usage::before(tx, UnixMillis(1_000), after).await })
+            })
+            .await
+            .unwrap()
+    };
+    let first = batch("").await;
+    assert_eq!(first.keys, [("key_1".to_owned(), 90), ("key_2".to_owned(), 90)]);
+    assert_eq!(first.next.as_deref(), Some("key_2"));
+    let last = batch("key_2").await;
+    assert_eq!((last.keys, last.next), (vec![("key_3".to_owned(), 90)], None));
+    assert_eq!(purged(&inbox, false).await[&Purged::ApiKeyUsage], 270);
+    assert_eq!(inbox.count("FROM api_key_usage").await, 0);
+}
+
+async fn a_purge_that_was_replaced_does_not_end_it(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let (store, now) = (inbox.store().await, inbox.clock.now());
+    let lost = store.claim_purge("first", now).await.unwrap().unwrap();
+    inbox.clock.advance(Duration::from_secs(61));
+    let now = inbox.clock.now();
+    let held = store.claim_purge("second", now).await.unwrap().unwrap();
+    assert!(!store.end_purge(lost, now).await.unwrap());
+    assert_eq!(store.last_purge().await.unwrap(), None);
+    assert!(store.end_purge(held, now).await.unwrap());
+    assert_eq!(store.last_purge().await.unwrap(), Some(now));
+}
+
+async fn a_purge_by_hand_that_fails_gives_its_lease_up(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    inbox
+        .write(|run| run.push(("DROP TABLE rejections", vec![])))
+        .await;
+    let (store, clock) = (inbox.store().await, inbox.clock.clone());
+    let purger = Purger::at_once(store, clock, Retention::default(), "by_hand".to_owned(), false);
+    purger.to_the_end().await.unwrap_err();
+    let now = inbox.clock.now();
+    let claimed = inbox.store().await.claim_purge("next", now).await.unwrap();
+    assert!(claimed.is_some());
+}
+
 /// Every profile, made again from what the tables have.
 async fn rebuilt(inbox: &Inbox, version: i64) -> Vec<(String, String)> {
     let rebuild = Rebuild { version, ..PROFILES };
@@ -303,18 +407,9 @@ async fn usage_rejections_ended_runs_and_the_stream_are_purged(ctx: Ctx) {
     inbox
         .write(move |run| {
             for key in ["key_1", "key_2"] {
-                run.push((
-                    "INSERT INTO api_keys (id, digest, hint, name, permissions, scope, allowed_networks, active, rate_limit, \
-                     rate_window, created_by, created_at, updated_at, usage_count) \
-                     VALUES (?, ?, 'h', 'n', '[]', '\"*\"', '[]', 1, 1, 1, 'suite', 0, 0, 0)",
-                    params![key, key.as_bytes().repeat(7)[..32].to_vec()],
-                ));
+                run.push((API_KEY, params![key, key.as_bytes().repeat(7)[..32].to_vec()]));
                 for days in [0, 30, 31, 32] {
-                    run.push((
-                        "INSERT INTO api_key_usage (key_id, day, endpoint, requests, failed, duration) \
-                         VALUES (?, ?, 'GET /events', 1, 0, 1)",
-                        params![key, day(days)],
-                    ));
+                    run.push((API_KEY_USAGE, params![key, day(days)]));
                 }
             }
             for (id, days) in [("rej_1", 6), ("rej_2", 8), ("rej_3", 9)] {
@@ -336,7 +431,8 @@ async fn usage_rejections_ended_runs_and_the_stream_are_purged(ctx: Ctx) {
                 ));
             }
             // One without a place was shown to nobody yet.
-            for (seq, days) in [(Some(1), 9), (Some(2), 8), (Some(3), 6), (None, 9)] {
+            // And a clock that was ahead keeps nothing from being purged.
+            for (seq, days) in [(Some(1), 9), (Some(2), 6), (Some(3), 8), (None, 9)] {
                 run.push((
                     "INSERT INTO stream_batches (seq, created_at, changes) VALUES (?, ?, '{}')",
                     params![seq, day(days)],
