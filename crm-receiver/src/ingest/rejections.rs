@@ -44,7 +44,7 @@ pub struct Rejections {
 #[derive(Default)]
 struct Sample {
     /// The last minute of which one was counted. A delivery of one before is counted with it: else two minutes that take turns
-    /// would begin anew with each.
+    /// would begin again with each.
     minute: i64,
     /// How many are kept of this minute, by cause and source.
     kept: HashMap<&'static str, HashMap<Box<str>, u32>>,
@@ -180,13 +180,13 @@ mod tests {
     #[test]
     fn deliveries_of_two_minutes_that_take_turns_share_one_bound() {
         let rejections = sample();
-        let mut add = |minute: i64| {
+        let add = |minute: i64| {
             rejections.add("pms", "skew", None, UnixMillis(minute * MINUTE_MILLIS), None);
             rejections.take().len()
         };
         let kept: usize = (0..100).map(|turn| add(7 + turn % 2)).sum();
         assert_eq!(kept, 11, "one of the first minute, ten of the next");
-        assert_eq!((add(6), add(5)), (0, 1), "a clock that was set back begins anew");
+        assert_eq!((add(6), add(5)), (0, 1), "a clock that was set back begins again");
     }
 
     #[test]
