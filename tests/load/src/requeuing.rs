@@ -25,6 +25,11 @@ use std::time::Duration;
 const LIVE_SHARE: f64 = 0.25;
 /// One dead letter in so many is applied first, with nothing beside it: that is the drain rate.
 const DRAIN_SHARE: u64 = 10;
+/// The least of the drain rate at which a run is to be applied.
+const DRAIN_RATIO: f64 = 0.5;
+/// The longest load for that, and the most events of it.
+const LIVE_SECONDS_MAX: f64 = 120.0;
+const LIVE_EVENTS_MAX: f64 = 700_000.0;
 const DAY_MILLIS: i64 = 24 * 3_600_000;
 /// For the whole run: a million dead letters at a thousand a second.
 const RUN_WITHIN: Duration = Duration::from_secs(1_000);
@@ -33,6 +38,8 @@ const RUNS_LEFT: &str = "SELECT COUNT(*) AS n FROM requeues WHERE status = 'runn
 /// Dead letters beside live events.
 #[derive(Clone, Debug, Serialize)]
 pub struct Requeuing {
+    /// Seconds of each load of live events.
+    pub seconds: f64,
     /// Dead letters that one run requeued.
     pub dead_letters: u64,
     /// Events applied a second where many wait and none arrives; None where it was too fast to measure.
@@ -62,10 +69,6 @@ pub async fn requeuing(
     faults: &mut Vec<String>,
 ) -> Result<Requeuing> {
     let rate = (top_rate * LIVE_SHARE).max(1.0);
-    let load = Load {
-        pace: Pace::Open(rate),
-        ..load.clone()
-    };
     let receiver = Receiver::start(stage).await?;
     let service = receiver.service();
     let now = SystemClock.now().0;
@@ -84,6 +87,11 @@ pub async fn requeuing(
     let watching = receiver.watch()?;
     let drain_rate = drain_rate(service, drained).await?;
 
+    let load = Load {
+        pace: Pace::Open(rate),
+        time: live_time(load.time, rate, dead_letters as f64, drain_rate),
+        ..load.clone()
+    };
     let mut events = Events::new(SOURCE, &stage.secret, options.bodies)?;
     let wanted = (rate * load.time.as_secs_f64()).ceil() as u64;
     let (first, second) = (events.sign(wanted)?, events.sign(wanted)?);
@@ -130,6 +138,7 @@ pub async fn requeuing(
     faults.extend(too_large("a receiver that requeues", memory_mib.peak));
     let applied_rate = applied as f64 / seconds(begun, until);
     Ok(Requeuing {
+        seconds: thousandths(load.time.as_secs_f64()),
         dead_letters,
         drain_rate: drain_rate.map(f64::round),
         applied,
@@ -139,6 +148,14 @@ pub async fn requeuing(
         whole_seconds: thousandths(seconds(begun, last)),
         memory_mib,
     })
+}
+
+/// How long live events are sent, once without a run and once beside it: as long as one takes that reaches the goal, as far as so
+/// many can be signed beforehand.
+fn live_time(asked: Duration, rate: f64, dead_letters: f64, drain_rate: Option<f64>) -> Duration {
+    let run = drain_rate.map_or(0.0, |drain| dead_letters / (DRAIN_RATIO * drain));
+    let run = Duration::from_secs_f64(run.min(LIVE_SECONDS_MAX).min(LIVE_EVENTS_MAX / rate));
+    asked.max(run)
 }
 
 /// Lets all of a planting wait at once, and answers how many of them are applied a second. Those of the first transaction
@@ -178,8 +195,8 @@ impl fmt::Display for Requeuing {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             out,
-            "{} dead letters requeued, at a quarter of the top rate:",
-            self.dead_letters
+            "{} dead letters requeued, at a quarter of the top rate for {:.0} s:",
+            self.dead_letters, self.seconds
         )?;
         write!(out, "{}", self.compared)?;
         writeln!(
@@ -197,5 +214,20 @@ impl fmt::Display for Requeuing {
             _ => writeln!(out, "    the drain was too short to measure: plant more")?,
         }
         writeln!(out, "    {}", self.memory_mib)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_events_are_sent_for_as_long_as_a_run_at_the_goal_takes() {
+        let time = |rate, drain| live_time(Duration::from_secs(10), rate, 100_000.0, drain).as_secs();
+        assert_eq!(time(6_000.0, Some(5_000.0)), 40);
+        assert_eq!(time(6_000.0, Some(500_000.0)), 10);
+        assert_eq!(time(6_000.0, None), 10);
+        assert_eq!(time(1_000.0, Some(100.0)), 120);
+        assert_eq!(time(35_000.0, Some(1_000.0)), 20);
     }
 }

@@ -19,6 +19,8 @@ use tokio::task::JoinHandle;
 
 /// What the line with a message's id begins with.
 const ID: &[u8] = b"id:";
+/// The same with its name, which blocks of lines that are no message do not have.
+const NAME: &[u8] = b"event:";
 /// The longest line that is kept; only ids are looked at, and they are shorter.
 const LINE_BYTES_MAX: usize = 256;
 /// How long after the load the last messages may come.
@@ -42,11 +44,15 @@ pub struct Streaming {
     reading: JoinHandle<Result<()>>,
 }
 
-/// The lines of a stream, as far as they came.
+/// The lines of a stream, as far as they came. A message counts with the empty line that ends it: one that was cut off comes again.
 #[derive(Debug, Default)]
 struct Lines {
     figures: StreamFigures,
     line: Vec<u8>,
+    /// Of the message whose end has not come: whether it has a name, and its id.
+    is_named: bool,
+    id: Option<String>,
+    /// Of the last whole message.
     last_id: Option<String>,
 }
 
@@ -115,7 +121,7 @@ async fn read_all(address: SocketAddr, mut body: Body, read: Arc<Mutex<Lines>>) 
         let last_id = {
             let mut lines = read.lock().unwrap_or_else(PoisonError::into_inner);
             lines.figures.cuts += 1;
-            lines.line.clear();
+            lines.forget_half();
             lines.last_id.clone()
         };
         let last_id = last_id.context("cut off before the first message")?;
@@ -143,13 +149,23 @@ impl Lines {
                 }
                 continue;
             }
-            if self.line.starts_with(b"event:") {
-                self.figures.messages += 1;
+            if self.line.is_empty() {
+                self.figures.messages += u64::from(self.is_named);
+                self.last_id = self.id.take().or(self.last_id.take());
+                self.forget_half();
+            } else if self.line.starts_with(NAME) {
+                self.is_named = true;
             } else if let Some(id) = self.line.strip_prefix(ID) {
-                self.last_id = std::str::from_utf8(id).ok().map(|id| id.trim().to_owned());
+                self.id = std::str::from_utf8(id).ok().map(|id| id.trim().to_owned());
             }
             self.line.clear();
         }
+    }
+
+    fn forget_half(&mut self) {
+        self.line.clear();
+        self.is_named = false;
+        self.id = None;
     }
 }
 
@@ -176,5 +192,21 @@ mod tests {
             assert_eq!(lines.figures.messages, 2, "{parts}");
             assert_eq!(lines.last_id.as_deref(), Some("1.1"), "{parts}");
         }
+    }
+
+    #[test]
+    fn a_message_without_its_end_does_not_count() {
+        let mut lines = Lines::default();
+        lines.take(b"id: 1.0\nevent: received\ndata: {}\n\nid: 1.1\nevent: decided\n");
+        assert_eq!(
+            (lines.figures.messages, lines.last_id.as_deref()),
+            (1, Some("1.0"))
+        );
+        lines.forget_half();
+        lines.take(b"\nid: 1.1\nevent: decided\ndata: {}\n\n");
+        assert_eq!(
+            (lines.figures.messages, lines.last_id.as_deref()),
+            (2, Some("1.1"))
+        );
     }
 }
