@@ -259,6 +259,10 @@ async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_receiver(
     let source = json!({"id": "spa", "name": "Spa", "property_ids": [SAO_BENTO]});
     make("/sources", source).await;
     make("/sources/spa/rotate-secret", json!({})).await;
+    let images =
+        json!({"id": "images", "name": "Images", "scheme": "job-status", "property_ids": [SAO_BENTO]});
+    make("/sources", images).await;
+    make("/jobs", json!({"source": "images", "job_id": "job_1"})).await;
     let admin =
         |name: &str, scope: Value| json!({"name": name, "permissions": ["admin"], "property_ids": scope});
     let all = make("/api-keys", admin("all", json!("*"))).await;
@@ -284,10 +288,14 @@ async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_receiver(
             "guest-profiles" => &profile,
             "sources" => "spa",
             "requeues" => run["id"].as_str().unwrap(),
+            "jobs" => "job_1",
             "api-keys" => all["id"].as_str().unwrap(),
             other => panic!("an area without a thing of its own: {other}"),
         };
-        let path = path.replace("{id}", id).replace("{n}", "1");
+        let path = path
+            .replace("{id}", id)
+            .replace("{job_id}", id)
+            .replace("{n}", "1");
         let body = (line.method != Method::GET).then(|| json!({}));
         let answer = send(other, &line.method, &path, body.clone()).await;
         assert_eq!(answer.status, 404, "{line:?} {}", answer.json());
