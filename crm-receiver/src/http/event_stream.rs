@@ -1,7 +1,7 @@
 //! `GET /events/stream`: what happens to events, as server-sent events.
 
 use super::{Api, malformed};
-use crate::stream::{CLIENTS_MAX, Follower, Place, Resumed, StreamFilter};
+use crate::stream::{CLIENTS_MAX, CLIENTS_OF_ONE_MAX, Follower, Place, Resumed, StreamFilter};
 use api::{Request, Response, event_stream::event_stream, list::parse_parameters};
 use contract::{Problem, ProblemCode, Scope};
 use kit::database_problem;
@@ -24,13 +24,13 @@ const RETRY_AFTER_SECONDS: u32 = 10;
 pub async fn open(api: Api, request: Request) -> Result<Response, Problem> {
     let filter = filter(request.query(), &request.caller.scope)?;
     let place = last_event_id(&request)?;
-    let resumed = Follower::resume(&api.feed, place)
+    let resumed = Follower::resume(&api.feed, &request.caller.id, place)
         .await
         .map_err(database_problem)?;
     let follower = match resumed {
         Resumed::At(follower) => follower,
         Resumed::Crowded => {
-            let detail = format!("{CLIENTS_MAX} streams are open");
+            let detail = format!("{CLIENTS_MAX} streams are open, or {CLIENTS_OF_ONE_MAX} of yours");
             return Err(Problem::new(ProblemCode::Overloaded)
                 .with_detail(detail)
                 .with_retry_after(RETRY_AFTER_SECONDS));

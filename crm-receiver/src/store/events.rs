@@ -130,9 +130,11 @@ impl Store {
     }
 }
 
-/// The events with these ids, in no order.
+/// The events with these ids, in no order. Without `last_error`, which is long and which the stream does not show: it has
+/// thousands of them in memory.
 pub(super) async fn with_ids(tx: &mut Tx, ids: InList) -> Result<Vec<EventRow>, DbError> {
-    let sql = format!("{SELECT} WHERE event_id IN {ids}");
+    let select = SELECT.replacen("last_error", "NULL AS last_error", 1);
+    let sql = format!("{select} WHERE event_id IN {ids}");
     let rows = tx.query(&sql, ids.into_params()).await?;
     rows.iter().map(event_row).collect()
 }

@@ -39,7 +39,8 @@ pub(super) struct Changes {
 /// One transaction as its row has it: with ids alone.
 #[derive(Debug)]
 pub struct StreamRow {
-    seq: i64,
+    /// Its place.
+    pub seq: i64,
     changes: Changes,
 }
 

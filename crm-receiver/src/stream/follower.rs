@@ -7,7 +7,7 @@ use super::{
 use crate::store::Behind;
 use api::event_stream::{self, Ended, EventSink};
 use db::DbError;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// The longest time without a message: then the client gets its place, so that neither it nor a proxy takes the connection for
@@ -32,21 +32,21 @@ pub struct Follower {
 pub enum Resumed {
     /// It begins behind its place.
     At(Follower),
-    /// There are as many clients as there may be.
+    /// There are as many clients as there may be, in all or of this caller.
     Crowded,
     /// What follows its place is not kept any more, or there never was such a place.
     Gone,
 }
 
 impl Follower {
-    /// A client that has everything up to `place`, or begins now.
+    /// A client of a caller, that has everything up to `place`, or begins now.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn resume(feed: &Feed, place: Option<Place>) -> Result<Resumed, DbError> {
-        let Some(held) = feed.enter() else {
+    pub async fn resume(feed: &Feed, caller: &Arc<str>, place: Option<Place>) -> Result<Resumed, DbError> {
+        if !feed.has_place(caller) {
             return Ok(Resumed::Crowded);
-        };
+        }
         let place = match place {
             None => Place::behind(feed.store().stream_end().await?),
             Some(place) => {
@@ -55,6 +55,10 @@ impl Follower {
                 }
                 place
             }
+        };
+        // Not before it is known that it begins: who asks for a place that never was holds none meanwhile.
+        let Some(held) = feed.enter(caller) else {
+            return Ok(Resumed::Crowded);
         };
         Ok(Resumed::At(Self {
             feed: feed.clone(),
@@ -85,20 +89,21 @@ impl Follower {
         let mut whole = self.place.whole();
         sink.send(event_stream::retry_after(RETRY_AFTER)).await?;
         sink.send(event_stream::mark(&self.place.to_string())).await?;
-        let mut mark_at = Instant::now() + MARK_EVERY;
+        let mut mark = MarkTimer::begin(Instant::now());
         loop {
-            match timeout_at(mark_at, self.feed.next(whole)).await {
+            match timeout_at(mark.at, self.feed.next(whole)).await {
                 Ok(Ok(batch)) => {
                     let known = self.place.known_of(batch.seq);
                     for message in batch.messages.iter().skip(known).flatten() {
                         if filter.lets_through(message) {
                             sink.send(message.bytes.clone()).await?;
-                            mark_at = Instant::now() + MARK_EVERY;
+                            mark = MarkTimer::begin(Instant::now());
                         }
                     }
                     whole = batch.seq;
                 }
                 Ok(Err(NoBatch::Gone)) => return Ok(()),
+                Ok(Err(NoBatch::Late)) => sleep(LOOK_AGAIN).await,
                 Ok(Err(NoBatch::Unread(error))) => {
                     // The outage itself is logged by the feed.
                     tracing::debug!(%error, "a batch of the stream is read later");
@@ -107,12 +112,32 @@ impl Follower {
                 Err(_) => {}
             }
             // Not before the rest of the batch that the client has in part was sent.
-            if Instant::now() >= mark_at && whole >= self.place.seq {
+            if mark.is_due(Instant::now()) && whole >= self.place.seq {
                 sink.send(event_stream::mark(&Place::behind(whole).to_string()))
                     .await?;
-                mark_at = Instant::now() + MARK_EVERY;
             }
         }
+    }
+}
+
+/// When a client gets its place next.
+struct MarkTimer {
+    at: Instant,
+}
+
+impl MarkTimer {
+    fn begin(now: Instant) -> Self {
+        Self { at: now + MARK_EVERY }
+    }
+
+    /// Whether the time has come; then the next time is that much later, also where nothing is sent: a time that has passed
+    /// would leave the reads no time at all.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = now >= self.at;
+        if is_due {
+            *self = Self::begin(now);
+        }
+        is_due
     }
 }
 
@@ -137,6 +162,16 @@ fn is_kept(place: Place, behind: Behind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_of_a_mark_is_never_left_in_the_past() {
+        let begin = Instant::now();
+        let mut mark = MarkTimer::begin(begin);
+        assert!(!mark.is_due(begin + MARK_EVERY / 2));
+        let late = begin + 3 * MARK_EVERY;
+        assert!(mark.is_due(late) && mark.at > late);
+        assert!(!mark.is_due(late), "once");
+    }
 
     #[test]
     fn a_place_is_kept_when_what_comes_next_is_there_or_still_to_come() {

@@ -10,7 +10,7 @@ mod follower;
 mod message;
 mod place;
 
-pub use feed::{CLIENTS_MAX, Feed};
+pub use feed::{CLIENTS_MAX, CLIENTS_OF_ONE_MAX, Feed};
 pub use filter::StreamFilter;
 pub use follower::{Follower, Resumed};
 pub use place::Place;

@@ -2,7 +2,10 @@
 
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{NOW, Receiver, config, event, execute, guest_event};
-use crm_receiver::{store::Store, stream::CLIENTS_MAX};
+use crm_receiver::{
+    store::Store,
+    stream::{CLIENTS_MAX, CLIENTS_OF_ONE_MAX},
+};
 use db::params;
 use futures::future::join_all;
 use harness::{
@@ -293,7 +296,7 @@ async fn a_client_goes_on_behind_any_message_without_a_gap(ctx: Ctx) {
     let begins = [begun_at]
         .into_iter()
         .chain(messages.iter().map(|message| message.id.clone()));
-    for (known, id) in begins.enumerate().step_by(7) {
+    for (known, id) in begins.enumerate().step_by(11) {
         let mut resumed = Stream::open(&receiver, Some(&id)).await;
         assert_eq!(resumed.take(2 * EVENTS - known).await, messages[known..], "{id}");
     }
@@ -426,20 +429,31 @@ async fn what_cannot_be_streamed_is_refused(ctx: Ctx) {
     // A HEAD has no stream, and keeps no place.
     let head = Delivery::bare("HEAD", format!("{BASE_PATH}/events/stream"));
     assert_eq!(receiver.send(&head).await.status, 200);
+    until("the one stream that is open is the only client", || async {
+        let shown = receiver.metrics().await;
+        shown.text.contains("crm_receiver_stream_clients 1\n")
+    })
+    .await;
     receiver.stop().await;
 }
 
 async fn the_101st_client_is_refused_until_another_has_gone(ctx: Ctx) {
-    let receiver = Receiver::start(&ctx).await;
+    let receiver = guarded(&ctx).await;
+    let refusal = async |key: &str| {
+        let refused = request(receiver.address, Some(key), "", None).await;
+        let again = refused.headers().get("retry-after").cloned();
+        (refused.status().as_u16(), again)
+    };
+    let crowded = (503, Some("10".parse().unwrap()));
     let mut streams = Vec::new();
-    for _ in 0..CLIENTS_MAX {
-        streams.push(Stream::open(&receiver, None).await);
+    for _ in 0..CLIENTS_MAX / CLIENTS_OF_ONE_MAX {
+        let key = receiver.key(ADMIN, json!("*")).await;
+        for _ in 0..CLIENTS_OF_ONE_MAX {
+            streams.push(Stream::open_with(receiver.address, Some(&key), "", None).await);
+        }
+        assert_eq!(refusal(&key).await, crowded, "a key has its share");
     }
-    let refused = request(receiver.address, None, "", None).await;
-    assert_eq!(
-        (refused.status().as_u16(), &refused.headers()["retry-after"]),
-        (503, &"10".parse().unwrap())
-    );
+    assert_eq!(refusal(ADMIN).await, crowded);
     let shown = receiver.metrics().await;
     assert!(
         shown.text.contains("crm_receiver_stream_clients 100\n"),
@@ -453,7 +467,7 @@ async fn the_101st_client_is_refused_until_another_has_gone(ctx: Ctx) {
     }
     drop(streams.pop());
     until("a place is free", || async {
-        request(receiver.address, None, "", None).await.status() == 200
+        request(receiver.address, Some(ADMIN), "", None).await.status() == 200
     })
     .await;
     receiver.stop().await;
