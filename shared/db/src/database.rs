@@ -129,9 +129,10 @@ impl Db {
 
     fn limited(&self, readers_divisor: usize, connections_divisor: usize) -> Self {
         let at_once = match &self.engine.kind {
-            Kind::Sqlite(sqlite) => sqlite.readers().div_ceil(readers_divisor),
-            Kind::Mysql(mysql) => mysql.connections().div_ceil(connections_divisor),
+            Kind::Sqlite(sqlite) => sqlite.readers() / readers_divisor,
+            Kind::Mysql(mysql) => mysql.connections() / connections_divisor,
         };
+        let at_once = at_once.max(1);
         Self {
             concurrency_limit: Some(Arc::new(ConcurrencyLimit::new(at_once))),
             ..self.clone()

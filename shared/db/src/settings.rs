@@ -4,8 +4,9 @@ use std::time::Duration;
 
 /// MySQL connections of one process; all are kept, since churn costs ten times the work.
 pub const CONNECTIONS: usize = 32;
-/// SQLite connections that read beside the one writer.
-pub const READERS: usize = 4;
+/// SQLite connections that read beside the one writer: one for lists, one for a live stream, two for single reads, and one for
+/// the work.
+pub const READERS: usize = 5;
 /// Operations that may wait for a connection or for the writer; the next is answered `Unavailable` at once.
 pub const QUEUE: usize = 4_096;
 /// After this the caller gets `Timeout`; the operation goes on.

@@ -77,8 +77,10 @@ impl Held {
 
 async fn r46_single_reads_and_accepts_never_wait_for_lists(ctx: Ctx) {
     let db = ctx.open().await;
-    let (lists, reads) = (db.for_lists(), db.for_reads());
+    // A live stream has as large a share as lists.
+    let (lists, stream, reads) = (db.for_lists(), db.for_lists(), db.for_reads());
     let held = Held::begin(&lists).await;
+    let streams = Held::begin(&stream).await;
     let others = async {
         for db in [&reads, &db] {
             db.read("other", |tx| {
@@ -107,5 +109,6 @@ async fn r46_single_reads_and_accepts_never_wait_for_lists(ctx: Ctx) {
     let reads_at_once = in_time("others, whom no list holds up", others).await;
     assert!(reads_at_once < LISTS);
     assert!(held.end().await < LISTS, "lists have a share, not all");
+    assert!(streams.end().await < LISTS, "and so has the stream");
     db.close().await;
 }
