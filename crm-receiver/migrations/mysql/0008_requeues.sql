@@ -20,8 +20,6 @@ CREATE TABLE requeues (
     last_due_at BIGINT NOT NULL,
     last_event_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     due_at_max BIGINT NOT NULL,
-    -- JSON: those of its events that may wait for the projector.
-    waiting LONGTEXT CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     KEY requeues_created (created_at, id),
     KEY requeues_status (status, created_at, id)
 ) ENGINE = InnoDB;
@@ -31,4 +29,9 @@ CREATE TABLE requeue_properties (
     requeue_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     property_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     PRIMARY KEY (requeue_id, property_id)
+) ENGINE = InnoDB;
+
+-- Events of all runs, also of those that have ended, that may wait for the projector: a few hundred at most.
+CREATE TABLE requeued_waiting (
+    event_id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY
 ) ENGINE = InnoDB;

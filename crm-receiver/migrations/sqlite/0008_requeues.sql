@@ -19,9 +19,7 @@ CREATE TABLE requeues (
     -- Everything up to here, in the order of inbox_due, was looked at; the run ends behind due_at_max.
     last_due_at INTEGER NOT NULL,
     last_event_id TEXT NOT NULL,
-    due_at_max INTEGER NOT NULL,
-    -- JSON: those of its events that may wait for the projector.
-    waiting TEXT NOT NULL
+    due_at_max INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX requeues_created ON requeues (created_at, id);
@@ -33,4 +31,9 @@ CREATE TABLE requeue_properties (
     requeue_id TEXT NOT NULL,
     property_id TEXT NOT NULL,
     PRIMARY KEY (requeue_id, property_id)
+) STRICT, WITHOUT ROWID;
+
+-- Events of all runs, also of those that have ended, that may wait for the projector: a few hundred at most.
+CREATE TABLE requeued_waiting (
+    event_id TEXT NOT NULL PRIMARY KEY
 ) STRICT, WITHOUT ROWID;

@@ -20,6 +20,8 @@ pub(super) struct Lag {
     unseen: AtomicI64,
     /// Of those that the last look found, or that the present one may miss.
     found: AtomicI64,
+    /// The same, of those that were never tried.
+    untried: AtomicI64,
 }
 
 impl Default for Lag {
@@ -27,6 +29,7 @@ impl Default for Lag {
         Self {
             unseen: AtomicI64::new(NONE),
             found: AtomicI64::new(NONE),
+            untried: AtomicI64::new(NONE),
         }
     }
 }
@@ -44,21 +47,36 @@ impl Backlog {
         let lag = &self.0.lag;
         let unseen = lag.unseen.swap(NONE, Ordering::Relaxed);
         lag.found.fetch_min(unseen, Ordering::Relaxed);
+        lag.untried.fetch_min(unseen, Ordering::Relaxed);
     }
 
-    /// After a look at the inbox: when the oldest of the events that it found was received. The oldest of those that wait
-    /// for a further try, which a look for what is due may not find, is added here. A look that fails is not reported.
-    pub fn end_look(&self, oldest_found: Option<UnixMillis>) {
+    /// After a look at the inbox: when the oldest of the events that it found was received, and the oldest of those that were
+    /// never tried. The oldest of those that wait for a further try, which a look for what is due may not find, is added
+    /// here. A look that fails is not reported.
+    pub fn end_look(&self, oldest_found: Option<UnixMillis>, oldest_untried: Option<UnixMillis>) {
         let oldest = oldest_found.into_iter().chain(self.oldest_retry()).min();
-        let oldest = oldest.map_or(NONE, |at| at.0);
-        self.0.lag.found.store(oldest, Ordering::Relaxed);
+        let millis = |at: Option<UnixMillis>| at.map_or(NONE, |at| at.0);
+        self.0.lag.found.store(millis(oldest), Ordering::Relaxed);
+        self.0
+            .lag
+            .untried
+            .store(millis(oldest_untried), Ordering::Relaxed);
     }
 
     /// How old the oldest accepted event is that is not projected; zero when none waits.
     pub fn age_of_oldest(&self, now: UnixMillis) -> Duration {
-        let lag = &self.0.lag;
-        let unseen = lag.unseen.load(Ordering::Relaxed);
-        let oldest = unseen.min(lag.found.load(Ordering::Relaxed));
+        self.age(&self.0.lag.found, now)
+    }
+
+    /// The same without those that wait for a further try: one that fails for minutes, such as a requeued one, does not mean
+    /// that the projector is behind.
+    pub fn age_of_oldest_untried(&self, now: UnixMillis) -> Duration {
+        self.age(&self.0.lag.untried, now)
+    }
+
+    fn age(&self, found: &AtomicI64, now: UnixMillis) -> Duration {
+        let unseen = self.0.lag.unseen.load(Ordering::Relaxed);
+        let oldest = unseen.min(found.load(Ordering::Relaxed));
         Duration::from_millis(u64::try_from(now.0.saturating_sub(oldest)).unwrap_or_default())
     }
 }
@@ -81,10 +99,10 @@ mod tests {
         assert_eq!(age(&lag, 500), 0, "a clock that went back");
         lag.begin_look();
         assert_eq!(age(&lag, 5_000), 4_000, "a look that takes its time");
-        lag.end_look(Some(UnixMillis(2_000)));
+        lag.end_look(Some(UnixMillis(2_000)), None);
         assert_eq!(age(&lag, 5_000), 3_000);
         lag.begin_look();
-        lag.end_look(None);
+        lag.end_look(None, None);
         assert_eq!(age(&lag, 5_000), 0);
     }
 
@@ -93,10 +111,25 @@ mod tests {
         let lag = Backlog::default();
         lag.begin_look();
         lag.accepted(UnixMillis(4_000));
-        lag.end_look(None);
+        lag.end_look(None, None);
         assert_eq!(age(&lag, 5_000), 1_000);
         lag.begin_look();
         lag.begin_look();
         assert_eq!(age(&lag, 5_000), 1_000);
+    }
+
+    #[test]
+    fn what_waits_for_a_further_try_does_not_make_the_projector_seem_behind() {
+        let lag = Backlog::default();
+        lag.found_retries(Some(UnixMillis(1_000)));
+        lag.begin_look();
+        lag.end_look(Some(UnixMillis(2_000)), Some(UnixMillis(4_000)));
+        let untried = |now| lag.age_of_oldest_untried(UnixMillis(now)).as_millis();
+        assert_eq!((age(&lag, 5_000), untried(5_000)), (4_000, 1_000));
+        lag.accepted(UnixMillis(3_000));
+        assert_eq!(untried(5_000), 2_000);
+        lag.begin_look();
+        lag.end_look(None, None);
+        assert_eq!((age(&lag, 5_000), untried(5_000)), (4_000, 0));
     }
 }

@@ -7,7 +7,10 @@ use super::malformed;
 use crate::{
     event::AuditAction,
     project::WAIT_MAX_MS,
-    store::{COUNTED_MAX, EventFilter, REQUEUE_KIND, RUNNING_MAX, Requeue, RequeueOne, RequeueStatus, Store},
+    store::{
+        COUNTED_MAX, EventFilter, REQUEUE_KIND, REQUEUE_LEASE, RUNNING_MAX, RUNNING_OF_ONE_MAX, Requeue,
+        RequeueCreation, RequeueOne, RequeueStatus, Store,
+    },
 };
 use api::{Caller, ListSpec, Request, Response, SortField, reply};
 use contract::{
@@ -27,6 +30,8 @@ use tokio::sync::Notify;
 
 /// The longest value of a filter, in bytes.
 const FILTER_LEN_MAX: usize = 512;
+/// How far the clocks of replicas may be apart: as far as leases bear.
+const CLOCKS_APART_MAX_MS: i64 = REQUEUE_LEASE.as_millis() as i64;
 /// The member of a body with the filter.
 const FILTER: &str = "/filter";
 /// The only status that is requeued.
@@ -112,13 +117,14 @@ pub async fn create(api: RequeueRoutes, mut request: Request) -> Result<Response
     }
     let mut entry = entry(&by, AuditAction::RequeueStarted, &run);
     entry.changed = run.filter.keys().cloned().collect();
-    if !api
-        .store
-        .create_requeue(&run, entry)
-        .await
-        .map_err(database_problem)?
-    {
-        let detail = format!("{RUNNING_MAX} runs are not at their end: wait for one, or cancel one");
+    let created = api.store.create_requeue(&run, entry).await;
+    let running = match created.map_err(database_problem)? {
+        RequeueCreation::Begun => None,
+        RequeueCreation::TooMany => Some(format!("{RUNNING_MAX} runs")),
+        RequeueCreation::TooManyOfOne => Some(format!("{RUNNING_OF_ONE_MAX} runs of yours")),
+    };
+    if let Some(running) = running {
+        let detail = format!("{running} are not at their end: wait for one, or have one cancelled");
         return Err(Problem::new(ProblemCode::TooManyRequeues).with_detail(detail));
     }
     api.begun.notify_one();
@@ -185,9 +191,10 @@ impl RequeueRoutes {
     }
 }
 
-/// No dead letter of now was due later: its last try was made before now, and the one after it never comes.
+/// No dead letter of now was due later, by whichever replica's clock: its last try was made before now, and the one after it
+/// never comes. Others that come soon after are found too, which requeues none twice.
 fn latest(now: UnixMillis) -> UnixMillis {
-    now.plus_millis(WAIT_MAX_MS)
+    now.plus_millis(WAIT_MAX_MS + CLOCKS_APART_MAX_MS)
 }
 
 fn read_filter(filter: &Map<String, Value>, scope: &Scope) -> Result<EventFilter, Problem> {

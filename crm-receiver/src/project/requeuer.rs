@@ -1,18 +1,18 @@
 //! Gives dead letters back to the projector, run by run: one step, and a thin loop around it.
 //!
 //! A run is begun over HTTP and continued by whichever replica holds the lease, batch by batch. After each batch it rests for
-//! as long as the batch took, and it waits while as many of a run's events wait for the projector as may: so a run of a
+//! as long as the batch took, and it waits while as many requeued events wait for the projector as may: so a run of a
 //! million dead letters leaves the live events their turn.
 
 use crate::{
     backlog::Backlog,
-    store::{RequeueBatch, Store},
+    store::{REQUEUE_LEASE, RequeueBatch, Store},
 };
-use contract::Clock;
+use contract::{Clock, RequeueId};
 use db::{DbError, leases::Lease};
 use futures::future::BoxFuture;
 use kit::lifecycle::Lifecycle;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep},
@@ -23,8 +23,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The rest after a batch is as long as the batch took, within these.
 const REST_MIN: Duration = Duration::from_millis(5);
 const REST_MAX: Duration = Duration::from_secs(1);
-/// How soon to look again whether fewer events wait.
-const LOOK_FOR_ROOM_EVERY: Duration = Duration::from_millis(20);
+/// How soon to look again whether fewer events wait; each time twice as long while as many do.
+const LOOK_FOR_ROOM_MIN: Duration = Duration::from_millis(20);
+const LOOK_FOR_ROOM_MAX: Duration = Duration::from_secs(1);
+/// How long before its end the lease is renewed while nothing is requeued.
+const RENEW_BEFORE_MILLIS: i64 = REQUEUE_LEASE.as_millis() as i64 / 2;
 /// How long a batch waits for pending arrivals, where only one of all writers writes at a time.
 const YIELD_MAX: Duration = Duration::from_millis(50);
 
@@ -33,8 +36,8 @@ const YIELD_MAX: Duration = Duration::from_millis(50);
 pub enum RequeueStep {
     /// A batch of some run was committed.
     Worked,
-    /// Of each run as many events wait for the projector as may.
-    Full,
+    /// So many requeued events wait for the projector, and there is no room for a batch more.
+    Full(usize),
     /// Another replica holds the lease.
     Held,
     /// There is no run that is not at its end.
@@ -50,6 +53,14 @@ pub struct Requeuer {
     owner: String,
     lease: Option<Lease>,
     begun: Arc<Notify>,
+    /// Runs whose last batch failed, which is logged once.
+    failing: BTreeSet<RequeueId>,
+}
+
+/// The pauses while too many events wait.
+struct LookForRoom {
+    waiting: usize,
+    pause: Duration,
 }
 
 impl Requeuer {
@@ -68,6 +79,7 @@ impl Requeuer {
             owner,
             lease: None,
             begun,
+            failing: BTreeSet::new(),
         }
     }
 
@@ -75,6 +87,7 @@ impl Requeuer {
     pub fn run(mut self, lifecycle: Lifecycle) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let mut failing = false;
+            let mut room = LookForRoom::default();
             while !lifecycle.is_stopping() {
                 // A run that is begun meanwhile is remembered.
                 let begun = Arc::clone(&self.begun);
@@ -83,18 +96,20 @@ impl Requeuer {
                 }
                 let started = Instant::now();
                 let step = self.step().await;
+                // The failure of a run is logged with it.
                 if let Err(error) = &step
                     && !failing
+                    && self.failing.is_empty()
                 {
                     tracing::warn!(%error, "dead letters are not requeued, and tried later");
                 }
                 failing = step.is_err();
-                let rest = match step {
+                let rest = match &step {
                     Ok(RequeueStep::Worked) => started.elapsed().clamp(REST_MIN, REST_MAX),
-                    Ok(RequeueStep::Full) => LOOK_FOR_ROOM_EVERY,
+                    Ok(RequeueStep::Full(waiting)) => room.pause(*waiting),
                     Ok(RequeueStep::Held | RequeueStep::Idle) | Err(_) => LOOK_EVERY,
                 };
-                let is_idle = rest == LOOK_EVERY;
+                let is_idle = matches!(step, Ok(RequeueStep::Held | RequeueStep::Idle) | Err(_));
                 tokio::select! {
                     () = lifecycle.stopping() => {}
                     () = begun.notified(), if is_idle => {}
@@ -111,6 +126,7 @@ impl Requeuer {
     /// Those of the database.
     pub async fn step(&mut self) -> Result<RequeueStep, DbError> {
         let runs = self.store.running_requeues().await?;
+        self.failing.retain(|id| runs.iter().any(|run| run.id == *id));
         if runs.is_empty() {
             self.release().await;
             return Ok(RequeueStep::Idle);
@@ -121,7 +137,7 @@ impl Requeuer {
         let Some(lease) = self.lease.clone() else {
             return Ok(RequeueStep::Held);
         };
-        let mut step = RequeueStep::Full;
+        let mut step = None;
         let mut failed = None;
         for run in runs {
             let now = self.clock.now();
@@ -129,10 +145,15 @@ impl Requeuer {
                 Ok(batch) => batch,
                 // The others go on.
                 Err(error) => {
+                    if self.failing.insert(run.id.clone()) {
+                        let requeue = run.id.as_str();
+                        tracing::warn!(%error, requeue.id = requeue, "a run fails, and is tried again");
+                    }
                     failed = Some(error);
                     continue;
                 }
             };
+            self.failing.remove(&run.id);
             if let RequeueBatch::Worked(events) | RequeueBatch::Finished(events) = batch
                 && events > 0
             {
@@ -141,20 +162,38 @@ impl Requeuer {
             match batch {
                 RequeueBatch::Finished(_) => {
                     tracing::info!(requeue.id = run.id.as_str(), "dead letters are requeued");
-                    step = RequeueStep::Worked;
+                    step = Some(RequeueStep::Worked);
                 }
-                RequeueBatch::Worked(_) | RequeueBatch::Overtaken => step = RequeueStep::Worked,
-                RequeueBatch::Full => {}
+                RequeueBatch::Worked(_) | RequeueBatch::Overtaken => step = Some(RequeueStep::Worked),
+                // There is no room for the others either.
+                RequeueBatch::Full(waiting) => {
+                    step = step.or(Some(RequeueStep::Full(waiting)));
+                    break;
+                }
                 RequeueBatch::Lost => {
                     self.lease = None;
                     return Ok(RequeueStep::Held);
                 }
             }
         }
-        match failed {
-            Some(error) if step == RequeueStep::Full => Err(error),
-            _ => Ok(step),
+        match (step, failed) {
+            (Some(RequeueStep::Full(waiting)), _) => self.keep_lease(lease, waiting).await,
+            (Some(step), _) => Ok(step),
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(RequeueStep::Idle),
         }
+    }
+
+    /// Renews the lease, which batches do else, so that another replica does not take it while too many events wait.
+    async fn keep_lease(&mut self, lease: Lease, waiting: usize) -> Result<RequeueStep, DbError> {
+        let now = self.clock.now();
+        if lease.until.0 - now.0 < RENEW_BEFORE_MILLIS {
+            self.lease = self.store.renew_requeues(&lease, now).await?;
+        }
+        Ok(match self.lease {
+            Some(_) => RequeueStep::Full(waiting),
+            None => RequeueStep::Held,
+        })
     }
 
     async fn release(&mut self) {
@@ -163,5 +202,43 @@ impl Requeuer {
         {
             tracing::debug!("the lease of requeues ends by itself");
         }
+    }
+}
+
+impl Default for LookForRoom {
+    fn default() -> Self {
+        Self {
+            waiting: 0,
+            pause: LOOK_FOR_ROOM_MIN,
+        }
+    }
+}
+
+impl LookForRoom {
+    /// The pause after a look that found so many.
+    fn pause(&mut self, waiting: usize) -> Duration {
+        self.pause = if waiting == self.waiting {
+            self.pause.saturating_mul(2).min(LOOK_FOR_ROOM_MAX)
+        } else {
+            LOOK_FOR_ROOM_MIN
+        };
+        self.waiting = waiting;
+        self.pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_while_as_many_wait() {
+        let mut room = LookForRoom::default();
+        let pauses = [200, 200, 200, 150, 150].map(|waiting| room.pause(waiting).as_millis());
+        assert_eq!(pauses, [20, 40, 80, 20, 40]);
+        for _ in 0..20 {
+            room.pause(150);
+        }
+        assert_eq!(room.pause(150), LOOK_FOR_ROOM_MAX);
     }
 }

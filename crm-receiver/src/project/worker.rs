@@ -155,7 +155,7 @@ impl Projector {
     /// would never get its turn.
     fn yields(&self) -> bool {
         let crowded = self.store.has_one_writer() || self.backlog.pending_arrivals() >= CROWD_MIN;
-        crowded && self.backlog.age_of_oldest(self.clock.now()) < YIELDS_BEHIND_MAX
+        crowded && self.backlog.age_of_oldest_untried(self.clock.now()) < YIELDS_BEHIND_MAX
     }
 
     /// Reports what a look has found: the first that are due, and now and then what waits for a further try, which may
@@ -164,8 +164,11 @@ impl Projector {
         if self.backlog.should_look_for_retries(pending.is_empty()) {
             self.backlog.found_retries(self.store.oldest_retry().await?);
         }
-        let oldest = pending.iter().map(|pending| pending.waiting_since).min();
-        self.backlog.end_look(oldest);
+        let oldest = |attempts_max| {
+            let waiting = pending.iter().filter(|pending| pending.attempts <= attempts_max);
+            waiting.map(|pending| pending.waiting_since).min()
+        };
+        self.backlog.end_look(oldest(u32::MAX), oldest(0));
         Ok(())
     }
 

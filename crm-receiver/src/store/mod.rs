@@ -49,8 +49,8 @@ pub use self::purge::{
 };
 pub use self::rejections::{RejectionFilter, RejectionRow};
 pub use self::requeues::{
-    COUNTED_MAX, REQUEUE_KIND, RUNNING_MAX, Requeue, RequeueBatch, RequeueCount, RequeueOne, RequeueStatus,
-    WAITING_MAX,
+    COUNTED_MAX, REQUEUE_KIND, REQUEUE_LEASE, RUNNING_MAX, RUNNING_OF_ONE_MAX, Requeue, RequeueBatch,
+    RequeueCount, RequeueCreation, RequeueOne, RequeueStatus, WAITING_MAX,
 };
 pub use self::source_counts::{COUNT_DAYS_KEPT, HOUR_MILLIS, HourCount, Sighting, SourceTally, hour_of};
 pub use self::source_digest_keys::SealedDigestKey;

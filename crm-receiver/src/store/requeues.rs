@@ -2,8 +2,9 @@
 //!
 //! A run goes through the dead letters in the order of the index `inbox_due`, batch by batch. Its position is written in the
 //! transaction of each batch, fenced by a lease, so that after a crash another process continues there. No more than
-//! [`WAITING_MAX`] of its events wait for the projector at a time: their ids are in its row. An event that was requeued since
-//! the run began is passed over, so that one which fails again is not requeued without end.
+//! [`WAITING_MAX`] events of all runs together wait for the projector at a time, since each that fails again is tried alone:
+//! their ids are in `requeued_waiting`. An event that was requeued since the run began is passed over, so that one which fails
+//! again is not requeued without end.
 
 use super::{
     EventFilter, Store,
@@ -26,10 +27,12 @@ use serde_json::{Map, Value};
 use std::{borrow::Cow, sync::Arc, time::Duration};
 use strum::{EnumString, IntoStaticStr};
 
-/// Events of one run that wait for the projector at most.
+/// Events of all runs that wait for the projector at most.
 pub const WAITING_MAX: usize = 2 * REQUEUE_BATCH;
 /// Runs that are not at their end at most. Two that begin at the same time may make it one more; that one then waits.
 pub const RUNNING_MAX: usize = 10;
+/// Those that one caller has begun, so that the others have a place.
+pub const RUNNING_OF_ONE_MAX: usize = 2;
 /// Dead letters that one batch looks at, at most.
 const LOOKED_AT_MAX: usize = 1_000;
 /// Dead letters that a dry run looks at, at most.
@@ -42,7 +45,7 @@ const LEASE: &str = "requeues";
 pub const REQUEUE_KIND: &str = "requeue";
 
 const SELECT: &str = "SELECT id, status, filter, scope, created_by, created_at, updated_at, ended_at, requeued, skipped, \
-                      last_due_at, last_event_id, due_at_max, waiting FROM requeues";
+                      last_due_at, last_event_id, due_at_max FROM requeues";
 
 const REQUEUES: Table = Table {
     name: "requeues",
@@ -99,8 +102,17 @@ struct Walk {
     last_due_at: i64,
     last_event_id: String,
     due_at_max: UnixMillis,
-    /// Those of its events that may wait for the projector.
-    waiting: Vec<String>,
+}
+
+/// Whether a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequeueCreation {
+    /// It is begun.
+    Begun,
+    /// There are [`RUNNING_MAX`] that are not at their end.
+    TooMany,
+    /// Its maker has begun [`RUNNING_OF_ONE_MAX`] that are not.
+    TooManyOfOne,
 }
 
 /// What became of one event that was to be requeued.
@@ -132,8 +144,8 @@ pub struct RequeueCount {
 pub enum RequeueBatch {
     /// So many events were requeued; there may be more.
     Worked(usize),
-    /// As many of its events wait as may.
-    Full,
+    /// So many events of all runs wait, and there is no room for a batch more.
+    Full(usize),
     /// The same, and that was the last.
     Finished(usize),
     /// It has ended, or another replica has gone on with it.
@@ -144,7 +156,8 @@ pub enum RequeueBatch {
 
 /// The part of the inbox that one batch takes.
 struct Stretch {
-    waiting: Vec<String>,
+    /// Events that do not wait any more.
+    decided: Vec<String>,
     ids: Vec<String>,
     last: (i64, String),
     is_last: bool,
@@ -175,7 +188,6 @@ impl Requeue {
                 last_due_at: 0,
                 last_event_id: String::new(),
                 due_at_max,
-                waiting: Vec::new(),
             },
         }
     }
@@ -200,11 +212,11 @@ impl EventFilter {
 }
 
 impl Store {
-    /// Begins a run; false when there are [`RUNNING_MAX`] already.
+    /// Begins a run, if there is a place for it.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn create_requeue(&self, run: &Requeue, entry: AuditEntry) -> Result<bool, DbError> {
+    pub async fn create_requeue(&self, run: &Requeue, entry: AuditEntry) -> Result<RequeueCreation, DbError> {
         let (run, written) = (run.clone(), run.id.clone());
         self.db
             .transaction_or_find(
@@ -212,20 +224,19 @@ impl Store {
                 move |tx| {
                     let (run, entry) = (run.clone(), entry.clone());
                     Box::pin(async move {
-                        let sql = "SELECT COUNT(*) AS n FROM requeues WHERE status = 'running'";
-                        let row = tx.query_one(sql, Params::new()).await?;
-                        if row.map_or(Ok(0), |row| row.get::<usize>("n"))? >= RUNNING_MAX {
+                        let place = place_of(tx, &run.created_by).await?;
+                        if place != RequeueCreation::Begun {
                             tx.abandon();
-                            return Ok(false);
+                            return Ok(place);
                         }
                         insert(tx, &run).await?;
                         audit::append(tx, &[entry]).await?;
-                        Ok(true)
+                        Ok(place)
                     })
                 },
                 move |tx| {
                     let id = written.clone();
-                    Box::pin(async move { Ok(find(tx, &id).await?.map(|_| true)) })
+                    Box::pin(async move { Ok(find(tx, &id).await?.map(|_| RequeueCreation::Begun)) })
                 },
             )
             .await
@@ -342,7 +353,7 @@ impl Store {
         due_at_max: UnixMillis,
     ) -> Result<RequeueCount, DbError> {
         let filter = filter.clone().of_dead_letters();
-        self.reads
+        self.lists
             .read("count_requeueable", move |tx| {
                 let filter = filter.clone();
                 Box::pin(async move { count(tx, &filter, due_at_max).await })
@@ -350,7 +361,7 @@ impl Store {
             .await
     }
 
-    /// The runs that are not at their end, the oldest first.
+    /// The runs that are not at their end, first the one whose last batch is the longest ago.
     ///
     /// # Errors
     /// Those of the database.
@@ -358,7 +369,9 @@ impl Store {
         self.db
             .read("running_requeues", |tx| {
                 Box::pin(async move {
-                    let sql = format!("{SELECT} WHERE status = 'running' ORDER BY created_at, id LIMIT ?");
+                    let sql = format!(
+                        "{SELECT} WHERE status = 'running' ORDER BY updated_at, created_at, id LIMIT ?"
+                    );
                     let rows = tx.query(&sql, params![RUNNING_MAX]).await?;
                     rows.iter().map(read_requeue).collect()
                 })
@@ -380,6 +393,20 @@ impl Store {
             .await
     }
 
+    /// Lengthens the lease of all runs; None when it is another's by now.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn renew_requeues(&self, lease: &Lease, now: UnixMillis) -> Result<Option<Lease>, DbError> {
+        let lease = lease.clone();
+        self.db
+            .transaction("renew_requeues", move |tx| {
+                let lease = lease.clone();
+                Box::pin(async move { leases::renew(tx, &lease, now, REQUEUE_LEASE).await })
+            })
+            .await
+    }
+
     /// Gives a lease up, so that another replica need not wait for its end.
     ///
     /// # Errors
@@ -393,7 +420,7 @@ impl Store {
             .await
     }
 
-    /// The next batch of a run, unless too many of its events wait.
+    /// The next batch of a run, unless too many events wait.
     ///
     /// # Errors
     /// Those of the database; nothing of the batch is written then, or all of it and its position.
@@ -411,8 +438,9 @@ impl Store {
             let (run, filter) = (reading.clone(), filter.clone());
             Box::pin(async move { next(tx, &run, &filter).await })
         });
-        let Some(stretch) = next.await? else {
-            return Ok(RequeueBatch::Full);
+        let stretch = match next.await? {
+            Ok(stretch) => stretch,
+            Err(waiting) => return Ok(RequeueBatch::Full(waiting)),
         };
         let (run, lease, stretch) = (run.clone(), lease.clone(), Arc::new(stretch));
         db.transaction("requeue_batch", move |tx| {
@@ -423,18 +451,40 @@ impl Store {
     }
 }
 
-/// What the next batch takes; None while too many events wait.
-async fn next(tx: &mut Tx, run: &Requeue, filter: &EventFilter) -> Result<Option<Stretch>, DbError> {
+/// Whether one more run of a caller may begin.
+async fn place_of(tx: &mut Tx, maker: &str) -> Result<RequeueCreation, DbError> {
+    let sql = "SELECT created_by FROM requeues WHERE status = 'running' LIMIT ?";
+    let rows = tx.query(sql, params![RUNNING_MAX]).await?;
+    let makers: Vec<String> = read_ids(&rows, "created_by")?;
+    let of_maker = makers.iter().filter(|other| *other == maker).count();
+    Ok(if of_maker >= RUNNING_OF_ONE_MAX {
+        RequeueCreation::TooManyOfOne
+    } else if makers.len() >= RUNNING_MAX {
+        RequeueCreation::TooMany
+    } else {
+        RequeueCreation::Begun
+    })
+}
+
+/// What the next batch takes; how many events wait while these are too many.
+async fn next(tx: &mut Tx, run: &Requeue, filter: &EventFilter) -> Result<Result<Stretch, usize>, DbError> {
     let walk = &run.walk;
-    let list = InList::of(&walk.waiting);
-    let sql =
-        format!("SELECT event_id FROM inbox WHERE COALESCE(status, '') = 'accepted' AND event_id IN {list}");
-    let waiting: Vec<String> = read_ids(&tx.query(&sql, list.into_params()).await?, "event_id")?;
-    if waiting.len() + REQUEUE_BATCH > WAITING_MAX {
-        return Ok(None);
+    let sql = "SELECT requeued_waiting.event_id, status FROM requeued_waiting \
+               LEFT JOIN inbox ON inbox.event_id = requeued_waiting.event_id";
+    let (mut waiting, mut decided) = (0, Vec::new());
+    for row in &tx.query(sql, Params::new()).await? {
+        let status: Option<String> = row.get("status")?;
+        if status.as_deref() == Some(EventStatus::Accepted.into_str()) {
+            waiting += 1;
+        } else {
+            decided.push(row.get("event_id")?);
+        }
+    }
+    if waiting + REQUEUE_BATCH > WAITING_MAX {
+        return Ok(Err(waiting));
     }
     let mut stretch = Stretch {
-        waiting,
+        decided,
         ids: Vec::new(),
         last: (walk.last_due_at, walk.last_event_id.clone()),
         is_last: false,
@@ -452,7 +502,7 @@ async fn next(tx: &mut Tx, run: &Requeue, filter: &EventFilter) -> Result<Option
         }
     }
     stretch.is_last = is_all && rows.next().is_none();
-    Ok(Some(stretch))
+    Ok(Ok(stretch))
 }
 
 /// The dead letters behind a run's position, and whether each is one to requeue.
@@ -538,14 +588,14 @@ async fn work(
     let count = done.requeued.len();
     run.requeued += count as u64;
     run.skipped += done.without_body as u64;
-    let waiting: Vec<&String> = stretch.waiting.iter().chain(&done.requeued).collect();
+    note_waiting(tx, &stretch.decided, &done.requeued).await?;
     let status = if stretch.is_last {
         RequeueStatus::Finished
     } else {
         RequeueStatus::Running
     };
     let sql = "UPDATE requeues SET status = ?, updated_at = ?, ended_at = ?, requeued = ?, skipped = ?, last_due_at = ?, \
-               last_event_id = ?, waiting = ? \
+               last_event_id = ? \
                WHERE id = ? AND status = 'running' AND last_due_at = ? AND last_event_id = ?";
     let params = params![
         status.into_str(),
@@ -555,7 +605,6 @@ async fn work(
         run.skipped,
         stretch.last.0,
         &stretch.last.1,
-        to_json(&waiting),
         run.id.as_str(),
         run.walk.last_due_at,
         &run.walk.last_event_id,
@@ -578,6 +627,18 @@ async fn work(
     Ok(RequeueBatch::Finished(count))
 }
 
+/// Forgets those that do not wait any more, and notes those that wait from now on: one may be both.
+async fn note_waiting(tx: &mut Tx, decided: &[String], requeued: &[String]) -> Result<(), DbError> {
+    if !decided.is_empty() {
+        let list = InList::of(decided);
+        let sql = format!("DELETE FROM requeued_waiting WHERE event_id IN {list}");
+        tx.execute(&sql, list.into_params()).await?;
+    }
+    let skip = tx.dialect().skip_existing("event_id");
+    let ids = requeued.iter().map(Into::into).collect();
+    tx.insert("requeued_waiting", &["event_id"], &skip, ids).await
+}
+
 async fn requeue_one(
     tx: &mut Tx,
     id: &str,
@@ -598,7 +659,10 @@ async fn requeue_one(
         return Ok(RequeueOne::NoBody);
     }
     if done.requeued.is_empty() {
-        return Ok(RequeueOne::NotDead(read_id(&row, "status")?));
+        // Read again: another may have requeued it since, for whom this one waited.
+        let row = tx.query_one(sql, params![id]).await?;
+        let status = row.map(|row| read_id(&row, "status")).transpose()?;
+        return Ok(status.map_or(RequeueOne::NoEvent, RequeueOne::NotDead));
     }
     run.requeued = 1;
     run.status = RequeueStatus::Finished;
@@ -624,7 +688,6 @@ async fn insert(tx: &mut Tx, run: &Requeue) -> Result<(), DbError> {
         "last_due_at",
         "last_event_id",
         "due_at_max",
-        "waiting",
     ];
     let values = params![
         run.id.as_str(),
@@ -640,7 +703,6 @@ async fn insert(tx: &mut Tx, run: &Requeue) -> Result<(), DbError> {
         run.walk.last_due_at,
         &run.walk.last_event_id,
         run.walk.due_at_max,
-        to_json(&run.walk.waiting),
     ];
     tx.insert("requeues", &columns, "", values).await?;
     if let Scope::Parts(parts) = &run.scope {
@@ -676,7 +738,6 @@ fn read_requeue(row: &Row) -> Result<Requeue, DbError> {
             last_due_at: row.get("last_due_at")?,
             last_event_id: row.get("last_event_id")?,
             due_at_max: row.get("due_at_max")?,
-            waiting: read_json(row, "waiting")?,
         },
     })
 }

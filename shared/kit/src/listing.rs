@@ -23,7 +23,8 @@ pub use prefix::begins_with_any;
 pub use rows::{Reading, Rows};
 
 use api::ListQuery;
-use db::{Db, DbError, Dialect};
+use db::{Db, DbError, Dialect, Tx};
+use futures::future::BoxFuture;
 use std::sync::Arc;
 
 /// Rows that one page examines, at most.
@@ -86,6 +87,18 @@ impl Lists {
             rows_looked_at_max: rows.max(1),
             ..self.clone()
         }
+    }
+
+    /// A read that looks at as many rows as a list may, with the connections of lists.
+    ///
+    /// # Errors
+    /// The database's; `Unavailable` when too many lists are being read.
+    pub async fn read<T, F>(&self, name: &'static str, read: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, DbError>> + Send + Sync + 'static,
+    {
+        self.db.read(name, read).await
     }
 
     /// Finds the positions of a page's rows; [`Rows::next`] reads the rows.

@@ -421,8 +421,8 @@ async fn usage_rejections_ended_runs_and_the_stream_are_purged(ctx: Ctx) {
             for (id, status, days) in [("rqu_1", "finished", 91), ("rqu_2", "running", 91), ("rqu_3", "cancelled", 89)] {
                 run.push((
                     "INSERT INTO requeues (id, status, filter, scope, created_by, created_at, updated_at, requeued, skipped, \
-                     last_due_at, last_event_id, due_at_max, waiting) \
-                     VALUES (?, ?, '{}', '[\"LIS01\"]', 'suite', ?, 0, 0, 0, 0, '', 0, '[]')",
+                     last_due_at, last_event_id, due_at_max) \
+                     VALUES (?, ?, '{}', '[\"LIS01\"]', 'suite', ?, 0, 0, 0, 0, '', 0)",
                     params![id, status, day(days)],
                 ));
                 run.push((

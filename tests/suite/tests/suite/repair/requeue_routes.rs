@@ -14,7 +14,8 @@ pub fn cases() -> Vec<Case> {
         a_run_requeues_what_its_filter_finds,
         a_filter_has_the_members_of_the_list_of_events,
         a1_a_key_requeues_and_sees_what_is_in_its_scope,
-        no_more_than_ten_runs_go_on_at_a_time,
+        no_more_than_two_runs_of_a_caller_go_on_at_a_time,
+        a_run_finds_dead_letters_of_a_replica_whose_clock_is_ahead,
     ];
     let of_replicas = cases![only Engine::Mysql; a7_two_replicas_share_the_runs_and_requeue_each_event_once];
     both.into_iter().chain(of_replicas).collect()
@@ -324,7 +325,7 @@ async fn a1_a_key_requeues_and_sees_what_is_in_its_scope(ctx: Ctx) {
     receiver.stop().await;
 }
 
-async fn no_more_than_ten_runs_go_on_at_a_time(ctx: Ctx) {
+async fn no_more_than_two_runs_of_a_caller_go_on_at_a_time(ctx: Ctx) {
     let receiver = Receiver::start(&ctx).await;
     let db = ctx.open().await;
     // Runs that nobody continues: the lease is another's.
@@ -334,9 +335,7 @@ async fn no_more_than_ten_runs_go_on_at_a_time(ctx: Ctx) {
     execute(&db, lease, params![until]).await;
     let body = || Some(json!({"filter": {}}));
     let first = asked(&receiver, "POST", "/requeues", body(), 202).await;
-    for _ in 1..10 {
-        asked(&receiver, "POST", "/requeues", body(), 202).await;
-    }
+    asked(&receiver, "POST", "/requeues", body(), 202).await;
     let refused = asked(&receiver, "POST", "/requeues", body(), 409).await;
     assert_eq!(refused["code"], "too_many_requeues");
     let path = format!("/requeues/{}", first["id"].as_str().unwrap());
@@ -347,6 +346,20 @@ async fn no_more_than_ten_runs_go_on_at_a_time(ctx: Ctx) {
     );
     assert_eq!(audited(&db, "requeue_cancelled").await, 1);
     asked(&receiver, "POST", "/requeues", body(), 202).await;
+    receiver.stop().await;
+}
+
+async fn a_run_finds_dead_letters_of_a_replica_whose_clock_is_ahead(ctx: Ctx) {
+    let receiver = Receiver::start(&ctx).await;
+    let db = ctx.open().await;
+    dead_guest(&receiver, &ctx, "evt_1").await;
+    assert_eq!(kill(&db, "guest.created").await, 1);
+    // Its last try was made 20 s from now, and the one after it due a minute later.
+    let due = contract::Clock::now(receiver.clock.as_ref()).plus_millis(80_000);
+    execute(&db, "UPDATE inbox SET due_at = ?", params![due]).await;
+    let run = asked(&receiver, "POST", "/requeues", Some(json!({"filter": {}})), 202).await;
+    let run = ended(&receiver, run["id"].as_str().unwrap()).await;
+    assert_eq!(run["requeued"], 1);
     receiver.stop().await;
 }
 

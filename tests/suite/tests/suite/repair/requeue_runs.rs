@@ -2,26 +2,36 @@
 
 use crate::case::{Case, Ctx, cases};
 use crate::inbox::{Inbox, SentEvent, guest, settle};
+use crate::ingest::number;
 use contract::{Clock, Scope};
 use crm_receiver::{
     backlog::Backlog,
+    event::EventStatus,
     project::{RequeueStep, Requeuer, WAIT_MAX_MS},
-    store::{Requeue, RequeueStatus},
+    store::{RUNNING_MAX, RUNNING_OF_ONE_MAX, Requeue, RequeueCreation, RequeueOne, RequeueStatus},
 };
 use db::params;
+use harness::{engine::Engine, waiting};
 use kit::audit::AuditEntry;
 use serde_json::Map;
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 pub fn cases() -> Vec<Case> {
-    cases![
+    let both = cases![
         a7_a_run_goes_in_batches_and_waits_while_too_many_wait,
         a7_a_run_goes_on_where_another_process_left_it,
         what_fails_again_is_not_requeued_again_by_the_same_run,
         a_cancelled_run_requeues_no_more,
         a_requeued_event_waits_since_it_was_requeued,
         a_run_that_fails_keeps_no_other_from_going_on,
-    ]
+        a7_all_runs_together_have_one_bound_and_take_turns,
+        a7_what_a_run_left_waiting_at_its_end_counts,
+        a_run_that_waits_keeps_its_lease,
+        a_caller_has_two_runs_and_leaves_the_others_to_others,
+    ];
+    let of_mysql = cases![only Engine::Mysql; an_event_that_another_requeues_meanwhile_is_no_dead_letter];
+    both.into_iter().chain(of_mysql).collect()
 }
 
 /// Dead letters about a guest each, `evt_000000` and so on.
@@ -52,7 +62,8 @@ async fn begin(inbox: &Inbox, id: &str) {
     let (actor, latest) = ("somebody".to_owned(), now.plus_millis(WAIT_MAX_MS));
     let run = Requeue::new(id.parse().unwrap(), Map::new(), Scope::All, actor, now, latest);
     let entry = AuditEntry::new("requeue_started", now);
-    assert!(inbox.store().await.create_requeue(&run, entry).await.unwrap());
+    let created = inbox.store().await.create_requeue(&run, entry).await.unwrap();
+    assert_eq!(created, RequeueCreation::Begun);
 }
 
 async fn requeuer(inbox: &Inbox, owner: &str) -> Requeuer {
@@ -82,7 +93,7 @@ async fn a7_a_run_goes_in_batches_and_waits_while_too_many_wait(ctx: Ctx) {
         assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Worked);
         assert_eq!(inbox.count(WAITING).await, waiting);
     }
-    assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Full);
+    assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Full(200));
     assert_eq!(inbox.count(WAITING).await, 200);
     settle(&projector).await;
     for waiting in [100, 150] {
@@ -115,13 +126,13 @@ async fn a7_a_run_goes_on_where_another_process_left_it(ctx: Ctx) {
     // The first one is paused past its lease.
     inbox.clock.advance(std::time::Duration::from_secs(31));
     assert_eq!(second.step().await.unwrap(), RequeueStep::Worked);
-    assert_eq!(first.step().await.unwrap(), RequeueStep::Full);
-    settle(&inbox.projector().await).await;
     assert_eq!(
         first.step().await.unwrap(),
         RequeueStep::Held,
         "its lease is another's"
     );
+    settle(&inbox.projector().await).await;
+    assert_eq!(first.step().await.unwrap(), RequeueStep::Held);
     assert_eq!(second.step().await.unwrap(), RequeueStep::Worked);
     assert_eq!(run(&inbox, "rqu_1").await.requeued, 250);
     assert_eq!(inbox.count(REQUEUED).await, 250);
@@ -214,4 +225,137 @@ async fn a_run_that_fails_keeps_no_other_from_going_on(ctx: Ctx) {
             .unwrap()
     );
     assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Idle);
+}
+
+/// Makes the first events that wait applied.
+async fn project(inbox: &Inbox, before: &'static str) {
+    inbox
+        .write(move |run| {
+            let sql = "UPDATE inbox SET status = 'applied' WHERE status = 'accepted' AND event_id < ?";
+            run.push((sql, params![before]));
+        })
+        .await;
+}
+
+async fn a7_all_runs_together_have_one_bound_and_take_turns(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    dead_letters(&inbox, 500).await;
+    begin(&inbox, "rqu_1").await;
+    begin(&inbox, "rqu_2").await;
+    let mut requeuer = requeuer(&inbox, "one").await;
+    assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Worked);
+    assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Full(200));
+    assert_eq!(inbox.count(WAITING).await, 200);
+    let of_each = async || {
+        [
+            run(&inbox, "rqu_1").await.requeued,
+            run(&inbox, "rqu_2").await.requeued,
+        ]
+    };
+    assert_eq!(of_each().await, [100, 100]);
+    // With room for one batch, it is the turn of the one whose last batch is the longest ago.
+    for (applied_before, requeued) in [("evt_000100", [200, 100]), ("evt_000200", [200, 200])] {
+        project(&inbox, applied_before).await;
+        inbox.clock.advance(std::time::Duration::from_millis(1));
+        assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Worked);
+        assert_eq!(inbox.count(WAITING).await, 200);
+        assert_eq!(of_each().await, requeued);
+    }
+}
+
+async fn a7_what_a_run_left_waiting_at_its_end_counts(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    dead_letters(&inbox, 150).await;
+    begin(&inbox, "rqu_1").await;
+    let mut requeuer = requeuer(&inbox, "one").await;
+    for _ in 0..2 {
+        assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Worked);
+    }
+    assert_eq!(run(&inbox, "rqu_1").await.status, RequeueStatus::Finished);
+    begin(&inbox, "rqu_2").await;
+    assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Full(150));
+    kill(&inbox).await;
+    assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Worked);
+    assert_eq!(
+        inbox.count("FROM requeued_waiting").await,
+        100,
+        "the decided are forgotten"
+    );
+}
+
+async fn a_run_that_waits_keeps_its_lease(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    dead_letters(&inbox, 350).await;
+    begin(&inbox, "rqu_1").await;
+    let (mut first, mut second) = (requeuer(&inbox, "first").await, requeuer(&inbox, "second").await);
+    for _ in 0..2 {
+        assert_eq!(first.step().await.unwrap(), RequeueStep::Worked);
+    }
+    for _ in 0..4 {
+        inbox.clock.advance(std::time::Duration::from_secs(16));
+        assert_eq!(first.step().await.unwrap(), RequeueStep::Full(200));
+        assert_eq!(second.step().await.unwrap(), RequeueStep::Held);
+    }
+}
+
+async fn a_caller_has_two_runs_and_leaves_the_others_to_others(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    let (store, now) = (inbox.store().await, inbox.clock.now());
+    let create = async |maker: usize, number: usize| {
+        let (id, actor) = (format!("rqu_{maker}{number}"), format!("maker {maker}"));
+        let run = Requeue::new(id.parse().unwrap(), Map::new(), Scope::All, actor, now, now);
+        let entry = AuditEntry::new("requeue_started", now);
+        store.create_requeue(&run, entry).await.unwrap()
+    };
+    for maker in 0..RUNNING_MAX / RUNNING_OF_ONE_MAX {
+        for number in 0..RUNNING_OF_ONE_MAX {
+            assert_eq!(create(maker, number).await, RequeueCreation::Begun);
+        }
+        assert_eq!(create(maker, 7).await, RequeueCreation::TooManyOfOne);
+    }
+    assert_eq!(create(9, 0).await, RequeueCreation::TooMany);
+}
+
+async fn an_event_that_another_requeues_meanwhile_is_no_dead_letter(ctx: Ctx) {
+    let inbox = Arc::new(Inbox::open(&ctx).await);
+    dead_letters(&inbox, 1).await;
+    // Another replica has requeued it, and has not committed yet.
+    let (written, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let first = inbox.db.transaction("requeue", {
+        let (written, go_on) = (written.clone(), go_on.clone());
+        move |tx| {
+            let (written, go_on) = (written.clone(), go_on.clone());
+            Box::pin(async move {
+                let sql = "UPDATE inbox SET status = 'accepted' WHERE event_id = 'evt_000000'";
+                tx.execute(sql, params![]).await?;
+                written.notify_one();
+                go_on.notified().await;
+                Ok(())
+            })
+        }
+    });
+    let second = async {
+        written.notified().await;
+        let now = inbox.clock.now();
+        let (id, actor) = ("rqu_1".parse().unwrap(), "somebody".to_owned());
+        let run = Requeue::new(id, Map::new(), Scope::All, actor, now, now);
+        let store = inbox.store().await;
+        let second = tokio::spawn(async move {
+            let entry = AuditEntry::new("requeue_finished", now);
+            store
+                .requeue_event(&"evt_000000".parse().unwrap(), &run, entry)
+                .await
+        });
+        let blocked = "SELECT COUNT(*) AS n FROM information_schema.processlist WHERE db = DATABASE() \
+                       AND id <> CONNECTION_ID() AND info LIKE '%FROM inbox % FOR UPDATE'";
+        waiting::until("the second waits for the event, or is done", || async {
+            second.is_finished() || number(&inbox.db, blocked, params![]).await > 0
+        })
+        .await;
+        go_on.notify_one();
+        second.await.unwrap()
+    };
+    let (first, second) = tokio::join!(first, second);
+    first.unwrap();
+    assert_eq!(second.unwrap(), RequeueOne::NotDead(EventStatus::Accepted));
 }
