@@ -44,7 +44,7 @@ pub struct Rejections {
 #[derive(Default)]
 struct Sample {
     /// The last minute of which one was counted. A delivery of one before is counted with it: else two minutes that take turns
-    /// would begin again with each.
+    /// would each empty the counts.
     minute: i64,
     /// How many are kept of this minute, by cause and source.
     kept: HashMap<&'static str, HashMap<Box<str>, u32>>,
@@ -186,7 +186,11 @@ mod tests {
         };
         let kept: usize = (0..100).map(|turn| add(7 + turn % 2)).sum();
         assert_eq!(kept, 11, "one of the first minute, ten of the next");
-        assert_eq!((add(6), add(5)), (0, 1), "a clock that was set back begins again");
+        assert_eq!(
+            (add(6), add(5)),
+            (0, 1),
+            "a clock that was set back empties the counts"
+        );
     }
 
     #[test]
