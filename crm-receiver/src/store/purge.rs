@@ -469,15 +469,26 @@ async fn delete(
         }
         PurgeTarget::IdempotencyKeys => {
             let locked = lock_events(tx, rows, LockKind::Exclusive).await?;
-            let mut going = Vec::new();
+            let mut going = BTreeMap::<Purged, Vec<String>>::new();
             for row in &locked {
-                if read_id::<EventStatus>(row, "status")? != EventStatus::Accepted {
-                    going.push(row.get::<String>("event_id")?);
-                }
+                let body = match read_id::<EventStatus>(row, "status")? {
+                    EventStatus::Accepted => continue,
+                    EventStatus::DeadLetter => Purged::DeadLetterBody,
+                    _ => Purged::Body,
+                };
+                going.entry(body).or_default().push(row.get("event_id")?);
             }
-            delete_by(tx, "inbox_bodies", "event_id", going.clone()).await?;
-            let count = delete_by(tx, "inbox", "event_id", going).await?;
-            Ok(BTreeMap::from([(Purged::IdempotencyKey, count)]))
+            let mut purged = BTreeMap::new();
+            for (body, ids) in going {
+                // Where the purge of bodies has not come to them yet.
+                purged.insert(
+                    body,
+                    delete_by(tx, "inbox_bodies", "event_id", ids.clone()).await?,
+                );
+                *purged.entry(Purged::IdempotencyKey).or_default() +=
+                    delete_by(tx, "inbox", "event_id", ids).await?;
+            }
+            Ok(purged)
         }
         PurgeTarget::ApiKeyUsage => {
             let mut count = 0;
