@@ -23,7 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The rest after a batch is as long as the batch took, within these.
 const REST_MIN: Duration = Duration::from_millis(5);
 const REST_MAX: Duration = Duration::from_secs(1);
-/// How soon to look again whether fewer events wait; each time twice as long while as many do.
+/// How soon to look again whether fewer events wait: after a quarter of the time since which as many do, within these. So little
+/// of the projector's time is lost, and few looks are made where events wait for their next tries.
+const LOOK_FOR_ROOM_PART: u32 = 4;
 const LOOK_FOR_ROOM_MIN: Duration = Duration::from_millis(20);
 const LOOK_FOR_ROOM_MAX: Duration = Duration::from_secs(1);
 /// How long before its end the lease is renewed while nothing is requeued.
@@ -58,9 +60,11 @@ pub struct Requeuer {
 }
 
 /// The pauses while too many events wait.
+#[derive(Default)]
 struct LookForRoom {
     waiting: usize,
-    pause: Duration,
+    /// How long as many have waited.
+    since: Duration,
 }
 
 impl Requeuer {
@@ -205,25 +209,15 @@ impl Requeuer {
     }
 }
 
-impl Default for LookForRoom {
-    fn default() -> Self {
-        Self {
-            waiting: 0,
-            pause: LOOK_FOR_ROOM_MIN,
-        }
-    }
-}
-
 impl LookForRoom {
     /// The pause after a look that found so many.
     fn pause(&mut self, waiting: usize) -> Duration {
-        self.pause = if waiting == self.waiting {
-            self.pause.saturating_mul(2).min(LOOK_FOR_ROOM_MAX)
-        } else {
-            LOOK_FOR_ROOM_MIN
-        };
-        self.waiting = waiting;
-        self.pause
+        if waiting != self.waiting {
+            (self.waiting, self.since) = (waiting, Duration::ZERO);
+        }
+        let pause = (self.since / LOOK_FOR_ROOM_PART).clamp(LOOK_FOR_ROOM_MIN, LOOK_FOR_ROOM_MAX);
+        self.since = self.since.saturating_add(pause);
+        pause
     }
 }
 
@@ -234,11 +228,13 @@ mod tests {
     #[test]
     fn the_pause_grows_while_as_many_wait() {
         let mut room = LookForRoom::default();
-        let pauses = [200, 200, 200, 150, 150].map(|waiting| room.pause(waiting).as_millis());
-        assert_eq!(pauses, [20, 40, 80, 20, 40]);
-        for _ in 0..20 {
+        let mut pauses = |waiting| [(); 6].map(|()| room.pause(waiting).as_millis());
+        assert_eq!(pauses(200), [20, 20, 20, 20, 20, 25]);
+        assert_eq!(pauses(150), [20, 20, 20, 20, 20, 25]);
+        for _ in 0..50 {
             room.pause(150);
         }
         assert_eq!(room.pause(150), LOOK_FOR_ROOM_MAX);
+        assert_eq!(room.pause(100), LOOK_FOR_ROOM_MIN);
     }
 }

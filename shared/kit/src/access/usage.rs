@@ -239,8 +239,8 @@ pub fn oldest_day_kept(now: UnixMillis) -> UnixMillis {
     UnixMillis(day_of(now).0 - i64::from(DAYS_KEPT) * DAY_MILLIS)
 }
 
-/// The next keys after one with counts of days before this one: of those at which it looks, [`KEYS_LOOKED_AT_MAX`], as many as
-/// have [`ROWS_DELETED_MAX`] rows together, but one at least.
+/// The next keys after one with counts of days before this one. It looks at 200 keys, and takes as many of them as have 200 rows
+/// together, but one at least.
 ///
 /// # Errors
 /// Those of the database.
