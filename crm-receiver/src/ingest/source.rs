@@ -5,7 +5,7 @@
 //! two after one of another, which it hears of by the revision in the tables.
 //!
 //! An unknown or disabled source, and one that sends from a network that is not its own, is answered exactly as a known one
-//! with a wrong signature, after the same work ([`super::refusals`]).
+//! with a wrong signature, after the same work: `refusals`.
 
 mod keys;
 mod senders;
