@@ -91,10 +91,11 @@ pub struct Plan {
     pub locks: Vec<u64>,
 }
 
-/// How an emitter ends that was paused: with the settlement that comes too late.
+/// How an emitter ends that was paused: soon after the settlement that comes too late. Not with its first one: that may be of
+/// deliveries which it had claimed and not sent yet, and gives back.
 const SETTLED: End = End::AtStep {
     step: "settle.committed",
-    passage: 1,
+    passage: 3,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
