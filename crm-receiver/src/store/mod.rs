@@ -65,7 +65,7 @@ pub use self::stream_batches::{
 
 use db::{Db, DbError, Dialect, InList, Migration, MigrationSet, Value, in_lists, params};
 use kit::{listing::Lists, secrets::SealedColumn};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};
 
 /// The receiver's own tables, in the order in which they came to be.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
@@ -158,9 +158,13 @@ pub const SEALED: [SealedColumn; 2] = [
     source_digest_keys::SEALED_DIGEST_KEYS,
 ];
 
-/// The receiver's database. Clones share its connections.
+/// The receiver's database. Clones share everything, and each request has one.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct Store(Arc<Databases>);
+
+/// The same database for different uses.
+#[derive(Clone, Debug)]
+pub struct Databases {
     pub(crate) db: Db,
     /// For single reads of the API, which neither wait for lists nor hold up accepting and projecting.
     reads: Db,
@@ -173,26 +177,33 @@ pub struct Store {
     days: property_days::CommittedDays,
 }
 
+impl Deref for Store {
+    type Target = Databases;
+    fn deref(&self) -> &Databases {
+        &self.0
+    }
+}
+
 impl Store {
     /// The tables in a database whose migrations are applied.
     pub fn new(db: Db) -> Self {
-        Self {
+        Self(Arc::new(Databases {
             reads: db.for_reads(),
             draws: db.answering_after_abort(),
             lists: Lists::new(&db),
             stream_reads: db.for_lists(),
             db,
             days: property_days::CommittedDays::default(),
-        }
+        }))
     }
 
     /// The same store, of which each page of a list looks at so many rows: for tests of where pages end.
     #[must_use]
     pub fn with_rows_looked_at(&self, rows: usize) -> Self {
-        Self {
+        Self(Arc::new(Databases {
             lists: self.lists.with_rows_looked_at(rows),
-            ..self.clone()
-        }
+            ..self.0.as_ref().clone()
+        }))
     }
 
     /// Whether only one of all writers writes at a time.
