@@ -659,7 +659,7 @@ async fn requeue_one(
         return Ok(RequeueOne::NoBody);
     }
     if done.requeued.is_empty() {
-        // Read again: another may have requeued it since, for whom this one waited.
+        // Read again: another request may have requeued it while this one waited for its lock.
         let row = tx.query_one(sql, params![id]).await?;
         let status = row.map(|row| read_id(&row, "status")).transpose()?;
         return Ok(status.map_or(RequeueOne::NoEvent, RequeueOne::NotDead));
