@@ -10,7 +10,7 @@ use std::{fmt, time::Duration};
 /// How long a receiver may take for an answer; senders commonly wait as long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
-/// Tells the time in milliseconds.
+/// The present time in milliseconds.
 pub type Now = fn() -> i64;
 
 /// What came back.

@@ -12,7 +12,7 @@ use harness::engine::Engine;
 use harness::fault_proxy::Mode;
 use harness::process::Process;
 use harness::seeded::{DEFAULT_SEED, Purpose, SeededRng};
-use harness::signer::{Answer, Delivery};
+use harness::signer::Delivery;
 use harness::waiting::until;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -47,29 +47,9 @@ const ADMIN: &str = "an-admin-key-of-the-suite-that-is-long";
 /// Unix seconds of the first update of a job.
 const BEGUN: i64 = 1_763_769_600;
 
-/// Asks the API, with a key where there is one.
-async fn ask(
-    receiver: &Receiver,
-    key: Option<&str>,
-    method: &str,
-    path: &str,
-    body: Option<&Value>,
-) -> Answer {
-    let mut request = Delivery::bare(method, format!("{BASE_PATH}{path}"));
-    if let Some(key) = key {
-        request = request.and("x-api-key", key);
-    }
-    if let Some(body) = body {
-        request = request
-            .with("content-type", "application/json")
-            .with_body(body.to_string());
-    }
-    receiver.send(&request).await
-}
-
 /// The answer, which must have this status.
 async fn asked(receiver: &Receiver, method: &str, path: &str, body: Option<Value>, status: u16) -> Value {
-    let answer = ask(receiver, None, method, path, body.as_ref()).await;
+    let answer = receiver.ask(None, method, path, body.as_ref()).await;
     assert_eq!(
         answer.status,
         status,
@@ -86,11 +66,11 @@ fn secret_of(source: &str) -> String {
 /// A source of jobs, which shows [`secret_of`] it.
 async fn source(receiver: &Receiver, key: Option<&str>, id: &str, properties: Value) {
     let body = json!({"id": id, "name": id, "scheme": "job-status", "property_ids": properties});
-    let made = ask(receiver, key, "POST", "/sources", Some(&body)).await;
+    let made = receiver.ask(key, "POST", "/sources", Some(&body)).await;
     assert_eq!(made.status, 201, "{}", made.json());
     let secret = json!({"secret": secret_of(id)});
     let path = format!("/sources/{id}/rotate-secret");
-    assert_eq!(ask(receiver, key, "POST", &path, Some(&secret)).await.status, 201);
+    assert_eq!(receiver.ask(key, "POST", &path, Some(&secret)).await.status, 201);
 }
 
 async fn started(ctx: &Ctx) -> Receiver {
@@ -145,7 +125,7 @@ async fn a_job_is_followed_from_its_registration_to_its_end(ctx: Ctx) {
     let receiver = started(&ctx).await;
     let asked_for = json!({"source": "images", "job_id": "job_1", "user_id": "ana", "prompt": "a hotel", "size": "1024x1024",
         "format": "png", "style": "photo", "quality": "high", "count": 2, "metadata": {"room": 7}});
-    let answer = ask(&receiver, None, "POST", "/jobs", Some(&asked_for)).await;
+    let answer = receiver.ask(None, "POST", "/jobs", Some(&asked_for)).await;
     assert_eq!(answer.status, 201);
     assert_eq!(
         answer.header("location"),
@@ -450,7 +430,8 @@ async fn a_key_sees_and_registers_jobs_of_its_properties_alone(ctx: Ctx) {
         key("reader", json!(["jobs:read"]), json!(["OPO01"])),
         key("stranger", json!(["events:admin"]), json!("*")),
     ] {
-        let answer = ask(&receiver, Some(ADMIN), "POST", "/api-keys", Some(&body))
+        let answer = receiver
+            .ask(Some(ADMIN), "POST", "/api-keys", Some(&body))
             .await
             .json();
         made.push(answer["key"].as_str().unwrap().to_owned());
@@ -458,7 +439,7 @@ async fn a_key_sees_and_registers_jobs_of_its_properties_alone(ctx: Ctx) {
     let [porto, two, reader, stranger] = made.try_into().unwrap();
     let registered = async |key: &str, source: &str, job: &str, property: Value| {
         let body = json!({"source": source, "job_id": job, "property_id": property});
-        let answer = ask(&receiver, Some(key), "POST", "/jobs", Some(&body)).await;
+        let answer = receiver.ask(Some(key), "POST", "/jobs", Some(&body)).await;
         let pointer = answer.json()["errors"][0]["pointer"].clone();
         (answer.status, pointer.as_str().map(str::to_owned))
     };
@@ -491,7 +472,8 @@ async fn a_key_sees_and_registers_jobs_of_its_properties_alone(ctx: Ctx) {
     assert_eq!(unregistered.status, 200);
 
     let seen = async |key: &str| {
-        let list = ask(&receiver, Some(key), "GET", "/jobs?sort=created_at", None)
+        let list = receiver
+            .ask(Some(key), "GET", "/jobs?sort=created_at", None)
             .await
             .json();
         let list = list["data"].as_array().unwrap();
@@ -502,7 +484,7 @@ async fn a_key_sees_and_registers_jobs_of_its_properties_alone(ctx: Ctx) {
         ids.sort();
         let mut shown = Vec::new();
         for id in ["b1", "p1", "p4", "w1", "w2"] {
-            let answer = ask(&receiver, Some(key), "GET", &format!("/jobs/{id}"), None).await;
+            let answer = receiver.ask(Some(key), "GET", &format!("/jobs/{id}"), None).await;
             assert!([200, 404].contains(&answer.status));
             if answer.status == 200 {
                 shown.push(id.to_owned());
@@ -518,18 +500,18 @@ async fn a_key_sees_and_registers_jobs_of_its_properties_alone(ctx: Ctx) {
     // Of two jobs of one name, the one that is not seen is not there.
     assert_eq!(registered(ADMIN, "wide", "p1", json!("LIS01")).await, (201, None));
     assert_eq!(
-        ask(&receiver, Some(&porto), "GET", "/jobs/p1", None).await.status,
+        receiver.ask(Some(&porto), "GET", "/jobs/p1", None).await.status,
         200
     );
     assert_eq!(
-        ask(&receiver, Some(ADMIN), "GET", "/jobs/p1", None).await.status,
+        receiver.ask(Some(ADMIN), "GET", "/jobs/p1", None).await.status,
         400
     );
     assert_eq!(
-        ask(&receiver, Some(&stranger), "GET", "/jobs", None).await.status,
+        receiver.ask(Some(&stranger), "GET", "/jobs", None).await.status,
         403
     );
-    assert_eq!(ask(&receiver, None, "GET", "/jobs", None).await.status, 401);
+    assert_eq!(receiver.ask(None, "GET", "/jobs", None).await.status, 401);
     receiver.stop().await;
 }
 

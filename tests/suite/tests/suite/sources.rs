@@ -1,4 +1,4 @@
-//! Sources and their secrets, over real sockets: what is taken of whom, and when a secret begins and ends.
+//! Sources and their secrets, over real sockets: what is taken from which source, and when a secret begins and ends.
 
 mod access;
 mod libraries;

@@ -6,7 +6,6 @@ use crate::ingest::{Receiver, guest_event};
 use crate::pms::Pms;
 use api::{Access, Line};
 use harness::config::BASE_PATH;
-use harness::signer::Delivery;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -241,13 +240,9 @@ async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_receiver(
     config.access.admin_api_key = Some(super::ADMIN.parse().unwrap());
     let receiver = Receiver::start_with(config).await;
     let send = async |key: &str, method: &Method, path: &str, body: Option<Value>| {
-        let mut request = Delivery::bare(method.as_str(), format!("{BASE_PATH}{path}")).and("x-api-key", key);
-        if let Some(body) = body {
-            request = request
-                .with("content-type", "application/json")
-                .with_body(body.to_string());
-        }
-        receiver.send(&request).await
+        receiver
+            .ask(Some(key), method.as_str(), path, body.as_ref())
+            .await
     };
     let make = async |path: &str, body: Value| {
         let answer = send(super::ADMIN, &Method::POST, path, Some(body)).await;

@@ -154,6 +154,26 @@ impl Receiver {
         self.send(&request).await
     }
 
+    /// A request of the API, with a key or, from this machine and while there is none, without.
+    pub(crate) async fn ask(
+        &self,
+        key: Option<&str>,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Answer {
+        let mut request = Delivery::bare(method, format!("{BASE_PATH}{path}"));
+        if let Some(key) = key {
+            request = request.and("x-api-key", key);
+        }
+        if let Some(body) = body {
+            request = request
+                .with("content-type", "application/json")
+                .with_body(body.to_string());
+        }
+        self.send(&request).await
+    }
+
     /// A new key that reads in this scope, made with another.
     pub(crate) async fn key(&self, admin: &str, scope: Value) -> String {
         let body = json!({"name": "reads", "permissions": ["read"], "property_ids": scope});

@@ -1,5 +1,5 @@
-//! What an operator sees and repairs at the receiver: who was refused, dead letters given back to the projector. And what is deleted once
-//! it is old enough.
+//! What an operator sees and repairs at the receiver: who was refused, dead letters given back to the projector. And what is
+//! deleted once it is old enough.
 
 mod purges;
 mod rejections;
@@ -8,9 +8,11 @@ mod requeue_runs;
 
 use crate::case::Case;
 use crate::ingest::Receiver;
-use harness::config::BASE_PATH;
-use harness::signer::{Answer, Delivery};
+use db::{Db, DbError, params};
+use harness::signer::Answer;
 use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::Notify;
 
 pub fn cases() -> Vec<Case> {
     let modules = [
@@ -33,16 +35,23 @@ async fn ask(
     path: &str,
     body: Option<Value>,
 ) -> Answer {
-    let mut request = Delivery::bare(method, format!("{BASE_PATH}{path}"));
-    if let Some(key) = key {
-        request = request.and("x-api-key", key);
-    }
-    if let Some(body) = body {
-        request = request
-            .with("content-type", "application/json")
-            .with_body(body.to_string());
-    }
-    receiver.send(&request).await
+    receiver.ask(key, method, path, body.as_ref()).await
+}
+
+/// Another replica's requeue of the first event: written, and committed only when it may go on.
+async fn requeue_elsewhere(db: &Db, written: &Arc<Notify>, go_on: &Arc<Notify>) -> Result<(), DbError> {
+    let (written, go_on) = (Arc::clone(written), Arc::clone(go_on));
+    db.transaction("requeue", move |tx| {
+        let (written, go_on) = (Arc::clone(&written), Arc::clone(&go_on));
+        Box::pin(async move {
+            let sql = "UPDATE inbox SET status = 'accepted' WHERE event_id = 'evt_000000'";
+            tx.execute(sql, params![]).await?;
+            written.notify_one();
+            go_on.notified().await;
+            Ok(())
+        })
+    })
+    .await
 }
 
 /// The answer, which must have this status.

@@ -578,19 +578,7 @@ async fn an_event_that_is_requeued_meanwhile_keeps_its_body(ctx: Ctx) {
     inbox.clock.advance(91 * DAY);
     // Another replica has requeued it, and has not committed yet.
     let (written, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let requeue = inbox.db.transaction("requeue", {
-        let (written, go_on) = (written.clone(), go_on.clone());
-        move |tx| {
-            let (written, go_on) = (written.clone(), go_on.clone());
-            Box::pin(async move {
-                let sql = "UPDATE inbox SET status = 'accepted' WHERE event_id = 'evt_000000'";
-                tx.execute(sql, params![]).await?;
-                written.notify_one();
-                go_on.notified().await;
-                Ok(())
-            })
-        }
-    });
+    let requeue = super::requeue_elsewhere(&inbox.db, &written, &go_on);
     let purge = async {
         written.notified().await;
         let purge = tokio::spawn({

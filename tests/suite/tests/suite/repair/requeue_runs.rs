@@ -321,19 +321,7 @@ async fn an_event_that_another_requeues_meanwhile_is_no_dead_letter(ctx: Ctx) {
     dead_letters(&inbox, 1).await;
     // Another replica has requeued it, and has not committed yet.
     let (written, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let first = inbox.db.transaction("requeue", {
-        let (written, go_on) = (written.clone(), go_on.clone());
-        move |tx| {
-            let (written, go_on) = (written.clone(), go_on.clone());
-            Box::pin(async move {
-                let sql = "UPDATE inbox SET status = 'accepted' WHERE event_id = 'evt_000000'";
-                tx.execute(sql, params![]).await?;
-                written.notify_one();
-                go_on.notified().await;
-                Ok(())
-            })
-        }
-    });
+    let first = super::requeue_elsewhere(&inbox.db, &written, &go_on);
     let second = async {
         written.notified().await;
         let now = inbox.clock.now();

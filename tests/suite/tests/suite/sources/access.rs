@@ -89,7 +89,7 @@ async fn a_source_sends_from_its_networks_alone(ctx: Ctx) {
                 said["request_id"] = json!("");
                 said["instance"] = json!("");
             }
-            assert_eq!(one, other, "nothing tells why");
+            assert_eq!(one, other, "nothing says why");
         }
     }
     receiver.stop().await;
