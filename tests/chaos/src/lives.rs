@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Barrier;
 use tokio::time::{Instant, sleep, timeout};
 
 /// A process that cannot start, because its database is down, is started again until then.
@@ -54,6 +55,11 @@ pub struct Service {
     pub events: u64,
     /// Nor after so many beyond its time.
     pub patience: u64,
+    /// Its step is all that reveals a planted bug: it is waited for as long as an event is not taken yet.
+    pub must_come: bool,
+    /// Where every process waits once it has first started, and every clerk before its first write: else the writes could be
+    /// over before a process that starts slowly sees any, and its kill would strike nothing.
+    pub started: Arc<Barrier>,
 }
 
 impl Service {
@@ -88,8 +94,11 @@ impl Service {
             let started = Process::start_logging_to(log, &self.program, &self.folder, &variables).await;
             match started {
                 Ok(process) => {
-                    if let Some(died) = died {
-                        self.counters.recovered(self.program.name(), died.elapsed());
+                    match died {
+                        Some(died) => self.counters.recovered(self.program.name(), died.elapsed()),
+                        None => {
+                            self.started.wait().await;
+                        }
                     }
                     return Ok(process);
                 }
@@ -128,7 +137,13 @@ impl Service {
             let given_up = async {
                 match life.pause {
                     Some(_) => sleep(SETTLED_WITHIN).await,
-                    None => self.progress.reaches(until).await,
+                    None => {
+                        self.progress.reaches(until).await;
+                        if self.must_come {
+                            let all = self.tap.until_taken(|taken| taken >= self.events);
+                            let _ = timeout(SETTLED_WITHIN, all).await;
+                        }
+                    }
                 }
             };
             tokio::select! {

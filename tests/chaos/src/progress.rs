@@ -16,7 +16,8 @@ pub struct Progress {
 }
 
 struct Gap {
-    last: Instant,
+    /// None before the first answer: what comes before it is the start of the processes.
+    last: Option<Instant>,
     longest: Duration,
 }
 
@@ -27,7 +28,7 @@ impl Default for Progress {
             moved: Notify::new(),
             paused: watch::Sender::new(false),
             gap: Mutex::new(Gap {
-                last: Instant::now(),
+                last: None,
                 longest: Duration::ZERO,
             }),
         }
@@ -40,8 +41,8 @@ impl Progress {
         let now = Instant::now();
         {
             let mut gap = self.gap.lock().unwrap_or_else(PoisonError::into_inner);
-            gap.longest = gap.longest.max(now - gap.last);
-            gap.last = now;
+            let since = gap.last.replace(now).map_or(Duration::ZERO, |last| now - last);
+            gap.longest = gap.longest.max(since);
         }
         self.count.fetch_add(1, Ordering::SeqCst);
         self.moved.notify_waiters();

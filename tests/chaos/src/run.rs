@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -103,6 +104,7 @@ struct Cast<'a> {
     tap: Arc<WireTap>,
     emitters: Vec<SocketAddr>,
     receivers: Vec<SocketAddr>,
+    started: Arc<Barrier>,
     secret: String,
     digest_key: String,
 }
@@ -137,6 +139,7 @@ pub async fn run(options: &Options, environment: &Environment) -> Result<Outcome
         progress: Arc::default(),
         counters: Arc::default(),
         tap: Arc::new(WireTap::start(receivers.clone()).await?),
+        started: Arc::new(Barrier::new(2 * replicas + options.clerks)),
         emitters,
         receivers,
         secret: fresh_secret(),
@@ -161,8 +164,11 @@ impl Cast<'_> {
         let desk = Arc::new(self.desk());
         let mut clerks = JoinSet::new();
         for _ in 0..self.options.clerks {
-            let desk = Arc::clone(&desk);
-            clerks.spawn(async move { desk.work().await });
+            let (desk, started) = (Arc::clone(&desk), Arc::clone(&self.started));
+            clerks.spawn(async move {
+                started.wait().await;
+                desk.work().await;
+            });
         }
         let mut alive: Vec<Process> = Vec::new();
         // A process that cannot be restarted ends the run; the clerks would wait for it for ever.
@@ -249,6 +255,8 @@ impl Cast<'_> {
             counters: Arc::clone(&self.counters),
             events: self.options.events,
             patience: STEP_GAPS * self.options.events / (self.options.kills + 1),
+            must_come: self.options.bug.is_some(),
+            started: Arc::clone(&self.started),
         }
     }
 
