@@ -28,12 +28,15 @@ use db::failpoint;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use kit::access::client_address;
 use serde::Serialize;
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use tokio::time::sleep;
 
 /// The memory budget of all bodies is large enough for a body of `api`'s limit, and so for that of every event.
 const _: () = assert!(BODY_LEN_MAX <= api::body::BODY_LEN_MAX);
 /// As which a known key with another body is counted.
 const ID_REUSE: &str = ProblemCode::IdempotencyKeyReused.as_str();
+/// How long a 429 is kept. Its request is freed before, and a connection costs no more meanwhile than a silent one.
+const HELD_BACK: Duration = Duration::from_secs(1);
 /// Marks the answer to a repeat.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -62,8 +65,19 @@ pub async fn receive(api: Api, mut request: Request) -> Result<Response, Problem
         }
         Err(refusal) => {
             let path = request.param("source");
-            Err(refused(&api, (path, &sender), refusal, client, now))
+            let problem = refused(&api, (path, &sender), refusal, client, now);
+            drop(request);
+            hold_back(&problem).await;
+            Err(problem)
         }
+    }
+}
+
+/// Keeps an answer that says "too many" for a while: a connection has one request at a time, so a sender that repeats without
+/// regard to `Retry-After` takes little of the machine from the others.
+async fn hold_back(problem: &Problem) {
+    if problem.code == ProblemCode::TooManyRequests {
+        sleep(HELD_BACK).await;
     }
 }
 
@@ -318,5 +332,23 @@ impl Receipt {
             event_id,
             duplicate,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_429_alone_is_kept_for_a_second() {
+        let held = async |code| {
+            let begun = Instant::now();
+            hold_back(&Problem::new(code)).await;
+            begun.elapsed()
+        };
+        assert_eq!(held(ProblemCode::TooManyRequests).await, HELD_BACK);
+        assert_eq!(held(ProblemCode::Unauthorized).await, Duration::ZERO);
+        assert_eq!(held(ProblemCode::Unavailable).await, Duration::ZERO);
     }
 }

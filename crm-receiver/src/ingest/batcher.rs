@@ -64,16 +64,17 @@ pub(super) struct QueuedEntry {
     pub(super) entry: Arc<InboxEntry>,
     pub(super) leader: Leader,
     pub(super) since: Instant,
-    /// While it waits in the queue.
-    pub(super) place: Option<QueuePlace>,
+    /// Until it is committed.
+    pub(super) place: QueuePlace,
     _pending: PendingArrival,
     _reservation: Option<Reservation>,
 }
 
 impl QueuedEntry {
     /// The same, no longer in the queue.
-    pub(super) fn taken_out(self) -> Self {
-        Self { place: None, ..self }
+    pub(super) fn taken_out(mut self) -> Self {
+        self.place.leave_queue();
+        self
     }
 
     /// What it adds to a batch's size.
@@ -223,7 +224,7 @@ impl Batcher {
             entry,
             leader,
             since: Instant::now(),
-            place: Some(place),
+            place,
             _pending: self.0.backlog.add_arrival(),
             _reservation: reservation,
         };

@@ -151,8 +151,7 @@ impl Lane {
     }
 
     fn let_wait(&mut self, entry: QueuedEntry) {
-        let place = entry.place.as_ref().expect("what waits has a place");
-        self.waiting.push(place.source(), entry);
+        self.waiting.push(entry.place.source(), entry);
     }
 
     async fn wait(&mut self, drained: &CancellationToken) -> Option<QueuedEntry> {

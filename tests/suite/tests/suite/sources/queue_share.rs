@@ -1,4 +1,5 @@
-//! The share of a source in the queue: half of it while entries of others wait, and never so much that others find no place.
+//! The share of a source in the queue: an equal part of half of it while entries of others are pending, and never so much that
+//! others find no place.
 
 use super::other_event;
 use crate::case::{Case, Ctx, cases};
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub fn cases() -> Vec<Case> {
     let mut all = cases![
-        a_source_has_half_of_the_queue_while_others_wait,
+        a_source_has_an_equal_part_of_half_the_queue_beside_others,
         a_source_alone_leaves_room_for_others,
         the_only_source_has_the_whole_queue,
     ];
@@ -199,31 +200,31 @@ fn all_are(refused: &[IngestError], error: IngestError) -> bool {
     refused.iter().all(|refused| *refused == error)
 }
 
-async fn a_source_has_half_of_the_queue_while_others_wait(ctx: Ctx) {
-    let mut bench = Bench::with(&ctx, &["gym", "spa"]).await;
+async fn a_source_has_an_equal_part_of_half_the_queue_beside_others(ctx: Ctx) {
+    let mut bench = Bench::with(&ctx, &["bar", "gym", "spa"]).await;
     let lanes = lanes(&ctx);
     // One of the gym in each lane, or more.
     let mut gym = Vec::new();
-    for n in 0..4 * lanes {
+    for n in 0..2 * lanes {
         gym.push(bench.accept("gym", &format!("evt_{n}")));
         assert!(gym.last_mut().unwrap().now_or_never().is_none());
     }
     let spa = bench.send("spa", 0).await;
-    assert_eq!(spa.waiting.len(), lanes * PLACES / 2);
+    assert_eq!(spa.waiting.len(), lanes * PLACES / 2 / 2);
     assert!(all_are(&spa.refused, IngestError::OverShare));
     // It is refused before it is parsed, and the others are not.
     assert_eq!(bench.check("spa"), Err(IngestError::OverShare));
     assert_eq!(bench.check("gym"), Ok(()));
-    // The others still find places, up to their own half.
+    // The others still find places, up to their own part.
     let more = bench.send("gym", 1).await;
-    assert_eq!(gym.len() + more.waiting.len(), lanes * PLACES / 2);
-    assert!(
-        all_are(&more.refused, IngestError::Overloaded),
-        "then the queue is full"
-    );
-    let drained = bench
-        .commit([gym, spa.waiting, more.waiting].into_iter().flatten().collect())
-        .await;
+    assert_eq!(gym.len() + more.waiting.len(), lanes * PLACES / 2 / 2);
+    assert!(all_are(&more.refused, IngestError::OverShare));
+    // A third one finds the other half free, and has a third part.
+    let bar = bench.send("bar", 2).await;
+    assert_eq!(bar.waiting.len(), lanes * (PLACES / 2 / 3));
+    assert!(all_are(&bar.refused, IngestError::OverShare));
+    let waiting = [gym, spa.waiting, more.waiting, bar.waiting];
+    let drained = bench.commit(waiting.into_iter().flatten().collect()).await;
     // What is committed has left the queue.
     let again = bench.accept("spa", "evt_again").await;
     assert!(matches!(again, Ok(Accepted::New(_))), "{again:?}");
