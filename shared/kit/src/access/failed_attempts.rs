@@ -5,9 +5,9 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Failures of one network in a minute; further ones are refused before anything is looked up.
@@ -22,12 +22,21 @@ const NETWORKS_MAX: u64 = 100_000;
 const IPV6_NETWORK_BITS: u32 = 64;
 
 /// Failures of the last minute by network.
-pub struct FailedAttempts(Cache<IpAddr, Arc<AtomicU32>>);
+pub struct FailedAttempts {
+    windows: Cache<IpAddr, Arc<AtomicU32>>,
+    begun: Instant,
+    /// Until when one of them may be refused, in milliseconds since `begun`: before and after, nobody is looked up.
+    refuses_until: AtomicU64,
+}
 
 impl Default for FailedAttempts {
     fn default() -> Self {
         let windows = Cache::builder().max_capacity(NETWORKS_MAX).time_to_live(WINDOW);
-        Self(windows.build())
+        Self {
+            windows: windows.build(),
+            begun: Instant::now(),
+            refuses_until: AtomicU64::default(),
+        }
     }
 }
 
@@ -37,10 +46,14 @@ impl FailedAttempts {
     /// # Errors
     /// The seconds to wait, for a network that has failed so often that it is not heard now; nothing is counted then.
     pub fn count(&self, client: Option<IpAddr>) -> Result<(), u32> {
-        let failures = self.0.get_with(network(client), Arc::default);
+        let failures = self.windows.get_with(network(client), Arc::default);
         let counted = failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |failures| {
             (failures < FAILURES_MAX).then_some(failures + 1)
         });
+        if counted.is_ok_and(|before| before + 1 == FAILURES_MAX) {
+            let until = millis(self.begun.elapsed() + WINDOW);
+            self.refuses_until.fetch_max(until, Ordering::Release);
+        }
         counted.map(drop).map_err(|_| SECONDS_TO_WAIT)
     }
 
@@ -49,18 +62,26 @@ impl FailedAttempts {
     /// # Errors
     /// The seconds to wait.
     pub fn check(&self, client: Option<IpAddr>) -> Result<(), u32> {
-        let failures = self.0.get(&network(client));
+        let until = self.refuses_until.load(Ordering::Acquire);
+        if until == 0 || millis(self.begun.elapsed()) >= until {
+            return Ok(());
+        }
+        let failures = self.windows.get(&network(client));
         let is_over = failures.is_some_and(|failures| failures.load(Ordering::Relaxed) >= FAILURES_MAX);
         if is_over { Err(SECONDS_TO_WAIT) } else { Ok(()) }
     }
 
     /// Takes back what was counted of one who has proved himself after all.
     pub fn take_back(&self, client: Option<IpAddr>) {
-        if let Some(failures) = self.0.get(&network(client)) {
+        if let Some(failures) = self.windows.get(&network(client)) {
             let less = |failures: u32| Some(failures.saturating_sub(1));
             let _ = failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An IPv4 address, or the first 64 bits of an IPv6 one. All clients whose address is unknown share one.
