@@ -156,7 +156,7 @@ impl Batcher {
     /// As [`IngestError`] lists them; after any of them the event may still be committed, and the sender tries again.
     pub async fn accept(
         &self,
-        arrival: Arrival,
+        arrival: Box<Arrival>,
         sender: &Sender,
         context: &RequestContext,
         reservation: Option<Reservation>,
@@ -197,13 +197,13 @@ impl Batcher {
     /// Answers the id that it gets if it is new.
     fn queue(
         &self,
-        (arrival, sender): (Arrival, &Sender),
+        (arrival, sender): (Box<Arrival>, &Sender),
         context: &RequestContext,
         reservation: Option<Reservation>,
         leader: Leader,
     ) -> EventId {
         let lane = lane_of(leader.key(), self.0.lanes.len());
-        let entry = Arc::new(self.entry(arrival, context));
+        let entry = Arc::new(self.entry(*arrival, context));
         let event_id = entry.event_id.clone();
         if is_planted(Bug::CacheAsTruth) {
             let fingerprint = entry.fingerprint;

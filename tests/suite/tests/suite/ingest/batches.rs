@@ -86,7 +86,7 @@ impl Bench {
     }
 
     /// An arrival as the endpoint makes it, the signature included.
-    fn arrival(&self, key: &str) -> Arrival {
+    fn arrival(&self, key: &str) -> Box<Arrival> {
         let (body, at) = (guest_event(key), UnixSeconds(NOW.seconds().0));
         let secrets: contract::SecretList = SECRET.parse().unwrap();
         let signed = signature::sign(secrets.as_slice(), &key.parse().unwrap(), at, &body);
@@ -98,7 +98,7 @@ impl Bench {
         ];
         let raw = RawDelivery::read(self.sender(), || lines, NOW).unwrap();
         match raw.verify(Bytes::from(body)).unwrap().parse(true) {
-            Ok(Parsed::Event(arrival)) => *arrival,
+            Ok(Parsed::Event(arrival)) => arrival,
             other => panic!("{other:?}"),
         }
     }

@@ -178,7 +178,7 @@ impl Bench {
         async move {
             let ids = Runtime::system().ids();
             let context = RequestContext::new(&Method::POST, "/webhooks/x", &HeaderMap::new(), None, &ids);
-            batcher.accept(*arrival, &sender, &context, None).await
+            batcher.accept(arrival, &sender, &context, None).await
         }
         .boxed()
     }
