@@ -7,8 +7,9 @@ use std::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// Failures of one network in a minute; further ones are refused before anything is looked up.
 pub const FAILURES_MAX: u32 = 600;
