@@ -73,7 +73,9 @@ pub async fn delete(api: Api, request: Request) -> Result<Response, Problem> {
 fn created(base_path: &str, made: &GuestWithWarnings) -> Answer {
     let guest = &made.guest;
     let location = format!("{base_path}/guests/{}", guest.id);
-    Answer::created(location, guest.version, &view(made)).about("guest", guest.id.as_str())
+    Answer::created(location, guest.version, &view(made))
+        .about("guest", guest.id.as_str())
+        .in_part(guest.property_id.as_str())
 }
 
 /// The guest with the warnings of the write that the answer belongs to.

@@ -27,7 +27,9 @@ pub async fn run(api: Api, mut request: Request) -> Result<Response, Problem> {
     }
     let (desk, origin) = (api.desk.clone(), origin(&request));
     let work = |slot| async move {
-        let answer = AnswerToKeep::new(slot, |audit: &NightAudit| Answer::ok(audit.version, audit));
+        let answer = AnswerToKeep::new(slot, |audit: &NightAudit| {
+            Answer::ok(audit.version, audit).in_part(audit.property_id.as_str())
+        });
         desk.audit_night(origin, property_id, answer).await
     };
     once(&api, &request.caller, &request.context, key, raw, work).await

@@ -39,7 +39,7 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, Problem>
     let work = |slot| async move {
         let answer = AnswerToKeep::new(slot, move |made: &Property| {
             let location = format!("{base_path}/properties/{}", made.id);
-            Answer::created(location, made.version, &made.to_json())
+            Answer::created(location, made.version, &made.to_json()).in_part(made.id.as_str())
         });
         desk.create_property(&origin, body, &answer).await
     };

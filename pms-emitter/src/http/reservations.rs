@@ -103,10 +103,19 @@ pub async fn transition(api: Api, mut request: Request) -> Result<Response, Prob
 fn created(base_path: &str, made: &DatedReservation) -> Answer {
     let reservation = &made.reservation;
     let location = format!("{base_path}/reservations/{}", reservation.id);
-    Answer::created(location, reservation.version, &made.view()).about("reservation", reservation.id.as_str())
+    about(
+        Answer::created(location, reservation.version, &made.view()),
+        reservation,
+    )
 }
 
 fn changed(changed: &DatedReservation) -> Answer {
     let reservation = &changed.reservation;
-    Answer::ok(reservation.version, &changed.view()).about("reservation", reservation.id.as_str())
+    about(Answer::ok(reservation.version, &changed.view()), reservation)
+}
+
+fn about(answer: Answer, reservation: &Reservation) -> Answer {
+    answer
+        .about("reservation", reservation.id.as_str())
+        .in_part(reservation.property_id.as_str())
 }

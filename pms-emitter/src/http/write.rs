@@ -94,5 +94,5 @@ where
             working.await
         }
     };
-    api.idempotency.run(&caller.id, context, key, &raw, holding).await
+    api.idempotency.run(caller, context, key, &raw, holding).await
 }

@@ -4,6 +4,9 @@
 //! transaction, so the answer is committed with the change that it describes, or neither is. Requests with the same key
 //! in this process wait for each other (singleflight); across replicas the table's primary key decides, and the loser
 //! looks up the winner's answer. A key belongs to a caller, a method and a path, and is kept for 24 hours.
+//!
+//! A caller's scope may have been narrowed since an answer was stored. So each stored answer says which part it shows, and who
+//! does not see that part now is answered by the work, which refuses what is out of scope as for anyone else.
 
 mod answer;
 mod key;
@@ -16,14 +19,13 @@ pub use key::{IDEMPOTENCY_KEY, Key};
 pub use slot::Slot;
 
 use crate::database_problem;
-use api::{RequestContext, Response};
-use contract::Entropy;
-use contract::{Clock, Problem, ProblemCode};
+use api::{Caller, RequestContext, Response};
+use contract::{Clock, Entropy, Problem, ProblemCode, Scope};
 use db::{Db, DbError};
 use futures::future::BoxFuture;
 use http::HeaderValue;
 use pending_keys::{Acquire, KeyGuard, PendingKeys};
-use slot::{Fingerprint, Scope, Stored};
+use slot::{Fingerprint, Operation, Stored};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
@@ -56,15 +58,15 @@ impl Idempotency {
 
     /// Does `work` once for a caller's key, and answers a retry with what the first attempt answered.
     ///
-    /// `caller` is the id of the API key, at most 64 ASCII characters. `work` must pass its [`Slot`] to the
-    /// transaction that makes the change. With a key it runs in a task of its own, which a client's disconnect does not
-    /// cancel. Only answers that were stored are replayed: after a failure the key is free again.
+    /// The caller's id has at most 64 ASCII characters. `work` must pass its [`Slot`] to the transaction that makes the
+    /// change, and refuse what is not in the caller's scope. With a key it runs in a task of its own, which a client's
+    /// disconnect does not cancel. Only answers that were stored are replayed: after a failure the key is free again.
     ///
     /// # Errors
     /// 422 when the key came with another body, 409 when it is still in flight after 2 s, and those of `work`.
     pub async fn run<W, F, E>(
         &self,
-        caller: &str,
+        caller: &Caller,
         context: &RequestContext,
         key: Option<Key>,
         body: &[u8],
@@ -81,17 +83,18 @@ impl Idempotency {
                 .map(Answer::into_response)
                 .map_err(Into::into);
         };
-        let scope = Scope::new(caller, context, key)?;
-        let guard = self.acquire(&scope).await?;
+        let operation = Operation::new(&caller.id, context, key)?;
+        let guard = self.acquire(&operation).await?;
         // Looked up before the work: work that was done already would be refused, and that refusal is not the answer to
         // a retry.
-        if let Some(stored) = self.look_up(&scope).await.map_err(database_problem)?
-            && !stored.is_expired(self.clock.now())
+        let stored = self.look_up(&operation).await.map_err(database_problem)?;
+        if let Some(stored) = stored
+            && let Some(answer) = replay(stored, body, &caller.scope)?
         {
-            return replay(stored, body);
+            return Ok(answer);
         }
         let fingerprint = Fingerprint::new(body, &*self.entropy);
-        let slot = Slot::new(scope.clone(), fingerprint, self.clock.now());
+        let slot = Slot::new(operation.clone(), fingerprint, self.clock.now());
         let working = work(slot.clone());
         let done = tokio::spawn(with_guard(guard, working).in_current_span()).await;
         match done {
@@ -99,7 +102,10 @@ impl Idempotency {
                 debug_assert!(slot.is_stored(), "the work did not store its answer");
                 Ok(answer.into_response())
             }
-            Ok(Err(error)) => self.after_failure(&scope, &slot, error, body).await,
+            Ok(Err(error)) => {
+                let found = self.look_up(&operation).await;
+                after_failure(found, &slot, error, body, &caller.scope)
+            }
             // As if it had run here: the server answers it, and logs it once.
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         }
@@ -125,10 +131,10 @@ impl Idempotency {
     }
 
     /// Acquires the key in this process, after waiting for another request with the same key.
-    async fn acquire(&self, scope: &Scope) -> Result<KeyGuard, Problem> {
+    async fn acquire(&self, operation: &Operation) -> Result<KeyGuard, Problem> {
         let deadline = Instant::now() + IN_FLIGHT_WAIT;
         loop {
-            match self.pending_keys.enter(scope) {
+            match self.pending_keys.enter(operation) {
                 Acquire::Acquired(guard) => return Ok(guard),
                 Acquire::HeldByAnother(left) => timeout_at(deadline, left.cancelled())
                     .await
@@ -137,32 +143,41 @@ impl Idempotency {
         }
     }
 
-    async fn look_up(&self, scope: &Scope) -> Result<Option<Stored>, DbError> {
-        let scope = scope.clone();
-        self.db
+    /// What is stored under a key and has not expired.
+    async fn look_up(&self, operation: &Operation) -> Result<Option<Stored>, DbError> {
+        let operation = operation.clone();
+        let found = self
+            .db
             .read("find_idempotent_answer", move |tx| {
-                Box::pin(slot::find(tx, scope.clone()))
+                Box::pin(slot::find(tx, operation.clone()))
             })
-            .await
+            .await?;
+        Ok(found.filter(|stored| !stored.is_expired(self.clock.now())))
     }
+}
 
-    /// The work may have failed because another replica did it: then the stored answer is returned, and the error is
-    /// neither logged nor made a problem.
-    async fn after_failure<E: Into<Problem>>(
-        &self,
-        scope: &Scope,
-        slot: &Slot,
-        error: E,
-        body: &[u8],
-    ) -> Result<Response, Problem> {
-        match self.look_up(scope).await {
-            Ok(Some(stored)) if !stored.is_expired(self.clock.now()) => replay(stored, body),
-            // The key is taken but no answer is visible: another replica is writing it.
-            Ok(_) if slot.is_taken() => Err(still_in_flight()),
-            Ok(_) => Err(error.into()),
-            // The work's error may be about a state that another replica created for this very request.
-            Err(unknown) => Err(database_problem(unknown)),
-        }
+/// The work may have failed because another replica did it: then the stored answer that was `found` is returned, and the error is
+/// neither logged nor made a problem.
+fn after_failure<E: Into<Problem>>(
+    found: Result<Option<Stored>, DbError>,
+    slot: &Slot,
+    error: E,
+    body: &[u8],
+    scope: &Scope,
+) -> Result<Response, Problem> {
+    // The work's error may be about a state that another replica created for this very request.
+    let Some(stored) = found.map_err(database_problem)? else {
+        return Err(if slot.is_taken() {
+            // No answer is visible: another replica is writing it.
+            still_in_flight()
+        } else {
+            error.into()
+        });
+    };
+    match replay(stored, body, scope)? {
+        Some(answer) => Ok(answer),
+        None if slot.is_taken() => Err(Problem::new(ProblemCode::NotFound)),
+        None => Err(error.into()),
     }
 }
 
@@ -173,15 +188,19 @@ async fn with_guard<F: Future>(guard: KeyGuard, work: F) -> F::Output {
     output
 }
 
-fn replay(stored: Stored, body: &[u8]) -> Result<Response, Problem> {
+/// The stored answer, unless it shows what is not in the scope.
+fn replay(stored: Stored, body: &[u8], scope: &Scope) -> Result<Option<Response>, Problem> {
     if !stored.fingerprint.matches(body) {
         return Err(Problem::new(ProblemCode::IdempotencyKeyReused));
+    }
+    if !scope.has_optional(stored.answer.part.as_deref()) {
+        return Ok(None);
     }
     let mut response = stored.answer.into_response();
     response
         .headers_mut()
         .insert(REPLAYED, HeaderValue::from_static("true"));
-    Ok(response)
+    Ok(Some(response))
 }
 
 fn still_in_flight() -> Problem {
@@ -244,7 +263,11 @@ mod tests {
             }
         };
         let key = Key::from_headers(&headers).unwrap();
-        let answer = idempotency.run("anyone", &context, key, b"{}", overtaken).await;
+        let caller = Caller {
+            scope: Scope::All,
+            ..Caller::unknown()
+        };
+        let answer = idempotency.run(&caller, &context, key, b"{}", overtaken).await;
         assert_eq!(answer.unwrap().headers()[REPLAYED], "true");
         db.close().await;
         std::fs::remove_dir_all(&folder).unwrap();

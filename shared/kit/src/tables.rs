@@ -49,6 +49,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             sqlite: include_str!("../migrations/sqlite/0007_sequences.sql"),
             mysql: include_str!("../migrations/mysql/0007_sequences.sql"),
         },
+        Migration {
+            number: 8,
+            name: "answers_of_parts",
+            sqlite: include_str!("../migrations/sqlite/0008_answers_of_parts.sql"),
+            mysql: include_str!("../migrations/mysql/0008_answers_of_parts.sql"),
+        },
     ],
 };
 

@@ -16,6 +16,7 @@ pub struct Answer {
     pub(super) etag: Option<String>,
     pub(super) body: Option<Vec<u8>>,
     pub(super) entity: Option<(String, String)>,
+    pub(super) part: Option<String>,
 }
 
 impl fmt::Debug for Answer {
@@ -53,6 +54,7 @@ impl Answer {
             etag: Some(format!("\"{version}\"")),
             body: Some(serde_json::to_vec(view).expect("answers are plain data with string keys")),
             entity: None,
+            part: None,
         }
     }
 
@@ -75,6 +77,7 @@ impl Answer {
             etag: None,
             body: None,
             entity: None,
+            part: None,
         }
     }
 
@@ -82,6 +85,14 @@ impl Answer {
     #[must_use]
     pub fn about(mut self, kind: impl Into<String>, id: impl Into<String>) -> Self {
         self.entity = Some((kind.into(), id.into()));
+        self
+    }
+
+    /// Names the part of a scope whose data the answer shows, at most 64 ASCII characters: it is replayed only to a caller who
+    /// sees that part. One that names none is replayed to callers who see everything.
+    #[must_use]
+    pub fn in_part(mut self, part: impl Into<String>) -> Self {
+        self.part = Some(part.into());
         self
     }
 

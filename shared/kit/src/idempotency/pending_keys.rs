@@ -1,6 +1,6 @@
 //! The keys that are being worked on in this process.
 
-use super::slot::Scope;
+use super::slot::Operation;
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, PoisonError},
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The keys that are held, each with a token that is cancelled when the key is released. At most one for each request.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PendingKeys(Arc<Mutex<HashMap<Scope, CancellationToken>>>);
+pub(super) struct PendingKeys(Arc<Mutex<HashMap<Operation, CancellationToken>>>);
 
 /// The result of acquiring a key.
 pub(super) enum Acquire {
@@ -22,19 +22,19 @@ pub(super) enum Acquire {
 /// Holds a key. Dropping it releases the key and wakes waiting requests.
 pub(super) struct KeyGuard {
     keys: PendingKeys,
-    scope: Scope,
+    operation: Operation,
 }
 
 impl PendingKeys {
-    pub(super) fn enter(&self, scope: &Scope) -> Acquire {
+    pub(super) fn enter(&self, operation: &Operation) -> Acquire {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match keys.entry(scope.clone()) {
+        match keys.entry(operation.clone()) {
             Entry::Occupied(taken) => Acquire::HeldByAnother(taken.get().clone()),
             Entry::Vacant(free) => {
                 free.insert(CancellationToken::new());
                 Acquire::Acquired(KeyGuard {
                     keys: self.clone(),
-                    scope: scope.clone(),
+                    operation: operation.clone(),
                 })
             }
         }
@@ -48,7 +48,7 @@ impl Drop for KeyGuard {
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.scope);
+            .remove(&self.operation);
         if let Some(left) = left {
             left.cancel();
         }

@@ -21,14 +21,14 @@ const SALT_LEN: usize = 16;
 
 /// What a key belongs to, and the key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Scope {
+pub(super) struct Operation {
     caller: String,
     method: String,
     path: String,
     key: Key,
 }
 
-impl Scope {
+impl Operation {
     pub(super) fn new(caller: &str, context: &RequestContext, key: Key) -> Result<Self, Problem> {
         if context.path.len() > PATH_LEN_MAX {
             return Err(Problem::new(ProblemCode::InvalidRequest).with_detail("the path is too long"));
@@ -72,7 +72,7 @@ pub struct Slot(Option<Arc<Pending>>);
 
 #[derive(Debug)]
 struct Pending {
-    scope: Scope,
+    operation: Operation,
     fingerprint: Fingerprint,
     now: UnixMillis,
     stored: AtomicBool,
@@ -80,10 +80,10 @@ struct Pending {
 }
 
 impl Slot {
-    pub(super) fn new(scope: Scope, fingerprint: Fingerprint, now: UnixMillis) -> Self {
+    pub(super) fn new(operation: Operation, fingerprint: Fingerprint, now: UnixMillis) -> Self {
         let (stored, taken) = (AtomicBool::new(false), AtomicBool::new(false));
         Self(Some(Arc::new(Pending {
-            scope,
+            operation,
             fingerprint,
             now,
             stored,
@@ -201,6 +201,7 @@ impl Pending {
             &answer.etag,
             kind,
             id,
+            &answer.part,
             body,
             digest,
             self.now,
@@ -208,8 +209,8 @@ impl Pending {
         ]);
         Statement::change(
             "INSERT INTO idempotency (principal, method, route, idempotency_key, fingerprint, status, location, etag,
-                 entity_kind, entity_id, body, answer_digest, created_at, expires_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 entity_kind, entity_id, scope_part, body, answer_digest, created_at, expires_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             values,
         )
     }
@@ -229,12 +230,12 @@ impl Pending {
     }
 
     fn key(&self) -> Params {
-        let Scope {
+        let Operation {
             caller,
             method,
             path,
             key,
-        } = &self.scope;
+        } = &self.operation;
         params![caller, method, path, key.as_str()]
     }
 }
@@ -266,22 +267,24 @@ impl Stored {
                 etag: row.get("etag")?,
                 body: row.get("body")?,
                 entity: None,
+                part: row.get("scope_part")?,
             },
             expires_at: row.get("expires_at")?,
         })
     }
 }
 
-pub(super) async fn find(tx: &mut Tx, scope: Scope) -> Result<Option<Stored>, DbError> {
-    let Scope {
+pub(super) async fn find(tx: &mut Tx, operation: Operation) -> Result<Option<Stored>, DbError> {
+    let Operation {
         caller,
         method,
         path,
         key,
-    } = &scope;
+    } = &operation;
     let row = tx
         .query_one(
-            "SELECT i.fingerprint, i.status, i.location, i.etag, COALESCE(i.body, a.body) AS body, i.expires_at
+            "SELECT i.fingerprint, i.status, i.location, i.etag, i.scope_part, COALESCE(i.body, a.body) AS body,
+                 i.expires_at
              FROM idempotency i LEFT JOIN idempotency_answers a ON a.digest = i.answer_digest
              WHERE i.principal = ? AND i.method = ? AND i.route = ? AND i.idempotency_key = ?",
             params![caller, method, path, key.as_str()],

@@ -15,6 +15,7 @@ pub fn cases() -> Vec<Case> {
         a2_lists_of_the_emitter_leave_out_what_a_key_does_not_see,
         a2_a_cursor_tells_nothing_and_is_good_for_every_replica,
         a3_nothing_is_made_in_another_property,
+        a9_a_stored_answer_is_shown_within_the_present_scope_alone,
         a1_a_key_sees_events_and_profiles_of_its_properties_alone,
         a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_receiver,
         a2_lists_of_the_receiver_show_nothing_of_another_property,
@@ -202,6 +203,99 @@ async fn a3_nothing_is_made_in_another_property(ctx: Ctx) {
     let answer = with_key(&pms, &other, Method::PUT, &path, Some(&moving)).await;
     assert_eq!(answer.status, 422, "{}", answer.body);
     assert_eq!(pms.count("SELECT COUNT(*) AS n FROM guests").await, 2);
+    pms.stop().await;
+}
+
+async fn a9_a_stored_answer_is_shown_within_the_present_scope_alone(ctx: Ctx) {
+    let pms = guarded(&ctx).await;
+    let hotel = Hotel::open(&pms, SAO_BENTO, super::ADMIN).await;
+    Hotel::open(&pms, RIBEIRA, super::ADMIN).await;
+    let body = json!({"name": "desk", "permissions": ["write"], "property_ids": [SAO_BENTO, "LIS02"]});
+    let desk = super::make(&pms, body).await.expect(201);
+    let text = desk.body["key"].as_str().unwrap();
+    let path = format!("/api-keys/{}", desk.id());
+    let change = async |patch: Value| {
+        let changed = with_key(&pms, super::ADMIN, Method::PATCH, &path, Some(&patch)).await;
+        changed.expect(200);
+    };
+    let of = |id: &str| {
+        json!({
+            "property_id": SAO_BENTO, "primary_guest_id": id, "check_in": "2026-04-01", "check_out": "2026-04-03",
+            "adults": 1, "nightly_rates": ["100", "110"],
+        })
+    };
+    let reservation = format!("/reservations/{}", hotel.reservation);
+    // Every POST of the table but those of keys: to which body, and what it answers once the property is out of scope.
+    let requests = [
+        (
+            "/guests".to_owned(),
+            json!({"property_id": SAO_BENTO, "last_name": "Costa"}),
+            422,
+        ),
+        ("/reservations".to_owned(), of(&hotel.guest), 422),
+        (
+            format!("{reservation}/assign-room"),
+            json!({"room_id": "101"}),
+            404,
+        ),
+        // Now it changes nothing: such answers are stored in another way.
+        (
+            format!("{reservation}/assign-room"),
+            json!({"room_id": "101"}),
+            404,
+        ),
+        (format!("/properties/{SAO_BENTO}/night-audit"), json!({}), 404),
+        (
+            "/properties".to_owned(),
+            json!({"id": "LIS02", "name": "Two", "timezone": "Europe/Lisbon", "currency": "EUR"}),
+            404,
+        ),
+    ];
+    let post = async |(path, body, _): &(String, Value, u16), key: &str| {
+        let headers = [("x-api-key", text), ("idempotency-key", key)];
+        pms.send(Method::POST, path, &headers, Some(body)).await
+    };
+    let keys: Vec<String> = (0..requests.len()).map(|nth| format!("k-{nth}")).collect();
+    let mut first = Vec::new();
+    for (request, key) in requests.iter().zip(&keys) {
+        let answer = post(request, key).await;
+        assert!([200, 201].contains(&answer.status), "{request:?} {}", answer.body);
+        first.push(answer);
+    }
+    let replays_the_first = async || {
+        for ((request, key), first) in requests.iter().zip(&keys).zip(&first) {
+            let again = post(request, key).await;
+            assert_eq!(
+                (again.status, &again.body),
+                (first.status, &first.body),
+                "{request:?}"
+            );
+            assert_eq!(again.header("idempotency-replayed"), "true", "{request:?}");
+        }
+    };
+    replays_the_first().await;
+    change(json!({"property_ids": [RIBEIRA]})).await;
+    for (request, key) in requests.iter().zip(&keys) {
+        let (answer, fresh) = (
+            post(request, key).await,
+            post(request, &format!("{key}-new")).await,
+        );
+        assert_eq!(answer.status, request.2, "{request:?} {}", answer.body);
+        assert_eq!(
+            (fresh.status, &fresh.body["code"]),
+            (answer.status, &answer.body["code"]),
+            "{request:?}"
+        );
+        assert_eq!(fresh.body["errors"], answer.body["errors"], "{request:?}");
+        assert!(answer.header("idempotency-replayed").is_empty(), "{request:?}");
+    }
+    change(json!({"property_ids": [SAO_BENTO, "LIS02", RIBEIRA]})).await;
+    replays_the_first().await;
+    change(json!({"permissions": ["read"]})).await;
+    for (request, key) in requests.iter().zip(&keys) {
+        let answer = post(request, key).await.expect(403);
+        assert_eq!(answer.body["code"], "forbidden", "{request:?}");
+    }
     pms.stop().await;
 }
 

@@ -8,8 +8,8 @@ mod races;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use api::{RequestContext, Response};
-use contract::{Clock, Problem, UnixMillis};
+use api::{Caller, RequestContext, Response};
+use contract::{Clock, Problem, Scope, UnixMillis};
 use db::{Db, migrate, params};
 use harness::clock::HandClock;
 use http::{HeaderMap, HeaderValue, Method};
@@ -67,15 +67,19 @@ impl Replica {
     }
 
     async fn post_as(&self, caller: &str, path: &str, key: &str, body: &[u8]) -> Result<Seen, Problem> {
-        self.run(caller, path, key, body, |replica, slot| async move {
-            replica.work(slot).await
-        })
+        self.run(
+            &named_caller(caller),
+            path,
+            key,
+            body,
+            |replica, slot| async move { replica.work(slot).await },
+        )
         .await
     }
 
     async fn run<W, F>(
         &self,
-        caller: &str,
+        caller: &Caller,
         path: &str,
         key: &str,
         body: &[u8],
@@ -126,6 +130,15 @@ impl Replica {
 
     async fn effects(&self) -> i64 {
         self.count("audit_entries").await
+    }
+}
+
+/// A caller who sees everything.
+fn named_caller(id: &str) -> Caller {
+    Caller {
+        id: id.into(),
+        scope: Scope::All,
+        ..Caller::unknown()
     }
 }
 

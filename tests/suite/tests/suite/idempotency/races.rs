@@ -9,7 +9,7 @@ use futures::poll;
 use harness::waiting::ten_times;
 use tokio::sync::Notify;
 
-use super::{BODY, Replica, Seen};
+use super::{BODY, Replica, Seen, named_caller};
 use crate::case::{Case, Ctx, cases};
 
 /// Requests of one race.
@@ -92,7 +92,7 @@ fn held(replica: &Replica, barrier: &Barrier) -> tokio::task::JoinHandle<Result<
             replica.work(slot).await
         };
         replica
-            .run("reception", "/api/v1/guests", "k-1", BODY, work)
+            .run(&named_caller("reception"), "/api/v1/guests", "k-1", BODY, work)
             .await
     })
 }
