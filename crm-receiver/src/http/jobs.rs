@@ -3,11 +3,11 @@
 //! A job belongs to the property that it is registered for, else to the only one of its source; one without a property is seen
 //! with a scope of all. Its updates come as webhooks of a source of the scheme `job-status`.
 
-use super::{malformed, sources::covers, typed};
+use super::{malformed, sources::covers, typed, webhooks::replayed};
 use crate::{
     event::AuditAction,
     job::{JOB_KIND, Registration, Standing},
-    store::{Job, JobFilter, JobFound, JobRow, JobTaken, Source, Store},
+    store::{Job, JobFilter, JobFound, JobRegistered, JobRow, JobTaken, Source, Store},
 };
 use api::{
     Caller, Request, Response,
@@ -83,7 +83,7 @@ impl JobReceipt {
     }
 }
 
-/// `POST /jobs`
+/// `POST /jobs`: sent again, it is answered with the job as it is by then.
 pub async fn register(api: JobRoutes, mut request: Request) -> Result<Response, Problem> {
     let by = ChangedBy::of(&request);
     let body = Value::Object(read_object(&mut request).await?);
@@ -97,13 +97,17 @@ pub async fn register(api: JobRoutes, mut request: Request) -> Result<Response, 
     let action = AuditAction::JobRegistered.into_str();
     let entry = by.entry(action, JOB_KIND, job.as_str(), api.clock.now());
     let registered = api.store.register_job(&registration, property, entry).await;
-    if !registered.map_err(database_problem)? {
-        let detail = "this job of this source is registered already";
+    let registered = registered.map_err(database_problem)?;
+    if registered == JobRegistered::Otherwise {
+        let detail = "this job of this source is registered already, for something else";
         return Err(Problem::new(ProblemCode::NotUnique).with_detail(detail));
     }
     let location = format!("{}/jobs/{job}?source={source}", api.base_path);
     // As it was written: who registers it sees it.
     match found(&api, job, Some(source), &Scope::All).await? {
+        JobFound::One(job) if registered == JobRegistered::Before => {
+            Ok(replayed(answered(&request, &job, reply::ok)?))
+        }
         JobFound::One(job) => answered(&request, &job, |view| reply::created(&location, view)),
         JobFound::None | JobFound::Several => Err(Problem::new(ProblemCode::Internal)),
     }

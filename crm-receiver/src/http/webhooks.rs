@@ -302,7 +302,7 @@ fn answer(taken: Taken) -> Result<Response, Problem> {
     }
 }
 
-fn replayed(mut response: Response) -> Response {
+pub(super) fn replayed(mut response: Response) -> Response {
     response
         .headers_mut()
         .insert(REPLAYED, HeaderValue::from_static("true"));

@@ -47,6 +47,17 @@ pub enum JobTaken {
     TooMany,
 }
 
+/// What became of a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobRegistered {
+    /// It stands now.
+    Now,
+    /// It stood before: somebody has asked for the same, as a client does that never saw its answer.
+    Before,
+    /// The job is registered for something else.
+    Otherwise,
+}
+
 /// A job as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JobRow {
@@ -177,7 +188,7 @@ impl Store {
             .await
     }
 
-    /// Registers a job, whether updates of it have come or not; false when it is registered already.
+    /// Registers a job, whether updates of it have come or not. A job is registered once.
     ///
     /// # Errors
     /// Those of the database.
@@ -186,7 +197,7 @@ impl Store {
         registration: &Registration,
         property_id: Option<PropertyId>,
         entry: AuditEntry,
-    ) -> Result<bool, DbError> {
+    ) -> Result<JobRegistered, DbError> {
         let (registration, at) = (registration.clone(), entry.at);
         let id = row_id(&registration.source, &registration.job_id);
         self.db
@@ -201,7 +212,8 @@ impl Store {
                     let id = id.clone();
                     Box::pin(async move {
                         let sql = "SELECT id FROM jobs WHERE id = ? AND registered_at = ?";
-                        Ok(tx.query_one(sql, params![&id, at]).await?.map(|_| true))
+                        let row = tx.query_one(sql, params![&id, at]).await?;
+                        Ok(row.map(|_| JobRegistered::Now))
                     })
                 },
             )
@@ -460,7 +472,7 @@ async fn register(
     registration: &Registration,
     property: Option<&PropertyId>,
     entry: AuditEntry,
-) -> Result<bool, DbError> {
+) -> Result<JobRegistered, DbError> {
     let (source, job, now) = (&registration.source, &registration.job_id, entry.at);
     let id = hold(tx, source, job, property, now).await?;
     let sql = "UPDATE jobs SET property_id = COALESCE(?, property_id), user_id = ?, registered_at = ?, updated_at = ? \
@@ -473,8 +485,13 @@ async fn register(
         &id
     ];
     if tx.execute(sql, values).await? == 0 {
+        let before = is_same(tx, &id, registration, property).await?;
         tx.abandon();
-        return Ok(false);
+        return Ok(if before {
+            JobRegistered::Before
+        } else {
+            JobRegistered::Otherwise
+        });
     }
     let details = serde_json::to_vec(&registration.details()).expect("it is plain data");
     tx.insert(
@@ -492,7 +509,24 @@ async fn register(
         ..entry
     };
     audit::append(tx, &[entry]).await?;
-    Ok(true)
+    Ok(JobRegistered::Now)
+}
+
+/// Whether a job is registered for exactly this. A property that is not named is one that the job already had.
+async fn is_same(
+    tx: &mut Tx,
+    id: &str,
+    registration: &Registration,
+    property: Option<&PropertyId>,
+) -> Result<bool, DbError> {
+    let sql = format!("{SELECT} WHERE id = ?");
+    let Some(row) = tx.query_one(&sql, params![id]).await? else {
+        return Ok(false);
+    };
+    let job = whole(tx, read_job(&row)?).await?;
+    Ok(job.details()? == Some(registration.details())
+        && job.row.user_id == registration.user_id
+        && property.is_none_or(|property| job.row.property_id.as_ref() == Some(property)))
 }
 
 /// A job with what its other tables have of it.

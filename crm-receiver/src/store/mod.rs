@@ -37,8 +37,8 @@ pub use self::audit_counts::{CountKind, PeriodCount};
 pub use self::events::{EventFilter, EventRow, ShownEntity};
 pub use self::inbox::{Batch, Verdict};
 pub use self::jobs::{
-    INTERMEDIATE_UPDATES_MAX, Job, JobArrival, JobFilter, JobFound, JobHistoryEntry, JobRow, JobTaken,
-    TERMINAL_UPDATES_MAX,
+    INTERMEDIATE_UPDATES_MAX, Job, JobArrival, JobFilter, JobFound, JobHistoryEntry, JobRegistered, JobRow,
+    JobTaken, TERMINAL_UPDATES_MAX,
 };
 pub use self::pending::{BODY_LEN_MAX, STEP_BYTES_MAX};
 pub use self::profile_rebuild::PROFILES;

@@ -26,6 +26,7 @@ pub fn cases() -> Vec<Case> {
         a_repeat_is_a_duplicate_and_what_comes_after_the_end_is_stale,
         an_earlier_end_that_comes_later_stands_for_ever,
         a_job_is_registered_once_before_its_updates_or_after_them,
+        a_registration_that_is_sent_again_changes_nothing_and_is_no_conflict,
         what_is_no_update_is_refused_with_its_reasons,
         a_source_reports_its_own_jobs_alone,
         a_key_sees_and_registers_jobs_of_its_properties_alone,
@@ -342,6 +343,52 @@ async fn a_job_is_registered_once_before_its_updates_or_after_them(ctx: Ctx) {
         assert_eq!(refused["code"], "not_unique");
         assert_eq!(job(&receiver, again).await["user_id"], "ana");
     }
+    receiver.stop().await;
+}
+
+async fn a_registration_that_is_sent_again_changes_nothing_and_is_no_conflict(ctx: Ctx) {
+    let receiver = started(&ctx).await;
+    let full = json!({"source": "images", "job_id": "full", "property_id": "LIS01", "user_id": "ana", "prompt": "a hotel",
+        "count": 2, "metadata": {"room": 7, "floor": 1.50}});
+    let bare = json!({"source": "images", "job_id": "bare"});
+    for registration in [&full, &bare] {
+        let first = asked(&receiver, "POST", "/jobs", Some(registration.clone()), 201).await;
+        let again = receiver.ask(None, "POST", "/jobs", Some(registration)).await;
+        assert_eq!(
+            (again.status, again.header("idempotency-replayed")),
+            (200, Some("true"))
+        );
+        assert_eq!(again.json(), first);
+    }
+    // By then the job is further, and its members come in another order.
+    sent(&receiver, &update("full", "completed", 5)).await;
+    let reordered = json!({"metadata": {"floor": 1.5, "room": 7}, "count": 2, "prompt": "a hotel", "user_id": "ana",
+        "property_id": "LIS01", "job_id": "full", "source": "images", "style": null});
+    let again = asked(&receiver, "POST", "/jobs", Some(reordered), 200).await;
+    assert_eq!(
+        (&again, &again["status"]),
+        (&job(&receiver, "full").await, &json!("completed"))
+    );
+    for (name, other) in [
+        ("property_id", json!("OPO01")),
+        ("user_id", json!("rui")),
+        ("user_id", json!(null)),
+        ("prompt", json!("another hotel")),
+        ("count", json!(null)),
+        ("size", json!("1x1")),
+        ("metadata", json!({"room": 7})),
+    ] {
+        let mut registration = full.clone();
+        registration[name] = other;
+        asked(&receiver, "POST", "/jobs", Some(registration), 409).await;
+    }
+    let same_of_another = json!({"source": "images", "job_id": "bare", "user_id": "ana"});
+    asked(&receiver, "POST", "/jobs", Some(same_of_another), 409).await;
+    let db = ctx.open().await;
+    let audited = "SELECT COUNT(*) AS n FROM audit_entries WHERE action = 'job_registered'";
+    assert_eq!(number(&db, audited, params![]).await, 2);
+    let registered = "SELECT COUNT(*) AS n FROM job_registrations";
+    assert_eq!(number(&db, registered, params![]).await, 2);
     receiver.stop().await;
 }
 
