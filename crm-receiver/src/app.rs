@@ -2,7 +2,7 @@
 
 use crate::backlog::Backlog;
 use crate::config::Config;
-use crate::http::{AREAS, Api, JobRoutes, RequeueRoutes, SourceRoutes, router};
+use crate::http::{Api, JobRoutes, KEY_TERMS, RequeueRoutes, SourceRoutes, router};
 use crate::ingest::{
     self, IngestMeters, JobUpdates, Lane, PMS, Sources, counts::Counts, guard::StoreGuard,
     rejections::Rejections,
@@ -36,9 +36,6 @@ use tokio_util::sync::CancellationToken;
 const METRICS_PREFIX: &str = "crm_receiver";
 /// How often the counts of rejects and duplicates are written from memory to the database.
 const COUNTS_EVERY: Duration = Duration::from_secs(5);
-
-/// How a key's scope is called: it is a list of properties.
-const SCOPE_FIELD: &str = "property_ids";
 
 /// Why the service does not start: a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -245,8 +242,7 @@ impl App {
         let key_routes = KeyRoutes {
             keys: keys.clone(),
             maker: key_maker(config.access.api_key_prefix.clone(), &runtime),
-            scope_field: SCOPE_FIELD,
-            areas: AREAS.into(),
+            terms: KEY_TERMS,
             base_path: config.http.app_base_path.as_str().into(),
         };
         let source_routes = SourceRoutes {

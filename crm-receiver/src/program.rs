@@ -5,7 +5,7 @@
 use crate::{
     app::{App, Runtime, StartError, key_maker, open_store, purge, requeue, rewrap},
     config::{Command, read_or_exit},
-    http::AREAS,
+    http::KEY_TERMS,
     store::Purged,
 };
 use kit::access::command::KeysError;
@@ -116,7 +116,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         } => {
             let store = open_store(&database, &runtime, false).await?;
             let done =
-                kit::access::command::run(command, &store.db, &key_maker(prefix, &runtime), &AREAS).await;
+                kit::access::command::run(command, &store.db, &key_maker(prefix, &runtime), KEY_TERMS).await;
             store.close().await;
             println!("{}", done?);
             Ok(())

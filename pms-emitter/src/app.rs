@@ -8,7 +8,7 @@ use crate::dispatch::{
     AttemptCounters, Dispatcher, DispatcherParts, SettlementCounters, Wakers, expose_pending,
 };
 use crate::domain::guest_document::DigestKey;
-use crate::http::{AREAS, Api, router};
+use crate::http::{Api, KEY_TERMS, router};
 use crate::store::{EndpointSettings, GUEST_NAMES, MIGRATIONS, Store, env_endpoint};
 use api::{Line, Server, serve};
 use contract::UnixMillis;
@@ -35,9 +35,6 @@ const METRICS_PREFIX: &str = "pms_emitter";
 /// How often expired idempotency keys are looked for, and how many are removed at once.
 const PURGE_EVERY: Duration = Duration::from_secs(600);
 const PURGE_ROWS: u32 = 500;
-
-/// How a key's scope is called: it is a list of properties.
-const SCOPE_FIELD: &str = "property_ids";
 
 /// Why the service does not start: a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -158,8 +155,7 @@ impl App {
         let key_routes = KeyRoutes {
             keys: keys.clone(),
             maker: key_maker(&config, &runtime),
-            scope_field: SCOPE_FIELD,
-            areas: AREAS.into(),
+            terms: KEY_TERMS,
             base_path: Arc::clone(&api.base_path),
         };
         let router = router(&api).mount(&api.base_path, access::routes(&key_routes));

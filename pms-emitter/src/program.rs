@@ -4,7 +4,7 @@
 
 use crate::app::{App, Runtime, StartError, key_maker, open_store, retry_dead};
 use crate::config::{Command, Config, read_or_exit};
-use crate::http::AREAS;
+use crate::http::KEY_TERMS;
 use kit::access::command::KeysError;
 use kit::config::EXIT_CONFIG;
 use kit::healthcheck::healthcheck;
@@ -66,7 +66,8 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         Command::Keys { command } => {
             let store = open_store(&config, &runtime, false).await?;
             let done =
-                kit::access::command::run(command, store.db(), &key_maker(&config, &runtime), &AREAS).await;
+                kit::access::command::run(command, store.db(), &key_maker(&config, &runtime), KEY_TERMS)
+                    .await;
             store.db().clone().close().await;
             println!("{}", done?);
         }

@@ -17,7 +17,7 @@ mod webhooks;
 
 pub use jobs::JobRoutes;
 pub use requeues::RequeueRoutes;
-pub use routes::{AREAS, router};
+pub use routes::{KEY_TERMS, router};
 pub use sources::SourceRoutes;
 
 use crate::{

@@ -5,16 +5,22 @@ use super::{
     rejections, requeues, source_stats, sources, webhooks,
 };
 use api::{Access, Area, Endpoint, Router, delete, get, post, put};
-use kit::access::API_KEYS;
+use contract::{PropertyId, id::PROPERTY_RULE};
+use kit::access::{API_KEYS, KeyTerms};
 
-/// The areas of this API, as permissions name them.
-pub const AREAS: [&str; 5] = [
-    EVENTS.as_str(),
-    GUEST_PROFILES.as_str(),
-    SOURCES.as_str(),
-    JOBS.as_str(),
-    API_KEYS.as_str(),
-];
+/// What API keys of this service may name: its areas, and properties.
+pub const KEY_TERMS: KeyTerms = KeyTerms {
+    areas: &[
+        EVENTS.as_str(),
+        GUEST_PROFILES.as_str(),
+        SOURCES.as_str(),
+        JOBS.as_str(),
+        API_KEYS.as_str(),
+    ],
+    scope_field: "property_ids",
+    is_part: |code| code.parse::<PropertyId>().is_ok(),
+    part_rule: PROPERTY_RULE,
+};
 const EVENTS: Area = Area::new("events");
 const GUEST_PROFILES: Area = Area::new("guest-profiles");
 const SOURCES: Area = Area::new("sources");

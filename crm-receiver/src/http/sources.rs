@@ -15,6 +15,7 @@ use api::{
 use contract::{
     Clock, Entropy, FieldError, Ids, Problem, ProblemCode, PropertyId, Scope, SecretId, SourceId, TypedId,
     UnixMillis,
+    id::PROPERTY_RULE,
     scheme::{Custom, Preset, Scheme},
     secret::SECRETS_MAX,
 };
@@ -354,8 +355,7 @@ fn settings(body: Map<String, Value>) -> Result<SourceSettings, Problem> {
     match scope.map(serde_json::from_value::<Scope>) {
         Some(Err(error)) => return Err(field(PROPERTY_IDS, "invalid", &error.to_string())),
         Some(Ok(Scope::Parts(codes))) if codes.iter().any(|code| code.parse::<PropertyId>().is_err()) => {
-            let message = "a property's code is 2 to 16 capital letters and digits";
-            return Err(field(PROPERTY_IDS, "invalid", message));
+            return Err(field(PROPERTY_IDS, "invalid", PROPERTY_RULE));
         }
         Some(Ok(_)) | None => {}
     }

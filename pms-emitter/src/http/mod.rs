@@ -15,4 +15,4 @@ pub mod routes;
 mod webhook_status;
 mod write;
 
-pub use routes::{AREAS, Api, router};
+pub use routes::{Api, KEY_TERMS, router};

@@ -3,18 +3,24 @@
 use super::{guests, health, night_audit, properties, reservations, webhook_status};
 use crate::desk::Desk;
 use api::{Access, Area, Endpoint, Router, delete, get, patch, post, put};
-use kit::access::API_KEYS;
+use contract::{PropertyId, id::PROPERTY_RULE};
+use kit::access::{API_KEYS, KeyTerms};
 use kit::idempotency::Idempotency;
 use std::sync::Arc;
 
-/// The areas of this API, as permissions name them.
-pub const AREAS: [&str; 5] = [
-    GUESTS.as_str(),
-    PROPERTIES.as_str(),
-    RESERVATIONS.as_str(),
-    WEBHOOKS.as_str(),
-    API_KEYS.as_str(),
-];
+/// What API keys of this service may name: its areas, and properties.
+pub const KEY_TERMS: KeyTerms = KeyTerms {
+    areas: &[
+        GUESTS.as_str(),
+        PROPERTIES.as_str(),
+        RESERVATIONS.as_str(),
+        WEBHOOKS.as_str(),
+        API_KEYS.as_str(),
+    ],
+    scope_field: "property_ids",
+    is_part: |code| code.parse::<PropertyId>().is_ok(),
+    part_rule: PROPERTY_RULE,
+};
 const GUESTS: Area = Area::new("guests");
 const PROPERTIES: Area = Area::new("properties");
 const RESERVATIONS: Area = Area::new("reservations");

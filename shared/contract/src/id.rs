@@ -14,6 +14,9 @@ pub const ID_LEN_MAX: usize = 64;
 #[error("not a valid id")]
 pub struct InvalidId;
 
+/// What a property's code must be, for people.
+pub const PROPERTY_RULE: &str = "a property's code is 2 to 16 capital letters and digits";
+
 /// Whether `text` matches `^[A-Za-z0-9_-]{1,64}$`.
 pub fn is_valid_id(text: &str) -> bool {
     (1..=ID_LEN_MAX).contains(&text.len())

@@ -19,7 +19,7 @@ pub mod usage;
 pub use client_address::client_address;
 pub use failed_attempts::{FAILURES_MAX, FailedAttempts};
 pub use gate::{ANYONE, AccessError, AccessSettings, ApiKeys, ENVIRONMENT};
-pub use key::{ApiKey, KeyMaker, KeyPrefix, KeySettings, NETWORKS_MAX, PREFIX_DEFAULT, plain_name};
+pub use key::{ApiKey, KeyMaker, KeyPrefix, KeySettings, KeyTerms, NETWORKS_MAX, PREFIX_DEFAULT, plain_name};
 pub use networks::{Networks, is_allowed};
 pub use rate_limit::{Limit, Limiter, Standing, WindowTable};
 pub use routes::{API_KEYS, KeyRoutes, routes};

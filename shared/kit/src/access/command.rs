@@ -1,7 +1,7 @@
 //! `keys create`, `keys list` and `keys deactivate` of the command line: they make the first key of a service too.
 
 use super::{
-    key::{KeyMaker, KeySettings},
+    key::{KeyMaker, KeySettings, KeyTerms},
     store::{Kept, KeyStore},
 };
 use crate::{audit::AuditEntry, shape};
@@ -60,7 +60,7 @@ fn instant(text: &str) -> Result<UnixMillis, &'static str> {
     UnixMillis::parse_rfc3339(text).ok_or("it must be an RFC 3339 time, such as 2026-03-14T09:26:53Z")
 }
 
-/// Carries a command out, and returns what it prints. `areas` are those that a permission may name.
+/// Carries a command out, and returns what it prints.
 ///
 /// # Errors
 /// `Refused` with a sentence; those of the database.
@@ -68,7 +68,7 @@ pub fn run<'r>(
     command: KeysCommand,
     db: &'r Db,
     maker: &'r KeyMaker,
-    areas: &'r [&'static str],
+    terms: KeyTerms,
 ) -> BoxFuture<'r, Result<String, KeysError>> {
     Box::pin(async move {
         let store = KeyStore::new(db);
@@ -80,8 +80,8 @@ pub fn run<'r>(
                 expires_at,
                 rate_limit,
             } => {
-                let mut settings =
-                    KeySettings::new(name, permissions_of(permissions, areas)?, scope_of(scope)?);
+                let permissions = permissions_of(permissions, terms)?;
+                let mut settings = KeySettings::new(name, permissions, scope_of(scope, terms)?);
                 settings.expires_at = expires_at;
                 settings.rate_limit = rate_limit.unwrap_or(settings.rate_limit);
                 create(&store, settings, maker).await
@@ -148,11 +148,11 @@ async fn deactivate(store: &KeyStore, id: &KeyId, now: UnixMillis) -> Result<Str
     }
 }
 
-fn permissions_of(texts: Vec<String>, areas: &[&str]) -> Result<Permissions, KeysError> {
+fn permissions_of(texts: Vec<String>, terms: KeyTerms) -> Result<Permissions, KeysError> {
     let permissions =
         Permissions::try_from(texts).map_err(|error| KeysError::Refused(format!("--permission: {error}")))?;
-    if let Some(area) = permissions.areas().find(|area| !areas.contains(area)) {
-        let areas = areas.join(", ");
+    if let Some(area) = terms.unknown_area(&permissions) {
+        let areas = terms.areas.join(", ");
         return Err(KeysError::Refused(format!(
             "--permission: there is no area {area:?}, but {areas}"
         )));
@@ -160,11 +160,14 @@ fn permissions_of(texts: Vec<String>, areas: &[&str]) -> Result<Permissions, Key
     Ok(permissions)
 }
 
-fn scope_of(parts: Vec<String>) -> Result<Scope, KeysError> {
+fn scope_of(parts: Vec<String>, terms: KeyTerms) -> Result<Scope, KeysError> {
     if parts.is_empty() {
         return Ok(Scope::All);
     }
-    Scope::of(parts).map_err(|error| KeysError::Refused(format!("--scope: {error}")))
+    let refused = |rule: &str| KeysError::Refused(format!("--scope: {rule}"));
+    let scope = Scope::of(parts).map_err(|error| refused(&error.to_string()))?;
+    terms.check_scope(&scope).map_err(refused)?;
+    Ok(scope)
 }
 
 fn entry(action: &'static str, id: &KeyId, at: UnixMillis) -> AuditEntry {

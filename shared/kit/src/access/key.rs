@@ -193,6 +193,35 @@ impl FromStr for KeyPrefix {
     }
 }
 
+/// What the keys of one service may name.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyTerms {
+    /// The areas of its permissions.
+    pub areas: &'static [&'static str],
+    /// What the scope of a key is called in it: `property_ids`.
+    pub scope_field: &'static str,
+    /// Whether a text can name a part of a scope, which need not exist yet.
+    pub is_part: fn(&str) -> bool,
+    /// What such a text must be, for people.
+    pub part_rule: &'static str,
+}
+
+impl KeyTerms {
+    /// # Errors
+    /// What the parts of a scope must be, where one is not.
+    pub(super) fn check_scope(&self, scope: &Scope) -> Result<(), &'static str> {
+        match scope {
+            Scope::Parts(parts) if !parts.iter().all(|part| (self.is_part)(part)) => Err(self.part_rule),
+            Scope::All | Scope::Parts(_) => Ok(()),
+        }
+    }
+
+    /// The first area of permissions that the service does not have.
+    pub(super) fn unknown_area<'p>(&self, permissions: &'p Permissions) -> Option<&'p str> {
+        permissions.areas().find(|area| !self.areas.contains(area))
+    }
+}
+
 /// Makes keys.
 #[derive(Clone)]
 pub struct KeyMaker {

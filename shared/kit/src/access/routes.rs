@@ -4,7 +4,7 @@
 
 use super::{
     ANYONE, ApiKeys, ENVIRONMENT,
-    key::{ApiKey, KeyMaker, KeySettings},
+    key::{ApiKey, KeyMaker, KeySettings, KeyTerms},
     store::Kept,
     usage::DAYS_KEPT,
 };
@@ -51,10 +51,8 @@ pub struct KeyRoutes {
     pub keys: ApiKeys,
     /// Makes keys.
     pub maker: KeyMaker,
-    /// The name of a key's scope in this service: `property_ids`.
-    pub scope_field: &'static str,
-    /// The areas of this service that a permission may name.
-    pub areas: Arc<[&'static str]>,
+    /// What keys of this service may name.
+    pub terms: KeyTerms,
     /// What every path begins with.
     pub base_path: Arc<str>,
 }
@@ -76,7 +74,7 @@ pub fn routes(state: &KeyRoutes) -> Vec<Endpoint> {
 async fn show_self(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
     let caller = &request.caller;
     let mut view = json!({"id": &*caller.id, "name": caller.name, "permissions": caller.permissions});
-    view[state.scope_field] = json!(caller.scope);
+    view[state.terms.scope_field] = json!(caller.scope);
     view["level_max"] = caller.level_max.as_str().into();
     Ok(reply::ok(&view))
 }
@@ -93,6 +91,7 @@ async fn list(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
 async fn create(state: KeyRoutes, mut request: Request) -> Result<Response, Problem> {
     let body = read_object(&mut request).await?;
     let settings = state.settings(body)?;
+    state.check_scope(&settings)?;
     if !state.reach(&request.caller).await?.covers(&settings) {
         return Err(beyond_the_caller());
     }
@@ -226,6 +225,10 @@ impl KeyRoutes {
             let key = self.find_within(&reach, id).await?;
             let before = self.settings_view(&key.settings);
             let settings = self.settings(merged(&before, patch)?)?;
+            // What an older program took may stay as it is, so that such a key can still be ended.
+            if settings.scope != key.settings.scope {
+                self.check_scope(&settings)?;
+            }
             if !reach.covers(&settings) {
                 return Err(beyond_the_caller());
             }
@@ -249,8 +252,8 @@ impl KeyRoutes {
 
     /// Settings as a body names them.
     fn settings(&self, mut body: Map<String, Value>) -> Result<KeySettings, Problem> {
-        let pointer = format!("/{}", self.scope_field);
-        let scope = body.remove(self.scope_field);
+        let pointer = self.scope_pointer();
+        let scope = body.remove(self.terms.scope_field);
         if body.contains_key(SCOPE) {
             return Err(refused(format!("/{SCOPE}"), "unknown_field", NO_SUCH_FIELD));
         }
@@ -264,16 +267,21 @@ impl KeyRoutes {
         settings
             .validate()
             .map_err(|errors| Problem::validation(shape::field_errors(&errors)))?;
-        let unknown = settings
-            .permissions
-            .areas()
-            .find(|area| !self.areas.contains(area));
-        if unknown.is_some() {
-            let areas = self.areas.join(", ");
+        if self.terms.unknown_area(&settings.permissions).is_some() {
+            let areas = self.terms.areas.join(", ");
             let message = format!("the areas are {areas}");
             return Err(refused("/permissions".to_owned(), "unknown_area", &message));
         }
         Ok(settings)
+    }
+
+    fn check_scope(&self, settings: &KeySettings) -> Result<(), Problem> {
+        let checked = self.terms.check_scope(&settings.scope);
+        checked.map_err(|rule| refused(self.scope_pointer(), "invalid", rule))
+    }
+
+    fn scope_pointer(&self) -> String {
+        format!("/{}", self.terms.scope_field)
     }
 
     /// Settings as a body names them.
@@ -283,7 +291,7 @@ impl KeyRoutes {
         };
         let name = |name: String| {
             if name == SCOPE {
-                self.scope_field.to_owned()
+                self.terms.scope_field.to_owned()
             } else {
                 name
             }

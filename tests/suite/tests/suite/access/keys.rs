@@ -13,7 +13,7 @@ use kit::access::{
     command::{self, KeysCommand},
 };
 use kit::random::SystemEntropy;
-use pms_emitter::http::AREAS;
+use pms_emitter::http::KEY_TERMS;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{sync::Arc, time::Duration};
@@ -273,7 +273,7 @@ async fn a_demonstration_only_reads(ctx: Ctx) {
         rate_limit: None,
     };
     for (permission, code) in [("read", "forbidden"), ("write", "demo_mode")] {
-        let text = command::run(create(permission), &pms.db, &maker, &AREAS).await;
+        let text = command::run(create(permission), &pms.db, &maker, KEY_TERMS).await;
         let text = text.unwrap();
         let own = with_key(&pms, &text, Method::GET, "/api-keys/self", None).await;
         assert_eq!(own.expect(200).body["level_max"], "read");
@@ -399,6 +399,9 @@ async fn what_is_no_key_is_refused_with_its_field(ctx: Ctx) {
         ("permissions", json!(["rooms:read"]), "/permissions"),
         ("property_ids", json!([]), "/property_ids"),
         ("property_ids", json!("LIS01"), "/property_ids"),
+        ("property_ids", json!(["lis01"]), "/property_ids"),
+        ("property_ids", json!(["LIS01", "L"]), "/property_ids"),
+        ("property_ids", json!(["prop_1"]), "/property_ids"),
         ("scope", json!("*"), "/scope"),
         ("expires_at", json!("2020-01-01T00:00:00Z"), "/expires_at"),
         ("rate_limit", json!(0), "/rate_limit"),
@@ -411,6 +414,21 @@ async fn what_is_no_key_is_refused_with_its_field(ctx: Ctx) {
         let answer = make(&pms, body).await.expect(422);
         assert_eq!(answer.errors()[0].0, pointer, "{}", answer.body);
     }
+    let path = format!("/api-keys/{}", make(&pms, good).await.expect(201).id());
+    let patch = async |patch: Value| with_key(&pms, ADMIN, Method::PATCH, &path, Some(&patch)).await;
+    let refused = patch(json!({"property_ids": ["lis01"]})).await.expect(422);
+    assert_eq!(refused.errors(), [("/property_ids", "invalid")]);
+    // A key that a program before this rule has taken can still be named and ended, and its scope be mended.
+    let old = "UPDATE api_keys SET scope = '[\"lis01\"]' WHERE name = 'k'";
+    let written = pms.db.transaction("old", move |tx| {
+        Box::pin(async move { tx.execute(old, db::params![]).await })
+    });
+    assert_eq!(written.await.unwrap(), 1);
+    patch(json!({"name": "old"})).await.expect(200);
+    patch(json!({"property_ids": ["lis01", "LIS02"]}))
+        .await
+        .expect(422);
+    patch(json!({"property_ids": ["LIS01"]})).await.expect(200);
     pms.stop().await;
 }
 
@@ -435,11 +453,12 @@ async fn the_command_line_makes_lists_and_ends_keys_of_a_running_service(ctx: Ct
         expires_at: None,
         rate_limit: Some(1_000_000),
     };
-    let run = async |asked: KeysCommand| command::run(asked, &pms.db, &maker, &AREAS).await;
+    let run = async |asked: KeysCommand| command::run(asked, &pms.db, &maker, KEY_TERMS).await;
     for (refused, named) in [
         (create("k", "root", "LIS01"), "--permission: "),
         (create("k", "rooms:read", "LIS01"), "--permission: "),
         (create("k", "read", "a b"), "--scope: "),
+        (create("k", "read", "lis01"), "--scope: "),
         (create("", "read", "LIS01"), "name: "),
     ] {
         let said = run(refused).await.unwrap_err().to_string();
