@@ -18,14 +18,10 @@ pub async fn stats(api: SourceRoutes, request: Request) -> Result<Response, Prob
         .first()
         .map_or(Ok(PERIOD_DAYS_DEFAULT), |(_, text)| period_days(text))?;
     let source = find(&api, &request.caller, &request.id("id")?).await?;
-    // In a task of its own: what was taken to be written must not be lost when the client hangs up.
-    let sources = api.sources.clone();
-    let written = tokio::spawn(async move { sources.write_counts().await });
-    written.await.map_err(|_| Problem::new(ProblemCode::Internal))?;
     let now = api.clock.now();
     let hours = i64::from(days) * 24;
     let first = UnixMillis(hour_of(now).0 - (hours - 1) * HOUR_MILLIS);
-    let counted = api.store.source_counts(&source.id, first).await;
+    let counted = api.sources.counts_of(&source.id, first).await;
     let (last_seen_at, counts) = counted.map_err(database_problem)?;
     let silent_after_seconds = source.settings.silent_after_seconds;
     let sighting = silent_after_seconds

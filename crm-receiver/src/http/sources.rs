@@ -266,11 +266,7 @@ pub async fn rotate_secret(api: SourceRoutes, mut request: Request) -> Result<Re
 pub async fn list_secrets(api: SourceRoutes, request: Request) -> Result<Response, Problem> {
     let query = request.list(&SECRETS)?;
     let source = find(&api, &request.caller, &request.id("id")?).await?;
-    // In a task of its own: what was taken to be written must not be lost when the client hangs up.
-    let sources = api.sources.clone();
-    let written = tokio::spawn(async move { sources.write_uses().await });
-    written.await.map_err(|_| Problem::new(ProblemCode::Internal))?;
-    let secrets = api.store.source_secrets(&source.id).await;
+    let secrets = api.sources.secrets_of(&source.id).await;
     let secrets = secrets.map_err(database_problem)?;
     let now = api.clock.now();
     let views: Vec<SecretView> = secrets

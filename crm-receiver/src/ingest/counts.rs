@@ -24,8 +24,11 @@ const COUNTERS_OF_SOURCE_MAX: usize = 256;
 pub struct Counts {
     period_millis: i64,
     counters_max: usize,
-    counters: Mutex<BTreeMap<(CountKind, &'static str, i64), u64>>,
+    counters: Mutex<Counters>,
 }
+
+/// By kind, cause and period.
+type Counters = BTreeMap<(CountKind, &'static str, i64), u64>;
 
 impl Counts {
     /// Those of the audit.
@@ -59,13 +62,13 @@ impl Counts {
     /// Takes everything that was counted since the last time, and begins again from zero.
     pub fn take(&self) -> Vec<PeriodCount> {
         let taken = std::mem::take(&mut *self.counters.lock().unwrap_or_else(PoisonError::into_inner));
-        let count = |((kind, cause, since), number)| PeriodCount {
-            kind,
-            cause,
-            since: UnixMillis(since),
-            number,
-        };
-        taken.into_iter().map(count).collect()
+        period_counts(taken)
+    }
+
+    /// What was counted since it was last taken.
+    pub fn untaken(&self) -> Vec<PeriodCount> {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        period_counts(counters.clone())
     }
 
     /// Adds back what was taken but could not be written.
@@ -87,6 +90,16 @@ impl Counts {
             *last += number;
         }
     }
+}
+
+fn period_counts(counters: Counters) -> Vec<PeriodCount> {
+    let count = |((kind, cause, since), number)| PeriodCount {
+        kind,
+        cause,
+        since: UnixMillis(since),
+        number,
+    };
+    counters.into_iter().map(count).collect()
 }
 
 /// How far the sender's clock is from ours, in steps that tell an operator what to do.
@@ -116,7 +129,10 @@ mod tests {
         }
         counts.add(CountKind::Duplicate, "same_body", UnixMillis(1));
         counts.add_skew(-3_600, UnixMillis(1));
+        let untaken = counts.untaken();
         let taken = counts.take();
+        assert_eq!(untaken, taken);
+        assert!(counts.untaken().is_empty());
         let shown: Vec<_> = taken
             .iter()
             .map(|count| (count.cause, count.since.0, count.number))

@@ -60,7 +60,7 @@ struct Shared {
     present: ArcSwap<Senders>,
     /// Held by who replaces the senders.
     replacing: Mutex<()>,
-    /// Held by who writes counts, so that who reads them after a write finds all that were taken before.
+    /// Held by who writes counts and uses of secrets, or reads them with what is not written yet.
     writing: Mutex<()>,
     /// How many sources are silent.
     silent: AtomicUsize,
@@ -236,6 +236,7 @@ impl Sources {
 
     /// Writes when secrets were used. What cannot be written is tried with the next ones.
     pub async fn write_uses(&self) {
+        let _one_at_a_time = self.0.writing.lock().await;
         let present = self.0.present.load_full();
         let mut taken = Vec::new();
         for key in present.table_keys() {
@@ -255,6 +256,25 @@ impl Sources {
                 key.used.fetch_max(at, Ordering::Relaxed);
             }
         }
+    }
+
+    /// The secrets of a source, used as the tables say, or later, as far as this process has not written it yet.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn secrets_of(&self, source: &SourceId) -> Result<Vec<SourceSecret>, DbError> {
+        // A use that is being written just now would be in neither.
+        let _nobody_writes = self.0.writing.lock().await;
+        let mut secrets = self.0.store.source_secrets(source).await?;
+        for key in self.0.present.load_full().table_keys() {
+            let at = key.used.load(Ordering::Relaxed);
+            if at != 0
+                && let Some(secret) = secrets.iter_mut().find(|secret| secret.id == key.id)
+            {
+                secret.last_used_at = secret.last_used_at.max(Some(UnixMillis(at)));
+            }
+        }
+        Ok(secrets)
     }
 }
 

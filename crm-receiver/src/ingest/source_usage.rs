@@ -41,14 +41,17 @@ impl SourceUsage {
         self.seen_at.fetch_max(at.0, Ordering::Relaxed);
     }
 
-    /// When it was last seen, if that is not written yet. It counts as written from now on.
-    pub(super) fn take_seen(&self) -> Option<UnixMillis> {
-        let at = self.seen_at.swap(0, Ordering::Relaxed);
-        (at != 0).then_some(UnixMillis(at))
+    /// When it was last seen, if that is not written yet.
+    pub(super) fn seen(&self) -> Option<UnixMillis> {
+        known(self.seen_at.load(Ordering::Relaxed))
     }
 
-    /// Whether it was seen since that was last written.
-    pub(super) fn was_seen_lately(&self) -> bool {
-        self.seen_at.load(Ordering::Relaxed) != 0
+    /// As [`seen`](Self::seen). It counts as written from now on.
+    pub(super) fn take_seen(&self) -> Option<UnixMillis> {
+        known(self.seen_at.swap(0, Ordering::Relaxed))
     }
+}
+
+fn known(at: i64) -> Option<UnixMillis> {
+    (at != 0).then_some(UnixMillis(at))
 }

@@ -37,6 +37,17 @@ pub struct HourCount {
     pub number: u64,
 }
 
+impl From<PeriodCount> for HourCount {
+    fn from(count: PeriodCount) -> Self {
+        Self {
+            hour: count.since,
+            kind: count.kind.into_str().to_owned(),
+            cause: count.cause.to_owned(),
+            number: count.number,
+        }
+    }
+}
+
 /// How long a source may be silent, and since when it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {

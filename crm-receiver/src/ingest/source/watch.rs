@@ -2,8 +2,8 @@
 //! source has fallen silent.
 
 use super::{LOOKS_PER_WRITE, Sources};
-use crate::store::{COUNT_DAYS_KEPT, HOUR_MILLIS, SourceTally, hour_of};
-use contract::UnixMillis;
+use crate::store::{COUNT_DAYS_KEPT, HOUR_MILLIS, HourCount, SourceTally, hour_of};
+use contract::{SourceId, UnixMillis};
 use db::DbError;
 use kit::metrics::Metrics;
 use std::{
@@ -88,6 +88,32 @@ impl Sources {
         }
     }
 
+    /// When a source was last seen, and what became of its deliveries from this hour on: what the tables have, and what this
+    /// process has not written yet.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn counts_of(
+        &self,
+        source: &SourceId,
+        first: UnixMillis,
+    ) -> Result<(Option<UnixMillis>, Vec<HourCount>), DbError> {
+        // What is being written just now would be in both, or in neither.
+        let _nobody_writes = self.0.writing.lock().await;
+        let (seen_at, mut counts) = self.0.store.source_counts(source, first).await?;
+        let present = self.0.present.load_full();
+        let Some(usage) = present.usages.get(source) else {
+            return Ok((seen_at, counts));
+        };
+        let unwritten = usage.counts.untaken().into_iter();
+        counts.extend(
+            unwritten
+                .filter(|count| count.since >= first)
+                .map(HourCount::from),
+        );
+        Ok((seen_at.max(usage.seen()), counts))
+    }
+
     /// Says once of each source that it has fallen silent, and once that it is heard again, on whichever replica it was heard.
     async fn look_for_silence(&self) {
         let present = self.0.present.load_full();
@@ -109,7 +135,7 @@ impl Sources {
         for (id, usage) in &present.usages {
             let sighting = sightings.get(id);
             let is_silent =
-                sighting.is_some_and(|sighting| sighting.is_silent(now)) && !usage.was_seen_lately();
+                sighting.is_some_and(|sighting| sighting.is_silent(now)) && usage.seen().is_none();
             silent += usize::from(is_silent);
             let was_silent = usage.is_silent.swap(is_silent, Ordering::Relaxed);
             match (was_silent, is_silent, sighting) {

@@ -169,13 +169,8 @@ async fn usage(state: KeyRoutes, request: Request) -> Result<Response, Problem> 
             })?,
     };
     let key = state.find(&request.caller, &request.id("id")?).await?;
-    let usage = state.keys.usage();
-    usage.write().await;
-    let report = usage
-        .report(key.id.as_str(), days)
-        .await
-        .map_err(database_problem)?;
-    Ok(reply::ok(&report))
+    let report = state.keys.usage().report(key.id.as_str(), days).await;
+    Ok(reply::ok(&report.map_err(database_problem)?))
 }
 
 impl KeyRoutes {

@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tokio::sync::Mutex as AsyncMutex;
 
 /// How often counts are written.
 const WRITE_EVERY: Duration = Duration::from_secs(5);
@@ -40,12 +41,14 @@ pub(super) struct Usage {
     db: Db,
     clock: Arc<dyn Clock>,
     tallies: Mutex<HashMap<Place, Tally>>,
+    /// Held by who writes them, or reads them with what is written.
+    writing: AsyncMutex<()>,
 }
 
 /// What a key was used for in the last days.
 #[derive(Debug, Serialize)]
 pub(super) struct UsageReport {
-    total_requests: u64,
+    pub(super) total_requests: u64,
     successful_requests: u64,
     failed_requests: u64,
     /// Per cent, to one decimal; 0 without requests.
@@ -68,6 +71,7 @@ impl Usage {
             db: db.clone(),
             clock,
             tallies: Mutex::default(),
+            writing: AsyncMutex::default(),
         }
     }
 
@@ -111,6 +115,7 @@ impl Usage {
     /// Writes the counts. After a failure they are written with the next ones; after a commit of unknown result they may be
     /// lost, rather than counted twice.
     pub(super) async fn write(&self) {
+        let _one_at_a_time = self.writing.lock().await;
         let counted = std::mem::take(&mut *self.tallies.lock().unwrap_or_else(PoisonError::into_inner));
         if counted.is_empty() {
             return;
@@ -155,14 +160,17 @@ impl Usage {
             .await
     }
 
-    /// What a key was used for today and in the days before, `period_days` in all.
+    /// What a key was used for today and in the days before, `period_days` in all: what the tables have, and what this process
+    /// has not written yet.
     pub(super) async fn report(&self, key: &str, period_days: u32) -> Result<UsageReport, DbError> {
         let first = UnixMillis(day_of(self.clock.now()).0 - i64::from(period_days - 1) * DAY_MILLIS);
-        let key = key.to_owned();
-        let rows = self
+        // What is being written just now would be in both, or in neither.
+        let _nobody_writes = self.writing.lock().await;
+        let of = key.to_owned();
+        let mut rows = self
             .db
             .read("api_key_usage", move |tx| {
-                let key = key.clone();
+                let key = of.clone();
                 Box::pin(async move {
                     let sql = "SELECT endpoint, requests, failed, duration FROM api_key_usage WHERE key_id = ? AND day >= ?";
                     let rows = tx.query(sql, params![key, first]).await?;
@@ -181,6 +189,12 @@ impl Usage {
                 })
             })
             .await?;
+        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        let unwritten = tallies
+            .iter()
+            .filter(|((id, day, _), _)| &**id == key && *day >= first)
+            .map(|((_, _, endpoint), tally)| (endpoint.to_string(), *tally));
+        rows.extend(unwritten);
         Ok(UsageReport::of(rows, period_days))
     }
 }

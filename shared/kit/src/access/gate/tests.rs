@@ -97,6 +97,16 @@ impl Guarded {
     }
 
     /// Operations that have failed so far.
+    /// The endpoints of which usage is written.
+    async fn usage(&self) -> Vec<String> {
+        let sql = "SELECT endpoint FROM api_key_usage ORDER BY endpoint";
+        let read = self
+            .db
+            .read("usage", move |tx| Box::pin(tx.query(sql, Params::new())));
+        let rows = read.await.unwrap();
+        rows.iter().map(|row| row.get("endpoint").unwrap()).collect()
+    }
+
     fn failed(&self) -> f64 {
         let registry = prometheus::Registry::new();
         self.db.counts().register(&registry);
@@ -143,6 +153,31 @@ async fn who_waits_for_a_draw_that_fails_fails_with_it() {
 }
 
 #[tokio::test]
+async fn a_report_shows_what_is_written_and_what_is_not_and_writes_nothing() {
+    let guarded = Guarded::open(40).await;
+    let key = guarded.ask().await.caller.unwrap();
+    let use_it = || {
+        let took = Duration::from_millis(1);
+        guarded
+            .keys
+            .answered(&key, &"GET /new".into(), StatusCode::OK, took);
+    };
+    let usage = guarded.keys.usage();
+    let requests = async || {
+        let report = usage.report(&key.id, 1).await.unwrap();
+        serde_json::to_value(report).unwrap()["total_requests"].clone()
+    };
+    use_it();
+    assert_eq!(requests().await, 1);
+    assert_eq!(guarded.usage().await, Vec::<String>::new());
+    usage.write().await;
+    assert_eq!((requests().await, guarded.usage().await.len()), (1.into(), 1));
+    use_it();
+    assert_eq!(requests().await, 2);
+    assert_eq!(usage.report("key_other", 1).await.unwrap().total_requests, 0);
+}
+
+#[tokio::test]
 async fn a_service_without_a_purge_deletes_old_usage_and_keeps_the_rest() {
     let guarded = Guarded::open(1).await;
     guarded
@@ -152,16 +187,6 @@ async fn a_service_without_a_purge_deletes_old_usage_and_keeps_the_rest() {
              SELECT id, 1773446400000, 'GET /new', 1, 0, 1 FROM api_keys",
         )
         .await;
-    let kept = async || {
-        let sql = "SELECT endpoint FROM api_key_usage ORDER BY endpoint";
-        let read = guarded
-            .db
-            .read("kept", move |tx| Box::pin(tx.query(sql, Params::new())));
-        let rows = read.await.unwrap();
-        rows.iter()
-            .map(|row| row.get("endpoint").unwrap())
-            .collect::<Vec<String>>()
-    };
     guarded.keys.purge_usage(&Lifecycle::new()).await.unwrap();
-    assert_eq!(kept().await, ["GET /new"]);
+    assert_eq!(guarded.usage().await, ["GET /new"]);
 }

@@ -4,8 +4,12 @@ use super::{ask, asked, other_event, rotated, sent, signed, source};
 use crate::case::{Case, Ctx, cases};
 use crate::ingest::{NOW, Receiver, config, guest_event, number};
 use crate::metrics;
-use contract::{SecretList, UnixSeconds};
+use contract::{SecretList, SourceId, UnixMillis, UnixSeconds};
+use crm_receiver::app::{Runtime, open_store};
+use crm_receiver::ingest::Sources;
+use crm_receiver::store::CountKind;
 use db::params;
+use harness::config::MASTER_KEY;
 use harness::engine::Engine;
 use harness::signer::Delivery;
 use harness::waiting::until;
@@ -15,6 +19,7 @@ use std::time::Duration;
 pub fn cases() -> Vec<Case> {
     let mut all = cases![
         a_source_shows_what_became_of_its_deliveries_by_hour,
+        what_is_read_of_a_source_writes_nothing,
         nobody_makes_counts_under_a_name_of_no_source,
         what_was_counted_is_written_at_a_stop_and_old_counts_are_removed,
         a_source_that_falls_silent_is_shown_until_it_is_heard,
@@ -103,6 +108,49 @@ async fn a_source_shows_what_became_of_its_deliveries_by_hour(ctx: Ctx) {
     let left = "SELECT COUNT(*) AS n FROM source_counts WHERE source_id = 'spa'";
     assert_eq!(number(&db, left, params![]).await, 0);
     receiver.stop().await;
+}
+
+/// What the routes read is asked for here where nothing else writes.
+async fn what_is_read_of_a_source_writes_nothing(ctx: Ctx) {
+    let receiver = Receiver::start(&ctx).await;
+    source(&receiver, "spa").await;
+    rotated(&receiver, "spa", json!({})).await;
+    receiver.stop().await;
+    let store = open_store(&ctx.url(), &Runtime::system(), false).await.unwrap();
+    let runtime = Runtime::system();
+    let (keys, clock) = (MASTER_KEY.parse().unwrap(), runtime.clock.clone());
+    let sources = Sources::open(&store, keys, None, clock, runtime.entropy)
+        .await
+        .unwrap();
+    let id: SourceId = "spa".parse().unwrap();
+    let (hour, at) = (UnixMillis(3_600_000), UnixMillis(3_600_001));
+    let count = |at| {
+        sources
+            .named("spa", || None)
+            .counts()
+            .add(CountKind::Accepted, "new", at);
+    };
+    let shown = async || {
+        let (_, counts) = sources.counts_of(&id, hour).await.unwrap();
+        counts.iter().map(|count| count.number).sum::<u64>()
+    };
+    let db = ctx.open().await;
+    let written = async || {
+        number(
+            &db,
+            "SELECT COALESCE(SUM(n), 0) AS n FROM source_counts",
+            params![],
+        )
+        .await
+    };
+    count(at);
+    count(UnixMillis(hour.0 - 1));
+    assert_eq!((shown().await, written().await), (1, 0));
+    sources.write_counts().await;
+    assert_eq!((shown().await, written().await), (1, 2));
+    count(at);
+    assert_eq!((shown().await, written().await), (2, 2));
+    store.close().await;
 }
 
 async fn nobody_makes_counts_under_a_name_of_no_source(ctx: Ctx) {
