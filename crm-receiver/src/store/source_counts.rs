@@ -85,7 +85,7 @@ impl Store {
             .await
     }
 
-    /// Removes the counts of hours before this one.
+    /// Removes the counts of one hour before this one, the oldest; false when there are none.
     ///
     /// # Errors
     /// Those of the database.

@@ -310,6 +310,22 @@ impl Store {
         })
     }
 
+    /// Removes what was drawn of the rates of sources in windows that began before this one.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn drop_source_windows(&self, began_before: UnixMillis) -> Result<(), DbError> {
+        self.db
+            .transaction("drop_source_windows", move |tx| {
+                Box::pin(async move {
+                    // A thousand sources have a few thousand rows at most.
+                    let sql = "DELETE FROM source_windows WHERE began_at < ?";
+                    tx.execute(sql, params![began_before]).await.map(drop)
+                })
+            })
+            .await
+    }
+
     /// Ends a source that is still as it was seen, for good, with its secrets; false when it is not.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use std::{
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     looks: u32,
-    /// Counts of hours before this one are removed.
+    /// Counts of hours before this one are removed, and windows that were over by then.
     removed_before: Option<UnixMillis>,
 }
 
@@ -29,15 +29,23 @@ impl Watch {
         }
         if !is_last {
             sources.look_for_silence().await;
-            self.remove_old_counts(sources).await;
+            self.remove_old(sources).await;
         }
     }
 
-    /// Once an hour, so that each time there is little to remove.
-    async fn remove_old_counts(&mut self, sources: &Sources) {
-        let now = hour_of(sources.0.clock.now());
-        let oldest = UnixMillis(now.0 - i64::from(COUNT_DAYS_KEPT) * 24 * HOUR_MILLIS);
-        if self.removed_before != Some(oldest) && sources.0.store.drop_source_counts(oldest).await.is_ok() {
+    /// Once an hour, so that each time there is little to remove: counts that are kept no longer, and windows of rates that are
+    /// over. Of a source that draws they go by themselves; one that was drawn for just after it was deleted never draws again.
+    async fn remove_old(&mut self, sources: &Sources) {
+        let hour = hour_of(sources.0.clock.now());
+        let oldest = UnixMillis(hour.0 - i64::from(COUNT_DAYS_KEPT) * 24 * HOUR_MILLIS);
+        if self.removed_before == Some(oldest) {
+            return;
+        }
+        let store = &sources.0.store;
+        let counts = store.drop_source_counts(oldest).await;
+        let windows = store.drop_source_windows(UnixMillis(hour.0 - HOUR_MILLIS)).await;
+        // While there is more, and what the database cannot do now, is left to the next look.
+        if matches!(counts, Ok(false)) && windows.is_ok() {
             self.removed_before = Some(oldest);
         }
     }

@@ -3,11 +3,11 @@
 
 use crate::lifecycle::Lifecycle;
 use contract::{Clock, UnixMillis};
-use db::{Db, DbError, InList, Params, Row, Statement, Tx, params, read_ids};
+use db::{Db, DbError, InList, Params, Row, Statement, StatementResult, Tx, params, read_ids};
 use http::StatusCode;
 use serde::Serialize;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -302,11 +302,30 @@ fn day_of(now: UnixMillis) -> UnixMillis {
     UnixMillis(now.0 - now.0.rem_euclid(DAY_MILLIS))
 }
 
-/// `rows` are in order, and so are the keys that they raise.
+/// `rows` are in order, and so are the keys that they raise. A key is raised before its rows are written: one that another replica
+/// has deleted meanwhile is found so, and one that is deleted now waits, and takes the rows with it. What this replica counted or drew
+/// for a deleted key before it heard of that is of nobody.
 async fn write(tx: &mut Tx, rows: &[(Place, Tally)]) -> Result<(), DbError> {
     let mut by_key = BTreeMap::<&Arc<str>, Tally>::new();
+    for ((key, _, _), tally) in rows {
+        let sum = by_key.entry(key).or_default();
+        sum.requests += tally.requests;
+        sum.last_at = sum.last_at.max(tally.last_at);
+    }
+    let raise = |(key, sum): (&&Arc<str>, &Tally)| {
+        let sql = "UPDATE api_keys SET usage_count = usage_count + ?, \
+                   last_used_at = CASE WHEN last_used_at > ? THEN last_used_at ELSE ? END \
+                   WHERE id = ? AND deleted_at IS NULL";
+        Statement::change(sql, params![sum.requests, sum.last_at, sum.last_at, &***key])
+    };
+    let raises: Vec<_> = by_key.iter().map(raise).collect();
+    let raised = tx.run(&raises).await.all()?;
+    let is_gone =
+        |(key, raised): (&&Arc<str>, &StatementResult)| (raised.matched == 0).then(|| Arc::clone(*key));
+    let gone: BTreeSet<_> = by_key.keys().zip(&raised).filter_map(is_gone).collect();
+    let columns = ["key_id", "day", "endpoint", "requests", "failed", "duration"];
     let mut values = Params::new();
-    for ((key, day, endpoint), tally) in rows {
+    for ((key, day, endpoint), tally) in rows.iter().filter(|((key, _, _), _)| !gone.contains(key)) {
         values.extend(params![
             &**key,
             *day,
@@ -315,19 +334,12 @@ async fn write(tx: &mut Tx, rows: &[(Place, Tally)]) -> Result<(), DbError> {
             tally.failed,
             tally.micros
         ]);
-        let sum = by_key.entry(key).or_default();
-        sum.requests += tally.requests;
-        sum.last_at = sum.last_at.max(tally.last_at);
     }
-    let columns = ["key_id", "day", "endpoint", "requests", "failed", "duration"];
     let add = tx.dialect().on_conflict_add(&columns[..3], &columns[3..]);
     let insert = Statement::rows("api_key_usage", &columns, &add, values);
-    let raise = |(key, sum): (&Arc<str>, Tally)| {
-        let sql = "UPDATE api_keys SET usage_count = usage_count + ?, \
-                   last_used_at = CASE WHEN last_used_at > ? THEN last_used_at ELSE ? END WHERE id = ?";
-        Statement::change(sql, params![sum.requests, sum.last_at, sum.last_at, &**key])
-    };
-    let statements: Vec<_> = insert.into_iter().chain(by_key.into_iter().map(raise)).collect();
+    let undraw =
+        |key: &Arc<str>| Statement::change("DELETE FROM api_key_windows WHERE key_id = ?", params![&**key]);
+    let statements: Vec<_> = insert.into_iter().chain(gone.iter().map(undraw)).collect();
     tx.run(&statements).await.all().map(drop)
 }
 

@@ -89,14 +89,13 @@ impl Guarded {
     }
 
     async fn drawn(&self) -> u64 {
-        let sql = "SELECT drawn FROM api_key_windows";
+        let sql = "SELECT COALESCE(SUM(drawn), 0) AS drawn FROM api_key_windows";
         let row = self
             .db
             .read("drawn", move |tx| Box::pin(tx.query_one(sql, Params::new())));
         row.await.unwrap().unwrap().get("drawn").unwrap()
     }
 
-    /// Operations that have failed so far.
     /// The endpoints of which usage is written.
     async fn usage(&self) -> Vec<String> {
         let sql = "SELECT endpoint FROM api_key_usage ORDER BY endpoint";
@@ -107,6 +106,7 @@ impl Guarded {
         rows.iter().map(|row| row.get("endpoint").unwrap()).collect()
     }
 
+    /// Operations that have failed so far.
     fn failed(&self) -> f64 {
         let registry = prometheus::Registry::new();
         self.db.counts().register(&registry);
@@ -175,6 +175,38 @@ async fn a_report_shows_what_is_written_and_what_is_not_and_writes_nothing() {
     use_it();
     assert_eq!(requests().await, 2);
     assert_eq!(usage.report("key_other", 1).await.unwrap().total_requests, 0);
+}
+
+#[tokio::test]
+async fn what_was_counted_of_a_key_that_is_deleted_meanwhile_is_of_nobody() {
+    let guarded = Guarded::open(40).await;
+    let key = guarded.ask().await.caller.unwrap();
+    let use_it = || {
+        let took = Duration::from_millis(1);
+        guarded
+            .keys
+            .answered(&key, &"GET /new".into(), StatusCode::OK, took);
+    };
+    use_it();
+    guarded.keys.usage().write().await;
+    assert_eq!(guarded.usage().await.len(), 1);
+    let entry = AuditEntry::new("api_key_deleted", BEGIN);
+    assert!(
+        guarded
+            .keys
+            .store()
+            .delete(&key.id.parse().unwrap(), entry)
+            .await
+            .unwrap()
+    );
+    assert_eq!((guarded.usage().await.len(), guarded.drawn().await), (0, 0));
+    // A replica that has not heard of it yet draws for it, and counts.
+    guarded
+        .change_table("INSERT INTO api_key_windows (key_id, began_at, drawn) SELECT id, 0, 2 FROM api_keys")
+        .await;
+    use_it();
+    guarded.keys.usage().write().await;
+    assert_eq!((guarded.usage().await.len(), guarded.drawn().await), (0, 0));
 }
 
 #[tokio::test]

@@ -2,9 +2,10 @@
 
 use super::{asked, rotated, sent, signed, source};
 use crate::case::{Case, Ctx, cases};
-use crate::ingest::{Receiver, execute, guest_event};
+use crate::ingest::{NOW, Receiver, execute, guest_event, number};
 use db::params;
 use harness::engine::Engine;
+use harness::waiting::until;
 use serde_json::json;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ pub fn cases() -> Vec<Case> {
         a_source_is_taken_as_often_as_its_rate_and_again_in_the_next_minute,
         r40_nobody_else_uses_up_the_rate_of_a_source,
         a_rate_that_cannot_be_drawn_from_is_503,
+        a_window_that_is_drawn_from_after_its_source_is_deleted_is_removed,
     ];
     all.extend(cases![only Engine::Mysql; two_replicas_share_the_rate_of_a_source]);
     all
@@ -109,6 +111,23 @@ async fn a_rate_that_cannot_be_drawn_from_is_503(ctx: Ctx) {
     let failed = receiver.send(&signed(&receiver, "spa", "evt_3", &secret)).await;
     assert_eq!((failed.status, failed.header("retry-after")), (503, Some("1")));
     execute(&db, "ALTER TABLE hidden RENAME TO source_windows", params![]).await;
+    receiver.stop().await;
+}
+
+async fn a_window_that_is_drawn_from_after_its_source_is_deleted_is_removed(ctx: Ctx) {
+    let receiver = Receiver::start(&ctx).await;
+    let secret = limited(&receiver, RATE).await;
+    assert_eq!(sent(&receiver, "spa", "evt_1", &secret).await, 202);
+    let db = &ctx.open().await;
+    let windows = async || number(db, "SELECT COUNT(*) AS n FROM source_windows", params![]).await;
+    assert_eq!(windows().await, 1);
+    asked(&receiver, "DELETE", "/sources/spa", None, 204).await;
+    assert_eq!(windows().await, 0);
+    // As a replica does that has not heard of it.
+    let draw = "INSERT INTO source_windows (source_id, began_at, drawn) VALUES ('spa', ?, 1)";
+    execute(db, draw, params![NOW.0]).await;
+    receiver.clock.advance(Duration::from_secs(2 * 3600));
+    until("the window is removed", || async { windows().await == 0 }).await;
     receiver.stop().await;
 }
 
