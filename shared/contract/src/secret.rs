@@ -74,7 +74,9 @@ pub enum SecretError {
     #[error("it must hold 16 to 256 bytes")]
     EncodedLength,
     /// No public key of Ed25519, or one for which anybody can sign.
-    #[error("it is no public key of Ed25519: whpk_ and the base64 of 32 bytes, or as the scheme writes keys")]
+    #[error(
+        "it is no public key of Ed25519: whpk_ and the base64 of 32 bytes, or as the scheme writes keys, that are a point of its curve"
+    )]
     PublicKey,
     /// No private key of Ed25519.
     #[error("it is no private key of Ed25519: whsk_ and the base64 of 32 or 64 bytes that belong together")]

@@ -226,7 +226,7 @@ fn v1a_is_checked_with_the_public_key_beside_secrets() {
 }
 
 #[test]
-fn a_public_key_for_which_anybody_can_sign_is_refused() {
+fn a_public_key_that_is_no_point_or_for_which_anybody_can_sign_is_refused() {
     let scheme = Scheme::standard();
     let written = |bytes: &[u8]| format!("whpk_{}", STANDARD.encode(bytes));
     let low_order = [
@@ -244,6 +244,12 @@ fn a_public_key_for_which_anybody_can_sign_is_refused() {
     for hex in low_order {
         let bytes = Encoding::Hex.decode(hex.as_bytes()).unwrap();
         assert!(scheme.key(&written(&bytes)).is_err(), "{hex}");
+    }
+    // No point of the curve has one of these as its coordinate.
+    let mut two = [0; 32];
+    two[0] = 2;
+    for no_point in [two, [2; 32], [7; 32], [8; 32]] {
+        assert!(scheme.key(&written(&no_point)).is_err(), "{no_point:?}");
     }
     assert!(scheme.key(&written(&[9; 31])).is_err());
     assert!(scheme.key(&written(&[9; 32])).is_ok());

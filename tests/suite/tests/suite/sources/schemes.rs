@@ -479,6 +479,15 @@ async fn a_public_key_is_the_senders_own(ctx: Ctx) {
     let signing = [scheme
         .signing_key("whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
         .unwrap()];
+    for no_key in [
+        // No point of the curve, and one of order 1.
+        "whpk_AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "whpk_AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    ] {
+        let body = json!({"secret": no_key});
+        let refused = asked(&receiver, "POST", "/sources/spa/rotate-secret", Some(body), 422).await;
+        assert_eq!(refused["errors"][0]["pointer"], "/secret");
+    }
     let public = json!({"secret": "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="});
     asked(&receiver, "POST", "/sources/spa/rotate-secret", Some(public), 201).await;
     let body = event("evt_1", "spa.booked", &json!({}));
