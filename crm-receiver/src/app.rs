@@ -146,7 +146,9 @@ async fn master_keys(
     store: &Store,
     runtime: &Runtime,
 ) -> Result<MasterKeys, StartError> {
-    let keys = args.keys(url, runtime.entropy.as_ref())?;
+    // Another process that starts at once makes its key before it seals.
+    let is_sealed = secrets::is_sealed(&store.db).await?;
+    let keys = args.keys(url, is_sealed, runtime.entropy.as_ref())?;
     secrets::check(&store.db, &keys, runtime.entropy.as_ref()).await?;
     Ok(keys)
 }

@@ -16,6 +16,16 @@ pub const KEY_BYTES: usize = 32;
 /// The longest file that is read for one: the longest key, and blanks around it.
 const FILE_BYTES_MAX: u64 = 1024;
 
+/// Reads the key of a folder, if there is one.
+///
+/// # Errors
+/// As [`read_or_make`].
+pub fn find(folder: &Path, name: &str) -> io::Result<Option<String>> {
+    let folder = files::folder(folder).map_err(io::Error::other)?;
+    let text = read(&folder.join(name))?;
+    Ok(text.map(|text| text.trim().to_owned()))
+}
+
 /// Reads the key of a folder, or makes one, which `spell` writes as text. Of several processes that make one at once, all get
 /// the same: a key that is whole is linked into its place, and a place that is taken stays as it is.
 ///

@@ -8,7 +8,7 @@
 mod check;
 mod rewrap;
 
-pub use check::{CheckError, check};
+pub use check::{CheckError, check, is_sealed};
 pub use rewrap::{Rewrapped, SealedColumn, rewrap, sealed_row};
 
 use contract::Entropy;

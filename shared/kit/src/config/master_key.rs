@@ -32,11 +32,18 @@ impl MasterKeyArgs {
         Ok(())
     }
 
-    /// The keys: those of the variable, or that of the data folder, which is made where there is none yet.
+    /// The keys: those of the variable, or that of the data folder. Where there is none yet one is made, unless `is_sealed` says
+    /// that secrets of this database are encrypted already: a new key would open none of them, and would stand where the right
+    /// one has to be put back.
     ///
     /// # Errors
-    /// As [`check`](Self::check), and when the file cannot be used or holds no key.
-    pub fn keys(&self, database: &DatabaseUrl, entropy: &dyn Entropy) -> Result<MasterKeys, ConfigError> {
+    /// As [`check`](Self::check), and when the file is missing, cannot be used or holds no key.
+    pub fn keys(
+        &self,
+        database: &DatabaseUrl,
+        is_sealed: bool,
+        entropy: &dyn Entropy,
+    ) -> Result<MasterKeys, ConfigError> {
         self.check(database)?;
         if let Some(keys) = &self.master_key {
             return Ok(keys.clone());
@@ -50,8 +57,22 @@ impl MasterKeyArgs {
             );
             ConfigError::new(VARIABLE, problem)
         };
-        let text = key_file::read_or_make(folder, FILE, MasterKeys::spell, entropy);
-        text.map_err(|error| unusable(error.to_string()))?
+        let text = if is_sealed {
+            key_file::find(folder, FILE)
+        } else {
+            key_file::read_or_make(folder, FILE, MasterKeys::spell, entropy).map(Some)
+        };
+        let text = text.map_err(|error| unusable(error.to_string()))?;
+        let missing = || {
+            let file = folder.join(FILE);
+            let problem = format!(
+                "it is not set, and {} is not there, but the secrets in this database are encrypted: put the file back, or set \
+                 the variable to its key",
+                file.display()
+            );
+            ConfigError::new(VARIABLE, problem)
+        };
+        text.ok_or_else(missing)?
             .parse()
             .map_err(|error: crate::secrets::InvalidMasterKeys| unusable(error.to_string()))
     }
@@ -68,19 +89,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sqlite = DatabaseUrl::sqlite(folder.path().join("crm.db"));
         let args = MasterKeyArgs::default();
-        args.keys(&sqlite, &SystemEntropy).unwrap();
         let file = folder.path().join(FILE);
+        let missing = args.keys(&sqlite, true, &SystemEntropy).unwrap_err().to_string();
+        assert!(missing.starts_with("MASTER_KEY: ") && !file.exists(), "{missing}");
+        args.keys(&sqlite, false, &SystemEntropy).unwrap();
         let made = fs::read_to_string(&file).unwrap();
-        args.keys(&sqlite, &SystemEntropy).unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), made);
+        for is_sealed in [false, true] {
+            args.keys(&sqlite, is_sealed, &SystemEntropy).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), made);
+        }
         fs::write(&file, "canary").unwrap();
-        let said = args.keys(&sqlite, &SystemEntropy).unwrap_err().to_string();
+        let said = args.keys(&sqlite, false, &SystemEntropy).unwrap_err().to_string();
         assert!(
             said.starts_with("MASTER_KEY: ") && !said.contains("canary"),
             "{said}"
         );
         let mysql = DatabaseUrl::mysql("localhost", 1, "crm", "", "crm");
-        let said = args.keys(&mysql, &SystemEntropy).unwrap_err().to_string();
+        let said = args.keys(&mysql, false, &SystemEntropy).unwrap_err().to_string();
         assert_eq!(said, "MASTER_KEY: it is required on MySQL, and not set");
     }
 }

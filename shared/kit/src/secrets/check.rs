@@ -31,6 +31,20 @@ pub(super) fn place() -> Place<'static> {
     }
 }
 
+/// Whether there is a value yet: then a master key has sealed it, and maybe secrets.
+///
+/// # Errors
+/// Those of the database.
+pub async fn is_sealed(db: &Db) -> Result<bool, CheckError> {
+    let row = db.read("is_sealed", |tx| {
+        Box::pin(async move {
+            let select = "SELECT id FROM master_key_check WHERE id = ?";
+            tx.query_one(select, params![ROW]).await
+        })
+    });
+    Ok(row.await?.is_some())
+}
+
 /// Opens the value, or seals it where there is none yet.
 ///
 /// # Errors

@@ -18,12 +18,14 @@ use std::fs::{self, File};
 use tokio::process::Command;
 
 pub fn cases() -> Vec<Case> {
-    cases![
+    let mut all = cases![
         r39_no_secret_of_a_source_is_in_a_table_or_a_log,
         a_ciphertext_in_another_row_opens_nothing,
         a_wrong_master_key_keeps_the_receiver_from_starting,
         secrets_are_encrypted_again_while_it_serves_and_open_with_the_new_key_alone,
-    ]
+    ];
+    all.extend(cases![only Engine::Sqlite; tables_without_their_key_file_start_nothing_and_get_no_other]);
+    all
 }
 
 /// The key after [`MASTER_KEY`].
@@ -191,6 +193,41 @@ async fn a_wrong_master_key_keeps_the_receiver_from_starting(ctx: Ctx) {
         last.starts_with("error: MASTER_KEY: ") && !said.contains(NEXT_KEY),
         "{said}"
     );
+}
+
+/// As when a dump is restored without the file that belongs to it.
+async fn tables_without_their_key_file_start_nothing_and_get_no_other(ctx: Ctx) {
+    let of_file = || Config {
+        master_key: MasterKeyArgs::default(),
+        ..config(ctx.url())
+    };
+    let receiver = Receiver::start_with(of_file()).await;
+    source(&receiver, "spa").await;
+    let secret = rotated(&receiver, "spa", json!({})).await;
+    receiver.stop().await;
+    let folder = ctx.database.file().unwrap().parent().unwrap().to_owned();
+    let (file, aside) = (folder.join("master.key"), folder.join("aside"));
+    fs::rename(&file, &aside).unwrap();
+    for _ in 0..2 {
+        let ended = Command::from(programs::receiver().command())
+            .env_clear()
+            .envs([("DATABASE_URL", ctx.database.url()), ("APP_PORT", "0")])
+            .current_dir(&folder)
+            .output();
+        let ended = in_time("a receiver that does not start", ended).await.unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        let last = said.lines().last().unwrap();
+        assert!(
+            last.starts_with("error: MASTER_KEY: ") && last.contains("master.key"),
+            "{said}"
+        );
+        assert!(!file.exists(), "no other key stands in its place");
+    }
+    fs::rename(&aside, &file).unwrap();
+    let receiver = Receiver::start_with(of_file()).await;
+    assert_eq!(sent(&receiver, "spa", "evt_1", &secret).await, 202);
+    receiver.stop().await;
 }
 
 async fn secrets_are_encrypted_again_while_it_serves_and_open_with_the_new_key_alone(ctx: Ctx) {
