@@ -8,7 +8,7 @@ use crate::{
     store::{Change, Creation, End, Rotation, SOURCES_MAX, Source, SourceSecret, SourceSettings, Store},
 };
 use api::{
-    Caller, ListSpec, Request, Response, SortField,
+    Caller, ListSpec, Preconditions, Request, Response, SortField, etag,
     list::{PAGE, PAGE_SIZE, short_list},
     reply,
 };
@@ -139,18 +139,20 @@ pub async fn create(api: SourceRoutes, mut request: Request) -> Result<Response,
     }
     api.sources.changed().await;
     let location = format!("{}/sources/{}", api.base_path, source.id);
-    Ok(reply::created(&location, &view(&source)))
+    let made = reply::created(&location, &view(&source));
+    Ok(etag::with_etag(made, version(&source)))
 }
 
 /// `GET /sources/{id}`
 pub async fn show(api: SourceRoutes, request: Request) -> Result<Response, Problem> {
     let source = find(&api, &request.caller, &request.id("id")?).await?;
-    Ok(reply::ok(&view(&source)))
+    Ok(shown(&source))
 }
 
 /// `PUT /sources/{id}`: what the body names is merged into the settings (RFC 7396).
 pub async fn change(api: SourceRoutes, mut request: Request) -> Result<Response, Problem> {
     let (by, id) = (ChangedBy::of(&request), request.id("id")?);
+    let expected = Preconditions::from_headers(&request.headers)?;
     let mut patch = read_object(&mut request).await?;
     if patch.remove(ID).is_some_and(|named| named != json!(id)) {
         return Err(field(ID, "immutable", "a source keeps its id"));
@@ -158,6 +160,7 @@ pub async fn change(api: SourceRoutes, mut request: Request) -> Result<Response,
     for _ in 0..DECISIONS_MAX {
         let source = find(&api, &by.caller, &id).await?;
         decided_here(&api, &id)?;
+        expected.check(version(&source))?;
         let before = settings_view(&source.settings);
         let settings = settings(merged(&before, &patch)?)?;
         if !covers(&by.caller, &settings) {
@@ -166,13 +169,13 @@ pub async fn change(api: SourceRoutes, mut request: Request) -> Result<Response,
         let mut entry = entry(&by, "source_changed", &id, api.clock.now());
         entry.changed = differing(&before, &settings_view(&settings));
         if entry.changed.is_empty() {
-            return Ok(reply::ok(&view(&source)));
+            return Ok(shown(&source));
         }
         let changed = api.store.change_source(&source, settings, entry).await;
         match changed.map_err(database_problem)? {
             Change::Done(changed) => {
                 api.sources.changed().await;
-                return Ok(reply::ok(&view(&changed)));
+                return Ok(shown(&changed));
             }
             Change::HasSecrets => {
                 let message = "its secrets would mean other keys: end them first";
@@ -193,6 +196,7 @@ fn overtaken() -> Problem {
 pub async fn remove(api: SourceRoutes, request: Request) -> Result<Response, Problem> {
     let source = find(&api, &request.caller, &request.id("id")?).await?;
     decided_here(&api, &source.id)?;
+    Preconditions::from_headers(&request.headers)?.check(version(&source))?;
     let entry = entry(
         &ChangedBy::of(&request),
         "source_deleted",
@@ -402,6 +406,15 @@ fn settings_view(settings: &SourceSettings) -> Map<String, Value> {
         unreachable!("settings are an object");
     };
     view
+}
+
+/// Which state of its settings a source has: each change is later than the one before.
+fn version(source: &Source) -> u64 {
+    u64::try_from(source.updated_at.0).unwrap_or_default()
+}
+
+fn shown(source: &Source) -> Response {
+    etag::with_etag(reply::ok(&view(source)), version(source))
 }
 
 fn view(source: &Source) -> Value {

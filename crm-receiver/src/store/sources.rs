@@ -419,17 +419,23 @@ async fn keep(tx: &mut Tx, source: &Source) -> Result<(), DbError> {
     count_change(tx).await?;
     let skip = tx.dialect().skip_existing("id");
     insert(tx, source, &skip).await?;
-    let sql = "UPDATE sources SET scheme = ?, max_skew_seconds = ?, folds = 1, property_ids = ?, allowed_networks = '[]', \
-               rate_limit = NULL, silent_after_seconds = NULL WHERE id = ?";
-    let values = params![
-        scheme_text(&source.settings.scheme),
-        source.settings.max_skew_seconds,
-        to_text(&Scope::All),
-        source.id.as_str(),
-    ];
-    tx.execute(sql, values).await?;
-    let sql = "UPDATE sources SET enabled = 1, deleted_at = NULL WHERE id = ? AND deleted_at IS NOT NULL";
-    tx.execute(sql, params![source.id.as_str()]).await?;
+    // Each change is later than the one before, and so another version for those who expect one.
+    let later = "updated_at = CASE WHEN updated_at >= ? THEN updated_at + 1 ELSE ? END";
+    let sql = format!(
+        "UPDATE sources SET scheme = ?, max_skew_seconds = ?, folds = 1, property_ids = ?, allowed_networks = '[]', \
+               rate_limit = NULL, silent_after_seconds = NULL, {later} \
+               WHERE id = ? AND NOT (scheme = ? AND max_skew_seconds = ? AND folds = 1 AND property_ids = ? \
+               AND allowed_networks = '[]' AND rate_limit IS NULL AND silent_after_seconds IS NULL)"
+    );
+    let scheme = scheme_text(&source.settings.scheme);
+    let (skew, all) = (source.settings.max_skew_seconds, to_text(&Scope::All));
+    let (id, now) = (source.id.as_str(), source.updated_at);
+    let values = params![&scheme, skew, &all, now, now, id, &scheme, skew, &all];
+    tx.execute(&sql, values).await?;
+    let sql = format!(
+        "UPDATE sources SET enabled = 1, deleted_at = NULL, {later} WHERE id = ? AND deleted_at IS NOT NULL"
+    );
+    tx.execute(&sql, params![now, now, id]).await?;
     // A row of the version before has no times.
     let sql = "UPDATE sources SET created_at = ?, updated_at = ? WHERE id = ? AND created_at = 0";
     let values = params![source.created_at, source.created_at, source.id.as_str()];

@@ -13,9 +13,9 @@ use crate::{
     database_problem, shape,
 };
 use api::{
-    Access, Area, Caller, Endpoint, ListSpec, Request, Response, SortField,
+    Access, Area, Caller, Endpoint, ListSpec, Preconditions, Request, Response, SortField,
     access::key_required,
-    delete, get,
+    delete, etag, get,
     list::{PAGE, PAGE_SIZE, parse_parameters, short_list},
     patch, post, reply,
 };
@@ -114,45 +114,45 @@ async fn create(state: KeyRoutes, mut request: Request) -> Result<Response, Prob
     state.keys.changed(&key);
     let mut view = state.view(&key);
     view.insert("key".to_owned(), text.into());
-    Ok(reply::created(
-        &format!("{}/api-keys/{}", state.base_path, key.id),
-        &view,
-    ))
+    let location = format!("{}/api-keys/{}", state.base_path, key.id);
+    Ok(with_version(reply::created(&location, &view), &key))
 }
 
 async fn show(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
     let key = state.find(&request.caller, &request.id("id")?).await?;
-    Ok(reply::ok(&state.view(&key)))
+    Ok(state.shown(&key))
 }
 
 async fn change(state: KeyRoutes, mut request: Request) -> Result<Response, Problem> {
     let (by, id) = (ChangedBy::of(&request), request.id("id")?);
+    let expected = Preconditions::from_headers(&request.headers)?;
     let patch = read_object(&mut request).await?;
-    state.merge(&by, &id, &patch).await
+    state.merge(&by, &id, &patch, &expected).await
 }
 
 async fn deactivate(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
     let patch = Map::from_iter([("active".to_owned(), false.into())]);
+    let expected = Preconditions::from_headers(&request.headers)?;
     state
-        .merge(&ChangedBy::of(&request), &request.id("id")?, &patch)
+        .merge(&ChangedBy::of(&request), &request.id("id")?, &patch, &expected)
         .await
 }
 
 async fn remove(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
-    let key = state.find(&request.caller, &request.id("id")?).await?;
-    let entry = ChangedBy::of(&request).entry(
-        "api_key_deleted",
-        API_KEY,
-        key.id.as_str(),
-        state.maker.clock.now(),
-    );
-    let deleted = state.keys.store().delete(&key.id, entry).await;
-    state.keys.changed(&key);
-    if deleted.map_err(database_problem)? {
-        Ok(reply::no_content())
-    } else {
-        Err(Problem::new(ProblemCode::NotFound))
+    let (by, id) = (ChangedBy::of(&request), request.id("id")?);
+    let expected = Preconditions::from_headers(&request.headers)?;
+    for _ in 0..DECISIONS_MAX {
+        let key = state.find(&request.caller, &id).await?;
+        expected.check(version(&key))?;
+        let now = state.maker.clock.now();
+        let entry = by.entry("api_key_deleted", API_KEY, key.id.as_str(), now);
+        let deleted = state.keys.store().delete(&key, entry).await;
+        state.keys.changed(&key);
+        if deleted.map_err(database_problem)? {
+            return Ok(reply::no_content());
+        }
     }
+    Err(overtaken())
 }
 
 async fn usage(state: KeyRoutes, request: Request) -> Result<Response, Problem> {
@@ -214,10 +214,12 @@ impl KeyRoutes {
         by: &ChangedBy,
         id: &KeyId,
         patch: &Map<String, Value>,
+        expected: &Preconditions,
     ) -> Result<Response, Problem> {
         for _ in 0..DECISIONS_MAX {
             let reach = self.reach(&by.caller).await?;
             let key = self.find_within(&reach, id).await?;
+            expected.check(version(&key))?;
             let before = self.settings_view(&key.settings);
             let settings = self.settings(merged(&before, patch)?)?;
             // What an older program took may stay as it is, so that such a key can still be ended.
@@ -234,15 +236,15 @@ impl KeyRoutes {
             let mut entry = by.entry("api_key_changed", API_KEY, key.id.as_str(), now);
             entry.changed = differing(&before, &self.settings_view(&settings));
             if entry.changed.is_empty() {
-                return Ok(reply::ok(&self.view(&key)));
+                return Ok(self.shown(&key));
             }
             let changed = self.keys.store().change(&key, settings, entry).await;
             self.keys.changed(&key);
             if let Some(changed) = changed.map_err(database_problem)? {
-                return Ok(reply::ok(&self.view(&changed)));
+                return Ok(self.shown(&changed));
             }
         }
-        Err(Problem::new(ProblemCode::Unavailable).with_detail("others keep changing the same key"))
+        Err(overtaken())
     }
 
     /// Settings as a body names them.
@@ -296,6 +298,11 @@ impl KeyRoutes {
             .collect()
     }
 
+    /// An answer that shows a key, with its version.
+    fn shown(&self, key: &ApiKey) -> Response {
+        with_version(reply::ok(&self.view(key)), key)
+    }
+
     /// A key without its text, which nobody sees again.
     fn view(&self, key: &ApiKey) -> Map<String, Value> {
         let mut view = Map::new();
@@ -322,6 +329,21 @@ impl Reach {
 
 fn refused(pointer: String, code: &str, message: &str) -> Problem {
     Problem::validation(vec![FieldError::new(pointer, code, message.to_owned())])
+}
+
+/// Which state of its settings a key has: each change is later than the one before.
+fn version(key: &ApiKey) -> u64 {
+    u64::try_from(key.updated_at.0).unwrap_or_default()
+}
+
+/// What a key was used for is shown with it, and is no part of its version.
+fn with_version(response: Response, key: &ApiKey) -> Response {
+    etag::with_etag_beside(response, version(key), Some(&key.usage_count.to_string()))
+}
+
+/// The caller may try again.
+fn overtaken() -> Problem {
+    Problem::new(ProblemCode::Unavailable).with_detail("others keep changing the same key")
 }
 
 fn in_the_past() -> Problem {

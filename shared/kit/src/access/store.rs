@@ -129,16 +129,16 @@ impl KeyStore {
         Ok(is_written.then_some(changed))
     }
 
-    /// Ends a key for good; false when that has been done.
-    pub(super) async fn delete(&self, id: &KeyId, entry: AuditEntry) -> Result<bool, DbError> {
-        let id = id.to_string();
+    /// Ends a key for good that is still as it was seen; false when it is not.
+    pub(super) async fn delete(&self, seen: &ApiKey, entry: AuditEntry) -> Result<bool, DbError> {
+        let (id, seen_at) = (seen.id.to_string(), seen.updated_at);
         self.db
             .transaction("delete_api_key", move |tx| {
                 let (id, entry) = (id.clone(), entry.clone());
                 Box::pin(async move {
-                    let sql =
-                        "UPDATE api_keys SET active = 0, deleted_at = ? WHERE id = ? AND deleted_at IS NULL";
-                    if tx.execute(sql, params![entry.at, &id]).await? == 0 {
+                    let sql = "UPDATE api_keys SET active = 0, deleted_at = ? \
+                               WHERE id = ? AND updated_at = ? AND deleted_at IS NULL";
+                    if tx.execute(sql, params![entry.at, &id, seen_at]).await? == 0 {
                         return Ok(false);
                     }
                     for table in ["api_key_windows", "api_key_usage"] {

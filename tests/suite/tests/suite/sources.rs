@@ -25,6 +25,7 @@ use std::sync::Arc;
 pub fn cases() -> Vec<Case> {
     let own = cases![
         a_source_is_made_shown_changed_and_deleted,
+        a_source_is_changed_only_in_the_version_that_is_expected,
         sources_are_listed_by_pages,
         what_is_no_source_is_refused_with_its_field,
         only_a_source_that_folds_brings_guests_and_each_its_own_properties,
@@ -112,6 +113,46 @@ fn without_pms(ctx: &Ctx) -> Config {
         secrets: None,
         ..config(ctx.url())
     }
+}
+
+async fn a_source_is_changed_only_in_the_version_that_is_expected(ctx: Ctx) {
+    let receiver = Receiver::start(&ctx).await;
+    let body = json!({"id": "spa", "name": "Spa", "property_ids": "*"});
+    let made = ask(&receiver, "POST", "/sources", Some(&body)).await;
+    let send = async |method: &str, name: &str, tag: &str, body: Option<&Value>| {
+        ask_with(&receiver, &[(name, tag)], method, "/sources/spa", body).await
+    };
+    let first = made.header("etag").unwrap();
+    assert_eq!(send("GET", "if-none-match", first, None).await.status, 304);
+    let change = json!({"folds": true});
+    let changed = send("PUT", "if-match", first, Some(&change)).await;
+    let second = changed.header("etag").unwrap();
+    assert_eq!((changed.status, &changed.json()["folds"]), (200, &json!(true)));
+    let late = json!({"folds": false});
+    for (method, body) in [("PUT", Some(&late)), ("DELETE", None)] {
+        let refused = send(method, "if-match", first, body).await;
+        assert_eq!(
+            (refused.status, &refused.json()["code"]),
+            (412, &json!("precondition_failed"))
+        );
+        assert_eq!(send(method, "if-match", "first", body).await.status, 400);
+    }
+    let shown = send("GET", "if-none-match", first, None).await;
+    assert_eq!((shown.status, shown.header("etag")), (200, Some(second)));
+    assert_eq!(shown.json()["folds"], true);
+    assert_eq!(send("DELETE", "if-match", second, None).await.status, 204);
+    receiver.stop().await;
+    // What the environment changes at a start is another version too.
+    let mut config = config(ctx.url());
+    let mut tags = Vec::new();
+    for skew in [60, 60, 61] {
+        config.max_skew_seconds = skew;
+        let receiver = Receiver::start_with(config.clone()).await;
+        let pms = ask(&receiver, "GET", "/sources/pms", None).await;
+        tags.push(pms.header("etag").unwrap().to_owned());
+        receiver.stop().await;
+    }
+    assert!(tags[0] == tags[1] && tags[1] != tags[2], "{tags:?}");
 }
 
 async fn a_source_is_made_shown_changed_and_deleted(ctx: Ctx) {

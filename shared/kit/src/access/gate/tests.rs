@@ -191,14 +191,9 @@ async fn what_was_counted_of_a_key_that_is_deleted_meanwhile_is_of_nobody() {
     guarded.keys.usage().write().await;
     assert_eq!(guarded.usage().await.len(), 1);
     let entry = AuditEntry::new("api_key_deleted", BEGIN);
-    assert!(
-        guarded
-            .keys
-            .store()
-            .delete(&key.id.parse().unwrap(), entry)
-            .await
-            .unwrap()
-    );
+    let store = guarded.keys.store();
+    let seen = store.show(&key.id.parse().unwrap()).await.unwrap().unwrap();
+    assert!(store.delete(&seen, entry).await.unwrap());
     assert_eq!((guarded.usage().await.len(), guarded.drawn().await), (0, 0));
     // A replica that has not heard of it yet draws for it, and counts.
     guarded

@@ -19,6 +19,7 @@ pub fn cases() -> Vec<Case> {
         a_patch_names_fields_and_writes_what_differs,
         no_change_sets_an_end_in_the_past,
         a_change_of_a_key_keeps_what_was_drawn,
+        a_key_is_changed_only_in_the_version_that_is_expected,
         what_was_answered_after_a_stop_is_counted,
     ]
 }
@@ -210,6 +211,60 @@ async fn a_change_of_a_key_keeps_what_was_drawn(ctx: Ctx) {
             .expect(200);
     }
     assert_eq!(pms.count("SELECT drawn AS n FROM api_key_windows").await, 5);
+    pms.stop().await;
+}
+
+async fn a_key_is_changed_only_in_the_version_that_is_expected(ctx: Ctx) {
+    let pms = guarded(&ctx).await;
+    let made = make(
+        &pms,
+        json!({"name": "k", "permissions": ["read"], "property_ids": "*"}),
+    )
+    .await;
+    let made = made.expect(201);
+    let path = format!("/api-keys/{}", made.id());
+    let send = async |method: Method, path: &str, name: &str, tag: &str| {
+        let body = (method == Method::PATCH).then(|| json!({"rate_limit": 10}));
+        let headers = [("x-api-key", ADMIN), (name, tag)];
+        pms.send(method, path, &headers, body.as_ref()).await
+    };
+    let (first, deactivate) = (made.header("etag").to_owned(), format!("{path}/deactivate"));
+    send(Method::GET, &path, "if-none-match", &first)
+        .await
+        .expect(304);
+    // What it was used for is shown with it, and is another tag of the same version.
+    let text = made.body["key"].as_str().unwrap();
+    with_key(&pms, text, Method::GET, "/guests", None)
+        .await
+        .expect(200);
+    until("it is counted", || async {
+        send(Method::GET, &path, "if-none-match", &first).await.status == 200
+    })
+    .await;
+    let changed = send(Method::PATCH, &path, "if-match", &first).await.expect(200);
+    let second = changed.header("etag").to_owned();
+    for (method, path) in [
+        (Method::PATCH, &path),
+        (Method::POST, &deactivate),
+        (Method::DELETE, &path),
+    ] {
+        let refused = send(method.clone(), path, "if-match", &first).await.expect(412);
+        assert_eq!(refused.body["code"], "precondition_failed", "{method}");
+        let malformed = send(method, path, "if-match", "second").await.expect(400);
+        assert_eq!(malformed.body["code"], "invalid_if_match");
+    }
+    let shown = send(Method::GET, &path, "accept", "*/*").await.expect(200);
+    assert_eq!(
+        (&shown.body["active"], shown.header("etag")),
+        (&json!(true), second.as_str())
+    );
+    let ended = send(Method::POST, &deactivate, "if-match", &second)
+        .await
+        .expect(200);
+    let third = ended.header("etag").to_owned();
+    send(Method::DELETE, &path, "if-match", &second).await.expect(412);
+    send(Method::DELETE, &path, "if-match", &third).await.expect(204);
+    send(Method::DELETE, &path, "if-match", "*").await.expect(404);
     pms.stop().await;
 }
 
