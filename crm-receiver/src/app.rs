@@ -2,20 +2,25 @@
 
 use crate::backlog::Backlog;
 use crate::config::Config;
-use crate::http::{Api, JobRoutes, KEY_TERMS, RequeueRoutes, SourceRoutes, router};
+use crate::event::AuditAction;
+use crate::http::{Api, JobRoutes, KEY_TERMS, RequeueRoutes, SourceRoutes, latest_due, router};
 use crate::ingest::{
     self, IngestMeters, JobUpdates, Lane, PMS, Sources, counts::Counts, guard::StoreGuard,
     rejections::Rejections,
 };
 use crate::project::{ProjectionMeters, Projector, Requeuer};
 use crate::retention::{PurgeMeters, PurgeTally, Purger, Retention};
-use crate::store::{MIGRATIONS, PROFILES, SEALED, STREAM, SourceSettings, Store};
+use crate::store::{
+    MIGRATIONS, OPERATOR, PROFILES, REQUEUE_KIND, Requeue, RequeueCreation, SEALED, STREAM, SourceSettings,
+    Store,
+};
 use crate::stream::Feed;
 use api::{Line, Server, serve};
-use contract::{EventId, SourceId};
+use contract::{RequeueId, Scope, SourceId, TypedId};
 use db::{DatabaseUrl, Db, DbError, DbSettings, MigrateError, migrate};
 use futures::future::BoxFuture;
 use kit::access::{self, AccessError, ApiKeys, KeyMaker, KeyPrefix, KeyRoutes};
+use kit::audit::AuditEntry;
 use kit::config::{ConfigError, MasterKeyArgs};
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::listing::cursor_key;
@@ -104,23 +109,24 @@ pub async fn open_store(url: &DatabaseUrl, runtime: &Runtime, exclusive: bool) -
     Ok(Store::new(db))
 }
 
-/// Gives dead letters back to the projector, one or all, batch by batch, and answers how many.
+/// Begins a run that gives all dead letters of now back to the projector, as `POST /requeues` does: a receiver that serves carries it
+/// out, within its bounds.
 ///
 /// # Errors
-/// When the database fails; the batches before stay requeued.
-pub async fn requeue(store: &Store, runtime: &Runtime, event: Option<EventId>) -> Result<usize, DbError> {
-    if let Some(event) = event {
-        return Ok(usize::from(store.requeue_one(&event, runtime.clock.now()).await?));
-    }
-    let (mut count, mut last) = (0, None);
-    loop {
-        let (requeued, next) = store.requeue_after(last, runtime.clock.now()).await?;
-        count += requeued;
-        if next.is_none() {
-            return Ok(count);
-        }
-        last = next;
-    }
+/// When the database fails.
+pub async fn requeue_all(store: &Store, runtime: &Runtime) -> Result<(RequeueId, RequeueCreation), DbError> {
+    let id = runtime.ids().new_id(RequeueId::PREFIX).parse();
+    let id: RequeueId = id.unwrap_or_else(|_| unreachable!("the ids we make are valid ids"));
+    let now = runtime.clock.now();
+    let (filter, by) = (serde_json::Map::new(), OPERATOR.to_owned());
+    let run = Requeue::new(id.clone(), filter, Scope::All, by, now, latest_due(now));
+    let entry = AuditEntry {
+        actor: Some(OPERATOR.to_owned()),
+        entity_kind: Some(REQUEUE_KIND.to_owned()),
+        entity_id: Some(id.to_string()),
+        ..AuditEntry::new(AuditAction::RequeueStarted.into_str(), now)
+    };
+    Ok((id, store.create_requeue(&run, entry).await?))
 }
 
 /// Deletes what is old enough, or with `dry_run` counts it; None when another purge is going on.

@@ -115,7 +115,7 @@ enum CommandArgs {
     Migrate,
     /// Ask the receiver that listens on APP_HOST and APP_PORT whether it can serve, and end with 0 if so, else 1
     Healthcheck,
-    /// Give dead letters back to the projector, and end
+    /// Give a dead letter back to the projector, or begin a run over all of them, which the receiver carries out; and end
     Requeue {
         /// Only this one, by the receiver's own event id
         #[arg(long)]

@@ -3,11 +3,12 @@
 //! It is in the library, so that `main.rs` has no async code to compile and only links.
 
 use crate::{
-    app::{App, Runtime, StartError, key_maker, open_store, purge, requeue, rewrap},
+    app::{App, Runtime, StartError, key_maker, open_store, purge, requeue_all, rewrap},
     config::{Command, read_or_exit},
     http::KEY_TERMS,
-    store::Purged,
+    store::{Purged, RUNNING_MAX, RUNNING_OF_ONE_MAX, RequeueCreation, Store},
 };
+use contract::EventId;
 use kit::access::command::KeysError;
 use kit::{
     config::EXIT_CONFIG,
@@ -68,14 +69,12 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Healthcheck(http) => Ok(healthcheck(&http).await?),
         Command::Requeue { database, event } => {
             let store = open_store(&database, &runtime, false).await?;
-            let one = event.is_some();
-            let count = requeue(&store, &runtime, event).await?;
+            let done = match event {
+                Some(event) => requeue_one(&store, &runtime, &event).await,
+                None => requeue_every(&store, &runtime).await,
+            };
             store.close().await;
-            anyhow::ensure!(
-                count > 0 || !one,
-                "there is no dead letter of that id that still has its body"
-            );
-            println!("{count} dead letters requeued");
+            println!("{}", done?);
             Ok(())
         }
         Command::Rewrap { database, master_key } => {
@@ -122,4 +121,27 @@ async fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+async fn requeue_one(store: &Store, runtime: &Runtime, event: &EventId) -> anyhow::Result<String> {
+    let is_requeued = store.requeue_one(event, runtime.clock.now()).await?;
+    anyhow::ensure!(
+        is_requeued,
+        "there is no dead letter of that id that still has its body"
+    );
+    Ok("1 dead letter requeued".to_owned())
+}
+
+async fn requeue_every(store: &Store, runtime: &Runtime) -> anyhow::Result<String> {
+    let (id, begun) = requeue_all(store, runtime).await?;
+    let running = match begun {
+        RequeueCreation::Begun => {
+            return Ok(format!(
+                "{id} has begun: the receiver requeues the dead letters, and GET /requeues/{id} says how far it is"
+            ));
+        }
+        RequeueCreation::TooMany => RUNNING_MAX,
+        RequeueCreation::TooManyOfOne => RUNNING_OF_ONE_MAX,
+    };
+    anyhow::bail!("{running} runs are not at their end: wait for one, or have one cancelled")
 }

@@ -16,7 +16,7 @@ mod sources;
 mod webhooks;
 
 pub use jobs::JobRoutes;
-pub use requeues::RequeueRoutes;
+pub use requeues::{RequeueRoutes, latest_due};
 pub use routes::{KEY_TERMS, router};
 pub use sources::SourceRoutes;
 

@@ -105,7 +105,10 @@ pub async fn create(api: RequeueRoutes, mut request: Request) -> Result<Response
     let filter = read_filter(&body.filter, &by.caller.scope)?;
     let run = api.new_run(&by.caller, body.filter);
     if body.dry_run {
-        let counted = api.store.count_requeueable(&filter, latest(run.created_at)).await;
+        let counted = api
+            .store
+            .count_requeueable(&filter, latest_due(run.created_at))
+            .await;
         let counted = counted.map_err(database_problem)?;
         return Ok(reply::ok(&json!({
             "dry_run": true,
@@ -170,7 +173,14 @@ impl RequeueRoutes {
         let id = self.ids.new_id(RequeueId::PREFIX).parse();
         let id = id.unwrap_or_else(|_| unreachable!("the ids we make are valid ids"));
         let now = self.clock.now();
-        Requeue::new(id, filter, caller.scope.clone(), caller.actor(), now, latest(now))
+        Requeue::new(
+            id,
+            filter,
+            caller.scope.clone(),
+            caller.actor(),
+            now,
+            latest_due(now),
+        )
     }
 
     /// The run of that id, if the caller sees all that it requeues.
@@ -191,9 +201,9 @@ impl RequeueRoutes {
     }
 }
 
-/// No dead letter of now was due later, by whichever replica's clock: its last try was made before now, and the one after it
+/// The latest time at which a dead letter of now was due: none was due later, by whichever replica's clock: its last try was made before now, and the one after it
 /// never comes. Others that come soon after are found too, which requeues none twice.
-fn latest(now: UnixMillis) -> UnixMillis {
+pub fn latest_due(now: UnixMillis) -> UnixMillis {
     now.plus_millis(WAIT_MAX_MS + CLOCKS_APART_MAX_MS)
 }
 

@@ -16,7 +16,7 @@ const REASON_CHARS_MAX: usize = 1000;
 /// Dead letters of one transaction.
 pub const REQUEUE_BATCH: usize = 100;
 /// Who requeues by the command line.
-const OPERATOR: &str = "operator";
+pub const OPERATOR: &str = "operator";
 /// A dead letter, found by its id: an index on the bare column would be taken for the better one.
 const IS_DEAD: &str = "COALESCE(status, '') = 'dead_letter'";
 
@@ -61,31 +61,6 @@ impl Store {
             .transaction("requeue_one", move |tx| {
                 let id = id.clone();
                 Box::pin(async move { Ok(!requeue(tx, &[id], OPERATOR, now).await?.requeued.is_empty()) })
-            })
-            .await
-    }
-
-    /// Requeues the next dead letters after an id; answers how many, and the last id that was looked at, or None when
-    /// there are no more. Each is visited once in a walk, also when it fails again meanwhile.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn requeue_after(
-        &self,
-        after: Option<EventId>,
-        now: UnixMillis,
-    ) -> Result<(usize, Option<EventId>), DbError> {
-        self.db
-            .transaction("requeue_after", move |tx| {
-                let after = after.as_ref().map(ToString::to_string).unwrap_or_default();
-                Box::pin(async move {
-                    let sql = "SELECT event_id FROM inbox WHERE status = 'dead_letter' AND event_id > ? \
-                               ORDER BY event_id LIMIT ?";
-                    let rows = tx.query(sql, params![after, REQUEUE_BATCH]).await?;
-                    let ids: Vec<String> = read_ids(&rows, "event_id")?;
-                    let last = ids.last().and_then(|id| id.parse().ok());
-                    Ok((requeue(tx, &ids, OPERATOR, now).await?.requeued.len(), last))
-                })
             })
             .await
     }

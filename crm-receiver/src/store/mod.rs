@@ -34,6 +34,7 @@ mod stream_batches;
 mod timeline;
 
 pub use self::audit_counts::{CountKind, PeriodCount};
+pub use self::dead_letters::OPERATOR;
 pub use self::events::{EventFilter, EventRow, ShownEntity};
 pub use self::inbox::{Batch, Verdict};
 pub use self::jobs::{

@@ -1,9 +1,12 @@
 //! The audit view: events by filter and page, one with its history, dead letters requeued.
 
-use super::{Receiver, audited, event, execute, guest_event};
+use super::{Receiver, audited, event, execute, guest_event, number};
 use crate::case::{Case, Ctx, cases};
-use crm_receiver::app::{Runtime, open_store, requeue};
+use contract::EventId;
+use crm_receiver::app::{Runtime, open_store, requeue_all};
+use crm_receiver::store::RequeueCreation;
 use db::params;
+use harness::waiting::until;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -225,38 +228,53 @@ async fn dead_letters_go_back_once(ctx: Ctx) {
         receiver.take("evt_fine", &guest_event("evt_fine")).await.status,
         202
     );
-    let one = receiver.event("evt_0").await["event_id"]
+    let one: EventId = receiver.event("evt_0").await["event_id"]
         .as_str()
         .unwrap()
         .parse()
         .unwrap();
     receiver.stop().await;
 
-    let db = ctx.open().await;
+    let db = &ctx.open().await;
     let kill =
         "UPDATE inbox SET status = 'dead_letter', attempts = 8, last_error = 'planted' WHERE type = 'ping'";
-    assert_eq!(execute(&db, kill, params![]).await, 150);
+    assert_eq!(execute(db, kill, params![]).await, 150);
     execute(
-        &db,
+        db,
         "DELETE FROM inbox_bodies WHERE event_id = (SELECT MAX(event_id) FROM inbox WHERE type = 'ping')",
         params![],
     )
     .await;
-    assert_eq!(requeue(&store, &runtime, Some(one)).await.unwrap(), 1);
-    assert_eq!(
-        requeue(&store, &runtime, Some("evt_nobody".parse().unwrap()))
+    let now = runtime.clock.now();
+    for meant in [true, false] {
+        assert_eq!(store.requeue_one(&one, now).await.unwrap(), meant);
+    }
+    assert!(
+        !store
+            .requeue_one(&"evt_nobody".parse().unwrap(), now)
             .await
-            .unwrap(),
-        0
+            .unwrap()
     );
-    assert_eq!(
-        requeue(&store, &runtime, None).await.unwrap(),
-        148,
-        "all but the one and the one without a body"
-    );
-    assert_eq!(requeue(&store, &runtime, None).await.unwrap(), 0);
     let sql = "SELECT COUNT(*) AS n FROM inbox WHERE status = 'accepted' AND attempts = 0 AND last_error IS NULL \
                AND type = 'ping'";
-    assert_eq!(super::number(&db, sql, params![]).await, 149);
-    assert_eq!(audited(&db, "requeued").await, 149);
+    assert_eq!(number(db, sql, params![]).await, 1);
+    // A run over all waits for a receiver that serves.
+    let (run, begun) = requeue_all(&store, &runtime).await.unwrap();
+    assert_eq!(begun, RequeueCreation::Begun);
+    assert_eq!(number(db, sql, params![]).await, 1);
+    store.close().await;
+    let receiver = Receiver::start(&ctx).await;
+    let path = format!("/requeues/{run}");
+    until("the run has ended", || async {
+        receiver.get(&path).await.json()["status"] == "finished"
+    })
+    .await;
+    let shown = receiver.get(&path).await.json();
+    assert_eq!(
+        (&shown["requeued"], &shown["skipped"], &shown["created_by"]),
+        (&json!(148), &json!(1), &json!("operator")),
+        "all but the one and the one without a body"
+    );
+    assert_eq!(audited(db, "requeued").await, 149);
+    receiver.stop().await;
 }
