@@ -14,6 +14,8 @@ mod dead_letters;
 mod erasures;
 mod events;
 mod inbox;
+mod job_registrations;
+mod job_updates;
 mod jobs;
 mod pending;
 mod profile_rebuild;
@@ -37,10 +39,11 @@ pub use self::audit_counts::{CountKind, PeriodCount};
 pub use self::dead_letters::OPERATOR;
 pub use self::events::{EventFilter, EventRow, ShownEntity};
 pub use self::inbox::{Batch, Verdict};
-pub use self::jobs::{
-    INTERMEDIATE_UPDATES_MAX, Job, JobArrival, JobFilter, JobFound, JobHistoryEntry, JobRegistered, JobRow,
-    JobTaken, TERMINAL_UPDATES_MAX,
+pub use self::job_registrations::JobRegistered;
+pub use self::job_updates::{
+    INTERMEDIATE_UPDATES_MAX, JobArrival, JobHistoryEntry, JobTaken, TERMINAL_UPDATES_MAX,
 };
+pub use self::jobs::{Job, JobFilter, JobFound, JobRow};
 pub use self::pending::{BODY_LEN_MAX, STEP_BYTES_MAX};
 pub use self::profile_rebuild::PROFILES;
 pub use self::profiles::{ProfileFilter, StoredProfile};
