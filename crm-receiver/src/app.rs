@@ -11,8 +11,8 @@ use crate::ingest::{
 use crate::project::{ProjectionMeters, Projector, Requeuer};
 use crate::retention::{PurgeMeters, PurgeTally, Purger, Retention};
 use crate::store::{
-    MIGRATIONS, OPERATOR, PROFILES, REQUEUE_KIND, Requeue, RequeueCreation, SEALED, STREAM, SourceSettings,
-    Store,
+    MIGRATIONS, OPERATOR, PROFILES, REQUEUE_KIND, Requeue, RequeueCreation, SEALED, STREAM_ROWS,
+    SourceSettings, Store,
 };
 use crate::stream::Feed;
 use api::{Line, Server, serve};
@@ -287,7 +287,8 @@ impl App {
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
         let (db, clock) = (store.db.answering_after_abort(), Arc::clone(&runtime.clock));
         let profiles = Rebuilder::new(db, Arc::clone(&clock), runtime.ids().new_id("run"), PROFILES);
-        let sequencer = Sequencer::new(&store.db, clock, runtime.ids().new_id("run"), STREAM);
+        let sequencer = Sequencer::new(&store.db, clock, runtime.ids().new_id("run"), STREAM_ROWS)
+            .of_only_one(store.has_one_writer());
         Ok(Self {
             config,
             listener,

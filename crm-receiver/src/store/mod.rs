@@ -64,7 +64,8 @@ pub use self::sources::{
     SourceSettings,
 };
 pub use self::stream_batches::{
-    Behind, STREAM, STREAM_BATCHES, StreamBatch, StreamChange, StreamChangeKind, StreamRow, StreamedEvents,
+    Behind, STREAM_BATCHES, STREAM_ROWS, StreamBatch, StreamChange, StreamChangeKind, StreamRow,
+    StreamedEvents,
 };
 
 use db::{Db, DbError, Dialect, InList, Migration, MigrationSet, Value, in_lists, params};

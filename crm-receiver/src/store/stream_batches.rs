@@ -10,7 +10,7 @@ use super::{
 use crate::event::EventStatus;
 use contract::{EventId, UnixMillis};
 use db::{DbError, Row, Statement, Tx, in_lists, params};
-use kit::sequencer::Sequence;
+use kit::sequencer::{PlainRows, Sequence};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,8 +20,10 @@ use std::{
 /// The table. It is purged by `created_at`, of rows whose `seq` is not NULL: one without a place was shown to nobody yet.
 pub const STREAM_BATCHES: &str = "stream_batches";
 /// The places of its rows.
-pub const STREAM: Sequence = Sequence {
-    name: "event_stream",
+const STREAM: Sequence = Sequence { name: "event_stream" };
+/// Its rows, which get their places after their commit.
+pub const STREAM_ROWS: PlainRows = PlainRows {
+    sequence: STREAM,
     table: STREAM_BATCHES,
 };
 

@@ -80,12 +80,45 @@ async fn take(
 ) -> Result<bool, DbError> {
     let sql = "UPDATE leases SET owner = ?, lease_until = ?, epoch = epoch + 1 \
                WHERE name = ? AND (owner IS NULL OR lease_until < ? OR lease_until > ?)";
-    // Twice the length: another replica's clock may be ahead of ours.
-    let beyond = after(now, length.saturating_mul(2));
+    let beyond = held_at_most(now, length);
     Ok(tx
         .execute(sql, params![owner, after(now, length), name, now, beyond])
         .await?
         == 1)
+}
+
+/// The latest instant until which a lease can be held. Twice the length: another replica's clock may be ahead of ours.
+fn held_at_most(now: UnixMillis, length: Duration) -> UnixMillis {
+    after(now, length.saturating_mul(2))
+}
+
+/// Whether [`claim`] would find the lease held at present. It writes nothing, so it can be asked often.
+///
+/// # Errors
+/// Those of the database.
+pub fn is_held<'t>(
+    tx: &'t mut Tx,
+    name: &'t str,
+    now: UnixMillis,
+    length: Duration,
+) -> BoxFuture<'t, Result<bool, DbError>> {
+    Box::pin(async move {
+        let sql = "SELECT 1 AS one FROM leases \
+                   WHERE name = ? AND owner IS NOT NULL AND lease_until >= ? AND lease_until <= ?";
+        let held = tx.query_one(sql, params![name, now, held_at_most(now, length)]);
+        Ok(held.await?.is_some())
+    })
+}
+
+/// Ends the lease of a name, whoever holds it: for who knows that its holder has died.
+///
+/// # Errors
+/// Those of the database.
+pub fn end<'t>(tx: &'t mut Tx, name: &'t str) -> BoxFuture<'t, Result<(), DbError>> {
+    Box::pin(async move {
+        let sql = "UPDATE leases SET owner = NULL, lease_until = NULL WHERE name = ?";
+        tx.execute(sql, params![name]).await.map(drop)
+    })
 }
 
 /// Lengthens a lease that is still held to `length` from now; None when another claim has replaced it.

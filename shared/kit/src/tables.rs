@@ -55,6 +55,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             sqlite: include_str!("../migrations/sqlite/0008_answers_of_parts.sql"),
             mysql: include_str!("../migrations/mysql/0008_answers_of_parts.sql"),
         },
+        Migration {
+            number: 9,
+            name: "sequence_holds",
+            sqlite: include_str!("../migrations/sqlite/0009_sequence_holds.sql"),
+            mysql: include_str!("../migrations/mysql/0009_sequence_holds.sql"),
+        },
     ],
 };
 

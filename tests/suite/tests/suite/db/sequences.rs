@@ -8,7 +8,7 @@ use db::{Db, migrate, params};
 use futures::future::join_all;
 use harness::clock::HandClock;
 use kit::random::SystemClock;
-use kit::sequencer::{LEASE_LENGTH, STEP_ROWS_MAX, Sequence, Sequencer, Step};
+use kit::sequencer::{Given, LEASE_LENGTH, PlainRows, STEP_ROWS_MAX, Sequence, Sequencer, Step};
 
 use crate::case::{Case, Ctx, cases};
 
@@ -22,10 +22,18 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// The audit rows have what a sequence needs.
-const AUDIT: Sequence = Sequence {
-    name: "suite",
+const AUDIT: PlainRows = PlainRows {
+    sequence: Sequence { name: "suite" },
     table: "audit_entries",
 };
+
+/// So many rows got places, and there are no more.
+fn gave(rows: usize) -> Step {
+    Step::Worked(Given {
+        rows,
+        has_more: false,
+    })
+}
 
 async fn migrated(ctx: &Ctx) -> Db {
     let db = ctx.open().await;
@@ -94,14 +102,16 @@ async fn a_row_that_is_committed_late_gets_a_later_place(ctx: Ctx) {
     let given = sequencer.given();
     assert_eq!(sequencer.step().await.unwrap(), Step::Idle);
     commit(&db, &[5, 6]).await;
-    assert_eq!(sequencer.step().await.unwrap(), Step::Worked(2));
+    assert_eq!(sequencer.step().await.unwrap(), gave(2));
     assert_eq!(behind(&db, 0).await, [(1, 5), (2, 6)]);
     commit(&db, &[2]).await;
-    assert_eq!(sequencer.step().await.unwrap(), Step::Worked(1));
+    assert_eq!(sequencer.step().await.unwrap(), gave(1));
     assert_eq!(behind(&db, 2).await, [(3, 2)], "what was read stays as it was");
     assert_eq!(*given.borrow(), 3);
     assert_eq!(sequencer.step().await.unwrap(), Step::Idle);
-    let last = db.read("last", |tx| Box::pin(async move { AUDIT.last_place(tx).await }));
+    let last = db.read("last", |tx| {
+        Box::pin(async move { AUDIT.sequence.last_place(tx).await })
+    });
     assert_eq!(last.await.unwrap(), 3);
 }
 
@@ -160,18 +170,18 @@ async fn a_process_that_was_away_for_too_long_gives_no_places(ctx: Ctx) {
     let clock = clock();
     let (mut first, mut second) = (sequencer(&db, &clock, "first"), sequencer(&db, &clock, "second"));
     commit(&db, &[1]).await;
-    assert_eq!(first.step().await.unwrap(), Step::Worked(1));
+    assert_eq!(first.step().await.unwrap(), gave(1));
     commit(&db, &[2]).await;
     assert_eq!(second.step().await.unwrap(), Step::Held);
     clock.advance(LEASE_LENGTH + Duration::from_millis(1));
-    assert_eq!(second.step().await.unwrap(), Step::Worked(1));
+    assert_eq!(second.step().await.unwrap(), gave(1));
     commit(&db, &[3]).await;
     assert_eq!(
         first.step().await.unwrap(),
         Step::Held,
         "it was away for too long"
     );
-    assert_eq!(second.step().await.unwrap(), Step::Worked(1));
+    assert_eq!(second.step().await.unwrap(), gave(1));
     assert_eq!(behind(&db, 0).await, [(1, 1), (2, 2), (3, 3)]);
 }
 
@@ -180,8 +190,12 @@ async fn more_rows_than_one_step_takes_get_places_in_order(ctx: Ctx) {
     let rows = i64::try_from(STEP_ROWS_MAX).unwrap() + 3;
     commit(&db, &(1..=rows).collect::<Vec<_>>()).await;
     let mut sequencer = sequencer(&db, &clock(), "one");
-    assert_eq!(sequencer.step().await.unwrap(), Step::Worked(STEP_ROWS_MAX));
-    assert_eq!(sequencer.step().await.unwrap(), Step::Worked(3));
+    let full = Given {
+        rows: STEP_ROWS_MAX,
+        has_more: true,
+    };
+    assert_eq!(sequencer.step().await.unwrap(), Step::Worked(full));
+    assert_eq!(sequencer.step().await.unwrap(), gave(3));
     let places: Vec<_> = (1..=rows).map(|row| (row, row)).collect();
     assert_eq!(behind(&db, 0).await, places);
 }

@@ -1,0 +1,2 @@
+-- Counts who kept places from being given while it decided where in a sequence something begins. It is a guard: nobody reads it.
+ALTER TABLE sequences ADD COLUMN holds INTEGER NOT NULL DEFAULT 0;
