@@ -9,10 +9,10 @@ use crate::dispatch::{
 };
 use crate::domain::guest_document::DigestKey;
 use crate::http::{Api, KEY_TERMS, router};
-use crate::store::{EndpointSettings, GUEST_NAMES, MIGRATIONS, Store, env_endpoint};
+use crate::store::{EndpointSettings, FanOut, GUEST_NAMES, MIGRATIONS, Store, env_endpoint};
 use api::{Line, Server, serve};
 use contract::UnixMillis;
-use db::{Db, DbError, DbSettings, MigrateError, migrate};
+use db::{Db, DbError, DbSettings, Dialect, MigrateError, migrate};
 use futures::future::BoxFuture;
 use kit::access::{self, AccessError, ApiKeys, KeyMaker, KeyRoutes};
 use kit::config::ConfigError;
@@ -23,6 +23,7 @@ use kit::listing::cursor_key;
 use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
 use kit::rebuild::Rebuilder;
+use kit::sequencer::Sequencer;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -68,6 +69,8 @@ pub struct App {
     idempotency: Arc<Idempotency>,
     /// One for each endpoint; none without a URL.
     dispatchers: Vec<Dispatcher>,
+    /// Queues events for the endpoints. It runs also where there is none: an event has its place in any case.
+    sequencer: Sequencer,
     wakers: Wakers,
     /// None without METRICS_ADDR.
     metrics: Option<MetricsPage>,
@@ -172,6 +175,9 @@ impl App {
         let wakers = Wakers::default();
         let dispatchers = dispatchers(&config, &store, &runtime, &wakers, &metrics)?;
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
+        let (owner, clock) = (runtime.ids().new_id("run"), Arc::clone(&runtime.clock));
+        let sequencer = Sequencer::new(store.db(), clock, owner, FanOut)
+            .of_only_one(store.db().dialect() == Dialect::Sqlite);
         let (db, clock) = (store.db().answering_after_abort(), Arc::clone(&runtime.clock));
         let guest_names = Rebuilder::new(db, clock, runtime.ids().new_id("run"), GUEST_NAMES);
         Ok(Self {
@@ -184,6 +190,7 @@ impl App {
             keys,
             idempotency,
             dispatchers,
+            sequencer,
             wakers,
             metrics,
             guest_names,
@@ -226,8 +233,9 @@ impl App {
         if let Some(page) = self.metrics {
             lifecycle.spawn("metrics", page.serve(lifecycle.clone()));
         }
-        let commits = self.wakers.listen(self.store.db.clone(), lifecycle.clone());
-        lifecycle.spawn("wakers", commits);
+        let queued = self.wakers.listen(self.sequencer.given(), lifecycle.clone());
+        lifecycle.spawn("wakers", queued);
+        lifecycle.spawn("sequencer", self.sequencer.run(lifecycle.clone()));
         for dispatcher in self.dispatchers {
             lifecycle.spawn("dispatcher", dispatcher.run(lifecycle.clone()));
         }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! REST -> http -> desk -> domain (pure: command -> new state + event) -> store [row + outbox, one transaction]
-//! outbox -> dispatch: claim (lease) -> sign -> breaker -> POST -> settle (fenced)
+//! outbox -> sequencer: place + deliveries for every endpoint that matches [one transaction of one process]
+//! queue -> dispatch: claim (lease) -> sign -> breaker -> POST -> settle (fenced)
 //! ```
 //! `app` composes them from a [`config::Config`]; `domain` imports none of the others.
 

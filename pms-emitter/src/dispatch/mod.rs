@@ -4,13 +4,12 @@
 //! claim (committed compare-and-set) -> attempt (no transaction) -> settle (fenced with owner and epoch)
 //! ```
 //! Each endpoint has a dispatcher of its own: `worker` is its loop over `claiming`, `sending` and `settling`, each of
-//! which owns its state. In addition `backfilling` queues logged events, and `breaker` guards the endpoint. `wakers`
-//! wake a dispatcher when an event is committed. What an answer means, and when a delivery is tried again, are pure
+//! which owns its state, and `breaker` guards the endpoint. `wakers` wake a dispatcher when events are queued. What an answer
+//! means, and when a delivery is tried again, are pure
 //! functions: `classify` and `schedule`. Dispatchers share nothing but [`DispatcherParts`], so another endpoint is
 //! another row.
 
 pub mod attempt;
-mod backfilling;
 mod backlog;
 mod breaker;
 mod claiming;

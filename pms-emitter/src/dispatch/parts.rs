@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// What a claim's lease has beyond an attempt's deadline by default.
 pub const LEASE_SLACK: Duration = Duration::from_secs(15);
-/// How often a dispatcher looks for what is due without being woken: retries, and what other replicas committed.
+/// How often a dispatcher looks for what is due without being woken: retries, and what other replicas queued.
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How deliveries are made.

@@ -1,18 +1,17 @@
-//! Wakes the dispatchers: one waker for each endpoint, and one listener to the database that notifies them.
+//! Wakes the dispatchers: one waker for each endpoint, and one listener to the sequencer that notifies them.
 //!
-//! A transaction that writes an event says so to its database (`Tx::signal`, called by `store::outbox`). Once it is
-//! committed, the listener wakes the dispatcher of every endpoint, which looks for what is due. It does not depend on
-//! the request that wrote the event, whose client may have disconnected. What other replicas commit is found by looking
-//! from time to time (`LOOK_EVERY`).
+//! A transaction that writes an event says so to its database (`Tx::signal`, called by `store::outbox`). Once it is committed, that
+//! wakes the sequencer, which queues the event for the endpoints; once that is committed, the listener wakes the dispatcher of
+//! every endpoint, which looks for what is due. None of it depends on the request that wrote the event, whose client may have
+//! disconnected. What other replicas queue is found by looking from time to time (`LOOK_EVERY`).
 
 use contract::id::EndpointId;
-use db::Db;
 use kit::lifecycle::Lifecycle;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// The wakers by endpoint. Clones share them.
 ///
@@ -33,13 +32,17 @@ impl Wakers {
         wakers.values().for_each(|waker| waker.notify_one());
     }
 
-    /// Wakes every endpoint's dispatcher after each commit of an event, until a stop.
-    pub async fn listen(self, db: Db, lifecycle: Lifecycle) {
+    /// Wakes every endpoint's dispatcher whenever the sequencer has queued something, as `given` signals, until a stop.
+    pub async fn listen(self, mut given: watch::Receiver<i64>, lifecycle: Lifecycle) {
         loop {
             tokio::select! {
                 biased;
                 () = lifecycle.stopping() => return,
-                () = db.committed() => self.wake_all(),
+                changed = given.changed() => match changed {
+                    Ok(()) => self.wake_all(),
+                    // The sequencer has stopped.
+                    Err(_) => return,
+                },
             }
         }
     }

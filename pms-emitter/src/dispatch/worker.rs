@@ -5,7 +5,6 @@
 //! part has ended to the next, and waits for the next end, the waker or a tick.
 
 use super::{
-    backfilling::Backfilling,
     breaker::{self, BreakerHistory},
     claiming::Claiming,
     outage::Outage,
@@ -27,7 +26,6 @@ pub struct Dispatcher {
     sending: Sending,
     settling: Settling,
     breaker_history: BreakerHistory,
-    backfilling: Backfilling,
     outage: Outage,
     waker: Arc<Notify>,
     /// How often it looks for what is due without being woken.
@@ -46,7 +44,6 @@ impl Dispatcher {
             sending: Sending::new(breaker, parts),
             settling: Settling::new(endpoint, parts),
             breaker_history,
-            backfilling: Backfilling::new(endpoint, parts),
             outage: Outage::default(),
             waker: parts.wakers.of(endpoint),
             look_every: parts.delivery.look_every,
@@ -83,9 +80,6 @@ impl Dispatcher {
         self.breaker_history.begin(now);
         if !self.draining {
             self.begin_claiming(now);
-            if !self.claiming.operation.is_waiting(now) {
-                self.backfilling.begin(now);
-            }
         }
     }
 
@@ -116,7 +110,6 @@ impl Dispatcher {
             || self.claiming.operation.is_running()
             || self.settling.operation.is_running()
             || self.breaker_history.operation.is_running()
-            || self.backfilling.operation.is_running()
     }
 
     /// Waits until one thing has ended, and hands it on; or until there is a reason to look for what is due.
@@ -132,9 +125,6 @@ impl Dispatcher {
             }
             ended = self.settling.operation.ended() => self.settling.settled(ended, &mut self.outage),
             ended = self.breaker_history.operation.ended() => self.breaker_history.written(ended, &mut self.outage),
-            ended = self.backfilling.operation.ended() => if self.backfilling.backfilled(&ended, &mut self.outage) {
-                self.claiming.look();
-            },
             () = self.waker.notified(), if !self.draining => self.claiming.look(),
             () = sleep_until(timer), if !self.draining => self.claiming.look(),
         }
@@ -147,7 +137,6 @@ impl Dispatcher {
             self.claiming.operation.not_before(),
             self.settling.operation.not_before(),
             self.breaker_history.operation.not_before(),
-            self.backfilling.operation.not_before(),
         ]
         .into_iter()
         .flatten()

@@ -27,4 +27,5 @@ mod reservation_document;
 mod reservation_rules;
 mod reservation_text;
 pub mod stay;
+pub mod subscription;
 pub mod transition;

@@ -4,9 +4,10 @@
 //! in its row: they stay in memory.
 
 use super::{
-    Store, backfill,
+    Store,
     breaker_history::{self, BreakerChange, read_state},
     clock_skew::{is_paused, millis},
+    fan_out::FEED,
 };
 use crate::domain::delivery::DeliveryStatus;
 use contract::{UnixMillis, id::EndpointId};
@@ -38,7 +39,7 @@ pub struct EndpointStatus {
     pub id: EndpointId,
     /// Where events go; none when there is no URL.
     pub url: Option<String>,
-    /// Whether new events are queued for it.
+    /// Whether events are queued for it.
     pub subscribed: bool,
     /// Why nothing is sent.
     pub disabled_reason: Option<String>,
@@ -46,7 +47,7 @@ pub struct EndpointStatus {
     pub paused_until: UnixMillis,
     /// When that was said.
     pub paused_at: UnixMillis,
-    /// Deliveries that are waiting, those with an attempt going on included.
+    /// Deliveries that are waiting, those with an attempt going on included, and events that are still to be queued.
     pub pending: u64,
     /// Deliveries that are done.
     pub delivered: u64,
@@ -71,7 +72,8 @@ impl EndpointStatus {
 
 impl Store {
     /// Writes what the environment says about an endpoint. With a URL it is subscribed and enabled, also when a 410
-    /// had disabled it: a restart counts as the operator's decision. Without one it is unsubscribed; its queue stays.
+    /// had disabled it: a restart counts as the operator's decision. Without one it is unsubscribed; its queue stays, and once it
+    /// has a URL again it is queued what came meanwhile.
     pub async fn configure_endpoint(
         &self,
         id: EndpointId,
@@ -96,7 +98,8 @@ impl Store {
             .await
     }
 
-    /// How many deliveries of an endpoint are waiting, counted up to `most`.
+    /// How many deliveries of an endpoint are waiting, events that are still to be queued for it included; each of these is counted
+    /// up to `most`.
     ///
     /// # Errors
     /// Those of the database; `Timeout` after `within`.
@@ -106,16 +109,11 @@ impl Store {
         most: u32,
         within: Duration,
     ) -> Result<u64, DbError> {
-        let sql = "SELECT COUNT(*) AS deliveries FROM
-             (SELECT 1 AS one FROM deliveries WHERE endpoint_id = ? AND status = 'pending' LIMIT ?) AS pending";
         self.db
             .with_deadline(within)
             .read("pending_deliveries", move |tx| {
                 let endpoint = endpoint.clone();
-                Box::pin(async move {
-                    let row = tx.query_one(sql, params![endpoint.as_str(), most]).await?;
-                    row.map_or(Ok(0), |row| row.get("deliveries"))
-                })
+                Box::pin(async move { pending(tx, &endpoint, most).await })
             })
             .await
     }
@@ -127,16 +125,9 @@ async fn configure(
     settings: &EndpointSettings,
     now: UnixMillis,
 ) -> Result<(), DbError> {
-    let row = tx
-        .query_one(
-            "SELECT subscribed, breaker_state FROM endpoints WHERE id = ?",
-            params![id],
-        )
-        .await?;
-    let was_subscribed = match &row {
-        Some(row) => row.get::<bool>("subscribed")?,
-        None => false,
-    };
+    let last = FEED.hold(tx).await?;
+    let sql = "SELECT backfill_seq, breaker_state FROM endpoints WHERE id = ?";
+    let row = tx.query_one(sql, params![id]).await?;
     if row.is_none() {
         tx.execute(
             "INSERT INTO endpoints (id, subscribed, breaker_since, created_at, updated_at) VALUES (?, 0, ?, ?, ?)",
@@ -144,6 +135,14 @@ async fn configure(
         )
         .await?;
     }
+    // A new one begins with the first event of all.
+    let behind: Option<i64> = row.as_ref().map_or(Ok(Some(0)), |row| row.get("backfill_seq"))?;
+    let behind = match (&settings.url, behind) {
+        (Some(_), Some(place)) if place >= last => None,
+        // It goes on behind the last that it was queued.
+        (None, None) => Some(last),
+        (_, behind) => behind,
+    };
     let state = row.map(|row| read_state(&row, "breaker_state")).transpose()?;
     if let Some(from) = state.filter(|state| *state != State::Closed) {
         // A breaker lives in memory, and begins closed.
@@ -156,24 +155,21 @@ async fn configure(
         };
         breaker_history::append(tx, id, &[change]).await?;
     }
-    let subscribed = settings.url.is_some();
     tx.execute(
-        "UPDATE endpoints SET url = ?, subscribed = ?, disabled_reason = NULL, paused_until = 0, retry_schedule = ?,
-             first_delay_ms = ?, updated_at = ? WHERE id = ?",
+        "UPDATE endpoints SET url = ?, subscribed = ?, backfill_seq = ?, disabled_reason = NULL, paused_until = 0,
+             retry_schedule = ?, first_delay_ms = ?, updated_at = ? WHERE id = ?",
         params![
             settings.url.clone(),
-            subscribed,
+            settings.url.is_some(),
+            behind,
             settings.retry_schedule.clone(),
             millis(settings.first_wait),
             now,
             id,
         ],
     )
-    .await?;
-    if subscribed && !was_subscribed {
-        backfill::begin(tx, id, now).await?;
-    }
-    Ok(())
+    .await
+    .map(drop)
 }
 
 async fn statuses(tx: &mut Tx) -> Result<Vec<EndpointStatus>, DbError> {
@@ -194,9 +190,9 @@ async fn statuses(tx: &mut Tx) -> Result<Vec<EndpointStatus>, DbError> {
             disabled_reason: row.get("disabled_reason")?,
             paused_until: row.get("paused_until")?,
             paused_at: row.get("paused_at")?,
-            pending: count(tx, &id, DeliveryStatus::Pending).await?,
+            pending: pending(tx, &id, u32::MAX).await?,
             delivered: row.get("delivered")?,
-            dead: count(tx, &id, DeliveryStatus::Dead).await?,
+            dead: dead(tx, &id).await?,
             last_success_at: row.get("last_success_at")?,
             last_error: row.get::<Option<UnixMillis>>("last_error_at")?.zip(last_error),
             breaker: (read_state(row, "breaker_state")?, row.get("breaker_since")?),
@@ -207,11 +203,28 @@ async fn statuses(tx: &mut Tx) -> Result<Vec<EndpointStatus>, DbError> {
     Ok(statuses)
 }
 
-async fn count(tx: &mut Tx, endpoint: &EndpointId, status: DeliveryStatus) -> Result<u64, DbError> {
+/// What waits for an endpoint, in one statement: so an event that is queued meanwhile is counted, and not twice. Those without a
+/// place may match or not, which is known as they get it.
+async fn pending(tx: &mut Tx, endpoint: &EndpointId, most: u32) -> Result<u64, DbError> {
+    let sql = "SELECT
+             (SELECT COUNT(*) FROM
+                 (SELECT 1 AS one FROM deliveries WHERE endpoint_id = ? AND status = 'pending' LIMIT ?) AS queued)
+             + CASE WHEN subscribed = 1 THEN
+                 (SELECT COUNT(*) FROM (SELECT 1 AS one FROM events WHERE feed_seq IS NULL LIMIT ?) AS waiting)
+                 + (SELECT COUNT(*) FROM (SELECT 1 AS one FROM events WHERE feed_seq >
+                     (SELECT backfill_seq FROM endpoints WHERE id = ?) LIMIT ?) AS missed)
+               ELSE 0 END AS pending
+         FROM endpoints WHERE id = ?";
+    let id = endpoint.as_str();
+    let row = tx.query_one(sql, params![id, most, most, id, most, id]).await?;
+    row.map_or(Ok(0), |row| row.get("pending"))
+}
+
+async fn dead(tx: &mut Tx, endpoint: &EndpointId) -> Result<u64, DbError> {
     let row = tx
         .query_one(
             "SELECT COUNT(*) AS deliveries FROM deliveries WHERE endpoint_id = ? AND status = ?",
-            params![endpoint.as_str(), status.as_str()],
+            params![endpoint.as_str(), DeliveryStatus::Dead.as_str()],
         )
         .await?;
     row.map_or(Ok(0), |row| row.get("deliveries"))

@@ -1,15 +1,15 @@
 //! Everything that the emitter stores: each method is one transaction.
 //!
-//! Only this folder contains SQL of the emitter's own tables. A write and its event are one commit (`outbox`); the
-//! dispatcher claims, and settles, with an owner, a lease and an epoch (`claims`, `settlements`). Nobody outside sees a
-//! transaction.
+//! Only this folder contains SQL of the emitter's own tables. A write and its event are one commit (`outbox`); the sequencer
+//! queues what is committed (`fan_out`); the dispatcher claims, and settles, with an owner, a lease and an epoch (`claims`,
+//! `settlements`). Nobody outside sees a transaction.
 
-mod backfill;
 mod breaker_history;
 mod changed_columns;
 mod claims;
 mod clock_skew;
 mod endpoints;
+mod fan_out;
 mod guest_names;
 mod guests;
 mod night_audit;
@@ -20,10 +20,10 @@ mod reservations;
 mod retry_dead;
 mod settlements;
 
-pub use backfill::{BACKFILL_AGAIN_AFTER, Backfill};
 pub use breaker_history::{BREAKER_HISTORY_MAX, BreakerChange};
 pub use claims::{BATCH_MAX, Claim, ClaimRequest, DeliveryRef, Subject, Target};
 pub use endpoints::{EndpointSettings, EndpointStatus, env_endpoint};
+pub use fan_out::{FEED, FanOut};
 pub use guest_names::GUEST_NAMES;
 pub use guests::{GuestFilter, GuestWrite, GuestWritten};
 pub use night_audit::{Late, NightAudit, NightAuditRequest, Overdue};
@@ -68,6 +68,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         migration!("0004", "backfill_again"),
         migration!("0005", "guest_name_words"),
         migration!("0006", "lists"),
+        migration!("0007", "fan_out"),
     ],
 };
 

@@ -1,8 +1,7 @@
-//! The outbox: the rows of an event (in the log, its bytes, its deliveries), written in the transaction of the change that made
-//! it.
+//! The outbox: the rows of an event (in the log, and its bytes), written in the transaction of the change that made it.
 //!
-//! There is no moment at which a change is committed and its event is not, and none at which an event is queued that
-//! was rolled back: these rows are the queue.
+//! There is no moment at which a change is committed and its event is not, and none at which an event is queued that was rolled
+//! back: these rows are what is queued, once they are committed, for every endpoint (`fan_out`).
 
 use super::{Step, Store};
 use contract::{Envelope, EventId, UnixMillis};
@@ -24,12 +23,11 @@ pub struct NewEvent {
     pub traceparent: Option<String>,
 }
 
-/// What writes the event's row in the log, its bytes as they will be sent on every attempt and replay, and one delivery for each
-/// subscribed endpoint. It is run together with the change that made the event, and [`appended`] is called afterwards, as
-/// `Store::write_with_event` does.
+/// What writes the event's row in the log, still without a place, and its bytes as they will be sent on every attempt and replay. It
+/// is run together with the change that made the event, and [`appended`] is called afterwards, as `Store::write_with_event` does.
 ///
 /// `Duplicate` means that this version of the entity has its event already: the change was overtaken.
-pub fn statements(event: &NewEvent) -> [Statement; 3] {
+pub fn statements(event: &NewEvent) -> [Statement; 2] {
     let envelope = &event.envelope;
     let entity = envelope.entity.as_ref();
     [
@@ -53,14 +51,6 @@ pub fn statements(event: &NewEvent) -> [Statement; 3] {
         Statement::change(
             "INSERT INTO event_bodies (event_id, body) VALUES (?, ?)",
             params![event.id.as_str(), envelope.to_bytes()],
-        ),
-        // A first attempt that is not delayed is due at 0: at once, whatever the clock says by then.
-        Statement::change(
-            "INSERT INTO deliveries (endpoint_id, event_id, due_at, due_set_at)
-             SELECT id, ?, CASE WHEN first_delay_ms = 0 THEN 0 ELSE first_delay_ms + ? END,
-                 CASE WHEN first_delay_ms = 0 THEN 0 ELSE ? END
-             FROM endpoints WHERE subscribed = 1",
-            params![event.id.as_str(), event.committed_at, event.committed_at],
         ),
     ]
 }
@@ -105,7 +95,7 @@ impl Store {
     }
 }
 
-/// The event's statements have run: the dispatchers are woken once they are committed.
+/// The event's statements have run: the sequencer is woken once they are committed.
 pub fn appended(tx: &mut Tx) {
     failpoint::reached("write.inside");
     tx.signal();

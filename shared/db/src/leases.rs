@@ -110,7 +110,7 @@ pub fn is_held<'t>(
     })
 }
 
-/// Ends the lease of a name, whoever holds it: for who knows that its holder has died.
+/// Ends the lease of a name, even one that is held: for a caller who knows that its holder has died.
 ///
 /// # Errors
 /// Those of the database.

@@ -39,7 +39,7 @@ pub struct Ledger {
     pub lost: u64,
     /// Events with more than one effect, `delivered` entry or 202; effects of no event; events of no write.
     pub doubled: u64,
-    /// Events whose delivery or effect still waits.
+    /// Events that are still to be queued, or whose delivery or effect still waits.
     pub stuck: u64,
     /// Records that went back to a lower version, or do not stand at their entity's last one.
     pub out_of_order: u64,
@@ -143,6 +143,9 @@ impl Ledger {
         let delivery = books.deliveries.get(id).map(String::as_str);
         match (delivery, received) {
             (Some("dead"), _) | (_, Some("dead_letter")) => self.dead += 1,
+            (None, _) if books.unqueued.contains(id) => {
+                self.find(Fault::Stuck, || format!("{id}: not queued"));
+            }
             (Some("pending"), _) => self.find(Fault::Stuck, || format!("{id}: not delivered")),
             (_, Some("accepted")) => self.find(Fault::Stuck, || format!("{id}: not applied")),
             _ if effects == 0 => self.find(Fault::Lost, || {

@@ -23,7 +23,9 @@ const LOCK_SHARE: u64 = 100;
 /// Batches that a process sees before it ends at a step of a batch, at most.
 const BATCHES_MAX: u64 = 6;
 /// Steps that are passed once for each batch, not for each event.
-const BATCH_STEPS: [&str; 8] = [
+const BATCH_STEPS: [&str; 10] = [
+    "fanout.inside",
+    "fanout.committed",
     "claim.committed",
     "settle.inside",
     "settle.committed",

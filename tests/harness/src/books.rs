@@ -6,7 +6,7 @@
 use crate::database::{Database, Databases, Row};
 use anyhow::{Context, Result};
 use futures::future::BoxFuture;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What an entity is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +34,8 @@ pub const SOURCE: &str = "pms";
 pub struct Books {
     /// The emitter's log, by event id.
     pub events: HashMap<String, Event>,
+    /// Events that the emitter is still to queue.
+    pub unqueued: HashSet<String>,
     /// The status of each delivery, by event id.
     pub deliveries: HashMap<String, String>,
     /// How many `delivered` audit entries each event has.
@@ -146,6 +148,14 @@ impl Books {
             Ok(())
         };
         emitter.each(log, note).await?;
+        let note = |row: Row| {
+            let [event] = texts(row)?;
+            self.unqueued.insert(event);
+            Ok(())
+        };
+        emitter
+            .each("SELECT id FROM events WHERE feed_seq IS NULL", note)
+            .await?;
         let note = |row: Row| {
             let [event, status] = texts(row)?;
             self.deliveries.insert(event, status);

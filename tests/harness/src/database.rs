@@ -9,8 +9,11 @@ use rusqlite::types::ValueRef;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Counts the deliveries that are still to be made.
-pub const DELIVERIES_PENDING: &str = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'pending'";
+/// Counts the deliveries that are still to be made: also events that are not queued yet, and endpoints that are still to be queued
+/// some. It is one statement, since an event that is queued meanwhile would else be in neither count.
+pub const DELIVERIES_PENDING: &str = "SELECT (SELECT COUNT(*) FROM deliveries WHERE status = 'pending')
+         + (SELECT COUNT(*) FROM events WHERE feed_seq IS NULL)
+         + (SELECT COUNT(*) FROM endpoints WHERE subscribed = 1 AND backfill_seq IS NOT NULL) AS n";
 /// Counts the events that are still to be applied.
 pub const EVENTS_ACCEPTED: &str = "SELECT COUNT(*) AS n FROM inbox WHERE status = 'accepted'";
 /// What is still pending after that is stuck.

@@ -147,6 +147,21 @@ fn what_waits_is_stuck_and_what_is_dead_is_counted() {
         w.books.delivered_entries.remove("evt_1");
     });
     assert_eq!(pending, (0, 0, 1, 0));
+    let not_queued = |w: &mut Witnesses| {
+        w.books.deliveries.remove("evt_1");
+        w.books.delivered_entries.remove("evt_1");
+        w.books.inbox.remove("rcv_1");
+        w.books.effects.remove(0);
+        w.wire.answers.remove("evt_1");
+        w.books.unqueued.insert("evt_1".to_owned());
+    };
+    assert_eq!(Witnesses::with(not_queued), (0, 0, 1, 0));
+    // It is said to be queued, and nothing waits.
+    let never_queued = Witnesses::with(|w| {
+        not_queued(w);
+        w.books.unqueued.clear();
+    });
+    assert_eq!(never_queued, (1, 0, 0, 0));
     let accepted = Witnesses::with(|w| {
         w.books.inbox.get_mut("rcv_1").unwrap().status = "accepted".to_owned();
         w.books.effects.remove(0);

@@ -5,6 +5,7 @@
 
 mod breaker;
 mod claims;
+mod fan_out;
 mod faults;
 mod metrics;
 mod odd_answers;
@@ -21,6 +22,7 @@ pub fn cases() -> Vec<Case> {
         outcomes::cases(),
         breaker::cases(),
         claims::cases(),
+        fan_out::cases(),
         faults::cases(),
         metrics::cases(),
         odd_answers::cases(),

@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use contract::SeededEntropy;
 use contract::{Envelope, EventId, SecretList, UnixMillis};
-use db::{DatabaseUrl, DbError, Row, Tx, params};
+use db::{DatabaseUrl, DbError, Row, Tx, leases, params};
 use futures::future::BoxFuture;
 use harness::clock::HandClock;
 use harness::receiver_double::ReceiverDouble;
 use harness::waiting::{until, until_some};
 use kit::audit::{self, AuditEntry};
 use kit::lifecycle::{Ended, Lifecycle};
+use kit::sequencer::{Sequencer, Step};
 use pms_emitter::config::{Config, DeliveryConfig, EndpointConfig};
 use pms_emitter::dispatch::parts::LOOK_EVERY;
 use pms_emitter::store::outbox;
-use pms_emitter::store::{EndpointStatus, NewEvent, Store};
+use pms_emitter::store::{EndpointStatus, FEED, FanOut, NewEvent, Store};
 use pms_emitter::{App, Runtime};
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -109,7 +110,7 @@ impl Rig {
         }
     }
 
-    /// The tables of an emitter that is stopped: its endpoint is subscribed, and nobody works on it.
+    /// The tables of an emitter that is stopped: its endpoint is subscribed, and nobody works on it. What is emitted is queued.
     pub async fn start_without_dispatcher(ctx: &Ctx) -> Self {
         let (double, clock) = Self::start(ctx, Setup::default()).await.stop().await;
         let store = Store::new(ctx.open().await);
@@ -134,8 +135,16 @@ impl Rig {
         (self.double, self.clock)
     }
 
-    /// Commits so many events, each in a transaction of its own.
+    /// Commits events, each in a transaction of its own; where no emitter runs they are queued too.
     pub async fn emit(&self, events: std::ops::Range<u32>) {
+        self.commit(events).await;
+        if self.task.is_none() {
+            self.fan_out().await;
+        }
+    }
+
+    /// Commits events, each in a transaction of its own.
+    pub async fn commit(&self, events: std::ops::Range<u32>) {
         for number in events {
             let event = event(number, self.now());
             let committed = self.store.db().transaction("emit", move |tx| {
@@ -144,6 +153,19 @@ impl Rig {
             });
             committed.await.unwrap();
         }
+    }
+
+    /// Queues what waits, as the sequencer of a process does that stops then.
+    pub async fn fan_out(&self) {
+        let owner = "suite".to_owned();
+        let mut sequencer = Sequencer::new(self.store.db(), self.clock.clone(), owner, FanOut);
+        while sequencer.step().await.unwrap() != Step::Idle {}
+        let name = format!("sequence:{}", FEED.name);
+        let release = self.store.db().transaction("release", move |tx| {
+            let name = name.clone();
+            Box::pin(async move { leases::end(tx, &name).await })
+        });
+        release.await.unwrap();
     }
 
     pub fn now(&self) -> UnixMillis {
@@ -183,12 +205,14 @@ impl Rig {
         .await;
     }
 
-    /// One row of the deliveries.
+    /// One row of the deliveries, once the event is queued.
     pub async fn delivery(&self, number: u32) -> Row {
         let sql = "SELECT status, attempts, attempts_before, due_at, owner, epoch, last_status, last_error
              FROM deliveries WHERE event_id = ?";
-        let rows = self.rows(sql, event_id(number)).await;
-        rows.into_iter().next().expect("the event has a delivery")
+        until_some("the event has a delivery", || async {
+            self.rows(sql, event_id(number)).await.into_iter().next()
+        })
+        .await
     }
 
     /// The actions that the audit log has for an event, in their order.

@@ -12,7 +12,7 @@ mod endpoints;
 mod migrations;
 mod outages;
 mod overload;
-mod processes;
+pub(crate) mod processes;
 mod queries;
 mod server_disk;
 mod steps;

@@ -272,6 +272,13 @@ async fn f14_a_read_only_file_is_503_with_retry_after(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
     let ana = json!({"last_name": "Silva"});
     let made = pms.post("/guests", &ana).await.expect(201);
+    // The sequencer's commit would share the flush of this one, and fail with it.
+    until("the event has its place", || async {
+        pms.count("SELECT COUNT(*) AS n FROM events WHERE feed_seq IS NULL")
+            .await
+            == 0
+    })
+    .await;
     // On the one connection that writes, as a file system that was mounted again without writing would have it.
     let set = pms.store.db().transaction("set", |tx| {
         Box::pin(tx.query("PRAGMA query_only = ON", params![]))

@@ -98,6 +98,8 @@ async fn f2_f3_f4_a_delivery_whose_dispatcher_dies_is_taken_over_and_settled_onc
     let clock = Arc::new(HandClock::at(later));
     // Where it dies, and how often the event has been sent by its end. `held` dies by SIGKILL with the answer outstanding.
     let steps = [
+        ("fanout.inside", 1),
+        ("fanout.committed", 1),
         ("claim.committed", 1),
         ("held", 2),
         ("attempt.answered", 2),

@@ -1,0 +1,317 @@
+//! The fan-out: what the sequencer does in one transaction. Events that are committed get their places in the feed, `feed_seq`, and
+//! are queued for every endpoint that is subscribed to them.
+//!
+//! So a write costs the same with one endpoint and with many, and an endpoint begins at an exact place. Places follow the ids, but the versions of
+//! one entity are always in their order. An endpoint that was subscribed later, or again, is behind: it is queued batch by batch
+//! what has its place already, and then what gets one, with nothing in between and nothing twice.
+
+use crate::domain::subscription::{EventFacts, Subscription};
+use contract::UnixMillis;
+use db::{DbError, Params, Row, Statement, StatementResult, Tx, failpoint, params};
+use futures::future::BoxFuture;
+use kit::sequencer::{Given, STEP_ROWS_MAX, Sequence, Sequenced, write_places};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// The places of events.
+pub const FEED: Sequence = Sequence { name: "feed" };
+
+/// Deliveries that one transaction makes of events that get their places, unless a single event makes more.
+const STEP_DELIVERIES_MAX: usize = 4_096;
+/// Events with a place that one transaction looks at for an endpoint that is behind.
+const BACKFILL_BATCH: usize = 500;
+
+/// Events without a place, each with the version before it. They are taken in the order of their index, which is that of their ids:
+/// asked for that order, a server sorts all that wait, or walks the primary key over all that was ever written.
+const WAITING: &str =
+    "SELECT e.id, e.type, e.property_id, e.entity_kind, e.entity_id, e.entity_version, e.committed_at,
+         earlier.id AS earlier_id, earlier.feed_seq AS earlier_seq
+     FROM (SELECT id FROM events WHERE feed_seq IS NULL LIMIT ?) AS waiting JOIN events e ON e.id = waiting.id
+     LEFT JOIN events earlier ON earlier.entity_kind = e.entity_kind AND earlier.entity_id = e.entity_id
+         AND earlier.entity_version = e.entity_version - 1";
+
+/// The versions of one entity that have no place, the lowest first.
+const WAITING_OF_ENTITY: &str = "SELECT id, type, property_id, entity_kind, entity_id, entity_version, committed_at,
+         NULL AS earlier_id, NULL AS earlier_seq
+     FROM events WHERE entity_kind = ? AND entity_id = ? AND feed_seq IS NULL ORDER BY entity_version LIMIT ?";
+
+/// The fan-out of events, as the sequencer runs it.
+#[derive(Clone, Copy, Debug)]
+pub struct FanOut;
+
+/// An event on its way to its deliveries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Event {
+    id: String,
+    event_type: String,
+    property_id: Option<String>,
+    /// A ping has none.
+    entity: Option<Entity>,
+    version: i64,
+    committed_at: UnixMillis,
+    /// The version before it, where that waits too.
+    earlier: Option<String>,
+}
+
+/// Kind and id.
+type Entity = (String, String);
+
+/// An endpoint that is subscribed.
+struct Subscriber {
+    id: String,
+    first_wait: i64,
+    subscription: Subscription,
+    /// Events after this place are still to be queued for it; none when it is queued what gets a place.
+    behind: Option<i64>,
+}
+
+impl Sequenced for FanOut {
+    fn sequence(&self) -> Sequence {
+        FEED
+    }
+
+    fn is_any_waiting<'t>(&'t self, tx: &'t mut Tx) -> BoxFuture<'t, Result<bool, DbError>> {
+        Box::pin(async move {
+            let questions = [
+                Statement::query(
+                    "SELECT 1 AS one FROM events WHERE feed_seq IS NULL LIMIT 1",
+                    vec![],
+                ),
+                Statement::query(
+                    "SELECT 1 AS one FROM endpoints WHERE subscribed = 1 AND backfill_seq IS NOT NULL LIMIT 1",
+                    vec![],
+                ),
+            ];
+            let answers = tx.run(&questions).await.all()?;
+            Ok(answers.iter().any(|answer| answer.row().is_some()))
+        })
+    }
+
+    fn give_places<'t>(&'t self, tx: &'t mut Tx, last: i64) -> BoxFuture<'t, Result<Given, DbError>> {
+        Box::pin(async move {
+            let questions = [
+                Statement::query(
+                    "SELECT id, first_delay_ms, event_types, property_ids, backfill_seq FROM endpoints
+                     WHERE subscribed = 1 ORDER BY id",
+                    vec![],
+                ),
+                Statement::query(WAITING, params![STEP_ROWS_MAX]),
+            ];
+            let answers = tx.run(&questions).await.all()?;
+            let subscribers = answers[0].rows.iter().map(read_subscriber);
+            let subscribers: Vec<Subscriber> = subscribers.collect::<Result<_, _>>()?;
+            let waiting = read_events(&answers[1])?;
+            let mut has_more = waiting.len() == STEP_ROWS_MAX;
+            let mut events = in_order(with_earlier_versions(tx, waiting).await?);
+            let (live, behind): (Vec<_>, Vec<_>) = subscribers.iter().partition(|one| one.behind.is_none());
+            let most = (STEP_DELIVERIES_MAX / live.len().max(1)).clamp(1, STEP_ROWS_MAX);
+            has_more |= events.len() > most;
+            events.truncate(most);
+            write_places(tx, &places(&events, last)).await?;
+            queue(tx, live.into_iter().flat_map(|one| one.deliveries(&events))).await?;
+            // The one that has the most to come: so all of them come on.
+            if let Some(one) = behind.into_iter().min_by_key(|one| one.behind) {
+                has_more |= backfill(tx, one).await?;
+            }
+            failpoint::reached("fanout.inside");
+            Ok(Given {
+                rows: events.len(),
+                has_more,
+            })
+        })
+    }
+
+    fn committed(&self) {
+        failpoint::reached("fanout.committed");
+    }
+}
+
+/// The events in the order of their ids. Of an entity an earlier version of which is not among them, since its id is too high, they
+/// are all that wait instead: as many as there is room for, the lowest first. (Ids begin with the time, and clocks of replicas differ.)
+async fn with_earlier_versions(tx: &mut Tx, mut waiting: Vec<Event>) -> Result<Vec<Event>, DbError> {
+    waiting.sort_by(|one, other| one.id.cmp(&other.id));
+    let there: HashSet<&str> = waiting.iter().map(|event| event.id.as_str()).collect();
+    let misses_one = |event: &&Event| {
+        let earlier = event.earlier.as_deref();
+        earlier.is_some_and(|id| !there.contains(id))
+    };
+    let incomplete = waiting.iter().filter(misses_one);
+    let entities: BTreeSet<Entity> = incomplete.filter_map(|event| event.entity.clone()).collect();
+    if entities.is_empty() {
+        return Ok(waiting);
+    }
+    let (others, mut events): (Vec<Event>, Vec<Event>) = waiting.into_iter().partition(|event| {
+        let entity = event.entity.as_ref();
+        entity.is_some_and(|entity| entities.contains(entity))
+    });
+    let wanted = STEP_ROWS_MAX.saturating_sub(events.len()).max(others.len());
+    let mut found: Vec<Event> = Vec::new();
+    for (kind, id) in &entities {
+        if found.len() >= wanted {
+            // The others come with a later step.
+            break;
+        }
+        let of_entity = tx
+            .query(WAITING_OF_ENTITY, params![kind, id, wanted - found.len()])
+            .await?;
+        for row in &of_entity {
+            found.push(read_event(row)?);
+        }
+    }
+    events.extend(found);
+    events.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(events)
+}
+
+/// Events in the order of their ids, but the versions of each entity in their own order, on the places that they have together.
+fn in_order(events: Vec<Event>) -> Vec<Event> {
+    let mut of_entities: HashMap<&Entity, Vec<usize>> = HashMap::new();
+    for (place, event) in events.iter().enumerate() {
+        if let Some(entity) = &event.entity {
+            of_entities.entry(entity).or_default().push(place);
+        }
+    }
+    let mut places: Vec<usize> = (0..events.len()).collect();
+    for theirs in of_entities.into_values() {
+        let mut by_version = theirs.clone();
+        by_version.sort_by_key(|event| events[*event].version);
+        for (event, place) in by_version.into_iter().zip(theirs) {
+            places[event] = place;
+        }
+    }
+    let mut placed: Vec<(usize, Event)> = places.into_iter().zip(events).collect();
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, event)| event).collect()
+}
+
+fn places(events: &[Event], last: i64) -> Vec<Statement> {
+    let place = "UPDATE events SET feed_seq = ? WHERE id = ? AND feed_seq IS NULL";
+    (last + 1..)
+        .zip(events)
+        .map(|(seq, event)| Statement::change(place, params![seq, &event.id]))
+        .collect()
+}
+
+/// Makes deliveries, but for those that are there: a program of before this one made them with the event.
+async fn queue(tx: &mut Tx, deliveries: impl Iterator<Item = Params>) -> Result<(), DbError> {
+    let columns = ["endpoint_id", "event_id", "due_at", "due_set_at"];
+    let tail = tx.dialect().skip_existing("event_id");
+    tx.insert("deliveries", &columns, &tail, deliveries.flatten().collect())
+        .await
+}
+
+impl Subscriber {
+    /// The rows for those of the events that match. A first attempt that is not delayed is due at 0: at once, whatever the clock
+    /// says by then.
+    fn deliveries<'e>(&'e self, events: &'e [Event]) -> impl Iterator<Item = Params> + 'e {
+        let matching = events
+            .iter()
+            .filter(|event| self.subscription.matches(event.facts()));
+        matching.map(|event| {
+            let (due_at, set_at) = match self.first_wait {
+                0 => (0, 0),
+                wait => (event.committed_at.plus_millis(wait).0, event.committed_at.0),
+            };
+            params![&self.id, &event.id, due_at, set_at]
+        })
+    }
+}
+
+impl Event {
+    fn facts(&self) -> EventFacts<'_> {
+        EventFacts {
+            event_type: &self.event_type,
+            property_id: self.property_id.as_deref(),
+        }
+    }
+}
+
+/// Queues the next events for an endpoint that is behind, at once, for they have waited; whether there may be more. No place is
+/// given meanwhile, so behind the last one there is nothing: what comes then is queued as it gets its place.
+async fn backfill(tx: &mut Tx, endpoint: &Subscriber) -> Result<bool, DbError> {
+    let sql =
+        "SELECT id, feed_seq, type, property_id FROM events WHERE feed_seq > ? ORDER BY feed_seq LIMIT ?";
+    let rows = tx.query(sql, params![endpoint.behind, BACKFILL_BATCH]).await?;
+    let mut deliveries = Vec::new();
+    for row in &rows {
+        let (id, event_type): (String, String) = (row.get("id")?, row.get("type")?);
+        let property_id: Option<String> = row.get("property_id")?;
+        let facts = EventFacts {
+            event_type: &event_type,
+            property_id: property_id.as_deref(),
+        };
+        if endpoint.subscription.matches(facts) {
+            deliveries.push(params![&endpoint.id, id, 0, 0]);
+        }
+    }
+    queue(tx, deliveries.into_iter()).await?;
+    let has_more = rows.len() == BACKFILL_BATCH;
+    let last: Option<i64> = rows.last().map(|row| row.get("feed_seq")).transpose()?;
+    tx.execute(
+        "UPDATE endpoints SET backfill_seq = ? WHERE id = ?",
+        params![last.filter(|_| has_more), &endpoint.id],
+    )
+    .await?;
+    Ok(has_more)
+}
+
+fn read_subscriber(row: &Row) -> Result<Subscriber, DbError> {
+    let (types, properties): (String, String) = (row.get("event_types")?, row.get("property_ids")?);
+    Ok(Subscriber {
+        id: row.get("id")?,
+        first_wait: row.get("first_delay_ms")?,
+        subscription: Subscription::read(&types, &properties)
+            .map_err(|_| DbError::unreadable("property_ids"))?,
+        behind: row.get("backfill_seq")?,
+    })
+}
+
+fn read_events(answer: &StatementResult) -> Result<Vec<Event>, DbError> {
+    answer.rows.iter().map(read_event).collect()
+}
+
+fn read_event(row: &Row) -> Result<Event, DbError> {
+    let kind: Option<String> = row.get("entity_kind")?;
+    Ok(Event {
+        id: row.get("id")?,
+        event_type: row.get("type")?,
+        property_id: row.get("property_id")?,
+        entity: kind.zip(row.get("entity_id")?),
+        version: row.get::<Option<i64>>("entity_version")?.unwrap_or(0),
+        committed_at: row.get("committed_at")?,
+        earlier: match row.get::<Option<i64>>("earlier_seq")? {
+            Some(_) => None,
+            None => row.get("earlier_id")?,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(id: &str, entity: Option<&str>, version: i64) -> Event {
+        Event {
+            id: id.to_owned(),
+            event_type: "guest.updated".to_owned(),
+            property_id: None,
+            entity: entity.map(|id| ("guest".to_owned(), id.to_owned())),
+            version,
+            committed_at: UnixMillis(0),
+            earlier: None,
+        }
+    }
+
+    #[test]
+    fn versions_share_the_places_of_their_entity_and_nobody_elses() {
+        let events = vec![
+            event("1", Some("a"), 3),
+            event("2", Some("b"), 1),
+            event("3", None, 0),
+            event("4", Some("a"), 1),
+            event("5", Some("b"), 2),
+            event("6", Some("a"), 2),
+        ];
+        let ids: Vec<String> = in_order(events).into_iter().map(|event| event.id).collect();
+        assert_eq!(ids, ["4", "2", "3", "6", "5", "1"]);
+    }
+}
