@@ -1,9 +1,9 @@
 //! The fan-out: what the sequencer does in one transaction. Events that are committed get their places in the feed, `feed_seq`, and
 //! are queued for every endpoint that is subscribed to them.
 //!
-//! So a write costs the same with one endpoint and with many, and an endpoint begins at an exact place. Places follow the ids, but the versions of
-//! one entity are always in their order. An endpoint that was subscribed later, or again, is behind: it is queued batch by batch
-//! what has its place already, and then what gets one, with nothing in between and nothing twice.
+//! So a write costs the same with one endpoint and with many, and an endpoint begins at an exact place. Places follow the ids, but
+//! the versions of one entity are always in their order. An endpoint that was subscribed later, or again, is behind: it is queued
+//! batch by batch what has its place already, and then what gets one, with nothing in between and nothing twice.
 
 use crate::domain::subscription::{EventFacts, Subscription};
 use contract::UnixMillis;

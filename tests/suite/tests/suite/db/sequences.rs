@@ -7,12 +7,21 @@ use contract::UnixMillis;
 use db::{Db, migrate, params};
 use futures::future::join_all;
 use harness::clock::HandClock;
+use harness::engine::Engine;
+use harness::waiting::until;
 use kit::random::SystemClock;
 use kit::sequencer::{Given, LEASE_LENGTH, PlainRows, STEP_ROWS_MAX, Sequence, Sequencer, Step};
+use tokio::sync::Semaphore;
 
 use crate::case::{Case, Ctx, cases};
 
 pub fn cases() -> Vec<Case> {
+    let mut all = both();
+    all.extend(cases![only Engine::Mysql; no_place_is_given_while_another_transaction_decides_by_the_last]);
+    all
+}
+
+fn both() -> Vec<Case> {
     cases![
         a_row_that_is_committed_late_gets_a_later_place,
         a_reader_misses_nothing_while_many_write_and_two_give_places,
@@ -183,6 +192,49 @@ async fn a_process_that_was_away_for_too_long_gives_no_places(ctx: Ctx) {
     );
     assert_eq!(second.step().await.unwrap(), gave(1));
     assert_eq!(behind(&db, 0).await, [(1, 1), (2, 2), (3, 3)]);
+}
+
+/// On SQLite there is one writer, and so nobody beside the one who holds the places.
+async fn no_place_is_given_while_another_transaction_decides_by_the_last(ctx: Ctx) {
+    let db = migrated(&ctx).await;
+    let mut sequencer = sequencer(&db, &clock(), "one");
+    commit(&db, &[1]).await;
+    assert_eq!(sequencer.step().await.unwrap(), gave(1));
+    commit(&db, &[2]).await;
+    let (holds, goes_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let deciding = {
+        let (db, holds, goes_on) = (db.clone(), holds.clone(), goes_on.clone());
+        tokio::spawn(async move {
+            let transaction = db.transaction("deciding", move |tx| {
+                let (holds, goes_on) = (holds.clone(), goes_on.clone());
+                Box::pin(async move {
+                    let last = AUDIT.sequence.hold(tx).await?;
+                    holds.add_permits(1);
+                    let _passed = goes_on.acquire().await;
+                    Ok((last, AUDIT.sequence.last_place(tx).await?))
+                })
+            });
+            transaction.await
+        })
+    };
+    let _ = holds.acquire().await.unwrap();
+    let giving = tokio::spawn(async move { sequencer.step().await });
+    until("the step waits, or has ended", || async {
+        giving.is_finished() || lock_waits(&db).await > 0
+    })
+    .await;
+    goes_on.add_permits(1);
+    assert_eq!(deciding.await.unwrap().unwrap(), (1, 1));
+    assert_eq!(giving.await.unwrap().unwrap(), gave(1));
+    assert_eq!(behind(&db, 0).await, [(1, 1), (2, 2)]);
+}
+
+async fn lock_waits(db: &Db) -> i64 {
+    let reading = db.read("lock_waits", |tx| {
+        let sql = "SELECT COUNT(*) AS n FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
+        Box::pin(async move { tx.query_one(sql, vec![]).await })
+    });
+    reading.await.unwrap().unwrap().get("n").unwrap()
 }
 
 async fn more_rows_than_one_step_takes_get_places_in_order(ctx: Ctx) {
