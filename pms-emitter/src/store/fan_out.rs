@@ -7,9 +7,9 @@
 
 use crate::domain::subscription::{EventFacts, Subscription};
 use contract::UnixMillis;
-use db::{DbError, Params, Row, Statement, StatementResult, Tx, failpoint, params};
+use db::{DbError, Dialect, Params, Row, Statement, StatementResult, Tx, failpoint, params};
 use futures::future::BoxFuture;
-use kit::sequencer::{Given, STEP_ROWS_MAX, Sequence, Sequenced, write_places};
+use kit::sequencer::{Given, STEP_ROWS_MAX, Sequence, Sequenced, run_places};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The places of events.
@@ -106,8 +106,10 @@ impl Sequenced for FanOut {
             let most = (STEP_DELIVERIES_MAX / live.len().max(1)).clamp(1, STEP_ROWS_MAX);
             has_more |= events.len() > most;
             events.truncate(most);
-            write_places(tx, &places(&events, last)).await?;
-            queue(tx, live.into_iter().flat_map(|one| one.deliveries(&events))).await?;
+            let mut statements = places(&events, last);
+            let deliveries = live.into_iter().flat_map(|one| one.deliveries(&events));
+            statements.extend(queue(tx.dialect(), deliveries));
+            run_places(tx, &statements, events.len()).await?;
             // The one that has the most to come: so all of them come on.
             if let Some(one) = behind.into_iter().min_by_key(|one| one.behind) {
                 has_more |= backfill(tx, one).await?;
@@ -191,12 +193,11 @@ fn places(events: &[Event], last: i64) -> Vec<Statement> {
         .collect()
 }
 
-/// Makes deliveries, but for those that are there: a program of before this one made them with the event.
-async fn queue(tx: &mut Tx, deliveries: impl Iterator<Item = Params>) -> Result<(), DbError> {
+/// What makes deliveries, but for those that are there: a program of before this one made them with the event.
+fn queue(dialect: Dialect, deliveries: impl IntoIterator<Item = Params>) -> Option<Statement> {
     let columns = ["endpoint_id", "event_id", "due_at", "due_set_at"];
-    let tail = tx.dialect().skip_existing("event_id");
-    tx.insert("deliveries", &columns, &tail, deliveries.flatten().collect())
-        .await
+    let rows = deliveries.into_iter().flatten().collect();
+    Statement::rows("deliveries", &columns, &dialect.skip_existing("event_id"), rows)
 }
 
 impl Subscriber {
@@ -243,14 +244,14 @@ async fn backfill(tx: &mut Tx, endpoint: &Subscriber) -> Result<bool, DbError> {
             deliveries.push(params![&endpoint.id, id, 0, 0]);
         }
     }
-    queue(tx, deliveries.into_iter()).await?;
     let has_more = rows.len() == BACKFILL_BATCH;
     let last: Option<i64> = rows.last().map(|row| row.get("feed_seq")).transpose()?;
-    tx.execute(
+    let mut statements = vec![Statement::change(
         "UPDATE endpoints SET backfill_seq = ? WHERE id = ?",
         params![last.filter(|_| has_more), &endpoint.id],
-    )
-    .await?;
+    )];
+    statements.extend(queue(tx.dialect(), deliveries));
+    tx.run(&statements).await.all()?;
     Ok(has_more)
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use contract::clock::UnixMillis;
 
 use crate::params;
-use crate::{DbError, Tx};
+use crate::{DbError, Statement, Tx};
 
 /// A claimed lease. `epoch` grows with every claim of that name, so it distinguishes this holder from every earlier
 /// one.
@@ -134,10 +134,10 @@ pub fn renew<'t>(
     Box::pin(async move {
         let until = after(now, length);
         let sql = "UPDATE leases SET lease_until = ?, fences = fences + 1 WHERE name = ? AND owner = ? AND epoch = ?";
-        let held = tx
-            .execute(sql, params![until, &lease.name, &lease.owner, lease.epoch])
-            .await?
-            == 1;
+        let values = params![until, &lease.name, &lease.owner, lease.epoch];
+        // As a batch it is one round trip with the transaction's beginning.
+        let renewed = tx.run(&[Statement::change(sql, values)]).await.all()?;
+        let held = renewed[0].matched == 1;
         Ok(held.then(|| Lease {
             until,
             ..lease.clone()

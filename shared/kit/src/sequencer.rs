@@ -172,7 +172,7 @@ impl Sequenced for PlainRows {
             let places = (last + 1..)
                 .zip(&rows)
                 .map(|(seq, id)| Statement::change(place.clone(), params![seq, *id]));
-            write_places(tx, &places.collect::<Vec<_>>()).await?;
+            run_places(tx, &places.collect::<Vec<_>>(), rows.len()).await?;
             Ok(Given {
                 rows: rows.len(),
                 has_more: rows.len() == STEP_ROWS_MAX,
@@ -194,14 +194,14 @@ impl PlainRows {
     }
 }
 
-/// Runs statements each of which gives one row its place, unless it has one: two processes would collide here whatever their
-/// leases say.
+/// Runs statements of which the first `places` give one row its place each, unless it has one: two processes would collide here
+/// whatever their leases say.
 ///
 /// # Errors
 /// Those of the database; `Contended` where a row has its place.
-pub async fn write_places(tx: &mut Tx, statements: &[Statement]) -> Result<(), DbError> {
+pub async fn run_places(tx: &mut Tx, statements: &[Statement], places: usize) -> Result<(), DbError> {
     let results = tx.run(statements).await.all()?;
-    if results.iter().any(|result| result.matched != 1) {
+    if results.iter().take(places).any(|result| result.matched != 1) {
         return Err(DbError::Contended);
     }
     Ok(())
