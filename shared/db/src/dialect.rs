@@ -48,6 +48,14 @@ impl Dialect {
         })
     }
 
+    /// A join whose left side is always read first, whatever the planner would choose.
+    pub fn join_in_order(self) -> &'static str {
+        match self {
+            Self::Sqlite => "CROSS JOIN",
+            Self::Mysql => "STRAIGHT_JOIN",
+        }
+    }
+
     fn upsert(self, key: &[&str], set: &[&str], assignment: impl Fn(&str, &str) -> String) -> String {
         let assignments: Vec<_> = set
             .iter()

@@ -23,7 +23,7 @@ pub use prefix::begins_with_any;
 pub use rows::{Reading, Rows};
 
 use api::ListQuery;
-use db::{Db, DbError, Dialect, Tx};
+use db::{Db, DbError, Tx};
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
@@ -125,14 +125,6 @@ impl Lists {
             })
             .await?;
         Ok(Rows::new(self.db.clone(), listing, reading, found))
-    }
-}
-
-/// A join whose left side is always read first, whatever the planner would choose.
-fn join_in_order(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Sqlite => "CROSS JOIN",
-        Dialect::Mysql => "STRAIGHT_JOIN",
     }
 }
 

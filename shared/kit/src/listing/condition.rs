@@ -1,6 +1,6 @@
 //! The filter of a list: conditions on its rows, and the indexes that find them.
 
-use super::{Table, join_in_order};
+use super::Table;
 use contract::Scope;
 use db::{Dialect, InList, Params, Value};
 
@@ -123,7 +123,7 @@ impl Lookup {
             } = part;
             let index = part.index.hint(dialect);
             let from = match before {
-                Some(before) => format!("{before} {} {table}{index}", join_in_order(dialect)),
+                Some(before) => format!("{before} {} {table}{index}", dialect.join_in_order()),
                 None => format!("{table}{index}"),
             };
             let condition = &part.condition;

@@ -3,7 +3,7 @@
 //! A walk checks the conditions on the next rows of the order only; the SQL leaves a planner no other way. Most pages
 //! are full after a few rows, so the first step is short and later ones are longer.
 
-use super::{Index, Listing, Order, join_in_order};
+use super::{Index, Listing, Order};
 use api::{
     ListQuery, Position,
     list::{SortKey, SortKind},
@@ -111,7 +111,7 @@ impl Walk {
         let sql = format!(
             "SELECT {column} AS sort_key, {id} AS row_id FROM (SELECT DISTINCT found_id FROM ({select}) AS looked_up) \
              AS found {} {name}{} ON {name}.{id} = found.found_id{conditions} {} LIMIT ?",
-            join_in_order(dialect),
+            dialect.join_in_order(),
             Index::Primary.hint(dialect),
             self.ordered(column, id),
         );
