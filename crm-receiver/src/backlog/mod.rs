@@ -7,6 +7,7 @@
 
 mod arrivals;
 mod lag;
+mod requeued;
 mod retries;
 
 pub use arrivals::PendingArrival;
@@ -15,6 +16,7 @@ use arrivals::PendingArrivals;
 use contract::Clock;
 use kit::metrics::Metrics;
 use lag::Lag;
+use requeued::Requeued;
 use retries::Retries;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, futures::Notified};
@@ -27,6 +29,7 @@ pub struct Backlog(Arc<State>);
 struct State {
     arrivals: PendingArrivals,
     lag: Lag,
+    requeued: Requeued,
     retries: Mutex<Retries>,
     /// Wakes a projector after each commit that accepted events.
     accepted: Notify,

@@ -37,6 +37,8 @@ pub struct PendingEvent {
     pub occurred_at: UnixMillis,
     /// Since when it waits: it arrived then, or was requeued.
     pub waiting_since: UnixMillis,
+    /// Whether it waits because a run has requeued it.
+    pub requeued: bool,
     /// How many tries were made before.
     pub attempts: u32,
     /// The raw body; None once it is purged.

@@ -36,6 +36,7 @@ pub fn sent(event_type: &str, id: &str, version: u64, at: i64, payload: impl Int
         correlation_id: None,
         occurred_at: UnixMillis(at),
         waiting_since: UnixMillis(at),
+        requeued: false,
         attempts: 0,
         body: Some(body.to_string().into_bytes()),
     };

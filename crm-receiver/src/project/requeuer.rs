@@ -1,8 +1,8 @@
 //! Gives dead letters back to the projector, run by run: one step, and a thin loop around it.
 //!
-//! A run is begun over HTTP and continued by whichever replica holds the lease, batch by batch. After each batch it rests for
-//! as long as the batch took, and it waits while as many requeued events wait for the projector as may: so a run of a
-//! million dead letters leaves the live events their turn.
+//! A run is begun over HTTP and continued by whichever replica holds the lease, batch by batch, while few enough requeued events
+//! wait for the projector: so it is as fast as these are applied, which gives a part of each of its batches to live events. After
+//! a batch that has only looked at dead letters it rests for as long as that took.
 
 use crate::{
     backlog::Backlog,
@@ -20,24 +20,24 @@ use tokio::{
 
 /// How often to look for runs that were begun at another replica, or that another replica has left.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The rest after a batch is as long as the batch took, within these.
+/// The rest after a batch that requeued nothing is as long as the batch took, within these. One that did is held up by what waits.
 const REST_MIN: Duration = Duration::from_millis(5);
 const REST_MAX: Duration = Duration::from_secs(1);
-/// How soon to look again whether fewer events wait: after a quarter of the time since which as many do, within these. So little
-/// of the projector's time is lost, and few looks are made where events wait for their next tries.
+/// How soon to look again whether fewer events wait, unless a projector of this process goes on with some of them before: after a
+/// quarter of the time since which as many do, within these. So little of another replica's time is lost, and few looks are made
+/// where events wait for their next tries.
 const LOOK_FOR_ROOM_PART: u32 = 4;
 const LOOK_FOR_ROOM_MIN: Duration = Duration::from_millis(20);
 const LOOK_FOR_ROOM_MAX: Duration = Duration::from_secs(1);
 /// How long before its end the lease is renewed while nothing is requeued.
 const RENEW_BEFORE_MILLIS: i64 = REQUEUE_LEASE.as_millis() as i64 / 2;
-/// How long a batch waits for pending arrivals, where only one of all writers writes at a time.
-const YIELD_MAX: Duration = Duration::from_millis(50);
-
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequeueStep {
-    /// A batch of some run was committed.
+    /// A batch of some run was committed, with events that were requeued.
     Worked,
+    /// The same without any: none of the dead letters that were looked at is to be requeued.
+    Looked,
     /// So many requeued events wait for the projector, and there is no room for a batch more.
     Full(usize),
     /// Another replica holds the lease.
@@ -95,9 +95,7 @@ impl Requeuer {
             while !lifecycle.is_stopping() {
                 // A run that is begun meanwhile is remembered.
                 let begun = Arc::clone(&self.begun);
-                if self.store.has_one_writer() {
-                    self.backlog.wait_for_no_arrivals(YIELD_MAX).await;
-                }
+                let backlog = self.backlog.clone();
                 let started = Instant::now();
                 let step = self.step().await;
                 // The failure of a run is logged with it.
@@ -109,14 +107,17 @@ impl Requeuer {
                 }
                 failing = step.is_err();
                 let rest = match &step {
-                    Ok(RequeueStep::Worked) => started.elapsed().clamp(REST_MIN, REST_MAX),
+                    Ok(RequeueStep::Worked) => LOOK_FOR_ROOM_MIN,
+                    Ok(RequeueStep::Looked) => started.elapsed().clamp(REST_MIN, REST_MAX),
                     Ok(RequeueStep::Full(waiting)) => room.pause(*waiting),
                     Ok(RequeueStep::Held | RequeueStep::Idle) | Err(_) => LOOK_EVERY,
                 };
                 let is_idle = matches!(step, Ok(RequeueStep::Held | RequeueStep::Idle) | Err(_));
+                let some_wait = matches!(step, Ok(RequeueStep::Worked | RequeueStep::Full(_)));
                 tokio::select! {
                     () = lifecycle.stopping() => {}
                     () = begun.notified(), if is_idle => {}
+                    () = backlog.next_requeued_taken(), if some_wait => {}
                     () = sleep(rest) => {}
                 }
             }
@@ -158,17 +159,11 @@ impl Requeuer {
                 }
             };
             self.failing.remove(&run.id);
-            if let RequeueBatch::Worked(events) | RequeueBatch::Finished(events) = batch
-                && events > 0
-            {
-                self.backlog.accepted(now);
-            }
             match batch {
                 RequeueBatch::Finished(_) => {
                     tracing::info!(requeue.id = run.id.as_str(), "dead letters are requeued");
-                    step = Some(RequeueStep::Worked);
                 }
-                RequeueBatch::Worked(_) | RequeueBatch::Overtaken => step = Some(RequeueStep::Worked),
+                RequeueBatch::Worked(_) | RequeueBatch::Overtaken => {}
                 // There is no room for the others either.
                 RequeueBatch::Full(waiting) => {
                     step = step.or(Some(RequeueStep::Full(waiting)));
@@ -178,6 +173,12 @@ impl Requeuer {
                     self.lease = None;
                     return Ok(RequeueStep::Held);
                 }
+            }
+            if batch.requeued() > 0 {
+                self.backlog.requeued(now);
+                step = Some(RequeueStep::Worked);
+            } else {
+                step = step.or(Some(RequeueStep::Looked));
             }
         }
         match (step, failed) {

@@ -31,6 +31,8 @@ pub const BATCH_EVENTS_MAX: usize = 256;
 const STEP_TREES_BYTES_MAX: usize = 6 << 20;
 /// How many events share a transaction while events arrive: on SQLite arrivals wait for the whole transaction.
 const BATCH_EVENTS_BUSY: usize = 32;
+/// The same while requeued events wait: then it does not wait for a moment without arrivals, but takes more at a time.
+const BATCH_EVENTS_REQUEUED: usize = 64;
 /// After how many failures an event is a dead letter.
 pub const TRIES_MAX: u32 = 8;
 /// How long after a first failure the next try is due; after each further one it is twice as long.
@@ -85,7 +87,8 @@ impl Projector {
         while !stop.is_cancelled() {
             // Registered before the step reads the inbox, so that no wake-up is missed between the two.
             let accepted = self.backlog.next_accepted();
-            if self.yields() {
+            // Not while requeued events wait: runs have few wait at a time, and go on as fast as these are applied.
+            if self.yields() && !self.backlog.requeued_wait() {
                 self.backlog.wait_for_no_arrivals(YIELD_MAX).await;
             }
             let step = self.step().await;
@@ -119,6 +122,8 @@ impl Projector {
         let pending = self.store.pending(now, WAIT_MAX_MS, self.batch_events()).await?;
         self.end_look(&pending).await?;
         let pending = within(pending, STEP_TREES_BYTES_MAX);
+        let requeued = pending.iter().any(|pending| pending.requeued);
+        self.backlog.found_requeued(requeued);
         if pending.is_empty() {
             return Ok(Step::Idle);
         }
@@ -144,10 +149,12 @@ impl Projector {
     fn batch_events(&self) -> usize {
         let arrivals = self.backlog.arrivals_in_all();
         let some_came = self.arrivals_seen.swap(arrivals, Ordering::Relaxed) != arrivals;
-        if some_came && self.yields() {
-            BATCH_EVENTS_BUSY
-        } else {
+        if !some_came || !self.yields() {
             BATCH_EVENTS_MAX
+        } else if self.backlog.requeued_wait() {
+            BATCH_EVENTS_REQUEUED
+        } else {
+            BATCH_EVENTS_BUSY
         }
     }
 
@@ -297,6 +304,7 @@ mod tests {
             occurred_at: UnixMillis(0),
             waiting_since: UnixMillis(0),
             attempts: 0,
+            requeued: false,
             body: Some(body),
         }
     }

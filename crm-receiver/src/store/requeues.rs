@@ -154,6 +154,16 @@ pub enum RequeueBatch {
     Lost,
 }
 
+impl RequeueBatch {
+    /// How many events were requeued.
+    pub fn requeued(self) -> usize {
+        match self {
+            Self::Worked(events) | Self::Finished(events) => events,
+            Self::Full(_) | Self::Overtaken | Self::Lost => 0,
+        }
+    }
+}
+
 /// The part of the inbox that one batch takes.
 struct Stretch {
     /// Events that do not wait any more.
@@ -489,35 +499,39 @@ async fn next(tx: &mut Tx, run: &Requeue, filter: &EventFilter) -> Result<Result
         last: (walk.last_due_at, walk.last_event_id.clone()),
         is_last: false,
     };
-    let rows = dead_letters(tx, run, filter).await?;
-    let is_all = rows.len() < LOOKED_AT_MAX;
-    let mut rows = rows.into_iter();
-    for (due_at, id, fits) in rows.by_ref() {
-        stretch.last = (due_at, id.clone());
-        if fits {
-            stretch.ids.push(id);
+    let mut looked_at = 0;
+    while stretch.ids.len() < REQUEUE_BATCH && looked_at < LOOKED_AT_MAX && !stretch.is_last {
+        let mut rows = dead_letters(tx, run, filter, &stretch.last).await?.into_iter();
+        looked_at += rows.len();
+        let is_all = rows.len() <= REQUEUE_BATCH;
+        for (due_at, id, fits) in rows.by_ref() {
+            stretch.last = (due_at, id.clone());
+            if fits {
+                stretch.ids.push(id);
+            }
+            if stretch.ids.len() == REQUEUE_BATCH {
+                break;
+            }
         }
-        if stretch.ids.len() == REQUEUE_BATCH {
-            break;
-        }
+        stretch.is_last = is_all && rows.next().is_none();
     }
-    stretch.is_last = is_all && rows.next().is_none();
     Ok(Ok(stretch))
 }
 
-/// The dead letters behind a run's position, and whether each is one to requeue.
+/// The dead letters behind a position of a run, one more than fit into a batch, and whether each is one to requeue.
 async fn dead_letters(
     tx: &mut Tx,
     run: &Requeue,
     filter: &EventFilter,
+    (last_due_at, last_event_id): &(i64, String),
 ) -> Result<Vec<(i64, String, bool)>, DbError> {
-    let walk = &run.walk;
+    let rows_max = REQUEUE_BATCH + 1;
     let same = "due_at = ? AND event_id > ?";
     let further = "due_at > ? AND due_at <= ?";
     let mut found = Vec::new();
     for (condition, bounds) in [
-        (same, params![walk.last_due_at, &walk.last_event_id]),
-        (further, params![walk.last_due_at, walk.due_at_max]),
+        (same, params![*last_due_at, last_event_id]),
+        (further, params![*last_due_at, run.walk.due_at_max]),
     ] {
         let (fits, mut params) = fitting(tx, filter);
         let from = from_dead_letters(tx);
@@ -527,11 +541,11 @@ async fn dead_letters(
         );
         params.insert(0, run.created_at.into());
         params.extend(bounds);
-        params.push((LOOKED_AT_MAX - found.len()).into());
+        params.push((rows_max - found.len()).into());
         for row in &tx.query(&sql, params).await? {
             found.push((row.get("due_at")?, row.get("event_id")?, row.get("fits")?));
         }
-        if found.len() == LOOKED_AT_MAX {
+        if found.len() == rows_max {
             break;
         }
     }

@@ -7,13 +7,13 @@ use contract::{Clock, Scope};
 use crm_receiver::{
     backlog::Backlog,
     event::EventStatus,
-    project::{RequeueStep, Requeuer, WAIT_MAX_MS},
+    project::{RequeueStep, Requeuer, Step, WAIT_MAX_MS},
     store::{RUNNING_MAX, RUNNING_OF_ONE_MAX, Requeue, RequeueCreation, RequeueOne, RequeueStatus},
 };
 use db::params;
 use harness::{engine::Engine, waiting};
 use kit::audit::AuditEntry;
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -29,6 +29,9 @@ pub fn cases() -> Vec<Case> {
         a7_what_a_run_left_waiting_at_its_end_counts,
         a_run_that_waits_keeps_its_lease,
         a_caller_has_two_runs_and_leaves_the_others_to_others,
+        a7_live_and_requeued_events_share_each_step,
+        a7_a_requeued_event_is_stale_where_a_later_version_went_before,
+        a_run_looks_past_those_that_do_not_fit,
     ];
     let of_mysql = cases![only Engine::Mysql; an_event_that_another_requeues_meanwhile_is_no_dead_letter];
     both.into_iter().chain(of_mysql).collect()
@@ -57,10 +60,14 @@ async fn kill(inbox: &Inbox) {
 
 /// Begins a run over all dead letters, a millisecond later.
 async fn begin(inbox: &Inbox, id: &str) {
+    begin_over(inbox, id, Map::new()).await;
+}
+
+async fn begin_over(inbox: &Inbox, id: &str, filter: Map<String, Value>) {
     inbox.clock.advance(std::time::Duration::from_millis(1));
     let now = inbox.clock.now();
     let (actor, latest) = ("somebody".to_owned(), now.plus_millis(WAIT_MAX_MS));
-    let run = Requeue::new(id.parse().unwrap(), Map::new(), Scope::All, actor, now, latest);
+    let run = Requeue::new(id.parse().unwrap(), filter, Scope::All, actor, now, latest);
     let entry = AuditEntry::new("requeue_started", now);
     let created = inbox.store().await.create_requeue(&run, entry).await.unwrap();
     assert_eq!(created, RequeueCreation::Begun);
@@ -111,7 +118,7 @@ async fn a7_a_run_goes_in_batches_and_waits_while_too_many_wait(ctx: Ctx) {
     assert_eq!(inbox.count(REQUEUED).await, 350);
     // Once more: nothing is a dead letter.
     begin(&inbox, "rqu_2").await;
-    assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Worked);
+    assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Looked);
     assert_eq!(inbox.count(REQUEUED).await, 350);
     assert_eq!(inbox.count(WAITING).await, 0);
 }
@@ -314,6 +321,78 @@ async fn a_caller_has_two_runs_and_leaves_the_others_to_others(ctx: Ctx) {
         assert_eq!(create(maker, 7).await, RequeueCreation::TooManyOfOne);
     }
     assert_eq!(create(9, 0).await, RequeueCreation::TooMany);
+}
+
+/// What arrived after all dead letters and waits before they are requeued, a guest each.
+async fn live(inbox: &Inbox, first: usize, count: usize) {
+    let events: Vec<SentEvent> = (0..count)
+        .map(|number| guest(&format!("live_{number}"), 1, 0, "Costa"))
+        .collect();
+    inbox.accept(first, &events).await;
+}
+
+async fn a7_live_and_requeued_events_share_each_step(ctx: Ctx) {
+    const DEAD: usize = 200;
+    let inbox = Inbox::open(&ctx).await;
+    dead_letters(&inbox, DEAD).await;
+    live(&inbox, DEAD, 300).await;
+    begin(&inbox, "rqu_1").await;
+    let mut requeuer = requeuer(&inbox, "one").await;
+    let (store, now) = (inbox.store().await, inbox.clock.now());
+    let next = async |limit: usize| {
+        let pending = store.pending(now, WAIT_MAX_MS, limit).await.unwrap();
+        let requeued = pending.iter().filter(|event| event.requeued).count();
+        (pending.len() - requeued, requeued)
+    };
+    assert_eq!(next(64).await, (64, 0));
+    for _ in 0..2 {
+        assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Worked);
+    }
+    assert_eq!(next(64).await, (8, 56), "one of eight is live");
+    assert_eq!(
+        next(256).await,
+        (56, 200),
+        "what the one has not, the other takes"
+    );
+    assert_eq!(next(1).await, (1, 0));
+    assert_eq!(inbox.projector().await.step().await.unwrap(), Step::Worked(256));
+    assert_eq!(
+        next(64).await,
+        (64, 0),
+        "those that are decided keep nothing of a step"
+    );
+    assert_eq!(inbox.count(WAITING).await, 244);
+}
+
+async fn a7_a_requeued_event_is_stale_where_a_later_version_went_before(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    inbox.accept(0, &[guest("g_1", 1, 0, "Silva")]).await;
+    kill(&inbox).await;
+    inbox.accept(1, &[guest("g_1", 2, 1, "Souza")]).await;
+    begin(&inbox, "rqu_1").await;
+    requeuer(&inbox, "one").await.step().await.unwrap();
+    // Both in one step, the requeued one behind the later version, which waited before it.
+    settle(&inbox.projector().await).await;
+    assert_eq!(inbox.status("evt_000000").await.0, "stale");
+    assert_eq!(inbox.status("evt_000001").await.0, "applied");
+}
+
+async fn a_run_looks_past_those_that_do_not_fit(ctx: Ctx) {
+    let inbox = Inbox::open(&ctx).await;
+    dead_letters(&inbox, 1_050).await;
+    let filter = json!({"entity_id": "g_1040"});
+    begin_over(&inbox, "rqu_1", filter.as_object().unwrap().clone()).await;
+    let mut requeuer = requeuer(&inbox, "one").await;
+    assert_eq!(
+        requeuer.step().await.unwrap(),
+        RequeueStep::Looked,
+        "a thousand at a time"
+    );
+    assert_eq!(run(&inbox, "rqu_1").await.status, RequeueStatus::Running);
+    assert_eq!(requeuer.step().await.unwrap(), RequeueStep::Worked);
+    let run = run(&inbox, "rqu_1").await;
+    assert_eq!((run.status, run.requeued), (RequeueStatus::Finished, 1));
+    assert_eq!(inbox.status("evt_001040").await.0, "accepted");
 }
 
 async fn an_event_that_another_requeues_meanwhile_is_no_dead_letter(ctx: Ctx) {
