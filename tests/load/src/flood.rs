@@ -94,6 +94,16 @@ impl Flood {
         Ok(flood)
     }
 
+    /// Waits until each is answered or closed, at most so long for all.
+    pub async fn until_answered(&self, at_most: Duration) {
+        let all = async {
+            for stream in &self.connections {
+                let _ = stream.readable().await;
+            }
+        };
+        let _ = timeout(at_most, all).await;
+    }
+
     /// What has become of them. What is counted as refused or answered once is read away: ask once.
     pub async fn tally(&self) -> Tally {
         let mut tally = Tally {

@@ -207,6 +207,8 @@ async fn r42_nor_is_one_beside_thousands_of_open_connections(ctx: Ctx) {
             .await
             .unwrap();
         all_are_answered_once(&both, service).await;
+        // The receiver keeps its 429 for a while.
+        flood.until_answered(WITHIN).await;
         let tally = flood.tally().await;
         assert_eq!(tally.answered, OPEN, "{service:?}: {tally:?}");
     }
