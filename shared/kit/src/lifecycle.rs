@@ -106,9 +106,10 @@ impl Lifecycle {
             self.stopping().await;
             self.tasks.close();
             let ended = tokio::select! {
+                // A hard stop first: it may have ended every task by the time that this is looked at.
                 biased;
-                () = self.tasks.wait() => Ended::Finished,
                 () = self.aborting() => Ended::Aborted,
+                () = self.tasks.wait() => Ended::Finished,
                 () = tokio::time::sleep(grace) => Ended::Aborted,
             };
             self.abort();
