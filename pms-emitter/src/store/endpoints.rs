@@ -204,7 +204,8 @@ async fn statuses(tx: &mut Tx) -> Result<Vec<EndpointStatus>, DbError> {
 }
 
 /// What waits for an endpoint, in one statement: so an event that is queued meanwhile is counted, and not twice. Those without a
-/// place may match or not, which is known as they get it.
+/// place may match or not, which is known as they get it. So after an upgrade events of before count until they have their places,
+/// those that were delivered too, and those that are queued twice.
 async fn pending(tx: &mut Tx, endpoint: &EndpointId, most: u32) -> Result<u64, DbError> {
     let sql = "SELECT
              (SELECT COUNT(*) FROM

@@ -29,10 +29,10 @@ const WAITING: &str =
      LEFT JOIN events earlier ON earlier.entity_kind = e.entity_kind AND earlier.entity_id = e.entity_id
          AND earlier.entity_version = e.entity_version - 1";
 
-/// The versions of one entity that have no place, the lowest first.
+/// The versions of one entity that have no place, the lowest first. The plus keeps SQLite from the index of all that have none.
 const WAITING_OF_ENTITY: &str = "SELECT id, type, property_id, entity_kind, entity_id, entity_version, committed_at,
          NULL AS earlier_id, NULL AS earlier_seq
-     FROM events WHERE entity_kind = ? AND entity_id = ? AND feed_seq IS NULL ORDER BY entity_version LIMIT ?";
+     FROM events WHERE entity_kind = ? AND entity_id = ? AND +feed_seq IS NULL ORDER BY entity_version LIMIT ?";
 
 /// The fan-out of events, as the sequencer runs it.
 #[derive(Clone, Copy, Debug)]
@@ -110,8 +110,9 @@ impl Sequenced for FanOut {
             let deliveries = live.into_iter().flat_map(|one| one.deliveries(&events));
             statements.extend(queue(tx.dialect(), deliveries));
             run_places(tx, &statements, events.len()).await?;
-            // The one that has the most to come: so all of them come on.
-            if let Some(one) = behind.into_iter().min_by_key(|one| one.behind) {
+            // The one that is nearest to its end: so each comes there, and waits for no longer one.
+            has_more |= behind.len() > 1;
+            if let Some(one) = behind.into_iter().max_by_key(|one| one.behind) {
                 has_more |= backfill(tx, one).await?;
             }
             failpoint::reached("fanout.inside");
@@ -246,11 +247,12 @@ async fn backfill(tx: &mut Tx, endpoint: &Subscriber) -> Result<bool, DbError> {
     }
     let has_more = rows.len() == BACKFILL_BATCH;
     let last: Option<i64> = rows.last().map(|row| row.get("feed_seq")).transpose()?;
-    let mut statements = vec![Statement::change(
+    // Deliveries before their endpoint, as a settlement locks them.
+    let mut statements: Vec<_> = queue(tx.dialect(), deliveries).into_iter().collect();
+    statements.push(Statement::change(
         "UPDATE endpoints SET backfill_seq = ? WHERE id = ?",
         params![last.filter(|_| has_more), &endpoint.id],
-    )];
-    statements.extend(queue(tx.dialect(), deliveries));
+    ));
     tx.run(&statements).await.all()?;
     Ok(has_more)
 }
