@@ -24,6 +24,11 @@ impl Backlog {
         self.accepted(at);
     }
 
+    /// The projector has decided some of them: there is room for more.
+    pub fn decided_requeued(&self) {
+        self.0.requeued.taken.notify_one();
+    }
+
     /// Whether the projector has found some of them at its look, which it goes on with now.
     pub fn found_requeued(&self, any: bool) {
         self.0.requeued.wait.store(any, Ordering::Relaxed);
@@ -37,7 +42,7 @@ impl Backlog {
         self.0.requeued.wait.load(Ordering::Relaxed)
     }
 
-    /// Completes once a projector goes on with some of them, also if it does since this last completed.
+    /// Completes once a projector goes on with some of them, or has decided them, also if it did since this last completed.
     pub fn next_requeued_taken(&self) -> Notified<'_> {
         self.0.requeued.taken.notified()
     }

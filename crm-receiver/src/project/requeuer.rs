@@ -31,12 +31,13 @@ const LOOK_FOR_ROOM_MIN: Duration = Duration::from_millis(20);
 const LOOK_FOR_ROOM_MAX: Duration = Duration::from_secs(1);
 /// How long before its end the lease is renewed while nothing is requeued.
 const RENEW_BEFORE_MILLIS: i64 = REQUEUE_LEASE.as_millis() as i64 / 2;
+
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequeueStep {
     /// A batch of some run was committed, with events that were requeued.
     Worked,
-    /// The same without any: none of the dead letters that were looked at is to be requeued.
+    /// None of the dead letters that were looked at is to be requeued, or the run was ended meanwhile.
     Looked,
     /// So many requeued events wait for the projector, and there is no room for a batch more.
     Full(usize),
@@ -54,6 +55,8 @@ pub struct Requeuer {
     /// Unique to the process.
     owner: String,
     lease: Option<Lease>,
+    /// Whether the list of requeued events that wait may have any.
+    is_listed: bool,
     begun: Arc<Notify>,
     /// Runs whose last batch failed, which is logged once.
     failing: BTreeSet<RequeueId>,
@@ -82,6 +85,7 @@ impl Requeuer {
             backlog,
             owner,
             lease: None,
+            is_listed: true,
             begun,
             failing: BTreeSet::new(),
         }
@@ -107,19 +111,24 @@ impl Requeuer {
                 }
                 failing = step.is_err();
                 let rest = match &step {
-                    Ok(RequeueStep::Worked) => LOOK_FOR_ROOM_MIN,
+                    Ok(RequeueStep::Worked) => {
+                        room = LookForRoom::default();
+                        LOOK_FOR_ROOM_MIN
+                    }
                     Ok(RequeueStep::Looked) => started.elapsed().clamp(REST_MIN, REST_MAX),
                     Ok(RequeueStep::Full(waiting)) => room.pause(*waiting),
                     Ok(RequeueStep::Held | RequeueStep::Idle) | Err(_) => LOOK_EVERY,
                 };
                 let is_idle = matches!(step, Ok(RequeueStep::Held | RequeueStep::Idle) | Err(_));
                 let some_wait = matches!(step, Ok(RequeueStep::Worked | RequeueStep::Full(_)));
+                let resting = Instant::now();
                 tokio::select! {
                     () = lifecycle.stopping() => {}
                     () = begun.notified(), if is_idle => {}
                     () = backlog.next_requeued_taken(), if some_wait => {}
                     () = sleep(rest) => {}
                 }
+                room.rested(resting.elapsed());
             }
             self.release().await;
         })
@@ -133,9 +142,14 @@ impl Requeuer {
         let runs = self.store.running_requeues().await?;
         self.failing.retain(|id| runs.iter().any(|run| run.id == *id));
         if runs.is_empty() {
+            // What the last run requeued is on the list until it is decided.
+            if self.is_listed && self.store.forget_decided_requeued().await? == 0 {
+                self.is_listed = false;
+            }
             self.release().await;
             return Ok(RequeueStep::Idle);
         }
+        self.is_listed = true;
         if self.lease.is_none() {
             self.lease = self.store.claim_requeues(&self.owner, self.clock.now()).await?;
         }
@@ -216,9 +230,12 @@ impl LookForRoom {
         if waiting != self.waiting {
             (self.waiting, self.since) = (waiting, Duration::ZERO);
         }
-        let pause = (self.since / LOOK_FOR_ROOM_PART).clamp(LOOK_FOR_ROOM_MIN, LOOK_FOR_ROOM_MAX);
-        self.since = self.since.saturating_add(pause);
-        pause
+        (self.since / LOOK_FOR_ROOM_PART).clamp(LOOK_FOR_ROOM_MIN, LOOK_FOR_ROOM_MAX)
+    }
+
+    /// So long was the pause in fact: a projector that takes some ends it.
+    fn rested(&mut self, time: Duration) {
+        self.since = self.since.saturating_add(time);
     }
 }
 
@@ -229,12 +246,16 @@ mod tests {
     #[test]
     fn the_pause_grows_while_as_many_wait() {
         let mut room = LookForRoom::default();
-        let mut pauses = |waiting| [(); 6].map(|()| room.pause(waiting).as_millis());
+        let mut pauses = |waiting| {
+            [(); 6].map(|()| {
+                let pause = room.pause(waiting);
+                room.rested(pause);
+                pause.as_millis()
+            })
+        };
         assert_eq!(pauses(200), [20, 20, 20, 20, 20, 25]);
         assert_eq!(pauses(150), [20, 20, 20, 20, 20, 25]);
-        for _ in 0..50 {
-            room.pause(150);
-        }
+        room.rested(4 * LOOK_FOR_ROOM_MAX);
         assert_eq!(room.pause(150), LOOK_FOR_ROOM_MAX);
         assert_eq!(room.pause(100), LOOK_FOR_ROOM_MIN);
     }

@@ -121,9 +121,9 @@ impl Projector {
         self.backlog.begin_look();
         let pending = self.store.pending(now, WAIT_MAX_MS, self.batch_events()).await?;
         self.end_look(&pending).await?;
-        let pending = within(pending, STEP_TREES_BYTES_MAX);
         let requeued = pending.iter().any(|pending| pending.requeued);
         self.backlog.found_requeued(requeued);
+        let pending = within(pending, STEP_TREES_BYTES_MAX);
         if pending.is_empty() {
             return Ok(Step::Idle);
         }
@@ -142,6 +142,9 @@ impl Projector {
             let read = pending.read();
             let event = read.as_ref().map_err(ToString::to_string);
             self.try_alone(&pending.event_id, pending.attempts, event).await?;
+        }
+        if requeued {
+            self.backlog.decided_requeued();
         }
         Ok(Step::Worked(found))
     }
