@@ -332,6 +332,8 @@ impl Store {
     /// Those of the database.
     pub async fn delete_source(&self, seen: &Source, entry: AuditEntry) -> Result<bool, DbError> {
         let (id, seen_at) = (seen.id.clone(), seen.updated_at);
+        // Later than what was seen, as with each change: a version that was given out never comes again.
+        let at = entry.at.max(UnixMillis(seen_at.0 + 1));
         self.db
             .transaction("delete_source", move |tx| {
                 let (id, entry) = (id.clone(), entry.clone());
@@ -339,7 +341,7 @@ impl Store {
                     count_change(tx).await?;
                     let sql = "UPDATE sources SET enabled = 0, deleted_at = ?, updated_at = ? \
                                WHERE id = ? AND updated_at = ? AND deleted_at IS NULL";
-                    let values = params![entry.at, entry.at, id.as_str(), seen_at];
+                    let values = params![at, at, id.as_str(), seen_at];
                     if tx.execute(sql, values).await? == 0 {
                         tx.abandon();
                         return Ok(false);
