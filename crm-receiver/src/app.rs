@@ -3,7 +3,7 @@
 use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::event::AuditAction;
-use crate::http::{Api, JobRoutes, KEY_TERMS, RequeueRoutes, SourceRoutes, latest_due, router};
+use crate::http::{Api, HELD_BACK_MAX, JobRoutes, KEY_TERMS, RequeueRoutes, SourceRoutes, latest_due, router};
 use crate::ingest::{
     self, IngestMeters, JobUpdates, Lane, PMS, Sources, counts::Counts, guard::StoreGuard,
     rejections::Rejections,
@@ -243,6 +243,7 @@ impl App {
             meters,
             feed: feed.clone(),
             clock: Arc::clone(&runtime.clock),
+            held_back: Arc::new(Semaphore::new(HELD_BACK_MAX)),
             large_profiles: Arc::new(Semaphore::new(1)),
         };
         let settings = config.access.settings(address);

@@ -19,6 +19,7 @@ pub use jobs::JobRoutes;
 pub use requeues::{RequeueRoutes, latest_due};
 pub use routes::{KEY_TERMS, router};
 pub use sources::SourceRoutes;
+pub use webhooks::HELD_BACK_MAX;
 
 use crate::{
     ingest::{Batcher, IngestMeters, JobUpdates, Sources, counts::Counts, rejections::Rejections},
@@ -56,6 +57,8 @@ pub struct Api {
     pub feed: Feed,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Has a 429 of a webhook be kept, as many at a time as there are permits.
+    pub held_back: Arc<Semaphore>,
     /// Lets one large profile be read at a time.
     pub large_profiles: Arc<Semaphore>,
 }

@@ -17,7 +17,7 @@ use crate::{
     store::{BODY_LEN_MAX, CountKind},
 };
 use api::{
-    Request, Response,
+    CONNECTIONS_MAX, Request, Response,
     body::Reservation,
     json_body::{VALUES_MAX, reserve_tree},
     media_type::require_json,
@@ -29,7 +29,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGT
 use kit::access::client_address;
 use serde::Serialize;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
-use tokio::time::sleep;
+use tokio::{sync::Semaphore, time::sleep};
 
 /// The memory budget of all bodies is large enough for a body of `api`'s limit, and so for that of every event.
 const _: () = assert!(BODY_LEN_MAX <= api::body::BODY_LEN_MAX);
@@ -37,6 +37,9 @@ const _: () = assert!(BODY_LEN_MAX <= api::body::BODY_LEN_MAX);
 const ID_REUSE: &str = ProblemCode::IdempotencyKeyReused.as_str();
 /// How long a 429 is kept. Its request is freed before, and a connection costs no more meanwhile than a silent one.
 const HELD_BACK: Duration = Duration::from_secs(1);
+/// As many at a time, a tenth of the connections that there may be; further ones are sent at once, since senders that open a
+/// connection for each request would else keep others from connecting.
+pub const HELD_BACK_MAX: usize = CONNECTIONS_MAX / 10;
 /// Marks the answer to a repeat.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -67,7 +70,7 @@ pub async fn receive(api: Api, mut request: Request) -> Result<Response, Problem
             let path = request.param("source");
             let problem = refused(&api, (path, &sender), refusal, client, now);
             drop(request);
-            hold_back(&problem).await;
+            hold_back(&api.held_back, &problem).await;
             Err(problem)
         }
     }
@@ -75,8 +78,10 @@ pub async fn receive(api: Api, mut request: Request) -> Result<Response, Problem
 
 /// Keeps an answer that says "too many" for a while: a connection has one request at a time, so a sender that repeats without
 /// regard to `Retry-After` takes little of the machine from the others.
-async fn hold_back(problem: &Problem) {
-    if problem.code == ProblemCode::TooManyRequests {
+async fn hold_back(held: &Semaphore, problem: &Problem) {
+    if problem.code == ProblemCode::TooManyRequests
+        && let Ok(_held) = held.try_acquire()
+    {
         sleep(HELD_BACK).await;
     }
 }
@@ -342,13 +347,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_429_alone_is_kept_for_a_second() {
+        let places = Semaphore::new(1);
         let held = async |code| {
             let begun = Instant::now();
-            hold_back(&Problem::new(code)).await;
+            hold_back(&places, &Problem::new(code)).await;
             begun.elapsed()
         };
         assert_eq!(held(ProblemCode::TooManyRequests).await, HELD_BACK);
         assert_eq!(held(ProblemCode::Unauthorized).await, Duration::ZERO);
         assert_eq!(held(ProblemCode::Unavailable).await, Duration::ZERO);
+        let _taken = places.try_acquire().unwrap();
+        assert_eq!(
+            held(ProblemCode::TooManyRequests).await,
+            Duration::ZERO,
+            "there is no place"
+        );
     }
 }

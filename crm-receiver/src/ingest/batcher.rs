@@ -77,6 +77,13 @@ impl QueuedEntry {
         self
     }
 
+    /// Gives its place back, and then answers: the sender may have nothing else there, and send the next one at once.
+    pub(super) fn complete(self, result: AcceptResult) {
+        let Self { place, leader, .. } = self;
+        drop(place);
+        leader.complete(result);
+    }
+
     /// What it adds to a batch's size.
     pub(super) fn bytes(&self) -> usize {
         self.entry.arrival.body.len()

@@ -222,7 +222,7 @@ impl Committer {
                 let received_at = queued.entry.received_at;
                 oldest_new = Some(oldest_new.map_or(received_at, |oldest| oldest.min(received_at)));
             }
-            queued.leader.complete(Ok(verdict.accepted));
+            queued.complete(Ok(verdict.accepted));
         }
         if let Some(oldest) = oldest_new {
             self.backlog.accepted(oldest);
@@ -279,6 +279,5 @@ fn log_failure(error: &DbError, first: &DedupeKey, rows: usize) -> IngestError {
 }
 
 fn fail(part: Vec<QueuedEntry>, why: IngestError) {
-    part.into_iter()
-        .for_each(|queued| queued.leader.complete(Err(why)));
+    part.into_iter().for_each(|queued| queued.complete(Err(why)));
 }

@@ -16,9 +16,11 @@ use std::sync::{
 
 /// What stays free of a queue while one source alone waits in it: one place in so many.
 const FREE_FOR_OTHERS: usize = 8;
-/// However many sources there are, each may have one place in so many of that half: else a short burst of one would be refused in
-/// a queue with room.
+/// A share never falls below one sixteenth of that half, however many sources there are: else a short burst of one would be refused
+/// in a queue with room.
 const SHARES_MAX: usize = 16;
+/// Nor below so many places, where half of the queue has them.
+const SHARE_MIN: usize = 8;
 
 /// Behind the lanes: the updates of jobs, which have a queue of their own.
 pub(super) const JOBS_LANE: usize = LANES_MAX;
@@ -78,7 +80,10 @@ impl LaneQueue {
             (false, true) => self.capacity - self.capacity / FREE_FOR_OTHERS,
             (false, false) => {
                 let sources = self.sources.load(Ordering::Acquire);
-                (self.capacity / 2 / sources.clamp(2, SHARES_MAX)).max(1)
+                let half = self.capacity / 2;
+                (half / sources.clamp(2, SHARES_MAX))
+                    .max(SHARE_MIN.min(half))
+                    .max(1)
             }
         }
     }
@@ -172,15 +177,15 @@ mod tests {
         assert_eq!((given(0, true), given(9, true)), (64, 55));
         assert_eq!(given(0, false), 56);
         assert_eq!(
-            [1, 3, 7, 15, 40].map(|others| given(others, false)),
-            [16, 8, 4, 2, 2]
+            [1, 2, 3, 7, 40].map(|others| given(others, false)),
+            [16, 10, 8, 8, 8]
         );
     }
 
     #[test]
     fn what_is_being_committed_counts_for_its_source_and_leaves_room_in_the_queue() {
         let [places, of_another] = [(); 2].map(|()| Arc::new(QueuePlaces::default()));
-        let queue = Arc::new(LaneQueue::new(0, 4));
+        let queue = Arc::new(LaneQueue::new(0, 2));
         let _other = of_another.take(&queue, false).unwrap();
         let mut place = places.take(&queue, false).unwrap();
         place.leave_queue();

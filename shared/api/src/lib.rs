@@ -42,7 +42,7 @@ pub use request::Request;
 pub use route::{Endpoint, delete, get, patch, post, put};
 pub use router::{Line, Router};
 pub use serve::{listen, serve};
-pub use serve_settings::ServeSettings;
+pub use serve_settings::{CONNECTIONS_MAX, ServeSettings};
 pub use server::Server;
 pub use stop::StopSignal;
 pub use traffic::Traffic;

@@ -27,7 +27,7 @@ const OTHERS: u32 = 4;
 const OTHER_SHARE: f64 = 0.1;
 /// How many times its share the greedy one sends: its share is that of one of all sources in the top rate.
 const TIMES: f64 = 10.0;
-/// Places of the receiver's queue for each connection of the others: one source has half of them at most.
+/// Places of the receiver's queue for each connection of the others: one source has an equal part of half of them beside others.
 const PLACES: usize = 4;
 /// Answers that ask the greedy source to come back later: the queue is full, or its share of it.
 const REFUSALS: [u16; 2] = [503, 429];

@@ -41,9 +41,9 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Places in the queue of each lane.
-const PLACES: usize = 16;
+const PLACES: usize = 64;
 /// Enough to fill every lane, whichever keys go where.
-const MANY: usize = 100;
+const MANY: usize = 300;
 
 type Waiting = BoxFuture<'static, Result<Accepted, IngestError>>;
 
@@ -273,7 +273,7 @@ async fn sources_take_turns_in_a_batch(ctx: Ctx) {
     carry_out(&ctx, &trigger).await;
     let spa = bench.send("spa", 0).await;
     let gym = bench.send("gym", 0).await;
-    assert_eq!((spa.waiting.len(), gym.waiting.len()), (14, 2));
+    assert_eq!((spa.waiting.len(), gym.waiting.len()), (56, 8));
     let all = [spa.waiting, gym.waiting].into_iter().flatten().collect();
     bench.commit(all).await.cancel();
     let db = ctx.open().await;
@@ -281,7 +281,7 @@ async fn sources_take_turns_in_a_batch(ctx: Ctx) {
         "SELECT COUNT(*) AS n FROM earlier",
         "SELECT MAX(n) AS n FROM earlier",
     );
-    assert_eq!(number(&db, both, params![]).await, 2);
+    assert_eq!(number(&db, both, params![]).await, 8);
     let before = number(&db, before, params![]).await;
-    assert!(before < i64::try_from(ROWS).unwrap(), "{before} went first");
+    assert!(before <= 8, "{before} went first");
 }
