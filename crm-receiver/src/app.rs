@@ -3,7 +3,9 @@
 use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::event::AuditAction;
-use crate::http::{Api, HELD_BACK_MAX, JobRoutes, KEY_TERMS, RequeueRoutes, SourceRoutes, latest_due, router};
+use crate::http::{
+    Api, HELD_BACK_MAX, JobRoutes, KEY_TERMS, RequeueRoutes, SourceRoutes, latest_due, router,
+};
 use crate::ingest::{
     self, IngestMeters, JobUpdates, Lane, PMS, Sources, counts::Counts, guard::StoreGuard,
     rejections::Rejections,
@@ -226,10 +228,10 @@ impl App {
         let requeuer = Requeuer::new(store.clone(), clock(), backlog.clone(), owner, Arc::clone(&begun));
         let owner = runtime.ids().new_id("run");
         let purger = Purger::hourly(store.clone(), clock(), config.retention, owner);
-        let purger = (purger, backlog, PurgeMeters::new(&metrics, clock()));
+        let purger = (purger, backlog.clone(), PurgeMeters::new(&metrics, clock()));
         let counts = Arc::new(Counts::by_minute());
         let rejections = Arc::new(Rejections::new(runtime.ids()));
-        let feed = Feed::new(store.clone(), &metrics);
+        let feed = Feed::new(store.clone(), backlog, &metrics);
         let job_updates = JobUpdates::new(store.clone(), guard.clone());
         let api = Api {
             job_updates,

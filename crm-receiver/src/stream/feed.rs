@@ -1,7 +1,10 @@
 //! The batches of the stream, read once for all clients of a process, and only while it has any.
 
 use super::message::EncodedBatch;
-use crate::store::{Store, StreamRow, StreamedEvents};
+use crate::{
+    backlog::Backlog,
+    store::{Store, StreamRow, StreamedEvents},
+};
 use db::DbError;
 use futures::future::BoxFuture;
 use kit::{
@@ -30,6 +33,9 @@ const KEPT_EVENTS: usize = 4_096;
 const READ_BATCHES: u32 = 8;
 /// How often to look for new batches without a wake-up: another process may have given the places.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long a read waits for a moment without pending arrivals, which go first: under a load without an end the stream falls behind,
+/// as the projector does.
+const YIELD_MAX: Duration = Duration::from_millis(200);
 /// How long to wait after a failure.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -39,6 +45,7 @@ pub struct Feed(Arc<Shared>);
 
 struct Shared {
     store: Store,
+    backlog: Backlog,
     /// Without gaps, the last ones.
     kept: Mutex<VecDeque<Arc<EncodedBatch>>>,
     /// Those that were read for clients that are further back.
@@ -82,7 +89,7 @@ pub(super) enum NoBatch {
 
 impl Feed {
     /// A feed that reads nothing until it runs.
-    pub fn new(store: Store, metrics: &Metrics) -> Self {
+    pub fn new(store: Store, backlog: Backlog, metrics: &Metrics) -> Self {
         let clients = Arc::<Mutex<Clients>>::default();
         let counted = Arc::clone(&clients);
         #[expect(clippy::cast_precision_loss, reason = "there are a hundred at most")]
@@ -91,6 +98,7 @@ impl Feed {
         let help = "Clients of the live stream that were cut off because they did not read.";
         Self(Arc::new(Shared {
             store,
+            backlog,
             kept: Mutex::default(),
             loaded: LoadedBatches::default(),
             last: watch::Sender::new(0),
@@ -137,6 +145,7 @@ impl Feed {
                     }
                     continue;
                 }
+                self.0.backlog.wait_for_no_arrivals(YIELD_MAX).await;
                 let read = self.read_on(&mut last, &mut known).await;
                 if let Err(error) = &read
                     && !failing
