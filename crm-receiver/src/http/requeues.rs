@@ -201,8 +201,8 @@ impl RequeueRoutes {
     }
 }
 
-/// The latest time at which a dead letter of now was due: none was due later, by whichever replica's clock: its last try was made before now, and the one after it
-/// never comes. Others that come soon after are found too, which requeues none twice.
+/// No dead letter of now was due later than this, by any replica's clock. Those that come soon after are found too, which requeues
+/// none twice.
 pub fn latest_due(now: UnixMillis) -> UnixMillis {
     now.plus_millis(WAIT_MAX_MS + CLOCKS_APART_MAX_MS)
 }

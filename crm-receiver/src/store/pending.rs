@@ -192,7 +192,8 @@ async fn read_events(tx: &mut Tx, ids: Vec<String>) -> Result<Vec<PendingEvent>,
             "SELECT inbox.event_id, source_id, type, schema_version, property_id, entity_kind, entity_id, entity_version, \
              correlation_id, occurred_at, COALESCE(requeued_at, received_at) AS waiting_since, attempts, \
              CASE WHEN requeued_waiting.event_id IS NULL THEN 0 ELSE 1 END AS requeued, body FROM inbox \
-             LEFT JOIN requeued_waiting ON requeued_waiting.event_id = inbox.event_id LEFT JOIN inbox_bodies ON inbox_bodies.event_id = inbox.event_id \
+             LEFT JOIN requeued_waiting ON requeued_waiting.event_id = inbox.event_id \
+             LEFT JOIN inbox_bodies ON inbox_bodies.event_id = inbox.event_id \
              WHERE {ACCEPTED} AND inbox.event_id IN {list}"
         );
         for row in &tx.query(&sql, list.into_params()).await? {

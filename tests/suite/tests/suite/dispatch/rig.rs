@@ -159,7 +159,13 @@ impl Rig {
     pub async fn fan_out(&self) {
         let owner = "suite".to_owned();
         let mut sequencer = Sequencer::new(self.store.db(), self.clock.clone(), owner, FanOut);
-        while sequencer.step().await.unwrap() != Step::Idle {}
+        loop {
+            match sequencer.step().await.unwrap() {
+                Step::Idle => break,
+                Step::Held => panic!("another process gives places"),
+                Step::Worked(_) => {}
+            }
+        }
         let name = format!("sequence:{}", FEED.name);
         let release = self.store.db().transaction("release", move |tx| {
             let name = name.clone();
