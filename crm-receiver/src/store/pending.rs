@@ -22,7 +22,7 @@ impl Store {
     /// clock was set back: it is due too.
     ///
     /// Those that runs have requeued and the others take turns, so that neither wait for all of the other: the others one, and
-    /// then [`REQUEUED_TURNS`] requeued ones.
+    /// then seven requeued ones.
     pub async fn pending(
         &self,
         now: UnixMillis,

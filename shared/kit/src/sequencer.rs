@@ -19,7 +19,7 @@ use futures::future::BoxFuture;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::sleep};
 
-/// How long a process that has died keeps others from giving places: with [`HELD_PAUSE`] it is the most that a row waits for it. A
+/// How long a process that has died keeps others from giving places: with `HELD_PAUSE` it is the most that a row waits for it. A
 /// step renews it.
 pub const LEASE_LENGTH: Duration = Duration::from_secs(4);
 /// Rows of one step, which are one transaction.
