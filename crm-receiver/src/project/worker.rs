@@ -32,7 +32,7 @@ const STEP_TREES_BYTES_MAX: usize = 6 << 20;
 /// How many events share a transaction while events arrive: on SQLite arrivals wait for the whole transaction.
 const BATCH_EVENTS_BUSY: usize = 32;
 /// The same while requeued events wait: then it does not wait for a moment without arrivals, but takes more at a time.
-const BATCH_EVENTS_REQUEUED: usize = 64;
+const BATCH_EVENTS_REQUEUED: usize = 48;
 /// After how many failures an event is a dead letter.
 pub const TRIES_MAX: u32 = 8;
 /// How long after a first failure the next try is due; after each further one it is twice as long.
@@ -152,20 +152,27 @@ impl Projector {
     fn batch_events(&self) -> usize {
         let arrivals = self.backlog.arrivals_in_all();
         let some_came = self.arrivals_seen.swap(arrivals, Ordering::Relaxed) != arrivals;
-        if !some_came || !self.yields() {
+        if !some_came || !self.is_crowded() {
             BATCH_EVENTS_MAX
         } else if self.backlog.requeued_wait() {
+            // However far behind: it is the run that has live events wait, and larger steps would have arrivals wait too.
             BATCH_EVENTS_REQUEUED
-        } else {
+        } else if self.yields() {
             BATCH_EVENTS_BUSY
+        } else {
+            BATCH_EVENTS_MAX
         }
+    }
+
+    /// Whether arrivals would wait for a large step.
+    fn is_crowded(&self) -> bool {
+        self.store.has_one_writer() || self.backlog.pending_arrivals() >= CROWD_MIN
     }
 
     /// Whether arrivals go first. Not when that has left the projector too far behind: under a load without an end it
     /// would never get its turn.
     fn yields(&self) -> bool {
-        let crowded = self.store.has_one_writer() || self.backlog.pending_arrivals() >= CROWD_MIN;
-        crowded && self.backlog.age_of_oldest_untried(self.clock.now()) < YIELDS_BEHIND_MAX
+        self.is_crowded() && self.backlog.age_of_oldest_untried(self.clock.now()) < YIELDS_BEHIND_MAX
     }
 
     /// Reports what a look has found: the first that are due, and now and then what waits for a further try, which may
