@@ -96,6 +96,12 @@ impl Guarded {
         row.await.unwrap().unwrap().get("drawn").unwrap()
     }
 
+    /// Counts an answer to a key.
+    fn answer(&self, key: &Arc<Caller>) {
+        let took = Duration::from_millis(1);
+        self.keys.answered(key, &"GET /new".into(), StatusCode::OK, took);
+    }
+
     /// The endpoints of which usage is written.
     async fn usage(&self) -> Vec<String> {
         let sql = "SELECT endpoint FROM api_key_usage ORDER BY endpoint";
@@ -156,23 +162,17 @@ async fn who_waits_for_a_draw_that_fails_fails_with_it() {
 async fn a_report_shows_what_is_written_and_what_is_not_and_writes_nothing() {
     let guarded = Guarded::open(40).await;
     let key = guarded.ask().await.caller.unwrap();
-    let use_it = || {
-        let took = Duration::from_millis(1);
-        guarded
-            .keys
-            .answered(&key, &"GET /new".into(), StatusCode::OK, took);
-    };
     let usage = guarded.keys.usage();
     let requests = async || {
         let report = usage.report(&key.id, 1).await.unwrap();
         serde_json::to_value(report).unwrap()["total_requests"].clone()
     };
-    use_it();
+    guarded.answer(&key);
     assert_eq!(requests().await, 1);
     assert_eq!(guarded.usage().await, Vec::<String>::new());
     usage.write().await;
     assert_eq!((requests().await, guarded.usage().await.len()), (1.into(), 1));
-    use_it();
+    guarded.answer(&key);
     assert_eq!(requests().await, 2);
     assert_eq!(usage.report("key_other", 1).await.unwrap().total_requests, 0);
 }
@@ -181,13 +181,7 @@ async fn a_report_shows_what_is_written_and_what_is_not_and_writes_nothing() {
 async fn what_was_counted_of_a_key_that_is_deleted_meanwhile_is_of_nobody() {
     let guarded = Guarded::open(40).await;
     let key = guarded.ask().await.caller.unwrap();
-    let use_it = || {
-        let took = Duration::from_millis(1);
-        guarded
-            .keys
-            .answered(&key, &"GET /new".into(), StatusCode::OK, took);
-    };
-    use_it();
+    guarded.answer(&key);
     guarded.keys.usage().write().await;
     assert_eq!(guarded.usage().await.len(), 1);
     let entry = AuditEntry::new("api_key_deleted", BEGIN);
@@ -199,7 +193,7 @@ async fn what_was_counted_of_a_key_that_is_deleted_meanwhile_is_of_nobody() {
     guarded
         .change_table("INSERT INTO api_key_windows (key_id, began_at, drawn) SELECT id, 0, 2 FROM api_keys")
         .await;
-    use_it();
+    guarded.answer(&key);
     guarded.keys.usage().write().await;
     assert_eq!((guarded.usage().await.len(), guarded.drawn().await), (0, 0));
 }
