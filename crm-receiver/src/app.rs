@@ -23,13 +23,13 @@ use db::{DatabaseUrl, Db, DbError, DbSettings, MigrateError, migrate};
 use futures::future::BoxFuture;
 use kit::access::{self, AccessError, ApiKeys, KeyMaker, KeyPrefix, KeyRoutes};
 use kit::audit::AuditEntry;
-use kit::config::{ConfigError, MasterKeyArgs};
+use kit::config::{ConfigError, MasterKeyArgs, MasterKeyError};
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
 use kit::listing::cursor_key;
 use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
 use kit::rebuild::Rebuilder;
-use kit::secrets::{self, CheckError, MasterKeys, Rewrapped};
+use kit::secrets::{self, Rewrapped};
 use kit::sequencer::Sequencer;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -50,9 +50,9 @@ pub enum StartError {
     /// A setting cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The secrets in the tables are encrypted under another key.
+    /// The keys of the secrets in the tables cannot be used.
     #[error(transparent)]
-    MasterKey(#[from] CheckError),
+    MasterKey(#[from] MasterKeyError),
     /// Anyone could do anything, or the keys cannot be read.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -147,23 +147,10 @@ pub async fn purge(
         .await
 }
 
-/// The keys of the secrets in these tables.
-async fn master_keys(
-    args: &MasterKeyArgs,
-    url: &DatabaseUrl,
-    store: &Store,
-    runtime: &Runtime,
-) -> Result<MasterKeys, StartError> {
-    // Another process that starts at once makes its key before it seals.
-    let is_sealed = secrets::is_sealed(&store.db).await?;
-    let keys = args.keys(url, is_sealed, runtime.entropy.as_ref())?;
-    secrets::check(&store.db, &keys, runtime.entropy.as_ref()).await?;
-    Ok(keys)
-}
-
 /// Who may send: what the environment says of `pms`, and what the tables say of the others.
 async fn open_sources(config: &Config, store: &Store, runtime: &Runtime) -> Result<Sources, StartError> {
-    let keys = master_keys(&config.master_key, &config.database, store, runtime).await?;
+    let keys = config.master_key.open(&config.database, &store.db, runtime.entropy.as_ref());
+    let keys = keys.await?;
     if config.secrets.is_some() {
         let pms: SourceId = PMS.parse().expect("it is a valid id");
         let settings = SourceSettings {
@@ -186,7 +173,7 @@ pub async fn rewrap(
     runtime: &Runtime,
 ) -> Result<Rewrapped, StartError> {
     let store = open_store(url, runtime, false).await?;
-    let keys = master_keys(args, url, &store, runtime).await?;
+    let keys = args.open(url, &store.db, runtime.entropy.as_ref()).await?;
     let done = secrets::rewrap(&store.db, &keys, &SEALED, runtime.entropy.as_ref()).await;
     store.close().await;
     Ok(done?)

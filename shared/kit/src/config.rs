@@ -22,7 +22,7 @@ pub use args::{HttpArgs, LogArgs, LogFormat};
 pub use database::DatabaseArgs;
 pub(crate) use dotenv::warn_of_env_file;
 pub use host::{InvalidHost, MetricsAddr, host};
-pub use master_key::MasterKeyArgs;
+pub use master_key::{MasterKeyArgs, MasterKeyError};
 pub use secrets::SECRETS;
 pub use units::{ByteSize, DurationList, InvalidUnit};
 

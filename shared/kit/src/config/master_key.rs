@@ -1,15 +1,29 @@
 //! The setting of the keys that encrypt the secrets in the tables.
 
 use super::{ConfigError, SECRETS};
-use crate::{key_file, secrets::MasterKeys};
+use crate::{
+    key_file,
+    secrets::{self, CheckError, MasterKeys},
+};
 use clap::Args;
 use contract::Entropy;
-use db::DatabaseUrl;
+use db::{DatabaseUrl, Db};
 
 /// The variable.
 const VARIABLE: &str = "MASTER_KEY";
 /// The file in the data folder.
 const FILE: &str = "master.key";
+
+/// Why the keys of a database cannot be used: a sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum MasterKeyError {
+    /// There is none, or none that can be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// They are not those of this database, or it cannot be read.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+}
 
 /// The keys that encrypt the secrets in the tables.
 #[derive(Args, Clone, Debug, Default)]
@@ -21,6 +35,23 @@ pub struct MasterKeyArgs {
 }
 
 impl MasterKeyArgs {
+    /// The keys of an open database, which are checked against what it has.
+    ///
+    /// # Errors
+    /// As [`keys`](Self::keys), and when the secrets in it are encrypted under another key.
+    pub async fn open(
+        &self,
+        url: &DatabaseUrl,
+        db: &Db,
+        entropy: &dyn Entropy,
+    ) -> Result<MasterKeys, MasterKeyError> {
+        // Another process that starts at once makes its key before it seals.
+        let is_sealed = secrets::is_sealed(db).await?;
+        let keys = self.keys(url, is_sealed, entropy)?;
+        secrets::check(db, &keys, entropy).await?;
+        Ok(keys)
+    }
+
     /// Whether a service on this database has its keys, or can make one.
     ///
     /// # Errors
@@ -74,7 +105,7 @@ impl MasterKeyArgs {
         };
         text.ok_or_else(missing)?
             .parse()
-            .map_err(|error: crate::secrets::InvalidMasterKeys| unusable(error.to_string()))
+            .map_err(|error: secrets::InvalidMasterKeys| unusable(error.to_string()))
     }
 }
 
