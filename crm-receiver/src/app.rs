@@ -149,7 +149,9 @@ pub async fn purge(
 
 /// Who may send: what the environment says of `pms`, and what the tables say of the others.
 async fn open_sources(config: &Config, store: &Store, runtime: &Runtime) -> Result<Sources, StartError> {
-    let keys = config.master_key.open(&config.database, &store.db, runtime.entropy.as_ref());
+    let keys = config
+        .master_key
+        .open(&config.database, &store.db, runtime.entropy.as_ref());
     let keys = keys.await?;
     if config.secrets.is_some() {
         let pms: SourceId = PMS.parse().expect("it is a valid id");

@@ -79,14 +79,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Rewrap { database, master_key } => {
             let done = rewrap(&master_key, &database, &runtime).await?;
-            println!(
-                "{} secrets encrypted again under the first key of MASTER_KEY",
-                done.sealed
-            );
+            println!("{done}");
             anyhow::ensure!(
                 done.unopened == 0,
-                "{} secrets open under none of its keys at their place, and are left as they are",
-                done.unopened
+                "some open under none of its keys, and are left as they are"
             );
             Ok(())
         }

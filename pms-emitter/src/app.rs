@@ -1,21 +1,21 @@
 //! The composition root: from a [`Config`] to a service that runs until it is stopped.
 
 use crate::config::Config;
-use crate::desk::Desk;
+use crate::desk::{Desk, Vault};
 use crate::digest_key;
 use crate::dispatch::attempt::AGENT;
 use crate::dispatch::{
-    AttemptCounters, Dispatcher, DispatcherParts, SettlementCounters, Wakers, expose_pending,
+    AttemptCounters, Breakers, DispatcherParts, Dispatchers, Places, SettlementCounters, expose_pending,
 };
 use crate::domain::guest_document::DigestKey;
 use crate::http::{Api, KEY_TERMS, router};
-use crate::store::{EndpointSettings, FanOut, GUEST_NAMES, MIGRATIONS, Store, env_endpoint};
+use crate::store::{EnvEndpoint, FanOut, GUEST_NAMES, MIGRATIONS, SEALED, Store, env_endpoint};
 use api::{Line, Server, serve};
 use contract::UnixMillis;
 use db::{Db, DbError, DbSettings, Dialect, MigrateError, migrate};
 use futures::future::BoxFuture;
 use kit::access::{self, AccessError, ApiKeys, KeyMaker, KeyRoutes};
-use kit::config::ConfigError;
+use kit::config::{ConfigError, MasterKeyError};
 use kit::egress::Egress;
 use kit::idempotency::Idempotency;
 use kit::lifecycle::{Ended, Lifecycle, STOP_GRACE};
@@ -23,8 +23,8 @@ use kit::listing::cursor_key;
 use kit::metrics::{Metrics, page::MetricsPage};
 pub use kit::random::Runtime;
 use kit::rebuild::Rebuilder;
+use kit::secrets::{self, MasterKeys, Rewrapped};
 use kit::sequencer::Sequencer;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,9 @@ pub enum StartError {
     /// A setting cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The keys of the secrets in the tables cannot be used.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
     /// Anyone could do anything, or the keys cannot be read.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -67,11 +70,9 @@ pub struct App {
     server: Server,
     keys: ApiKeys,
     idempotency: Arc<Idempotency>,
-    /// One for each endpoint; none without a URL.
-    dispatchers: Vec<Dispatcher>,
+    dispatchers: Dispatchers,
     /// Queues events for the endpoints. It runs also where there is none: an event has its place in any case.
     sequencer: Sequencer,
-    wakers: Wakers,
     /// None without METRICS_ADDR.
     metrics: Option<MetricsPage>,
     /// Rebuilds the names that an older program has folded.
@@ -117,6 +118,20 @@ pub async fn retry_dead(store: &Store, runtime: &Runtime, since: UnixMillis) -> 
     }
 }
 
+/// Encrypts every secret again under the first master key.
+///
+/// # Errors
+/// When the tables cannot be opened, or none of the keys is theirs.
+pub async fn rewrap(config: &Config, runtime: &Runtime) -> Result<Rewrapped, StartError> {
+    let store = open_store(config, runtime, false).await?;
+    let keys = config
+        .master_key
+        .open(&config.database, store.db(), runtime.entropy.as_ref());
+    let done = secrets::rewrap(store.db(), &keys.await?, &SEALED, runtime.entropy.as_ref()).await;
+    store.db().clone().close().await;
+    Ok(done?)
+}
+
 impl App {
     /// Opens the database, migrates its tables, writes the environment's endpoint, and listens.
     ///
@@ -129,17 +144,20 @@ impl App {
     async fn open(config: Config, runtime: Runtime) -> Result<Self, StartError> {
         contract::phone::warm_up();
         let store = open_store(&config, &runtime, true).await?;
-        let settings = EndpointSettings {
+        let settings = EnvEndpoint {
             url: config
                 .endpoint
                 .as_ref()
                 .map(|endpoint| endpoint.url.as_str().to_owned()),
-            retry_schedule: None,
             first_wait: config.delivery.schedule.first_wait(),
         };
         store
             .configure_endpoint(env_endpoint(), settings, runtime.clock.now())
             .await?;
+        let keys = config
+            .master_key
+            .open(&config.database, store.db(), runtime.entropy.as_ref());
+        let master_keys = keys.await?;
         let (listener, address) = config.http.bind().await?;
         let (db, clock) = (store.db().clone(), Arc::clone(&runtime.clock));
         let idempotency = Arc::new(Idempotency::new(db, clock, Arc::clone(&runtime.entropy)));
@@ -148,6 +166,10 @@ impl App {
                 store: store.clone(),
                 clock: Arc::clone(&runtime.clock),
                 ids: runtime.ids(),
+                vault: Vault {
+                    master_keys: master_keys.clone(),
+                    entropy: Arc::clone(&runtime.entropy),
+                },
                 digest_key: Arc::new(digest_key(&config, &runtime)?),
             },
             idempotency: Arc::clone(&idempotency),
@@ -172,11 +194,12 @@ impl App {
         server.traffic().register(metrics.registry());
         store.db.counts().register(metrics.registry());
         expose_pending(&mut metrics, &env_endpoint(), &store);
-        let wakers = Wakers::default();
-        let dispatchers = dispatchers(&config, &store, &runtime, &wakers, &metrics)?;
+        let fan_out = FanOut::default();
+        let parts = dispatcher_parts(&config, &store, &runtime, master_keys, &metrics)?;
+        let dispatchers = Dispatchers::new(parts, fan_out.queued());
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
         let (owner, clock) = (runtime.ids().new_id("run"), Arc::clone(&runtime.clock));
-        let sequencer = Sequencer::new(store.db(), clock, owner, FanOut)
+        let sequencer = Sequencer::new(store.db(), clock, owner, fan_out)
             .of_only_one(store.db().dialect() == Dialect::Sqlite);
         let (db, clock) = (store.db().answering_after_abort(), Arc::clone(&runtime.clock));
         let guest_names = Rebuilder::new(db, clock, runtime.ids().new_id("run"), GUEST_NAMES);
@@ -191,7 +214,6 @@ impl App {
             idempotency,
             dispatchers,
             sequencer,
-            wakers,
             metrics,
             guest_names,
         })
@@ -233,12 +255,8 @@ impl App {
         if let Some(page) = self.metrics {
             lifecycle.spawn("metrics", page.serve(lifecycle.clone()));
         }
-        let queued = self.wakers.listen(self.sequencer.given(), lifecycle.clone());
-        lifecycle.spawn("wakers", queued);
         lifecycle.spawn("sequencer", self.sequencer.run(lifecycle.clone()));
-        for dispatcher in self.dispatchers {
-            lifecycle.spawn("dispatcher", dispatcher.run(lifecycle.clone()));
-        }
+        lifecycle.spawn("dispatchers", self.dispatchers.run(lifecycle.clone()));
         lifecycle.spawn("guest names", self.guest_names.run(lifecycle.clone()));
         lifecycle.spawn("api keys", self.keys.clone().run(lifecycle.clone()));
         let purging = purge(self.idempotency, self.keys.clone(), lifecycle.clone());
@@ -298,29 +316,30 @@ async fn purge(idempotency: Arc<Idempotency>, keys: ApiKeys, lifecycle: Lifecycl
     }
 }
 
-/// One dispatcher for each endpoint: for now that of the environment, if it has a URL.
-fn dispatchers(
+/// What the dispatchers of all endpoints share.
+fn dispatcher_parts(
     config: &Config,
     store: &Store,
     runtime: &Runtime,
-    wakers: &Wakers,
+    master_keys: MasterKeys,
     metrics: &Metrics,
-) -> Result<Vec<Dispatcher>, StartError> {
-    let Some(endpoint) = &config.endpoint else {
-        return Ok(Vec::new());
-    };
-    let parts = DispatcherParts {
+) -> Result<DispatcherParts, StartError> {
+    let breakers = Breakers::new(metrics);
+    if config.endpoint.is_some() {
+        breakers.expose(metrics, &env_endpoint());
+    }
+    Ok(DispatcherParts {
         delivery: config.delivery.clone(),
         store: store.clone(),
         egress: Egress::new(AGENT).map_err(|error| StartError::Egress(error.to_string()))?,
-        secrets: HashMap::from([(env_endpoint(), endpoint.secrets.clone())]),
-        wakers: wakers.clone(),
+        env_secrets: config.endpoint.as_ref().map(|endpoint| endpoint.secrets.clone()),
+        master_keys,
         ids: runtime.ids(),
         clock: Arc::clone(&runtime.clock),
         entropy: Arc::clone(&runtime.entropy),
         attempts: AttemptCounters::new(metrics),
         settlements: SettlementCounters::new(metrics),
-    };
-    let dispatcher = Dispatcher::new(&env_endpoint(), &Arc::new(parts), metrics);
-    Ok(vec![dispatcher])
+        breakers,
+        places: Places::default(),
+    })
 }

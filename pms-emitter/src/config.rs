@@ -10,7 +10,7 @@ use db::DatabaseUrl;
 use kit::access::command::KeysCommand;
 use kit::breaker::FAILURES_MAX;
 use kit::config::{
-    AccessArgs, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, SECRETS, parse_or_exit,
+    AccessArgs, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, MasterKeyArgs, SECRETS, parse_or_exit,
 };
 use kit::egress::TargetUrl;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,8 @@ pub struct Config {
     pub access: AccessArgs,
     /// Where the tables are.
     pub database: DatabaseUrl,
+    /// The keys of the secrets in the tables.
+    pub master_key: MasterKeyArgs,
     /// Where events go; none: they are kept, and no delivery is made.
     pub endpoint: Option<EndpointConfig>,
     /// How deliveries are made.
@@ -68,6 +70,8 @@ pub enum Command {
         #[arg(long, value_parser = instant)]
         since: Option<UnixMillis>,
     },
+    /// Encrypt the secrets in the tables again under the first key of MASTER_KEY, and end; an emitter may serve meanwhile
+    Rewrap,
     /// Make, list or deactivate API keys
     Keys {
         /// What is done with them
@@ -88,6 +92,8 @@ struct Cli {
     access: AccessArgs,
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    master_key: MasterKeyArgs,
     #[command(flatten)]
     delivery: DeliveryArgs,
     /// Keys the digests of guests' documents, the same for emitters whose guests shall match; made in the data folder
@@ -150,10 +156,14 @@ impl Cli {
             }
         };
         let database = self.database.url(DEFAULTS)?;
+        if matches!(self.command, None | Some(Command::Serve | Command::Rewrap)) {
+            self.master_key.check(&database)?;
+        }
         let folder = database.sqlite_folder();
         Ok(Config {
             http: self.http.clone(),
             access: self.access.clone(),
+            master_key: self.master_key.clone(),
             document_digest_key: self.document_digest_key.clone(),
             data_folder: folder.unwrap_or(Path::new(DATA_FOLDER)).to_owned(),
             database,

@@ -2,7 +2,7 @@
 //!
 //! It stands in the library, so that `main.rs` has no async code to compile and only links.
 
-use crate::app::{App, Runtime, StartError, key_maker, open_store, retry_dead};
+use crate::app::{App, Runtime, StartError, key_maker, open_store, retry_dead, rewrap};
 use crate::config::{Command, Config, read_or_exit};
 use crate::http::KEY_TERMS;
 use kit::access::command::KeysError;
@@ -62,6 +62,14 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
             let count = retry_dead(&store, &runtime, since.unwrap_or_default()).await?;
             store.db().clone().close().await;
             println!("{count} deliveries are due again");
+        }
+        Command::Rewrap => {
+            let done = rewrap(&config, &runtime).await?;
+            println!("{done}");
+            anyhow::ensure!(
+                done.unopened == 0,
+                "some open under none of its keys, and are left as they are"
+            );
         }
         Command::Keys { command } => {
             let store = open_store(&config, &runtime, false).await?;

@@ -1,5 +1,5 @@
 //! What a front desk does: make, change and delete a guest; book a reservation and change it with every command; make and
-//! change a property, and close its day.
+//! change a property, and close its day; and what an integrator does: subscribe an endpoint, change and end it.
 //!
 //! Each is one function of the store, the domain and the clock. It reads the present state, lets `domain` decide what becomes
 //! of it, and writes that with its event by one method of `store`. It knows no request and chooses no answer: what a request says
@@ -14,6 +14,9 @@ mod guests;
 mod night_audit;
 mod properties;
 mod reservations;
+mod vault;
+mod webhook_secrets;
+mod webhooks;
 
 pub use answer::AnswerToKeep;
 pub use decide_again::DECISIONS_MAX;
@@ -21,6 +24,9 @@ pub use error::DeskError;
 pub use expected_version::ExpectedVersion;
 pub use guests::GuestWithWarnings;
 pub use reservations::DatedReservation;
+pub use vault::Vault;
+pub use webhook_secrets::RotatedSecret;
+pub use webhooks::MadeEndpoint;
 
 use crate::domain::{
     change::Change,
@@ -42,6 +48,8 @@ pub struct Desk {
     pub clock: Arc<dyn Clock>,
     /// Makes ids.
     pub ids: Ids,
+    /// Makes and encrypts the secrets of endpoints.
+    pub vault: Vault,
     /// The key of the digests of guests' documents.
     pub digest_key: Arc<DigestKey>,
 }

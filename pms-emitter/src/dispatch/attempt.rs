@@ -5,18 +5,19 @@
 
 use super::classify::{AttemptOutcome, Health, classify, health, unanswered};
 use super::parts::DispatcherParts;
-use super::schedule::{Schedule, millis};
+use super::route::Route;
+use super::schedule::millis;
 use crate::store::{AttemptRecord, Claim, EndpointUpdate, Settlement, Verdict};
 use bytes::Bytes;
+use contract::UnixMillis;
 use contract::signature::{
     TRACEPARENT, WEBHOOK_ATTEMPT, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign,
 };
-use contract::{SecretList, UnixMillis};
 use db::failpoint;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use kit::breaker::Permit;
-use kit::egress::{Answered, EgressError, TargetUrl};
+use kit::egress::{Answered, EgressError};
 
 /// Who sends: `pms-emitter/<version>`.
 pub const AGENT: &str = concat!("pms-emitter/", env!("CARGO_PKG_VERSION"));
@@ -29,17 +30,6 @@ const GONE: &str = "gone";
 
 /// Why a delivery ends whose event was erased before it was sent.
 const ERASED: &str = "the event's content was erased";
-
-/// Where an endpoint's deliveries go, how often, and what signs them.
-#[derive(Clone)]
-pub struct Route {
-    /// The checked address.
-    pub url: TargetUrl,
-    /// The endpoint's own schedule.
-    pub schedule: Option<Schedule>,
-    /// Signs with all of them.
-    pub secrets: SecretList,
-}
 
 /// How one attempt ended.
 #[derive(Debug)]
@@ -73,11 +63,10 @@ pub(super) async fn attempt(
         error: None,
     };
     let body = Bytes::from(body);
-    let headers = headers(&route.secrets, &claim, &record, &body);
-    let answer = parts
-        .egress
-        .post(&route.url, headers, body, parts.delivery.timeout);
+    let headers = headers(route, &claim, &record, &body);
+    let answer = parts.egress.post(&route.url, headers, body, route.timeout);
     let outcome = judge(answer.await, permit, parts.clock.now(), &mut record);
+    let outcome = without_4xx(outcome, record.status, route);
     if outcome == AttemptOutcome::Delivered {
         failpoint::reached("attempt.answered");
     }
@@ -125,6 +114,18 @@ fn judge(
     outcome
 }
 
+/// An endpoint may have chosen that no answer of the class 4xx is tried again, but for those that ask for it: 408, 425 and 429.
+fn without_4xx(outcome: AttemptOutcome, status: Option<u16>, route: &Route) -> AttemptOutcome {
+    let asks_again = matches!(status, Some(408 | 425 | 429));
+    let is_4xx = status.is_some_and(|status| (400..500).contains(&status));
+    match outcome {
+        AttemptOutcome::Retry { .. } if is_4xx && !asks_again && !route.retries_4xx => AttemptOutcome::Dead {
+            why: "the endpoint's answers of the class 4xx are not tried again",
+        },
+        outcome => outcome,
+    }
+}
+
 /// What becomes of the delivery, and of its endpoint.
 fn decide(
     parts: &DispatcherParts,
@@ -148,9 +149,8 @@ fn decide(
             if let Some(after) = after.filter(|_| *endpoint_pauses) {
                 endpoint_update.paused_until = Some(now.plus_millis(millis(after)));
             }
-            let schedule = route.schedule.as_ref().unwrap_or(&parts.delivery.schedule);
             let counted = claim.attempts.saturating_sub(claim.attempts_before) + 1;
-            match schedule.after(counted, *after, now, parts.entropy.as_ref()) {
+            match route.schedule.after(counted, *after, now, parts.entropy.as_ref()) {
                 Some(at) => Verdict::RetryAt(at),
                 None => Verdict::Dead(format!("no attempt is left after {counted}")),
             }
@@ -160,10 +160,10 @@ fn decide(
 }
 
 /// The headers of the contract. The timestamp is this attempt's: the receiver allows little skew.
-fn headers(secrets: &SecretList, claim: &Claim, record: &AttemptRecord, body: &[u8]) -> HeaderMap {
+fn headers(route: &Route, claim: &Claim, record: &AttemptRecord, body: &[u8]) -> HeaderMap {
     let (id, at) = (&claim.delivery.event_id, record.at.seconds());
-    let signature = sign(secrets.as_slice(), id, at, body);
-    let mut headers = HeaderMap::new();
+    let signature = sign(&route.secrets_at(record.at), id, at, body);
+    let mut headers = route.headers.clone();
     let ours = "ids, numbers and base64 are header values";
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));

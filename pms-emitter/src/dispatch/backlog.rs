@@ -1,12 +1,10 @@
 //! How many deliveries wait, as metrics show it.
 
-use crate::store::Store;
+use crate::store::{PENDING_MAX, Store};
 use contract::id::EndpointId;
 use kit::metrics::Metrics;
 use std::time::Duration;
 
-/// Deliveries, and events that are not queued yet, are each counted up to here: beyond it the exact number says nothing more.
-const PENDING_MAX: u32 = 100_000;
 /// How long a scrape waits for the database.
 const ASK_WITHIN: Duration = Duration::from_secs(1);
 

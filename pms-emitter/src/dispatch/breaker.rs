@@ -4,9 +4,9 @@ use super::{operation::Operation, outage::Outage, parts::DispatcherParts};
 use crate::store::{BREAKER_HISTORY_MAX, BreakerChange};
 use contract::id::EndpointId;
 use db::DbError;
-use kit::breaker::{Breaker, BreakerSettings, Change, OPEN_MAX};
+use kit::breaker::{Breaker, BreakerSettings, Change, OPEN_MAX, State};
 use kit::metrics::Metrics;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -50,7 +50,7 @@ pub(super) fn breaker(endpoint: &EndpointId, parts: &Arc<DispatcherParts>) -> (B
         failures: delivery.breaker_failures,
         open_first: delivery.breaker_open,
         open_max: OPEN_MAX,
-        probe_deadline: delivery.timeout + PROBE_SLACK,
+        probe_deadline: delivery.timeout_at_most(endpoint) + PROBE_SLACK,
         ramp_limit: u32::try_from(delivery.concurrency).unwrap_or(u32::MAX),
     };
     let (clock, entropy) = (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
@@ -64,14 +64,45 @@ pub(super) fn breaker(endpoint: &EndpointId, parts: &Arc<DispatcherParts>) -> (B
     (breaker, history)
 }
 
-/// Shows the state of an endpoint's breaker. Reading it causes no transition.
-pub(super) fn expose(metrics: &Metrics, endpoint: &EndpointId, breaker: &Breaker) {
-    let breaker = breaker.clone();
-    let help = "The breaker before an endpoint: 0 closed, 1 half-open, 2 open.";
-    let labels = [("endpoint", endpoint.as_str())];
-    metrics.read_gauge("breaker_state", help, &labels, move || {
-        breaker.snapshot().state.as_number()
-    });
+/// The breakers of all endpoints that have one, for metrics. Clones share them.
+#[derive(Clone, Default)]
+pub struct Breakers(Arc<Mutex<HashMap<EndpointId, Breaker>>>);
+
+impl Breakers {
+    /// Shows how many breakers are in each state. Reading causes no transition.
+    pub fn new(metrics: &Metrics) -> Self {
+        let breakers = Self::default();
+        for state in [State::Closed, State::HalfOpen, State::Open] {
+            let (shown, help) = (breakers.clone(), "Breakers before endpoints, by their state.");
+            let labels = [("state", state.as_str())];
+            metrics.read_gauge("breakers", help, &labels, move || shown.count(state));
+        }
+        breakers
+    }
+
+    /// Shows the state of an endpoint's breaker: 0 where it has none yet.
+    pub fn expose(&self, metrics: &Metrics, endpoint: &EndpointId) {
+        let (breakers, named) = (self.clone(), endpoint.clone());
+        let help = "The breaker before an endpoint: 0 closed, 1 half-open, 2 open.";
+        let labels = [("endpoint", endpoint.as_str())];
+        metrics.read_gauge("breaker_state", help, &labels, move || {
+            let breakers = breakers.0.lock().unwrap_or_else(PoisonError::into_inner);
+            breakers
+                .get(&named)
+                .map_or(0.0, |breaker| breaker.snapshot().state.as_number())
+        });
+    }
+
+    pub(super) fn add(&self, endpoint: &EndpointId, breaker: &Breaker) {
+        let mut breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        breakers.insert(endpoint.clone(), breaker.clone());
+    }
+
+    fn count(&self, state: State) -> f64 {
+        let breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let states = breakers.values().map(|breaker| breaker.snapshot().state);
+        states.filter(|one| *one == state).count() as f64
+    }
 }
 
 impl Unwritten {

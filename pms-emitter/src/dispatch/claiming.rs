@@ -4,7 +4,12 @@
 //! as sending can accept.
 
 use super::{
-    attempt::Route, operation::Operation, outage::Outage, parts::DispatcherParts, sending::Sending,
+    operation::Operation,
+    outage::Outage,
+    parts::DispatcherParts,
+    places::{EndpointPlaces, Place},
+    route::Route,
+    sending::Sending,
     settling::Settling,
 };
 use crate::store::{BATCH_MAX, Claim, ClaimRequest, Target};
@@ -15,13 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long nothing is claimed for an endpoint whose row cannot be read, or that has no signing secret.
+/// How long nothing is claimed for an endpoint whose row or secrets cannot be read.
 const UNUSABLE_PAUSE: Duration = Duration::from_secs(10);
 
 /// The claims of one endpoint.
 pub(super) struct Claiming {
     endpoint: EndpointId,
     parts: Arc<DispatcherParts>,
+    places: EndpointPlaces,
     /// There may be something due.
     look: bool,
     /// It waits while the breaker is open, after the database failed, and where the endpoint cannot be used.
@@ -31,6 +37,8 @@ pub(super) struct Claiming {
 /// A claim that has ended.
 pub(super) struct ClaimEnded {
     asked: usize,
+    /// One for each that was asked for.
+    places: Vec<Place>,
     /// When it began: its lease counts from there.
     since: Instant,
     answer: Result<Option<(Target, Vec<Claim>)>, DbError>,
@@ -42,6 +50,7 @@ impl Claiming {
         Self {
             endpoint: endpoint.clone(),
             parts: Arc::clone(parts),
+            places: parts.places.of_endpoint(),
             look: true,
             operation: Operation::new(),
         }
@@ -63,24 +72,27 @@ impl Claiming {
         self.operation.wait_until(at);
     }
 
-    /// Begins a claim of up to `wanted` deliveries, if any are wanted.
+    /// Begins a claim of up to `wanted` deliveries, if any are wanted and there are places for them. Where there are none, the next
+    /// look over all endpoints comes back to it.
     pub(super) fn begin(&mut self, now: Instant, wanted: usize) {
-        let asked = wanted.min(BATCH_MAX);
+        let parts = &self.parts;
+        let places = self.places.take(wanted.min(BATCH_MAX));
+        let asked = places.len();
         if asked == 0 {
             return;
         }
-        let parts = &self.parts;
         let request = ClaimRequest {
             endpoint: self.endpoint.clone(),
             token: parts.ids.new_id("clm"),
             now: parts.clock.now(),
-            lease: parts.delivery.timeout + parts.delivery.lease_slack,
+            lease: parts.delivery.timeout_at_most(&self.endpoint) + parts.delivery.lease_slack,
             limit: asked,
         };
         self.look = false;
         let store = parts.store.clone();
         self.operation.begin(async move {
             ClaimEnded {
+                places,
                 asked,
                 since: now,
                 answer: store.claim(request).await,
@@ -109,33 +121,18 @@ impl Claiming {
         let Some((target, claims)) = claimed else { return };
         // As many as asked for: there may be more.
         self.look |= claims.len() == ended.asked;
-        let Some(route) = self.route(&target) else {
-            self.wait_until(Instant::now() + UNUSABLE_PAUSE);
-            return settling.give_back(claims);
+        // Nothing is sent to a guess.
+        let route = match Route::of(&self.parts, &self.endpoint, &target) {
+            Ok(route) => route,
+            Err(why) => {
+                tracing::error!(endpoint.id = self.endpoint.as_str(), %why, "nothing is sent to an endpoint");
+                self.wait_until(Instant::now() + UNUSABLE_PAUSE);
+                return settling.give_back(claims);
+            }
         };
         if !claims.is_empty() {
             failpoint::reached("claim.committed");
         }
-        sending.add(&Arc::new(route), claims, ended.since);
-    }
-
-    /// None, which is logged, when the endpoint's row holds what was never checked, or when there is no secret to sign with:
-    /// nothing is sent to a guess.
-    fn route(&self, target: &Target) -> Option<Route> {
-        let endpoint = self.endpoint.as_str();
-        let schedule = target.retry_schedule.as_deref().map(str::parse).transpose();
-        let (Ok(url), Ok(schedule)) = (target.url.parse(), schedule) else {
-            tracing::error!(endpoint.id = endpoint, "the endpoint's row cannot be read");
-            return None;
-        };
-        let Some(secrets) = self.parts.secrets.get(&self.endpoint) else {
-            tracing::error!(endpoint.id = endpoint, "the endpoint has no signing secret");
-            return None;
-        };
-        Some(Route {
-            url,
-            schedule,
-            secrets: secrets.clone(),
-        })
+        sending.add(&Arc::new(route), claims, ended.places, ended.since);
     }
 }

@@ -1,10 +1,14 @@
 //! What dispatchers are made of, put together in `app`.
 
-use super::{schedule::Schedule, sending::AttemptCounters, settling::SettlementCounters, wakers::Wakers};
-use crate::store::Store;
+use super::{
+    breaker::Breakers, places::Places, schedule::Schedule, sending::AttemptCounters,
+    settling::SettlementCounters,
+};
+use crate::domain::endpoint::TIMEOUT_MAX;
+use crate::store::{Store, env_endpoint};
 use contract::{Clock, Entropy, Ids, SecretList, id::EndpointId};
 use kit::egress::Egress;
-use std::collections::HashMap;
+use kit::secrets::MasterKeys;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +36,17 @@ pub struct DeliveryConfig {
     pub lease_slack: Duration,
 }
 
+impl DeliveryConfig {
+    /// The longest that an attempt at an endpoint may take: what was chosen for it, or the configuration's for the environment's.
+    pub(super) fn timeout_at_most(&self, endpoint: &EndpointId) -> Duration {
+        if *endpoint == env_endpoint() {
+            self.timeout
+        } else {
+            TIMEOUT_MAX
+        }
+    }
+}
+
 /// What the dispatchers of all endpoints share.
 pub struct DispatcherParts {
     /// How deliveries are made.
@@ -40,10 +55,10 @@ pub struct DispatcherParts {
     pub store: Store,
     /// The HTTP client.
     pub egress: Egress,
-    /// What is signed with, by endpoint. It is in memory alone, never in a table.
-    pub secrets: HashMap<EndpointId, SecretList>,
-    /// What wakes each dispatcher.
-    pub wakers: Wakers,
+    /// What the environment's endpoint is signed with: it is in memory alone, never in a table.
+    pub env_secrets: Option<SecretList>,
+    /// Opens the secrets and headers of the others.
+    pub master_keys: MasterKeys,
     /// Makes the tokens of claims.
     pub ids: Ids,
     /// Tells the time.
@@ -54,4 +69,8 @@ pub struct DispatcherParts {
     pub attempts: AttemptCounters,
     /// Counts what was settled.
     pub settlements: SettlementCounters,
+    /// Counts breakers by their state.
+    pub breakers: Breakers,
+    /// What all of them may hold at once.
+    pub places: Places,
 }

@@ -53,6 +53,13 @@ impl Schedule {
         }
     }
 
+    /// The first waits of it, so many.
+    #[must_use]
+    pub fn of_attempts(mut self, attempts: usize) -> Self {
+        self.0.truncate(attempts.max(1));
+        self
+    }
+
     /// The wait between the commit and the first attempt.
     pub fn first_wait(&self) -> Duration {
         self.0[0]

@@ -4,10 +4,13 @@
 //! that its lease could end during the attempt. It knows neither a table nor a transaction.
 
 use super::{
-    attempt::{Attempted, Route, attempt},
+    attempt::{Attempted, attempt},
     parts::DispatcherParts,
+    places::Place,
+    route::Route,
 };
 use crate::store::{BATCH_MAX, Claim, Settlement};
+use contract::id::EndpointId;
 use kit::breaker::{Admit, Breaker, State};
 use kit::metrics::{Counter, Histogram, Metrics, SECONDS};
 use std::collections::VecDeque;
@@ -26,8 +29,11 @@ const ANSWERS: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 ///
 /// Invariant: what it holds is bounded: `ready` by a claim and the concurrency, `attempts` by the concurrency.
 pub(super) struct Sending {
+    endpoint: EndpointId,
     parts: Arc<DispatcherParts>,
     breaker: Breaker,
+    /// How many attempts at once, as the newest route says.
+    concurrency: usize,
     /// Claimed, and not begun.
     ready: VecDeque<ReadyClaim>,
     attempts: JoinSet<Attempted>,
@@ -37,6 +43,8 @@ pub(super) struct Sending {
 struct ReadyClaim {
     claim: Claim,
     route: Arc<Route>,
+    /// Its place in the process.
+    place: Place,
     /// When the claim began.
     since: Instant,
 }
@@ -50,10 +58,12 @@ pub(super) enum Room {
 }
 
 impl Sending {
-    pub(super) fn new(breaker: Breaker, parts: &Arc<DispatcherParts>) -> Self {
+    pub(super) fn new(endpoint: &EndpointId, breaker: Breaker, parts: &Arc<DispatcherParts>) -> Self {
         Self {
+            endpoint: endpoint.clone(),
             parts: Arc::clone(parts),
             breaker,
+            concurrency: parts.delivery.concurrency,
             ready: VecDeque::new(),
             attempts: JoinSet::new(),
         }
@@ -63,9 +73,11 @@ impl Sending {
         !self.attempts.is_empty()
     }
 
-    /// Takes over what was claimed, in its order.
-    pub(super) fn add(&mut self, route: &Arc<Route>, claims: Vec<Claim>, since: Instant) {
-        let ready = claims.into_iter().map(|claim| ReadyClaim {
+    /// Takes over what was claimed, in its order, with a place for each.
+    pub(super) fn add(&mut self, route: &Arc<Route>, claims: Vec<Claim>, places: Vec<Place>, since: Instant) {
+        self.concurrency = route.concurrency;
+        let ready = claims.into_iter().zip(places).map(|(claim, place)| ReadyClaim {
+            place: place.with_bytes(claim.body.as_ref().map_or(0, Vec::len)),
             claim,
             route: Arc::clone(route),
             since,
@@ -76,7 +88,7 @@ impl Sending {
     /// Begins as many attempts as it may. When the breaker refuses those that are left, the answer is when to ask again; they
     /// are to be given back.
     pub(super) fn begin(&mut self) -> Option<Instant> {
-        while !self.ready.is_empty() && self.attempts.len() < self.parts.delivery.concurrency {
+        while !self.ready.is_empty() && self.attempts.len() < self.concurrency {
             let permit = match self.breaker.admit() {
                 Admit::Pass(permit) | Admit::Probe(permit) => permit,
                 Admit::Refused { until } => {
@@ -85,17 +97,28 @@ impl Sending {
                     return (open || self.attempts.is_empty()).then_some(until);
                 }
             };
-            if let Some(ReadyClaim { claim, route, .. }) = self.ready.pop_front() {
+            if let Some(ReadyClaim {
+                claim, route, place, ..
+            }) = self.ready.pop_front()
+            {
                 let parts = Arc::clone(&self.parts);
-                self.attempts
-                    .spawn(async move { attempt(&parts, &route, claim, permit).await });
+                self.attempts.spawn(async move {
+                    let _place = place;
+                    attempt(&parts, &route, claim, permit).await
+                });
             }
         }
         None
     }
 
-    /// Takes out what has waited so long that its lease could end during its attempt.
+    /// Takes out what is not to be sent as it was claimed: all of it when the endpoint was changed since, and what has waited so
+    /// long that its lease could end during its attempt.
     pub(super) fn take_stale(&mut self, now: Instant) -> Vec<Claim> {
+        let versions = self.parts.store.versions();
+        let newest = self.ready.back().map(|ready| ready.route.version);
+        if newest.is_some_and(|version| !versions.is_current(&self.endpoint, version)) {
+            return self.take_unsent();
+        }
         let wait_max = self.parts.delivery.lease_slack * WAIT_SHARE.0 / WAIT_SHARE.1;
         let is_stale = |ready: &&ReadyClaim| now.duration_since(ready.since) > wait_max;
         let stale = self.ready.iter().take_while(is_stale).count();
@@ -112,7 +135,7 @@ impl Sending {
         let snapshot = self.breaker.snapshot();
         let (ready, held) = (self.ready.len(), self.ready.len() + self.attempts.len());
         Room::For(match (snapshot.state, snapshot.ramp) {
-            (State::Closed, None) if ready < self.parts.delivery.concurrency => BATCH_MAX,
+            (State::Closed, None) if ready < self.concurrency => BATCH_MAX,
             (State::Closed, None) => 0,
             (State::Closed, Some(ramp)) => usize::try_from(ramp).unwrap_or(BATCH_MAX).saturating_sub(held),
             (State::Open, _) => {

@@ -2,7 +2,7 @@
 //!
 //! A pipeline, not a batch: attempts run on their own, up to a bound, while the next claim and the last settlement are in the
 //! database, so a slow answer holds up nobody else. Each part owns its state and begins what it can; the loop carries what one
-//! part has ended to the next, and waits for the next end, the waker or a tick.
+//! part has ended to the next, and waits for the next end, the waker or the end of a pause.
 
 use super::{
     breaker::{self, BreakerHistory},
@@ -14,45 +14,40 @@ use super::{
 };
 use contract::id::EndpointId;
 use kit::lifecycle::Lifecycle;
-use kit::metrics::Metrics;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 /// Delivers what is due to one endpoint.
-pub struct Dispatcher {
+pub(super) struct Dispatcher {
     claiming: Claiming,
     sending: Sending,
     settling: Settling,
     breaker_history: BreakerHistory,
     outage: Outage,
     waker: Arc<Notify>,
-    /// How often it looks for what is due without being woken.
-    look_every: Duration,
     /// It is stopping: what has begun is finished and settled, and nothing else begins.
     draining: bool,
 }
 
 impl Dispatcher {
-    /// The dispatcher of an endpoint, with a breaker of its own, whose state is shown as `breaker_state`.
-    pub fn new(endpoint: &EndpointId, parts: &Arc<DispatcherParts>, metrics: &Metrics) -> Self {
+    /// The dispatcher of an endpoint, with a breaker of its own. The waker says that there may be something due.
+    pub(super) fn new(endpoint: &EndpointId, parts: &Arc<DispatcherParts>, waker: Arc<Notify>) -> Self {
         let (breaker, breaker_history) = breaker::breaker(endpoint, parts);
-        breaker::expose(metrics, endpoint, &breaker);
+        parts.breakers.add(endpoint, &breaker);
         Self {
             claiming: Claiming::new(endpoint, parts),
-            sending: Sending::new(breaker, parts),
+            sending: Sending::new(endpoint, breaker, parts),
             settling: Settling::new(endpoint, parts),
             breaker_history,
             outage: Outage::default(),
-            waker: parts.wakers.of(endpoint),
-            look_every: parts.delivery.look_every,
+            waker,
             draining: false,
         }
     }
 
     /// Delivers until a stop; then finishes the attempts that were begun, settles them and gives the rest back.
-    pub async fn run(mut self, lifecycle: Lifecycle) {
+    pub(super) async fn run(mut self, lifecycle: Lifecycle) {
         while !lifecycle.is_stopping() {
             self.begin();
             // Cutting the wait loses nothing.
@@ -126,12 +121,12 @@ impl Dispatcher {
             ended = self.settling.operation.ended() => self.settling.settled(ended, &mut self.outage),
             ended = self.breaker_history.operation.ended() => self.breaker_history.written(ended, &mut self.outage),
             () = self.waker.notified(), if !self.draining => self.claiming.look(),
-            () = sleep_until(timer), if !self.draining => self.claiming.look(),
+            () = sleep_until(timer.unwrap_or_else(Instant::now)), if !self.draining && timer.is_some() => self.claiming.look(),
         }
     }
 
-    /// When to look next. An instant that has passed says nothing more: what it held back could begin since.
-    fn timer(&self) -> Instant {
+    /// When to look next without being woken. An instant that has passed says nothing more: what it held back could begin since.
+    fn timer(&self) -> Option<Instant> {
         let now = Instant::now();
         let ahead = [
             self.claiming.operation.not_before(),
@@ -141,6 +136,6 @@ impl Dispatcher {
         .into_iter()
         .flatten()
         .filter(|at| *at > now);
-        ahead.fold(now + self.look_every, Instant::min)
+        ahead.min()
     }
 }

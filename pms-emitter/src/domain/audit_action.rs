@@ -17,6 +17,24 @@ pub enum AuditAction {
     Dead,
     /// A delivery that was given up was made due again by hand.
     DeadRetried,
+    /// A person made an endpoint.
+    EndpointCreated,
+    /// A person changed an endpoint.
+    EndpointChanged,
+    /// A person paused an endpoint.
+    EndpointPaused,
+    /// A person let a paused endpoint go on.
+    EndpointResumed,
+    /// A person let a disabled endpoint go on.
+    EndpointEnabled,
+    /// A person deleted an endpoint.
+    EndpointDeleted,
+    /// Deliveries of a deleted endpoint were ended; the outcome is their number.
+    DeliveriesCancelled,
+    /// An endpoint got a secret.
+    SecretRotated,
+    /// A secret of an endpoint was ended.
+    SecretEnded,
     /// An endpoint was disabled: nothing is sent to it until it is enabled again.
     EndpointDisabled,
 }
@@ -31,6 +49,15 @@ impl From<AuditAction> for Cow<'static, str> {
             AuditAction::Delivered => "delivered",
             AuditAction::Dead => "dead",
             AuditAction::DeadRetried => "dead_retried",
+            AuditAction::EndpointCreated => "endpoint_created",
+            AuditAction::EndpointChanged => "endpoint_changed",
+            AuditAction::EndpointPaused => "endpoint_paused",
+            AuditAction::EndpointResumed => "endpoint_resumed",
+            AuditAction::EndpointEnabled => "endpoint_enabled",
+            AuditAction::EndpointDeleted => "endpoint_deleted",
+            AuditAction::DeliveriesCancelled => "deliveries_cancelled",
+            AuditAction::SecretRotated => "endpoint_secret_rotated",
+            AuditAction::SecretEnded => "endpoint_secret_ended",
             AuditAction::EndpointDisabled => "endpoint_disabled",
         })
     }

@@ -9,6 +9,8 @@ pub enum DeliveryStatus {
     Delivered,
     /// It was given up; it stays, and can be made due again by hand.
     Dead,
+    /// Its endpoint was deleted before.
+    Cancelled,
 }
 
 impl DeliveryStatus {
@@ -18,6 +20,7 @@ impl DeliveryStatus {
             Self::Pending => "pending",
             Self::Delivered => "delivered",
             Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
         }
     }
 }

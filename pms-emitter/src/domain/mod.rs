@@ -8,6 +8,8 @@ pub mod body;
 pub mod change;
 pub mod delivery;
 pub mod email;
+pub mod endpoint;
+pub mod endpoint_headers;
 pub mod event;
 pub mod guest;
 pub mod guest_command;

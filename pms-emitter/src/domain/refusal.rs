@@ -37,6 +37,18 @@ pub enum Refusal {
     /// The record would take more than [`RECORD_BYTES_MAX`](super::record_size::RECORD_BYTES_MAX), and more than it does.
     #[error("the record would be too large")]
     RecordTooLarge,
+    /// There are too many webhooks, as the text says.
+    #[error("there are too many webhooks")]
+    TooManyEndpoints(String),
+    /// So many secrets of an endpoint are valid already.
+    #[error("there are too many secrets")]
+    TooManySecrets(usize),
+    /// Nothing could be signed without this secret.
+    #[error("it is the last secret")]
+    LastSecret,
+    /// The environment decides what this endpoint is.
+    #[error("the environment decides this")]
+    ManagedByEnvironment,
     /// A thing in this status cannot be deleted.
     #[error("not deletable")]
     NotDeletable,

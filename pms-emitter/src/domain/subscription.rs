@@ -3,7 +3,9 @@
 //! In the tables both are one text: `*` for all, or names with commas between them. A name of a type may also be all that concern
 //! one kind of thing: `reservation.*`.
 
-use contract::{Scope, scope::InvalidScope};
+use contract::{Scope, event_type::EVENT_TYPE_LEN_MAX, scope::InvalidScope};
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
 
 /// How all of them is written.
 const ALL: &str = "*";
@@ -24,13 +26,24 @@ pub struct EventFacts<'e> {
     pub property_id: Option<&'e str>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum TypePattern {
+/// Types of events: all, all that concern one kind of thing, or one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum TypePattern {
+    /// `*`
     All,
-    /// With the dot at its end.
+    /// `reservation.*`, kept with the dot at its end.
     Of(String),
+    /// `reservation.created`
     Exactly(String),
 }
+
+/// A text is no pattern of types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it must be *, the name of a type, or the kind of thing that types concern and .*, such as reservation.*"
+)]
+pub struct InvalidPattern;
 
 impl Subscription {
     /// Reads what the tables have of it.
@@ -38,13 +51,9 @@ impl Subscription {
     /// # Errors
     /// When the properties are no list of ids.
     pub fn read(types: &str, properties: &str) -> Result<Self, InvalidScope> {
-        let properties = match properties {
-            ALL => Scope::All,
-            list => Scope::of(list.split(','))?,
-        };
         Ok(Self {
             types: types.split(',').map(TypePattern::read).collect(),
-            properties,
+            properties: Scope::read_names(properties)?,
         })
     }
 
@@ -52,6 +61,48 @@ impl Subscription {
     pub fn matches(&self, event: EventFacts<'_>) -> bool {
         self.types.iter().any(|pattern| pattern.matches(event.event_type))
             && self.properties.has_optional(event.property_id)
+    }
+}
+
+impl FromStr for TypePattern {
+    type Err = InvalidPattern;
+    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+        let pattern = Self::read(text);
+        let name = match &pattern {
+            Self::All => return Ok(pattern),
+            Self::Of(kind) => kind.trim_end_matches('.'),
+            Self::Exactly(name) => name,
+        };
+        let is_word = |word: &str| {
+            let mut bytes = word.bytes();
+            bytes.next().is_some_and(|first| first.is_ascii_lowercase())
+                && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        };
+        let is_name = text.len() <= EVENT_TYPE_LEN_MAX && name.split('.').all(is_word);
+        is_name.then_some(pattern).ok_or(InvalidPattern)
+    }
+}
+
+impl TryFrom<String> for TypePattern {
+    type Error = InvalidPattern;
+    fn try_from(text: String) -> Result<Self, InvalidPattern> {
+        text.parse()
+    }
+}
+
+impl From<TypePattern> for String {
+    fn from(pattern: TypePattern) -> Self {
+        pattern.to_string()
+    }
+}
+
+impl fmt::Display for TypePattern {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => out.write_str(ALL),
+            Self::Of(kind) => write!(out, "{kind}*"),
+            Self::Exactly(name) => out.write_str(name),
+        }
     }
 }
 

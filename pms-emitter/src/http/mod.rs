@@ -13,6 +13,7 @@ mod reservation_query;
 mod reservations;
 pub mod routes;
 mod webhook_status;
+mod webhooks;
 mod write;
 
 pub use routes::{Api, KEY_TERMS, router};

@@ -45,6 +45,13 @@ impl From<Refusal> for Problem {
             Refusal::RecordTooLarge => Self::new(ProblemCode::RecordTooLarge).with_detail(format!(
                 "a record may take {RECORD_BYTES_MAX} bytes, as it is stored"
             )),
+            Refusal::TooManyEndpoints(detail) => Self::new(ProblemCode::TooManyWebhooks).with_detail(detail),
+            Refusal::TooManySecrets(most) => Self::new(ProblemCode::TooManySecrets).with_detail(format!(
+                "{most} secrets of this webhook are valid: end one, or wait for an end"
+            )),
+            Refusal::LastSecret => Self::new(ProblemCode::LastSecret),
+            Refusal::ManagedByEnvironment => Self::new(ProblemCode::ManagedByEnvironment)
+                .with_detail("CRM_WEBHOOK_URL and the settings beside it decide about this webhook"),
             Refusal::NotDeletable => Self::new(ProblemCode::NotDeletable),
         }
     }

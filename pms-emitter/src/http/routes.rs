@@ -1,6 +1,6 @@
 //! The route table: one line for each endpoint.
 
-use super::{guests, health, night_audit, properties, reservations, webhook_status};
+use super::{guests, health, night_audit, properties, reservations, webhook_status, webhooks};
 use crate::desk::Desk;
 use api::{Access, Area, Endpoint, Router, delete, get, patch, post, put};
 use contract::{PropertyId, id::PROPERTY_RULE};
@@ -81,6 +81,18 @@ fn table(api: &Api) -> Vec<Endpoint> {
         patch("/reservations/{id}", RESERVATIONS.write(), api, reservations::merge),
         delete("/reservations/{id}", RESERVATIONS.admin(), api, reservations::delete),
         post("/reservations/{id}/{transition}", RESERVATIONS.write(), api, reservations::transition),
+        get("/webhooks", WEBHOOKS.read(), api, webhooks::list).with_query(),
+        post("/webhooks", WEBHOOKS.admin(), api, webhooks::create),
+        get("/webhooks/{id}", WEBHOOKS.read(), api, webhooks::show),
+        put("/webhooks/{id}", WEBHOOKS.admin(), api, webhooks::change),
+        delete("/webhooks/{id}", WEBHOOKS.admin(), api, webhooks::remove),
+        post("/webhooks/{id}/pause", WEBHOOKS.write(), api, webhooks::pause),
+        post("/webhooks/{id}/resume", WEBHOOKS.write(), api, webhooks::resume),
+        post("/webhooks/{id}/enable", WEBHOOKS.write(), api, webhooks::enable),
+        post("/webhooks/{id}/rotate-secret", WEBHOOKS.admin(), api, webhooks::rotate_secret),
+        post("/webhooks/{id}/regenerate-secret", WEBHOOKS.admin(), api, webhooks::rotate_secret),
+        get("/webhooks/{id}/secrets", WEBHOOKS.read(), api, webhooks::list_secrets).with_query(),
+        delete("/webhooks/{id}/secrets/{n}", WEBHOOKS.admin(), api, webhooks::end_secret),
         post("/properties/{id}/night-audit", PROPERTIES.write(), api, night_audit::run),
     ]
 }

@@ -67,7 +67,7 @@ fn change(change: &BreakerChange) -> Value {
 }
 
 /// The address without what may be a secret in it: user-info and the query.
-fn without_user_info(url: &str) -> String {
+pub(super) fn without_user_info(url: &str) -> String {
     let Ok(mut url) = url.parse::<Url>() else {
         return String::new();
     };

@@ -6,6 +6,9 @@
 
 use super::Store;
 use super::clock_skew::{is_paused, millis, set_at_most};
+use super::endpoint_secrets::{self, EndpointSecret};
+use super::webhooks::read_settings;
+use crate::domain::endpoint::EndpointSettings;
 use contract::{
     UnixMillis,
     id::{EndpointId, IdempotencyKey},
@@ -41,8 +44,14 @@ pub struct ClaimRequest {
 pub struct Target {
     /// The URL.
     pub url: String,
-    /// The endpoint's own retry schedule, as text.
-    pub retry_schedule: Option<String>,
+    /// What was chosen for it; none: the environment's.
+    pub settings: Option<EndpointSettings>,
+    /// The version of the endpoint that this is.
+    pub version: u64,
+    /// Its secrets in the tables, the newest first.
+    pub secrets: Vec<EndpointSecret>,
+    /// Its headers, encrypted.
+    pub headers: Option<Vec<u8>>,
 }
 
 /// One claimed delivery, as it stood at the claim.
@@ -89,8 +98,8 @@ pub struct Subject {
 }
 
 impl Store {
-    /// Claims what is due for an endpoint, oldest first, and reads where it goes. None when nothing goes there now: the
-    /// endpoint is not subscribed, is disabled, or asked for a pause.
+    /// Claims what is due for an endpoint, oldest first, and reads where it goes. None when nothing is due, or goes there now: the
+    /// endpoint is deleted, paused or disabled, or asked for a pause.
     ///
     /// # Errors
     /// Those of the database. What an unknown commit may have claimed is looked up by its token.
@@ -103,15 +112,12 @@ impl Store {
                 Box::pin(async move { due(tx, &request).await })
             })
             .await?;
-        let Some((target, ids)) = looked else {
+        if looked.is_empty() {
             return Ok(None);
-        };
-        if ids.is_empty() {
-            return Ok(Some((target, Vec::new())));
         }
         self.transaction(
             "claim_deliveries",
-            (request, ids),
+            (request, looked),
             |tx, (request, ids)| Box::pin(claim(tx, request, ids)),
             |tx, (request, _)| Box::pin(find_claimed(tx, request)),
         )
@@ -119,12 +125,13 @@ impl Store {
     }
 }
 
-/// Where deliveries go, and the ids of what may be claimed.
-async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<(Target, Vec<String>)>, DbError> {
+/// The ids of what may be claimed; none where nothing is sent now.
+async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Vec<String>, DbError> {
     let answers = tx.run(&look(request)).await.all()?;
-    let ids = ids_due(&answers[1..], request.limit)?;
-    let target = read_target(&answers[0], request.now)?;
-    Ok(target.map(|target| (target, ids)))
+    if takes_none(&answers[0], request.now)? {
+        return Ok(Vec::new());
+    }
+    ids_due(&answers[1..], request.limit)
 }
 
 /// Takes those of the ids that are still due. Where they go is read after that: what was committed after a pause is never
@@ -134,13 +141,14 @@ async fn claim(
     request: &ClaimRequest,
     ids: &[String],
 ) -> Result<Option<(Target, Vec<Claim>)>, DbError> {
-    let statements = [take(request, ids), target(request), owned_by(request, ids)];
+    let [target, secrets] = target(request);
+    let statements = [take(request, ids), target, secrets, owned_by(request, ids)];
     let answers = tx.run(&statements).await.all()?;
-    let Some(target) = read_target(&answers[1], request.now)? else {
+    let Some(target) = read_target(&answers[1..3], request.now)? else {
         tx.abandon();
         return Ok(None);
     };
-    Ok(Some((target, read_claims(&answers[2], request)?)))
+    Ok(Some((target, read_claims(&answers[3], request)?)))
 }
 
 /// After an unknown commit: what the token owns, when it owns anything.
@@ -148,18 +156,21 @@ async fn find_claimed(
     tx: &mut Tx,
     request: &ClaimRequest,
 ) -> Result<Option<Option<(Target, Vec<Claim>)>>, DbError> {
-    let statements = [owned_by(request, &[]), target(request)];
-    let answers = tx.run(&statements).await.all()?;
+    let [target, secrets] = target(request);
+    let answers = tx.run(&[owned_by(request, &[]), target, secrets]).await.all()?;
     let claims = read_claims(&answers[0], request)?;
-    let target = read_target(&answers[1], request.now)?;
+    let target = read_target(&answers[1..], request.now)?;
     Ok((!claims.is_empty()).then(|| target.map(|target| (target, claims))))
 }
 
-/// Asks where deliveries go, and what is due: retries, first attempts, and what was set before the clock went back.
+/// Asks whether anything is sent, and what is due: retries, first attempts, and what was set before the clock went back.
 fn look(request: &ClaimRequest) -> [Statement; 4] {
     let now = request.now;
     [
-        target(request),
+        Statement::query(
+            "SELECT url, disabled_reason, paused_until, paused_at, paused, deleted_at FROM endpoints WHERE id = ?",
+            params![request.endpoint.as_str()],
+        ),
         candidates(request, "due_at > 0 AND due_at <= ?", params![now]),
         candidates(request, "due_at <= 0", Vec::new()),
         candidates(request, "due_set_at > ?", params![set_at_most(now)]),
@@ -275,26 +286,50 @@ fn read_claim(row: &Row, owner: &str) -> Result<Claim, DbError> {
     })
 }
 
-/// Asks where an endpoint's deliveries go.
-fn target(request: &ClaimRequest) -> Statement {
-    Statement::query(
-        "SELECT url, disabled_reason, paused_until, paused_at, retry_schedule FROM endpoints WHERE id = ?",
-        params![request.endpoint.as_str()],
-    )
+/// Asks where an endpoint's deliveries go, and what signs them.
+fn target(request: &ClaimRequest) -> [Statement; 2] {
+    let endpoint = request.endpoint.as_str();
+    let target = "SELECT p.url, p.settings, p.version, p.disabled_reason, p.paused_until, p.paused_at, p.paused, p.deleted_at,
+             h.sealed AS headers
+         FROM endpoints p LEFT JOIN endpoint_headers h ON h.id = p.id WHERE p.id = ?";
+    [
+        Statement::query(target, params![endpoint]),
+        endpoint_secrets::of_endpoint(endpoint),
+    ]
 }
 
-/// The answer to [`target`]; none when nothing goes there now.
-fn read_target(answer: &StatementResult, now: UnixMillis) -> Result<Option<Target>, DbError> {
-    let Some(row) = answer.row() else {
+/// The answers to [`target`]; none when nothing goes there now.
+fn read_target(answers: &[StatementResult], now: UnixMillis) -> Result<Option<Target>, DbError> {
+    let Some(row) = answers[0].row() else {
         return Ok(None);
     };
-    let disabled: Option<String> = row.get("disabled_reason")?;
     let url: Option<String> = row.get("url")?;
-    let retry_schedule = row.get("retry_schedule")?;
-    let takes_none = disabled.is_some() || is_paused(row.get("paused_until")?, row.get("paused_at")?, now);
-    Ok(url
-        .filter(|_| !takes_none)
-        .map(|url| Target { url, retry_schedule }))
+    let (false, Some(url)) = (takes_none(&answers[0], now)?, url) else {
+        return Ok(None);
+    };
+    let settings: Option<String> = row.get("settings")?;
+    let secrets = answers[1].rows.iter().map(endpoint_secrets::read_secret);
+    Ok(Some(Target {
+        url,
+        settings: settings.as_deref().map(read_settings).transpose()?,
+        version: row.get("version")?,
+        secrets: secrets.collect::<Result<_, _>>()?,
+        headers: row.get("headers")?,
+    }))
+}
+
+/// Whether nothing is sent to an endpoint now, by its row.
+fn takes_none(answer: &StatementResult, now: UnixMillis) -> Result<bool, DbError> {
+    let Some(row) = answer.row() else {
+        return Ok(true);
+    };
+    let (url, disabled): (Option<String>, Option<String>) = (row.get("url")?, row.get("disabled_reason")?);
+    let deleted_at: Option<UnixMillis> = row.get("deleted_at")?;
+    Ok(url.is_none()
+        || disabled.is_some()
+        || deleted_at.is_some()
+        || row.get("paused")?
+        || is_paused(row.get("paused_until")?, row.get("paused_at")?, now))
 }
 
 /// No lease lies further ahead, also not one of a replica whose clock is fast by a lease; one that does was written

@@ -1,13 +1,14 @@
 //! Endpoints: whom events are delivered to, and how delivery to each stands.
 //!
-//! There is one endpoint for now, [`env_endpoint`], whose row takes its URL from the environment at each start. Secrets are not
-//! in its row: they stay in memory.
+//! One of them, [`env_endpoint`], takes its URL from the environment at each start, and its secrets stay in memory; the others are
+//! made by people (`webhooks`).
 
 use super::{
     Store,
     breaker_history::{self, BreakerChange, read_state},
     clock_skew::{is_paused, millis},
     fan_out::FEED,
+    webhooks::ENDPOINTS_MAX,
 };
 use crate::domain::delivery::DeliveryStatus;
 use contract::{UnixMillis, id::EndpointId};
@@ -16,6 +17,9 @@ use db::{DbError, Tx, read_id};
 use kit::breaker::State;
 use std::time::Duration;
 
+/// Deliveries, and events that are not queued yet, are each counted up to here: beyond it the exact number says nothing more.
+pub const PENDING_MAX: u32 = 100_000;
+
 /// The endpoint that the environment describes.
 pub fn env_endpoint() -> EndpointId {
     "env".parse().expect("three letters are an id")
@@ -23,11 +27,9 @@ pub fn env_endpoint() -> EndpointId {
 
 /// What the environment says about its endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointSettings {
+pub struct EnvEndpoint {
     /// Where events go; none: events are kept, and no delivery is made.
     pub url: Option<String>,
-    /// The retry schedule as text, when it is not the service's default.
-    pub retry_schedule: Option<String>,
     /// The wait between a commit and its first attempt.
     pub first_wait: Duration,
 }
@@ -77,7 +79,7 @@ impl Store {
     pub async fn configure_endpoint(
         &self,
         id: EndpointId,
-        settings: EndpointSettings,
+        settings: EnvEndpoint,
         now: UnixMillis,
     ) -> Result<(), DbError> {
         self.repeatable(
@@ -119,12 +121,7 @@ impl Store {
     }
 }
 
-async fn configure(
-    tx: &mut Tx,
-    id: &str,
-    settings: &EndpointSettings,
-    now: UnixMillis,
-) -> Result<(), DbError> {
+async fn configure(tx: &mut Tx, id: &str, settings: &EnvEndpoint, now: UnixMillis) -> Result<(), DbError> {
     let last = FEED.hold(tx).await?;
     let sql = "SELECT backfill_seq, breaker_state FROM endpoints WHERE id = ?";
     let row = tx.query_one(sql, params![id]).await?;
@@ -157,12 +154,11 @@ async fn configure(
     }
     tx.execute(
         "UPDATE endpoints SET url = ?, subscribed = ?, backfill_seq = ?, disabled_reason = NULL, paused_until = 0,
-             retry_schedule = ?, first_delay_ms = ?, updated_at = ? WHERE id = ?",
+             first_delay_ms = ?, updated_at = ? WHERE id = ?",
         params![
             settings.url.clone(),
             settings.url.is_some(),
             behind,
-            settings.retry_schedule.clone(),
             millis(settings.first_wait),
             now,
             id,
@@ -176,8 +172,9 @@ async fn statuses(tx: &mut Tx) -> Result<Vec<EndpointStatus>, DbError> {
     let rows = tx
         .query(
             "SELECT id, url, subscribed, disabled_reason, paused_until, paused_at, delivered, last_success_at,
-                 last_error, last_error_at, breaker_state, breaker_since FROM endpoints ORDER BY id",
-            Vec::new(),
+                 last_error, last_error_at, breaker_state, breaker_since
+             FROM endpoints WHERE deleted_at IS NULL ORDER BY id LIMIT ?",
+            params![ENDPOINTS_MAX + 1],
         )
         .await?;
     let mut statuses = Vec::with_capacity(rows.len());
@@ -190,7 +187,7 @@ async fn statuses(tx: &mut Tx) -> Result<Vec<EndpointStatus>, DbError> {
             disabled_reason: row.get("disabled_reason")?,
             paused_until: row.get("paused_until")?,
             paused_at: row.get("paused_at")?,
-            pending: pending(tx, &id, u32::MAX).await?,
+            pending: pending(tx, &id, PENDING_MAX).await?,
             delivered: row.get("delivered")?,
             dead: dead(tx, &id).await?,
             last_success_at: row.get("last_success_at")?,

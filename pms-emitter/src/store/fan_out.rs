@@ -5,9 +5,10 @@
 //! the versions of one entity are always in their order. An endpoint that was subscribed later, or again, is behind: it is queued
 //! batch by batch what has its place already, and then what gets one, with nothing in between and nothing twice.
 
+use super::queued::Queued;
 use crate::domain::subscription::{EventFacts, Subscription};
-use contract::UnixMillis;
-use db::{DbError, Dialect, Params, Row, Statement, StatementResult, Tx, failpoint, params};
+use contract::{UnixMillis, id::EndpointId};
+use db::{DbError, Dialect, Params, Row, Statement, StatementResult, Tx, failpoint, params, read_id};
 use futures::future::BoxFuture;
 use kit::sequencer::{Given, STEP_ROWS_MAX, Sequence, Sequenced, run_places};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -34,9 +35,11 @@ const WAITING_OF_ENTITY: &str = "SELECT id, type, property_id, entity_kind, enti
          NULL AS earlier_id, NULL AS earlier_seq
      FROM events WHERE entity_kind = ? AND entity_id = ? AND +feed_seq IS NULL ORDER BY entity_version LIMIT ?";
 
-/// The fan-out of events, as the sequencer runs it.
-#[derive(Clone, Copy, Debug)]
-pub struct FanOut;
+/// The fan-out of events, as the sequencer runs it. Clones share what they have queued.
+#[derive(Clone, Debug, Default)]
+pub struct FanOut {
+    queued: Queued,
+}
 
 /// An event on its way to its deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +60,7 @@ type Entity = (String, String);
 
 /// An endpoint that is subscribed.
 struct Subscriber {
-    id: String,
+    id: EndpointId,
     first_wait: i64,
     subscription: Subscription,
     /// Events after this place are still to be queued for it; none when it is queued what gets a place.
@@ -97,8 +100,7 @@ impl Sequenced for FanOut {
                 Statement::query(WAITING, params![STEP_ROWS_MAX]),
             ];
             let answers = tx.run(&questions).await.all()?;
-            let subscribers = answers[0].rows.iter().map(read_subscriber);
-            let subscribers: Vec<Subscriber> = subscribers.collect::<Result<_, _>>()?;
+            let subscribers: Vec<Subscriber> = answers[0].rows.iter().filter_map(readable).collect();
             let waiting = read_events(&answers[1])?;
             let mut has_more = waiting.len() == STEP_ROWS_MAX;
             let mut events = in_order(with_earlier_versions(tx, waiting).await?);
@@ -107,12 +109,19 @@ impl Sequenced for FanOut {
             has_more |= events.len() > most;
             events.truncate(most);
             let mut statements = places(&events, last);
-            let deliveries = live.into_iter().flat_map(|one| one.deliveries(&events));
+            let mut deliveries = Vec::new();
+            for one in live {
+                let before = deliveries.len();
+                deliveries.extend(one.deliveries(&events));
+                self.queued
+                    .add((deliveries.len() > before).then(|| one.id.clone()));
+            }
             statements.extend(queue(tx.dialect(), deliveries));
             run_places(tx, &statements, events.len()).await?;
             // The one that is nearest to its end: so each comes there, and waits for no longer one.
             has_more |= behind.len() > 1;
             if let Some(one) = behind.into_iter().max_by_key(|one| one.behind) {
+                self.queued.add([one.id.clone()]);
                 has_more |= backfill(tx, one).await?;
             }
             failpoint::reached("fanout.inside");
@@ -125,6 +134,14 @@ impl Sequenced for FanOut {
 
     fn committed(&self) {
         failpoint::reached("fanout.committed");
+        self.queued.committed();
+    }
+}
+
+impl FanOut {
+    /// What names the endpoints that something was queued for.
+    pub fn queued(&self) -> Queued {
+        self.queued.clone()
     }
 }
 
@@ -213,7 +230,7 @@ impl Subscriber {
                 0 => (0, 0),
                 wait => (event.committed_at.plus_millis(wait).0, event.committed_at.0),
             };
-            params![&self.id, &event.id, due_at, set_at]
+            params![self.id.as_str(), &event.id, due_at, set_at]
         })
     }
 }
@@ -242,7 +259,7 @@ async fn backfill(tx: &mut Tx, endpoint: &Subscriber) -> Result<bool, DbError> {
             property_id: property_id.as_deref(),
         };
         if endpoint.subscription.matches(facts) {
-            deliveries.push(params![&endpoint.id, id, 0, 0]);
+            deliveries.push(params![endpoint.id.as_str(), id, 0, 0]);
         }
     }
     let has_more = rows.len() == BACKFILL_BATCH;
@@ -251,16 +268,26 @@ async fn backfill(tx: &mut Tx, endpoint: &Subscriber) -> Result<bool, DbError> {
     let mut statements: Vec<_> = queue(tx.dialect(), deliveries).into_iter().collect();
     statements.push(Statement::change(
         "UPDATE endpoints SET backfill_seq = ? WHERE id = ?",
-        params![last.filter(|_| has_more), &endpoint.id],
+        params![last.filter(|_| has_more), endpoint.id.as_str()],
     ));
     tx.run(&statements).await.all()?;
     Ok(has_more)
 }
 
+/// None, which is logged, for one whose row cannot be read: the others go on. Until it can be, nothing is queued for it.
+fn readable(row: &Row) -> Option<Subscriber> {
+    let read = read_subscriber(row);
+    if let Err(error) = &read {
+        let id = row.get::<String>("id").unwrap_or_default();
+        tracing::error!(endpoint.id = id, %error, "nothing is queued for an endpoint: its row cannot be read");
+    }
+    read.ok()
+}
+
 fn read_subscriber(row: &Row) -> Result<Subscriber, DbError> {
     let (types, properties): (String, String) = (row.get("event_types")?, row.get("property_ids")?);
     Ok(Subscriber {
-        id: row.get("id")?,
+        id: read_id(row, "id")?,
         first_wait: row.get("first_delay_ms")?,
         subscription: Subscription::read(&types, &properties)
             .map_err(|_| DbError::unreadable("property_ids"))?,

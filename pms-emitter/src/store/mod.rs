@@ -5,9 +5,13 @@
 //! `settlements`). Nobody outside sees a transaction.
 
 mod breaker_history;
+mod cancelling;
 mod changed_columns;
 mod claims;
 mod clock_skew;
+mod due_endpoints;
+mod endpoint_secrets;
+mod endpoint_versions;
 mod endpoints;
 mod fan_out;
 mod guest_names;
@@ -15,27 +19,39 @@ mod guests;
 mod night_audit;
 pub mod outbox;
 mod properties;
+mod queued;
 mod reservation_guests;
 mod reservations;
 mod retry_dead;
 mod settlements;
+mod webhooks;
 
 pub use breaker_history::{BREAKER_HISTORY_MAX, BreakerChange};
 pub use claims::{BATCH_MAX, Claim, ClaimRequest, DeliveryRef, Subject, Target};
-pub use endpoints::{EndpointSettings, EndpointStatus, env_endpoint};
+pub use endpoint_secrets::{
+    EndpointSecret, NewSecret, SecretChange, SecretsChanged, WhatOfSecrets, secret_place, secret_row,
+};
+pub use endpoint_versions::EndpointVersions;
+pub use endpoints::{EndpointStatus, EnvEndpoint, PENDING_MAX, env_endpoint};
 pub use fan_out::{FEED, FanOut};
 pub use guest_names::GUEST_NAMES;
 pub use guests::{GuestFilter, GuestWrite, GuestWritten};
 pub use night_audit::{Late, NightAudit, NightAuditRequest, Overdue};
 pub use outbox::NewEvent;
 pub use properties::{PropertyWrite, PropertyWritten};
+pub use queued::Queued;
 pub use reservations::{ReservationFilter, ReservationWrite, ReservationWritten, StatusFilter};
 pub use retry_dead::DeadRetried;
 pub use settlements::{AttemptRecord, EndpointUpdate, Settled, Settlement, Verdict};
+pub use webhooks::{
+    ENDPOINTS_MAX, ENDPOINTS_OF_PROPERTY_MAX, Endpoint, EndpointChange, EndpointChanged, EndpointMade,
+    HeaderChange, NewEndpoint, SealedHeaders, Start, WhatChanges, headers_place,
+};
 
 use db::{Db, DbError, Migration, MigrationSet, Tx};
 use futures::future::BoxFuture;
 use kit::listing::Lists;
+use kit::secrets::SealedColumn;
 use std::sync::Arc;
 
 /// One migration, from its files for both engines: their number, in four digits, and their name.
@@ -69,8 +85,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         migration!("0005", "guest_name_words"),
         migration!("0006", "lists"),
         migration!("0007", "fan_out"),
+        migration!("0008", "webhooks"),
     ],
 };
+
+/// The columns of secrets.
+pub const SEALED: [SealedColumn; 2] = [endpoint_secrets::SEALED_SECRETS, webhooks::SEALED_HEADERS];
 
 /// A step of a transaction: what it does with its work, each time it is run.
 type Step<W, T> = for<'t> fn(&'t mut Tx, &'t W) -> BoxFuture<'t, Result<T, DbError>>;
@@ -82,6 +102,7 @@ pub struct Store {
     /// For single reads, which neither wait for lists nor hold up writing and delivering.
     reads: Db,
     lists: Lists,
+    versions: EndpointVersions,
 }
 
 impl Store {
@@ -90,6 +111,7 @@ impl Store {
         Self {
             reads: db.for_reads(),
             lists: Lists::new(&db),
+            versions: EndpointVersions::default(),
             db,
         }
     }
@@ -110,6 +132,11 @@ impl Store {
             lists: self.lists.with_rows_looked_at(rows),
             ..self.clone()
         }
+    }
+
+    /// Which versions of endpoints are known.
+    pub fn versions(&self) -> &EndpointVersions {
+        &self.versions
     }
 
     /// The database itself, to see whether it answers and to close it.

@@ -41,6 +41,27 @@ impl Scope {
         valid.then_some(Self::Parts(parts)).ok_or(InvalidScope)
     }
 
+    /// A scope as its [names](Self::names) with commas between them.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn read_names(text: &str) -> Result<Self, InvalidScope> {
+        match text {
+            ALL => Ok(Self::All),
+            list => Self::of(list.split(',')),
+        }
+    }
+
+    /// The names of its parts; of all of it `*`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let (all, parts) = match self {
+            Self::All => (Some(ALL), None),
+            Self::Parts(parts) => (None, Some(parts)),
+        };
+        let parts = parts.into_iter().flatten();
+        all.into_iter().chain(parts.map(String::as_str))
+    }
+
     /// Whether what belongs to `part` is seen.
     pub fn has(&self, part: &str) -> bool {
         match self {

@@ -221,6 +221,7 @@ impl Cast<'_> {
         let mut variables = vec![
             ("APP_PORT", address.port().to_string()),
             ("LOG_LEVEL", self.options.log_level.clone()),
+            ("MASTER_KEY", MASTER_KEY.to_owned()),
         ];
         if name == EMITTER {
             let url = format!("http://{}{BASE_PATH}/webhooks/pms", self.tap.address());
@@ -239,7 +240,6 @@ impl Cast<'_> {
             variables.extend([
                 ("DATABASE_URL", self.environment.receiver.clone()),
                 ("WEBHOOK_SHARED_SECRET", self.secret.clone()),
-                ("MASTER_KEY", MASTER_KEY.to_owned()),
             ]);
         }
         variables.extend(self.options.bug.map(|bug| ("PLANTED_BUG", bug.name().to_owned())));

@@ -51,6 +51,13 @@ fn http() -> HttpArgs {
     }
 }
 
+/// Given, so that also one on MySQL has it.
+fn master_key() -> MasterKeyArgs {
+    MasterKeyArgs {
+        master_key: Some(MASTER_KEY.parse().expect("it is the base64 of 32 bytes")),
+    }
+}
+
 /// An emitter that delivers to `endpoint`, if there is one.
 pub fn emitter(database: DatabaseUrl, endpoint: Option<EndpointConfig>) -> pms_emitter::Config {
     let digest_key = fresh_secret().parse().expect("a secret is long enough for a key");
@@ -58,6 +65,7 @@ pub fn emitter(database: DatabaseUrl, endpoint: Option<EndpointConfig>) -> pms_e
         http: http(),
         access: AccessArgs::default(),
         database,
+        master_key: master_key(),
         endpoint,
         delivery: DeliveryConfig {
             schedule: pms_emitter::dispatch::Schedule::default(),
@@ -80,9 +88,7 @@ pub fn receiver(database: DatabaseUrl, secrets: SecretList) -> crm_receiver::con
         http: http(),
         access: AccessArgs::default(),
         database,
-        master_key: MasterKeyArgs {
-            master_key: Some(MASTER_KEY.parse().expect("it is the base64 of 32 bytes")),
-        },
+        master_key: master_key(),
         secrets: Some(secrets),
         max_skew_seconds: SKEW_SECONDS_MAX,
         ingest: INGEST_LIMITS,

@@ -6,6 +6,7 @@
 use super::{MasterKeys, Place, check};
 use contract::Entropy;
 use db::{Db, DbError, params};
+use std::fmt;
 
 /// Rows of one step.
 const STEP_ROWS: u32 = 100;
@@ -34,6 +35,16 @@ pub struct Rewrapped {
     pub sealed: u64,
     /// That no key opens: they are left as they are.
     pub unopened: u64,
+}
+
+impl fmt::Display for Rewrapped {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sealed, unopened } = self;
+        write!(
+            out,
+            "{sealed} secrets encrypted again under the first key of MASTER_KEY, {unopened} not opened"
+        )
+    }
 }
 
 /// Seals the secrets of these columns, and the check value, under the first key.

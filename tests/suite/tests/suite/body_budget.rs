@@ -12,12 +12,13 @@ use contract::{Clock, Ids, Scope, UnixMillis, json::Extent};
 use db::migrate;
 use futures::future::BoxFuture;
 use harness::clock::HandClock;
+use harness::config::MASTER_KEY;
 use harness::engine::Engine;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
 use kit::idempotency::{IDEMPOTENCY_KEY, Idempotency};
 use kit::random::SystemEntropy;
-use pms_emitter::desk::Desk;
+use pms_emitter::desk::{Desk, Vault};
 use pms_emitter::http::{Api, router};
 use pms_emitter::store::{MIGRATIONS, Store};
 use tokio::sync::Notify;
@@ -94,6 +95,10 @@ async fn a_body_counts_until_its_write_is_done(ctx: Ctx) {
             store,
             clock: Arc::new(TellingClock(deciding.clone())),
             ids: ids(),
+            vault: Vault {
+                master_keys: MASTER_KEY.parse().unwrap(),
+                entropy: entropy.clone(),
+            },
             digest_key: Arc::new("a key of the suite".parse().unwrap()),
         },
         idempotency: Arc::new(Idempotency::new(db.clone(), hand.clone(), entropy.clone())),

@@ -108,6 +108,7 @@ async fn f1_f3_f4_f6_f7_both_killed_in_mid_load_lose_and_double_nothing(ctx: Ctx
         ("DATABASE_URL", ctx.database.url().to_owned()),
         ("CRM_WEBHOOK_URL", url),
         ("CRM_WEBHOOK_SECRET", secret),
+        ("MASTER_KEY", MASTER_KEY.to_owned()),
         ("DELIVERY_TIMEOUT_SECONDS", DELIVERY_TIMEOUT_SECONDS.to_owned()),
         ("DELIVERY_RETRY_SCHEDULE", RETRY_SCHEDULE.to_owned()),
         ("LOG_LEVEL", "error".to_owned()),

@@ -53,6 +53,7 @@ mod signals;
 mod sources;
 mod streams;
 mod upgrades;
+mod webhooks;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         faults::cases(),
         guest_search::cases(),
         upgrades::cases(),
+        webhooks::cases(),
         guests::cases(),
         amounts::cases(),
         contact_data::cases(),

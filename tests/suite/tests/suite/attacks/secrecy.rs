@@ -144,6 +144,7 @@ async fn r39_a_canary_is_in_no_log_and_no_error(ctx: Ctx) {
         ("CRM_WEBHOOK_URL", &url),
         ("CRM_WEBHOOK_SECRET", SECRET),
         ("DOCUMENT_DIGEST_KEY", "canary-of-digest-keys"),
+        ("MASTER_KEY", MASTER_KEY),
     ];
     let emitter = Service::start(&programs::emitter(), folder.path(), &variables).await;
     accepted(&emitter, &receiver).await;

@@ -273,7 +273,7 @@ async fn more_events_than_a_step_takes_are_queued_once_each_for_who_is_behind_an
 async fn f2_another_process_takes_over_when_the_lease_is_over(ctx: Ctx) {
     let rig = Rig::start_without_dispatcher(&ctx).await;
     let db = rig.store.db();
-    let sequencer = |owner: &str| Sequencer::new(db, rig.clock.clone(), owner.to_owned(), FanOut);
+    let sequencer = |owner: &str| Sequencer::new(db, rig.clock.clone(), owner.to_owned(), FanOut::default());
     let (mut dead, mut other) = (sequencer("dead"), sequencer("other"));
     rig.commit(0..1).await;
     assert!(matches!(dead.step().await.unwrap(), Step::Worked(_)));

@@ -158,7 +158,7 @@ impl Rig {
     /// Queues what waits, as the sequencer of a process does that stops then.
     pub async fn fan_out(&self) {
         let owner = "suite".to_owned();
-        let mut sequencer = Sequencer::new(self.store.db(), self.clock.clone(), owner, FanOut);
+        let mut sequencer = Sequencer::new(self.store.db(), self.clock.clone(), owner, FanOut::default());
         loop {
             match sequencer.step().await.unwrap() {
                 Step::Idle => break,

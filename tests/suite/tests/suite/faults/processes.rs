@@ -24,7 +24,10 @@ pub async fn try_emitter(
     more: &[(&'static str, String)],
 ) -> anyhow::Result<Process> {
     let program = programs::emitter();
-    let own = [("DOCUMENT_DIGEST_KEY", DIGEST_KEY.to_owned())];
+    let own = [
+        ("DOCUMENT_DIGEST_KEY", DIGEST_KEY.to_owned()),
+        ("MASTER_KEY", MASTER_KEY.to_owned()),
+    ];
     start(&program, database, folder, [&own, more].concat()).await
 }
 

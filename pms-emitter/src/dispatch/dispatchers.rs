@@ -1,0 +1,127 @@
+//! The dispatchers of all endpoints: one each, begun when its endpoint first has something due.
+//!
+//! They are woken by what the fan-out has queued, endpoint by endpoint, and by a look at the tables from time to time: for
+//! retries that fall due, and for what other replicas queue. The look is one statement over all endpoints, so one that is idle
+//! costs nothing but its probe of an index.
+
+use super::{operation::Operation, outage::Outage, parts::DispatcherParts, worker::Dispatcher};
+use crate::store::Queued;
+use contract::id::EndpointId;
+use db::DbError;
+use kit::lifecycle::Lifecycle;
+use std::collections::HashMap;
+use std::panic;
+use std::sync::Arc;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+/// Runs the dispatchers.
+pub struct Dispatchers {
+    parts: Arc<DispatcherParts>,
+    queued: Queued,
+    wakers: HashMap<EndpointId, Arc<Notify>>,
+    tasks: JoinSet<()>,
+    look: Operation<Result<Vec<EndpointId>, DbError>>,
+    cancelling: Operation<Result<bool, DbError>>,
+    outage: Outage,
+}
+
+impl Dispatchers {
+    /// None is begun yet. `queued` names the endpoints that the fan-out has queued something for.
+    pub fn new(parts: DispatcherParts, queued: Queued) -> Self {
+        Self {
+            parts: Arc::new(parts),
+            queued,
+            wakers: HashMap::new(),
+            tasks: JoinSet::new(),
+            look: Operation::new(),
+            cancelling: Operation::new(),
+            outage: Outage::default(),
+        }
+    }
+
+    /// Delivers until a stop; then each finishes what it has begun.
+    pub async fn run(mut self, lifecycle: Lifecycle) {
+        let mut look_at = Instant::now();
+        while !lifecycle.is_stopping() {
+            tokio::select! {
+                biased;
+                () = lifecycle.stopping() => {}
+                () = self.queued.changed() => {
+                    for endpoint in self.queued.take() {
+                        self.wake(&endpoint, &lifecycle);
+                    }
+                }
+                looked = self.look.ended() => {
+                    self.looked(looked, &lifecycle);
+                    look_at = Instant::now() + self.parts.delivery.look_every;
+                }
+                cancelled = self.cancelling.ended() => self.cancelled(cancelled),
+                () = sleep_until(look_at), if !self.look.is_running() => self.begin_look(),
+                Some(ended) = self.tasks.join_next() => checked(ended),
+            }
+        }
+        while let Some(ended) = self.tasks.join_next().await {
+            checked(ended);
+        }
+    }
+
+    fn begin_look(&mut self) {
+        let (store, now) = (self.parts.store.clone(), self.parts.clock.now());
+        self.look.begin(async move { store.endpoints_due(now).await });
+        if self.cancelling.may_begin(Instant::now()) {
+            self.begin_cancelling();
+        }
+    }
+
+    fn begin_cancelling(&mut self) {
+        let (store, now) = (self.parts.store.clone(), self.parts.clock.now());
+        self.cancelling
+            .begin(async move { store.cancel_deliveries(now).await });
+    }
+
+    fn cancelled(&mut self, cancelled: Result<bool, DbError>) {
+        match cancelled {
+            Ok(true) => self.begin_cancelling(),
+            Ok(false) => {}
+            Err(error) => {
+                self.outage.failed(&error);
+                self.cancelling.pause();
+            }
+        }
+    }
+
+    /// Wakes those that have something due.
+    fn looked(&mut self, looked: Result<Vec<EndpointId>, DbError>, lifecycle: &Lifecycle) {
+        match looked {
+            Ok(due) => {
+                self.outage.is_over();
+                for endpoint in due {
+                    self.wake(&endpoint, lifecycle);
+                }
+            }
+            Err(error) => self.outage.failed(&error),
+        }
+    }
+
+    /// Wakes the dispatcher of an endpoint, which is begun if there is none. It keeps a wake-up that comes while it is busy.
+    fn wake(&mut self, endpoint: &EndpointId, lifecycle: &Lifecycle) {
+        if let Some(waker) = self.wakers.get(endpoint) {
+            return waker.notify_one();
+        }
+        let waker = Arc::new(Notify::new());
+        self.wakers.insert(endpoint.clone(), Arc::clone(&waker));
+        let dispatcher = Dispatcher::new(endpoint, &self.parts, waker);
+        self.tasks.spawn(dispatcher.run(lifecycle.clone()));
+    }
+}
+
+/// A dispatcher that panicked made a mistake of ours: the process stops, and what it held is taken over after its lease.
+fn checked(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panicked) = error.try_into_panic()
+    {
+        panic::resume_unwind(panicked);
+    }
+}

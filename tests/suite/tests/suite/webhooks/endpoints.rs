@@ -1,0 +1,333 @@
+//! What a person can choose for an endpoint, and who sees and changes it.
+
+use futures::future::join_all;
+use harness::receiver_double::ReceiverDouble;
+use http::Method;
+use pms_emitter::config::EndpointConfig;
+use pms_emitter::store::ENDPOINTS_OF_PROPERTY_MAX;
+use serde_json::{Value, json};
+
+use super::subscribe;
+use crate::case::{Case, Ctx, cases};
+use crate::pms::{BEGIN, Pms, Reply};
+
+const ADMIN: &str = "the-admin-key-of-these-cases-00000";
+
+pub fn cases() -> Vec<Case> {
+    cases![
+        a_webhook_is_made_shown_changed_listed_and_deleted,
+        what_breaks_a_rule_is_refused_and_makes_none,
+        only_the_version_that_is_expected_is_changed,
+        a_property_has_a_hundred_webhooks_exactly_however_many_are_made_at_once,
+        a_caller_sees_and_makes_only_what_its_key_sees,
+        the_environments_is_seen_and_paused_and_stays_what_it_is,
+        no_secret_and_no_header_stands_in_a_table_or_an_answer,
+    ]
+}
+
+fn body(name: &str) -> Value {
+    json!({"name": name, "url": "http://127.0.0.1:9/hook", "events": ["guest.*"], "property_ids": ["MAIN"]})
+}
+
+async fn a_webhook_is_made_shown_changed_listed_and_deleted(ctx: Ctx) {
+    let pms = Pms::start(&ctx).await;
+    let sent = json!({
+        "name": "CRM", "url": "HTTP://127.0.0.1:9/hook", "events": ["reservation.*", "guest.created"],
+        "retry_schedule": [0, 60, 300], "retry_count": 2, "retry_4xx": false, "timeout_seconds": 10,
+        "max_concurrency": 4, "headers": {"X-Tenant": "lis"}, "start": "beginning",
+    });
+    let made = pms.post("/webhooks", &sent).await.expect(201);
+    let (id, path) = (made.id().to_owned(), made.header("location").to_owned());
+    assert!(
+        id.starts_with("ep_") && path.ends_with(&format!("/webhooks/{id}")),
+        "{path}"
+    );
+    assert!(made.body["secret"].as_str().unwrap().starts_with("whsec_"));
+    let path = format!("/webhooks/{id}");
+    let shown = pms.get(&path).await.expect(200);
+    let mut first = made.body.clone();
+    first.as_object_mut().unwrap().remove("secret");
+    assert_eq!(shown.body, first, "all of it but the secret");
+    assert_eq!(shown.header("etag"), "\"1\"");
+    for (name, value) in [
+        ("url", json!("http://127.0.0.1:9/hook")),
+        ("property_ids", json!("*")),
+        ("retry_schedule", json!([0, 60, 300])),
+        ("retry_count", json!(2)),
+        ("active", json!(true)),
+        ("header_names", json!(["x-tenant"])),
+        ("state", json!("active")),
+        ("managed_by", json!("api")),
+        ("last_triggered_at", Value::Null),
+    ] {
+        assert_eq!(shown.body[name], value, "{name}");
+    }
+
+    let patch = json!({"events": ["*"], "retry_schedule": null, "headers": null});
+    let changed = pms.put(&path, &patch).await.expect(200);
+    assert_eq!(changed.header("etag"), "\"2\"");
+    assert_eq!(
+        (
+            &changed.body["events"],
+            &changed.body["retry_schedule"],
+            &changed.body["header_names"]
+        ),
+        (&json!(["*"]), &Value::Null, &json!([]))
+    );
+    assert_eq!(changed.body["timeout_seconds"], 10, "what is not named stays");
+    let same = pms.put(&path, &json!({"events": ["*"]})).await.expect(200);
+    assert_eq!(same.header("etag"), "\"2\"", "nothing differs");
+
+    let other = pms
+        .post("/webhooks", &body("other"))
+        .await
+        .expect(201)
+        .id()
+        .to_owned();
+    let listed = pms.get("/webhooks").await.expect(200);
+    let ids: Vec<_> = listed.body["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["id"])
+        .collect();
+    assert_eq!(ids.len(), 3, "the environment's too: {ids:?}");
+    assert!(ids.contains(&&json!(id)) && ids.contains(&&json!(other)));
+
+    pms.delete(&path).await.expect(204);
+    for gone in [
+        pms.get(&path).await,
+        pms.put(&path, &patch).await,
+        pms.delete(&path).await,
+        pms.post(&format!("{path}/pause"), &json!({})).await,
+        pms.post(&format!("{path}/rotate-secret"), &json!({})).await,
+        pms.get(&format!("{path}/secrets")).await,
+    ] {
+        gone.expect(404);
+    }
+    let actions = "SELECT COUNT(*) AS n FROM audit_entries
+        WHERE action IN ('endpoint_created', 'endpoint_changed', 'endpoint_deleted') AND entity_kind = 'webhook'";
+    assert_eq!(pms.count(actions).await, 4);
+    pms.stop().await;
+}
+
+async fn what_breaks_a_rule_is_refused_and_makes_none(ctx: Ctx) {
+    let pms = Pms::start(&ctx).await;
+    for (name, value, pointer) in [
+        ("url", json!("ftp://crm.example/x"), "/url"),
+        ("url", json!("http://a:b@crm.example/x"), "/url"),
+        ("events", json!([]), "/events"),
+        ("events", json!(["guest*"]), "/events/0"),
+        ("property_ids", json!(["no such code"]), "/property_ids"),
+        ("timeout_seconds", json!(0), "/timeout_seconds"),
+        ("max_concurrency", json!(65), "/max_concurrency"),
+        ("headers", json!({"Host": "elsewhere"}), "/headers/Host"),
+        ("headers", json!({"webhook-id": "1"}), "/headers/webhook-id"),
+        ("headers", json!({"x-a": "1\r\nx-b: 2"}), "/headers/x-a"),
+        ("secret", json!("short"), "/secret"),
+        ("start", json!("yesterday"), "/start"),
+        ("id", json!("ep_mine"), "/id"),
+    ] {
+        let mut body = body("refused");
+        body[name] = value.clone();
+        let refused = pms.post("/webhooks", &body).await.expect(422);
+        let pointers: Vec<_> = refused.errors().into_iter().map(|(pointer, _)| pointer).collect();
+        assert_eq!(pointers, [pointer], "{name} {value}");
+    }
+    assert_eq!(
+        pms.count("SELECT COUNT(*) AS n FROM endpoints WHERE id <> 'env'")
+            .await,
+        0
+    );
+    pms.stop().await;
+}
+
+async fn only_the_version_that_is_expected_is_changed(ctx: Ctx) {
+    let pms = Pms::start(&ctx).await;
+    let made = pms.post("/webhooks", &body("CRM")).await.expect(201);
+    let path = format!("/webhooks/{}", made.id());
+    let put = async |expected: &str, name: &str| {
+        let headers = [("if-match", expected)];
+        pms.send(Method::PUT, &path, &headers, Some(&json!({"name": name})))
+            .await
+    };
+    put("\"1\"", "first").await.expect(200);
+    put("\"1\"", "second").await.expect(412);
+    put("*", "third").await.expect(200);
+    let delete = pms.send(Method::DELETE, &path, &[("if-match", "\"2\"")], None);
+    delete.await.expect(412);
+    assert_eq!(pms.get(&path).await.body["name"], "third");
+    pms.stop().await;
+}
+
+async fn a_property_has_a_hundred_webhooks_exactly_however_many_are_made_at_once(ctx: Ctx) {
+    const AT_ONCE: usize = 50;
+    let pms = Pms::start(&ctx).await;
+    let several = async |count: usize| {
+        let body = body("one of many");
+        let made = join_all((0..count).map(|_| pms.post("/webhooks", &body))).await;
+        made.iter().filter(|reply| reply.status == 201).count()
+    };
+    assert_eq!(several(AT_ONCE).await, AT_ONCE);
+    assert_eq!(several(ENDPOINTS_OF_PROPERTY_MAX - 25 - AT_ONCE).await, 25);
+    let one_more = body("one more");
+    let last: Vec<Reply> = join_all((0..AT_ONCE).map(|_| pms.post("/webhooks", &one_more))).await;
+    let made = last.iter().filter(|reply| reply.status == 201).count();
+    assert_eq!(made, 25);
+    let refused = last.iter().find(|reply| reply.status != 201).unwrap();
+    assert_eq!(
+        (refused.status, &refused.body["code"]),
+        (409, &json!("too_many_webhooks"))
+    );
+
+    // One for all properties is one of none of them, and one that is deleted makes room.
+    let mut all = body("all");
+    all["property_ids"] = json!("*");
+    let all = pms.post("/webhooks", &all).await.expect(201);
+    let path = format!("/webhooks/{}", all.id());
+    pms.put(&path, &json!({"property_ids": ["MAIN"]}))
+        .await
+        .expect(409);
+    let one = last.iter().find(|reply| reply.status == 201).unwrap();
+    pms.delete(&format!("/webhooks/{}", one.id())).await.expect(204);
+    pms.put(&path, &json!({"property_ids": ["MAIN"]}))
+        .await
+        .expect(200);
+    pms.stop().await;
+}
+
+async fn a_caller_sees_and_makes_only_what_its_key_sees(ctx: Ctx) {
+    let pms = Pms::start_set(&ctx, |config| {
+        config.access.admin_api_key = Some(ADMIN.parse().unwrap());
+    })
+    .await;
+    let with = async |key: &str, method: Method, path: &str, body: Option<&Value>| {
+        let key = format!("Bearer {key}");
+        pms.send(method, path, &[("authorization", &key)], body).await
+    };
+    let key = async |permissions: &[&str], properties: Value| {
+        let body = json!({"name": "a key", "permissions": permissions, "property_ids": properties});
+        let made = with(ADMIN, Method::POST, "/api-keys", Some(&body))
+            .await
+            .expect(201);
+        made.body["key"].as_str().unwrap().to_owned()
+    };
+    let lisbon = key(&["webhooks:admin"], json!(["LIS01"])).await;
+    let reader = key(&["webhooks:read"], json!("*")).await;
+
+    let beyond = with(&lisbon, Method::POST, "/webhooks", Some(&body("beyond")))
+        .await
+        .expect(422);
+    assert_eq!(beyond.errors(), [("/property_ids", "beyond_scope")]);
+    let mut own = body("own");
+    own.as_object_mut().unwrap().remove("property_ids");
+    let made = with(&lisbon, Method::POST, "/webhooks", Some(&own))
+        .await
+        .expect(201);
+    assert_eq!(made.body["property_ids"], json!(["LIS01"]), "what its maker sees");
+    assert_eq!(made.body["created_by"].as_str().map(str::is_empty), Some(false));
+    let path = format!("/webhooks/{}", made.id());
+    let wider = json!({"property_ids": "*"});
+    with(&lisbon, Method::PUT, &path, Some(&wider)).await.expect(422);
+
+    let main = with(ADMIN, Method::POST, "/webhooks", Some(&body("main")))
+        .await
+        .expect(201);
+    let others = format!("/webhooks/{}", main.id());
+    with(&lisbon, Method::GET, &others, None).await.expect(404);
+    with(&lisbon, Method::DELETE, &others, None).await.expect(404);
+    with(&lisbon, Method::GET, "/webhooks/env", None)
+        .await
+        .expect(404);
+    let seen = with(&lisbon, Method::GET, "/webhooks", None).await.expect(200);
+    assert_eq!(seen.body["data"].as_array().unwrap().len(), 1);
+    let seen = with(&reader, Method::GET, "/webhooks", None).await.expect(200);
+    assert_eq!(seen.body["data"].as_array().unwrap().len(), 3);
+    with(&reader, Method::POST, &format!("{others}/pause"), None)
+        .await
+        .expect(403);
+    with(&reader, Method::POST, "/webhooks", Some(&body("no")))
+        .await
+        .expect(403);
+    pms.stop().await;
+}
+
+async fn the_environments_is_seen_and_paused_and_stays_what_it_is(ctx: Ctx) {
+    let double = ReceiverDouble::start().await.unwrap();
+    let endpoint = EndpointConfig {
+        url: format!("{}?token=canary", double.url()).parse().unwrap(),
+        secrets: "a-secret-of-the-environment".parse().unwrap(),
+    };
+    let pms = Pms::start_with(&ctx, BEGIN, Some(endpoint)).await;
+    let shown = pms.get("/webhooks/env").await.expect(200);
+    assert_eq!(
+        (&shown.body["managed_by"], &shown.body["state"]),
+        (&json!("environment"), &json!("active"))
+    );
+    assert_eq!(
+        shown.body["url"],
+        json!(double.url()),
+        "its query may be a secret"
+    );
+    for refused in [
+        pms.put("/webhooks/env", &json!({"name": "mine"})).await,
+        pms.delete("/webhooks/env").await,
+        pms.post("/webhooks/env/rotate-secret", &json!({})).await,
+    ] {
+        assert_eq!(
+            (refused.status, &refused.body["code"]),
+            (409, &json!("managed_by_environment"))
+        );
+    }
+    let paused = pms.post("/webhooks/env/pause", &json!({})).await.expect(200);
+    assert_eq!(
+        (&paused.body["state"], &paused.body["active"]),
+        (&json!("paused"), &json!(false))
+    );
+    super::guest(&pms, "Waits").await;
+    // Another endpoint is sent what came at the same time, so the environment's would have been.
+    let other = ReceiverDouble::start().await.unwrap();
+    subscribe(&pms, &other, json!({"start": "beginning"})).await;
+    other.wait_for(1).await;
+    assert_eq!(double.received().len(), 0);
+    pms.post("/webhooks/env/resume", &json!({})).await.expect(200);
+    double.wait_for(1).await;
+    pms.stop().await;
+}
+
+async fn no_secret_and_no_header_stands_in_a_table_or_an_answer(ctx: Ctx) {
+    let pms = Pms::start(&ctx).await;
+    let mut sent = body("CRM");
+    sent["secret"] = json!("the-canary-of-secrets");
+    sent["headers"] = json!({"authorization": "Bearer the-canary-of-headers"});
+    let made = pms.post("/webhooks", &sent).await.expect(201);
+    assert!(!made.body.to_string().contains("canary"), "given, so not shown");
+    let path = format!("/webhooks/{}", made.id());
+    let rotation = json!({"secret": "the-next-canary-of-secrets"});
+    let rotated = pms
+        .post(&format!("{path}/rotate-secret"), &rotation)
+        .await
+        .expect(201);
+    for answer in [
+        rotated,
+        pms.get(&path).await,
+        pms.get("/webhooks").await,
+        pms.get(&format!("{path}/secrets")).await,
+        pms.get("/guests/webhook/status").await,
+    ] {
+        assert!(!answer.body.to_string().contains("canary"), "{}", answer.body);
+    }
+    for sql in [
+        "SELECT COUNT(*) AS n FROM endpoint_secrets WHERE INSTR(sealed, 'canary') > 0",
+        "SELECT COUNT(*) AS n FROM endpoint_headers WHERE INSTR(sealed, 'canary') > 0",
+        "SELECT COUNT(*) AS n FROM endpoints WHERE INSTR(settings, 'canary') > 0",
+    ] {
+        assert_eq!(pms.count(sql).await, 0, "{sql}");
+    }
+    assert_eq!(pms.count("SELECT COUNT(*) AS n FROM endpoint_secrets").await, 2);
+    assert_eq!(pms.count("SELECT COUNT(*) AS n FROM endpoint_headers").await, 1);
+    pms.delete(&path).await.expect(204);
+    assert_eq!(pms.count("SELECT COUNT(*) AS n FROM endpoint_secrets").await, 0);
+    assert_eq!(pms.count("SELECT COUNT(*) AS n FROM endpoint_headers").await, 0);
+    pms.stop().await;
+}
