@@ -3,9 +3,9 @@
 use super::{
     algorithm::{Algorithm, Encoding},
     key::KeyForm,
-    pointer::Pointer,
     template::{Part, Template},
 };
+use crate::pointer::Pointer;
 use serde::{Deserialize, Serialize};
 
 /// Everything that is known of how a sender signs.

@@ -2,13 +2,14 @@
 
 use super::{
     Place, Scheme, Verified,
-    pointer::{Pointer, Scalar, find},
+    find::{Scalar, find},
 };
 use crate::{
     clock::{UnixMillis, UnixSeconds},
     entropy::Entropy,
     event_type::EVENT_TYPE_LEN_MAX,
     id::{IdempotencyKey, PropertyId},
+    pointer::Pointer,
     problem::FieldError,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -1,19 +1,8 @@
-//! JSON pointers (RFC 6901), and how the values at a few of them are found in one pass over a body, without building it.
+//! How the values at a few JSON pointers are found in one pass over a body, without building it.
 
-use serde::{
-    Deserialize, Serialize,
-    de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
-use std::{fmt, str::FromStr};
-
-/// The longest pointer, in bytes, and its most steps.
-const POINTER_LEN_MAX: usize = 256;
-const STEPS_MAX: usize = 8;
-
-/// A pointer to something inside a body; never the whole of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Pointer(Vec<String>);
+use crate::pointer::Pointer;
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
 
 /// A value that is no array and no object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +24,7 @@ pub(super) fn find(body: &[u8], pointers: &[&Pointer]) -> Result<Vec<Option<Scal
     let wanted = pointers
         .iter()
         .enumerate()
-        .map(|(place, pointer)| (place, &pointer.0[..]))
+        .map(|(place, pointer)| (place, pointer.steps()))
         .collect();
     let text = std::str::from_utf8(body).map_err(|_| Unreadable)?;
     let mut parser = serde_json::Deserializer::from_str(text);
@@ -145,68 +134,5 @@ impl<'de> Visitor<'de> for Level<'_, '_> {
     }
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
         Ok(())
-    }
-}
-
-impl Pointer {
-    /// The name of what it points to.
-    pub(super) fn last(&self) -> &str {
-        self.0.last().map_or("", String::as_str)
-    }
-}
-
-impl FromStr for Pointer {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        if text.chars().any(char::is_control) {
-            return Err("it holds a control character");
-        }
-        let rest = text.strip_prefix('/').ok_or("it must begin with / (RFC 6901)")?;
-        let steps: Vec<_> = rest
-            .split('/')
-            .map(unescaped)
-            .collect::<Option<_>>()
-            .ok_or("behind ~ must stand 0 or 1 (RFC 6901)")?;
-        if text.len() > POINTER_LEN_MAX || steps.len() > STEPS_MAX {
-            return Err("it has more than 8 steps or 256 bytes");
-        }
-        Ok(Self(steps))
-    }
-}
-
-fn unescaped(step: &str) -> Option<String> {
-    let mut text = String::new();
-    let mut rest = step.chars();
-    while let Some(character) = rest.next() {
-        text.push(match character {
-            '~' => match rest.next()? {
-                '0' => '~',
-                '1' => '/',
-                _ => return None,
-            },
-            other => other,
-        });
-    }
-    Some(text)
-}
-
-impl TryFrom<String> for Pointer {
-    type Error = &'static str;
-    fn try_from(text: String) -> Result<Self, &'static str> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for Pointer {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|step| write!(out, "/{}", step.replace('~', "~0").replace('/', "~1")))
-    }
-}
-
-impl From<Pointer> for String {
-    fn from(pointer: Pointer) -> Self {
-        pointer.to_string()
     }
 }
