@@ -81,6 +81,9 @@ pub enum SecretError {
     /// No private key of Ed25519.
     #[error("it is no private key of Ed25519: whsk_ and the base64 of 32 or 64 bytes that belong together")]
     PrivateKey,
+    /// It is sent in a header as it is, and a header cannot hold it.
+    #[error("it is sent as a token in a header, so it must be one word of visible ASCII characters")]
+    NotAToken,
     /// More than [`SECRETS_MAX`].
     #[error("more than {SECRETS_MAX} secrets")]
     TooMany,

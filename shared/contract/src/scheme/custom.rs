@@ -166,6 +166,7 @@ impl Custom {
             properties: super::definition::properties(),
             challenge: None,
             answer: self.answer,
+            sending: None,
         }
     }
 }

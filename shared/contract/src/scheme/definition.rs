@@ -3,6 +3,7 @@
 use super::{
     algorithm::{Algorithm, Encoding},
     key::KeyForm,
+    outgoing::Sending,
     template::{Part, Template},
 };
 use crate::pointer::Pointer;
@@ -37,6 +38,9 @@ pub(super) struct Definition {
     #[serde(default)]
     pub challenge: Option<Challenge>,
     pub answer: Answer,
+    /// How it is sent; None for what is only received.
+    #[serde(default)]
+    pub sending: Option<Sending>,
 }
 
 /// Where senders name a property when nothing else is known.

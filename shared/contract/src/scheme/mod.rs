@@ -4,12 +4,14 @@
 //! Choice (a preset's name, or a definition) -> Scheme
 //! Scheme::read(header lines) -> SignedHeaders::within(now) -> TimelyHeaders::verify(body, keys) -> Verified
 //! Scheme::sign(key, id, time, body) -> header lines
+//! Outgoing::request(keys, attempt, stored body) -> Signed (what is sent of an event of ours)
 //! ```
 //! The presets are `presets.json`; a definition of a sender's own is [`Custom`]. Each step from header lines to [`Verified`]
 //! is a type, so that unverified bytes cannot be parsed and the order of the checks cannot be changed by a caller. Whatever
 //! fails is an [`Unauthentic`]; its cause is for counters, never for the answer.
 
 mod algorithm;
+mod body_shape;
 mod choice;
 mod custom;
 mod decoys;
@@ -18,6 +20,7 @@ mod find;
 mod foreign;
 mod header;
 mod key;
+mod outgoing;
 mod sign;
 mod template;
 mod unauthentic;
@@ -31,6 +34,7 @@ pub use definition::{Answer, Place};
 pub use foreign::{DigestKey, Foreign, ForeignEvent};
 pub use header::{SIGNATURES_MAX, SignedHeaders, TimelyHeaders};
 pub use key::{Key, KeyForm};
+pub use outgoing::{AttemptFacts, Outgoing, Signed, Unsendable};
 pub use sign::SigningKey;
 pub use unauthentic::{Cause, Unauthentic};
 pub use verify::Verified;

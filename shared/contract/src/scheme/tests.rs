@@ -1,5 +1,6 @@
 //! Known answers, the published library as an oracle, and every way in which headers can be wrong.
 
+mod outgoing;
 mod presets;
 
 use super::*;

@@ -182,10 +182,10 @@ fn a_stripe_secret_is_the_whole_text_and_its_time_stands_once() {
     }
 }
 
-struct HmacOf<'k>(&'k [u8]);
+pub(super) struct HmacOf<'k>(pub(super) &'k [u8]);
 
 impl HmacOf<'_> {
-    fn over(&self, message: &[u8]) -> String {
+    pub(super) fn over(&self, message: &[u8]) -> String {
         let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(self.0).unwrap();
         mac.update(message);
         Encoding::Hex.encode(&mac.finalize().into_bytes())
