@@ -20,6 +20,9 @@ use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+/// The header of the event's id (Standard Webhooks), which every request has.
+const WEBHOOK_ID: &str = "webhook-id";
+
 /// Everything that is known of how a preset sends, beyond its signature.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -204,6 +207,10 @@ impl Outgoing {
             let value = fact.value(attempt, event.as_ref());
             let value = value.filter(|value| is_header_value(value));
             headers.push((name.clone(), value.ok_or(Unsendable::NoEnvelope)?));
+        }
+        // Not signed everywhere, but everywhere there: by it a receiver knows a repeat, and an emitter what was delivered to it.
+        if headers.iter().all(|(name, _)| name != WEBHOOK_ID) {
+            headers.push((WEBHOOK_ID.to_owned(), attempt.id.as_str().to_owned()));
         }
         Ok(Signed { body, headers })
     }

@@ -139,6 +139,7 @@ fn every_attempt_sends_the_same_body_and_says_its_number_in_headers_alone() {
         names.dedup();
         assert_eq!(names.len(), first.headers.len(), "{name}");
         assert_eq!(header(&first, "content-type"), Some("application/json"));
+        assert_eq!(header(&first, "webhook-id"), Some("evt_1"), "{name}");
     }
     let third = send("lokroom", &[NEW], 3, &stored());
     assert_eq!(header(&third, "x-lok-attempt"), Some("3"));
@@ -212,6 +213,7 @@ fn lokroom_sends_what_its_guide_says() {
         ("x-lok-attempt", "2"),
         ("x-lok-event", "booking.created"),
         ("x-lok-timestamp", HAPPENED),
+        ("webhook-id", "evt_1"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(signed.headers, expected);
