@@ -8,7 +8,7 @@ use crate::dispatch::{
     AttemptCounters, Breakers, DispatcherParts, Dispatchers, Places, SettlementCounters, expose_pending,
 };
 use crate::domain::guest_document::DigestKey;
-use crate::http::{Api, KEY_TERMS, router};
+use crate::http::{Api, FeedWaiters, KEY_TERMS, router};
 use crate::store::{EnvEndpoint, FanOut, GUEST_NAMES, MIGRATIONS, SEALED, Store, env_endpoint};
 use api::{Line, Server, serve};
 use contract::UnixMillis;
@@ -161,7 +161,13 @@ impl App {
         let (listener, address) = config.http.bind().await?;
         let (db, clock) = (store.db().clone(), Arc::clone(&runtime.clock));
         let idempotency = Arc::new(Idempotency::new(db, clock, Arc::clone(&runtime.entropy)));
+        let fan_out = FanOut::default();
+        let queued = fan_out.queued();
+        let (owner, clock) = (runtime.ids().new_id("run"), Arc::clone(&runtime.clock));
+        let sequencer = Sequencer::new(store.db(), clock, owner, fan_out)
+            .of_only_one(store.db().dialect() == Dialect::Sqlite);
         let api = Api {
+            feed: FeedWaiters::new(sequencer.given()),
             desk: Desk {
                 store: store.clone(),
                 clock: Arc::clone(&runtime.clock),
@@ -194,13 +200,9 @@ impl App {
         server.traffic().register(metrics.registry());
         store.db.counts().register(metrics.registry());
         expose_pending(&mut metrics, &env_endpoint(), &store);
-        let fan_out = FanOut::default();
         let parts = dispatcher_parts(&config, &store, &runtime, master_keys, &metrics)?;
-        let dispatchers = Dispatchers::new(parts, fan_out.queued());
+        let dispatchers = Dispatchers::new(parts, queued);
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
-        let (owner, clock) = (runtime.ids().new_id("run"), Arc::clone(&runtime.clock));
-        let sequencer = Sequencer::new(store.db(), clock, owner, fan_out)
-            .of_only_one(store.db().dialect() == Dialect::Sqlite);
         let (db, clock) = (store.db().answering_after_abort(), Arc::clone(&runtime.clock));
         let guest_names = Rebuilder::new(db, clock, runtime.ids().new_id("run"), GUEST_NAMES);
         Ok(Self {

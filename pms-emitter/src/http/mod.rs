@@ -3,6 +3,7 @@
 //! A handler parses the request, calls one function of the desk (a list reads the store) and makes the reply of its result.
 //! Whatever fails becomes a `Problem`: what the desk refuses by `problem`, what the database does by kit.
 
+mod feed;
 mod guest_query;
 mod guests;
 mod health;
@@ -16,4 +17,5 @@ mod webhook_status;
 mod webhooks;
 mod write;
 
+pub use feed::{FeedWaiters, WAITERS_MAX, WAITERS_OF_ONE_MAX};
 pub use routes::{Api, KEY_TERMS, router};

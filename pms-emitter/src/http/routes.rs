@@ -1,6 +1,8 @@
 //! The route table: one line for each endpoint.
 
-use super::{guests, health, night_audit, properties, reservations, webhook_status, webhooks};
+use super::{
+    FeedWaiters, feed, guests, health, night_audit, properties, reservations, webhook_status, webhooks,
+};
 use crate::desk::Desk;
 use api::{Access, Area, Endpoint, Router, delete, get, patch, post, put};
 use contract::{PropertyId, id::PROPERTY_RULE};
@@ -11,6 +13,7 @@ use std::sync::Arc;
 /// What API keys of this service may name: its areas, and properties.
 pub const KEY_TERMS: KeyTerms = KeyTerms {
     areas: &[
+        EVENTS.as_str(),
         GUESTS.as_str(),
         PROPERTIES.as_str(),
         RESERVATIONS.as_str(),
@@ -21,6 +24,7 @@ pub const KEY_TERMS: KeyTerms = KeyTerms {
     is_part: |code| code.parse::<PropertyId>().is_ok(),
     part_rule: PROPERTY_RULE,
 };
+const EVENTS: Area = Area::new("events");
 const GUESTS: Area = Area::new("guests");
 const PROPERTIES: Area = Area::new("properties");
 const RESERVATIONS: Area = Area::new("reservations");
@@ -33,6 +37,8 @@ pub struct Api {
     pub desk: Desk,
     /// The answers of idempotency keys.
     pub idempotency: Arc<Idempotency>,
+    /// Who waits for the next events.
+    pub feed: FeedWaiters,
     /// What every path begins with, as `Location` headers need it; empty for the root.
     pub base_path: Arc<str>,
 }
@@ -63,6 +69,8 @@ fn health_table(api: &Api) -> Vec<Endpoint> {
 #[rustfmt::skip]
 fn table(api: &Api) -> Vec<Endpoint> {
     vec![
+        get("/events", EVENTS.read(), api, feed::list).with_query(),
+        get("/events/{id}", EVENTS.read(), api, feed::show),
         get("/guests", GUESTS.read(), api, guests::list).with_query(),
         post("/guests", GUESTS.write(), api, guests::create),
         get("/guests/{id}", GUESTS.read(), api, guests::show),

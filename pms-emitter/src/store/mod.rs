@@ -14,6 +14,7 @@ mod endpoint_secrets;
 mod endpoint_versions;
 mod endpoints;
 mod fan_out;
+mod feed;
 mod guest_names;
 mod guests;
 mod night_audit;
@@ -34,6 +35,7 @@ pub use endpoint_secrets::{
 pub use endpoint_versions::EndpointVersions;
 pub use endpoints::{EndpointStatus, EnvEndpoint, PENDING_MAX, env_endpoint};
 pub use fan_out::{FEED, FanOut};
+pub use feed::{FeedQuery, FeedRead, PLACES_LOOKED_AT_MAX};
 pub use guest_names::GUEST_NAMES;
 pub use guests::{GuestFilter, GuestWrite, GuestWritten};
 pub use night_audit::{Late, NightAudit, NightAuditRequest, Overdue};

@@ -8,6 +8,7 @@ use crate::{
     clock::UnixMillis,
     entity::{EntityKind, EntityRef},
     event_type::{EVENT_TYPE_LEN_MAX, EventType, SCHEMA_VERSION},
+    feed::FetchedBody,
     id::{IdempotencyKey, PropertyId, is_valid_id},
     json::{self, Fields},
     problem::FieldError,
@@ -77,19 +78,24 @@ impl Envelope {
 
     /// Reads the envelope of a delivery whose signature was checked, or returns everything that is wrong with it.
     pub fn parse(delivery: &Verified) -> Result<Self, Vec<FieldError>> {
-        Self::read(delivery, Fields::All)
+        Self::read(delivery.body(), delivery.id(), Fields::All)
     }
 
     /// As [`parse`](Self::parse), and as strict, but the payload is reduced to the `fields`.
     pub fn parse_keeping(delivery: &Verified, fields: &[&str]) -> Result<Self, Vec<FieldError>> {
-        Self::read(delivery, Fields::Only(fields))
+        Self::read(delivery.body(), delivery.id(), Fields::Only(fields))
     }
 
-    fn read(delivery: &Verified, payload: Fields<'_>) -> Result<Self, Vec<FieldError>> {
+    /// As [`parse_keeping`](Self::parse_keeping), of an event that was read from its sender's feed.
+    pub fn parse_fetched(fetched: &FetchedBody, fields: &[&str]) -> Result<Self, Vec<FieldError>> {
+        Self::read(fetched.body(), Some(fetched.id()), Fields::Only(fields))
+    }
+
+    fn read(body: &[u8], id: Option<&IdempotencyKey>, payload: Fields<'_>) -> Result<Self, Vec<FieldError>> {
         let whole = |code: &str, message: String| vec![FieldError::new("", code, message)];
-        let parsed = json::parse_members(delivery.body(), &MEMBERS, ("payload", payload));
+        let parsed = json::parse_members(body, &MEMBERS, ("payload", payload));
         match parsed {
-            Ok(Some(members)) => check(members, delivery.id()),
+            Ok(Some(members)) => check(members, id),
             Ok(None) => Err(whole("not_an_object", "the body is not a JSON object".to_owned())),
             Err(why) => Err(whole("invalid_json", why.to_string())),
         }

@@ -2,8 +2,8 @@
 //!
 //! Everything here is a value or a pure function: no I/O, no async, no database, no HTTP server. The emitter builds
 //! an [`Envelope`] and signs its bytes with [`signature::sign`]; the receiver checks them with
-//! [`scheme::TimelyHeaders::verify`], and only a [`scheme::Verified`] delivery can be parsed back into an
-//! envelope.
+//! [`scheme::TimelyHeaders::verify`], and only a [`scheme::Verified`] delivery, or a [`feed::FetchedBody`], can be parsed
+//! back into an envelope.
 
 #![warn(missing_docs)]
 
@@ -14,6 +14,7 @@ pub mod entity;
 pub mod entropy;
 pub mod envelope;
 pub mod event_type;
+pub mod feed;
 pub mod id;
 pub mod id_generator;
 pub mod json;

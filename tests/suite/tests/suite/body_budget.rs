@@ -91,6 +91,7 @@ async fn a_body_counts_until_its_write_is_done(ctx: Ctx) {
     let (deciding, entropy) = (Arc::new(Notify::new()), Arc::new(SystemEntropy));
     let ids = || Ids::new(hand.clone(), entropy.clone());
     let api = Api {
+        feed: pms_emitter::http::FeedWaiters::new(tokio::sync::watch::channel(0).1),
         desk: Desk {
             store,
             clock: Arc::new(TellingClock(deciding.clone())),

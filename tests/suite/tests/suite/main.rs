@@ -22,6 +22,7 @@ mod dates;
 mod db;
 mod dispatch;
 mod faults;
+mod feed;
 mod guest_lists;
 mod guest_profiles;
 mod guest_requests;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
         db::cases(),
         dispatch::cases(),
         faults::cases(),
+        feed::cases(),
         guest_search::cases(),
         upgrades::cases(),
         webhooks::cases(),

@@ -26,10 +26,16 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// ADMIN_API_KEY of these cases.
-const ADMIN: &str = "an-admin-key-of-the-suite-that-is-long";
+pub(crate) const ADMIN: &str = "an-admin-key-of-the-suite-that-is-long";
 
 /// Sends a request with a key.
-async fn with_key(pms: &Pms, key: &str, method: Method, path: &str, body: Option<&Value>) -> Reply {
+pub(crate) async fn with_key(
+    pms: &Pms,
+    key: &str,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Reply {
     pms.send(method, path, &[("x-api-key", key)], body).await
 }
 
@@ -39,7 +45,7 @@ async fn make(pms: &Pms, body: Value) -> Reply {
 }
 
 /// The text of a new key with these permissions and this scope.
-async fn key(pms: &Pms, permissions: &[&str], scope: Value) -> String {
+pub(crate) async fn key(pms: &Pms, permissions: &[&str], scope: Value) -> String {
     let body =
         json!({"name": "a key", "permissions": permissions, "property_ids": scope, "rate_limit": 1_000_000});
     let made = make(pms, body).await.expect(201);
@@ -47,7 +53,7 @@ async fn key(pms: &Pms, permissions: &[&str], scope: Value) -> String {
 }
 
 /// An emitter with an admin key.
-async fn guarded(ctx: &crate::case::Ctx) -> Pms {
+pub(crate) async fn guarded(ctx: &crate::case::Ctx) -> Pms {
     Pms::start_set(ctx, |config| {
         config.access.admin_api_key = Some(ADMIN.parse().unwrap());
     })

@@ -6,6 +6,7 @@ use crate::ingest::{Receiver, guest_event};
 use crate::pms::Pms;
 use api::{Access, Line};
 use harness::config::BASE_PATH;
+use harness::waiting::until_some;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -65,6 +66,7 @@ async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_emitter(c
         key(&pms, &["admin"], json!([RIBEIRA])).await,
     );
     let key_id = make_one(&pms).await;
+    let event = first_event(&pms, SAO_BENTO).await;
     let lines: Vec<_> = pms
         .table
         .iter()
@@ -82,6 +84,7 @@ async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_emitter(c
             .nth(1)
             .unwrap();
         let id = match area {
+            "events" => &event,
             "guests" => &hotel.guest,
             "reservations" => &hotel.reservation,
             "properties" => hotel.property,
@@ -110,6 +113,19 @@ async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_emitter(c
     let guest = with_key(&pms, &own, Method::GET, &format!("/guests/{}", hotel.guest), None).await;
     assert_eq!(guest.body["version"], 1);
     pms.stop().await;
+}
+
+/// The id of an event of a property, once it has its place in the feed.
+async fn first_event(pms: &Pms, property: &str) -> String {
+    until_some("its place", || async {
+        let feed = with_key(pms, super::ADMIN, Method::GET, "/events", None)
+            .await
+            .expect(200);
+        let events = feed.body["data"].as_array().unwrap();
+        let event = events.iter().find(|event| event["property_id"] == property)?;
+        event["event_id"].as_str().map(str::to_owned)
+    })
+    .await
 }
 
 /// The id of a key that sees everything.
