@@ -1,7 +1,7 @@
 //! The composition root: from a [`Config`] to a service that runs until it is stopped.
 
 use crate::config::Config;
-use crate::desk::{Desk, Vault};
+use crate::desk::{Catalogue, Desk, Vault};
 use crate::digest_key;
 use crate::dispatch::attempt::AGENT;
 use crate::dispatch::{
@@ -177,6 +177,7 @@ impl App {
                     entropy: Arc::clone(&runtime.entropy),
                 },
                 digest_key: Arc::new(digest_key(&config, &runtime)?),
+                catalogue: Catalogue::default(),
             },
             idempotency: Arc::clone(&idempotency),
             base_path: config.http.app_base_path.as_str().into(),

@@ -1,5 +1,6 @@
 //! What a front desk does: make, change and delete a guest; book a reservation and change it with every command; make and
-//! change a property, and close its day; and what an integrator does: subscribe an endpoint, change and end it.
+//! change a property, and close its day; and what an integrator does: subscribe an endpoint, change and end it; register types of
+//! events, and publish events of other systems.
 //!
 //! Each is one function of the store, the domain and the clock. It reads the present state, lets `domain` decide what becomes
 //! of it, and writes that with its event by one method of `store`. It knows no request and chooses no answer: what a request says
@@ -7,22 +8,27 @@
 //! that answer or as a state. So an endpoint, a page of a console and a test call the same function.
 
 mod answer;
+mod catalogue;
 mod decide_again;
 mod error;
+mod event_types;
 mod expected_version;
 mod guests;
 mod night_audit;
 mod properties;
+mod publications;
 mod reservations;
 mod vault;
 mod webhook_secrets;
 mod webhooks;
 
 pub use answer::AnswerToKeep;
+pub use catalogue::Catalogue;
 pub use decide_again::DECISIONS_MAX;
 pub use error::DeskError;
 pub use expected_version::ExpectedVersion;
 pub use guests::GuestWithWarnings;
+pub use publications::Receipt;
 pub use reservations::DatedReservation;
 pub use vault::Vault;
 pub use webhook_secrets::RotatedSecret;
@@ -52,6 +58,8 @@ pub struct Desk {
     pub vault: Vault,
     /// The key of the digests of guests' documents.
     pub digest_key: Arc<DigestKey>,
+    /// What publishing an event asks again and again.
+    pub catalogue: Catalogue,
 }
 
 impl Desk {

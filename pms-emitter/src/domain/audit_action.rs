@@ -37,6 +37,12 @@ pub enum AuditAction {
     SecretEnded,
     /// An endpoint was disabled: nothing is sent to it until it is enabled again.
     EndpointDisabled,
+    /// A type of events was registered.
+    EventTypeCreated,
+    /// A type of events was changed.
+    EventTypeUpdated,
+    /// A type of events was deleted.
+    EventTypeDeleted,
 }
 
 /// The action as the audit log spells it.
@@ -59,6 +65,9 @@ impl From<AuditAction> for Cow<'static, str> {
             AuditAction::SecretRotated => "endpoint_secret_rotated",
             AuditAction::SecretEnded => "endpoint_secret_ended",
             AuditAction::EndpointDisabled => "endpoint_disabled",
+            AuditAction::EventTypeCreated => "event_type_created",
+            AuditAction::EventTypeUpdated => "event_type_updated",
+            AuditAction::EventTypeDeleted => "event_type_deleted",
         })
     }
 }

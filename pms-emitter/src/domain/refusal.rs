@@ -52,6 +52,15 @@ pub enum Refusal {
     /// A thing in this status cannot be deleted.
     #[error("not deletable")]
     NotDeletable,
+    /// The type of events comes with the program.
+    #[error("the type comes with the program")]
+    ShippedType,
+    /// As many types of events are registered as may be.
+    #[error("too many event types")]
+    TooManyTypes,
+    /// Another event has this id.
+    #[error("the id of the event is taken")]
+    EventIdReused,
 }
 
 impl Refusal {

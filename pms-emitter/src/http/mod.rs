@@ -3,6 +3,7 @@
 //! A handler parses the request, calls one function of the desk (a list reads the store) and makes the reply of its result.
 //! Whatever fails becomes a `Problem`: what the desk refuses by `problem`, what the database does by kit.
 
+mod event_types;
 mod feed;
 mod guest_query;
 mod guests;
@@ -10,6 +11,7 @@ mod health;
 mod night_audit;
 mod problem;
 mod properties;
+mod publications;
 mod reservation_query;
 mod reservations;
 pub mod routes;

@@ -1,7 +1,7 @@
 //! Maps the failures of the desk, and the refusals of its rules, to HTTP problems; nothing else does.
 
 use crate::desk::DeskError;
-use crate::domain::{record_size::RECORD_BYTES_MAX, refusal::Refusal};
+use crate::domain::{record_size::RECORD_BYTES_MAX, refusal::Refusal, type_definition::TYPES_MAX};
 use contract::{FieldError, Problem, ProblemCode};
 use kit::database_problem;
 
@@ -53,6 +53,12 @@ impl From<Refusal> for Problem {
             Refusal::ManagedByEnvironment => Self::new(ProblemCode::ManagedByEnvironment)
                 .with_detail("CRM_WEBHOOK_URL and the settings beside it decide about this webhook"),
             Refusal::NotDeletable => Self::new(ProblemCode::NotDeletable),
+            Refusal::ShippedType => Self::new(ProblemCode::ShippedEventType),
+            Refusal::TooManyTypes => Self::new(ProblemCode::TooManyEventTypes)
+                .with_detail(format!("there are {TYPES_MAX} registered types")),
+            Refusal::EventIdReused => {
+                Self::new(ProblemCode::IdempotencyKeyReused).with_detail("another event has this id")
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The route table: one line for each endpoint.
 
 use super::{
-    FeedWaiters, feed, guests, health, night_audit, properties, reservations, webhook_status, webhooks,
+    FeedWaiters, event_types, feed, guests, health, night_audit, properties, publications, reservations,
+    webhook_status, webhooks,
 };
 use crate::desk::Desk;
 use api::{Access, Area, Endpoint, Router, delete, get, patch, post, put};
@@ -13,6 +14,7 @@ use std::sync::Arc;
 /// What API keys of this service may name: its areas, and properties.
 pub const KEY_TERMS: KeyTerms = KeyTerms {
     areas: &[
+        EVENT_TYPES.as_str(),
         EVENTS.as_str(),
         GUESTS.as_str(),
         PROPERTIES.as_str(),
@@ -24,6 +26,7 @@ pub const KEY_TERMS: KeyTerms = KeyTerms {
     is_part: |code| code.parse::<PropertyId>().is_ok(),
     part_rule: PROPERTY_RULE,
 };
+const EVENT_TYPES: Area = Area::new("event-types");
 const EVENTS: Area = Area::new("events");
 const GUESTS: Area = Area::new("guests");
 const PROPERTIES: Area = Area::new("properties");
@@ -71,6 +74,13 @@ fn table(api: &Api) -> Vec<Endpoint> {
     vec![
         get("/events", EVENTS.read(), api, feed::list).with_query(),
         get("/events/{id}", EVENTS.read(), api, feed::show),
+        get("/event-types", EVENT_TYPES.read(), api, event_types::list).with_query(),
+        post("/event-types", EVENT_TYPES.write(), api, event_types::create),
+        get("/event-types/{type}", EVENT_TYPES.read(), api, event_types::show),
+        put("/event-types/{type}", EVENT_TYPES.write(), api, event_types::merge),
+        delete("/event-types/{type}", EVENT_TYPES.admin(), api, event_types::delete),
+        post("/events", EVENTS.write(), api, publications::publish),
+        post("/events/batch", EVENTS.write(), api, publications::publish_all),
         get("/guests", GUESTS.read(), api, guests::list).with_query(),
         post("/guests", GUESTS.write(), api, guests::create),
         get("/guests/{id}", GUESTS.read(), api, guests::show),

@@ -28,12 +28,14 @@ const WAITING: &str =
          earlier.id AS earlier_id, earlier.feed_seq AS earlier_seq
      FROM (SELECT id FROM events WHERE feed_seq IS NULL LIMIT ?) AS waiting JOIN events e ON e.id = waiting.id
      LEFT JOIN events earlier ON earlier.entity_kind = e.entity_kind AND earlier.entity_id = e.entity_id
-         AND earlier.entity_version = e.entity_version - 1";
+         AND earlier.entity_version = e.entity_version - 1 AND earlier.property_id = e.property_id";
 
 /// The versions of one entity that have no place, the lowest first. The plus keeps SQLite from the index of all that have none.
-const WAITING_OF_ENTITY: &str = "SELECT id, type, property_id, entity_kind, entity_id, entity_version, committed_at,
+const WAITING_OF_ENTITY: &str =
+    "SELECT id, type, property_id, entity_kind, entity_id, entity_version, committed_at,
          NULL AS earlier_id, NULL AS earlier_seq
-     FROM events WHERE entity_kind = ? AND entity_id = ? AND +feed_seq IS NULL ORDER BY entity_version LIMIT ?";
+     FROM events WHERE entity_kind = ? AND entity_id = ? AND property_id = ? AND +feed_seq IS NULL
+     ORDER BY entity_version LIMIT ?";
 
 /// The fan-out of events, as the sequencer runs it. Clones share what they have queued.
 #[derive(Clone, Debug, Default)]
@@ -55,8 +57,8 @@ struct Event {
     earlier: Option<String>,
 }
 
-/// Kind and id.
-type Entity = (String, String);
+/// Kind, id and property.
+type Entity = (String, String, String);
 
 /// An endpoint that is subscribed.
 struct Subscriber {
@@ -165,13 +167,16 @@ async fn with_earlier_versions(tx: &mut Tx, mut waiting: Vec<Event>) -> Result<V
     });
     let wanted = STEP_ROWS_MAX.saturating_sub(events.len()).max(others.len());
     let mut found: Vec<Event> = Vec::new();
-    for (kind, id) in &entities {
+    for (kind, id, property) in &entities {
         if found.len() >= wanted {
             // The others come with a later step.
             break;
         }
         let of_entity = tx
-            .query(WAITING_OF_ENTITY, params![kind, id, wanted - found.len()])
+            .query(
+                WAITING_OF_ENTITY,
+                params![kind, id, property, wanted - found.len()],
+            )
             .await?;
         for row in &of_entity {
             found.push(read_event(row)?);
@@ -301,11 +306,17 @@ fn read_events(answer: &StatementResult) -> Result<Vec<Event>, DbError> {
 
 fn read_event(row: &Row) -> Result<Event, DbError> {
     let kind: Option<String> = row.get("entity_kind")?;
+    let (id, property_id): (Option<String>, Option<String>) =
+        (row.get("entity_id")?, row.get("property_id")?);
+    let entity = match (kind, id, &property_id) {
+        (Some(kind), Some(id), Some(property)) => Some((kind, id, property.clone())),
+        _ => None,
+    };
     Ok(Event {
         id: row.get("id")?,
         event_type: row.get("type")?,
-        property_id: row.get("property_id")?,
-        entity: kind.zip(row.get("entity_id")?),
+        property_id,
+        entity,
         version: row.get::<Option<i64>>("entity_version")?.unwrap_or(0),
         committed_at: row.get("committed_at")?,
         earlier: match row.get::<Option<i64>>("earlier_seq")? {
@@ -324,7 +335,7 @@ mod tests {
             id: id.to_owned(),
             event_type: "guest.updated".to_owned(),
             property_id: None,
-            entity: entity.map(|id| ("guest".to_owned(), id.to_owned())),
+            entity: entity.map(|id| ("guest".to_owned(), id.to_owned(), "MAIN".to_owned())),
             version,
             committed_at: UnixMillis(0),
             earlier: None,

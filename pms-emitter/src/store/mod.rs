@@ -13,6 +13,7 @@ mod due_endpoints;
 mod endpoint_secrets;
 mod endpoint_versions;
 mod endpoints;
+mod event_types;
 mod fan_out;
 mod feed;
 mod guest_names;
@@ -20,6 +21,7 @@ mod guests;
 mod night_audit;
 pub mod outbox;
 mod properties;
+mod publications;
 mod queued;
 mod reservation_guests;
 mod reservations;
@@ -34,6 +36,7 @@ pub use endpoint_secrets::{
 };
 pub use endpoint_versions::EndpointVersions;
 pub use endpoints::{EndpointStatus, EnvEndpoint, PENDING_MAX, env_endpoint};
+pub use event_types::{TypeSummary, TypeWrite, TypeWritten};
 pub use fan_out::{FEED, FanOut};
 pub use feed::{FeedQuery, FeedRead, PLACES_LOOKED_AT_MAX};
 pub use guest_names::GUEST_NAMES;
@@ -41,6 +44,7 @@ pub use guests::{GuestFilter, GuestWrite, GuestWritten};
 pub use night_audit::{Late, NightAudit, NightAuditRequest, Overdue};
 pub use outbox::NewEvent;
 pub use properties::{PropertyWrite, PropertyWritten};
+pub use publications::{NewPublication, PublicationWrite, Published};
 pub use queued::Queued;
 pub use reservations::{ReservationFilter, ReservationWrite, ReservationWritten, StatusFilter};
 pub use retry_dead::DeadRetried;
@@ -88,6 +92,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         migration!("0006", "lists"),
         migration!("0007", "fan_out"),
         migration!("0008", "webhooks"),
+        migration!("0009", "event_types"),
     ],
 };
 

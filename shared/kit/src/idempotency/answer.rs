@@ -69,6 +69,17 @@ impl Answer {
         }
     }
 
+    /// 202 with what was accepted.
+    ///
+    /// # Panics
+    /// As [`Answer::created`].
+    pub fn accepted<T: Serialize + ?Sized>(view: &T) -> Self {
+        Self {
+            status: StatusCode::ACCEPTED,
+            ..Self::unversioned(view)
+        }
+    }
+
     /// 204.
     pub fn no_content() -> Self {
         Self {

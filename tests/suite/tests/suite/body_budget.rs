@@ -18,7 +18,7 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
 use kit::idempotency::{IDEMPOTENCY_KEY, Idempotency};
 use kit::random::SystemEntropy;
-use pms_emitter::desk::{Desk, Vault};
+use pms_emitter::desk::{Catalogue, Desk, Vault};
 use pms_emitter::http::{Api, router};
 use pms_emitter::store::{MIGRATIONS, Store};
 use tokio::sync::Notify;
@@ -101,6 +101,7 @@ async fn a_body_counts_until_its_write_is_done(ctx: Ctx) {
                 entropy: entropy.clone(),
             },
             digest_key: Arc::new("a key of the suite".parse().unwrap()),
+            catalogue: Catalogue::default(),
         },
         idempotency: Arc::new(Idempotency::new(db.clone(), hand.clone(), entropy.clone())),
         base_path: "".into(),

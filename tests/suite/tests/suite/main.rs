@@ -44,6 +44,7 @@ mod pms;
 mod programs;
 mod projection;
 mod properties;
+mod publishing;
 mod real_bookings;
 mod repair;
 mod reservation_bounds;
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
         guest_requests::cases(),
         ingest::cases(),
         properties::cases(),
+        publishing::cases(),
         night_audit::cases(),
         reservations::cases(),
         reservation_bounds::cases(),
