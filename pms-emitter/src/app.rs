@@ -5,7 +5,8 @@ use crate::desk::{Catalogue, Desk, Vault};
 use crate::digest_key;
 use crate::dispatch::attempt::AGENT;
 use crate::dispatch::{
-    AttemptCounters, Breakers, DispatcherParts, Dispatchers, Places, SettlementCounters, expose_pending,
+    AttemptCounters, Breakers, DispatcherParts, Dispatchers, Places, SettlementCounters, Testing,
+    expose_pending,
 };
 use crate::domain::guest_document::DigestKey;
 use crate::http::{Api, FeedWaiters, KEY_TERMS, router};
@@ -166,6 +167,10 @@ impl App {
         let (owner, clock) = (runtime.ids().new_id("run"), Arc::clone(&runtime.clock));
         let sequencer = Sequencer::new(store.db(), clock, owner, fan_out)
             .of_only_one(store.db().dialect() == Dialect::Sqlite);
+        let mut metrics = Metrics::new(METRICS_PREFIX, env!("CARGO_PKG_VERSION"));
+        let parts = dispatcher_parts(&config, &store, &runtime, &master_keys, &metrics)?;
+        let parts = Arc::new(parts);
+        let testing = Testing::new(&parts);
         let api = Api {
             feed: FeedWaiters::new(sequencer.given()),
             desk: Desk {
@@ -173,9 +178,10 @@ impl App {
                 clock: Arc::clone(&runtime.clock),
                 ids: runtime.ids(),
                 vault: Vault {
-                    master_keys: master_keys.clone(),
+                    master_keys,
                     entropy: Arc::clone(&runtime.entropy),
                 },
+                send_test: Arc::new(move |event| Box::pin(testing.clone().send(event))),
                 digest_key: Arc::new(digest_key(&config, &runtime)?),
                 catalogue: Catalogue::default(),
             },
@@ -197,11 +203,9 @@ impl App {
             .with_origins(config.access.cors_allowed_origins.clone())
             .with_cursor_key(cursor_key(store.db(), runtime.entropy.as_ref()).await?)
             .with_gate(Arc::new(keys.clone()));
-        let mut metrics = Metrics::new(METRICS_PREFIX, env!("CARGO_PKG_VERSION"));
         server.traffic().register(metrics.registry());
         store.db.counts().register(metrics.registry());
         expose_pending(&mut metrics, &env_endpoint(), &store);
-        let parts = dispatcher_parts(&config, &store, &runtime, master_keys, &metrics)?;
         let dispatchers = Dispatchers::new(parts, queued);
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
         let (db, clock) = (store.db().answering_after_abort(), Arc::clone(&runtime.clock));
@@ -324,7 +328,7 @@ fn dispatcher_parts(
     config: &Config,
     store: &Store,
     runtime: &Runtime,
-    master_keys: MasterKeys,
+    master_keys: &MasterKeys,
     metrics: &Metrics,
 ) -> Result<DispatcherParts, StartError> {
     let breakers = Breakers::new(metrics);
@@ -336,7 +340,7 @@ fn dispatcher_parts(
         store: store.clone(),
         egress: Egress::new(AGENT).map_err(|error| StartError::Egress(error.to_string()))?,
         env_secrets: config.endpoint.as_ref().map(|endpoint| endpoint.secrets.clone()),
-        master_keys,
+        master_keys: master_keys.clone(),
         ids: runtime.ids(),
         clock: Arc::clone(&runtime.clock),
         entropy: Arc::clone(&runtime.entropy),

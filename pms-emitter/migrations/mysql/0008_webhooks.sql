@@ -2,6 +2,9 @@
 -- settings: what was chosen, as JSON; the columns beside it are what queries need of it.
 ALTER TABLE endpoints ADD COLUMN settings LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
+-- Which payloads it gets, as JSON; NULL: all.
+ALTER TABLE endpoints ADD COLUMN filter LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
 -- Nothing is sent, and events are queued on.
 ALTER TABLE endpoints ADD COLUMN paused BIGINT NOT NULL DEFAULT 0;
 

@@ -2,6 +2,9 @@
 -- settings: what was chosen, as JSON; the columns beside it are what queries need of it.
 ALTER TABLE endpoints ADD COLUMN settings TEXT;
 
+-- Which payloads it gets, as JSON; NULL: all.
+ALTER TABLE endpoints ADD COLUMN filter TEXT;
+
 -- Nothing is sent, and events are queued on.
 ALTER TABLE endpoints ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;
 

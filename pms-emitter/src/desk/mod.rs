@@ -20,6 +20,7 @@ mod publications;
 mod reservations;
 mod vault;
 mod webhook_secrets;
+mod webhook_tests;
 mod webhooks;
 
 pub use answer::AnswerToKeep;
@@ -32,6 +33,7 @@ pub use publications::Receipt;
 pub use reservations::DatedReservation;
 pub use vault::Vault;
 pub use webhook_secrets::RotatedSecret;
+pub use webhook_tests::SendTest;
 pub use webhooks::MadeEndpoint;
 
 use crate::domain::{
@@ -58,6 +60,8 @@ pub struct Desk {
     pub vault: Vault,
     /// The key of the digests of guests' documents.
     pub digest_key: Arc<DigestKey>,
+    /// Sends tests of endpoints.
+    pub send_test: SendTest,
     /// What publishing an event asks again and again.
     pub catalogue: Catalogue,
 }

@@ -2,7 +2,7 @@
 
 use crate::domain::endpoint_headers::EndpointHeaders;
 use crate::store::{NewSecret, SealedHeaders, headers_place, secret_place, secret_row};
-use contract::{Entropy, Secret, SecretId, UnixMillis, id::EndpointId};
+use contract::{Entropy, SecretId, UnixMillis, id::EndpointId, scheme::Outgoing};
 use kit::secrets::MasterKeys;
 use std::sync::Arc;
 
@@ -16,11 +16,9 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// A new secret of Standard Webhooks.
-    pub(super) fn make_secret(&self) -> String {
-        let mut key = [0; 32];
-        self.entropy.fill(&mut key);
-        Secret::encode(&key)
+    /// A new secret, in the form that the scheme's receivers know.
+    pub(super) fn make_secret(&self, scheme: &Outgoing) -> String {
+        scheme.new_secret(self.entropy.as_ref())
     }
 
     /// A secret of an endpoint, encrypted.

@@ -53,12 +53,13 @@ impl Desk {
         id: &EndpointId,
         mut body: Map<String, Value>,
     ) -> Result<RotatedSecret, DeskError> {
-        let given = read_secret(body.remove("secret"))?;
+        let scheme = chosen(&self.endpoint(&origin.scope, id).await?)?.outgoing();
+        let given = read_secret(body.remove("secret"), &scheme)?;
         let body: RotationBody =
             shape::fit(&Value::Object(body)).map_err(|error| Refusal::Invalid(vec![error]))?;
         body.validate()
             .map_err(|errors| Refusal::Invalid(shape::field_errors(&errors)))?;
-        let text = given.clone().unwrap_or_else(|| self.vault.make_secret());
+        let text = given.clone().unwrap_or_else(|| self.vault.make_secret(&scheme));
         let since = self.clock.now();
         let others_until = since.plus_millis(i64::from(body.overlap_seconds) * 1_000);
         let sealed = self.vault.seal_secret(id, self.new_id(), &text, since);

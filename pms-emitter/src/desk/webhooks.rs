@@ -12,7 +12,7 @@ use crate::store::{
     ENDPOINTS_MAX, ENDPOINTS_OF_PROPERTY_MAX, Endpoint, EndpointChange, EndpointChanged, EndpointMade,
     HeaderChange, NewEndpoint, Start, WhatChanges,
 };
-use contract::{Scope, Secret, UnixMillis, id::EndpointId};
+use contract::{Scope, UnixMillis, id::EndpointId, scheme::Outgoing};
 use kit::audit::AuditEntry;
 use kit::change::{differing, merged};
 use kit::egress::TargetUrl;
@@ -64,13 +64,16 @@ impl Desk {
         mut body: Map<String, Value>,
     ) -> Result<MadeEndpoint, DeskError> {
         let headers = endpoint_headers::read(&body.remove(HEADERS).unwrap_or_default())?;
-        let given = read_secret(body.remove(SECRET))?;
+        let secret = body.remove(SECRET);
         let start = read_start(body.remove(START))?;
         body.entry(PROPERTY_IDS).or_insert_with(|| json!(origin.scope));
         let settings = EndpointSettings::read(body, target)?;
         check_reach(origin, &settings)?;
+        self.check_types(&settings, None).await?;
+        let scheme = settings.outgoing();
+        let given = read_secret(secret, &scheme)?;
         let (id, now): (EndpointId, _) = (self.new_id(), self.clock.now());
-        let text = given.clone().unwrap_or_else(|| self.vault.make_secret());
+        let text = given.clone().unwrap_or_else(|| self.vault.make_secret(&scheme));
         let new = NewEndpoint {
             settings,
             start,
@@ -114,6 +117,11 @@ impl Desk {
             let patched = merged(&view, &patch).map_err(|problem| Refusal::Invalid(problem.errors))?;
             let settings = EndpointSettings::read(patched, target)?;
             check_reach(origin, &settings)?;
+            self.check_types(&settings, Some(settings_before)).await?;
+            if settings.scheme != settings_before.scheme {
+                let message = "its secrets would mean other keys: make another webhook";
+                return Err(Refusal::field("/scheme", "immutable", message).into());
+            }
             let mut changed = differing(&view, &settings.to_object());
             let what = match &headers {
                 Some(headers) => {
@@ -125,7 +133,7 @@ impl Desk {
             if changed.is_empty() {
                 return Ok(Decision::Stands(before));
             }
-            let what = WhatChanges::Settings(settings, what);
+            let what = WhatChanges::Settings(Box::new(settings), what);
             self.write(origin, before, what, AuditAction::EndpointChanged, changed)
                 .await
         })
@@ -149,14 +157,11 @@ impl Desk {
             }
             let what = match &before.settings {
                 Some(settings) => {
-                    let active = !paused;
-                    WhatChanges::Settings(
-                        EndpointSettings {
-                            active,
-                            ..settings.clone()
-                        },
-                        HeaderChange::Keep,
-                    )
+                    let settings = EndpointSettings {
+                        active: !paused,
+                        ..settings.clone()
+                    };
+                    WhatChanges::Settings(Box::new(settings), HeaderChange::Keep)
                 }
                 None => WhatChanges::Paused(paused),
             };
@@ -296,13 +301,13 @@ fn too_many_of(property: &str) -> DeskError {
 }
 
 /// A secret that a client gives.
-pub(super) fn read_secret(value: Option<Value>) -> Result<Option<String>, Refusal> {
+pub(super) fn read_secret(value: Option<Value>, scheme: &Outgoing) -> Result<Option<String>, Refusal> {
     let text = match value {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::String(text)) => text,
         Some(_) => return Err(Refusal::field("/secret", "wrong_type", "it must be a text")),
     };
-    match text.parse::<Secret>() {
+    match scheme.secret(&text) {
         Ok(_) => Ok(Some(text)),
         Err(why) => Err(Refusal::field("/secret", "invalid", &why.to_string())),
     }

@@ -9,12 +9,11 @@ use super::route::Route;
 use super::schedule::millis;
 use crate::store::{AttemptRecord, Claim, EndpointUpdate, Settlement, Verdict};
 use bytes::Bytes;
-use contract::UnixMillis;
-use contract::signature::{
-    TRACEPARENT, WEBHOOK_ATTEMPT, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign,
-};
+use contract::scheme::AttemptFacts;
+use contract::signature::{TRACEPARENT, WEBHOOK_ATTEMPT};
+use contract::{UnixMillis, id::IdempotencyKey};
 use db::failpoint;
-use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use kit::breaker::Permit;
 use kit::egress::{Answered, EgressError};
@@ -30,6 +29,9 @@ const GONE: &str = "gone";
 
 /// Why a delivery ends whose event was erased before it was sent.
 const ERASED: &str = "the event's content was erased";
+
+/// Why a delivery ends whose event does not fit its endpoint's scheme.
+const UNSENDABLE: &str = "the event cannot be sent under the scheme of the endpoint";
 
 /// How one attempt ended.
 #[derive(Debug)]
@@ -48,12 +50,15 @@ pub(super) async fn attempt(
     mut claim: Claim,
     permit: Permit,
 ) -> Attempted {
-    let Some(body) = claim.body.take() else {
+    let unsent = |claim, permit: Permit, why: &str| {
         permit.neutral();
-        return Attempted {
-            settlement: settlement(claim, None, Verdict::Dead(ERASED.to_owned())),
+        Attempted {
+            settlement: settlement(claim, None, Verdict::Dead(why.to_owned())),
             endpoint_update: EndpointUpdate::default(),
-        };
+        }
+    };
+    let Some(body) = claim.body.take() else {
+        return unsent(claim, permit, ERASED);
     };
     let mut record = AttemptRecord {
         number: claim.attempts + 1,
@@ -62,8 +67,15 @@ pub(super) async fn attempt(
         status: None,
         error: None,
     };
-    let body = Bytes::from(body);
-    let headers = headers(route, &claim, &record, &body);
+    let id = &claim.delivery.event_id;
+    let Some((mut headers, body)) = request(route, id, record.at, record.number, &Bytes::from(body)) else {
+        return unsent(claim, permit, UNSENDABLE);
+    };
+    if let Some(traceparent) = &claim.traceparent
+        && let Ok(value) = HeaderValue::from_str(traceparent)
+    {
+        headers.insert(HeaderName::from_static(TRACEPARENT), value);
+    }
     let answer = parts.egress.post(&route.url, headers, body, route.timeout);
     let outcome = judge(answer.await, permit, parts.clock.now(), &mut record);
     let outcome = without_4xx(outcome, record.status, route);
@@ -159,30 +171,29 @@ fn decide(
     (verdict, endpoint_update)
 }
 
-/// The headers of the contract. The timestamp is this attempt's: the receiver allows little skew.
-fn headers(route: &Route, claim: &Claim, record: &AttemptRecord, body: &[u8]) -> HeaderMap {
-    let (id, at) = (&claim.delivery.event_id, record.at.seconds());
-    let signature = sign(&route.secrets_at(record.at), id, at, body);
-    let mut headers = route.headers.clone();
-    let ours = "ids, numbers and base64 are header values";
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-    let mut insert = |name: &'static str, value: &str| {
-        headers.insert(
-            HeaderName::from_static(name),
-            HeaderValue::from_str(value).expect(ours),
-        );
+/// What is sent, by the endpoint's scheme. The timestamp is this attempt's: receivers allow little skew. None for an event that the
+/// scheme cannot carry.
+pub(super) fn request(
+    route: &Route,
+    id: &IdempotencyKey,
+    at: UnixMillis,
+    number: u64,
+    stored: &Bytes,
+) -> Option<(HeaderMap, Bytes)> {
+    let attempt = AttemptFacts {
+        id,
+        at: at.seconds(),
+        number: u32::try_from(number).unwrap_or(u32::MAX),
     };
-    insert(WEBHOOK_ID, id.as_str());
-    insert(WEBHOOK_TIMESTAMP, &at.0.to_string());
-    insert(WEBHOOK_SIGNATURE, signature.as_str());
-    insert(WEBHOOK_ATTEMPT, &record.number.to_string());
-    if let Some(traceparent) = &claim.traceparent
-        && let Ok(value) = HeaderValue::from_str(traceparent)
-    {
-        headers.insert(HeaderName::from_static(TRACEPARENT), value);
+    let reduced = route.payload.body(stored).ok()?;
+    let signed = route.scheme.request(&route.keys_at(at), attempt, &reduced).ok()?;
+    let mut headers = route.headers.clone();
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    headers.insert(HeaderName::from_static(WEBHOOK_ATTEMPT), number.into());
+    for (name, value) in signed.headers {
+        headers.insert(name.parse::<HeaderName>().ok()?, value.parse().ok()?);
     }
-    headers
+    Some((headers, signed.body))
 }
 
 /// A delivery that is given back without an attempt.

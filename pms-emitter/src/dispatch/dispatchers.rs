@@ -29,9 +29,9 @@ pub struct Dispatchers {
 
 impl Dispatchers {
     /// None is begun yet. `queued` names the endpoints that the fan-out has queued something for.
-    pub fn new(parts: DispatcherParts, queued: Queued) -> Self {
+    pub fn new(parts: Arc<DispatcherParts>, queued: Queued) -> Self {
         Self {
-            parts: Arc::new(parts),
+            parts,
             queued,
             wakers: HashMap::new(),
             tasks: JoinSet::new(),

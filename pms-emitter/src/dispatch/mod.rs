@@ -22,6 +22,7 @@ mod route;
 pub mod schedule;
 mod sending;
 mod settling;
+mod testing;
 mod worker;
 
 pub use backlog::expose_pending;
@@ -32,3 +33,4 @@ pub use places::Places;
 pub use schedule::Schedule;
 pub use sending::AttemptCounters;
 pub use settling::SettlementCounters;
+pub use testing::Testing;

@@ -1,9 +1,13 @@
 //! Where an endpoint's deliveries go, how, and what signs them: what a claim read, checked and decrypted.
 
 use super::{parts::DispatcherParts, schedule::Schedule};
-use crate::domain::endpoint::EndpointSettings;
+use crate::domain::{endpoint::EndpointSettings, payload_shape::PayloadShape};
 use crate::store::{EndpointSecret, Target, env_endpoint, headers_place, secret_place, secret_row};
-use contract::{Secret, UnixMillis, id::EndpointId};
+use contract::{
+    UnixMillis,
+    id::EndpointId,
+    scheme::{Key, Outgoing, Preset, SigningKey},
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use kit::egress::TargetUrl;
 use kit::secrets::MasterKeys;
@@ -25,14 +29,18 @@ pub(super) struct Route {
     pub(super) timeout: Duration,
     /// Attempts at once.
     pub(super) concurrency: usize,
+    /// How much of a payload is sent.
+    pub(super) payload: PayloadShape,
+    /// How it is signed, and what shape it has.
+    pub(super) scheme: Outgoing,
     /// What the endpoint gets beside our own headers.
     pub(super) headers: HeaderMap,
-    secrets: Vec<SigningSecret>,
+    keys: Vec<ValidKey>,
 }
 
 #[derive(Clone)]
-struct SigningSecret {
-    secret: Secret,
+struct ValidKey {
+    key: SigningKey,
     until: Option<UnixMillis>,
 }
 
@@ -56,20 +64,26 @@ impl Route {
         endpoint: &EndpointId,
         target: &Target,
     ) -> Result<Self, Unusable> {
-        let (delivery, keys) = (&parts.delivery, &parts.master_keys);
+        let (delivery, master_keys) = (&parts.delivery, &parts.master_keys);
         let settings = target.settings.as_ref();
         let waits = settings.and_then(EndpointSettings::waits);
         let schedule = waits.map_or_else(|| Ok(delivery.schedule.clone()), Schedule::new);
         let schedule = schedule.map_err(|_| Unusable::Row)?;
         let attempts = settings.and_then(|settings| settings.retry_count);
-        let secrets = if *endpoint == env_endpoint() && settings.is_none() {
+        let scheme = settings.map_or_else(standard, EndpointSettings::outgoing);
+        let keys = if *endpoint == env_endpoint() && settings.is_none() {
             let secrets = parts.env_secrets.as_ref().ok_or(Unusable::NoSecret)?;
-            let unlimited = secrets.as_slice().iter().cloned();
-            unlimited
-                .map(|secret| SigningSecret { secret, until: None })
-                .collect()
+            let shared = secrets.as_slice().iter().cloned().map(Key::Shared);
+            let key = |key| ValidKey {
+                key: SigningKey::Shared(key),
+                until: None,
+            };
+            shared.map(key).collect()
         } else {
-            let opened = target.secrets.iter().map(|row| open_secret(keys, endpoint, row));
+            let opened = target
+                .secrets
+                .iter()
+                .map(|row| open_key(master_keys, endpoint, row, &scheme));
             opened.collect::<Result<Vec<_>, _>>()?
         };
         let sealed = target.headers.as_deref();
@@ -87,38 +101,49 @@ impl Route {
             concurrency: settings.map_or(delivery.concurrency, |settings| settings.max_concurrency as usize),
             headers: sealed.map_or_else(
                 || Ok(HeaderMap::new()),
-                |sealed| open_headers(keys, endpoint, sealed),
+                |sealed| open_headers(master_keys, endpoint, sealed),
             )?,
-            secrets,
+            payload: settings.map_or_else(PayloadShape::default, |settings| settings.payload.clone()),
+            scheme,
+            keys,
         })
     }
 
-    /// The secrets that sign at an instant, the newest first.
-    pub(super) fn secrets_at(&self, now: UnixMillis) -> Vec<Secret> {
+    /// The keys that sign at an instant, the newest first.
+    pub(super) fn keys_at(&self, now: UnixMillis) -> Vec<SigningKey> {
         let valid = self
-            .secrets
+            .keys
             .iter()
             .filter(|one| one.until.is_none_or(|until| now < until));
-        valid.map(|one| one.secret.clone()).collect()
+        valid.map(|one| one.key.clone()).collect()
     }
 }
 
-fn open_secret(
-    keys: &MasterKeys,
+fn standard() -> Outgoing {
+    Outgoing::of(Preset::StandardWebhooks).expect("the standard scheme is sent")
+}
+
+fn open_key(
+    master_keys: &MasterKeys,
     endpoint: &EndpointId,
     row: &EndpointSecret,
-) -> Result<SigningSecret, Unusable> {
-    let opened = keys.open(secret_place(&secret_row(endpoint, &row.id)), &row.sealed);
+    scheme: &Outgoing,
+) -> Result<ValidKey, Unusable> {
+    let opened = master_keys.open(secret_place(&secret_row(endpoint, &row.id)), &row.sealed);
     let text = opened.ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let secret = text.and_then(|text| text.parse().ok()).ok_or(Unusable::Sealed)?;
-    Ok(SigningSecret {
-        secret,
+    let key = text.and_then(|text| scheme.secret(&text).ok());
+    Ok(ValidKey {
+        key: key.ok_or(Unusable::Sealed)?,
         until: row.until,
     })
 }
 
-fn open_headers(keys: &MasterKeys, endpoint: &EndpointId, sealed: &[u8]) -> Result<HeaderMap, Unusable> {
-    let opened = keys
+fn open_headers(
+    master_keys: &MasterKeys,
+    endpoint: &EndpointId,
+    sealed: &[u8],
+) -> Result<HeaderMap, Unusable> {
+    let opened = master_keys
         .open(headers_place(endpoint), sealed)
         .map_err(|_| Unusable::Sealed)?;
     let headers: BTreeMap<String, String> = serde_json::from_slice(&opened).map_err(|_| Unusable::Sealed)?;

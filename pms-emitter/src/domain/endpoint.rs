@@ -1,7 +1,10 @@
 //! What a person chooses for an endpoint (the API calls it a webhook), and what of it is refused.
 
+use super::filter::Filter;
+use super::payload_shape::PayloadShape;
 use super::refusal::Refusal;
 use super::subscription::TypePattern;
+use contract::scheme::{Outgoing, Preset};
 use contract::{FieldError, PropertyId, Scope, id::PROPERTY_RULE};
 use kit::{access::plain_name, shape};
 use serde::{Deserialize, Serialize};
@@ -36,7 +39,16 @@ pub struct EndpointSettings {
     pub events: Vec<TypePattern>,
     /// Of which properties.
     pub property_ids: Scope,
-    /// The waits before each attempt in seconds, the first included; none: the service's own.
+    /// Which payloads it gets; none: all.
+    #[serde(default)]
+    pub filter: Option<Filter>,
+    /// How much of each it is sent.
+    #[serde(default)]
+    pub payload: PayloadShape,
+    /// How its deliveries are signed, and what shape they have.
+    #[serde(default)]
+    pub scheme: Preset,
+    /// The waits before each attempt in seconds, the first included; none: those of the scheme, or of the service.
     #[serde(default)]
     pub retry_schedule: Option<Vec<u32>>,
     /// How many waits of the schedule count; none: all.
@@ -44,10 +56,8 @@ pub struct EndpointSettings {
     #[validate(range(min = 1, max = 50, message = "it must be 1 to 50, or null"))]
     pub retry_count: Option<u32>,
     /// Whether an answer of the class 4xx may be tried again. Those that are final stay so.
-    #[serde(default = "yes")]
     pub retry_4xx: bool,
     /// How long one attempt may take.
-    #[serde(default = "timeout_seconds")]
     #[validate(range(min = 1, max = 30, message = "it must be 1 to 30 seconds"))]
     pub timeout_seconds: u32,
     /// Attempts at once.
@@ -63,10 +73,6 @@ fn yes() -> bool {
     true
 }
 
-fn timeout_seconds() -> u32 {
-    TIMEOUT_SECONDS
-}
-
 fn max_concurrency() -> u32 {
     CONCURRENCY
 }
@@ -77,10 +83,14 @@ impl EndpointSettings {
     /// # Errors
     /// `Invalid`, with what breaks a rule.
     pub fn read(
-        body: Map<String, Value>,
+        mut body: Map<String, Value>,
         target: impl Fn(&str) -> Result<String, String>,
     ) -> Result<Self, Refusal> {
-        Refusal::unless_empty(misshapen(&body))?;
+        let broken = misshapen(&body);
+        Refusal::unless_empty(broken)?;
+        for (name, default) in defaults(scheme_of(&body)) {
+            body.entry(name).or_insert(default);
+        }
         let mut settings: Self =
             shape::fit(&Value::Object(body)).map_err(|error| Refusal::Invalid(vec![error]))?;
         let mut broken = settings
@@ -102,9 +112,15 @@ impl EndpointSettings {
         super::event::object_of(self)
     }
 
-    /// The waits before each attempt, if it has its own.
+    /// How its deliveries are made.
+    pub fn outgoing(&self) -> Outgoing {
+        Outgoing::of(self.scheme).expect("only a scheme that can be sent is taken")
+    }
+
+    /// The waits before each attempt, if it or its scheme has its own.
     pub fn waits(&self) -> Option<Vec<Duration>> {
-        let waits = self.retry_schedule.as_ref()?;
+        let outgoing = self.outgoing();
+        let waits = self.retry_schedule.as_deref().or(outgoing.waits())?;
         Some(
             waits
                 .iter()
@@ -145,9 +161,57 @@ impl EndpointSettings {
     }
 }
 
+/// The scheme that a body names.
+fn scheme_of(body: &Map<String, Value>) -> Preset {
+    let name = body.get("scheme").and_then(Value::as_str);
+    name.and_then(|name| name.parse().ok()).unwrap_or_default()
+}
+
+/// What a scheme says where nobody else does.
+fn defaults(scheme: Preset) -> [(&'static str, Value); 2] {
+    let outgoing = Outgoing::of(scheme);
+    let timeout = outgoing.as_ref().and_then(Outgoing::timeout_seconds);
+    let retries = outgoing.as_ref().and_then(Outgoing::retry_4xx);
+    [
+        ("timeout_seconds", timeout.unwrap_or(TIMEOUT_SECONDS).into()),
+        ("retry_4xx", retries.unwrap_or(true).into()),
+    ]
+}
+
 /// Fields whose own messages say more than their shape.
 fn misshapen(body: &Map<String, Value>) -> Vec<FieldError> {
     let mut broken = Vec::new();
+    let below = |name: &str, errors: Vec<FieldError>| {
+        let at = |error: FieldError| FieldError {
+            pointer: format!("/{name}{}", error.pointer),
+            ..error
+        };
+        errors.into_iter().map(at).collect::<Vec<_>>()
+    };
+    if let Some(filter) = body.get("filter").filter(|filter| !filter.is_null()) {
+        broken.extend(
+            Filter::parse(filter)
+                .err()
+                .map(|errors| below("filter", errors))
+                .unwrap_or_default(),
+        );
+    }
+    if let Some(payload) = body.get("payload") {
+        broken.extend(
+            PayloadShape::parse(payload)
+                .err()
+                .map(|errors| below("payload", errors))
+                .unwrap_or_default(),
+        );
+    }
+    if let Some(scheme) = body.get("scheme") {
+        let preset = scheme.as_str().and_then(|name| name.parse().ok());
+        if preset.is_none_or(|preset| Outgoing::of(preset).is_none()) {
+            let names: Vec<_> = Outgoing::presets().map(Preset::name).collect();
+            let message = format!("it must be one of {}", names.join(", "));
+            broken.push(FieldError::new("/scheme", "unknown_value", message));
+        }
+    }
     if let Some(scope) = body.get("property_ids") {
         match serde_json::from_value::<Scope>(scope.clone()) {
             Err(error) => broken.push(FieldError::new("/property_ids", "invalid", error.to_string())),
@@ -225,6 +289,12 @@ mod tests {
             (15, 32, true, true)
         );
         assert_eq!(settings.waits(), None);
+        let powalyze = read(with("scheme", json!("powalyze"))).unwrap();
+        assert_eq!((powalyze.timeout_seconds, powalyze.retry_4xx), (10, false));
+        assert_eq!(
+            powalyze.waits(),
+            Some([1, 2, 4].map(Duration::from_secs).to_vec())
+        );
         let settings = read(with("url", json!("https://CRM.example/hook"))).unwrap();
         assert_eq!(settings.url, "https://crm.example/hook", "in its normal form");
         assert_eq!(read(Value::Object(settings.to_object())).unwrap(), settings);
@@ -236,6 +306,15 @@ mod tests {
             ("name", json!(""), "/name"),
             ("url", json!("ftp://crm.example"), "/url"),
             ("url", json!(null), "/url"),
+            (
+                "filter",
+                json!({"path": "/total", "op": "~", "value": 1}),
+                "/filter/op",
+            ),
+            ("payload", json!("half"), "/payload"),
+            ("payload", json!(["total"]), "/payload/0"),
+            ("scheme", json!("job-status"), "/scheme"),
+            ("scheme", json!("none"), "/scheme"),
             ("events", json!([]), "/events"),
             ("events", json!(["reservation"; 21].map(|_| "a.b")), "/events"),
             ("events", json!(["reservation*"]), "/events/0"),

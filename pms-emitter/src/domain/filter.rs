@@ -10,6 +10,7 @@ mod read;
 
 use contract::{FieldError, Pointer};
 use operand::{Compared, Operand};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::cmp::Ordering;
 
@@ -23,13 +24,19 @@ pub const CHOICES_MAX: usize = 100;
 pub const FILTER_BYTES_MAX: usize = 16 * 1024;
 
 /// A filter that was checked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
 pub struct Filter {
     json: Value,
     condition: Condition,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+/// What is stored is no filter, or none that is known any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is no filter")]
+pub struct Unreadable;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Condition {
     /// Every one holds.
     All(Vec<Self>),
@@ -43,7 +50,7 @@ enum Condition {
 }
 
 /// What is asked of the value at a path.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Test {
     Is(Relation, Operand),
     In(Vec<Operand>),
@@ -81,6 +88,19 @@ impl Filter {
     /// Whether an event with this payload passes.
     pub fn matches(&self, payload: &Value) -> bool {
         self.condition.holds(payload)
+    }
+}
+
+impl TryFrom<Value> for Filter {
+    type Error = Unreadable;
+    fn try_from(json: Value) -> Result<Self, Unreadable> {
+        Self::parse(&json).map_err(|_| Unreadable)
+    }
+}
+
+impl From<Filter> for Value {
+    fn from(filter: Filter) -> Self {
+        filter.json
     }
 }
 

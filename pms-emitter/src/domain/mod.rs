@@ -35,5 +35,6 @@ mod reservation_text;
 pub mod shipped_types;
 pub mod stay;
 pub mod subscription;
+pub mod test_event;
 pub mod transition;
 pub mod type_definition;

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use contract::{FieldError, Pointer, json, pointer::index};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -18,7 +19,8 @@ const THIN: &str = "thin";
 const PAYLOAD: &str = "payload";
 
 /// What is left of a payload.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
 pub enum PayloadShape {
     /// All of it: the stored bytes.
     #[default]
@@ -33,6 +35,24 @@ pub enum PayloadShape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stored body is no envelope")]
 pub struct NoEnvelope;
+
+/// What is stored says nothing of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it must be full, thin or a list of JSON pointers")]
+pub struct Unreadable;
+
+impl TryFrom<Value> for PayloadShape {
+    type Error = Unreadable;
+    fn try_from(json: Value) -> Result<Self, Unreadable> {
+        Self::parse(&json).map_err(|_| Unreadable)
+    }
+}
+
+impl From<PayloadShape> for Value {
+    fn from(shape: PayloadShape) -> Self {
+        shape.to_json()
+    }
+}
 
 impl PayloadShape {
     /// Reads it as a client sends it, or as [`to_json`](Self::to_json) gave it: `"full"`, `"thin"`, or a list of pointers.

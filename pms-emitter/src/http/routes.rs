@@ -107,6 +107,7 @@ fn table(api: &Api) -> Vec<Endpoint> {
         post("/webhooks/{id}/pause", WEBHOOKS.write(), api, webhooks::pause),
         post("/webhooks/{id}/resume", WEBHOOKS.write(), api, webhooks::resume),
         post("/webhooks/{id}/enable", WEBHOOKS.write(), api, webhooks::enable),
+        post("/webhooks/{id}/test", WEBHOOKS.write(), api, webhooks::test),
         post("/webhooks/{id}/rotate-secret", WEBHOOKS.admin(), api, webhooks::rotate_secret),
         post("/webhooks/{id}/regenerate-secret", WEBHOOKS.admin(), api, webhooks::rotate_secret),
         get("/webhooks/{id}/secrets", WEBHOOKS.read(), api, webhooks::list_secrets).with_query(),

@@ -9,15 +9,16 @@ use super::{
     write::{expected_version, origin, read_object, read_optional_object},
 };
 use crate::desk::{Desk, DeskError};
-use crate::domain::{event::object_of, origin::Origin};
+use crate::domain::{event::object_of, origin::Origin, test_event::TestOutcome};
 use crate::store::{Endpoint, EndpointSecret};
 use api::{
     ListSpec, Request, Response, SortField, etag,
     list::{PAGE, PAGE_SIZE, short_list},
     reply,
 };
-use contract::{Problem, UnixMillis, id::EndpointId};
-use serde::Serialize;
+use contract::{Problem, ProblemCode, UnixMillis, id::EndpointId};
+use kit::shape;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::future::Future;
 
@@ -123,6 +124,24 @@ where
     Ok(shown(&endpoint))
 }
 
+/// `POST /webhooks/{id}/test`: the answer is there once the endpoint's is.
+pub async fn test(api: Api, mut request: Request) -> Result<Response, Problem> {
+    let id: EndpointId = request.id("id")?;
+    let (_held, body) = read_optional_object(&mut request).await?;
+    let body: TestBody =
+        shape::fit(&Value::Object(body)).map_err(|error| Problem::validation(vec![error]))?;
+    match api.desk.test_endpoint(&origin(&request), &id, body.event).await? {
+        TestOutcome::Sent { status, duration } => Ok(reply::ok(&json!({
+            "status_class": status.map_or("none".to_owned(), |status| format!("{}xx", status / 100)),
+            "duration_ms": u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        }))),
+        TestOutcome::TooMany => Err(Problem::new(ProblemCode::Overloaded)
+            .with_detail("other tests are going on")
+            .with_retry_after(1)),
+        TestOutcome::Unusable => Err(Problem::new(ProblemCode::Unsendable)),
+    }
+}
+
 /// `POST /webhooks/{id}/rotate-secret`
 pub async fn rotate_secret(api: Api, mut request: Request) -> Result<Response, Problem> {
     let id: EndpointId = request.id("id")?;
@@ -158,6 +177,15 @@ pub async fn end_secret(api: Api, request: Request) -> Result<Response, Problem>
     let (id, n) = (request.id("id")?, request.id("n")?);
     api.desk.end_secret(&origin(&request), &id, n).await?;
     Ok(reply::no_content())
+}
+
+/// What a test asks for.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct TestBody {
+    /// The type of the example; by default the first that the endpoint names.
+    #[serde(default)]
+    event: Option<String>,
 }
 
 /// A secret as it is shown: all of it but the secret.

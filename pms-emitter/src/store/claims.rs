@@ -123,6 +123,18 @@ impl Store {
         )
         .await
     }
+
+    /// Where deliveries of an endpoint would go, paused or stopped as it may be; none without an address.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn target(&self, endpoint: EndpointId) -> Result<Option<Target>, DbError> {
+        let read = self.reads.read("target", move |tx| {
+            let endpoint = endpoint.clone();
+            Box::pin(async move { read_address(&tx.run(&target(&endpoint)).await.all()?) })
+        });
+        read.await
+    }
 }
 
 /// The ids of what may be claimed; none where nothing is sent now.
@@ -141,7 +153,7 @@ async fn claim(
     request: &ClaimRequest,
     ids: &[String],
 ) -> Result<Option<(Target, Vec<Claim>)>, DbError> {
-    let [target, secrets] = target(request);
+    let [target, secrets] = target(&request.endpoint);
     let statements = [take(request, ids), target, secrets, owned_by(request, ids)];
     let answers = tx.run(&statements).await.all()?;
     let Some(target) = read_target(&answers[1..3], request.now)? else {
@@ -156,7 +168,7 @@ async fn find_claimed(
     tx: &mut Tx,
     request: &ClaimRequest,
 ) -> Result<Option<Option<(Target, Vec<Claim>)>>, DbError> {
-    let [target, secrets] = target(request);
+    let [target, secrets] = target(&request.endpoint);
     let answers = tx.run(&[owned_by(request, &[]), target, secrets]).await.all()?;
     let claims = read_claims(&answers[0], request)?;
     let target = read_target(&answers[1..], request.now)?;
@@ -287,8 +299,8 @@ fn read_claim(row: &Row, owner: &str) -> Result<Claim, DbError> {
 }
 
 /// Asks where an endpoint's deliveries go, and what signs them.
-fn target(request: &ClaimRequest) -> [Statement; 2] {
-    let endpoint = request.endpoint.as_str();
+fn target(endpoint: &EndpointId) -> [Statement; 2] {
+    let endpoint = endpoint.as_str();
     let target = "SELECT p.url, p.settings, p.version, p.disabled_reason, p.paused_until, p.paused_at, p.paused, p.deleted_at,
              h.sealed AS headers
          FROM endpoints p LEFT JOIN endpoint_headers h ON h.id = p.id WHERE p.id = ?";
@@ -300,11 +312,18 @@ fn target(request: &ClaimRequest) -> [Statement; 2] {
 
 /// The answers to [`target`]; none when nothing goes there now.
 fn read_target(answers: &[StatementResult], now: UnixMillis) -> Result<Option<Target>, DbError> {
+    if takes_none(&answers[0], now)? {
+        return Ok(None);
+    }
+    read_address(answers)
+}
+
+/// The same, whether anything goes there now or not.
+fn read_address(answers: &[StatementResult]) -> Result<Option<Target>, DbError> {
     let Some(row) = answers[0].row() else {
         return Ok(None);
     };
-    let url: Option<String> = row.get("url")?;
-    let (false, Some(url)) = (takes_none(&answers[0], now)?, url) else {
+    let Some(url) = row.get("url")? else {
         return Ok(None);
     };
     let settings: Option<String> = row.get("settings")?;

@@ -5,10 +5,14 @@
 //! the versions of one entity are always in their order. An endpoint that was subscribed later, or again, is behind: it is queued
 //! batch by batch what has its place already, and then what gets one, with nothing in between and nothing twice.
 
+mod filters;
+
 use super::queued::Queued;
+use crate::domain::filter::Filter;
 use crate::domain::subscription::{EventFacts, Subscription};
 use contract::{UnixMillis, id::EndpointId};
 use db::{DbError, Dialect, Params, Row, Statement, StatementResult, Tx, failpoint, params, read_id};
+use filters::{Candidate, Refused, refused};
 use futures::future::BoxFuture;
 use kit::sequencer::{Given, STEP_ROWS_MAX, Sequence, Sequenced, run_places};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -65,6 +69,7 @@ struct Subscriber {
     id: EndpointId,
     first_wait: i64,
     subscription: Subscription,
+    filter: Option<Filter>,
     /// Events after this place are still to be queued for it; none when it is queued what gets a place.
     behind: Option<i64>,
 }
@@ -95,7 +100,7 @@ impl Sequenced for FanOut {
         Box::pin(async move {
             let questions = [
                 Statement::query(
-                    "SELECT id, first_delay_ms, event_types, property_ids, backfill_seq FROM endpoints
+                    "SELECT id, first_delay_ms, event_types, property_ids, filter, backfill_seq FROM endpoints
                      WHERE subscribed = 1 ORDER BY id",
                     vec![],
                 ),
@@ -111,10 +116,12 @@ impl Sequenced for FanOut {
             has_more |= events.len() > most;
             events.truncate(most);
             let mut statements = places(&events, last);
+            let candidates: Vec<_> = events.iter().map(Event::candidate).collect();
+            let refused = refused(tx, &live, &candidates).await?;
             let mut deliveries = Vec::new();
             for one in live {
                 let before = deliveries.len();
-                deliveries.extend(one.deliveries(&events));
+                deliveries.extend(one.deliveries(&events, &refused));
                 self.queued
                     .add((deliveries.len() > before).then(|| one.id.clone()));
             }
@@ -224,12 +231,25 @@ fn queue(dialect: Dialect, deliveries: impl IntoIterator<Item = Params>) -> Opti
 }
 
 impl Subscriber {
+    /// Whether an event is for it: by its type and property, and by what filters have refused.
+    fn gets(&self, event: &Candidate<'_>, refused: &Refused) -> bool {
+        let is_refused = || {
+            let refused = refused.get(self.id.as_str());
+            refused.is_some_and(|refused| refused.contains(event.id))
+        };
+        self.subscription.matches(event.facts) && !is_refused()
+    }
+
     /// The rows for those of the events that match. A first attempt that is not delayed is due at 0: at once, whatever the clock
     /// says by then.
-    fn deliveries<'e>(&'e self, events: &'e [Event]) -> impl Iterator<Item = Params> + 'e {
+    fn deliveries<'e>(
+        &'e self,
+        events: &'e [Event],
+        refused: &'e Refused,
+    ) -> impl Iterator<Item = Params> + 'e {
         let matching = events
             .iter()
-            .filter(|event| self.subscription.matches(event.facts()));
+            .filter(|event| self.gets(&event.candidate(), refused));
         matching.map(|event| {
             let (due_at, set_at) = match self.first_wait {
                 0 => (0, 0),
@@ -241,10 +261,13 @@ impl Subscriber {
 }
 
 impl Event {
-    fn facts(&self) -> EventFacts<'_> {
-        EventFacts {
-            event_type: &self.event_type,
-            property_id: self.property_id.as_deref(),
+    fn candidate(&self) -> Candidate<'_> {
+        Candidate {
+            id: &self.id,
+            facts: EventFacts {
+                event_type: &self.event_type,
+                property_id: self.property_id.as_deref(),
+            },
         }
     }
 }
@@ -255,18 +278,25 @@ async fn backfill(tx: &mut Tx, endpoint: &Subscriber) -> Result<bool, DbError> {
     let sql =
         "SELECT id, feed_seq, type, property_id FROM events WHERE feed_seq > ? ORDER BY feed_seq LIMIT ?";
     let rows = tx.query(sql, params![endpoint.behind, BACKFILL_BATCH]).await?;
-    let mut deliveries = Vec::new();
+    let mut events: Vec<(String, String, Option<String>)> = Vec::with_capacity(rows.len());
     for row in &rows {
-        let (id, event_type): (String, String) = (row.get("id")?, row.get("type")?);
-        let property_id: Option<String> = row.get("property_id")?;
-        let facts = EventFacts {
-            event_type: &event_type,
-            property_id: property_id.as_deref(),
-        };
-        if endpoint.subscription.matches(facts) {
-            deliveries.push(params![endpoint.id.as_str(), id, 0, 0]);
-        }
+        events.push((row.get("id")?, row.get("type")?, row.get("property_id")?));
     }
+    let candidates: Vec<Candidate<'_>> = events
+        .iter()
+        .map(|(id, event_type, property_id)| Candidate {
+            id,
+            facts: EventFacts {
+                event_type,
+                property_id: property_id.as_deref(),
+            },
+        })
+        .collect();
+    let refused = refused(tx, &[endpoint], &candidates).await?;
+    let matching = candidates.iter().filter(|event| endpoint.gets(event, &refused));
+    let deliveries: Vec<Params> = matching
+        .map(|event| params![endpoint.id.as_str(), event.id, 0, 0])
+        .collect();
     let has_more = rows.len() == BACKFILL_BATCH;
     let last: Option<i64> = rows.last().map(|row| row.get("feed_seq")).transpose()?;
     // Deliveries before their endpoint, as a settlement locks them.
@@ -291,7 +321,10 @@ fn readable(row: &Row) -> Option<Subscriber> {
 
 fn read_subscriber(row: &Row) -> Result<Subscriber, DbError> {
     let (types, properties): (String, String) = (row.get("event_types")?, row.get("property_ids")?);
+    let filter: Option<String> = row.get("filter")?;
+    let filter = filter.map(|text| serde_json::from_str(&text)).transpose();
     Ok(Subscriber {
+        filter: filter.map_err(|_| DbError::unreadable("filter"))?,
         id: read_id(row, "id")?,
         first_wait: row.get("first_delay_ms")?,
         subscription: Subscription::read(&types, &properties)

@@ -140,7 +140,7 @@ pub struct EndpointChange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhatChanges {
     /// Its settings, and maybe its headers.
-    Settings(EndpointSettings, HeaderChange),
+    Settings(Box<EndpointSettings>, HeaderChange),
     /// Whether it is paused, where the environment decides the rest.
     Paused(bool),
     /// It was stopped by us, and goes on.
@@ -269,9 +269,9 @@ async fn make(tx: &mut Tx, new: &NewEndpoint) -> Result<EndpointMade, DbError> {
         new.at
     ]);
     tx.execute(
-        "INSERT INTO endpoints (url, settings, event_types, property_ids, paused, backfill_seq, created_by, id, subscribed,
-             breaker_since, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
+        "INSERT INTO endpoints (url, settings, event_types, property_ids, filter, paused, backfill_seq, created_by, id,
+             subscribed, breaker_since, created_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
         values,
     )
     .await?;
@@ -290,7 +290,7 @@ async fn apply(tx: &mut Tx, change: &EndpointChange) -> Result<EndpointChanged, 
     } = change;
     let (set, mut values) = match what {
         WhatChanges::Settings(settings, _) => (
-            "url = ?, settings = ?, event_types = ?, property_ids = ?, paused = ?",
+            "url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?",
             columns(settings),
         ),
         WhatChanges::Paused(paused) => ("paused = ?", params![*paused]),
@@ -414,6 +414,10 @@ fn columns(settings: &EndpointSettings) -> Params {
         serde_json::Value::Object(settings.to_object()).to_string(),
         names.collect::<Vec<_>>().join(","),
         settings.property_ids.names().collect::<Vec<_>>().join(","),
+        settings
+            .filter
+            .as_ref()
+            .map(|filter| filter.to_json().to_string()),
         !settings.active,
     ]
 }

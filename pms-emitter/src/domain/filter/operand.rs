@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::cmp::Ordering;
 
 /// A value of a filter, of the kind that it is compared as.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operand {
     /// A number, or a text that is a decimal.
     Decimal(Decimal),

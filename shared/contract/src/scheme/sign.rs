@@ -7,19 +7,20 @@ use super::{
 use crate::{clock::UnixSeconds, id::IdempotencyKey, secret::SecretError};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::signature::Ed25519KeyPair;
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// What a private key of Standard Webhooks begins with.
 const PRIVATE_PREFIX: &str = "whsk_";
 /// The seed; a public key may follow it.
 const SEED_LEN: usize = 32;
 
-/// What a sender signs with.
+/// What a sender signs with. Clones share the key pair.
+#[derive(Clone)]
 pub enum SigningKey {
     /// The receiver has the same one.
     Shared(Key),
     /// The receiver has the public half.
-    Private(Box<Ed25519KeyPair>),
+    Private(Arc<Ed25519KeyPair>),
 }
 
 impl fmt::Debug for SigningKey {
@@ -45,7 +46,7 @@ impl Scheme {
             None => None,
         };
         let pair = pair.ok_or(SecretError::PrivateKey)?;
-        Ok(SigningKey::Private(Box::new(pair)))
+        Ok(SigningKey::Private(Arc::new(pair)))
     }
 
     /// The header lines that prove one attempt, with the id where it stands in a header. Several keys sign where the scheme has

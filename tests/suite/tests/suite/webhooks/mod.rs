@@ -3,6 +3,7 @@
 mod endpoints;
 mod secrets;
 mod sending;
+mod shapes;
 
 use contract::UnixSeconds;
 use harness::receiver_double::{Received, ReceiverDouble};
@@ -12,10 +13,15 @@ use crate::case::Case;
 use crate::pms::{Pms, Reply};
 
 pub fn cases() -> Vec<Case> {
-    [endpoints::cases(), secrets::cases(), sending::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        endpoints::cases(),
+        secrets::cases(),
+        sending::cases(),
+        shapes::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// An endpoint of everything at a double, with what differs.
