@@ -168,7 +168,9 @@ impl App {
         let sequencer = Sequencer::new(store.db(), clock, owner, fan_out)
             .of_only_one(store.db().dialect() == Dialect::Sqlite);
         let mut metrics = Metrics::new(METRICS_PREFIX, env!("CARGO_PKG_VERSION"));
-        let parts = dispatcher_parts(&config, &store, &runtime, &master_keys, &metrics)?;
+        let egress = Egress::new(AGENT, config.egress.settings(address))
+            .map_err(|error| StartError::Egress(error.to_string()))?;
+        let parts = dispatcher_parts(&config, egress.clone(), &store, &runtime, &master_keys, &metrics);
         let parts = Arc::new(parts);
         let testing = Testing::new(&parts);
         let api = Api {
@@ -181,6 +183,7 @@ impl App {
                     master_keys,
                     entropy: Arc::clone(&runtime.entropy),
                 },
+                egress,
                 send_test: Arc::new(move |event| Box::pin(testing.clone().send(event))),
                 digest_key: Arc::new(digest_key(&config, &runtime)?),
                 catalogue: Catalogue::default(),
@@ -326,19 +329,20 @@ async fn purge(idempotency: Arc<Idempotency>, keys: ApiKeys, lifecycle: Lifecycl
 /// What the dispatchers of all endpoints share.
 fn dispatcher_parts(
     config: &Config,
+    egress: Egress,
     store: &Store,
     runtime: &Runtime,
     master_keys: &MasterKeys,
     metrics: &Metrics,
-) -> Result<DispatcherParts, StartError> {
+) -> DispatcherParts {
     let breakers = Breakers::new(metrics);
     if config.endpoint.is_some() {
         breakers.expose(metrics, &env_endpoint());
     }
-    Ok(DispatcherParts {
+    DispatcherParts {
         delivery: config.delivery.clone(),
         store: store.clone(),
-        egress: Egress::new(AGENT).map_err(|error| StartError::Egress(error.to_string()))?,
+        egress,
         env_secrets: config.endpoint.as_ref().map(|endpoint| endpoint.secrets.clone()),
         master_keys: master_keys.clone(),
         ids: runtime.ids(),
@@ -348,5 +352,5 @@ fn dispatcher_parts(
         settlements: SettlementCounters::new(metrics),
         breakers,
         places: Places::default(),
-    })
+    }
 }

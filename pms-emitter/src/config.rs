@@ -10,7 +10,8 @@ use db::DatabaseUrl;
 use kit::access::command::KeysCommand;
 use kit::breaker::FAILURES_MAX;
 use kit::config::{
-    AccessArgs, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, MasterKeyArgs, SECRETS, parse_or_exit,
+    AccessArgs, ConfigError, DatabaseArgs, Defaults, EgressArgs, HttpArgs, LogArgs, MasterKeyArgs, SECRETS,
+    parse_or_exit,
 };
 use kit::egress::TargetUrl;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ pub struct Config {
     pub endpoint: Option<EndpointConfig>,
     /// How deliveries are made.
     pub delivery: DeliveryConfig,
+    /// Where deliveries may go, but for those to the endpoint of `CRM_WEBHOOK_URL`.
+    pub egress: EgressArgs,
     /// Keys the digests of documents; none: a key of its own is made in `data_folder`.
     pub document_digest_key: Option<DigestKey>,
     /// Where a key that is made here is kept.
@@ -96,6 +99,8 @@ struct Cli {
     master_key: MasterKeyArgs,
     #[command(flatten)]
     delivery: DeliveryArgs,
+    #[command(flatten)]
+    egress: EgressArgs,
     /// Keys the digests of guests' documents, the same for emitters whose guests shall match; made in the data folder
     /// when not set
     #[arg(long, env = "DOCUMENT_DIGEST_KEY", hide_env_values = true, help_heading = SECRETS)]
@@ -145,7 +150,7 @@ impl Cli {
         let endpoint = match (&delivery.crm_webhook_url, &delivery.crm_webhook_secret) {
             (None, _) => None,
             (Some(url), Some(secrets)) => Some(EndpointConfig {
-                url: url.clone(),
+                url: url.clone().by_operator(),
                 secrets: secrets.clone(),
             }),
             (Some(_), None) => {
@@ -168,6 +173,7 @@ impl Cli {
             data_folder: folder.unwrap_or(Path::new(DATA_FOLDER)).to_owned(),
             database,
             endpoint,
+            egress: self.egress.clone(),
             delivery: DeliveryConfig {
                 schedule: delivery.delivery_retry_schedule.clone(),
                 timeout: Duration::from_secs(delivery.delivery_timeout_seconds),

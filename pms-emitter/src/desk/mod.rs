@@ -45,6 +45,7 @@ use crate::domain::{
 use crate::store::{NewEvent, Store};
 use contract::Ids;
 use contract::{Clock, EventId, TypedId, UnixMillis};
+use kit::egress::Egress;
 use std::sync::Arc;
 
 /// What a front desk works with. Clones share everything.
@@ -60,6 +61,8 @@ pub struct Desk {
     pub vault: Vault,
     /// The key of the digests of guests' documents.
     pub digest_key: Arc<DigestKey>,
+    /// Says where deliveries may go.
+    pub egress: Egress,
     /// Sends tests of endpoints.
     pub send_test: SendTest,
     /// What publishing an event asks again and again.

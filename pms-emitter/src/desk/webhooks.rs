@@ -12,15 +12,15 @@ use crate::store::{
     ENDPOINTS_MAX, ENDPOINTS_OF_PROPERTY_MAX, Endpoint, EndpointChange, EndpointChanged, EndpointMade,
     HeaderChange, NewEndpoint, Start, WhatChanges,
 };
-use contract::{Scope, UnixMillis, id::EndpointId, scheme::Outgoing};
+use contract::{FieldError, Scope, UnixMillis, id::EndpointId, scheme::Outgoing};
 use kit::audit::AuditEntry;
 use kit::change::{differing, merged};
-use kit::egress::TargetUrl;
 use serde_json::{Map, Value, json};
 
 /// Members of a body that are no settings.
 const HEADERS: &str = "headers";
 const SECRET: &str = "secret";
+const URL: &str = "url";
 const START: &str = "start";
 const PROPERTY_IDS: &str = "property_ids";
 
@@ -67,7 +67,8 @@ impl Desk {
         let secret = body.remove(SECRET);
         let start = read_start(body.remove(START))?;
         body.entry(PROPERTY_IDS).or_insert_with(|| json!(origin.scope));
-        let settings = EndpointSettings::read(body, target)?;
+        let target = self.target(body.get(URL)).await;
+        let settings = EndpointSettings::read(body, |_| target.clone())?;
         check_reach(origin, &settings)?;
         self.check_types(&settings, None).await?;
         let scheme = settings.outgoing();
@@ -115,7 +116,12 @@ impl Desk {
             expected.check(before.version)?;
             let view = settings_before.to_object();
             let patched = merged(&view, &patch).map_err(|problem| Refusal::Invalid(problem.errors))?;
-            let settings = EndpointSettings::read(patched, target)?;
+            // An address that is not changed was checked, and is checked again whenever it is dialled.
+            let target = match patch.get(URL) {
+                Some(url) => self.target(Some(url)).await,
+                None => Ok(settings_before.url.clone()),
+            };
+            let settings = EndpointSettings::read(patched, |_| target.clone())?;
             check_reach(origin, &settings)?;
             self.check_types(&settings, Some(settings_before)).await?;
             if settings.scheme != settings_before.scheme {
@@ -223,6 +229,15 @@ impl Desk {
         .await
     }
 
+    /// The normal form of an address, or why nothing is sent there.
+    async fn target(&self, url: Option<&Value>) -> Result<String, FieldError> {
+        let text = url.and_then(Value::as_str).unwrap_or_default();
+        let target = self.egress.check(text).await;
+        target
+            .map(|target| target.as_str().to_owned())
+            .map_err(|why| FieldError::new("/url", why.code(), why.to_string()))
+    }
+
     async fn write(
         &self,
         origin: &Origin,
@@ -256,14 +271,6 @@ fn check_reach(origin: &Origin, settings: &EndpointSettings) -> Result<(), Refus
     }
     let message = "a webhook gets events of properties that its maker's key sees, and no others";
     Err(Refusal::field("/property_ids", "beyond_scope", message))
-}
-
-/// The normal form of an address, or why nothing is sent there.
-fn target(url: &str) -> Result<String, String> {
-    let target = url.parse::<TargetUrl>();
-    target
-        .map(|target| target.as_str().to_owned())
-        .map_err(|why| why.to_string())
 }
 
 /// What an endpoint gets events of.

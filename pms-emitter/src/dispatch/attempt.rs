@@ -16,7 +16,7 @@ use db::failpoint;
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use kit::breaker::Permit;
-use kit::egress::{Answered, EgressError};
+use kit::egress::{Answered, EgressError, EgressErrorKind};
 
 /// Who sends: `pms-emitter/<version>`.
 pub const AGENT: &str = concat!("pms-emitter/", env!("CARGO_PKG_VERSION"));
@@ -76,8 +76,19 @@ pub(super) async fn attempt(
     {
         headers.insert(HeaderName::from_static(TRACEPARENT), value);
     }
-    let answer = parts.egress.post(&route.url, headers, body, route.timeout);
-    let outcome = judge(answer.await, permit, parts.clock.now(), &mut record);
+    let answer = parts.egress.post(&route.url, headers, body, route.timeout).await;
+    if answer
+        .as_ref()
+        .is_err_and(|error| error.kind == EgressErrorKind::Busy)
+    {
+        // Nothing was sent, and the endpoint is not the reason.
+        permit.neutral();
+        return Attempted {
+            settlement: deferred(claim),
+            endpoint_update: EndpointUpdate::default(),
+        };
+    }
+    let outcome = judge(answer, permit, parts.clock.now(), &mut record);
     let outcome = without_4xx(outcome, record.status, route);
     if outcome == AttemptOutcome::Delivered {
         failpoint::reached("attempt.answered");

@@ -86,10 +86,16 @@ impl Route {
                 .map(|row| open_key(master_keys, endpoint, row, &scheme));
             opened.collect::<Result<Vec<_>, _>>()?
         };
+        let url: TargetUrl = target.url.parse().map_err(|_| Unusable::Row)?;
         let sealed = target.headers.as_deref();
         Ok(Self {
             version: target.version,
-            url: target.url.parse().map_err(|_| Unusable::Row)?,
+            // The environment's was set by the operator, so its address may be private.
+            url: if settings.is_none() {
+                url.by_operator()
+            } else {
+                url
+            },
             schedule: match attempts {
                 Some(attempts) => schedule.of_attempts(attempts as usize),
                 None => schedule,

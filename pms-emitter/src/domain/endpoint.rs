@@ -84,7 +84,7 @@ impl EndpointSettings {
     /// `Invalid`, with what breaks a rule.
     pub fn read(
         mut body: Map<String, Value>,
-        target: impl Fn(&str) -> Result<String, String>,
+        target: impl Fn(&str) -> Result<String, FieldError>,
     ) -> Result<Self, Refusal> {
         let broken = misshapen(&body);
         Refusal::unless_empty(broken)?;
@@ -99,7 +99,7 @@ impl EndpointSettings {
         broken.extend(settings.breaks());
         match target(&settings.url) {
             Ok(url) => settings.url = url,
-            Err(why) => broken.push(FieldError::new("/url", "invalid", why)),
+            Err(why) => broken.push(why),
         }
         Refusal::unless_empty(broken)?;
         let mut seen = HashSet::new();
@@ -252,7 +252,7 @@ mod tests {
         };
         let target = |url: &str| match url.strip_prefix("https://") {
             Some(_) => Ok(url.to_lowercase()),
-            None => Err("it is no address".to_owned()),
+            None => Err(FieldError::new("/url", "invalid", "it is no address")),
         };
         EndpointSettings::read(body, target).map_err(|refusal| match refusal {
             Refusal::Invalid(errors) => errors

@@ -1,7 +1,7 @@
 //! Flags and environment: they are read only here and in each service's config module.
 //!
 //! A service derives clap's `Parser` over groups of this module ([`HttpArgs`], [`AccessArgs`], [`DatabaseArgs`],
-//! [`MasterKeyArgs`], [`LogArgs`]) and its own, and calls [`parse_or_exit`] first in `main`. Every value has a variable, and a flag unless it is a secret
+//! [`MasterKeyArgs`], [`EgressArgs`], [`LogArgs`]) and its own, and calls [`parse_or_exit`] first in `main`. Every value has a variable, and a flag unless it is a secret
 //! ([`SECRETS`]); the `.env` file of the working folder fills in what the environment lacks. Every mistake is reported
 //! in one sentence that names the variable and never quotes a secret, with exit code 2.
 
@@ -9,6 +9,7 @@ mod access;
 mod args;
 mod database;
 mod dotenv;
+mod egress;
 #[cfg(all(feature = "failpoints", feature = "planted-bugs"))]
 pub mod faults;
 mod host;
@@ -21,6 +22,7 @@ pub use access::{AccessArgs, AdminKey, InvalidAdminKey};
 pub use args::{HttpArgs, LogArgs, LogFormat};
 pub use database::DatabaseArgs;
 pub(crate) use dotenv::warn_of_env_file;
+pub use egress::EgressArgs;
 pub use host::{InvalidHost, MetricsAddr, host};
 pub use master_key::{MasterKeyArgs, MasterKeyError};
 pub use secrets::SECRETS;

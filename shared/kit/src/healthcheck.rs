@@ -5,7 +5,7 @@
 
 use crate::{
     config::{ConfigError, HttpArgs},
-    egress::{Egress, EgressError, TargetUrl},
+    egress::{Egress, EgressError, EgressSettings, TargetUrl},
 };
 use futures::future::BoxFuture;
 use http::StatusCode;
@@ -53,8 +53,9 @@ pub enum Unhealthy {
 /// When it does not answer within 4 s, or answers anything but 200.
 pub fn healthcheck<'h>(http: &'h HttpArgs) -> BoxFuture<'h, Result<(), Unhealthy>> {
     Box::pin(async move {
-        let target = target(http)?;
-        let egress = Egress::new("healthcheck").map_err(|error| Unhealthy::Client(error.to_string()))?;
+        let target = target(http)?.by_operator();
+        let egress = Egress::new("healthcheck", EgressSettings::default())
+            .map_err(|error| Unhealthy::Client(error.to_string()))?;
         let origin = target.origin();
         match egress.get(&target, ANSWER_WITHIN).await {
             Ok(answered) if answered.status == StatusCode::OK => Ok(()),

@@ -5,7 +5,7 @@ use contract::Entropy;
 use contract::{Secret, SecretList};
 use crm_receiver::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
 use db::DatabaseUrl;
-use kit::config::{AccessArgs, ByteSize, HttpArgs, MasterKeyArgs};
+use kit::config::{AccessArgs, ByteSize, EgressArgs, HttpArgs, MasterKeyArgs};
 use kit::random::SystemEntropy;
 use pms_emitter::config::{DeliveryConfig, EndpointConfig};
 use std::path::PathBuf;
@@ -17,6 +17,7 @@ const HTTP_CONNECTIONS: u32 = 10_000;
 const HTTP_BODY_BYTES: ByteSize = ByteSize(64 << 20);
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
 const DELIVERY_CONCURRENCY: usize = 32;
+const DELIVERIES_TO_THIS_MACHINE: u16 = 4_096;
 const BREAKER_FAILURES: u32 = 5;
 const BREAKER_OPEN: Duration = Duration::from_secs(1);
 const SKEW_SECONDS_MAX: u32 = 1_800;
@@ -58,6 +59,16 @@ fn master_key() -> MasterKeyArgs {
     }
 }
 
+/// Deliveries may go to this machine, where the receivers of tests listen, all on one address.
+fn egress() -> EgressArgs {
+    EgressArgs {
+        egress_allow: "127.0.0.0/8".parse().expect("it is a network"),
+        egress_allow_http: true,
+        egress_per_address: DELIVERIES_TO_THIS_MACHINE,
+        ..EgressArgs::default()
+    }
+}
+
 /// An emitter that delivers to `endpoint`, if there is one.
 pub fn emitter(database: DatabaseUrl, endpoint: Option<EndpointConfig>) -> pms_emitter::Config {
     let digest_key = fresh_secret().parse().expect("a secret is long enough for a key");
@@ -76,6 +87,7 @@ pub fn emitter(database: DatabaseUrl, endpoint: Option<EndpointConfig>) -> pms_e
             look_every: pms_emitter::dispatch::parts::LOOK_EVERY,
             lease_slack: pms_emitter::dispatch::parts::LEASE_SLACK,
         },
+        egress: egress(),
         document_digest_key: Some(digest_key),
         // Nothing is kept in it, since the key is given.
         data_folder: PathBuf::new(),

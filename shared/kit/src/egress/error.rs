@@ -1,5 +1,6 @@
 //! Why no answer came.
 
+use super::resolver::ForbiddenName;
 use std::{error::Error, io, time::Duration};
 
 /// What kind of failure it was, as logs and the history of attempts name it.
@@ -18,6 +19,17 @@ pub enum EgressErrorKind {
     Reset,
     /// The answer is not HTTP.
     Protocol,
+    /// Nothing was sent: the address may not be called.
+    Forbidden,
+    /// Nothing was sent: as many calls as may go to this address at once were going on until the time was over.
+    Busy,
+}
+
+impl EgressErrorKind {
+    /// Whether it is certain that no request was made, for a reason of our own.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Forbidden | Self::Busy)
+    }
 }
 
 /// A call without an answer. It holds no URL: it may be logged.
@@ -49,6 +61,9 @@ fn kind(error: &reqwest::Error) -> EgressErrorKind {
     while let Some(error) = cause {
         if error.is::<ResolveFailed>() {
             return EgressErrorKind::Dns;
+        }
+        if error.is::<ForbiddenName>() {
+            return EgressErrorKind::Forbidden;
         }
         if is_tls(error) {
             return EgressErrorKind::Tls;

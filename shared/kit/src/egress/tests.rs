@@ -1,5 +1,7 @@
 //! Against raw sockets that answer, or fail to, in every way.
 
+mod guarded;
+
 use super::*;
 use http::{HeaderValue, header::RETRY_AFTER};
 use tokio::{
@@ -33,20 +35,24 @@ async fn answering(answer: Vec<u8>) -> (TargetUrl, JoinHandle<String>) {
         let _ = stream.write_all(&answer).await;
         seen
     });
-    (url.parse().unwrap(), server)
+    (operators(&url), server)
+}
+
+fn operators(url: &str) -> TargetUrl {
+    url.parse::<TargetUrl>().unwrap().by_operator()
 }
 
 async fn post(target: &TargetUrl, total: Duration) -> Result<Answered, EgressError> {
     let mut headers = HeaderMap::new();
     headers.insert("webhook-id", HeaderValue::from_static("evt_1"));
-    let egress = Egress::new("pms-emitter/1.0").unwrap();
+    let egress = Egress::new("pms-emitter/1.0", EgressSettings::default()).unwrap();
     egress
         .post(target, headers, Bytes::from_static(b"hello"), total)
         .await
 }
 
 async fn failure(target: &str, total: Duration) -> EgressErrorKind {
-    post(&target.parse().unwrap(), total).await.unwrap_err().kind
+    post(&operators(target), total).await.unwrap_err().kind
 }
 
 #[tokio::test]
@@ -70,7 +76,7 @@ async fn the_request_is_what_the_caller_gave_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_an_answer_and_is_not_followed() {
+async fn e5_a_redirect_is_an_answer_and_is_not_followed() {
     let answer =
         b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n";
     let (target, _server) = answering(answer.to_vec()).await;
@@ -181,7 +187,7 @@ async fn a_server_that_never_answers_is_a_timeout() {
     // The kernel accepts for a listener that does not.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let error = post(&url.parse().unwrap(), SHORT).await.unwrap_err();
+    let error = post(&operators(&url), SHORT).await.unwrap_err();
     assert_eq!(error.kind, EgressErrorKind::Timeout);
     assert!(error.duration >= SHORT);
 }
@@ -220,9 +226,7 @@ async fn a_name_that_is_not_there_is_a_dns_failure() {
 #[tokio::test]
 async fn a_kept_connection_is_used_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target: TargetUrl = format!("http://{}/", listener.local_addr().unwrap())
-        .parse()
-        .unwrap();
+    let target = operators(&format!("http://{}/", listener.local_addr().unwrap()));
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         for _ in 0..2 {
@@ -233,7 +237,7 @@ async fn a_kept_connection_is_used_again() {
                 .unwrap();
         }
     });
-    let egress = Egress::new("test").unwrap();
+    let egress = Egress::new("test", EgressSettings::default()).unwrap();
     for _ in 0..2 {
         let body = Bytes::from_static(b"hello");
         let answered = egress.post(&target, HeaderMap::new(), body, TOTAL).await.unwrap();

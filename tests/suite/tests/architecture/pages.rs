@@ -39,8 +39,16 @@ const FAULTS: Page = Page {
 };
 const ATTACKS: Page = Page {
     file: "docs/security.md",
-    kinds: &[("r", "R"), ("a", "A")],
-    whole: &[("R", 42, 46), ("A", 1, 7), ("A", 9, 9), ("A", 13, 18)],
+    kinds: &[("r", "R"), ("a", "A"), ("e", "E")],
+    whole: &[
+        ("R", 42, 46),
+        ("A", 1, 7),
+        ("A", 9, 9),
+        ("A", 13, 18),
+        ("E", 1, 7),
+        ("E", 10, 11),
+        ("E", 14, 15),
+    ],
 };
 const CASES: Page = Page {
     file: "docs/cases.md",

@@ -16,6 +16,7 @@ use harness::config::MASTER_KEY;
 use harness::engine::Engine;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
+use kit::egress::{Egress, EgressSettings};
 use kit::idempotency::{IDEMPOTENCY_KEY, Idempotency};
 use kit::random::SystemEntropy;
 use pms_emitter::desk::{Catalogue, Desk, Vault};
@@ -102,6 +103,7 @@ async fn a_body_counts_until_its_write_is_done(ctx: Ctx) {
             },
             digest_key: Arc::new("a key of the suite".parse().unwrap()),
             catalogue: Catalogue::default(),
+            egress: Egress::new("suite", EgressSettings::default()).unwrap(),
             send_test: Arc::new(|_| panic!("nobody tests an endpoint here")),
         },
         idempotency: Arc::new(Idempotency::new(db.clone(), hand.clone(), entropy.clone())),
