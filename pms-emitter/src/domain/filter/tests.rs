@@ -272,4 +272,58 @@ proptest! {
         let one = Filter::parse(&json!({"path": "/x", "op": "in", "value": [value]})).unwrap();
         prop_assert_eq!(one.matches(&payload), equal);
     }
+
+    /// Whatever is sent as a filter is read or refused, at every depth, and what is read answers for any payload.
+    #[test]
+    fn any_json_is_a_filter_or_is_refused(json in trees(), payload in trees()) {
+        match Filter::parse(&json) {
+            Ok(filter) => {
+                filter.matches(&payload);
+                prop_assert_eq!(Filter::parse(filter.to_json()), Ok(filter));
+            }
+            Err(errors) => prop_assert!(!errors.is_empty()),
+        }
+    }
+}
+
+/// Trees whose names are mostly those of filters.
+fn trees() -> impl Strategy<Value = Value> {
+    let name = prop_oneof![
+        Just("all"),
+        Just("any"),
+        Just("not"),
+        Just("path"),
+        Just("op"),
+        Just("value"),
+        Just("x"),
+    ];
+    let word = prop_oneof![
+        Just("/x"),
+        Just("="),
+        Just("<"),
+        Just("in"),
+        Just("exists"),
+        Just("1.5"),
+        Just("")
+    ];
+    let leaf = prop_oneof![leaves(), word.prop_map(Value::from)];
+    let term = (
+        prop_oneof![Just("/x"), Just("/all/0"), Just("x")],
+        prop_oneof![Just("="), Just("<="), Just("in")],
+        leaves(),
+    )
+        .prop_map(|(path, op, value)| json!({"path": path, "op": op, "value": value}));
+    prop_oneof![leaf, term].prop_recursive(10, 64, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::vec((name.clone(), inner.clone()), 0..4).prop_map(|members| Value::Object(
+                members
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect()
+            )),
+            prop::collection::vec(inner.clone(), 1..4).prop_map(|items| json!({"all": items})),
+            inner.prop_map(|inner| json!({"not": inner})),
+        ]
+    })
 }

@@ -4,7 +4,11 @@ use super::{
     Algorithm, Key, Place, Scheme,
     definition::{Definition, SignatureRule},
 };
-use crate::{clock::UnixSeconds, id::IdempotencyKey, secret::SecretError};
+use crate::{
+    clock::UnixSeconds,
+    id::IdempotencyKey,
+    secret::{Secret, SecretError},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::signature::Ed25519KeyPair;
 use std::{fmt, sync::Arc};
@@ -21,6 +25,12 @@ pub enum SigningKey {
     Shared(Key),
     /// The receiver has the public half.
     Private(Arc<Ed25519KeyPair>),
+}
+
+impl From<Secret> for SigningKey {
+    fn from(secret: Secret) -> Self {
+        Self::Shared(secret.into())
+    }
 }
 
 impl fmt::Debug for SigningKey {

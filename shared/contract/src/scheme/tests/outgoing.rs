@@ -202,6 +202,35 @@ fn a_test_event_says_so_in_every_shape() {
 }
 
 #[test]
+fn the_standard_scheme_sends_the_published_vector_and_what_the_emitter_signs() {
+    let file: Value =
+        serde_json::from_str(include_str!("../../../testdata/standard-webhooks-vectors.json")).unwrap();
+    let vector = &file["vectors"][0];
+    let text = |name: &str| vector[name].as_str().unwrap();
+    let standard = outgoing("standard-webhooks");
+    let (id, body) = (
+        text(WEBHOOK_ID).parse().unwrap(),
+        Bytes::from(text("body").to_owned()),
+    );
+    let attempt = AttemptFacts {
+        id: &id,
+        at: UnixSeconds(text(WEBHOOK_TIMESTAMP).parse().unwrap()),
+        number: 1,
+    };
+    let secret = standard.secret(text("secret")).unwrap();
+    let signed = standard.request(&[secret], attempt, &body).unwrap();
+    for name in [WEBHOOK_ID, WEBHOOK_TIMESTAMP, WEBHOOK_SIGNATURE] {
+        assert_eq!(header(&signed, name), Some(text(name)));
+    }
+    // A list of secrets, as the environment gives it.
+    let list: crate::SecretList = format!("{NEW} {OLD}").parse().unwrap();
+    let keys: Vec<SigningKey> = list.as_slice().iter().cloned().map(Into::into).collect();
+    let signed = standard.request(&keys, attempt, &body).unwrap();
+    let expected = sign(list.as_slice(), &id, attempt.at, &body);
+    assert_eq!(header(&signed, WEBHOOK_SIGNATURE), Some(expected.as_str()));
+}
+
+#[test]
 fn lokroom_sends_what_its_guide_says() {
     let secret = "ab".repeat(32);
     let signed = send("lokroom", &[&secret], 2, &stored());
