@@ -8,6 +8,7 @@ mod answers;
 mod browsers;
 mod clocks;
 mod content;
+mod egress;
 mod files;
 mod floods;
 pub(crate) mod forgeries;
@@ -34,6 +35,7 @@ pub fn cases() -> Vec<Case> {
         browsers::cases(),
         clocks::cases(),
         content::cases(),
+        egress::cases(),
         files::cases(),
         floods::cases(),
         forgeries::cases(),

@@ -17,6 +17,7 @@ async fn a18_no_secret_is_taken_from_a_flag(_: Ctx) {
         (RECEIVER, "--webhook-shared-secret", secret),
         (EMITTER, "--crm-webhook-secret", secret),
         (EMITTER, "--document-digest-key", secret),
+        (EMITTER, "--egress-proxy", "http://app:canary@127.0.0.1:1"),
         (RECEIVER, "--master-key", secret),
         (RECEIVER, "--db-pass", secret),
         (EMITTER, "--db-pass", secret),
