@@ -385,6 +385,28 @@ async fn f51_calls_over_a_kept_connection_wait_for_no_name_service() {
 }
 
 #[tokio::test]
+async fn f51_a_name_that_moves_or_is_lost_for_a_time_is_followed() {
+    // Both on one port, as a service that moves to another machine.
+    let closing = b"HTTP/1.1 500 No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let (target, _old) = answering(closing.to_vec()).await;
+    let port = target.url().port().unwrap();
+    let new = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+    let egress = calling(local(), &Scripted::new(&[&["127.0.0.1"], &[], &["127.0.0.2"]]));
+    let url = format!("http://{NAME}:{port}/");
+    assert_eq!(send(&egress, &url, TOTAL).await, Ok(500));
+    pass(2 * WHILE).await;
+    assert_eq!(send(&egress, &url, TOTAL).await, Err(EgressErrorKind::Dns));
+    let serving = tokio::spawn(async move {
+        let (mut stream, _) = new.accept().await.unwrap();
+        request(&mut stream).await;
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+    });
+    assert_eq!(send(&egress, &url, TOTAL).await, Ok(200));
+    serving.await.unwrap();
+}
+
+#[tokio::test]
 async fn e7_a_proxy_that_is_set_on_purpose_gets_the_calls_and_resolves_their_names() {
     let (proxy, server) = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
     let settings = EgressSettings {
