@@ -7,10 +7,13 @@ use crate::http::{
     Api, HELD_BACK_MAX, JobRoutes, KEY_TERMS, RequeueRoutes, SourceRoutes, latest_due, router,
 };
 use crate::ingest::{
-    self, IngestMeters, JobUpdates, Lane, PMS, Sources, counts::Counts, guard::StoreGuard,
+    self, Batcher, IngestMeters, JobUpdates, Lane, PMS, Sources, counts::Counts, guard::StoreGuard,
     rejections::Rejections,
 };
 use crate::project::{ProjectionMeters, Projector, Requeuer};
+use crate::reconcile::{
+    FeedClient, ReconcileError, ReconcileMeters, ReconcileStep, Reconciled, Reconciler, ReconcilerParts,
+};
 use crate::retention::{PurgeMeters, PurgeTally, Purger, Retention};
 use crate::store::{
     MIGRATIONS, OPERATOR, PROFILES, REQUEUE_KIND, Requeue, RequeueCreation, SEALED, STREAM_ROWS,
@@ -35,6 +38,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
     sync::{Notify, Semaphore},
+    task::JoinSet,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -62,6 +66,9 @@ pub enum StartError {
     /// The tables cannot be migrated.
     #[error("DATABASE_URL: {0}")]
     Migrate(#[from] MigrateError),
+    /// The HTTP client cannot be built.
+    #[error("the HTTP client cannot be built: {0}")]
+    Egress(String),
 }
 
 /// A receiver that is bound to its port and whose tables are up to date.
@@ -79,6 +86,8 @@ pub struct App {
     projector: Projector,
     requeuer: Requeuer,
     purger: (Purger, Backlog, PurgeMeters),
+    /// None without PMS_FEED_URL.
+    reconciler: Option<Reconciler>,
     counts: Arc<Counts>,
     rejections: Arc<Rejections>,
     /// None without METRICS_ADDR.
@@ -145,6 +154,108 @@ pub async fn purge(
     Purger::at_once(store.clone(), clock, retention, owner, dry_run)
         .to_the_end()
         .await
+}
+
+/// What compares the feed of `pms` with what is here once, and takes in what is missing, while a receiver may serve beside it.
+pub struct Reconciliation {
+    reconciler: Reconciler,
+    store: Store,
+    drained: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Reconciliation {
+    /// Opens the database and what takes events in. `from`: the place behind which all is compared again.
+    ///
+    /// # Errors
+    /// When the database cannot be used, or there is no feed.
+    pub fn open(
+        config: Config,
+        runtime: Runtime,
+        from: Option<i64>,
+    ) -> BoxFuture<'static, Result<Self, StartError>> {
+        Box::pin(async move {
+            contract::phone::warm_up();
+            let store = open_store(&config.database, &runtime, false).await?;
+            let sources = open_sources(&config, &store, &runtime).await?;
+            let guard = StoreGuard::new(Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
+            let metrics = Metrics::new(METRICS_PREFIX, env!("CARGO_PKG_VERSION"));
+            let (batcher, lanes) = ingest::open(
+                &store,
+                guard.clone(),
+                config.ingest,
+                &runtime,
+                Backlog::default(),
+                IngestMeters::new(&metrics),
+            );
+            let parts = reconciler_parts(&config, &store, &runtime, batcher, sources)?;
+            let parts = parts.ok_or_else(|| ConfigError::new("PMS_FEED_URL", "it is not set"))?;
+            let (drained, mut tasks) = (CancellationToken::new(), JoinSet::new());
+            tasks.spawn(guard.keep(store.clone(), drained.clone()));
+            for lane in lanes {
+                tasks.spawn(lane.run(drained.clone()));
+            }
+            Ok(Self {
+                reconciler: Reconciler::at_once(parts, from),
+                store,
+                drained,
+                tasks,
+            })
+        })
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// As [`ReconcileError`] lists them.
+    pub async fn step(&mut self) -> Result<ReconcileStep, ReconcileError> {
+        self.reconciler.step().await
+    }
+
+    /// Runs to the end of the feed; None when another process reconciles.
+    ///
+    /// # Errors
+    /// As [`ReconcileError`] lists them; what was done before stays done.
+    pub async fn to_the_end(&mut self) -> Result<Option<Reconciled>, ReconcileError> {
+        self.reconciler.to_the_end().await
+    }
+
+    /// The tables.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Finishes what is being committed, gives the lease up, and closes the database.
+    pub async fn close(mut self) {
+        self.reconciler.close().await;
+        self.drained.cancel();
+        self.tasks.join_all().await;
+        self.store.close().await;
+    }
+}
+
+/// What a reconciler needs; None where there is no feed.
+fn reconciler_parts(
+    config: &Config,
+    store: &Store,
+    runtime: &Runtime,
+    batcher: Batcher,
+    sources: Sources,
+) -> Result<Option<ReconcilerParts>, StartError> {
+    let Some(feed) = &config.feed else {
+        return Ok(None);
+    };
+    Ok(Some(ReconcilerParts {
+        source: PMS.parse().expect("it is a valid id"),
+        client: FeedClient::new(feed).map_err(StartError::Egress)?,
+        store: store.clone(),
+        batcher,
+        sources,
+        clock: Arc::clone(&runtime.clock),
+        ids: runtime.ids(),
+        remembered_days: config.retention.idempotency_keys_days,
+        meters: None,
+    }))
 }
 
 /// Who may send: what the environment says of `pms`, and what the tables say of the others.
@@ -218,6 +329,14 @@ impl App {
         let owner = runtime.ids().new_id("run");
         let purger = Purger::hourly(store.clone(), clock(), config.retention, owner);
         let purger = (purger, backlog.clone(), PurgeMeters::new(&metrics, clock()));
+        let shown = ReconcileMeters::new(&metrics, clock());
+        let parts = reconciler_parts(&config, &store, &runtime, batcher.clone(), sources.clone())?;
+        let reconciler = parts.map(|parts| {
+            Reconciler::periodic(ReconcilerParts {
+                meters: Some(shown),
+                ..parts
+            })
+        });
         let counts = Arc::new(Counts::by_minute());
         let rejections = Arc::new(Rejections::new(runtime.ids()));
         let feed = Feed::new(store.clone(), backlog, &metrics);
@@ -252,6 +371,7 @@ impl App {
             ids: runtime.ids(),
             entropy: Arc::clone(&runtime.entropy),
             base_path: config.http.app_base_path.as_str().into(),
+            has_feed: config.feed.is_some(),
         };
         let base_path = &config.http.app_base_path;
         let requeue_routes = RequeueRoutes {
@@ -295,6 +415,7 @@ impl App {
             projector,
             requeuer,
             purger,
+            reconciler,
             counts,
             rejections,
             metrics,
@@ -353,6 +474,9 @@ impl App {
         lifecycle.spawn("requeuer", self.requeuer.run(lifecycle.clone()));
         let (purger, backlog, meters) = self.purger;
         lifecycle.spawn("purger", purger.run(backlog, meters, lifecycle.clone()));
+        if let Some(reconciler) = self.reconciler {
+            lifecycle.spawn("reconciler", reconciler.run(lifecycle.clone()));
+        }
         lifecycle.spawn("profiles", self.profiles.run(lifecycle.clone()));
         let feeding = self.feed.run(self.sequencer.given(), lifecycle.clone());
         lifecycle.spawn("stream", feeding);

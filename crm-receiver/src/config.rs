@@ -1,6 +1,7 @@
 //! Settings: the environment and the flags, read into plain values. Nothing else of this service reads either.
 
 use crate::ingest::{IngestLimits, seen_cache::SEEN_ENTRIES};
+use crate::reconcile::{FeedConfig, FeedKey};
 use crate::retention::{IDEMPOTENCY_KEYS_DAYS_MIN, Retention};
 use clap::{Args, Parser, Subcommand, value_parser};
 use contract::{EventId, SecretList};
@@ -10,6 +11,7 @@ use kit::config::{
     AccessArgs, ByteSize, ConfigError, DatabaseArgs, Defaults, HttpArgs, LogArgs, MasterKeyArgs, SECRETS,
     parse_or_exit,
 };
+use kit::egress::TargetUrl;
 use std::ops::RangeInclusive;
 
 /// The defaults of this service.
@@ -40,6 +42,8 @@ pub struct Config {
     pub ingest: IngestLimits,
     /// How long what was received is kept.
     pub retention: Retention,
+    /// The feed of `pms`, with which what is here is compared; none: it is not.
+    pub feed: Option<FeedConfig>,
 }
 
 /// The command of this run.
@@ -74,6 +78,13 @@ pub enum Command {
         /// Whether it is only counted.
         dry_run: bool,
     },
+    /// Compare what is here with the feed of `pms`, and take in what is missing.
+    Reconcile {
+        /// Those of a receiver that serves; there is a feed.
+        config: Config,
+        /// The place behind which it begins.
+        from: Option<i64>,
+    },
     /// Make, list or deactivate API keys.
     Keys {
         /// Where the tables are.
@@ -104,6 +115,8 @@ struct Cli {
     #[command(flatten)]
     retention: RetentionArgs,
     #[command(flatten)]
+    feed: FeedArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -128,6 +141,14 @@ enum CommandArgs {
         /// Only count what would be deleted
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Compare what is here with the feed at PMS_FEED_URL, take in what is missing, and end: with 0 when nothing is missing, 1 when
+    /// something is that cannot be had, 3 when it was not compared to the end; a receiver may serve meanwhile, and does the same
+    /// every 10 minutes
+    Reconcile {
+        /// Compare everything behind this place of the feed again, 0 for all of it; without it goes on where the last run ended
+        #[arg(long, value_parser = value_parser!(i64).range(0..))]
+        from: Option<i64>,
     },
     /// Make, list or deactivate API keys
     Keys {
@@ -171,6 +192,18 @@ struct RetentionArgs {
     /// Days for which a delivery that was refused stays in GET /rejections
     #[arg(long, env = "RETAIN_REJECTIONS_DAYS", default_value_t = 7, value_parser = value_parser!(u32).range(1..=90))]
     retain_rejections_days: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Feed of the PMS")]
+struct FeedArgs {
+    /// The emitter's address with its base path, such as http://localhost:4001/api/v1; with it what is here is compared with its
+    /// feed every 10 minutes, and what is missing is taken in
+    #[arg(long, env = "PMS_FEED_URL", hide_env_values = true, value_parser = feed_url)]
+    pms_feed_url: Option<TargetUrl>,
+    /// The emitter's API key that may read events, of all properties
+    #[arg(long, env = "PMS_API_KEY", hide_env_values = true, help_heading = SECRETS)]
+    pms_api_key: Option<FeedKey>,
 }
 
 const BODIES: &str = "RETAIN_BODIES_DAYS";
@@ -234,6 +267,16 @@ impl Cli {
                 retention: self.retention.periods()?,
                 dry_run: *dry_run,
             },
+            Some(CommandArgs::Reconcile { from }) => {
+                let config = self.serving(database)?;
+                if config.feed.is_none() {
+                    return Err(ConfigError::new(
+                        "PMS_FEED_URL",
+                        "it is required to reconcile, and not set",
+                    ));
+                }
+                Command::Reconcile { config, from: *from }
+            }
             Some(CommandArgs::Keys { command }) => Command::Keys {
                 database,
                 prefix: self.access.api_key_prefix.clone(),
@@ -260,8 +303,20 @@ impl Cli {
                 seen_entries: SEEN_ENTRIES,
             },
             retention: self.retention.periods()?,
+            feed: self.feed.pms_feed_url.clone().map(|url| FeedConfig {
+                url,
+                key: self.feed.pms_api_key.clone(),
+            }),
         })
     }
+}
+
+/// A query would be left out.
+fn feed_url(text: &str) -> Result<TargetUrl, String> {
+    if text.contains('?') {
+        return Err("it must have no query".to_owned());
+    }
+    text.parse::<TargetUrl>().map_err(|error| error.to_string())
 }
 
 fn batch_bytes(text: &str) -> Result<ByteSize, String> {

@@ -3,9 +3,10 @@
 //! It is in the library, so that `main.rs` has no async code to compile and only links.
 
 use crate::{
-    app::{App, Runtime, StartError, key_maker, open_store, purge, requeue_all, rewrap},
-    config::{Command, read_or_exit},
+    app::{App, Reconciliation, Runtime, StartError, key_maker, open_store, purge, requeue_all, rewrap},
+    config::{Command, Config, read_or_exit},
     http::KEY_TERMS,
+    ingest::PMS,
     store::{Purged, RUNNING_MAX, RUNNING_OF_ONE_MAX, RequeueCreation, Store},
 };
 use contract::EventId;
@@ -19,11 +20,16 @@ use std::process::{ExitCode, exit};
 use strum::VariantArray;
 use tokio::runtime::Runtime as Threads;
 
+/// The exit code of `reconcile` when it did not come to the end of the feed.
+const EXIT_NOT_COMPARED: u8 = 3;
+/// Missing events that `reconcile` prints.
+const MISSING_SHOWN_MAX: u32 = 10_000;
+
 /// The whole program, from its arguments to its exit code.
 pub fn main_of_receiver() -> ExitCode {
     let ended = Threads::new().map_err(Into::into);
     match ended.and_then(|threads| threads.block_on(program())) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("Error: {error:?}");
             ExitCode::FAILURE
@@ -31,7 +37,7 @@ pub fn main_of_receiver() -> ExitCode {
     }
 }
 
-async fn program() -> anyhow::Result<()> {
+async fn program() -> anyhow::Result<ExitCode> {
     let (command, log) = read_or_exit();
     // The health check logs nothing: only its answer matters.
     if !matches!(command, Command::Healthcheck(_))
@@ -40,7 +46,7 @@ async fn program() -> anyhow::Result<()> {
         error.exit();
     }
     match run(command).await {
-        Ok(()) => Ok(()),
+        Ok(code) => Ok(code),
         Err(error) if error.is::<StartError>() || error.is::<KeysError>() => {
             eprintln!("error: {error}");
             exit(EXIT_CONFIG)
@@ -49,9 +55,10 @@ async fn program() -> anyhow::Result<()> {
     }
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = Runtime::system();
-    match command {
+    let done = match command {
+        Command::Reconcile { config, from } => return reconcile(config, from).await,
         Command::Serve(config) => {
             let app = App::build(config, runtime).await?;
             let lifecycle = Lifecycle::new();
@@ -116,7 +123,62 @@ async fn run(command: Command) -> anyhow::Result<()> {
             println!("{}", done?);
             Ok(())
         }
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// The command `reconcile`: compares the feed with what is here, says what is missing, and answers the exit code.
+///
+/// # Errors
+/// When it cannot begin.
+pub async fn reconcile(config: Config, from: Option<i64>) -> anyhow::Result<ExitCode> {
+    let mut reconciliation = Reconciliation::open(config, Runtime::system(), from).await?;
+    let done = reconciliation.to_the_end().await;
+    let source = PMS.parse().expect("it is a valid id");
+    let missing = match &done {
+        Ok(Some(_)) => {
+            reconciliation
+                .store()
+                .missing_events(&source, MISSING_SHOWN_MAX)
+                .await
+        }
+        Ok(None) | Err(_) => Ok(Vec::new()),
+    };
+    reconciliation.close().await;
+    let done = match done {
+        Ok(Some(done)) => done,
+        Ok(None) => {
+            eprintln!("error: another process reconciles: try again when it has ended");
+            return Ok(ExitCode::from(EXIT_NOT_COMPARED));
+        }
+        Err(error) if error.is_of_settings() => {
+            eprintln!("error: {error}");
+            return Ok(ExitCode::from(EXIT_CONFIG as u8));
+        }
+        Err(error) => {
+            eprintln!("error: {error}; what was taken in stays, and the next run goes on there");
+            return Ok(ExitCode::from(EXIT_NOT_COMPARED));
+        }
+    };
+    let (missing, state) = (missing?, done.state);
+    for event in &missing {
+        println!(
+            "missing: {} at place {}, {}: {}",
+            event.key,
+            event.feed_seq,
+            event.event_type,
+            event.reason.into_str()
+        );
     }
+    println!(
+        "complete up to place {} of {}: {} taken in, {} missing, of which {} past retention",
+        state.complete_up_to, state.feed_head, done.taken_in, state.missing, state.past_retention
+    );
+    Ok(if state.missing == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn requeue_one(store: &Store, runtime: &Runtime, event: &EventId) -> anyhow::Result<String> {

@@ -2,6 +2,7 @@
 //!
 //! A handler reads its request, asks `ingest` or the store, and shows the answer. Errors become problems in `problem`.
 
+mod completeness;
 mod event_stream;
 mod events;
 mod guest_profiles;

@@ -1,8 +1,8 @@
 //! The table of routes.
 
 use super::{
-    Api, JobRoutes, RequeueRoutes, SourceRoutes, event_stream, events, guest_profiles, health, jobs,
-    rejections, requeues, source_stats, sources, webhooks,
+    Api, JobRoutes, RequeueRoutes, SourceRoutes, completeness, event_stream, events, guest_profiles, health,
+    jobs, rejections, requeues, source_stats, sources, webhooks,
 };
 use api::{Access, Area, Endpoint, Router, delete, get, post, put};
 use contract::{PropertyId, id::PROPERTY_RULE};
@@ -102,6 +102,12 @@ fn source_endpoints(state: &SourceRoutes) -> Vec<Endpoint> {
             sources::end_secret,
         ),
         get("/sources/{id}/stats", SOURCES.read(), state, source_stats::stats).with_query(),
+        get(
+            "/sources/{id}/completeness",
+            SOURCES.read(),
+            state,
+            completeness::show,
+        ),
     ]
 }
 

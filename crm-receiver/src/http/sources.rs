@@ -69,6 +69,8 @@ pub struct SourceRoutes {
     pub entropy: Arc<dyn Entropy>,
     /// What every path begins with.
     pub base_path: Arc<str>,
+    /// Whether this process compares the feed of `pms` with what is here.
+    pub has_feed: bool,
 }
 
 /// What a rotation asks for.

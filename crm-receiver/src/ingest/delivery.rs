@@ -1,16 +1,18 @@
 //! A delivery from its header lines to an event that may be kept, one type for each step.
 //!
 //! [`RawDelivery`] has passed the checks of the headers alone, before the body is read; [`VerifiedDelivery`] is signed
-//! by a key of its source; [`Arrival`] is parsed and can be kept. So the types enforce the order of the checks.
+//! by a key of its source; [`Arrival`] is parsed and can be kept. So the types enforce the order of the checks. What was read from
+//! the feed of a source has no headers to check.
 
 use super::source::Sender;
 use crate::{
     event::{Arrival, FOREIGN_SCHEMA_VERSION, Intake, payload},
-    store::OnInvalid,
+    store::{BODY_LEN_MAX, OnInvalid},
 };
 use bytes::Bytes;
 use contract::{
     Envelope, FieldError, PropertyId, SourceId, UnixMillis,
+    feed::FetchedBody,
     id::IdempotencyKey,
     scheme::{Answer, Cause, Choice, Foreign, ForeignEvent, Preset, TimelyHeaders, Unauthentic, Verified},
 };
@@ -188,33 +190,11 @@ impl VerifiedDelivery {
     }
 
     fn envelope(self) -> Result<Arrival, Vec<FieldError>> {
-        let mut envelope = Envelope::parse_keeping(&self.delivery, &payload::CHECKED)?;
-        let foreign = foreign_to(&self.sender, &envelope);
-        if !foreign.is_empty() {
-            return Err(foreign);
-        }
-        let known = envelope.known_type().filter(|_| !envelope.test);
-        let errors = known
-            .map(|known| payload::check(known, &envelope))
-            .unwrap_or_default();
-        let foldable = known.is_some_and(|known| known.entity_kind().is_some());
-        let intake = match (errors.is_empty(), self.sender.on_invalid) {
-            (false, OnInvalid::Reject) => return Err(errors),
-            (false, OnInvalid::Quarantine) => Intake::Quarantine,
-            (true, _) if foldable => Intake::Fold,
-            (true, _) => Intake::Ignore,
-        };
-        // Both are in the body too; what waits in a queue stays small.
-        envelope.payload = Map::new();
-        envelope.changed = Vec::new();
+        let envelope = Envelope::parse_keeping(&self.delivery, &payload::CHECKED)?;
+        let body = self.delivery.body().clone();
         Ok(Arrival {
-            source: self.source,
-            key: envelope.idempotency_key.clone(),
             delivery_id: self.delivery.delivery_id().map(str::to_owned),
-            body: self.delivery.body().clone(),
-            envelope,
-            intake,
-            reason: (intake == Intake::Quarantine).then(|| summary(&errors)),
+            ..arrival(&self.sender, self.source, envelope, body)?
         })
     }
 
@@ -252,6 +232,60 @@ impl VerifiedDelivery {
             reason: None,
         })
     }
+}
+
+/// What its source's feed has of an event that was not delivered: kept as the delivery would have been.
+///
+/// # Errors
+/// The rules that are broken, without values.
+pub fn read_fetched(
+    source: SourceId,
+    sender: &Sender,
+    fetched: &FetchedBody,
+) -> Result<Box<Arrival>, Vec<FieldError>> {
+    let body = fetched.body().clone();
+    if body.len() > BODY_LEN_MAX {
+        let message = "the body is larger than a delivery may be";
+        return Err(vec![FieldError::new("", "too_long", message)]);
+    }
+    let envelope = Envelope::parse_fetched(fetched, &payload::CHECKED)?;
+    arrival(sender, source, envelope, body).map(Box::new)
+}
+
+/// An event in an envelope of its source.
+fn arrival(
+    sender: &Sender,
+    source: SourceId,
+    mut envelope: Envelope,
+    body: Bytes,
+) -> Result<Arrival, Vec<FieldError>> {
+    let foreign = foreign_to(sender, &envelope);
+    if !foreign.is_empty() {
+        return Err(foreign);
+    }
+    let known = envelope.known_type().filter(|_| !envelope.test);
+    let errors = known
+        .map(|known| payload::check(known, &envelope))
+        .unwrap_or_default();
+    let foldable = known.is_some_and(|known| known.entity_kind().is_some());
+    let intake = match (errors.is_empty(), sender.on_invalid) {
+        (false, OnInvalid::Reject) => return Err(errors),
+        (false, OnInvalid::Quarantine) => Intake::Quarantine,
+        (true, _) if foldable => Intake::Fold,
+        (true, _) => Intake::Ignore,
+    };
+    // Both are in the body too; what waits in a queue stays small.
+    envelope.payload = Map::new();
+    envelope.changed = Vec::new();
+    Ok(Arrival {
+        source,
+        key: envelope.idempotency_key.clone(),
+        delivery_id: None,
+        body,
+        envelope,
+        intake,
+        reason: (intake == Intake::Quarantine).then(|| summary(&errors)),
+    })
 }
 
 /// What stands in the row of an event that has no envelope.

@@ -113,6 +113,11 @@ impl Sources {
         Arc::clone(self.0.present.load().named(name, client))
     }
 
+    /// The sender of that name, if there is one and it is enabled, wherever it sends from.
+    pub fn enabled(&self, source: &SourceId) -> Option<Arc<Sender>> {
+        self.0.present.load().known.get(source).map(Arc::clone)
+    }
+
     /// Whether a path of that name is one of a source.
     pub fn is_known(&self, name: &str) -> bool {
         let id = name.parse::<SourceId>();

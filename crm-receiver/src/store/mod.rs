@@ -7,7 +7,7 @@
 //! projector, `purge` deletes what is old enough. `sources` says who may send, `source_secrets` what they sign with,
 //! `source_digest_keys` has the keys for bodies without an id, `source_counts` what became of deliveries; `audit_counts` adds up
 //! what was not kept, of which `rejections` has a sample. `stream_batches` has what the live stream shows,
-//! and `jobs` what other services report of their jobs.
+//! `jobs` what other services report of their jobs, and `reconciliations` how far what is here was compared with the sender's feed.
 
 mod audit_counts;
 mod dead_letters;
@@ -23,6 +23,7 @@ mod profiles;
 mod projection;
 mod property_days;
 mod purge;
+mod reconciliations;
 mod record_refs;
 mod records;
 mod rejections;
@@ -50,6 +51,9 @@ pub use self::profiles::{ProfileFilter, StoredProfile};
 pub use self::projection::Projection;
 pub use self::purge::{
     PURGE_BATCH, PURGE_LEASE, PurgeBatch, PurgeBefore, PurgePosition, PurgeTarget, Purged,
+};
+pub use self::reconciliations::{
+    Begun, MISSING_NAMED_MAX, MissingEvent, MissingReason, Progress, RECONCILE_LEASE, Reconciliation,
 };
 pub use self::rejections::{RejectionFilter, RejectionRow};
 pub use self::requeues::{
@@ -153,6 +157,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             name: "jobs",
             sqlite: include_str!("../../migrations/sqlite/0013_jobs.sql"),
             mysql: include_str!("../../migrations/mysql/0013_jobs.sql"),
+        },
+        Migration {
+            number: 14,
+            name: "reconciliations",
+            sqlite: include_str!("../../migrations/sqlite/0014_reconciliations.sql"),
+            mysql: include_str!("../../migrations/mysql/0014_reconciliations.sql"),
         },
     ],
 };

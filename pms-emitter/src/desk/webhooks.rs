@@ -6,7 +6,11 @@ use super::{
     decide_again::{Decision, decide_again},
 };
 use crate::domain::{
-    audit_action::AuditAction, endpoint::EndpointSettings, endpoint_headers, origin::Origin, refusal::Refusal,
+    audit_action::AuditAction,
+    endpoint::EndpointSettings,
+    endpoint_headers::{self, EndpointHeaders},
+    origin::Origin,
+    refusal::Refusal,
 };
 use crate::store::{
     ENDPOINTS_MAX, ENDPOINTS_OF_PROPERTY_MAX, Endpoint, EndpointChange, EndpointChanged, EndpointMade,
@@ -15,6 +19,7 @@ use crate::store::{
 use contract::{FieldError, Scope, UnixMillis, id::EndpointId, scheme::Outgoing};
 use kit::audit::AuditEntry;
 use kit::change::{differing, merged};
+use kit::egress::custom_header;
 use serde_json::{Map, Value, json};
 
 /// Members of a body that are no settings.
@@ -63,7 +68,7 @@ impl Desk {
         origin: &Origin,
         mut body: Map<String, Value>,
     ) -> Result<MadeEndpoint, DeskError> {
-        let headers = endpoint_headers::read(&body.remove(HEADERS).unwrap_or_default())?;
+        let headers = read_headers(&body.remove(HEADERS).unwrap_or_default())?;
         let secret = body.remove(SECRET);
         let start = read_start(body.remove(START))?;
         body.entry(PROPERTY_IDS).or_insert_with(|| json!(origin.scope));
@@ -109,7 +114,7 @@ impl Desk {
         expected: &ExpectedVersion,
     ) -> Result<Endpoint, DeskError> {
         let headers = patch.remove(HEADERS);
-        let headers = headers.as_ref().map(endpoint_headers::read).transpose()?;
+        let headers = headers.as_ref().map(read_headers).transpose()?;
         decide_again(|| async {
             let before = self.endpoint(&origin.scope, id).await?;
             let settings_before = chosen(&before)?;
@@ -271,6 +276,14 @@ fn check_reach(origin: &Origin, settings: &EndpointSettings) -> Result<(), Refus
     }
     let message = "a webhook gets events of properties that its maker's key sees, and no others";
     Err(Refusal::field("/property_ids", "beyond_scope", message))
+}
+
+/// Headers that a client adds, each one that may be.
+fn read_headers(value: &Value) -> Result<EndpointHeaders, Refusal> {
+    endpoint_headers::read(value, |name, value| {
+        let header = custom_header(name, value);
+        header.map(drop).map_err(|why| (why.code(), why.to_string()))
+    })
 }
 
 /// What an endpoint gets events of.

@@ -13,6 +13,7 @@ mod address;
 mod custom_header;
 mod destinations;
 mod error;
+mod fetch;
 mod policy;
 mod resolver;
 mod target;
@@ -20,6 +21,7 @@ mod tls;
 
 pub use custom_header::{HeaderRefusal, custom_header};
 pub use error::{EgressError, EgressErrorKind};
+pub use fetch::{FetchError, Fetched};
 pub use policy::{EgressProxy, EgressSettings, PER_ADDRESS, TargetRefusal};
 pub use resolver::{Lookup, SystemLookup};
 pub use target::{InvalidTarget, TargetUrl};

@@ -105,5 +105,6 @@ pub fn receiver(database: DatabaseUrl, secrets: SecretList) -> crm_receiver::con
         max_skew_seconds: SKEW_SECONDS_MAX,
         ingest: INGEST_LIMITS,
         retention: crm_receiver::retention::Retention::default(),
+        feed: None,
     }
 }

@@ -1,5 +1,5 @@
 //! The services as programs of the tests: each serves until it is stopped, after a line on standard output that says
-//! where it listens; or asks, as `healthcheck`, the one that does.
+//! where it listens; or asks, as `healthcheck`, the one that does; or, the receiver, reconciles.
 
 use crate::process::READY;
 use crate::program::{EMITTER, RECEIVER, called_by, exit_code};
@@ -22,15 +22,15 @@ const SHORT_LOOK: Duration = Duration::from_millis(100);
 
 /// Runs the service whose name this process was called by, until it is stopped; `None` when it was called by another name.
 pub fn main_of_service() -> Option<ExitCode> {
-    let service: BoxFuture<'_, Result<()>> = match called_by()?.as_str() {
-        EMITTER => Box::pin(emitter()),
+    let service: BoxFuture<'_, Result<ExitCode>> = match called_by()?.as_str() {
+        EMITTER => Box::pin(async { emitter().await.map(|()| ExitCode::SUCCESS) }),
         RECEIVER => Box::pin(receiver()),
         _ => return None,
     };
     // As the services have it: one thread for each core.
     let ended = Threads::new().map_err(Into::into);
     let ended = ended.and_then(|threads| threads.block_on(service));
-    Some(exit_code(ended.map(|()| ExitCode::SUCCESS)))
+    Some(exit_code(ended))
 }
 
 /// The emitter, configured by the environment.
@@ -62,7 +62,7 @@ async fn emitter() -> Result<()> {
 }
 
 /// The receiver, configured by the environment.
-async fn receiver() -> Result<()> {
+async fn receiver() -> Result<ExitCode> {
     use crm_receiver::{
         app::{App, Runtime},
         config::Command,
@@ -71,13 +71,21 @@ async fn receiver() -> Result<()> {
     let (command, log) = crm_receiver::config::read_or_exit();
     let config = match command {
         Command::Serve(config) => config,
-        Command::Healthcheck(http) => return Ok(healthcheck(&http).await?),
+        Command::Healthcheck(http) => {
+            healthcheck(&http).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Reconcile { config, from } => {
+            kit::telemetry::init(&log)?;
+            let done = crm_receiver::reconcile(config, from).await;
+            return Ok(done.unwrap_or_else(|error| refuse(error.as_ref())));
+        }
         Command::Migrate(_)
         | Command::Requeue { .. }
         | Command::Rewrap { .. }
         | Command::Purge { .. }
         | Command::Keys { .. } => {
-            bail!("this program serves, and asks whether it does")
+            bail!("this program serves, asks whether it does, and reconciles")
         }
     };
     kit::telemetry::init(&log)?;
@@ -88,7 +96,7 @@ async fn receiver() -> Result<()> {
     let lifecycle = Lifecycle::new();
     lifecycle.stop_on_signals()?;
     app.run_until_stopped(lifecycle).await;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Ends as the services do.

@@ -72,6 +72,7 @@ const SERVICES: &[(&str, &[Layer])] = &[
                 &["ingest", "project", "stream", "store", "event", "job", "profile"],
             ),
             ("ingest", &["store", "event", "job", "profile"]),
+            ("reconcile", &["ingest", "store", "event", "job", "profile"]),
             ("project", &["store", "event", "profile"]),
             ("retention", &["store", "event", "profile"]),
             ("stream", &["store", "event", "profile"]),

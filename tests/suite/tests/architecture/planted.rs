@@ -86,6 +86,10 @@ const HEALTHY: &[(&str, &str)] = &[
     ),
     ("crm-receiver/src/project.rs", "use crate::{event, store::Store};"),
     ("crm-receiver/src/retention.rs", "use crate::store::Store;"),
+    (
+        "crm-receiver/src/reconcile.rs",
+        "use crate::{ingest, store::Store};",
+    ),
     ("crm-receiver/src/stream.rs", "use crate::{event, store::Store};"),
     (
         "crm-receiver/src/store.rs",

@@ -46,6 +46,7 @@ mod projection;
 mod properties;
 mod publishing;
 mod real_bookings;
+mod reconciliation;
 mod repair;
 mod reservation_bounds;
 mod reservation_races;
@@ -122,6 +123,7 @@ fn main() -> ExitCode {
         sources::cases(),
         streams::cases(),
         real_bookings::cases(),
+        reconciliation::cases(),
         repair::cases(),
     ];
     let trials: Vec<Trial> = cases
