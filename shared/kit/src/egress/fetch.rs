@@ -45,7 +45,12 @@ impl TargetUrl {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        url.as_str().parse()
+        let below: Self = url.as_str().parse()?;
+        Ok(if self.is_operators() {
+            below.by_operator()
+        } else {
+            below
+        })
     }
 }
 
@@ -92,6 +97,7 @@ async fn read_whole(mut response: Response, bytes_max: usize, begun: Instant) ->
 
 #[cfg(test)]
 mod tests {
+    use super::super::EgressSettings;
     use super::*;
     use crate::egress::EgressErrorKind;
     use tokio::{
@@ -105,8 +111,9 @@ mod tests {
     async fn fetch(answer: &'static str, bytes_max: usize, total: Duration) -> Result<Fetched, FetchError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target: TargetUrl = format!("http://{}/api", listener.local_addr().unwrap())
-            .parse()
-            .unwrap();
+            .parse::<TargetUrl>()
+            .unwrap()
+            .by_operator();
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut seen = [0; 1024];
@@ -117,7 +124,7 @@ mod tests {
         let target = target
             .below("events", &[("after", "7"), ("mark", "a b")])
             .unwrap();
-        let fetched = Egress::new("test/1")
+        let fetched = Egress::new("test/1", EgressSettings::default())
             .unwrap()
             .fetch(&target, HeaderMap::new(), total, bytes_max)
             .await;

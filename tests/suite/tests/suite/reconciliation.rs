@@ -21,6 +21,7 @@ use harness::{
     clock::HandClock,
     config::BASE_PATH,
     engine::{Engine, TestDatabase},
+    fault_proxy::{FaultProxy, Mode},
     process::command,
     receiver_double::{Answer, ReceiverDouble},
     waiting::until,
@@ -36,6 +37,8 @@ pub fn cases() -> Vec<Case> {
         rows_that_were_lost_come_back_and_a_run_goes_no_further_back_than_it_is_asked_to,
         what_is_past_retention_is_named_and_comes_when_it_is_there_again,
         what_breaks_a_rule_is_named_and_holds_nothing_up,
+        what_the_database_refuses_is_named_and_tried_again,
+        f50_a_page_that_is_cut_at_any_byte_costs_a_repeat_and_nothing_else,
         a_key_of_one_property_is_complete_with_that_property,
         an_interrupted_run_goes_on_where_it_was_and_one_runs_at_a_time,
         a_feed_that_was_restored_from_a_backup_is_compared_from_its_beginning,
@@ -325,6 +328,55 @@ async fn what_breaks_a_rule_is_named_and_holds_nothing_up(ctx: Ctx) {
         [(json!(2), json!("invalid")), (json!(3), json!("invalid"))]
     );
     assert_eq!(pair.inbox().await, 2);
+    pair.stop().await;
+}
+
+async fn what_the_database_refuses_is_named_and_tried_again(ctx: Ctx) {
+    let pair = Pair::start(&ctx).await;
+    plant(&pair.pms.db, 1..=3, guest_event).await;
+    let rename = async |from: &str, to: &str| {
+        let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+        let renamed = pair.db.transaction("rename", move |tx| {
+            let sql = sql.clone();
+            Box::pin(async move { tx.execute(&sql, vec![]).await })
+        });
+        renamed.await.unwrap();
+    };
+    rename("inbox_bodies", "put_away").await;
+    assert_eq!(pair.reconcile(None).await, (0, 3, 3, 0));
+    assert_eq!(pair.inbox().await, 0);
+    rename("put_away", "inbox_bodies").await;
+    let shown = pair.completeness().await;
+    assert_eq!(shown["missing_events"][2]["reason"], "failed");
+    assert_eq!(pair.reconcile(None).await, (3, 3, 0, 0));
+    pair.stop().await;
+}
+
+async fn f50_a_page_that_is_cut_at_any_byte_costs_a_repeat_and_nothing_else(ctx: Ctx) {
+    let pair = Pair::start(&ctx).await;
+    let proxy = FaultProxy::start(pair.pms.address().parse().unwrap())
+        .await
+        .unwrap();
+    let feed = || FeedConfig {
+        url: format!("http://{}{BASE_PATH}", proxy.address()).parse().unwrap(),
+        key: None,
+    };
+    // In the request, in the head of the answer, in the ids, in the bodies.
+    let modes = [
+        Mode::CutRequestAfter(20),
+        Mode::CutAnswerAfter(0),
+        Mode::CutAnswerAfter(100),
+        Mode::CutAnswerAfter(600),
+        Mode::CutAnswerAfter(2_000),
+    ];
+    for (place, mode) in (1..).step_by(5).zip(modes) {
+        plant(&pair.pms.db, place..=place + 4, guest_event).await;
+        proxy.set(mode);
+        let done = pair.reconcile_with(feed(), None).await;
+        assert_eq!(done, (5, place + 4, 0, 0), "{mode:?}");
+        assert_eq!(proxy.mode(), Mode::Forward, "{mode:?} was met");
+    }
+    assert_eq!(pair.inbox().await, 25);
     pair.stop().await;
 }
 
