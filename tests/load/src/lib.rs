@@ -6,7 +6,7 @@
 //! hostile (attacks, and who asks beside them) -> emitter, receiver
 //! plant (rows of long ago) -> requeuing, purging; sources -> greedy; streaming: beside the load
 //! flood (connections that say nothing, or half of something) -> receiver
-//! desk (REST writes) -> generator -> emitter -> sink | receiver
+//! desk (REST writes), producer (published events) -> generator -> emitter -> sink | receiver
 //! ```
 //! `docs/performance.md` says how to use it and what was measured.
 
@@ -29,6 +29,7 @@ pub mod options;
 pub mod overload;
 pub mod plant;
 pub mod pool;
+pub mod producer;
 pub mod purging;
 pub mod receiver;
 pub mod replay;

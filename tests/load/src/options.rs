@@ -32,6 +32,9 @@ pub struct Options {
     /// What is put under load
     #[arg(long, value_enum, default_value = "receiver")]
     pub target: Target,
+    /// What is written at the emitter
+    #[arg(long, value_enum, default_value = "guests")]
+    pub via: Via,
     /// The database of every service
     #[arg(long, value_enum, default_value = "sqlite")]
     engine: EngineName,
@@ -136,6 +139,18 @@ pub enum Target {
     E2e,
 }
 
+/// What is written at the emitter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// Guests and their reservations
+    Guests,
+    /// Events that another system publishes, one in a request
+    Events,
+    /// The same, a hundred in a request
+    Batch,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum EngineName {
     Sqlite,
@@ -158,6 +173,10 @@ impl Options {
         ensure!(
             self.target != Target::Receiver || !self.api_key,
             "--api-key is for writes at the emitter: webhooks have signatures"
+        );
+        ensure!(
+            self.via == Via::Guests || self.target == Target::Emitter,
+            "--via is of a load on the emitter alone: the receiver ignores what others publish"
         );
         ensure!(
             self.target == Target::Receiver || !(self.baseline || self.goes_on() || self.repeat > 1),
@@ -300,6 +319,9 @@ mod tests {
             "load --hostile filters --rows 10",
             "load --target emitter --baseline",
             "load --target e2e --half",
+            "load --target e2e --via events",
+            "load --via batch",
+            "load --target emitter --via crows",
             "load --prepare 10 --secret sixteen-bytes-is",
             "load --prepare 10 --out requests.tsv",
             "load --replay requests.tsv",

@@ -5,7 +5,7 @@
 use super::figures::{LoadFigures, heading, hundredths, line};
 use super::greedy::Greedy;
 use super::lives::BodyStyle;
-use super::options::Target;
+use super::options::{Target, Via};
 use super::overload::{Beside, Overload};
 use super::purging::Purging;
 use super::receiver::Run;
@@ -140,6 +140,8 @@ impl Report {
 pub struct WritesReport {
     /// What was measured.
     pub target: Target,
+    /// What was written.
+    pub via: Via,
     /// `sqlite` or `mysql`, of every service.
     pub engine: &'static str,
     /// Connections of the generator.
@@ -174,7 +176,12 @@ impl fmt::Display for WritesReport {
             self.engine, self.connections, self.log_level
         )?;
         heading(out)?;
-        line(out, "writes", &self.load)?;
+        let written = match self.via {
+            Via::Guests => "writes",
+            Via::Events => "events",
+            Via::Batch => "batches",
+        };
+        line(out, written, &self.load)?;
         let shown = self.arrival_ms;
         writeln!(
             out,

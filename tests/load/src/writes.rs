@@ -7,8 +7,9 @@
 
 use super::desk::Desk;
 use super::figures::LoadFigures;
-use super::generator::{self, Load, Measured};
-use super::options::Options;
+use super::generator::{self, Load, Measured, Speakers};
+use super::options::{Options, Via};
+use super::producer::{BATCH_EVENTS, Producer};
 use super::receiver::Receiver;
 use super::report::WritesReport;
 use super::service::{Service, Stage};
@@ -34,19 +35,33 @@ const DELIVERED: &str = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'de
 /// When each event of the inbox was committed at the emitter, and applied.
 const TIMES: &str = "SELECT occurred_at, applied_at FROM inbox WHERE applied_at IS NOT NULL";
 
-/// Writes to the emitter, delivered to a sink.
+/// What is written, delivered to a sink.
 ///
 /// # Errors
 /// When something does not start, or fails in a way that is no figure.
 pub async fn emitter(options: &Options, stage: &Stage<'_>) -> Result<WritesReport> {
     let sink = Sink::start()?;
     let emitter = start_emitter(stage, sink.url()).await?;
-    let desk = desk(options, &emitter).await?;
-    let mut report = under_load(options, stage, &emitter, None, &desk).await?;
+    let (mut report, written) = match options.via {
+        Via::Guests => {
+            let desk = desk(options, &emitter).await?;
+            (
+                under_load(options, stage, &emitter, None, &desk).await?,
+                desk.written(),
+            )
+        }
+        Via::Events | Via::Batch => {
+            let producer = producer(options, &emitter).await?;
+            (
+                under_load(options, stage, &emitter, None, &producer).await?,
+                producer.written(),
+            )
+        }
+    };
     let arrivals = sink.arrivals();
     let mut arrived = Tally::new();
     let mut missing = 0_u64;
-    for written in desk.written() {
+    for written in written {
         match arrivals.get(&written.commit) {
             // Nothing when it was there before its answer was read.
             Some(at) => arrived.took(at.saturating_duration_since(written.at)),
@@ -116,14 +131,30 @@ async fn desk(options: &Options, emitter: &Service) -> Result<Arc<Desk>> {
     Ok(Arc::new(desk))
 }
 
+async fn producer(options: &Options, emitter: &Service) -> Result<Arc<Producer>> {
+    let events = if options.via == Via::Batch {
+        BATCH_EVENTS
+    } else {
+        1
+    };
+    let mut producer = Producer::new(format!("{}", SystemClock.now().0), events);
+    if options.api_key {
+        producer.make_key(emitter.address()).await?;
+    }
+    Ok(Arc::new(producer))
+}
+
 /// Sends the load and waits until nothing waits anywhere. The arrival is the caller's to fill in.
-async fn under_load(
+async fn under_load<W>(
     options: &Options,
     stage: &Stage<'_>,
     emitter: &Service,
     receiver: Option<&Service>,
-    desk: &Arc<Desk>,
-) -> Result<WritesReport> {
+    writers: &Arc<W>,
+) -> Result<WritesReport>
+where
+    Arc<W>: Speakers,
+{
     let load = Load {
         target: emitter.address(),
         ..session::load(options, options.pace(), options.time())
@@ -133,7 +164,7 @@ async fn under_load(
         watched.push(("receiver", Watching::begin(receiver.process()?)?));
     }
     let used = cpu_seconds(std::process::id())?;
-    let speakers = Arc::new(Arc::clone(desk));
+    let speakers = Arc::new(Arc::clone(writers));
     let measured: Measured = tokio::task::spawn_blocking(move || generator::run(load, &speakers)).await??;
     let used = cpu_seconds(std::process::id())? - used;
     let (backlog, mut drain) = emitter.drain(DELIVERIES_PENDING).await?;
@@ -167,6 +198,7 @@ async fn under_load(
     let load = LoadFigures::new(&measured, options.rate(), options.connections(), used);
     Ok(WritesReport {
         target: options.target,
+        via: options.via,
         engine: stage.engine.name(),
         connections: options.connections(),
         steady_rate: (events as f64 / (measured.elapsed + drain).as_secs_f64()).round(),

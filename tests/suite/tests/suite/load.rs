@@ -13,6 +13,7 @@ pub fn cases() -> Vec<Case> {
     cases![
         every_signed_event_is_accepted_and_applied,
         every_write_is_applied_in_the_crm,
+        every_event_that_is_published_arrives,
         an_attack_is_answered_and_what_it_leaves_is_counted,
         a_stream_has_both_messages_of_every_event_of_a_load,
         sources_are_answered_beside_one_that_sends_more_than_its_share,
@@ -54,6 +55,16 @@ async fn every_write_is_applied_in_the_crm(ctx: Ctx) {
     assert_eq!(report.faults, Vec::<String>::new());
     assert_eq!(report.load.answers.values().sum::<u64>(), 60);
     assert!(report.arrival_ms.max > 0.0, "{report}");
+}
+
+async fn every_event_that_is_published_arrives(ctx: Ctx) {
+    for (via, answers) in [("events", 60), ("batch", 6)] {
+        let command =
+            format!("load --target emitter --via {via} --connections 4 --rate {answers} --seconds 1");
+        let report = writes::emitter(&options(&command), &stage(&ctx)).await.unwrap();
+        assert_eq!(report.faults, Vec::<String>::new());
+        assert_eq!(report.load.answers, [(202, answers)].into());
+    }
 }
 
 async fn an_attack_is_answered_and_what_it_leaves_is_counted(ctx: Ctx) {

@@ -18,7 +18,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-fn batch(events: Vec<Value>) -> Value {
+fn batch(events: &[Value]) -> Value {
     json!({"events": events})
 }
 
@@ -46,7 +46,7 @@ async fn each_event_of_a_batch_has_its_own_result_in_order(ctx: Ctx) {
     let answer = pms
         .post(
             "/events/batch",
-            &batch(vec![
+            &batch(&[
                 booking("b-1", "LIS01"),
                 named("evt_z", booking("b-1", "MAIN")),
                 named("evt_there", booking("b-1", "MAIN")),
@@ -119,22 +119,19 @@ async fn a_batch_that_is_sent_again_is_all_duplicates(ctx: Ctx) {
         .map(|nth| named(&format!("evt_{nth}"), booking(&format!("b-{}", nth % 7), "MAIN")))
         .collect();
     let first = pms
-        .post("/events/batch", &batch(events[..100].to_vec()))
+        .post("/events/batch", &batch(&events[..100]))
         .await
         .expect(202);
     assert!(statuses(&first).iter().all(|status| *status == 202));
     let again = pms
-        .post("/events/batch", &batch(events[..100].to_vec()))
+        .post("/events/batch", &batch(&events[..100]))
         .await
         .expect(200);
     assert!(statuses(&again).iter().all(|status| *status == 200));
-    let more = pms
-        .post("/events/batch", &batch(events[50..].to_vec()))
-        .await
-        .expect(202);
+    let more = pms.post("/events/batch", &batch(&events[50..])).await.expect(202);
     assert_eq!(statuses(&more), [vec![200; 50], vec![202; 50]].concat());
     let refused = pms
-        .post("/events/batch", &batch(vec![json!({"type": "ping"})]))
+        .post("/events/batch", &batch(&[json!({"type": "ping"})]))
         .await
         .expect(200);
     assert_eq!(statuses(&refused), [422]);
@@ -165,7 +162,7 @@ async fn batches_of_the_same_entities_at_once_make_no_gaps(ctx: Ctx) {
             if number % 2 == 1 {
                 events.reverse();
             }
-            let answer = pms.post("/events/batch", &batch(events)).await;
+            let answer = pms.post("/events/batch", &batch(&events)).await;
             let single = pms.post("/events", &booking("b-0", "MAIN")).await.expect(202);
             drop(single);
             (answer.status, statuses(&answer))
@@ -201,7 +198,7 @@ async fn what_a_batch_may_not_be(ctx: Ctx) {
         (json!({}), "/events", "required"),
         (json!({"events": {}}), "/events", "wrong_type"),
         (json!({"events": []}), "/events", "out_of_range"),
-        (batch(vec![json!({}); 1_001]), "/events", "out_of_range"),
+        (batch(&vec![json!({}); 1_001]), "/events", "out_of_range"),
         (json!([]), "", "wrong_type"),
         (
             json!({"events": [booking("b-1", "MAIN")], "atomic": true}),
@@ -212,9 +209,8 @@ async fn what_a_batch_may_not_be(ctx: Ctx) {
         let refused = pms.post("/events/batch", &body).await.expect(422);
         assert_eq!(refused.errors(), [(pointer, code)]);
     }
-    let too_many = batch(vec![
-        json!({"type": "booking.created", "payload": {"id": "1", "list": vec![0; 200_000]}}),
-    ]);
+    let too_many =
+        batch(&[json!({"type": "booking.created", "payload": {"id": "1", "list": vec![0; 200_000]}})]);
     assert_eq!(
         pms.post("/events/batch", &too_many).await.expect(422).body["code"],
         "too_many_values"
@@ -224,7 +220,7 @@ async fn what_a_batch_may_not_be(ctx: Ctx) {
         "HTTP/1.1 413"
     );
     let key = [("idempotency-key", "k-1")];
-    let one = batch(vec![booking("b-1", "MAIN")]);
+    let one = batch(&[booking("b-1", "MAIN")]);
     let refused = pms
         .send(Method::POST, "/events/batch", &key, Some(&one))
         .await
@@ -243,7 +239,7 @@ async fn the_largest_batch_is_one_transaction(ctx: Ctx) {
         event["payload"]["note"] = json!(note);
         event
     });
-    let body = batch(events.collect());
+    let body = batch(&events.collect::<Vec<_>>());
     assert!(
         (3_500_000..4 * 1024 * 1024).contains(&body.to_string().len()),
         "{}",

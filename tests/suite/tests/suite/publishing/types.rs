@@ -25,7 +25,7 @@ fn spa() -> Value {
         "example": {"treatment": "sauna"}})
 }
 
-fn treatment(value: Value) -> Value {
+fn treatment(value: &Value) -> Value {
     json!({"type": "spa.booked", "payload": {"treatment": value}})
 }
 
@@ -100,7 +100,7 @@ async fn a_type_is_registered_changed_and_deleted(ctx: Ctx) {
     pms.get(path).await.expect(404);
     pms.delete(path).await.expect(404);
     pms.put(path, &json!({})).await.expect(404);
-    pms.post("/events", &treatment(json!("sauna"))).await.expect(422);
+    pms.post("/events", &treatment(&json!("sauna"))).await.expect(422);
     pms.post("/event-types", &spa()).await.expect(201);
     pms.stop().await;
 }
@@ -181,8 +181,8 @@ async fn what_a_type_may_not_be(ctx: Ctx) {
 async fn a_change_holds_for_the_next_event(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
     pms.post("/event-types", &spa()).await.expect(201);
-    pms.post("/events", &treatment(json!("sauna"))).await.expect(202);
-    pms.post("/events", &treatment(json!(7))).await.expect(422);
+    pms.post("/events", &treatment(&json!("sauna"))).await.expect(202);
+    pms.post("/events", &treatment(&json!(7))).await.expect(422);
     // As another replica changes it, of which this one hears nothing.
     let change = |schema: &'static str, revision: &'static str| {
         let db = pms.db.clone();
@@ -202,22 +202,22 @@ async fn a_change_holds_for_the_next_event(ctx: Ctx) {
         "rev_other",
     )
     .await;
-    let batch = |value: Value| json!({"events": [treatment(value)]});
-    pms.post("/events", &treatment(json!("sauna"))).await.expect(422);
-    pms.post("/events", &treatment(json!(7))).await.expect(202);
+    let batch = |value: &Value| json!({"events": [treatment(value)]});
+    pms.post("/events", &treatment(&json!("sauna"))).await.expect(422);
+    pms.post("/events", &treatment(&json!(7))).await.expect(202);
     change(
         r#"{"properties": {"treatment": {"type": "boolean"}}}"#,
         "rev_third",
     )
     .await;
-    let refused = pms.post("/events/batch", &batch(json!(7))).await.expect(200);
+    let refused = pms.post("/events/batch", &batch(&json!(7))).await.expect(200);
     assert_eq!(refused.body["data"][0]["status"], 422);
-    pms.post("/events/batch", &batch(json!(true))).await.expect(202);
+    pms.post("/events/batch", &batch(&json!(true))).await.expect(202);
     let gone = pms.db.transaction("delete", move |tx| {
         Box::pin(async move { tx.execute("DELETE FROM event_types", vec![]).await })
     });
     gone.await.unwrap();
-    let refused = pms.post("/events", &treatment(json!(true))).await.expect(422);
+    let refused = pms.post("/events", &treatment(&json!(true))).await.expect(422);
     assert_eq!(refused.errors(), [("/type", "unknown_type")]);
     assert_eq!(pms.count("SELECT COUNT(*) AS n FROM events").await, 3);
     pms.stop().await;
