@@ -13,7 +13,7 @@ use crate::store::{NewPublication, PublicationWrite, Published};
 use contract::{EventId, PropertyId, UnixMillis};
 use kit::idempotency::Answer;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Events of a batch that are checked before others get their turn on the thread.
@@ -33,12 +33,26 @@ pub struct Receipt {
     pub duplicate: bool,
 }
 
-/// An event of a batch on its way, with its place in the request.
+/// An event of a batch that the rules allow, with its place in the request.
 struct Checked {
     place: usize,
     receipt: Receipt,
     content: ContentDigest,
-    new: NewPublication,
+    digest: Vec<u8>,
+}
+
+/// The events of a batch on their way.
+#[derive(Default)]
+struct Batch {
+    /// What becomes of each of the request, as far as it is known.
+    results: Vec<Option<Result<Receipt, Refusal>>>,
+    /// The first of each id.
+    first: Vec<Checked>,
+    /// What is written of them, in the same order.
+    new: Vec<NewPublication>,
+    /// Further ones of an id.
+    repeats: Vec<Checked>,
+    ids: HashSet<EventId>,
 }
 
 impl Desk {
@@ -98,35 +112,15 @@ impl Desk {
         publications: Vec<Result<Publication, Refusal>>,
     ) -> Result<Vec<Result<Receipt, Refusal>>, DeskError> {
         decide_again(|| async {
-            let (checked, mut results) = self.check_all(origin, &publications).await?;
-            let (first, repeats) = without_repeats(&checked);
-            let written: Arc<[NewPublication]> = first.iter().map(|one| one.new.clone()).collect();
+            let mut batch = self.check_all(origin, &publications).await?;
+            let written: Arc<[NewPublication]> = std::mem::take(&mut batch.new).into();
             let Some(published) = self.store.publish_all(written).await? else {
-                for one in &checked {
+                for one in &batch.first {
                     self.catalogue.forget(&one.receipt.event_type);
                 }
                 return Ok(Decision::Overtaken);
             };
-            let mut there: HashMap<&EventId, (&Checked, Published)> = HashMap::new();
-            for (one, published) in first.into_iter().zip(published) {
-                results[one.place] = match &published {
-                    Published::New => Some(Ok(one.receipt.clone())),
-                    Published::There(digest) => Some(one.repeat_of(digest.as_deref())),
-                };
-                there.insert(&one.receipt.id, (one, published));
-            }
-            for one in repeats {
-                let digest = match there.get(&one.receipt.id) {
-                    Some((first, Published::New)) => Some(first.new.digest.clone()),
-                    Some((_, Published::There(digest))) => digest.clone(),
-                    None => None,
-                };
-                results[one.place] = Some(one.repeat_of(digest.as_deref()));
-            }
-            let results = results
-                .into_iter()
-                .map(|one| one.unwrap_or(Err(Refusal::NotFound)));
-            Ok(Decision::Stands(results.collect()))
+            Ok(Decision::Stands(batch.results(published)))
         })
         .await
     }
@@ -136,50 +130,42 @@ impl Desk {
         &self,
         origin: &Origin,
         publications: &[Result<Publication, Refusal>],
-    ) -> Result<(Vec<Checked>, Vec<Option<Result<Receipt, Refusal>>>), DeskError> {
+    ) -> Result<Batch, DeskError> {
         let now = self.clock.now();
-        let (mut checked, mut results) = (Vec::new(), Vec::new());
+        let mut batch = Batch::default();
         for (place, publication) in publications.iter().enumerate() {
             if place % CHECKED_AT_ONCE == 0 {
                 tokio::task::yield_now().await;
             }
             let of_one = match publication {
-                Ok(publication) => self.check_one(origin, publication, place, now).await,
+                Ok(publication) => self.check_one(origin, publication, now).await,
                 Err(refusal) => Err(refusal.clone().into()),
             };
-            results.push(match of_one {
-                Ok(one) => {
-                    checked.push(one);
-                    None
-                }
-                Err(DeskError::Refused(refusal)) => Some(Err(refusal)),
+            match of_one {
+                Ok((receipt, content, new)) => batch.push(receipt, content, new),
+                Err(DeskError::Refused(refusal)) => batch.results.push(Some(Err(refusal))),
                 Err(other) => return Err(other),
-            });
+            }
         }
-        Ok((checked, results))
+        Ok(batch)
     }
 
     async fn check_one(
         &self,
         origin: &Origin,
         publication: &Publication,
-        place: usize,
         now: UnixMillis,
-    ) -> Result<Checked, DeskError> {
+    ) -> Result<(Receipt, ContentDigest, NewPublication), DeskError> {
         self.check_property(&origin.scope, &publication.property_id)
             .await?;
         let known = self.known_type(&publication.event_type).await?;
         publication.check(known.schema.as_ref())?;
         let (receipt, content, new) = self.new_publication(origin, publication, now);
-        Ok(Checked {
-            place,
-            receipt,
-            content,
-            new: NewPublication {
-                revision: known.revision.clone(),
-                ..new
-            },
-        })
+        let new = NewPublication {
+            revision: known.revision.clone(),
+            ..new
+        };
+        Ok((receipt, content, new))
     }
 
     fn new_publication(
@@ -218,21 +204,61 @@ impl Desk {
     }
 }
 
+impl Batch {
+    fn push(&mut self, receipt: Receipt, content: ContentDigest, new: NewPublication) {
+        let is_first = self.ids.insert(receipt.id.clone());
+        let checked = Checked {
+            place: self.results.len(),
+            receipt,
+            content,
+            digest: new.digest.clone(),
+        };
+        self.results.push(None);
+        if is_first {
+            self.first.push(checked);
+            self.new.push(new);
+        } else {
+            self.repeats.push(checked);
+        }
+    }
+
+    /// What becomes of each, once it is known of the first ones.
+    fn results(self, published: Vec<Published>) -> Vec<Result<Receipt, Refusal>> {
+        let mut results = self.results;
+        let mut there: HashMap<EventId, Option<Vec<u8>>> = HashMap::new();
+        for (one, published) in self.first.into_iter().zip(published) {
+            let id = one.receipt.id.clone();
+            match published {
+                Published::New => {
+                    there.insert(id, Some(one.digest));
+                    results[one.place] = Some(Ok(one.receipt));
+                }
+                Published::There(digest) => {
+                    results[one.place] = Some(one.as_repeat(digest.as_deref()));
+                    there.insert(id, digest);
+                }
+            }
+        }
+        for one in self.repeats {
+            let digest = there.get(&one.receipt.id).and_then(Option::as_deref);
+            results[one.place] = Some(one.as_repeat(digest));
+        }
+        let known = results
+            .into_iter()
+            .map(|one| one.expect("each was refused or pushed"));
+        known.collect()
+    }
+}
+
 impl Checked {
     /// What it is beside an event of the same id and this digest.
-    fn repeat_of(&self, digest: Option<&[u8]>) -> Result<Receipt, Refusal> {
+    fn as_repeat(&self, digest: Option<&[u8]>) -> Result<Receipt, Refusal> {
         check_repeat(&self.content, digest)?;
         Ok(Receipt {
             duplicate: true,
             ..self.receipt.clone()
         })
     }
-}
-
-/// The first of each id, and the others.
-fn without_repeats(checked: &[Checked]) -> (Vec<&Checked>, Vec<&Checked>) {
-    let mut seen = std::collections::HashSet::new();
-    checked.iter().partition(|one| seen.insert(&one.receipt.id))
 }
 
 /// Refuses an event whose id another one has. One without a digest was not published.

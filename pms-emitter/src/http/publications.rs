@@ -29,10 +29,10 @@ const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 const BATCH_VALUES_MAX: usize = 200_000;
 /// Broken rules that the answer to a batch names of one event.
 const ERRORS_OF_ONE_MAX: usize = 10;
-/// Trees of one body at once: as it came, and what its texts take as they are written into rows.
-const TREES: usize = 2;
-/// The texts of a body at once beside it: those that are sent, and as they stand in statements.
-const TEXTS: usize = 2;
+/// Trees of one body at once: what is read of it is moved out of it.
+const TREES: usize = 1;
+/// Texts of a body at once, beside it: as they are sent, as they are given to the transaction, and as they stand in a statement.
+const TEXTS: usize = 3;
 /// The header that a webhook has.
 const WEBHOOK_ID: &str = "webhook-id";
 

@@ -53,6 +53,8 @@ async fn r43_sixty_bodies_of_tiny_values_are_refused_by_every_write_of_the_emitt
         (Method::POST, "/api/v1/guests".to_owned()),
         (Method::PUT, guest_path.clone()),
         (Method::PATCH, guest_path),
+        (Method::POST, "/api/v1/events".to_owned()),
+        (Method::POST, "/api/v1/event-types".to_owned()),
         (Method::POST, "/api/v1/properties".to_owned()),
         (Method::PUT, "/api/v1/properties/MAIN".to_owned()),
         (Method::POST, "/api/v1/properties/MAIN/night-audit".to_owned()),

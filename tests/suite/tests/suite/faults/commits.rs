@@ -18,6 +18,7 @@ pub fn cases() -> Vec<Case> {
         f11_a_post_whose_commit_is_lost_or_unknown_makes_one_event,
         f11_a_night_audit_whose_commit_is_lost_or_unknown_moves_one_day,
         f11_a_change_whose_commit_is_lost_or_unknown_is_made_once,
+        f11_published_events_whose_commit_is_lost_or_unknown_are_written_once,
         f13_a_lost_race_runs_the_whole_write_again_and_not_for_ever,
     ]
 }
@@ -101,6 +102,56 @@ async fn f11_a_change_whose_commit_is_lost_or_unknown_is_made_once(ctx: Ctx) {
             .collect();
         assert_eq!(versions, [Some(1), Some(2), Some(3)], "{mode:?}");
     }
+    pms.stop().await;
+}
+
+async fn f11_published_events_whose_commit_is_lost_or_unknown_are_written_once(ctx: Ctx) {
+    let (proxy, pms) = behind_a_proxy(&ctx).await;
+    let event = |booking: &str| json!({"type": "booking.created", "entity": {"kind": "booking", "id": booking}, "payload": {"id": booking}});
+    let statuses = |answer: &Reply| -> Vec<Value> {
+        let data = answer.body["data"].as_array().unwrap();
+        data.iter().map(|one| one["status"].clone()).collect()
+    };
+    for (nth, mode) in (1..).zip(CUTS) {
+        let published = post_twice(&pms, &proxy, mode, "/events", Some(&event("b-1"))).await;
+        published.expect(202);
+        // One of the batch is there already.
+        let mut events: Vec<Value> = (0..3).map(|_| event("b-2")).collect();
+        let mut there = event("b-3");
+        there["id"] = json!(format!("evt_there_{nth}"));
+        pms.post("/events", &there).await.expect(202);
+        for (place, one) in events.iter_mut().enumerate() {
+            one["id"] = json!(format!("evt_{nth}_{place}"));
+        }
+        let batch = json!({"events": [events[0], events[1], there, events[2]]});
+        let first = cut(&proxy, mode, pms.post("/events/batch", &batch))
+            .await
+            .expect(202);
+        assert_eq!(statuses(&first), [202, 202, 200, 202], "{mode:?}");
+        let again = pms.post("/events/batch", &batch).await.expect(200);
+        assert_eq!(statuses(&again), [200; 4], "{mode:?}");
+        for (entity, each) in [("b-1", 1), ("b-2", 3), ("b-3", 1)] {
+            let versions: Vec<u64> = pms
+                .events(entity)
+                .await
+                .iter()
+                .map(|one| one["entity"]["version"].as_u64().unwrap())
+                .collect();
+            assert_eq!(
+                versions,
+                (1..=each * nth).collect::<Vec<_>>(),
+                "{mode:?}: {entity}"
+            );
+        }
+        let name = format!("spa.kind_{nth}");
+        let made = post_twice(&pms, &proxy, mode, "/event-types", Some(&json!({"type": name}))).await;
+        made.expect(201);
+        let path = format!("/event-types/{name}");
+        let put = cut(&proxy, mode, pms.put(&path, &json!({"category": "spa"}))).await;
+        assert_eq!(put.expect(200).body["version"], 2, "{mode:?}");
+        cut(&proxy, mode, pms.delete(&path)).await.expect(204);
+    }
+    assert_eq!(pms.count("SELECT types AS n FROM event_type_count").await, 0);
     pms.stop().await;
 }
 
