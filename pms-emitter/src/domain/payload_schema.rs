@@ -5,6 +5,7 @@
 
 use contract::FieldError;
 use jsonschema::{PatternOptions, Validator};
+use kit::shape::pointer_to;
 use serde_json::Value;
 use std::fmt;
 
@@ -14,8 +15,12 @@ pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 pub const SUBSCHEMAS_MAX: usize = 1_000;
 /// How deep schemas stand in each other, references included.
 pub const SCHEMA_DEPTH_MAX: usize = 64;
-/// Patterns of a schema, counted in the same way.
+/// Patterns of a schema, and encodings of texts, counted in the same way.
 pub const PATTERNS_MAX: usize = 32;
+/// Values in the enumerations of a schema, counted in the same way.
+pub const ENUMERATED_MAX: usize = 2_000;
+/// What checking a payload may cost, as subschemas times values.
+pub const WORK_MAX: usize = 4_000_000;
 /// Bytes of one compiled pattern, and of what it remembers while it matches.
 pub const PATTERN_BYTES_MAX: usize = 128 * 1024;
 /// What finding out where a payload breaks a schema may cost, as subschemas times values; above it the answer does not say where.
@@ -35,6 +40,8 @@ const DRAFTS: [&str; 5] = [
 const DYNAMIC: [&str; 2] = ["$dynamicRef", "$recursiveRef"];
 /// Names of a schema that change what its references are relative to.
 const IDS: [&str; 2] = ["$id", "id"];
+/// Keywords whose values are no schemas, whatever they hold.
+const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
 /// Keywords whose value is a schema, or an array of them.
 const OF_SCHEMAS: [&str; 18] = [
     "additionalItems",
@@ -57,12 +64,17 @@ const OF_SCHEMAS: [&str; 18] = [
     "disallow",
 ];
 /// Keywords whose value is an object of schemas.
-const OF_NAMED_SCHEMAS: [&str; 4] = [
+const OF_NAMED_SCHEMAS: [&str; 5] = [
     "dependencies",
+    "dependentRequired",
     "dependentSchemas",
     "patternProperties",
     "properties",
 ];
+/// Keywords whose value is an object of schemas that are there to be referred to.
+const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
+/// Keywords by which a text is read whole, each by itself.
+const OF_TEXTS: [&str; 3] = ["contentEncoding", "contentMediaType", "pattern"];
 
 /// A schema that keeps the rules, compiled.
 pub struct PayloadSchema {
@@ -75,6 +87,7 @@ pub struct PayloadSchema {
 struct Cost {
     subschemas: usize,
     patterns: usize,
+    enumerated: usize,
 }
 
 impl fmt::Debug for PayloadSchema {
@@ -120,11 +133,17 @@ impl PayloadSchema {
     /// # Errors
     /// The first thing that is against the schema. Never a value of the payload.
     pub fn check(&self, payload: &Value, pointer: &str) -> Result<(), FieldError> {
+        let work = values_of(payload).saturating_mul(self.cost.subschemas);
+        if work > WORK_MAX {
+            let message =
+                "it holds more values than are checked by so many rules as the schema of its type has";
+            return Err(FieldError::new(pointer, "too_complex", message));
+        }
         if self.validator.is_valid(payload) {
             return Ok(());
         }
         // The library collects what breaks each branch of a choice before it says that all of them are broken.
-        let is_cheap = values_of(payload).saturating_mul(self.cost.subschemas) <= LOCATED_WORK_MAX;
+        let is_cheap = work <= LOCATED_WORK_MAX;
         let located = is_cheap.then(|| self.validator.validate(payload).err()).flatten();
         let (at, rule) = located.map_or_else(Default::default, |error| {
             (error.instance_path().to_string(), error.schema_path().to_string())
@@ -183,12 +202,39 @@ impl<'s> Walk<'s> {
                 ));
             }
         }
+        self.refuse_nested_ids(self.root, "", false)?;
         self.schema(self.root, "", 0)?;
         Ok(self.cost)
     }
 
     fn error(&self, at: &str, code: &str, message: &str) -> FieldError {
         FieldError::new(format!("{}{at}", self.base), code, message)
+    }
+
+    /// A part with an id is a schema of its own, in which a pointer leads to another place: also where nothing refers to it.
+    fn refuse_nested_ids(&self, value: &Value, at: &str, names_are_free: bool) -> Result<(), FieldError> {
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    let (below, keyword) = (pointer_to(at, name), (!names_are_free).then_some(name.as_str()));
+                    let is_any_of = |keywords: &[&str]| keyword.is_some_and(|name| keywords.contains(&name));
+                    if is_any_of(&IDS) && value.is_string() && !at.is_empty() {
+                        return Err(self.error(&below, "nested_id", "only the whole schema may have an id"));
+                    }
+                    if !is_any_of(&DATA) {
+                        let names_are_free = is_any_of(&OF_NAMED_SCHEMAS) || is_any_of(&DEFINITIONS);
+                        self.refuse_nested_ids(value, &below, names_are_free)?;
+                    }
+                }
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.refuse_nested_ids(item, &format!("{at}/{index}"), false)?;
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+        Ok(())
     }
 
     fn schema(&mut self, schema: &'s Value, at: &str, depth: usize) -> Result<(), FieldError> {
@@ -207,7 +253,7 @@ impl<'s> Walk<'s> {
             return Ok(());
         };
         for (name, value) in members {
-            let below = || format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+            let below = || pointer_to(at, name);
             match name.as_str() {
                 "$ref" => self.reference(value, &below(), depth)?,
                 name if DYNAMIC.contains(&name) => {
@@ -217,10 +263,8 @@ impl<'s> Walk<'s> {
                         "only $ref refers to a schema here",
                     ));
                 }
-                name if IDS.contains(&name) && depth > 0 && value.is_string() => {
-                    return Err(self.error(&below(), "nested_id", "only the whole schema may have an id"));
-                }
-                "pattern" => self.pattern(&below())?,
+                name if OF_TEXTS.contains(&name) => self.pattern(&below())?,
+                "enum" => self.enumeration(value, &below())?,
                 name if OF_NAMED_SCHEMAS.contains(&name) => {
                     self.named(name, value, &below(), depth)?;
                 }
@@ -240,11 +284,20 @@ impl<'s> Walk<'s> {
 
     fn named(&mut self, keyword: &str, value: &'s Value, at: &str, depth: usize) -> Result<(), FieldError> {
         for (name, schema) in value.as_object().into_iter().flatten() {
-            let below = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+            let below = pointer_to(at, name);
             if keyword == "patternProperties" {
                 self.pattern(&below)?;
             }
             self.schema(schema, &below, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    fn enumeration(&mut self, values: &Value, at: &str) -> Result<(), FieldError> {
+        self.cost.enumerated += values.as_array().map_or(0, Vec::len);
+        if self.cost.enumerated > ENUMERATED_MAX {
+            let message = format!("the enumerations of a schema may have {ENUMERATED_MAX} values");
+            return Err(self.error(at, "too_complex", &message));
         }
         Ok(())
     }
@@ -393,6 +446,17 @@ mod tests {
         );
         is_refused(&json!({"type": "colour"}), "/schema/type", "invalid_schema");
         is_refused(&json!([]), "/schema", "wrong_type");
+        // One that nothing refers to would still take the place of the whole, whose name it has.
+        let taken = json!({"$id": "https://example.com/a", "$defs": {"x": {"not": {"$id": "https://example.com/a"}}}});
+        is_refused(&taken, "/schema/$defs/x/not/$id", "nested_id");
+        let hidden =
+            json!({"$id": "https://example.com/a", "properties": {"enum": {"$id": "https://example.com/a"}}});
+        is_refused(&hidden, "/schema/properties/enum/$id", "nested_id");
+        PayloadSchema::compile(
+            &json!({"$id": "https://example.com/a", "enum": [{"id": "x"}]}),
+            "",
+        )
+        .unwrap();
         // A property may have any name.
         PayloadSchema::compile(
             &json!({"properties": {"$ref": {"type": "string"}, "id": {"const": "x"}}}),
@@ -436,6 +500,13 @@ mod tests {
             "/schema/pattern",
             "invalid_schema",
         );
+        let enumeration = |count: usize| json!({"items": {"enum": (0..count).collect::<Vec<_>>()}});
+        PayloadSchema::compile(&enumeration(ENUMERATED_MAX), "/schema").unwrap();
+        is_refused(
+            &enumeration(ENUMERATED_MAX + 1),
+            "/schema/items/enum",
+            "too_complex",
+        );
         let long = json!({"description": "x".repeat(SCHEMA_BYTES_MAX)});
         is_refused(&long, "/schema", "too_long");
     }
@@ -452,6 +523,21 @@ mod tests {
         assert_eq!(
             (error.pointer.as_str(), error.code.as_str()),
             ("/payload", "against_schema")
+        );
+    }
+
+    #[test]
+    fn what_checking_a_payload_costs_is_bounded() {
+        let rules = vec![json!({"uniqueItems": true}); SUBSCHEMAS_MAX - 2];
+        let schema = json!({"properties": {"x": {"allOf": rules}}});
+        let compiled = PayloadSchema::compile(&schema, "/schema").unwrap();
+        let values = WORK_MAX / SUBSCHEMAS_MAX;
+        let payload = |count: usize| json!({"x": (0..count).collect::<Vec<_>>()});
+        compiled.check(&payload(values - 2), "/payload").unwrap();
+        let error = compiled.check(&payload(values), "/payload").unwrap_err();
+        assert_eq!(
+            (error.pointer.as_str(), error.code.as_str()),
+            ("/payload", "too_complex")
         );
     }
 
