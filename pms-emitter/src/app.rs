@@ -6,7 +6,7 @@ use crate::digest_key;
 use crate::dispatch::attempt::AGENT;
 use crate::dispatch::{
     AttemptCounters, Breakers, DispatcherParts, Dispatchers, Places, SettlementCounters, Testing,
-    expose_pending,
+    expose_pending, notice,
 };
 use crate::domain::guest_document::DigestKey;
 use crate::http::{Api, FeedWaiters, KEY_TERMS, router};
@@ -266,6 +266,7 @@ impl App {
             lifecycle.spawn("metrics", page.serve(lifecycle.clone()));
         }
         lifecycle.spawn("sequencer", self.sequencer.run(lifecycle.clone()));
+        lifecycle.spawn("notices", notice(self.dispatchers.parts(), lifecycle.clone()));
         lifecycle.spawn("dispatchers", self.dispatchers.run(lifecycle.clone()));
         lifecycle.spawn("guest names", self.guest_names.run(lifecycle.clone()));
         lifecycle.spawn("api keys", self.keys.clone().run(lifecycle.clone()));

@@ -111,6 +111,7 @@ impl Desk {
                 what: what.clone(),
                 at,
                 entry: entry(origin, action, id, at),
+                event: self.new_id(),
             };
             match self.store.change_secrets(change).await? {
                 SecretsChanged::Changed(n) => Ok(Decision::Stands(n)),

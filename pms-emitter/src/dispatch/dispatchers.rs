@@ -41,6 +41,11 @@ impl Dispatchers {
         }
     }
 
+    /// What the dispatchers share.
+    pub fn parts(&self) -> Arc<DispatcherParts> {
+        Arc::clone(&self.parts)
+    }
+
     /// Delivers until a stop; then each finishes what it has begun.
     pub async fn run(mut self, lifecycle: Lifecycle) {
         let mut look_at = Instant::now();

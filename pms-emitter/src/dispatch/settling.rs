@@ -5,11 +5,12 @@
 
 use super::{
     attempt::{Attempted, deferred},
+    noticing::event_id,
     operation::Operation,
     outage::Outage,
     parts::DispatcherParts,
 };
-use crate::store::{BATCH_MAX, Claim, EndpointUpdate, Settled, Settlement};
+use crate::store::{BATCH_MAX, Claim, EndpointUpdate, Settled, Settlement, Verdict};
 use contract::id::EndpointId;
 use db::DbError;
 use db::failpoint;
@@ -91,9 +92,14 @@ impl Settling {
         let endpoint_update = std::mem::take(&mut self.endpoint_update);
         let (store, endpoint) = (self.parts.store.clone(), self.endpoint.clone());
         let at = self.parts.clock.now();
+        let dead = batch
+            .iter()
+            .filter(|settlement| matches!(settlement.verdict, Verdict::Dead(_)));
+        let notices = dead.count() + usize::from(endpoint_update.disabled.is_some());
+        let notice_ids = (0..notices).map(|_| event_id(&self.parts)).collect();
         self.operation.begin(async move {
             let answer = store
-                .settle(endpoint, Arc::clone(&batch), endpoint_update, at)
+                .settle(endpoint, Arc::clone(&batch), endpoint_update, notice_ids, at)
                 .await;
             SettlementEnded {
                 batch,

@@ -64,6 +64,14 @@ pub struct EndpointSettings {
     #[serde(default = "max_concurrency")]
     #[validate(range(min = 1, max = 64, message = "it must be 1 to 64"))]
     pub max_concurrency: u32,
+    /// How often it gets a ping; none: never.
+    #[serde(default)]
+    #[validate(range(
+        min = 1,
+        max = 10_080,
+        message = "it must be 1 to 10080 minutes, a week, or null"
+    ))]
+    pub heartbeat_minutes: Option<u32>,
     /// Whether deliveries are sent; one that is not active is paused, and its events are queued on.
     #[serde(default = "yes")]
     pub active: bool,

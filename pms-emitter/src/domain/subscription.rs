@@ -3,7 +3,9 @@
 //! In the tables both are one text: `*` for all, or names with commas between them. A name of a type may also be all that concern
 //! one kind of thing: `reservation.*`.
 
-use contract::{Scope, event_type::EVENT_TYPE_LEN_MAX, scope::InvalidScope};
+use super::notice::is_notice;
+use contract::event_type::{EVENT_TYPE_LEN_MAX, EventType};
+use contract::{Scope, scope::InvalidScope};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -22,6 +24,8 @@ pub struct Subscription {
 pub struct EventFacts<'e> {
     /// Its type.
     pub event_type: &'e str,
+    /// The endpoint that it is about, where it is about one.
+    pub about: Option<&'e str>,
     /// Whose it is; none for what belongs to no property.
     pub property_id: Option<&'e str>,
 }
@@ -57,8 +61,17 @@ impl Subscription {
         })
     }
 
-    /// Whether the endpoint gets this event. What belongs to no property is for those with all of them.
-    pub fn matches(&self, event: EventFacts<'_>) -> bool {
+    /// Whether the endpoint of this id gets this event. What belongs to no property is for those with all of them. What is said of
+    /// endpoints is for those that name such types, but not for the one that it is about; a ping is for that one alone.
+    pub fn matches(&self, id: &str, event: EventFacts<'_>) -> bool {
+        if let Some(about) = event.about {
+            let is_ping = event.event_type == EventType::Ping.as_str();
+            return (about == id) == is_ping && (is_ping || self.is_subscribed(event));
+        }
+        self.is_subscribed(event)
+    }
+
+    fn is_subscribed(&self, event: EventFacts<'_>) -> bool {
         self.types.iter().any(|pattern| pattern.matches(event.event_type))
             && self.properties.has_optional(event.property_id)
     }
@@ -117,7 +130,7 @@ impl TypePattern {
 
     fn matches(&self, event_type: &str) -> bool {
         match self {
-            Self::All => true,
+            Self::All => !is_notice(event_type),
             Self::Of(kind) => event_type.starts_with(kind),
             Self::Exactly(name) => event_type == name,
         }
@@ -130,16 +143,21 @@ mod tests {
 
     fn gets(types: &str, properties: &str, event_type: &str, property_id: Option<&str>) -> bool {
         let subscription = Subscription::read(types, properties).unwrap();
-        subscription.matches(EventFacts {
+        let event = EventFacts {
             event_type,
+            about: None,
             property_id,
-        })
+        };
+        subscription.matches("ep_1", event)
     }
 
     #[test]
     fn a_type_is_named_whole_or_by_its_kind() {
         for (types, event_type, expected) in [
             ("*", "reservation.created", true),
+            ("*", "webhook.failing", false),
+            ("webhook.*", "webhook.failing", true),
+            ("delivery.dead", "delivery.dead", true),
             ("reservation.*", "reservation.created", true),
             ("reservation.*", "reservation.checked_in", true),
             ("reservation.*", "reservations.created", false),

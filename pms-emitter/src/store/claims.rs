@@ -82,9 +82,11 @@ pub struct DeliveryRef {
     pub epoch: i64,
 }
 
-/// What an event is about, for the audit log.
+/// What an event is about, for the audit log and the statistics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
+    /// Its type.
+    pub event_type: String,
     /// The property.
     pub property_id: Option<String>,
     /// The entity's kind.
@@ -263,7 +265,7 @@ fn owned_by(request: &ClaimRequest, ids: &[String]) -> Statement {
         which
     };
     let sql = format!(
-        "SELECT d.event_id, d.epoch, d.attempts, d.attempts_before, b.body, e.traceparent, e.property_id,
+        "SELECT d.event_id, d.epoch, d.attempts, d.attempts_before, b.body, e.traceparent, e.type, e.property_id,
              e.entity_kind, e.entity_id, e.entity_version, e.correlation_id
          FROM deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN event_bodies b ON b.event_id = d.event_id
          WHERE d.endpoint_id = ? AND d.owner = ? AND {which} ORDER BY d.event_id"
@@ -289,6 +291,7 @@ fn read_claim(row: &Row, owner: &str) -> Result<Claim, DbError> {
         body: row.get("body")?,
         traceparent: row.get("traceparent")?,
         subject: Subject {
+            event_type: row.get("type")?,
             property_id: row.get("property_id")?,
             entity_kind: row.get("entity_kind")?,
             entity_id: row.get("entity_id")?,

@@ -2,8 +2,9 @@
 //!
 //! A secret is valid once it is there, and no more at its `until`. While one replaces another both are valid, and both sign.
 
-use super::{Store, webhooks::Endpoint};
-use contract::{SecretId, UnixMillis, id::EndpointId, secret::SECRETS_MAX};
+use super::{Store, notices, webhooks::Endpoint};
+use crate::domain::notice::Notice;
+use contract::{EventId, SecretId, UnixMillis, id::EndpointId, secret::SECRETS_MAX};
 use db::{DbError, Row, Statement, Tx, params, read_id};
 use kit::{
     audit::{self, AuditEntry},
@@ -54,6 +55,8 @@ pub struct SecretChange {
     pub at: UnixMillis,
     /// What the audit log says; the secret's number is added.
     pub entry: AuditEntry,
+    /// The event that says that there is another secret.
+    pub event: EventId,
 }
 
 /// What becomes of the secrets of an endpoint.
@@ -166,6 +169,7 @@ async fn apply(tx: &mut Tx, change: &SecretChange) -> Result<SecretsChanged, DbE
         what,
         at,
         entry,
+        ..
     } = change;
     let made = u64::from(matches!(what, WhatOfSecrets::Rotated(..)));
     let sql = "UPDATE endpoints SET version = version + 1, secrets_made = secrets_made + ?, updated_at = ?
@@ -190,6 +194,10 @@ async fn apply(tx: &mut Tx, change: &SecretChange) -> Result<SecretsChanged, DbE
         ..entry.clone()
     };
     audit::append(tx, &[entry]).await?;
+    if matches!(what, WhatOfSecrets::Rotated(..)) {
+        let ids = std::slice::from_ref(&change.event);
+        notices::append(tx, &seen.id, &[Notice::SecretRotated], ids, *at).await?;
+    }
     Ok(changed)
 }
 

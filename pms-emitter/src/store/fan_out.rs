@@ -8,8 +8,8 @@
 mod filters;
 
 use super::queued::Queued;
-use crate::domain::filter::Filter;
 use crate::domain::subscription::{EventFacts, Subscription};
+use crate::domain::{filter::Filter, notice::WEBHOOK};
 use contract::{UnixMillis, id::EndpointId};
 use db::{DbError, Dialect, Params, Row, Statement, StatementResult, Tx, failpoint, params, read_id};
 use filters::{Candidate, Refused, refused};
@@ -55,6 +55,8 @@ struct Event {
     property_id: Option<String>,
     /// A ping has none.
     entity: Option<Entity>,
+    /// The endpoint that it is about.
+    about: Option<String>,
     version: i64,
     committed_at: UnixMillis,
     /// The version before it, where that waits too.
@@ -237,7 +239,7 @@ impl Subscriber {
             let refused = refused.get(self.id.as_str());
             refused.is_some_and(|refused| refused.contains(event.id))
         };
-        self.subscription.matches(event.facts) && !is_refused()
+        self.subscription.matches(self.id.as_str(), event.facts) && !is_refused()
     }
 
     /// The rows for those of the events that match. A first attempt that is not delayed is due at 0: at once, whatever the clock
@@ -266,6 +268,7 @@ impl Event {
             id: &self.id,
             facts: EventFacts {
                 event_type: &self.event_type,
+                about: self.about.as_deref(),
                 property_id: self.property_id.as_deref(),
             },
         }
@@ -275,23 +278,12 @@ impl Event {
 /// Queues the next events for an endpoint that is behind, at once, for they have waited; whether there may be more. No place is
 /// given meanwhile, so behind the last one there is nothing: what comes then is queued as it gets its place.
 async fn backfill(tx: &mut Tx, endpoint: &Subscriber) -> Result<bool, DbError> {
-    let sql =
-        "SELECT id, feed_seq, type, property_id FROM events WHERE feed_seq > ? ORDER BY feed_seq LIMIT ?";
+    let sql = "SELECT id, feed_seq, type, property_id, entity_kind, entity_id FROM events
+         WHERE feed_seq > ? ORDER BY feed_seq LIMIT ?";
     let rows = tx.query(sql, params![endpoint.behind, BACKFILL_BATCH]).await?;
-    let mut events: Vec<(String, String, Option<String>)> = Vec::with_capacity(rows.len());
-    for row in &rows {
-        events.push((row.get("id")?, row.get("type")?, row.get("property_id")?));
-    }
-    let candidates: Vec<Candidate<'_>> = events
-        .iter()
-        .map(|(id, event_type, property_id)| Candidate {
-            id,
-            facts: EventFacts {
-                event_type,
-                property_id: property_id.as_deref(),
-            },
-        })
-        .collect();
+    let events = rows.iter().map(read_placed);
+    let events: Vec<Event> = events.collect::<Result<_, _>>()?;
+    let candidates: Vec<Candidate<'_>> = events.iter().map(Event::candidate).collect();
     let refused = refused(tx, &[endpoint], &candidates).await?;
     let matching = candidates.iter().filter(|event| endpoint.gets(event, &refused));
     let deliveries: Vec<Params> = matching
@@ -338,9 +330,23 @@ fn read_events(answer: &StatementResult) -> Result<Vec<Event>, DbError> {
 }
 
 fn read_event(row: &Row) -> Result<Event, DbError> {
+    Ok(Event {
+        version: row.get::<Option<i64>>("entity_version")?.unwrap_or(0),
+        committed_at: row.get("committed_at")?,
+        earlier: match row.get::<Option<i64>>("earlier_seq")? {
+            Some(_) => None,
+            None => row.get("earlier_id")?,
+        },
+        ..read_placed(row)?
+    })
+}
+
+/// One that has its place: its version and its time say nothing more.
+fn read_placed(row: &Row) -> Result<Event, DbError> {
     let kind: Option<String> = row.get("entity_kind")?;
     let (id, property_id): (Option<String>, Option<String>) =
         (row.get("entity_id")?, row.get("property_id")?);
+    let about = id.clone().filter(|_| kind.as_deref() == Some(WEBHOOK));
     let entity = match (kind, id, &property_id) {
         (Some(kind), Some(id), Some(property)) => Some((kind, id, property.clone())),
         _ => None,
@@ -350,12 +356,10 @@ fn read_event(row: &Row) -> Result<Event, DbError> {
         event_type: row.get("type")?,
         property_id,
         entity,
-        version: row.get::<Option<i64>>("entity_version")?.unwrap_or(0),
-        committed_at: row.get("committed_at")?,
-        earlier: match row.get::<Option<i64>>("earlier_seq")? {
-            Some(_) => None,
-            None => row.get("earlier_id")?,
-        },
+        about,
+        version: 0,
+        committed_at: UnixMillis(0),
+        earlier: None,
     })
 }
 
@@ -371,6 +375,7 @@ mod tests {
             entity: entity.map(|id| ("guest".to_owned(), id.to_owned(), "MAIN".to_owned())),
             version,
             committed_at: UnixMillis(0),
+            about: None,
             earlier: None,
         }
     }

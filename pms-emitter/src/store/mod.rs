@@ -10,6 +10,7 @@ mod changed_columns;
 mod claims;
 mod clock_skew;
 mod due_endpoints;
+mod endpoint_health;
 mod endpoint_secrets;
 mod endpoint_versions;
 mod endpoints;
@@ -19,6 +20,7 @@ mod feed;
 mod guest_names;
 mod guests;
 mod night_audit;
+mod notices;
 pub mod outbox;
 mod properties;
 mod publications;
@@ -31,6 +33,7 @@ mod webhooks;
 
 pub use breaker_history::{BREAKER_HISTORY_MAX, BreakerChange};
 pub use claims::{BATCH_MAX, Claim, ClaimRequest, DeliveryRef, Subject, Target};
+pub use endpoint_health::{Ailing, ToNotice};
 pub use endpoint_secrets::{
     EndpointSecret, NewSecret, SecretChange, SecretsChanged, WhatOfSecrets, secret_place, secret_row,
 };
@@ -93,6 +96,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         migration!("0007", "fan_out"),
         migration!("0008", "webhooks"),
         migration!("0009", "event_types"),
+        migration!("0010", "endpoint_health"),
     ],
 };
 

@@ -6,10 +6,11 @@
 //! engine matched fewer rows than that, it is rolled back and settled one by one, so that each row's own answer decides.
 
 use super::claims::{DeliveryRef, Subject};
-use super::{BATCH_MAX, Store};
+use super::{BATCH_MAX, Store, endpoint_health, notices};
 use crate::domain::audit_action::AuditAction;
 use crate::domain::delivery::DeliveryStatus;
-use contract::{UnixMillis, id::EndpointId};
+use crate::domain::notice::{Notice, is_notice};
+use contract::{EventId, UnixMillis, id::EndpointId};
 use db::{BatchResult, DbError, Dialect, InList, Params, Statement, Tx};
 use db::{failpoint, params};
 use kit::audit::{self, AuditEntry};
@@ -115,7 +116,8 @@ impl Settled {
 }
 
 impl Store {
-    /// Settles up to [`BATCH_MAX`] deliveries of one endpoint.
+    /// Settles up to [`BATCH_MAX`] deliveries of one endpoint. `notice_ids`: one for each that is given up, and one for an end of
+    /// the endpoint.
     ///
     /// # Errors
     /// Those of the database. It is fenced, so running it again after an unknown commit changes nothing: it then
@@ -125,6 +127,7 @@ impl Store {
         endpoint: EndpointId,
         batch: Arc<[Settlement]>,
         endpoint_update: EndpointUpdate,
+        notice_ids: Arc<[EventId]>,
         now: UnixMillis,
     ) -> Result<Settled, DbError> {
         debug_assert!(batch.len() <= BATCH_MAX);
@@ -133,14 +136,24 @@ impl Store {
                 endpoint.clone(),
                 Arc::clone(&batch),
                 endpoint_update,
+                Arc::clone(&notice_ids),
                 now,
                 fencing,
             );
             self.repeatable(
                 "settle_deliveries",
                 work,
-                |tx, (endpoint, batch, update, now, fencing)| {
-                    Box::pin(settle(tx, endpoint.as_str(), batch, update, *now, *fencing))
+                |tx, (endpoint, batch, update, notice_ids, now, fencing)| {
+                    Box::pin(async move {
+                        let ours = settle(tx, endpoint.as_str(), batch, update, *now, *fencing).await?;
+                        let Some(ours) = ours else { return Ok(None) };
+                        say(tx, endpoint, &ours, update, notice_ids, *now).await?;
+                        failpoint::reached("settle.inside");
+                        Ok(Some(Settled {
+                            lost: batch.len() - ours.len(),
+                            ..Settled::of(&ours)
+                        }))
+                    })
                 },
             )
         };
@@ -161,14 +174,14 @@ enum Fencing {
 }
 
 /// None when some of what was to be settled together is another claim's: nothing is written then.
-async fn settle(
+async fn settle<'b>(
     tx: &mut Tx,
     endpoint: &str,
-    batch: &[Settlement],
+    batch: &'b [Settlement],
     endpoint_update: &EndpointUpdate,
     now: UnixMillis,
     fencing: Fencing,
-) -> Result<Option<Settled>, DbError> {
+) -> Result<Option<Vec<&'b Settlement>>, DbError> {
     let (mut statements, groups): (Vec<_>, Vec<_>) =
         updates(batch, endpoint, now, fencing).into_iter().unzip();
     let all: Vec<&Settlement> = batch.iter().collect();
@@ -189,11 +202,43 @@ async fn settle(
         let records = records(tx.dialect(), endpoint, &ours, endpoint_update, now);
         tx.run(&records).await.all()?;
     }
-    failpoint::reached("settle.inside");
-    Ok(Some(Settled {
-        lost: batch.len() - ours.len(),
-        ..Settled::of(&ours)
-    }))
+    Ok(Some(ours))
+}
+
+/// Writes the events about what was settled: that deliveries were given up, if anyone asks for that, and that the endpoint is stopped.
+async fn say(
+    tx: &mut Tx,
+    endpoint: &EndpointId,
+    ours: &[&Settlement],
+    endpoint_update: &EndpointUpdate,
+    ids: &[EventId],
+    now: UnixMillis,
+) -> Result<(), DbError> {
+    let dead = ours.iter().filter_map(|settlement| dead(settlement));
+    let mut said: Vec<Notice> = dead.collect();
+    if !said.is_empty() && !notices::anyone_asks_for_dead(tx, endpoint).await? {
+        said.clear();
+    }
+    said.extend(
+        endpoint_update
+            .disabled
+            .filter(|_| !ours.is_empty())
+            .map(Notice::Disabled),
+    );
+    notices::append(tx, endpoint, &said, ids, now).await
+}
+
+/// What is said of a delivery that was given up; of one that is itself a notice, nothing.
+fn dead(settlement: &Settlement) -> Option<Notice> {
+    let event_type = &settlement.subject.event_type;
+    match &settlement.verdict {
+        Verdict::Dead(why) if !is_notice(event_type) => Some(Notice::Dead {
+            event: settlement.delivery.event_id.to_string(),
+            event_type: event_type.clone(),
+            reason: why.clone(),
+        }),
+        _ => None,
+    }
 }
 
 /// Those of the batch that the updates which ran have found as they were claimed. Of those given back nothing is checked, for
@@ -393,13 +438,16 @@ fn endpoint_row(
     now: UnixMillis,
 ) -> Vec<Statement> {
     let mut statements = Vec::new();
+    let attempts = settlements
+        .iter()
+        .filter(|settlement| settlement.attempt.is_some());
     let delivered = Settled::of(settlements).delivered as u64;
-    if delivered > 0 {
-        statements.push(Statement::change(
-            "UPDATE endpoints SET delivered = delivered + ?, last_success_at = ? WHERE id = ?",
-            params![delivered, now, endpoint],
-        ));
-    }
+    statements.extend(endpoint_health::attempted(
+        endpoint,
+        attempts.count() as u64,
+        delivered,
+        now,
+    ));
     if let Some(error) = last_failure(settlements) {
         statements.push(Statement::change(
             "UPDATE endpoints SET last_error = ?, last_error_at = ? WHERE id = ?",

@@ -27,6 +27,7 @@ pub const SEALED_HEADERS: SealedColumn = SealedColumn {
     owner: None,
 };
 
+const MINUTE_MILLIS: i64 = 60 * 1_000;
 /// Places that are looked at to find that of an instant: more than the logarithm of all that can be.
 const PROBES_MAX: usize = 64;
 
@@ -259,7 +260,7 @@ async fn make(tx: &mut Tx, new: &NewEndpoint) -> Result<EndpointMade, DbError> {
         Start::Beginning => Some(0),
         Start::At(instant) => Some(place_before(tx, instant, last).await?),
     };
-    let mut values = columns(&new.settings);
+    let mut values = columns(&new.settings, new.at);
     values.extend(params![
         behind.filter(|place| *place < last),
         &new.created_by,
@@ -269,9 +270,9 @@ async fn make(tx: &mut Tx, new: &NewEndpoint) -> Result<EndpointMade, DbError> {
         new.at
     ]);
     tx.execute(
-        "INSERT INTO endpoints (url, settings, event_types, property_ids, filter, paused, backfill_seq, created_by, id,
-             subscribed, breaker_since, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
+        "INSERT INTO endpoints (url, settings, event_types, property_ids, filter, paused, heartbeat_at, backfill_seq, created_by,
+             id, subscribed, breaker_since, created_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
         values,
     )
     .await?;
@@ -290,11 +291,14 @@ async fn apply(tx: &mut Tx, change: &EndpointChange) -> Result<EndpointChanged, 
     } = change;
     let (set, mut values) = match what {
         WhatChanges::Settings(settings, _) => (
-            "url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?",
-            columns(settings),
+            "url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?, heartbeat_at = ?",
+            columns(settings, *at),
         ),
         WhatChanges::Paused(paused) => ("paused = ?", params![*paused]),
-        WhatChanges::Enabled => ("disabled_reason = NULL, paused_until = 0", Params::new()),
+        WhatChanges::Enabled => (
+            "disabled_reason = NULL, paused_until = 0, failing_level = 0, failing_since = NULL, failing_hours = 0, failing_hour = NULL",
+            Params::new(),
+        ),
         WhatChanges::Deleted => (
             "subscribed = 0, backfill_seq = NULL, cancelling = 1, deleted_at = ?",
             params![*at],
@@ -407,7 +411,7 @@ async fn write_headers(tx: &mut Tx, id: &EndpointId, headers: Option<&SealedHead
 }
 
 /// In the order of the columns of an INSERT and an UPDATE.
-fn columns(settings: &EndpointSettings) -> Params {
+fn columns(settings: &EndpointSettings, at: UnixMillis) -> Params {
     let names = settings.events.iter().map(ToString::to_string);
     params![
         &settings.url,
@@ -419,6 +423,9 @@ fn columns(settings: &EndpointSettings) -> Params {
             .as_ref()
             .map(|filter| filter.to_json().to_string()),
         !settings.active,
+        settings
+            .heartbeat_minutes
+            .map(|minutes| at.plus_millis(i64::from(minutes) * MINUTE_MILLIS)),
     ]
 }
 

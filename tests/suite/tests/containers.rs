@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// What the composition must be given and not have a default for.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 9] = [
     "CRM_ADMIN_API_KEY",
     "CRM_DB_PASSWORD",
     "CRM_WEBHOOK_SECRET",
@@ -23,6 +23,7 @@ const SECRETS: [&str; 8] = [
     "MYSQL_ROOT_PASSWORD",
     "PMS_ADMIN_API_KEY",
     "PMS_DB_PASSWORD",
+    "PMS_MASTER_KEY",
 ];
 /// What the image or the composition decides: where a service listens, and how it finds its database.
 const DECIDED: [&str; 5] = ["APP_BASE_PATH", "APP_HOST", "APP_PORT", "DATABASE_URL", "DB_PORT"];

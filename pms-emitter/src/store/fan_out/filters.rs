@@ -32,7 +32,11 @@ pub(super) async fn refused(
     }
     let wanted: Vec<&Candidate<'_>> = events
         .iter()
-        .filter(|event| filtered.iter().any(|one| one.subscription.matches(event.facts)))
+        .filter(|event| {
+            filtered
+                .iter()
+                .any(|one| one.subscription.matches(one.id.as_str(), event.facts))
+        })
         .collect();
     for some in wanted.chunks(BODIES_AT_ONCE) {
         let payloads = payloads(tx, some).await?;

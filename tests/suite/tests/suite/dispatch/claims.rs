@@ -86,8 +86,13 @@ async fn f40_a_late_settlement_of_an_old_owner_changes_nothing(ctx: Ctx) {
 
     let batch: Vec<Settlement> = old.iter().map(|claim| delivered(claim, BEGIN)).collect();
     let settle = |batch: Vec<Settlement>| {
-        rig.store
-            .settle(env_endpoint(), batch.into(), EndpointUpdate::default(), later)
+        rig.store.settle(
+            env_endpoint(),
+            batch.into(),
+            EndpointUpdate::default(),
+            [].into(),
+            later,
+        )
     };
     let settled = settle(batch.clone()).await.unwrap();
     assert_eq!(
@@ -215,7 +220,13 @@ async fn retries_and_first_attempts_do_not_starve_each_other(ctx: Ctx) {
         })
         .collect();
     rig.store
-        .settle(env_endpoint(), again.into(), EndpointUpdate::default(), BEGIN)
+        .settle(
+            env_endpoint(),
+            again.into(),
+            EndpointUpdate::default(),
+            [].into(),
+            BEGIN,
+        )
         .await
         .unwrap();
     rig.emit(20..40).await;
@@ -247,6 +258,7 @@ async fn f43_a_clock_set_back_holds_nothing_up(ctx: Ctx) {
             env_endpoint(),
             vec![again].into(),
             EndpointUpdate::default(),
+            [].into(),
             BEGIN,
         )
         .await
@@ -283,7 +295,9 @@ async fn f43_a_clock_set_back_by_minutes_ends_waits_and_pauses(ctx: Ctx) {
             paused_until: Some(until),
             disabled: None,
         };
-        let settled = rig.store.settle(env_endpoint(), vec![again].into(), news, now);
+        let settled = rig
+            .store
+            .settle(env_endpoint(), vec![again].into(), news, [].into(), now);
         settled.await.unwrap();
         assert!(rig.status().await.is_paused(now));
         // Another replica's clock is a little behind: that is no reason.

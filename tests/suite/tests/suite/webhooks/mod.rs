@@ -1,6 +1,7 @@
 //! Webhooks: endpoints that are made through the API, and what is sent to them.
 
 mod endpoints;
+mod notices;
 mod secrets;
 mod sending;
 mod shapes;
@@ -15,6 +16,7 @@ use crate::pms::{Pms, Reply};
 pub fn cases() -> Vec<Case> {
     [
         endpoints::cases(),
+        notices::cases(),
         secrets::cases(),
         sending::cases(),
         shapes::cases(),

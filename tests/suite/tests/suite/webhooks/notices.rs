@@ -1,0 +1,277 @@
+//! What is said of endpoints, to whom, and how often; and the pings that one asks for.
+
+use std::time::Duration;
+
+use db::{Params, params};
+use harness::receiver_double::{Answer, Received, ReceiverDouble};
+use harness::waiting::until;
+use serde_json::{Value, json};
+
+use super::{guest, subscribe};
+use crate::case::{Case, Ctx, cases};
+use crate::pms::{BEGIN, Pms};
+
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+
+pub fn cases() -> Vec<Case> {
+    cases![
+        one_that_fails_for_days_is_named_and_then_stopped_once_each,
+        one_that_answers_again_has_recovered,
+        a_rate_of_failures_is_said_once_until_it_was_low_again,
+        f26_one_that_is_gone_is_said_to_be_to_those_who_ask,
+        a_delivery_that_is_given_up_is_said_and_never_about_a_notice,
+        nobody_is_said_what_is_about_itself_and_all_does_not_mean_it,
+        a_heartbeat_pings_its_endpoint_alone,
+    ]
+}
+
+async fn double() -> ReceiverDouble {
+    ReceiverDouble::start().await.unwrap()
+}
+
+/// One that looks often.
+async fn start(ctx: &Ctx) -> Pms {
+    Pms::start_set(ctx, |config| {
+        config.delivery.look_every = Duration::from_millis(20);
+    })
+    .await
+}
+
+fn body(received: &Received) -> Value {
+    serde_json::from_slice(&received.body).unwrap()
+}
+
+/// The types that came, in their order, each with what it is about.
+fn said(received: &[Received]) -> Vec<(String, Value)> {
+    let one = |one: &Received| {
+        let body = body(one);
+        (body["type"].as_str().unwrap().to_owned(), body["payload"].clone())
+    };
+    received.iter().map(one).collect()
+}
+
+async fn change(pms: &Pms, sql: &'static str, values: Params) {
+    let changed = pms.db.transaction("change", move |tx| {
+        let values = values.clone();
+        Box::pin(async move { tx.execute(sql, values).await })
+    });
+    assert_eq!(changed.await.unwrap(), 1);
+}
+
+/// As if it had failed from that long ago until now, in so many hours.
+async fn has_failed(pms: &Pms, id: &str, lasted: i64, hours: i64) {
+    let sql = "UPDATE endpoints SET failing_since = ?, failing_hours = ?, last_error_at = ? WHERE id = ?";
+    change(pms, sql, params![BEGIN.0 - lasted, hours, BEGIN.0, id]).await;
+}
+
+async fn one_that_fails_for_days_is_named_and_then_stopped_once_each(ctx: Ctx) {
+    let (pms, bad, watcher) = (start(&ctx).await, double().await, double().await);
+    bad.otherwise(Answer::status(500));
+    subscribe(&pms, &watcher, json!({"events": ["webhook.*"]})).await;
+    let made = subscribe(&pms, &bad, json!({})).await;
+    let (id, path) = (made.id().to_owned(), format!("/webhooks/{}", made.id()));
+    guest(&pms, "Doe").await;
+    until("its failure is noted", || async {
+        pms.count("SELECT COUNT(*) AS n FROM endpoints WHERE failing_hours = 1 AND failing_since IS NOT NULL")
+            .await
+            == 1
+    })
+    .await;
+    has_failed(&pms, &id, 6 * DAY, 2).await;
+    for (lasted, expected) in [(DAY * 5 / 2, 50), (DAY * 7 / 2, 70), (DAY * 9 / 2, 90)] {
+        has_failed(&pms, &id, lasted, 3).await;
+        let so_far = watcher.received().len();
+        let received = watcher.wait_for(so_far + 1).await;
+        let (kind, payload) = said(&received).pop().unwrap();
+        assert_eq!(
+            (kind.as_str(), &payload["percent"]),
+            ("webhook.failing", &json!(expected))
+        );
+        assert_eq!(payload["endpoint_id"], json!(id));
+    }
+    assert_eq!(pms.get(&path).await.body["state"], "active");
+    has_failed(&pms, &id, 5 * DAY, 3).await;
+    let (kind, payload) = said(&watcher.wait_for(4).await).pop().unwrap();
+    assert_eq!(
+        (kind.as_str(), &payload["reason"]),
+        ("webhook.disabled", &json!("failing"))
+    );
+    assert_eq!(pms.get(&path).await.body["disabled_reason"], "failing");
+
+    // Enabling it clears the count, so the next failure is its first.
+    pms.post(&format!("{path}/enable"), &json!({})).await.expect(200);
+    let cleared = "SELECT COUNT(*) AS n FROM endpoints WHERE failing_level = 0 AND disabled_reason IS NULL AND deleted_at IS NULL";
+    assert_eq!(pms.count(cleared).await, 3);
+    let events = "SELECT COUNT(*) AS n FROM events WHERE type LIKE 'webhook.%'";
+    assert_eq!(pms.count(events).await, 4, "each once");
+    pms.stop().await;
+}
+
+async fn one_that_answers_again_has_recovered(ctx: Ctx) {
+    let (pms, bad, watcher) = (start(&ctx).await, double().await, double().await);
+    subscribe(&pms, &watcher, json!({"events": ["webhook.recovered"]})).await;
+    let made = subscribe(&pms, &bad, json!({})).await;
+    has_failed(&pms, made.id(), 3 * DAY, 3).await;
+    until("it is said", || async {
+        pms.count("SELECT COUNT(*) AS n FROM endpoints WHERE failing_level = 50")
+            .await
+            == 1
+    })
+    .await;
+    guest(&pms, "Doe").await;
+    bad.wait_for(1).await;
+    let (kind, payload) = said(&watcher.wait_for(1).await).remove(0);
+    assert_eq!(
+        (kind.as_str(), payload["endpoint_id"].as_str()),
+        ("webhook.recovered", Some(made.id()))
+    );
+    pms.stop().await;
+}
+
+async fn a_rate_of_failures_is_said_once_until_it_was_low_again(ctx: Ctx) {
+    let (pms, shaky, watcher) = (start(&ctx).await, double().await, double().await);
+    subscribe(&pms, &watcher, json!({"events": ["webhook.failure_rate"]})).await;
+    let made = subscribe(&pms, &shaky, json!({})).await;
+    let id = made.id().to_owned();
+    let has = async |attempts: i64, failed: i64| {
+        let sql = "UPDATE endpoints SET rate_attempts = ?, rate_failed = ? WHERE id = ?";
+        change(&pms, sql, params![attempts, failed, &id]).await;
+    };
+    let alarms = "SELECT COUNT(*) AS n FROM endpoints WHERE rate_alarm = 1";
+    guest(&pms, "Doe").await;
+    until("the attempt is counted", || async {
+        pms.count("SELECT COUNT(*) AS n FROM endpoints WHERE rate_attempts = 1 AND rate_failed = 0 AND rate_window > 0").await == 1
+    })
+    .await;
+    has(19, 19).await;
+    has(20, 2).await;
+    has(20, 3).await;
+    let (kind, payload) = said(&watcher.wait_for(1).await).remove(0);
+    assert_eq!(
+        (kind.as_str(), payload["endpoint_id"].as_str()),
+        ("webhook.failure_rate", Some(id.as_str()))
+    );
+    has(20, 1).await;
+    has(1_000, 900).await;
+    assert_eq!(pms.count(alarms).await, 1);
+    has(1_000, 49).await;
+    until("it is over", || async { pms.count(alarms).await == 0 }).await;
+    has(1_000, 101).await;
+    watcher.wait_for(2).await;
+    assert_eq!(
+        pms.count("SELECT COUNT(*) AS n FROM events WHERE type = 'webhook.failure_rate'")
+            .await,
+        2
+    );
+    pms.stop().await;
+}
+
+async fn f26_one_that_is_gone_is_said_to_be_to_those_who_ask(ctx: Ctx) {
+    let (pms, gone, watcher) = (start(&ctx).await, double().await, double().await);
+    gone.otherwise(Answer::status(410));
+    subscribe(&pms, &watcher, json!({"events": ["webhook.disabled"]})).await;
+    let made = subscribe(&pms, &gone, json!({})).await;
+    guest(&pms, "Doe").await;
+    let (kind, payload) = said(&watcher.wait_for(1).await).remove(0);
+    assert_eq!(
+        (kind.as_str(), &payload["reason"]),
+        ("webhook.disabled", &json!("gone"))
+    );
+    assert_eq!(payload["endpoint_id"].as_str(), Some(made.id()));
+    pms.stop().await;
+}
+
+async fn a_delivery_that_is_given_up_is_said_and_never_about_a_notice(ctx: Ctx) {
+    let (pms, bad, watcher, other) = (start(&ctx).await, double().await, double().await, double().await);
+    bad.otherwise(Answer::status(422));
+    watcher.otherwise(Answer::status(422));
+    let dead = json!({"events": ["delivery.dead"]});
+    subscribe(&pms, &bad, json!({})).await;
+    guest(&pms, "Before").await;
+    until("it is dead, and nobody asks", || async {
+        pms.count("SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead'")
+            .await
+            == 1
+    })
+    .await;
+    assert_eq!(pms.count("SELECT COUNT(*) AS n FROM events").await, 1);
+    subscribe(&pms, &watcher, dead.clone()).await;
+    subscribe(&pms, &other, dead).await;
+    guest(&pms, "Doe").await;
+    let (kind, payload) = said(&watcher.wait_for(1).await).remove(0);
+    assert_eq!(
+        (kind.as_str(), &payload["type"]),
+        ("delivery.dead", &json!("guest.created"))
+    );
+    assert_eq!(
+        payload["reason"],
+        "the receiver refused the event's content (422)"
+    );
+    other.wait_for(1).await;
+    until("what the watcher refused is dead", || async {
+        pms.count("SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead'")
+            .await
+            == 3
+    })
+    .await;
+    assert_eq!(
+        pms.count("SELECT COUNT(*) AS n FROM events").await,
+        3,
+        "nothing is said of it"
+    );
+    pms.stop().await;
+}
+
+async fn nobody_is_said_what_is_about_itself_and_all_does_not_mean_it(ctx: Ctx) {
+    let (pms, own, other, all) = (start(&ctx).await, double().await, double().await, double().await);
+    let made = subscribe(&pms, &own, json!({"events": ["webhook.*"]})).await;
+    subscribe(&pms, &other, json!({"events": ["webhook.secret_rotated"]})).await;
+    subscribe(&pms, &all, json!({"events": ["*"]})).await;
+    let rotate = format!("/webhooks/{}/rotate-secret", made.id());
+    pms.post(&rotate, &json!({})).await.expect(201);
+    let (kind, payload) = said(&other.wait_for(1).await).remove(0);
+    assert_eq!(
+        (kind.as_str(), payload["endpoint_id"].as_str()),
+        ("webhook.secret_rotated", Some(made.id()))
+    );
+    guest(&pms, "Doe").await;
+    all.wait_for(1).await;
+    let deliveries = "SELECT COUNT(*) AS n FROM deliveries";
+    assert_eq!(pms.count(deliveries).await, 2);
+    assert_eq!((own.received().len(), all.received().len()), (0, 1));
+    pms.stop().await;
+}
+
+async fn a_heartbeat_pings_its_endpoint_alone(ctx: Ctx) {
+    let (pms, quiet, other) = (start(&ctx).await, double().await, double().await);
+    let made = subscribe(
+        &pms,
+        &quiet,
+        json!({"events": ["guest.erased"], "heartbeat_minutes": 10}),
+    )
+    .await;
+    subscribe(&pms, &other, json!({})).await;
+    pms.clock.advance(Duration::from_secs(599));
+    guest(&pms, "Doe").await;
+    other.wait_for(1).await;
+    assert_eq!(quiet.received().len(), 0);
+    pms.clock.advance(Duration::from_secs(1));
+    assert_eq!(body(&quiet.wait_for(1).await[0])["type"], "ping");
+    pms.clock.advance(Duration::from_secs(600));
+    quiet.wait_for(2).await;
+    let path = format!("/webhooks/{}", made.id());
+    pms.put(&path, &json!({"heartbeat_minutes": null}))
+        .await
+        .expect(200);
+    pms.clock.advance(Duration::from_secs(6_000));
+    guest(&pms, "Roe").await;
+    other.wait_for(2).await;
+    assert_eq!(
+        pms.count("SELECT COUNT(*) AS n FROM events WHERE type = 'ping'")
+            .await,
+        2
+    );
+    assert_eq!(other.received().len(), 2);
+    pms.stop().await;
+}
