@@ -180,15 +180,16 @@ impl Reconciliation {
             let sources = open_sources(&config, &store, &runtime).await?;
             let guard = StoreGuard::new(Arc::clone(&runtime.clock), Arc::clone(&runtime.entropy));
             let metrics = Metrics::new(METRICS_PREFIX, env!("CARGO_PKG_VERSION"));
+            let backlog = Backlog::default();
             let (batcher, lanes) = ingest::open(
                 &store,
                 guard.clone(),
                 config.ingest,
                 &runtime,
-                Backlog::default(),
+                backlog.clone(),
                 IngestMeters::new(&metrics),
             );
-            let parts = reconciler_parts(&config, &store, &runtime, batcher, sources)?;
+            let parts = reconciler_parts(&config, &store, &runtime, batcher, sources, backlog)?;
             let parts = parts.ok_or_else(|| ConfigError::new("PMS_FEED_URL", "it is not set"))?;
             let (drained, mut tasks) = (CancellationToken::new(), JoinSet::new());
             tasks.spawn(guard.keep(store.clone(), drained.clone()));
@@ -241,6 +242,7 @@ fn reconciler_parts(
     runtime: &Runtime,
     batcher: Batcher,
     sources: Sources,
+    backlog: Backlog,
 ) -> Result<Option<ReconcilerParts>, StartError> {
     let Some(feed) = &config.feed else {
         return Ok(None);
@@ -251,6 +253,7 @@ fn reconciler_parts(
         store: store.clone(),
         batcher,
         sources,
+        backlog,
         clock: Arc::clone(&runtime.clock),
         ids: runtime.ids(),
         remembered_days: config.retention.idempotency_keys_days,
@@ -330,7 +333,14 @@ impl App {
         let purger = Purger::hourly(store.clone(), clock(), config.retention, owner);
         let purger = (purger, backlog.clone(), PurgeMeters::new(&metrics, clock()));
         let shown = ReconcileMeters::new(&metrics, clock());
-        let parts = reconciler_parts(&config, &store, &runtime, batcher.clone(), sources.clone())?;
+        let parts = reconciler_parts(
+            &config,
+            &store,
+            &runtime,
+            batcher.clone(),
+            sources.clone(),
+            backlog.clone(),
+        )?;
         let reconciler = parts.map(|parts| {
             Reconciler::periodic(ReconcilerParts {
                 meters: Some(shown),

@@ -9,6 +9,7 @@ use super::{
     client::{FeedClient, PageQuery},
 };
 use crate::{
+    backlog::Backlog,
     event::Accepted,
     ingest::{Batcher, IngestError, Sender, Sources, delivery::read_fetched},
     store::{Begun, MissingEvent, MissingReason, Progress, RECONCILE_LEASE, Reconciliation, Store},
@@ -45,6 +46,8 @@ const ACCEPTED_AT_ONCE: usize = 64;
 /// How long an event is tried that cannot be accepted now, and the pause between.
 const ACCEPTED_WITHIN: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How long a page waits for a moment without pending arrivals: under a load without an end it falls behind, and goes on.
+const YIELD_MAX: Duration = Duration::from_millis(200);
 const DAY_MILLIS: i64 = 24 * 3600 * 1000;
 
 /// What a reconciler works with.
@@ -60,6 +63,8 @@ pub struct ReconcilerParts {
     pub batcher: Batcher,
     /// Who may send, and how it is read.
     pub sources: Sources,
+    /// Knows whether webhooks are pending, which go first.
+    pub backlog: Backlog,
     /// The present time.
     pub clock: Arc<dyn Clock>,
     /// Makes ids of requests and of the process.
@@ -376,6 +381,8 @@ impl Reconciler {
             client,
             ..
         } = &self.parts;
+        self.parts.backlog.wait_for_no_arrivals(YIELD_MAX).await;
+        self.keep_lease(run).await?;
         let after = run.state.complete_up_to;
         let query = PageQuery {
             after,

@@ -15,6 +15,7 @@ use http::Method;
 use pms_emitter::http::WAITERS_OF_ONE_MAX;
 use pms_emitter::store::PLACES_LOOKED_AT_MAX;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 pub fn cases() -> Vec<Case> {
     let mut all = cases![
@@ -23,6 +24,7 @@ pub fn cases() -> Vec<Case> {
         what_a_key_does_not_see_is_passed_over_and_the_place_advances,
         what_is_kept_no_more_is_named_and_skipped,
         a_wait_ends_with_an_event_that_is_seen_and_with_the_service,
+        a_reader_that_follows_while_others_write_gets_each_event_once_in_one_order,
         a_place_that_another_event_has_now_is_refused,
         what_cannot_be_asked_for_is_refused_and_the_eleventh_wait_of_a_key_too,
     ];
@@ -328,6 +330,48 @@ async fn a_wait_ends_with_an_event_of_another_replica(ctx: Ctx) {
     }
     one.stop().await;
     other.stop().await;
+}
+
+async fn a_reader_that_follows_while_others_write_gets_each_event_once_in_one_order(ctx: Ctx) {
+    const WRITERS: usize = 4;
+    const OF_EACH: usize = 20;
+    let one = Pms::start(&ctx).await;
+    let other = match ctx.engine {
+        Engine::Sqlite => None,
+        Engine::Mysql => Some(Pms::start(&ctx).await),
+    };
+    let replicas = [&one, other.as_ref().unwrap_or(&one)];
+    let writing = join_all((0..WRITERS).map(|writer| make_guests(replicas[writer % 2], OF_EACH)));
+    let reading = async {
+        let (mut events, mut after, mut mark) = (Vec::new(), 0, None);
+        // It asks one replica and the other, for pages that are sometimes full and sometimes not.
+        for turn in 0.. {
+            let known = mark
+                .map(|mark: String| format!("&mark={mark}"))
+                .unwrap_or_default();
+            let query = format!(
+                "?after={after}{known}&limit={}&wait=30&bodies=false",
+                1 + turn % 7
+            );
+            let page = read(replicas[turn % 2], &query).await;
+            (after, mark) = (page.next_after, page.next_mark);
+            events.extend(page.data);
+            if events.len() >= WRITERS * OF_EACH {
+                break;
+            }
+        }
+        events
+    };
+    let (guests, events) = in_time("all of them", futures::future::join(writing, reading)).await;
+    let places: Vec<i64> = events.iter().map(|event| event.feed_seq).collect();
+    let all = i64::try_from(WRITERS * OF_EACH).unwrap();
+    assert_eq!(places, (1..=all).collect::<Vec<_>>());
+    let ids: BTreeSet<_> = events.iter().map(|event| &event.event_id).collect();
+    assert_eq!((ids.len(), guests.concat().len()), (places.len(), places.len()));
+    one.stop().await;
+    if let Some(other) = other {
+        other.stop().await;
+    }
 }
 
 async fn a_place_that_another_event_has_now_is_refused(ctx: Ctx) {
