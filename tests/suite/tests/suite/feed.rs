@@ -335,6 +335,8 @@ async fn a_wait_ends_with_an_event_of_another_replica(ctx: Ctx) {
 async fn a_reader_that_follows_while_others_write_gets_each_event_once_in_one_order(ctx: Ctx) {
     const WRITERS: usize = 4;
     const OF_EACH: usize = 20;
+    const READERS: usize = 3;
+    let all = i64::try_from(WRITERS * OF_EACH).unwrap();
     let one = Pms::start(&ctx).await;
     let other = match ctx.engine {
         Engine::Sqlite => None,
@@ -342,32 +344,32 @@ async fn a_reader_that_follows_while_others_write_gets_each_event_once_in_one_or
     };
     let replicas = [&one, other.as_ref().unwrap_or(&one)];
     let writing = join_all((0..WRITERS).map(|writer| make_guests(replicas[writer % 2], OF_EACH)));
-    let reading = async {
+    // Each asks one replica and the other, without a pause: for pages that are sometimes full and sometimes not, some after a wait.
+    let read_all = async |reader: usize| {
         let (mut events, mut after, mut mark) = (Vec::new(), 0, None);
-        // It asks one replica and the other, for pages that are sometimes full and sometimes not.
-        for turn in 0.. {
+        for turn in reader.. {
             let known = mark
                 .map(|mark: String| format!("&mark={mark}"))
                 .unwrap_or_default();
-            let query = format!(
-                "?after={after}{known}&limit={}&wait=30&bodies=false",
-                1 + turn % 7
-            );
+            let (limit, wait) = (1 + turn % 7, if reader == 0 { 30 } else { 0 });
+            let query = format!("?after={after}{known}&limit={limit}&wait={wait}&bodies=false");
             let page = read(replicas[turn % 2], &query).await;
             (after, mark) = (page.next_after, page.next_mark);
             events.extend(page.data);
-            if events.len() >= WRITERS * OF_EACH {
+            if after >= all {
                 break;
             }
         }
         events
     };
-    let (guests, events) = in_time("all of them", futures::future::join(writing, reading)).await;
-    let places: Vec<i64> = events.iter().map(|event| event.feed_seq).collect();
-    let all = i64::try_from(WRITERS * OF_EACH).unwrap();
-    assert_eq!(places, (1..=all).collect::<Vec<_>>());
-    let ids: BTreeSet<_> = events.iter().map(|event| &event.event_id).collect();
-    assert_eq!((ids.len(), guests.concat().len()), (places.len(), places.len()));
+    let reading = join_all((0..READERS).map(read_all));
+    let (guests, read) = in_time("all of them", futures::future::join(writing, reading)).await;
+    for events in read {
+        let places: Vec<i64> = events.iter().map(|event| event.feed_seq).collect();
+        assert_eq!(places, (1..=all).collect::<Vec<_>>());
+        let ids: BTreeSet<_> = events.iter().map(|event| &event.event_id).collect();
+        assert_eq!((ids.len(), guests.concat().len()), (places.len(), places.len()));
+    }
     one.stop().await;
     if let Some(other) = other {
         other.stop().await;
