@@ -3,7 +3,7 @@
 //! A [`TargetUrl`] is checked when it is made. A call connects within 5 s, ends within its total time-out, follows no
 //! redirect, asks no proxy but the one of [`EgressSettings`], and keeps a bounded excerpt of the answer's body. The status line
 //! decides: folded, malformed or long headers are accepted, and a failure of the connection after the status line is not an
-//! error.
+//! error; but for [`Egress::fetch`], of which the whole body is wanted.
 //!
 //! Where a URL is one that a client of an API chose, its addresses are checked when it is saved ([`Egress::check`]) and again when
 //! they are dialled, and no address gets more than a bounded number of calls at once. Calls to an operator's own URLs use other

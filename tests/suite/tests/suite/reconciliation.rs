@@ -47,6 +47,7 @@ pub fn cases() -> Vec<Case> {
         the_command_says_what_is_missing_and_its_exit_code_too,
     ];
     all.extend(cases![only Engine::Mysql; two_replicas_run_one_reconciliation]);
+    all.extend(cases![only Engine::Sqlite; a_receiver_that_was_restored_from_a_backup_gets_what_came_since]);
     all
 }
 
@@ -312,7 +313,8 @@ async fn what_breaks_a_rule_is_named_and_holds_nothing_up(ctx: Ctx) {
         _ => guest_event(id),
     })
     .await;
-    for from in [None, Some(0)] {
+    // The first finds them, the second tries them again, the third finds them once more.
+    for from in [None, None, Some(0)] {
         let (_, complete, missing, past_retention) = pair.reconcile(from).await;
         assert_eq!((complete, missing, past_retention), (4, 2, 0), "{from:?}");
     }
@@ -474,6 +476,30 @@ async fn a_feed_that_was_restored_from_a_backup_is_compared_from_its_beginning(c
     until_head(&pair.pms, 10).await;
     assert_eq!(pair.reconcile(None).await, (4, 10, 0, 0));
     pair.stop().await;
+}
+
+async fn a_receiver_that_was_restored_from_a_backup_gets_what_came_since(ctx: Ctx) {
+    let pair = Pair::start(&ctx).await;
+    // No connection is open while the file is copied.
+    pair.db.clone().close().await;
+    let file = pair.crm.file().expect("it is a file");
+    let backup = file.with_extension("backup");
+    plant(&pair.pms.db, 1..=5, guest_event).await;
+    assert_eq!(pair.reconcile(None).await, (5, 5, 0, 0));
+    std::fs::copy(&file, &backup).unwrap();
+    plant(&pair.pms.db, 6..=9, guest_event).await;
+    // Two come by delivery, two by the feed.
+    let receiver = pair.serve().await;
+    for id in ["evt_planted_6", "evt_planted_8"] {
+        assert_eq!(receiver.take(id, &guest_event(id)).await.status, 202);
+    }
+    receiver.stop().await;
+    assert_eq!(pair.reconcile(None).await, (2, 9, 0, 0));
+    std::fs::copy(&backup, &file).unwrap();
+    assert_eq!(pair.completeness().await["complete_up_to"], 5);
+    assert_eq!(pair.reconcile(None).await, (4, 9, 0, 0));
+    pair.pms.stop().await;
+    pair.crm.remove().await.unwrap();
 }
 
 async fn without_the_emitter_nothing_breaks_and_nothing_is_claimed(ctx: Ctx) {
