@@ -213,12 +213,12 @@ async fn write_all(tx: &mut Tx, all: &[NewPublication], looked_up: bool) -> Resu
         HashMap::new()
     };
     let is_new = |one: &&NewPublication| !there.contains_key(one.id.as_str());
-    let mut new: Vec<&NewPublication> = all.iter().filter(is_new).collect();
+    let new: Vec<&NewPublication> = all.iter().filter(is_new).collect();
     let Some(versions) = versions(tx, &new).await? else {
         tx.abandon();
         return Ok(Ended::TypeChanged);
     };
-    let mut rows: Vec<(&NewPublication, Option<i64>)> = new.drain(..).zip(versions).collect();
+    let mut rows: Vec<(&NewPublication, Option<i64>)> = new.into_iter().zip(versions).collect();
     rows.sort_unstable_by(|(one, _), (other, _)| one.id.as_str().cmp(other.id.as_str()));
     for together in together(&rows) {
         match insert(tx, together).await {
@@ -399,10 +399,7 @@ impl NewPublication {
         let count_up = dialect.on_conflict_add(&["entity"], &["version"]);
         values.extend(behind);
         values.extend(params![&entity]);
-        let body = match dialect {
-            Dialect::Sqlite => "CAST(concat(?, version, ?) AS BLOB)",
-            Dialect::Mysql => "concat(?, version, ?)",
-        };
+        let body = dialect.bytes_of("?, version, ?");
         vec![
             Statement::change(
                 format!("INSERT INTO entity_versions (entity, version) VALUES (?, 1){count_up}"),

@@ -48,6 +48,14 @@ impl Dialect {
         })
     }
 
+    /// Texts and numbers, the `parts` with commas between them, one after the other as the value of a column of bytes.
+    pub fn bytes_of(self, parts: &str) -> String {
+        match self {
+            Self::Sqlite => format!("CAST(concat({parts}) AS BLOB)"),
+            Self::Mysql => format!("concat({parts})"),
+        }
+    }
+
     /// A join whose left side is always read first, whatever the planner would choose.
     pub fn join_in_order(self) -> &'static str {
         match self {

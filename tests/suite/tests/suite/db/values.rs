@@ -1,7 +1,7 @@
 //! What is written is what is read, and keys are compared byte by byte.
 
 use contract::{Entropy, SeededEntropy};
-use db::{Db, DbError, Dialect, Row, params, placeholders};
+use db::{Db, DbError, Dialect, Row, Statement, params, placeholders};
 
 use super::{add, add_note, make_notes, notes};
 use crate::case::{Case, Ctx, cases};
@@ -10,6 +10,7 @@ pub fn cases() -> Vec<Case> {
     cases![
         every_kind_comes_back_as_it_went,
         a_sum_is_a_number,
+        texts_and_numbers_are_one_value_of_bytes,
         a_wrong_kind_is_refused_not_guessed,
         a_number_past_i64_is_refused,
         an_update_counts_the_rows_it_matched,
@@ -92,6 +93,30 @@ async fn every_kind_comes_back_as_it_went(ctx: Ctx) {
         })
         .collect();
     assert!(found == things, "what was read differs from what was written");
+}
+
+/// Written as a prepared statement, and in a batch, which is a text on MySQL.
+async fn texts_and_numbers_are_one_value_of_bytes(ctx: Ctx) {
+    const HEAD: &str = r#"{"text":"Zoë 🛎️ 'quoted' \\","version":"#;
+    let db = ctx.open().await;
+    make_things(&db).await;
+    put(&db, vec![(Some(i64::MAX), None, None)]).await;
+    let run = db.transaction("put_together", |tx| {
+        let value = tx.dialect().bytes_of("?, n, ?");
+        Box::pin(async move {
+            let sql =
+                |id: u8| format!("INSERT INTO things (id, b) SELECT {id}, {value} FROM things WHERE id = 0");
+            tx.execute(&sql(1), params![HEAD, "}"]).await?;
+            tx.run(&[Statement::change(sql(2), params![HEAD, "}"])])
+                .await
+                .all()
+        })
+    });
+    run.await.unwrap();
+    let expected = format!("{HEAD}{}}}", i64::MAX);
+    for row in rows(&db, "SELECT b FROM things WHERE id > 0").await {
+        assert_eq!(row.get::<Vec<u8>>("b").unwrap(), expected.as_bytes());
+    }
 }
 
 async fn a_sum_is_a_number(ctx: Ctx) {
