@@ -89,6 +89,11 @@ impl Lists {
         }
     }
 
+    /// How many rows a page examines at most.
+    pub fn rows_looked_at_max(&self) -> usize {
+        self.rows_looked_at_max
+    }
+
     /// A read that looks at as many rows as a list may, with the connections of lists.
     ///
     /// # Errors
