@@ -7,7 +7,7 @@ use super::classify::{AttemptOutcome, Health, classify, health, unanswered};
 use super::parts::DispatcherParts;
 use super::route::Route;
 use super::schedule::millis;
-use crate::store::{AttemptRecord, Claim, EndpointUpdate, Settlement, Verdict};
+use crate::store::{ANSWER_LEN_MAX, AttemptRecord, Claim, EndpointUpdate, Settlement, Verdict};
 use bytes::Bytes;
 use contract::scheme::AttemptFacts;
 use contract::signature::{TRACEPARENT, WEBHOOK_ATTEMPT};
@@ -66,6 +66,7 @@ pub(super) async fn attempt(
         duration_ms: 0,
         status: None,
         error: None,
+        answer: None,
     };
     let id = &claim.delivery.event_id;
     let Some((mut headers, body)) = request(route, id, record.at, record.number, &Bytes::from(body)) else {
@@ -124,6 +125,8 @@ fn judge(
             record.status = Some(status.as_u16());
             if outcome != AttemptOutcome::Delivered {
                 record.error = Some(describe(status.as_u16(), &excerpt));
+                let answer = excerpt.chars().take(ANSWER_LEN_MAX).collect::<String>();
+                record.answer = Some(answer).filter(|answer| !answer.is_empty());
             }
             (outcome, duration)
         }

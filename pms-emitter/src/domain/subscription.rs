@@ -128,7 +128,8 @@ impl TypePattern {
         }
     }
 
-    fn matches(&self, event_type: &str) -> bool {
+    /// Whether a type is one of these.
+    pub fn matches(&self, event_type: &str) -> bool {
         match self {
             Self::All => !is_notice(event_type),
             Self::Of(kind) => event_type.starts_with(kind),

@@ -3,6 +3,7 @@
 //! A handler parses the request, calls one function of the desk (a list reads the store) and makes the reply of its result.
 //! Whatever fails becomes a `Problem`: what the desk refuses by `problem`, what the database does by kit.
 
+mod deliveries;
 mod event_types;
 mod feed;
 mod guest_query;

@@ -1,8 +1,8 @@
 //! The route table: one line for each endpoint.
 
 use super::{
-    FeedWaiters, event_types, feed, guests, health, night_audit, properties, publications, reservations,
-    webhook_status, webhooks,
+    FeedWaiters, deliveries, event_types, feed, guests, health, night_audit, properties, publications,
+    reservations, webhook_status, webhooks,
 };
 use crate::desk::Desk;
 use api::{Access, Area, Endpoint, Router, delete, get, patch, post, put};
@@ -72,6 +72,7 @@ fn health_table(api: &Api) -> Vec<Endpoint> {
 #[rustfmt::skip]
 fn table(api: &Api) -> Vec<Endpoint> {
     vec![
+        get("/deliveries", WEBHOOKS.read(), api, deliveries::list).with_query(),
         get("/events", EVENTS.read(), api, feed::list).with_query(),
         get("/events/{id}", EVENTS.read(), api, feed::show),
         get("/event-types", EVENT_TYPES.read(), api, event_types::list).with_query(),
@@ -104,6 +105,8 @@ fn table(api: &Api) -> Vec<Endpoint> {
         get("/webhooks/{id}", WEBHOOKS.read(), api, webhooks::show),
         put("/webhooks/{id}", WEBHOOKS.admin(), api, webhooks::change),
         delete("/webhooks/{id}", WEBHOOKS.admin(), api, webhooks::remove),
+        get("/webhooks/{id}/deliveries", WEBHOOKS.read(), api, deliveries::list_of_webhook).with_query(),
+        get("/webhooks/{id}/deliveries/{event_id}", WEBHOOKS.read(), api, deliveries::show),
         post("/webhooks/{id}/pause", WEBHOOKS.write(), api, webhooks::pause),
         post("/webhooks/{id}/resume", WEBHOOKS.write(), api, webhooks::resume),
         post("/webhooks/{id}/enable", WEBHOOKS.write(), api, webhooks::enable),

@@ -9,6 +9,7 @@ mod cancelling;
 mod changed_columns;
 mod claims;
 mod clock_skew;
+mod deliveries;
 mod due_endpoints;
 mod endpoint_health;
 mod endpoint_secrets;
@@ -33,6 +34,7 @@ mod webhooks;
 
 pub use breaker_history::{BREAKER_HISTORY_MAX, BreakerChange};
 pub use claims::{BATCH_MAX, Claim, ClaimRequest, DeliveryRef, Subject, Target};
+pub use deliveries::{DeliveredEvent, DeliveryAttempt, DeliveryFilter, DeliveryPage, DeliveryRow};
 pub use endpoint_health::{Ailing, ToNotice};
 pub use endpoint_secrets::{
     EndpointSecret, NewSecret, SecretChange, SecretsChanged, WhatOfSecrets, secret_place, secret_row,
@@ -51,7 +53,7 @@ pub use publications::{NewPublication, PublicationWrite, Published};
 pub use queued::Queued;
 pub use reservations::{ReservationFilter, ReservationWrite, ReservationWritten, StatusFilter};
 pub use retry_dead::DeadRetried;
-pub use settlements::{AttemptRecord, EndpointUpdate, Settled, Settlement, Verdict};
+pub use settlements::{ANSWER_LEN_MAX, AttemptRecord, EndpointUpdate, Settled, Settlement, Verdict};
 pub use webhooks::{
     ENDPOINTS_MAX, ENDPOINTS_OF_PROPERTY_MAX, Endpoint, EndpointChange, EndpointChanged, EndpointMade,
     HeaderChange, NewEndpoint, SealedHeaders, Start, WhatChanges, headers_place,
@@ -97,6 +99,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         migration!("0008", "webhooks"),
         migration!("0009", "event_types"),
         migration!("0010", "endpoint_health"),
+        migration!("0011", "deliveries"),
     ],
 };
 

@@ -21,6 +21,9 @@ use std::sync::Arc;
 /// What the audit entries name as their actor.
 const ACTOR: &str = "dispatcher";
 
+/// Characters of an answer that an attempt keeps.
+pub const ANSWER_LEN_MAX: usize = 2_048;
+
 /// One delivery after its attempt.
 #[derive(Clone, Debug)]
 pub struct Settlement {
@@ -45,8 +48,10 @@ pub struct AttemptRecord {
     pub duration_ms: u64,
     /// The status, when an answer came.
     pub status: Option<u16>,
-    /// What went wrong, cut and escaped.
+    /// What went wrong, with the beginning of the answer: cut and escaped.
     pub error: Option<String>,
+    /// The beginning of an answer that is no 2xx: at most [`ANSWER_LEN_MAX`] characters, escaped.
+    pub answer: Option<String>,
 }
 
 /// What becomes of a delivery.
@@ -388,7 +393,14 @@ fn attempts(dialect: Dialect, endpoint: &str, settlements: &[&Settlement]) -> Op
     let mut values = Params::new();
     for (event_id, attempt) in made {
         values.extend(params![endpoint, event_id, attempt.number, attempt.at]);
-        values.extend(params![attempt.duration_ms, attempt.status, &attempt.error]);
+        // What an answer said stands in its own column.
+        let error = attempt.error.as_ref().filter(|_| attempt.status.is_none());
+        values.extend(params![
+            attempt.duration_ms,
+            attempt.status,
+            error,
+            &attempt.answer
+        ]);
     }
     let columns = [
         "endpoint_id",
@@ -398,6 +410,7 @@ fn attempts(dialect: Dialect, endpoint: &str, settlements: &[&Settlement]) -> Op
         "duration_ms",
         "status",
         "error",
+        "answer",
     ];
     Statement::rows("delivery_attempts", &columns, &unfenced, values)
 }

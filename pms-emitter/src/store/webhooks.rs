@@ -380,7 +380,7 @@ fn full(others: &[Scope], scope: &Scope, before: Option<&Scope>) -> Option<Strin
 
 /// The place before the first event that was committed at an instant or later. Places follow the times of commits, but for the
 /// clocks of replicas, so it is found by halving.
-async fn place_before(tx: &mut Tx, instant: UnixMillis, last: i64) -> Result<i64, DbError> {
+pub(super) async fn place_before(tx: &mut Tx, instant: UnixMillis, last: i64) -> Result<i64, DbError> {
     let (mut low, mut high) = (0, last);
     for _ in 0..PROBES_MAX {
         if low >= high {

@@ -48,6 +48,7 @@ fn delivered(claim: &Claim, at: UnixMillis) -> Settlement {
             duration_ms: 1,
             status: Some(200),
             error: None,
+            answer: None,
         }),
         verdict: Verdict::Delivered,
     }

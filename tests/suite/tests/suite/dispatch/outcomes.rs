@@ -259,10 +259,10 @@ async fn f24_is_dead_after_its_schedule_and_can_be_retried_by_hand(ctx: Ctx) {
         .collect();
     assert_eq!(numbers, ["1", "2", "3", "4"]);
     assert_eq!(rig.audited(0).await, ["dead", "dead_retried", "delivered"]);
-    let sql = "SELECT number, status, error FROM delivery_attempts WHERE event_id = ? ORDER BY number";
+    let sql = "SELECT number, status, answer FROM delivery_attempts WHERE event_id = ? ORDER BY number";
     let attempts = rig.rows(sql, event_id(0)).await;
     let statuses: Vec<i64> = attempts.iter().map(|row| row.get("status").unwrap()).collect();
     assert_eq!(statuses, [500, 500, 500, 200]);
-    assert_eq!(attempts[0].get::<String>("error").unwrap(), "status 500: no room");
+    assert_eq!(attempts[0].get::<String>("answer").unwrap(), "no room");
     rig.stop().await;
 }

@@ -1,5 +1,6 @@
 //! Webhooks: endpoints that are made through the API, and what is sent to them.
 
+mod deliveries;
 mod endpoints;
 mod notices;
 mod secrets;
@@ -15,6 +16,7 @@ use crate::pms::{Pms, Reply};
 
 pub fn cases() -> Vec<Case> {
     [
+        deliveries::cases(),
         endpoints::cases(),
         notices::cases(),
         secrets::cases(),
