@@ -1,7 +1,7 @@
 //! The composition root: from a [`Config`] to a service that runs until it is stopped.
 
 use crate::config::Config;
-use crate::desk::{Catalogue, Desk, Vault};
+use crate::desk::{Catalogue, Desk, Vault, Wakeups};
 use crate::digest_key;
 use crate::dispatch::attempt::AGENT;
 use crate::dispatch::{
@@ -164,6 +164,10 @@ impl App {
         let idempotency = Arc::new(Idempotency::new(db, clock, Arc::clone(&runtime.entropy)));
         let fan_out = FanOut::default();
         let queued = fan_out.queued();
+        let wakeups = Wakeups {
+            queued: queued.clone(),
+            ..Wakeups::default()
+        };
         let (owner, clock) = (runtime.ids().new_id("run"), Arc::clone(&runtime.clock));
         let sequencer = Sequencer::new(store.db(), clock, owner, fan_out)
             .of_only_one(store.db().dialect() == Dialect::Sqlite);
@@ -187,6 +191,7 @@ impl App {
                 send_test: Arc::new(move |event| Box::pin(testing.clone().send(event))),
                 digest_key: Arc::new(digest_key(&config, &runtime)?),
                 catalogue: Catalogue::default(),
+                wakeups,
             },
             idempotency: Arc::clone(&idempotency),
             base_path: config.http.app_base_path.as_str().into(),

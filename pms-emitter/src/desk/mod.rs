@@ -1,5 +1,5 @@
 //! What a front desk does: make, change and delete a guest; book a reservation and change it with every command; make and
-//! change a property, and close its day; and what an integrator does: subscribe an endpoint, change and end it; register types of
+//! change a property, and close its day; and what an integrator does: subscribe an endpoint, change and end it, and have events delivered again; register types of
 //! events, and publish events of other systems.
 //!
 //! Each is one function of the store, the domain and the clock. It reads the present state, lets `domain` decide what becomes
@@ -10,6 +10,7 @@
 mod answer;
 mod catalogue;
 mod decide_again;
+mod deliveries;
 mod error;
 mod event_types;
 mod expected_version;
@@ -26,6 +27,7 @@ mod webhooks;
 pub use answer::AnswerToKeep;
 pub use catalogue::Catalogue;
 pub use decide_again::DECISIONS_MAX;
+pub use deliveries::Wakeups;
 pub use error::DeskError;
 pub use expected_version::ExpectedVersion;
 pub use guests::GuestWithWarnings;
@@ -67,6 +69,8 @@ pub struct Desk {
     pub send_test: SendTest,
     /// What publishing an event asks again and again.
     pub catalogue: Catalogue,
+    /// Wakes those that work on what was made due.
+    pub wakeups: Wakeups,
 }
 
 impl Desk {

@@ -17,6 +17,8 @@ pub enum AuditAction {
     Dead,
     /// A delivery that was given up was made due again by hand.
     DeadRetried,
+    /// A person made one delivery due at once; the outcome says what it was before.
+    DeliveryRetried,
     /// A person made an endpoint.
     EndpointCreated,
     /// A person changed an endpoint.
@@ -55,6 +57,7 @@ impl From<AuditAction> for Cow<'static, str> {
             AuditAction::Delivered => "delivered",
             AuditAction::Dead => "dead",
             AuditAction::DeadRetried => "dead_retried",
+            AuditAction::DeliveryRetried => "delivery_retried",
             AuditAction::EndpointCreated => "endpoint_created",
             AuditAction::EndpointChanged => "endpoint_changed",
             AuditAction::EndpointPaused => "endpoint_paused",

@@ -46,6 +46,12 @@ pub enum Refusal {
     /// Nothing could be signed without this secret.
     #[error("it is the last secret")]
     LastSecret,
+    /// The endpoint was deleted, and gets nothing again.
+    #[error("the webhook was deleted")]
+    WebhookDeleted,
+    /// What would be sent is kept no more.
+    #[error("the body is gone")]
+    BodyGone,
     /// The environment decides what this endpoint is.
     #[error("the environment decides this")]
     ManagedByEnvironment,

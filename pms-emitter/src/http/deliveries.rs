@@ -2,14 +2,12 @@
 //!
 //! A caller sees the deliveries of a webhook whose properties its key sees, also of one that was deleted.
 
-use super::Api;
+use super::{Api, write::origin};
 use crate::domain::delivery::DeliveryStatus;
 use crate::store::{DeliveryAttempt, DeliveryFilter, DeliveryRow};
 use api::{ListQuery, ListSpec, Request, Response, SortField, list::Pagination, reply};
-use contract::{
-    Problem, ProblemCode, Scope, UnixMillis,
-    id::{EndpointId, IdempotencyKey},
-};
+use contract::{Problem, ProblemCode, Scope, UnixMillis, id::EndpointId};
+use http::StatusCode;
 use kit::database_problem;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -36,28 +34,23 @@ pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
 /// `GET /webhooks/{id}/deliveries`
 pub async fn list_of_webhook(api: Api, request: Request) -> Result<Response, Problem> {
     let query = request.list(&OF_WEBHOOK)?;
-    let scope = &request.caller.scope;
-    let id = visible(&api, scope, request.id("id")?).await?;
+    let (id, scope) = (request.id("id")?, &request.caller.scope);
+    api.desk.check_sees(scope, &id).await?;
     page(&api, scope, query, Some(id)).await
 }
 
 /// `GET /webhooks/{id}/deliveries/{event_id}`
 pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
-    let event: IdempotencyKey = request.id("event_id")?;
-    let id = visible(&api, &request.caller.scope, request.id("id")?).await?;
-    let found = api.desk.store.delivery(&id, &event).await;
-    let found = found.map_err(database_problem)?;
-    let (row, attempts) = found.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
-    Ok(reply::ok(&shown(&row, &attempts)))
+    let (id, event) = (request.id("id")?, request.id("event_id")?);
+    let found = api.desk.delivery(&request.caller.scope, &id, &event).await?;
+    Ok(reply::ok(&shown(&found)))
 }
 
-/// The webhook of a path, if the caller sees it.
-async fn visible(api: &Api, scope: &Scope, id: EndpointId) -> Result<EndpointId, Problem> {
-    let of_webhook = api.desk.store.scope_of_endpoint(&id).await;
-    let of_webhook = of_webhook.map_err(database_problem)?;
-    let seen = of_webhook.is_some_and(|of_webhook| scope.covers(&of_webhook));
-    seen.then_some(id)
-        .ok_or_else(|| Problem::new(ProblemCode::NotFound))
+/// `POST /webhooks/{id}/deliveries/{event_id}/retry`
+pub async fn retry(api: Api, request: Request) -> Result<Response, Problem> {
+    let (id, event) = (request.id("id")?, request.id("event_id")?);
+    let due = api.desk.retry_delivery(&origin(&request), &id, &event).await?;
+    Ok(reply::json(StatusCode::ACCEPTED, &shown(&due)))
 }
 
 /// A page of rows that are in memory.
@@ -84,6 +77,7 @@ async fn page(
         code: read(&query, "code", |text| text.parse().ok())?,
         from: read(&query, "from", instant)?,
         to: read(&query, "to", instant)?,
+        attempted: false,
         scope: scope.clone(),
     };
     let page = api.desk.store.deliveries(filter, &query).await;
@@ -128,7 +122,7 @@ pub(super) fn view(row: &DeliveryRow) -> Value {
 }
 
 /// One with its attempts.
-pub(super) fn shown(row: &DeliveryRow, attempts: &[DeliveryAttempt]) -> Value {
+fn shown((row, attempts): &(DeliveryRow, Vec<DeliveryAttempt>)) -> Value {
     let mut view = view(row);
     view["attempts_made"] = attempts.iter().map(attempt).collect();
     view

@@ -50,6 +50,8 @@ impl From<Refusal> for Problem {
                 "{most} secrets of this webhook are valid: end one, or wait for an end"
             )),
             Refusal::LastSecret => Self::new(ProblemCode::LastSecret),
+            Refusal::WebhookDeleted => Self::new(ProblemCode::WebhookDeleted),
+            Refusal::BodyGone => Self::new(ProblemCode::BodyGone),
             Refusal::ManagedByEnvironment => Self::new(ProblemCode::ManagedByEnvironment)
                 .with_detail("CRM_WEBHOOK_URL and the settings beside it decide about this webhook"),
             Refusal::NotDeletable => Self::new(ProblemCode::NotDeletable),

@@ -1,4 +1,4 @@
-//! `GET /guests/webhook/status`: how delivery stands, endpoint by endpoint.
+//! `GET /guests/webhook/status`: how delivery stands, endpoint by endpoint. `GET /webhooks/{id}/status`: one of them in detail.
 
 use super::Api;
 use crate::store::{BreakerChange, EndpointStatus};
@@ -24,6 +24,28 @@ pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
         "delivered": sum(|one| one.delivered),
         "dead": sum(|one| one.dead),
     })))
+}
+
+/// `GET /webhooks/{id}/status`
+pub async fn show_one(api: Api, request: Request) -> Result<Response, Problem> {
+    let id = request.id("id")?;
+    let details = api.desk.endpoint_details(&request.caller.scope, &id).await?;
+    let now = api.desk.clock.now();
+    let mut shown = endpoint(&details.status, now);
+    let is_paused = details.is_paused_by_person;
+    if is_paused && shown["state"] == "active" {
+        shown["state"] = "paused".into();
+    }
+    shown["paused"] = is_paused.into();
+    shown["in_flight"] = details.in_flight.into();
+    let oldest = details.oldest_pending.as_ref();
+    shown["oldest_pending"] = oldest
+        .map(|(event, at)| {
+            let age = now.0.saturating_sub(at.0).max(0) / 1_000;
+            json!({"event_id": event, "committed_at": at, "age_seconds": age})
+        })
+        .into();
+    Ok(reply::ok(&shown))
 }
 
 fn endpoint(status: &EndpointStatus, now: UnixMillis) -> Value {

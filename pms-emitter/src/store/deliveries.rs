@@ -26,11 +26,12 @@ const CLOCKS_APART_MS: i64 = 10 * 60 * 1_000;
 /// The id in a position behind which there is no more delivery of that event: none of an endpoint is before it.
 const NO_MORE: &str = "-";
 
+const CANDIDATE: &str = "endpoint_id, event_id, status, attempts, last_status";
 const OF_EVENT: &str =
     "id, feed_seq, type, property_id, entity_kind, entity_id, entity_version, committed_at FROM events";
 
 /// What a delivery must be to be in a list. Absent: anything.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
     /// To which endpoint.
     pub endpoint: Option<EndpointId>,
@@ -44,6 +45,8 @@ pub struct DeliveryFilter {
     pub from: Option<UnixMillis>,
     /// Its event was committed before.
     pub to: Option<UnixMillis>,
+    /// Whether an attempt at it must have been settled.
+    pub attempted: bool,
     /// Who asks: deliveries belong to their endpoint, so all of its properties must be seen.
     pub scope: Scope,
 }
@@ -126,6 +129,7 @@ struct Candidate {
     event_id: String,
     endpoint: EndpointId,
     status: String,
+    attempts: u64,
     last_status: Option<u16>,
 }
 
@@ -156,6 +160,39 @@ impl Store {
             .read("deliveries", move |tx| {
                 let search = Arc::clone(&search);
                 Box::pin(async move { search.page(tx).await })
+            })
+            .await
+    }
+
+    /// The first of the deliveries that an attempt was made at, the newest event first, each with how long its last attempt took.
+    ///
+    /// # Errors
+    /// Those of the database; `Unavailable` when too many lists are being read.
+    pub async fn attempted_deliveries(
+        &self,
+        endpoint: Option<EndpointId>,
+        scope: Scope,
+        count: usize,
+    ) -> Result<Vec<(DeliveryRow, Option<u64>)>, DbError> {
+        let filter = DeliveryFilter {
+            endpoint,
+            attempted: true,
+            scope,
+            ..DeliveryFilter::default()
+        };
+        let search = Arc::new(Search {
+            filter,
+            after: None,
+            limit: count,
+            rows_max: self.lists.rows_looked_at_max(),
+        });
+        self.lists
+            .read("attempted_deliveries", move |tx| {
+                let search = Arc::clone(&search);
+                Box::pin(async move {
+                    let rows = search.page(tx).await?.rows;
+                    with_durations(tx, rows).await
+                })
             })
             .await
     }
@@ -236,10 +273,9 @@ impl Search {
             return Ok(None);
         };
         let index = Index::Named("deliveries_due").hint(tx.dialect());
-        let columns = "endpoint_id, event_id, status, last_status";
         let (sql, mut values) = if let Some(endpoint) = &self.filter.endpoint {
             let sql = format!(
-                "SELECT {columns} FROM deliveries{index} WHERE endpoint_id = ? AND status = ? LIMIT ?"
+                "SELECT {CANDIDATE} FROM deliveries{index} WHERE endpoint_id = ? AND status = ? LIMIT ?"
             );
             (sql, params![endpoint.as_str()])
         } else {
@@ -249,7 +285,7 @@ impl Search {
             }
             let join = tx.dialect().join_in_order();
             let sql = format!(
-                "SELECT {columns} FROM endpoints {join} deliveries{index}
+                "SELECT {CANDIDATE} FROM endpoints {join} deliveries{index}
                      ON endpoint_id = endpoints.id AND status = ? LIMIT ?"
             );
             (sql, params![])
@@ -342,15 +378,14 @@ impl Search {
         let Some(list) = in_lists(events.keys()).pop() else {
             return Ok(Vec::new());
         };
-        let columns = "endpoint_id, event_id, status, last_status";
         let (sql, mut values) = if let Some(endpoint) = &self.filter.endpoint {
             let sql = format!(
-                "SELECT {columns} FROM deliveries WHERE endpoint_id = ? AND event_id IN {list} LIMIT ?"
+                "SELECT {CANDIDATE} FROM deliveries WHERE endpoint_id = ? AND event_id IN {list} LIMIT ?"
             );
             (sql, list.after(params![endpoint.as_str()]))
         } else {
             let index = Index::Named("deliveries_event").hint(tx.dialect());
-            let sql = format!("SELECT {columns} FROM deliveries{index} WHERE event_id IN {list} LIMIT ?");
+            let sql = format!("SELECT {CANDIDATE} FROM deliveries{index} WHERE event_id IN {list} LIMIT ?");
             (sql, list.into_params())
         };
         values.push((most + 1).into());
@@ -377,6 +412,7 @@ impl Search {
             });
             let fits = is_behind
                 && filter.status.is_none_or(|status| status.as_str() == one.status)
+                && (!filter.attempted || one.attempts > 0)
                 && filter.code.is_none_or(|code| one.last_status == Some(code));
             if fits {
                 found.push((event.clone(), one.endpoint.clone()));
@@ -460,6 +496,24 @@ async fn with_deliveries(tx: &mut Tx, found: Vec<Fitting>) -> Result<Vec<Deliver
     Ok(rows)
 }
 
+async fn with_durations(
+    tx: &mut Tx,
+    rows: Vec<DeliveryRow>,
+) -> Result<Vec<(DeliveryRow, Option<u64>)>, DbError> {
+    let sql = "SELECT duration_ms FROM delivery_attempts WHERE endpoint_id = ? AND event_id = ?
+         ORDER BY number DESC LIMIT 1";
+    let key = |row: &DeliveryRow| params![row.endpoint.as_str(), row.event.id.as_str()];
+    let questions: Vec<_> = rows.iter().map(|row| Statement::query(sql, key(row))).collect();
+    let answers = tx.run(&questions).await.all()?;
+    let durations = answers
+        .iter()
+        .map(|answer| answer.row().map(|row| row.get("duration_ms")).transpose());
+    rows.into_iter()
+        .zip(durations)
+        .map(|(row, duration)| Ok((row, duration?)))
+        .collect()
+}
+
 async fn attempts(
     tx: &mut Tx,
     endpoint: &EndpointId,
@@ -487,6 +541,7 @@ fn read_candidate(row: &Row) -> Result<Candidate, DbError> {
         event_id: row.get("event_id")?,
         endpoint: read_id(row, "endpoint_id")?,
         status: row.get("status")?,
+        attempts: row.get("attempts")?,
         last_status: row.get("last_status")?,
     })
 }

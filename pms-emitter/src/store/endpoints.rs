@@ -11,14 +11,20 @@ use super::{
     webhooks::ENDPOINTS_MAX,
 };
 use crate::domain::delivery::DeliveryStatus;
-use contract::{UnixMillis, id::EndpointId};
+use contract::{
+    UnixMillis,
+    id::{EndpointId, IdempotencyKey},
+};
 use db::params;
-use db::{DbError, Tx, read_id};
+use db::{DbError, Row, Statement, Tx, read_id};
 use kit::breaker::State;
 use std::time::Duration;
 
 /// Deliveries, and events that are not queued yet, are each counted up to here: beyond it the exact number says nothing more.
 pub const PENDING_MAX: u32 = 100_000;
+
+/// Deliveries that are looked at for the details of an endpoint.
+const LOOKED_AT_MAX: usize = 5_000;
 
 /// The endpoint that the environment describes.
 pub fn env_endpoint() -> EndpointId {
@@ -65,6 +71,20 @@ pub struct EndpointStatus {
     pub breaker_history: Vec<BreakerChange>,
 }
 
+/// What the status of one endpoint has beside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointDetails {
+    /// As all are shown.
+    pub status: EndpointStatus,
+    /// Whether a person has paused it.
+    pub is_paused_by_person: bool,
+    /// Deliveries that are claimed, of the first [`LOOKED_AT_MAX`] that are due: an attempt is going on or about to begin.
+    pub in_flight: u64,
+    /// The event that was committed first of what is queued and waits, by the first [`LOOKED_AT_MAX`] first attempts and retries:
+    /// which one, and when.
+    pub oldest_pending: Option<(IdempotencyKey, UnixMillis)>,
+}
+
 impl EndpointStatus {
     /// Whether nothing is sent for now because the endpoint asked for it.
     pub fn is_paused(&self, now: UnixMillis) -> bool {
@@ -97,6 +117,24 @@ impl Store {
     pub async fn endpoint_statuses(&self) -> Result<Vec<EndpointStatus>, DbError> {
         self.reads
             .read("endpoint_statuses", |tx| Box::pin(statuses(tx)))
+            .await
+    }
+
+    /// One endpoint, also one that was deleted.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn endpoint_details(
+        &self,
+        id: &EndpointId,
+        now: UnixMillis,
+    ) -> Result<Option<EndpointDetails>, DbError> {
+        let id = id.clone();
+        self.reads
+            .read("endpoint_details", move |tx| {
+                let id = id.clone();
+                Box::pin(async move { details(tx, &id, now).await })
+            })
             .await
     }
 
@@ -168,36 +206,87 @@ async fn configure(tx: &mut Tx, id: &str, settings: &EnvEndpoint, now: UnixMilli
     .map(drop)
 }
 
+const STATUS: &str = "SELECT id, url, subscribed, disabled_reason, paused, paused_until, paused_at, delivered, last_success_at, \
+     last_error, last_error_at, breaker_state, breaker_since FROM endpoints";
+
 async fn statuses(tx: &mut Tx) -> Result<Vec<EndpointStatus>, DbError> {
-    let rows = tx
-        .query(
-            "SELECT id, url, subscribed, disabled_reason, paused_until, paused_at, delivered, last_success_at,
-                 last_error, last_error_at, breaker_state, breaker_since
-             FROM endpoints WHERE deleted_at IS NULL ORDER BY id LIMIT ?",
-            params![ENDPOINTS_MAX + 1],
-        )
-        .await?;
+    let sql = format!("{STATUS} WHERE deleted_at IS NULL ORDER BY id LIMIT ?");
+    let rows = tx.query(&sql, params![ENDPOINTS_MAX + 1]).await?;
     let mut statuses = Vec::with_capacity(rows.len());
     for row in &rows {
-        let id: EndpointId = read_id(row, "id")?;
-        let last_error: Option<String> = row.get("last_error")?;
-        statuses.push(EndpointStatus {
-            url: row.get("url")?,
-            subscribed: row.get("subscribed")?,
-            disabled_reason: row.get("disabled_reason")?,
-            paused_until: row.get("paused_until")?,
-            paused_at: row.get("paused_at")?,
-            pending: pending(tx, &id, PENDING_MAX).await?,
-            delivered: row.get("delivered")?,
-            dead: dead(tx, &id).await?,
-            last_success_at: row.get("last_success_at")?,
-            last_error: row.get::<Option<UnixMillis>>("last_error_at")?.zip(last_error),
-            breaker: (read_state(row, "breaker_state")?, row.get("breaker_since")?),
-            breaker_history: breaker_history::of(tx, id.as_str()).await?,
-            id,
-        });
+        statuses.push(status(tx, row).await?);
     }
     Ok(statuses)
+}
+
+async fn status(tx: &mut Tx, row: &Row) -> Result<EndpointStatus, DbError> {
+    let id: EndpointId = read_id(row, "id")?;
+    let last_error: Option<String> = row.get("last_error")?;
+    Ok(EndpointStatus {
+        url: row.get("url")?,
+        subscribed: row.get("subscribed")?,
+        disabled_reason: row.get("disabled_reason")?,
+        paused_until: row.get("paused_until")?,
+        paused_at: row.get("paused_at")?,
+        pending: pending(tx, &id, PENDING_MAX).await?,
+        delivered: row.get("delivered")?,
+        dead: dead(tx, &id).await?,
+        last_success_at: row.get("last_success_at")?,
+        last_error: row.get::<Option<UnixMillis>>("last_error_at")?.zip(last_error),
+        breaker: (read_state(row, "breaker_state")?, row.get("breaker_since")?),
+        breaker_history: breaker_history::of(tx, id.as_str()).await?,
+        id,
+    })
+}
+
+async fn details(tx: &mut Tx, id: &EndpointId, now: UnixMillis) -> Result<Option<EndpointDetails>, DbError> {
+    let sql = format!("{STATUS} WHERE id = ?");
+    let Some(row) = tx.query_one(&sql, params![id.as_str()]).await? else {
+        return Ok(None);
+    };
+    let status = status(tx, &row).await?;
+    // First attempts and retries, as claims find them.
+    let lists = ["due_at <= 0", "due_at > 0"];
+    let looks = lists.map(|when| {
+        let sql = format!(
+            "SELECT COUNT(CASE WHEN owner IS NOT NULL AND lease_until >= ? THEN 1 END) AS claimed,
+                 MIN(committed_at) AS oldest_at
+             FROM (SELECT event_id, owner, lease_until FROM deliveries
+                 WHERE endpoint_id = ? AND status = 'pending' AND {when} ORDER BY due_at, event_id LIMIT ?) AS first
+             JOIN events ON events.id = first.event_id"
+        );
+        Statement::query(sql, params![now, id.as_str(), LOOKED_AT_MAX])
+    });
+    let answers = tx.run(&looks).await.all()?;
+    let (mut in_flight, mut oldest) = (0, None);
+    for (answer, when) in answers.iter().zip(lists) {
+        let Some(row) = answer.row() else { continue };
+        in_flight += row.get::<u64>("claimed")?;
+        let at: Option<UnixMillis> = row.get("oldest_at")?;
+        if let Some(at) = at.filter(|at| oldest.is_none_or(|(_, other)| *at < other)) {
+            oldest = Some((when, at));
+        }
+    }
+    let mut oldest_pending = None;
+    if let Some((when, at)) = oldest {
+        let sql = format!(
+            "SELECT event_id FROM (SELECT event_id FROM deliveries
+                 WHERE endpoint_id = ? AND status = 'pending' AND {when} ORDER BY due_at, event_id LIMIT ?) AS first
+             JOIN events ON events.id = first.event_id WHERE committed_at = ? ORDER BY event_id LIMIT 1"
+        );
+        let row = tx
+            .query_one(&sql, params![id.as_str(), LOOKED_AT_MAX, at])
+            .await?;
+        oldest_pending = row
+            .map(|row| Ok::<_, DbError>((read_id(&row, "event_id")?, at)))
+            .transpose()?;
+    }
+    Ok(Some(EndpointDetails {
+        is_paused_by_person: row.get("paused")?,
+        in_flight,
+        oldest_pending,
+        status,
+    }))
 }
 
 /// What waits for an endpoint, in one statement: so an event that is queued meanwhile is counted, and not twice. Those without a

@@ -10,6 +10,7 @@ mod changed_columns;
 mod claims;
 mod clock_skew;
 mod deliveries;
+mod delivery_hours;
 mod due_endpoints;
 mod endpoint_health;
 mod endpoint_secrets;
@@ -26,6 +27,7 @@ pub mod outbox;
 mod properties;
 mod publications;
 mod queued;
+mod redelivery;
 mod reservation_guests;
 mod reservations;
 mod retry_dead;
@@ -35,12 +37,13 @@ mod webhooks;
 pub use breaker_history::{BREAKER_HISTORY_MAX, BreakerChange};
 pub use claims::{BATCH_MAX, Claim, ClaimRequest, DeliveryRef, Subject, Target};
 pub use deliveries::{DeliveredEvent, DeliveryAttempt, DeliveryFilter, DeliveryPage, DeliveryRow};
+pub use delivery_hours::{AttemptCounts, DeliveryStats, HOUR_MS, hour_of};
 pub use endpoint_health::{Ailing, ToNotice};
 pub use endpoint_secrets::{
     EndpointSecret, NewSecret, SecretChange, SecretsChanged, WhatOfSecrets, secret_place, secret_row,
 };
 pub use endpoint_versions::EndpointVersions;
-pub use endpoints::{EndpointStatus, EnvEndpoint, PENDING_MAX, env_endpoint};
+pub use endpoints::{EndpointDetails, EndpointStatus, EnvEndpoint, PENDING_MAX, env_endpoint};
 pub use event_types::{TypeSummary, TypeWrite, TypeWritten};
 pub use fan_out::{FEED, FanOut};
 pub use feed::{FeedQuery, FeedRead, PLACES_LOOKED_AT_MAX};
@@ -51,6 +54,7 @@ pub use outbox::NewEvent;
 pub use properties::{PropertyWrite, PropertyWritten};
 pub use publications::{NewPublication, PublicationWrite, Published};
 pub use queued::Queued;
+pub use redelivery::MadeDue;
 pub use reservations::{ReservationFilter, ReservationWrite, ReservationWritten, StatusFilter};
 pub use retry_dead::DeadRetried;
 pub use settlements::{ANSWER_LEN_MAX, AttemptRecord, EndpointUpdate, Settled, Settlement, Verdict};
@@ -100,6 +104,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         migration!("0009", "event_types"),
         migration!("0010", "endpoint_health"),
         migration!("0011", "deliveries"),
+        migration!("0012", "delivery_hours"),
     ],
 };
 

@@ -1,4 +1,4 @@
-//! For which endpoints the fan-out has queued something: their dispatchers are woken, and no others.
+//! For which endpoints something was queued or made due: their dispatchers are woken, and no others.
 
 use contract::id::EndpointId;
 use std::collections::BTreeSet;
@@ -31,6 +31,12 @@ impl Queued {
             locked(&self.0.committed).append(&mut queued);
             self.0.changed.notify_one();
         }
+    }
+
+    /// Something was made due for an endpoint, and that is committed.
+    pub fn wake(&self, endpoint: &EndpointId) {
+        locked(&self.0.committed).insert(endpoint.clone());
+        self.0.changed.notify_one();
     }
 
     /// Waits until there is one. A change that came before is not lost.

@@ -6,7 +6,7 @@
 //! engine matched fewer rows than that, it is rolled back and settled one by one, so that each row's own answer decides.
 
 use super::claims::{DeliveryRef, Subject};
-use super::{BATCH_MAX, Store, endpoint_health, notices};
+use super::{BATCH_MAX, Store, delivery_hours, endpoint_health, notices};
 use crate::domain::audit_action::AuditAction;
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::notice::{Notice, is_notice};
@@ -376,6 +376,8 @@ fn records(
     statements.extend(attempts(dialect, endpoint, ours));
     statements.extend(audit::statement(&entries));
     statements.extend(endpoint_row(endpoint, ours, endpoint_update, now));
+    // Behind the endpoint's row, which all that settle attempts for it lock before.
+    statements.extend(delivery_hours::counted(dialect, endpoint, ours, now));
     statements
 }
 

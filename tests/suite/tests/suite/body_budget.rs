@@ -19,7 +19,7 @@ use http_body_util::Full;
 use kit::egress::{Egress, EgressSettings};
 use kit::idempotency::{IDEMPOTENCY_KEY, Idempotency};
 use kit::random::SystemEntropy;
-use pms_emitter::desk::{Catalogue, Desk, Vault};
+use pms_emitter::desk::{Catalogue, Desk, Vault, Wakeups};
 use pms_emitter::http::{Api, router};
 use pms_emitter::store::{MIGRATIONS, Store};
 use tokio::sync::Notify;
@@ -105,6 +105,7 @@ async fn a_body_counts_until_its_write_is_done(ctx: Ctx) {
             catalogue: Catalogue::default(),
             egress: Egress::new("suite", EgressSettings::default()).unwrap(),
             send_test: Arc::new(|_| panic!("nobody tests an endpoint here")),
+            wakeups: Wakeups::default(),
         },
         idempotency: Arc::new(Idempotency::new(db.clone(), hand.clone(), entropy.clone())),
         base_path: "".into(),

@@ -92,6 +92,7 @@ async fn walk(
             code: None,
             from: None,
             to: None,
+            attempted: false,
             scope: Scope::All,
         };
         let page = store.deliveries(filter, &query).await.unwrap();

@@ -3,6 +3,7 @@
 mod deliveries;
 mod endpoints;
 mod notices;
+mod retries;
 mod secrets;
 mod sending;
 mod shapes;
@@ -19,6 +20,7 @@ pub fn cases() -> Vec<Case> {
         deliveries::cases(),
         endpoints::cases(),
         notices::cases(),
+        retries::cases(),
         secrets::cases(),
         sending::cases(),
         shapes::cases(),

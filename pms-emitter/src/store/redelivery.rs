@@ -1,0 +1,99 @@
+//! Deliveries that are made due again by hand: one of them here, many by runs (`delivery_runs`). Each gets the whole schedule again;
+//! its attempts go on being counted.
+
+use super::Store;
+use crate::domain::delivery::DeliveryStatus;
+use contract::{
+    UnixMillis,
+    id::{EndpointId, IdempotencyKey},
+};
+use db::{DbError, Tx, params, read_id};
+use kit::audit::{self, AuditEntry};
+
+/// Makes deliveries due now. A claim on one that is pending stays: its attempt is going on. Columns are set before the status that
+/// they depend on: MySQL sets them in this order.
+pub(super) const MAKE_DUE: &str = "UPDATE deliveries SET
+         owner = CASE WHEN status = 'pending' THEN owner END,
+         lease_until = CASE WHEN status = 'pending' THEN lease_until ELSE 0 END,
+         due_at = ?, due_set_at = ?, attempts_before = attempts, settled_at = NULL, status = 'pending'";
+
+/// What became of a delivery that was to be made due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MadeDue {
+    /// It is due now.
+    Done,
+    /// There is none of this event to this endpoint.
+    NoDelivery,
+    /// The endpoint was deleted, which has cancelled what waited for it.
+    EndpointDeleted,
+    /// What is to be sent is kept no more.
+    NoBody,
+}
+
+impl Store {
+    /// Makes one delivery due now, whether it waits, is dead or was delivered. The entry gets what it was before as its outcome.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn make_due(
+        &self,
+        endpoint: &EndpointId,
+        event: &IdempotencyKey,
+        entry: AuditEntry,
+    ) -> Result<MadeDue, DbError> {
+        let work = (endpoint.clone(), event.clone(), entry);
+        self.transaction(
+            "make_delivery_due",
+            work,
+            |tx, (endpoint, event, entry)| {
+                Box::pin(async move {
+                    let made = make_due(tx, endpoint.as_str(), event.as_str(), entry.clone()).await?;
+                    if made != MadeDue::Done {
+                        tx.abandon();
+                    }
+                    Ok(made)
+                })
+            },
+            |tx, (endpoint, event, entry)| {
+                Box::pin(async move {
+                    let sql = "SELECT status FROM deliveries WHERE endpoint_id = ? AND event_id = ? AND due_set_at = ?
+                         AND attempts_before = attempts AND status = 'pending'";
+                    let values = params![endpoint.as_str(), event.as_str(), entry.at];
+                    Ok(tx.query_one(sql, values).await?.map(|_| MadeDue::Done))
+                })
+            },
+        )
+        .await
+    }
+}
+
+async fn make_due(tx: &mut Tx, endpoint: &str, event: &str, entry: AuditEntry) -> Result<MadeDue, DbError> {
+    let sql = "SELECT d.status, p.deleted_at, e.property_id, LENGTH(b.body) AS bytes
+         FROM deliveries d JOIN endpoints p ON p.id = d.endpoint_id JOIN events e ON e.id = d.event_id
+         LEFT JOIN event_bodies b ON b.event_id = d.event_id WHERE d.endpoint_id = ? AND d.event_id = ?";
+    let Some(row) = tx.query_one(sql, params![endpoint, event]).await? else {
+        return Ok(MadeDue::NoDelivery);
+    };
+    let before: DeliveryStatus = read_id(&row, "status")?;
+    if row.get::<Option<UnixMillis>>("deleted_at")?.is_some() || before == DeliveryStatus::Cancelled {
+        return Ok(MadeDue::EndpointDeleted);
+    }
+    if row.get::<Option<i64>>("bytes")?.is_none() {
+        return Ok(MadeDue::NoBody);
+    }
+    let sql = format!("{MAKE_DUE} WHERE endpoint_id = ? AND event_id = ? AND status <> 'cancelled'");
+    let matched = tx
+        .execute(&sql, params![entry.at, entry.at, endpoint, event])
+        .await?;
+    if matched == 0 {
+        return Ok(MadeDue::EndpointDeleted);
+    }
+    let entry = AuditEntry {
+        outcome: Some(format!("was {}", before.as_str()).into()),
+        event_id: Some(event.to_owned()),
+        property_id: row.get("property_id")?,
+        ..entry
+    };
+    audit::append(tx, &[entry]).await?;
+    Ok(MadeDue::Done)
+}
