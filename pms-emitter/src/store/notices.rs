@@ -5,7 +5,7 @@ use crate::domain::notice::{Notice, Noticed};
 use contract::{EventId, Scope, UnixMillis, id::EndpointId};
 use db::{DbError, Tx, params};
 
-/// Appends what is said of an endpoint, each under the next of the ids. One that is deleted is said nothing of.
+/// Appends what is said of an endpoint and anyone asks for, each under the next of the ids. One that is deleted is said nothing of.
 ///
 /// # Errors
 /// Those of the database.
@@ -16,7 +16,18 @@ pub(super) async fn append(
     ids: &[EventId],
     now: UnixMillis,
 ) -> Result<(), DbError> {
-    let count = notices.len().min(ids.len());
+    let mut asked = Vec::with_capacity(notices.len());
+    let mut known: Option<(&str, bool)> = None;
+    for notice in notices {
+        let event_type = notice.event_type();
+        let is_asked = match known {
+            Some((known, is_asked)) if known == event_type => is_asked,
+            _ => *notice == Notice::Ping || anyone_asks(tx, endpoint, notice).await?,
+        };
+        known = Some((event_type, is_asked));
+        asked.extend(is_asked.then_some(notice));
+    }
+    let count = asked.len().min(ids.len());
     if count == 0 {
         return Ok(());
     }
@@ -30,7 +41,7 @@ pub(super) async fn append(
     let row = row.ok_or_else(|| DbError::unreadable("notices"))?;
     let (last, scope): (u64, String) = (row.get("notices")?, row.get("property_ids")?);
     let scope = Scope::read_names(&scope).map_err(|_| DbError::unreadable("property_ids"))?;
-    for (number, (notice, event)) in (last - count as u64 + 1..).zip(notices.iter().zip(ids)) {
+    for (number, (notice, event)) in (last - count as u64 + 1..).zip(asked.iter().zip(ids)) {
         let about = Noticed {
             id: endpoint.clone(),
             scope: scope.clone(),
@@ -48,11 +59,13 @@ pub(super) async fn append(
     Ok(())
 }
 
-/// Whether an endpoint other than this one names types of deliveries: those that are given up may be many.
-///
-/// # Errors
-/// Those of the database.
-pub(super) async fn anyone_asks_for_dead(tx: &mut Tx, but: &EndpointId) -> Result<bool, DbError> {
-    let sql = "SELECT 1 AS one FROM endpoints WHERE subscribed = 1 AND id <> ? AND event_types LIKE '%delivery.%' LIMIT 1";
-    Ok(tx.query_one(sql, params![but.as_str()]).await?.is_some())
+/// Whether an endpoint other than this one names types that such notices are of: else they would only fill the feed.
+async fn anyone_asks(tx: &mut Tx, but: &EndpointId, notice: &Notice) -> Result<bool, DbError> {
+    let kind = notice.event_type().split_once('.').map_or("", |(kind, _)| kind);
+    let sql =
+        "SELECT 1 AS one FROM endpoints WHERE subscribed = 1 AND id <> ? AND event_types LIKE ? LIMIT 1";
+    let row = tx
+        .query_one(sql, params![but.as_str(), format!("%{kind}.%")])
+        .await?;
+    Ok(row.is_some())
 }

@@ -221,9 +221,6 @@ async fn say(
 ) -> Result<(), DbError> {
     let dead = ours.iter().filter_map(|settlement| dead(settlement));
     let mut said: Vec<Notice> = dead.collect();
-    if !said.is_empty() && !notices::anyone_asks_for_dead(tx, endpoint).await? {
-        said.clear();
-    }
     said.extend(
         endpoint_update
             .disabled
