@@ -6,7 +6,7 @@ use crate::ingest::{Receiver, guest_event};
 use crate::pms::Pms;
 use api::{Access, Line};
 use harness::config::BASE_PATH;
-use harness::waiting::until_some;
+use harness::waiting::{until, until_some};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -67,6 +67,7 @@ async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_emitter(c
     );
     let key_id = make_one(&pms).await;
     let event = first_event(&pms, SAO_BENTO).await;
+    let webhook = webhook(&pms, SAO_BENTO, &event).await;
     let lines: Vec<_> = pms
         .table
         .iter()
@@ -85,6 +86,7 @@ async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_emitter(c
             .unwrap();
         let id = match area {
             "events" => &event,
+            "webhooks" => &webhook,
             "guests" => &hotel.guest,
             "reservations" => &hotel.reservation,
             "properties" => hotel.property,
@@ -94,7 +96,9 @@ async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_emitter(c
         let path = line
             .pattern
             .replace("{id}", id)
-            .replace("{transition}", "confirm");
+            .replace("{transition}", "confirm")
+            .replace("{event_id}", &event)
+            .replace("{n}", "1");
         let path = path.strip_prefix(BASE_PATH).unwrap();
         let body = (line.method != Method::GET).then(|| json!({}));
         let answer = with_key(&pms, &other, line.method.clone(), path, body.as_ref()).await;
@@ -113,6 +117,24 @@ async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_emitter(c
     let guest = with_key(&pms, &own, Method::GET, &format!("/guests/{}", hotel.guest), None).await;
     assert_eq!(guest.body["version"], 1);
     pms.stop().await;
+}
+
+/// A webhook of a property that gets this event, once it has a delivery of it.
+async fn webhook(pms: &Pms, property: &str, event: &str) -> String {
+    let body = json!({
+        "name": "CRM", "url": "http://127.0.0.1:9/hook", "events": ["*"], "property_ids": [property], "start": "beginning",
+    });
+    let made = with_key(pms, super::ADMIN, Method::POST, "/webhooks", Some(&body)).await;
+    let id = made.expect(201).id().to_owned();
+    let delivery = format!("/webhooks/{id}/deliveries/{event}");
+    until("its delivery", || async {
+        with_key(pms, super::ADMIN, Method::GET, &delivery, None)
+            .await
+            .status
+            == 200
+    })
+    .await;
+    id
 }
 
 /// The id of an event of a property, once it has its place in the feed.

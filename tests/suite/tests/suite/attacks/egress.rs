@@ -4,7 +4,7 @@
 use crate::case::{Case, Ctx, cases};
 use crate::programs;
 use harness::client::Client;
-use harness::config::{BASE_PATH, fresh_secret};
+use harness::config::{BASE_PATH, MASTER_KEY, fresh_secret};
 use harness::process::Process;
 use harness::receiver_double::ReceiverDouble;
 use serde_json::json;
@@ -23,6 +23,7 @@ async fn e7_a_proxy_of_the_environment_is_not_asked(ctx: Ctx) {
         ("DATABASE_URL", ctx.database.url().to_owned()),
         ("CRM_WEBHOOK_URL", receiver.url()),
         ("CRM_WEBHOOK_SECRET", fresh_secret()),
+        ("MASTER_KEY", MASTER_KEY.to_owned()),
         ("APP_PORT", "0".to_owned()),
         ("LOG_LEVEL", "off".to_owned()),
     ];

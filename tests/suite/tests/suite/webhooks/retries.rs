@@ -189,7 +189,7 @@ async fn a_webhook_shows_how_it_stands(ctx: Ctx) {
     gate.open(10);
     let delivered = until_some("nothing waits", || async {
         let shown = pms.get(&path).await.expect(200).body;
-        (shown["pending"] == 0).then_some(shown)
+        (shown["pending"] == 0 && shown["delivered"] == 1).then_some(shown)
     });
     let delivered = delivered.await;
     assert_eq!(
