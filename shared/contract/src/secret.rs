@@ -118,6 +118,15 @@ impl Secret {
         }
     }
 
+    /// A text that means this key, for a table of encrypted secrets. What was a plain string may be `whsec_` now: the key is the same.
+    pub fn text(&self) -> String {
+        if STANDARD_BYTES.contains(&self.0.len()) {
+            format!("{STANDARD_PREFIX}{}", STANDARD.encode(&self.0))
+        } else {
+            String::from_utf8_lossy(&self.0).into_owned()
+        }
+    }
+
     /// A secret of 32 bytes in the form of Standard Webhooks, for configuration files.
     pub fn encode(bytes: &[u8; 32]) -> String {
         format!("{STANDARD_PREFIX}{}", STANDARD.encode(bytes))

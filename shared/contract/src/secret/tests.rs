@@ -131,3 +131,16 @@ fn what_was_copied_whole_is_taken_whatever_stands_around_it() {
         assert_eq!(list, Ok(secrets), "{text:?}");
     }
 }
+
+#[test]
+fn the_text_of_a_key_means_the_same_key() {
+    for text in [
+        "sixteen-bytes---",
+        "a-plain-secret-of-more-than-24-bytes",
+        &"x".repeat(200),
+        "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+    ] {
+        let secret: Secret = text.parse().unwrap();
+        assert!(secret.text().parse::<Secret>().unwrap() == secret, "{text}");
+    }
+}
