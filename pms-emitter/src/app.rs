@@ -1,7 +1,7 @@
 //! The composition root: from a [`Config`] to a service that runs until it is stopped.
 
 use crate::config::Config;
-use crate::desk::{Catalogue, Desk, Vault, Wakeups};
+use crate::desk::{Catalogue, Desk, Environment, Vault, Wakeups};
 use crate::digest_key;
 use crate::dispatch::attempt::AGENT;
 use crate::dispatch::{
@@ -119,6 +119,34 @@ pub async fn retry_dead(store: &Store, runtime: &Runtime, since: UnixMillis) -> 
     }
 }
 
+/// Keeps what the environment says of its webhook in the tables, where the API changes it from then on; false when that was done
+/// before.
+///
+/// # Errors
+/// When there is no URL, or the tables cannot be opened.
+pub async fn adopt_env(config: &Config, runtime: &Runtime) -> Result<bool, StartError> {
+    let endpoint = config.endpoint.as_ref();
+    let endpoint = endpoint.ok_or_else(|| ConfigError::new("CRM_WEBHOOK_URL", "it is not set"))?;
+    let store = open_store(config, runtime, false).await?;
+    let keys = config
+        .master_key
+        .open(&config.database, store.db(), runtime.entropy.as_ref());
+    let vault = Vault {
+        master_keys: keys.await?,
+        entropy: Arc::clone(&runtime.entropy),
+    };
+    let environment = Environment {
+        url: endpoint.url.as_str(),
+        secrets: endpoint.secrets.as_slice(),
+        timeout: config.delivery.timeout,
+        concurrency: config.delivery.concurrency,
+    };
+    let (now, ids) = (runtime.clock.now(), runtime.ids());
+    let adopted = environment.adopt(&store, &vault, &ids, now).await;
+    store.db().clone().close().await;
+    Ok(adopted?)
+}
+
 /// Encrypts every secret again under the first master key.
 ///
 /// # Errors
@@ -152,9 +180,10 @@ impl App {
                 .map(|endpoint| endpoint.url.as_str().to_owned()),
             first_wait: config.delivery.schedule.first_wait(),
         };
-        store
-            .configure_endpoint(env_endpoint(), settings, runtime.clock.now())
-            .await?;
+        let configured = store.configure_endpoint(env_endpoint(), settings, runtime.clock.now());
+        if !configured.await? && config.endpoint.is_some() {
+            tracing::warn!("CRM_WEBHOOK_URL is not used: its webhook was adopted, and the API changes it");
+        }
         let keys = config
             .master_key
             .open(&config.database, store.db(), runtime.entropy.as_ref());

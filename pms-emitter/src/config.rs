@@ -4,7 +4,7 @@ pub use crate::dispatch::DeliveryConfig;
 use crate::dispatch::Schedule;
 use crate::dispatch::parts::{LEASE_SLACK, LOOK_EVERY};
 use crate::domain::guest_document::DigestKey;
-use clap::{Args, Parser, Subcommand, value_parser};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use contract::{SecretList, UnixMillis};
 use db::DatabaseUrl;
 use kit::access::command::KeysCommand;
@@ -73,6 +73,12 @@ pub enum Command {
         #[arg(long, value_parser = instant)]
         since: Option<UnixMillis>,
     },
+    /// Make the webhook of CRM_WEBHOOK_URL one that the API changes, and end
+    Webhooks {
+        /// What is done with it
+        #[command(subcommand)]
+        command: WebhooksCommand,
+    },
     /// Encrypt the secrets in the tables again under the first key of MASTER_KEY, and end; an emitter may serve meanwhile
     Rewrap,
     /// Make, list or deactivate API keys
@@ -81,6 +87,24 @@ pub enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
+}
+
+/// What is done with a webhook from the command line.
+#[derive(Subcommand, Clone, Copy, Debug)]
+pub enum WebhooksCommand {
+    /// Keep what CRM_WEBHOOK_URL and CRM_WEBHOOK_SECRET say in the tables: from then on the API changes it, and the variables no more
+    Adopt {
+        /// env, the only one that there is to adopt
+        #[arg(value_enum)]
+        webhook: Adopted,
+    },
+}
+
+/// The webhook of the environment, by its id.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub enum Adopted {
+    /// That of CRM_WEBHOOK_URL.
+    Env,
 }
 
 /// REST API of a hotel's guests and reservations; every change is delivered as one signed event
@@ -161,7 +185,10 @@ impl Cli {
             }
         };
         let database = self.database.url(DEFAULTS)?;
-        if matches!(self.command, None | Some(Command::Serve | Command::Rewrap)) {
+        if matches!(
+            self.command,
+            None | Some(Command::Serve | Command::Rewrap | Command::Webhooks { .. })
+        ) {
             self.master_key.check(&database)?;
         }
         let folder = database.sqlite_folder();

@@ -2,8 +2,8 @@
 //!
 //! It stands in the library, so that `main.rs` has no async code to compile and only links.
 
-use crate::app::{App, Runtime, StartError, key_maker, open_store, retry_dead, rewrap};
-use crate::config::{Command, Config, read_or_exit};
+use crate::app::{App, Runtime, StartError, adopt_env, key_maker, open_store, retry_dead, rewrap};
+use crate::config::{Adopted, Command, Config, WebhooksCommand, read_or_exit};
 use crate::http::KEY_TERMS;
 use kit::access::command::KeysError;
 use kit::config::EXIT_CONFIG;
@@ -62,6 +62,17 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
             let count = retry_dead(&store, &runtime, since.unwrap_or_default()).await?;
             store.db().clone().close().await;
             println!("{count} deliveries are due again");
+        }
+        Command::Webhooks {
+            command: WebhooksCommand::Adopt {
+                webhook: Adopted::Env,
+            },
+        } => {
+            anyhow::ensure!(
+                adopt_env(&config, &runtime).await?,
+                "nothing was changed: it was adopted before, or the emitter has not been started yet"
+            );
+            println!("env is a webhook like any other now: unset CRM_WEBHOOK_URL and CRM_WEBHOOK_SECRET");
         }
         Command::Rewrap => {
             let done = rewrap(&config, &runtime).await?;

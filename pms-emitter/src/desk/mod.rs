@@ -7,6 +7,7 @@
 //! comes in as plain values, the caller passes the function that makes the answer to keep, and what was done goes out as
 //! that answer or as a state. So an endpoint, a page of a console and a test call the same function.
 
+mod adoption;
 mod answer;
 mod catalogue;
 mod decide_again;
@@ -24,6 +25,7 @@ mod webhook_secrets;
 mod webhook_tests;
 mod webhooks;
 
+pub use adoption::Environment;
 pub use answer::AnswerToKeep;
 pub use catalogue::Catalogue;
 pub use decide_again::DECISIONS_MAX;

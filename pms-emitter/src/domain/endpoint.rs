@@ -23,8 +23,9 @@ const WAIT_SECONDS_MAX: u32 = 7 * 24 * 3600;
 const TIMEOUT_SECONDS: u32 = 15;
 /// The longest that one attempt may be given.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(30);
-/// Attempts at once when nothing is said.
+/// Attempts at once when nothing is said, and at most.
 const CONCURRENCY: u32 = 32;
+pub const CONCURRENCY_MAX: u32 = 64;
 
 /// What is chosen for an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Validate)]
@@ -86,6 +87,26 @@ fn max_concurrency() -> u32 {
 }
 
 impl EndpointSettings {
+    /// Settings of an endpoint that gets everything of a scope, and the rest by default.
+    pub fn of_everything(name: &str, url: &str, property_ids: Scope, scheme: Preset) -> Self {
+        Self {
+            name: name.to_owned(),
+            url: url.to_owned(),
+            events: vec![TypePattern::All],
+            property_ids,
+            filter: None,
+            payload: PayloadShape::default(),
+            scheme,
+            retry_schedule: None,
+            retry_count: None,
+            retry_4xx: true,
+            timeout_seconds: TIMEOUT_SECONDS,
+            max_concurrency: CONCURRENCY,
+            heartbeat_minutes: None,
+            active: true,
+        }
+    }
+
     /// Settings as a body names them. `target` answers the normal form of an address, or why nothing is sent there.
     ///
     /// # Errors

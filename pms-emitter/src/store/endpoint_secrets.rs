@@ -150,11 +150,19 @@ pub(super) fn of_endpoint(endpoint: &str) -> Statement {
     )
 }
 
-/// The first secret of an endpoint that is being made.
-pub(super) async fn add_first(tx: &mut Tx, endpoint: &EndpointId, secret: &NewSecret) -> Result<(), DbError> {
-    let counted = "UPDATE endpoints SET secrets_made = 1 WHERE id = ?";
-    tx.execute(counted, params![endpoint.as_str()]).await?;
-    insert(tx, endpoint, secret, 1).await
+/// The secrets of an endpoint that has none yet, the newest first.
+pub(super) async fn add_all(
+    tx: &mut Tx,
+    endpoint: &EndpointId,
+    secrets: &[NewSecret],
+) -> Result<(), DbError> {
+    let counted = "UPDATE endpoints SET secrets_made = ? WHERE id = ?";
+    tx.execute(counted, params![secrets.len(), endpoint.as_str()])
+        .await?;
+    for (n, secret) in (1..).zip(secrets.iter().rev()) {
+        insert(tx, endpoint, secret, n).await?;
+    }
+    Ok(())
 }
 
 /// Removes the secrets of an endpoint.

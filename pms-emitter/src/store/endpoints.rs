@@ -95,13 +95,13 @@ impl EndpointStatus {
 impl Store {
     /// Writes what the environment says about an endpoint. With a URL it is subscribed and enabled, also when a 410
     /// had disabled it: a restart counts as the operator's decision. Without one it is unsubscribed; its queue stays, and once it
-    /// has a URL again it is queued what came meanwhile.
+    /// has a URL again it is queued what came meanwhile. False, and nothing is written, for one that was adopted.
     pub async fn configure_endpoint(
         &self,
         id: EndpointId,
         settings: EnvEndpoint,
         now: UnixMillis,
-    ) -> Result<(), DbError> {
+    ) -> Result<bool, DbError> {
         self.repeatable(
             "configure_endpoint",
             (id, settings, now),
@@ -159,10 +159,15 @@ impl Store {
     }
 }
 
-async fn configure(tx: &mut Tx, id: &str, settings: &EnvEndpoint, now: UnixMillis) -> Result<(), DbError> {
+async fn configure(tx: &mut Tx, id: &str, settings: &EnvEndpoint, now: UnixMillis) -> Result<bool, DbError> {
     let last = FEED.hold(tx).await?;
-    let sql = "SELECT backfill_seq, breaker_state FROM endpoints WHERE id = ?";
+    let sql = "SELECT backfill_seq, breaker_state, settings FROM endpoints WHERE id = ?";
     let row = tx.query_one(sql, params![id]).await?;
+    let chosen: Option<String> = row.as_ref().map_or(Ok(None), |row| row.get("settings"))?;
+    if chosen.is_some() {
+        tx.abandon();
+        return Ok(false);
+    }
     if row.is_none() {
         tx.execute(
             "INSERT INTO endpoints (id, subscribed, breaker_since, created_at, updated_at) VALUES (?, 0, ?, ?, ?)",
@@ -202,8 +207,8 @@ async fn configure(tx: &mut Tx, id: &str, settings: &EnvEndpoint, now: UnixMilli
             id,
         ],
     )
-    .await
-    .map(drop)
+    .await?;
+    Ok(true)
 }
 
 const STATUS: &str = "SELECT id, url, subscribed, disabled_reason, paused, paused_until, paused_at, delivered, last_success_at, \

@@ -223,6 +223,27 @@ impl Store {
         .await
     }
 
+    /// Makes the environment's endpoint one of the others, with what the environment says; false when it is one already.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn adopt_endpoint(
+        &self,
+        id: EndpointId,
+        settings: EndpointSettings,
+        secrets: Vec<NewSecret>,
+        entry: AuditEntry,
+    ) -> Result<bool, DbError> {
+        let work = (id, settings, secrets, entry);
+        self.transaction(
+            "adopt_endpoint",
+            work,
+            |tx, (id, settings, secrets, entry)| Box::pin(adopt(tx, id, settings, secrets, entry)),
+            |_, _| Box::pin(async { Ok(None) }),
+        )
+        .await
+    }
+
     /// Changes an endpoint that is still as it was seen. From then on no attempt begins by what it was before.
     ///
     /// # Errors
@@ -277,9 +298,40 @@ async fn make(tx: &mut Tx, new: &NewEndpoint) -> Result<EndpointMade, DbError> {
     )
     .await?;
     write_headers(tx, &new.id, new.headers.as_ref()).await?;
-    endpoint_secrets::add_first(tx, &new.id, &new.secret).await?;
+    endpoint_secrets::add_all(tx, &new.id, std::slice::from_ref(&new.secret)).await?;
     audit::append(tx, std::slice::from_ref(&new.entry)).await?;
     Ok(EndpointMade::Made)
+}
+
+async fn adopt(
+    tx: &mut Tx,
+    id: &EndpointId,
+    settings: &EndpointSettings,
+    secrets: &[NewSecret],
+    entry: &AuditEntry,
+) -> Result<bool, DbError> {
+    FEED.hold(tx).await?;
+    let row = tx
+        .query_one("SELECT paused FROM endpoints WHERE id = ?", params![id.as_str()])
+        .await?;
+    // One that was paused stays so.
+    let paused: bool = row.map_or(Ok(false), |row| row.get("paused"))?;
+    let settings = EndpointSettings {
+        active: !paused,
+        ..settings.clone()
+    };
+    let mut values = columns(&settings, entry.at);
+    values.extend(params![entry.at, id.as_str()]);
+    let sql = "UPDATE endpoints SET url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?,
+                   heartbeat_at = ?, subscribed = 1, version = version + 1, updated_at = ?
+               WHERE id = ? AND settings IS NULL";
+    if tx.execute(sql, values).await? == 0 {
+        tx.abandon();
+        return Ok(false);
+    }
+    endpoint_secrets::add_all(tx, id, secrets).await?;
+    audit::append(tx, std::slice::from_ref(entry)).await?;
+    Ok(true)
 }
 
 async fn apply(tx: &mut Tx, change: &EndpointChange) -> Result<EndpointChanged, DbError> {

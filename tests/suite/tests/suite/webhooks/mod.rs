@@ -1,5 +1,6 @@
 //! Webhooks: endpoints that are made through the API, and what is sent to them.
 
+mod adoption;
 mod deliveries;
 mod endpoints;
 mod notices;
@@ -7,6 +8,7 @@ mod retries;
 mod secrets;
 mod sending;
 mod shapes;
+mod verifiers;
 
 use contract::UnixSeconds;
 use harness::receiver_double::{Received, ReceiverDouble};
@@ -17,6 +19,7 @@ use crate::pms::{Pms, Reply};
 
 pub fn cases() -> Vec<Case> {
     [
+        adoption::cases(),
         deliveries::cases(),
         endpoints::cases(),
         notices::cases(),
@@ -24,6 +27,7 @@ pub fn cases() -> Vec<Case> {
         secrets::cases(),
         sending::cases(),
         shapes::cases(),
+        verifiers::cases(),
     ]
     .into_iter()
     .flatten()
