@@ -5,7 +5,7 @@ use crate::desk::{Catalogue, Desk, Environment, Vault, Wakeups};
 use crate::digest_key;
 use crate::dispatch::attempt::AGENT;
 use crate::dispatch::{
-    AttemptCounters, Breakers, DispatcherParts, Dispatchers, Places, SettlementCounters, Testing,
+    AttemptCounters, Breakers, DispatcherParts, Dispatchers, Places, Runner, SettlementCounters, Testing,
     expose_pending, notice,
 };
 use crate::domain::guest_document::DigestKey;
@@ -72,6 +72,7 @@ pub struct App {
     keys: ApiKeys,
     idempotency: Arc<Idempotency>,
     dispatchers: Dispatchers,
+    runner: Runner,
     /// Queues events for the endpoints. It runs also where there is none: an event has its place in any case.
     sequencer: Sequencer,
     /// None without METRICS_ADDR.
@@ -206,6 +207,9 @@ impl App {
         let parts = dispatcher_parts(&config, egress.clone(), &store, &runtime, &master_keys, &metrics);
         let parts = Arc::new(parts);
         let testing = Testing::new(&parts);
+        let (clock, owner) = (Arc::clone(&runtime.clock), runtime.ids().new_id("run"));
+        let begun = Arc::clone(&wakeups.runs);
+        let runner = Runner::new(store.clone(), clock, owner, queued.clone(), begun);
         let api = Api {
             feed: FeedWaiters::new(sequencer.given()),
             desk: Desk {
@@ -257,6 +261,7 @@ impl App {
             keys,
             idempotency,
             dispatchers,
+            runner,
             sequencer,
             metrics,
             guest_names,
@@ -302,6 +307,7 @@ impl App {
         lifecycle.spawn("sequencer", self.sequencer.run(lifecycle.clone()));
         lifecycle.spawn("notices", notice(self.dispatchers.parts(), lifecycle.clone()));
         lifecycle.spawn("dispatchers", self.dispatchers.run(lifecycle.clone()));
+        lifecycle.spawn("runs", self.runner.run(lifecycle.clone()));
         lifecycle.spawn("guest names", self.guest_names.run(lifecycle.clone()));
         lifecycle.spawn("api keys", self.keys.clone().run(lifecycle.clone()));
         let purging = purge(self.idempotency, self.keys.clone(), lifecycle.clone());

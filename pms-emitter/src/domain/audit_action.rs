@@ -19,6 +19,14 @@ pub enum AuditAction {
     DeadRetried,
     /// A person made one delivery due at once; the outcome says what it was before.
     DeliveryRetried,
+    /// A run made a delivery due that was delivered before, or was never queued.
+    DeliveryReplayed,
+    /// A person began a run over deliveries.
+    RunStarted,
+    /// A run came to its end.
+    RunFinished,
+    /// A run was ended before its end.
+    RunCancelled,
     /// A person made an endpoint.
     EndpointCreated,
     /// A person changed an endpoint.
@@ -58,6 +66,10 @@ impl From<AuditAction> for Cow<'static, str> {
             AuditAction::Dead => "dead",
             AuditAction::DeadRetried => "dead_retried",
             AuditAction::DeliveryRetried => "delivery_retried",
+            AuditAction::DeliveryReplayed => "delivery_replayed",
+            AuditAction::RunStarted => "run_started",
+            AuditAction::RunFinished => "run_finished",
+            AuditAction::RunCancelled => "run_cancelled",
             AuditAction::EndpointCreated => "endpoint_created",
             AuditAction::EndpointChanged => "endpoint_changed",
             AuditAction::EndpointPaused => "endpoint_paused",

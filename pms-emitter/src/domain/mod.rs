@@ -7,6 +7,7 @@ pub mod audit_action;
 pub mod body;
 pub mod change;
 pub mod delivery;
+pub mod delivery_run;
 pub mod email;
 pub mod endpoint;
 pub mod endpoint_headers;

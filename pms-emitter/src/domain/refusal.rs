@@ -52,6 +52,9 @@ pub enum Refusal {
     /// What would be sent is kept no more.
     #[error("the body is gone")]
     BodyGone,
+    /// As many runs are in progress as may be, as the text says.
+    #[error("there are too many runs")]
+    TooManyRuns(String),
     /// The environment decides what this endpoint is.
     #[error("the environment decides this")]
     ManagedByEnvironment,

@@ -16,6 +16,7 @@ mod publications;
 mod reservation_query;
 mod reservations;
 pub mod routes;
+mod runs;
 mod webhook_stats;
 mod webhook_status;
 mod webhooks;

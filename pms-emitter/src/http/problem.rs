@@ -52,6 +52,7 @@ impl From<Refusal> for Problem {
             Refusal::LastSecret => Self::new(ProblemCode::LastSecret),
             Refusal::WebhookDeleted => Self::new(ProblemCode::WebhookDeleted),
             Refusal::BodyGone => Self::new(ProblemCode::BodyGone),
+            Refusal::TooManyRuns(detail) => Self::new(ProblemCode::TooManyRuns).with_detail(detail),
             Refusal::ManagedByEnvironment => Self::new(ProblemCode::ManagedByEnvironment)
                 .with_detail("CRM_WEBHOOK_URL and the settings beside it decide about this webhook"),
             Refusal::NotDeletable => Self::new(ProblemCode::NotDeletable),

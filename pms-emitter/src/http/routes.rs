@@ -2,7 +2,7 @@
 
 use super::{
     FeedWaiters, deliveries, event_types, feed, guests, health, night_audit, properties, publications,
-    reservations, webhook_stats, webhook_status, webhooks,
+    reservations, runs, webhook_stats, webhook_status, webhooks,
 };
 use crate::desk::Desk;
 use api::{Access, Area, Endpoint, Router, delete, get, patch, post, put};
@@ -100,6 +100,9 @@ fn table(api: &Api) -> Vec<Endpoint> {
         patch("/reservations/{id}", RESERVATIONS.write(), api, reservations::merge),
         delete("/reservations/{id}", RESERVATIONS.admin(), api, reservations::delete),
         post("/reservations/{id}/{transition}", RESERVATIONS.write(), api, reservations::transition),
+        get("/runs", WEBHOOKS.read(), api, runs::list).with_query(),
+        get("/runs/{id}", WEBHOOKS.read(), api, runs::show),
+        delete("/runs/{id}", WEBHOOKS.admin(), api, runs::end),
         get("/stats", WEBHOOKS.read(), api, webhook_stats::of_all).with_query(),
         get("/webhooks", WEBHOOKS.read(), api, webhooks::list).with_query(),
         post("/webhooks", WEBHOOKS.admin(), api, webhooks::create),
@@ -109,6 +112,8 @@ fn table(api: &Api) -> Vec<Endpoint> {
         get("/webhooks/{id}/deliveries", WEBHOOKS.read(), api, deliveries::list_of_webhook).with_query(),
         get("/webhooks/{id}/deliveries/{event_id}", WEBHOOKS.read(), api, deliveries::show),
         post("/webhooks/{id}/deliveries/{event_id}/retry", WEBHOOKS.write(), api, deliveries::retry),
+        post("/webhooks/{id}/recover", WEBHOOKS.write(), api, runs::recover),
+        post("/webhooks/{id}/replay", WEBHOOKS.write(), api, runs::replay),
         get("/webhooks/{id}/stats", WEBHOOKS.read(), api, webhook_stats::of_webhook).with_query(),
         get("/webhooks/{id}/status", WEBHOOKS.read(), api, webhook_status::show_one),
         post("/webhooks/{id}/pause", WEBHOOKS.write(), api, webhooks::pause),

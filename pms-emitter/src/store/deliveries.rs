@@ -22,7 +22,7 @@ const ATTEMPTS_SHOWN_MAX: usize = 200;
 const FIRST_STEP: usize = 16;
 const STEP_FACTOR: usize = 4;
 /// How far the clocks of replicas may be apart: events are in the order of their places, and their times nearly so.
-const CLOCKS_APART_MS: i64 = 10 * 60 * 1_000;
+pub(super) const CLOCKS_APART_MS: i64 = 10 * 60 * 1_000;
 /// The id in a position behind which there is no more delivery of that event: none of an endpoint is before it.
 const NO_MORE: &str = "-";
 

@@ -11,6 +11,7 @@ mod claims;
 mod clock_skew;
 mod deliveries;
 mod delivery_hours;
+mod delivery_runs;
 mod due_endpoints;
 mod endpoint_health;
 mod endpoint_secrets;
@@ -38,6 +39,10 @@ pub use breaker_history::{BREAKER_HISTORY_MAX, BreakerChange};
 pub use claims::{BATCH_MAX, Claim, ClaimRequest, DeliveryRef, Subject, Target};
 pub use deliveries::{DeliveredEvent, DeliveryAttempt, DeliveryFilter, DeliveryPage, DeliveryRow};
 pub use delivery_hours::{AttemptCounts, DeliveryStats, HOUR_MS, hour_of};
+pub use delivery_runs::{
+    COUNTED_MAX, DeliveryRun, RUN_LEASE, RUNNING_MAX, RUNNING_OF_ENDPOINT_MAX, RunBatch, RunCount,
+    RunCreation, WAITING_MAX,
+};
 pub use endpoint_health::{Ailing, ToNotice};
 pub use endpoint_secrets::{
     EndpointSecret, NewSecret, SecretChange, SecretsChanged, WhatOfSecrets, secret_place, secret_row,
@@ -105,6 +110,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         migration!("0010", "endpoint_health"),
         migration!("0011", "deliveries"),
         migration!("0012", "delivery_hours"),
+        migration!("0013", "delivery_runs"),
     ],
 };
 

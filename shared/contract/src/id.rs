@@ -100,6 +100,8 @@ ids! {
     SecretId if is_valid_id, prefix "sec";
     /// The id of a run that gives dead letters back to the projector.
     RequeueId if is_valid_id, prefix "rqu";
+    /// The id of a run that has deliveries of an endpoint made again.
+    RunId if is_valid_id, prefix "drn";
     /// The id of any entity of any sender.
     EntityId if is_valid_id;
     /// `webhook-id`, which is the idempotency key: the same on every retry and replay.

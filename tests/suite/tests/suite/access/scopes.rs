@@ -67,7 +67,22 @@ async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_emitter(c
     );
     let key_id = make_one(&pms).await;
     let event = first_event(&pms, SAO_BENTO).await;
-    let webhook = webhook(&pms, SAO_BENTO, &event).await;
+    let webhook = json!({
+        "name": "CRM", "url": "http://127.0.0.1:9/hook", "events": ["*"], "start": "beginning", "active": false,
+    });
+    let made = with_key(&pms, &own, Method::POST, "/webhooks", Some(&webhook)).await;
+    let webhook = made.expect(201).id().to_owned();
+    let queued = format!("/webhooks/{webhook}/deliveries/{event}");
+    until("its event is queued", || async {
+        with_key(&pms, &own, Method::GET, &queued, None).await.status == 200
+    })
+    .await;
+    let (replay, span) = (
+        format!("/webhooks/{webhook}/replay"),
+        json!({"from": "2001-01-01T00:00:00Z"}),
+    );
+    let begun = with_key(&pms, &own, Method::POST, &replay, Some(&span)).await;
+    let run = begun.expect(202).id().to_owned();
     let lines: Vec<_> = pms
         .table
         .iter()
@@ -91,14 +106,16 @@ async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_emitter(c
             "reservations" => &hotel.reservation,
             "properties" => hotel.property,
             "api-keys" => &key_id,
+            "webhooks" => &webhook,
+            "runs" => &run,
             other => panic!("an area without a thing of its own: {other}"),
         };
         let path = line
             .pattern
             .replace("{id}", id)
-            .replace("{transition}", "confirm")
             .replace("{event_id}", &event)
-            .replace("{n}", "1");
+            .replace("{n}", "1")
+            .replace("{transition}", "confirm");
         let path = path.strip_prefix(BASE_PATH).unwrap();
         let body = (line.method != Method::GET).then(|| json!({}));
         let answer = with_key(&pms, &other, line.method.clone(), path, body.as_ref()).await;
@@ -117,24 +134,6 @@ async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_emitter(c
     let guest = with_key(&pms, &own, Method::GET, &format!("/guests/{}", hotel.guest), None).await;
     assert_eq!(guest.body["version"], 1);
     pms.stop().await;
-}
-
-/// A webhook of a property that gets this event, once it has a delivery of it.
-async fn webhook(pms: &Pms, property: &str, event: &str) -> String {
-    let body = json!({
-        "name": "CRM", "url": "http://127.0.0.1:9/hook", "events": ["*"], "property_ids": [property], "start": "beginning",
-    });
-    let made = with_key(pms, super::ADMIN, Method::POST, "/webhooks", Some(&body)).await;
-    let id = made.expect(201).id().to_owned();
-    let delivery = format!("/webhooks/{id}/deliveries/{event}");
-    until("its delivery", || async {
-        with_key(pms, super::ADMIN, Method::GET, &delivery, None)
-            .await
-            .status
-            == 200
-    })
-    .await;
-    id
 }
 
 /// The id of an event of a property, once it has its place in the feed.

@@ -5,6 +5,7 @@ mod deliveries;
 mod endpoints;
 mod notices;
 mod retries;
+mod runs;
 mod secrets;
 mod sending;
 mod shapes;
@@ -24,6 +25,7 @@ pub fn cases() -> Vec<Case> {
         endpoints::cases(),
         notices::cases(),
         retries::cases(),
+        runs::cases(),
         secrets::cases(),
         sending::cases(),
         shapes::cases(),
