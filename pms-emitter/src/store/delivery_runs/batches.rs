@@ -11,6 +11,7 @@ use crate::domain::{
     delivery::DeliveryStatus,
     delivery_run::{RunKind, RunStatus},
     filter::Filter,
+    notice::WEBHOOK,
     subscription::{EventFacts, Subscription},
 };
 use crate::store::{BATCH_MAX, Store, redelivery::MAKE_DUE};
@@ -303,8 +304,8 @@ async fn matching(
     subscription: &Subscription,
     bounds: &Bounds,
 ) -> Result<Stretch, DbError> {
-    let sql = "SELECT id, feed_seq, type, property_id, committed_at FROM events WHERE feed_seq > ? AND feed_seq <= ?
-         ORDER BY feed_seq LIMIT ?";
+    let sql = "SELECT id, feed_seq, type, property_id, entity_kind, entity_id, committed_at FROM events
+         WHERE feed_seq > ? AND feed_seq <= ? ORDER BY feed_seq LIMIT ?";
     let values = params![run.walk.last_place, run.walk.last_place_max, bounds.looked_at + 1];
     let rows = tx.query(sql, values).await?;
     let mut stretch = Stretch {
@@ -317,12 +318,15 @@ async fn matching(
     for row in rows.iter().take(bounds.looked_at) {
         let (event_type, property_id): (String, Option<String>) = (row.get("type")?, row.get("property_id")?);
         let at: UnixMillis = row.get("committed_at")?;
+        let (kind, entity): (Option<String>, Option<String>) =
+            (row.get("entity_kind")?, row.get("entity_id")?);
         let facts = EventFacts {
             event_type: &event_type,
+            about: entity.as_deref().filter(|_| kind.as_deref() == Some(WEBHOOK)),
             property_id: property_id.as_deref(),
         };
         looked_at = row.get("feed_seq")?;
-        if (run.begins_at..run.ends_at).contains(&at) && subscription.matches(facts) {
+        if (run.begins_at..run.ends_at).contains(&at) && subscription.matches(run.endpoint.as_str(), facts) {
             candidates.push((looked_at, row.get("id")?));
         }
     }
