@@ -101,7 +101,6 @@ async fn a1_a_key_of_another_property_finds_nothing_on_any_line_of_the_emitter(c
             .unwrap();
         let id = match area {
             "events" => &event,
-            "webhooks" => &webhook,
             "guests" => &hotel.guest,
             "reservations" => &hotel.reservation,
             "properties" => hotel.property,
