@@ -4,6 +4,7 @@ mod adoption;
 mod deliveries;
 mod endpoints;
 mod notices;
+mod outages;
 mod retries;
 mod runs;
 mod secrets;
@@ -24,6 +25,7 @@ pub fn cases() -> Vec<Case> {
         deliveries::cases(),
         endpoints::cases(),
         notices::cases(),
+        outages::cases(),
         retries::cases(),
         runs::cases(),
         secrets::cases(),
