@@ -26,20 +26,27 @@ pub async fn notice(parts: Arc<DispatcherParts>, lifecycle: Lifecycle) {
     }
 }
 
+/// What fails for one endpoint holds up no other: the last failure is the answer.
 async fn look(parts: &DispatcherParts) -> Result<(), DbError> {
     let now = parts.clock.now();
     let found = parts.store.endpoints_to_notice(now).await?;
+    let mut looked = Ok(());
     for (endpoint, is_alarm) in found.rates {
         let event = event_id(parts);
-        parts.store.notice_rate(endpoint, is_alarm, event, now).await?;
+        let noticed = parts.store.notice_rate(endpoint, is_alarm, event, now).await;
+        looked = noticed.and(looked);
     }
     for endpoint in found.beats {
-        parts.store.beat(endpoint, event_id(parts), now).await?;
+        looked = parts.store.beat(endpoint, event_id(parts), now).await.and(looked);
     }
     for found in found.ailing {
-        parts.store.notice_health(found, event_id(parts), now).await?;
+        looked = parts
+            .store
+            .notice_health(found, event_id(parts), now)
+            .await
+            .and(looked);
     }
-    Ok(())
+    looked
 }
 
 /// A new id for an event about an endpoint.

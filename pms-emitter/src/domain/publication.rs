@@ -1,8 +1,8 @@
 //! An event that somebody else publishes: what a request says of it, and the envelope that becomes of it.
 
 use super::{
-    guest_command::take_property, payload_schema::PayloadSchema, record_size::json_len, refusal::Refusal,
-    type_definition::is_ours,
+    guest_command::take_property, notice::WEBHOOK, payload_schema::PayloadSchema, record_size::json_len,
+    refusal::Refusal, type_definition::is_ours,
 };
 use contract::{
     EntityId, EntityKind, EntityRef, Envelope, EventId, FieldError, PropertyId, UnixMillis,
@@ -266,7 +266,10 @@ fn subject(value: Value) -> Result<Subject, Vec<FieldError>> {
         None
     };
     let (kind, id) = (take("kind").map(EntityKind::from), take("id"));
-    if matches!(kind, Some(EntityKind::Guest | EntityKind::Reservation)) {
+    let is_webhook = |kind: &EntityKind| kind.as_str() == WEBHOOK;
+    if matches!(kind, Some(EntityKind::Guest | EntityKind::Reservation))
+        || kind.as_ref().is_some_and(is_webhook)
+    {
         errors.push(error(
             "/entity/kind",
             "reserved",

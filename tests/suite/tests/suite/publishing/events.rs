@@ -268,6 +268,12 @@ async fn what_an_event_may_not_be(ctx: Ctx) {
         ),
         (
             "entity",
+            json!({"kind": "webhook", "id": "ep_1"}),
+            "/entity/kind",
+            "reserved",
+        ),
+        (
+            "entity",
             json!({"kind": "guest", "id": "gst_1"}),
             "/entity/kind",
             "reserved",
