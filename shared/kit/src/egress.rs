@@ -36,6 +36,8 @@ use rustls::ClientConfig;
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
+/// How long a call waits for others to the same address: longer than for a name, so that a failure of that is named.
+const SLOT_WAIT: Duration = Duration::from_secs(6);
 /// How long establishing a connection may take, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept: less than the 10 s after which our own receiver closes one.
@@ -196,11 +198,12 @@ impl Egress {
             if refused {
                 return Err(failed(EgressErrorKind::Forbidden));
             }
-            let slot = timeout(total, self.slot(target)).await;
+            let slot = timeout(SLOT_WAIT, self.slot(target)).await;
             Some(slot.map_err(|_| failed(EgressErrorKind::Busy))?.map_err(failed)?)
         };
-        let waited = begun.elapsed();
-        let mut response = match request.timeout(total.saturating_sub(waited)).send().await {
+        // Its own time, whatever others at the same address took.
+        let begun = Instant::now();
+        let mut response = match request.timeout(total).send().await {
             Ok(response) => response,
             Err(error) => return Err(EgressError::new(&error, begun.elapsed())),
         };
