@@ -128,6 +128,14 @@ pub async fn retry_dead(store: &Store, runtime: &Runtime, since: UnixMillis) -> 
 pub async fn adopt_env(config: &Config, runtime: &Runtime) -> Result<bool, StartError> {
     let endpoint = config.endpoint.as_ref();
     let endpoint = endpoint.ok_or_else(|| ConfigError::new("CRM_WEBHOOK_URL", "it is not set"))?;
+    let settings = config.egress.settings(SocketAddr::from(([0, 0, 0, 0], 0)));
+    let egress = Egress::new(AGENT, settings).map_err(|error| StartError::Egress(error.to_string()))?;
+    egress.check(endpoint.url.as_str()).await.map_err(|why| {
+        let problem = format!(
+            "{why}, which the environment's own alone may be without EGRESS_ALLOW and EGRESS_ALLOW_HTTP"
+        );
+        ConfigError::new("CRM_WEBHOOK_URL", problem)
+    })?;
     let store = open_store(config, runtime, false).await?;
     let keys = config
         .master_key

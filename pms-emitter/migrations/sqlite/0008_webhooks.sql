@@ -26,6 +26,8 @@ CREATE INDEX endpoints_deleted ON endpoints (deleted_at, id);
 
 CREATE INDEX endpoints_cancelling ON endpoints (cancelling, id);
 
+CREATE INDEX endpoints_updated ON endpoints (updated_at);
+
 -- The secrets of endpoints, encrypted, each for its own row. It is valid from valid_since on, and no more at valid_until.
 CREATE TABLE endpoint_secrets (
     id TEXT NOT NULL PRIMARY KEY,

@@ -90,9 +90,11 @@ impl Desk {
             entry: entry(origin, AuditAction::EndpointCreated, &id, now),
             id: id.clone(),
         };
+        // Not read again: were that to fail, nobody would ever see the secret.
+        let endpoint = new.as_made();
         match self.store.make_endpoint(new).await? {
             EndpointMade::Made => Ok(MadeEndpoint {
-                endpoint: self.endpoint(&origin.scope, &id).await?,
+                endpoint,
                 secret: given.is_none().then_some(text),
             }),
             EndpointMade::TooManyOfProperty(property) => Err(too_many_of(&property)),
@@ -129,6 +131,10 @@ impl Desk {
             let settings = EndpointSettings::read(patched, |_| target.clone())?;
             check_reach(origin, &settings)?;
             self.check_types(&settings, Some(settings_before)).await?;
+            if !settings.property_ids.covers(&settings_before.property_ids) {
+                let message = "what it got of the others would be shown to keys that do not see them: make another webhook";
+                return Err(Refusal::field("/property_ids", "narrowed", message).into());
+            }
             if settings.scheme != settings_before.scheme {
                 let message = "its secrets would mean other keys: make another webhook";
                 return Err(Refusal::field("/scheme", "immutable", message).into());

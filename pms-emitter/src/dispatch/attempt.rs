@@ -165,7 +165,7 @@ fn decide(
         AttemptOutcome::Delivered => Verdict::Delivered,
         AttemptOutcome::Dead { why } => Verdict::Dead((*why).to_owned()),
         AttemptOutcome::Disable => {
-            endpoint_update.disabled = Some(GONE);
+            (endpoint_update.disabled, endpoint_update.version) = (Some(GONE), Some(route.version));
             Verdict::Kept
         }
         AttemptOutcome::Retry {
@@ -174,6 +174,7 @@ fn decide(
         } => {
             if let Some(after) = after.filter(|_| *endpoint_pauses) {
                 endpoint_update.paused_until = Some(now.plus_millis(millis(after)));
+                endpoint_update.version = Some(route.version);
             }
             let counted = claim.attempts.saturating_sub(claim.attempts_before) + 1;
             match route.schedule.after(counted, *after, now, parts.entropy.as_ref()) {

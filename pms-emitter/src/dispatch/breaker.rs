@@ -1,6 +1,7 @@
 //! The breaker of an endpoint, and its transitions, which are logged and stored for people.
 
 use super::{operation::Operation, outage::Outage, parts::DispatcherParts};
+use crate::domain::endpoint::TIMEOUT_MAX;
 use crate::store::{BREAKER_HISTORY_MAX, BreakerChange};
 use contract::id::EndpointId;
 use db::DbError;
@@ -50,7 +51,7 @@ pub(super) fn breaker(endpoint: &EndpointId, parts: &Arc<DispatcherParts>) -> (B
         failures: delivery.breaker_failures,
         open_first: delivery.breaker_open,
         open_max: OPEN_MAX,
-        probe_deadline: delivery.timeout_at_most(endpoint) + PROBE_SLACK,
+        probe_deadline: delivery.timeout_at_most(endpoint).max(TIMEOUT_MAX) + PROBE_SLACK,
         ramp_limit: u32::try_from(delivery.concurrency).unwrap_or(u32::MAX),
     };
     let (clock, entropy) = (Arc::clone(&parts.clock), Arc::clone(&parts.entropy));
@@ -91,6 +92,11 @@ impl Breakers {
                 .get(&named)
                 .map_or(0.0, |breaker| breaker.snapshot().state.as_number())
         });
+    }
+
+    pub(super) fn remove(&self, endpoint: &EndpointId) {
+        let mut breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        breakers.remove(endpoint);
     }
 
     pub(super) fn add(&self, endpoint: &EndpointId, breaker: &Breaker) {

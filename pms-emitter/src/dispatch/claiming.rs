@@ -28,6 +28,8 @@ pub(super) struct Claiming {
     endpoint: EndpointId,
     parts: Arc<DispatcherParts>,
     places: EndpointPlaces,
+    /// The longest time-out that an attempt may have: a lease outlasts it.
+    timeout: Duration,
     /// There may be something due.
     look: bool,
     /// It waits while the breaker is open, after the database failed, and where the endpoint cannot be used.
@@ -51,6 +53,7 @@ impl Claiming {
             endpoint: endpoint.clone(),
             parts: Arc::clone(parts),
             places: parts.places.of_endpoint(),
+            timeout: parts.delivery.timeout_at_most(endpoint),
             look: true,
             operation: Operation::new(),
         }
@@ -85,7 +88,7 @@ impl Claiming {
             endpoint: self.endpoint.clone(),
             token: parts.ids.new_id("clm"),
             now: parts.clock.now(),
-            lease: parts.delivery.timeout_at_most(&self.endpoint) + parts.delivery.lease_slack,
+            lease: self.timeout + parts.delivery.lease_slack,
             limit: asked,
         };
         self.look = false;
@@ -130,6 +133,12 @@ impl Claiming {
                 return settling.give_back(claims);
             }
         };
+        if route.timeout > self.timeout {
+            // These leases could end during their attempts: they are claimed again, for longer.
+            self.timeout = route.timeout;
+            self.look = true;
+            return settling.give_back(claims);
+        }
         if !claims.is_empty() {
             failpoint::reached("claim.committed");
         }

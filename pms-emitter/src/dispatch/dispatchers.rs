@@ -5,7 +5,7 @@
 //! costs nothing but its probe of an index.
 
 use super::{operation::Operation, outage::Outage, parts::DispatcherParts, worker::Dispatcher};
-use crate::store::Queued;
+use crate::store::{DueEndpoints, Queued};
 use contract::id::EndpointId;
 use db::DbError;
 use kit::lifecycle::Lifecycle;
@@ -15,16 +15,25 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 /// Runs the dispatchers.
 pub struct Dispatchers {
     parts: Arc<DispatcherParts>,
     queued: Queued,
-    wakers: HashMap<EndpointId, Arc<Notify>>,
+    running: HashMap<EndpointId, Running>,
     tasks: JoinSet<()>,
-    look: Operation<Result<Vec<EndpointId>, DbError>>,
+    look: Operation<Result<DueEndpoints, DbError>>,
     cancelling: Operation<Result<bool, DbError>>,
     outage: Outage,
+}
+
+/// The dispatcher of one endpoint.
+#[derive(Default)]
+struct Running {
+    waker: Arc<Notify>,
+    /// Its endpoint was deleted.
+    ended: CancellationToken,
 }
 
 impl Dispatchers {
@@ -33,7 +42,7 @@ impl Dispatchers {
         Self {
             parts,
             queued,
-            wakers: HashMap::new(),
+            running: HashMap::new(),
             tasks: JoinSet::new(),
             look: Operation::new(),
             cancelling: Operation::new(),
@@ -98,12 +107,18 @@ impl Dispatchers {
     }
 
     /// Wakes those that have something due.
-    fn looked(&mut self, looked: Result<Vec<EndpointId>, DbError>, lifecycle: &Lifecycle) {
+    fn looked(&mut self, looked: Result<DueEndpoints, DbError>, lifecycle: &Lifecycle) {
         match looked {
-            Ok(due) => {
+            Ok(found) => {
                 self.outage.is_over();
-                for endpoint in due {
+                for endpoint in found.due {
                     self.wake(&endpoint, lifecycle);
+                }
+                for endpoint in found.deleted {
+                    if let Some(running) = self.running.remove(&endpoint) {
+                        running.ended.cancel();
+                        self.parts.breakers.remove(&endpoint);
+                    }
                 }
             }
             Err(error) => self.outage.failed(&error),
@@ -112,13 +127,14 @@ impl Dispatchers {
 
     /// Wakes the dispatcher of an endpoint, which is begun if there is none. It keeps a wake-up that comes while it is busy.
     fn wake(&mut self, endpoint: &EndpointId, lifecycle: &Lifecycle) {
-        if let Some(waker) = self.wakers.get(endpoint) {
-            return waker.notify_one();
+        if let Some(running) = self.running.get(endpoint) {
+            return running.waker.notify_one();
         }
-        let waker = Arc::new(Notify::new());
-        self.wakers.insert(endpoint.clone(), Arc::clone(&waker));
-        let dispatcher = Dispatcher::new(endpoint, &self.parts, waker);
-        self.tasks.spawn(dispatcher.run(lifecycle.clone()));
+        let running = Running::default();
+        let dispatcher = Dispatcher::new(endpoint, &self.parts, Arc::clone(&running.waker));
+        self.tasks
+            .spawn(dispatcher.run(lifecycle.clone(), running.ended.clone()));
+        self.running.insert(endpoint.clone(), running);
     }
 }
 

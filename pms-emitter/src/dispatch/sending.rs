@@ -19,8 +19,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// How much of its lease's slack a claim may wait for its attempt, so that the attempt is settled within the lease: two thirds.
-const WAIT_SHARE: (u32, u32) = (2, 3);
+/// How much of its lease's slack a claim may wait for its attempt, so that the attempt, and what it waits for others to the same
+/// address, is settled within the lease: half of it.
+const WAIT_SHARE: (u32, u32) = (1, 2);
 
 /// Classes of status that an attempt is answered with; the last one stands for no answer.
 const ANSWERS: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
@@ -76,6 +77,8 @@ impl Sending {
     /// Takes over what was claimed, in its order, with a place for each.
     pub(super) fn add(&mut self, route: &Arc<Route>, claims: Vec<Claim>, places: Vec<Place>, since: Instant) {
         self.concurrency = route.concurrency;
+        // Also what another replica has changed: claims of before are not sent.
+        self.parts.store.versions().note(&self.endpoint, route.version);
         let ready = claims.into_iter().zip(places).map(|(claim, place)| ReadyClaim {
             place: place.with_bytes(claim.body.as_ref().map_or(0, Vec::len)),
             claim,
@@ -111,18 +114,21 @@ impl Sending {
         None
     }
 
-    /// Takes out what is not to be sent as it was claimed: all of it when the endpoint was changed since, and what has waited so
-    /// long that its lease could end during its attempt.
+    /// Takes out what is not to be sent as it was claimed: the endpoint was changed since, or it has waited so long that its lease
+    /// could end during its attempt.
     pub(super) fn take_stale(&mut self, now: Instant) -> Vec<Claim> {
-        let versions = self.parts.store.versions();
-        let newest = self.ready.back().map(|ready| ready.route.version);
-        if newest.is_some_and(|version| !versions.is_current(&self.endpoint, version)) {
-            return self.take_unsent();
-        }
         let wait_max = self.parts.delivery.lease_slack * WAIT_SHARE.0 / WAIT_SHARE.1;
-        let is_stale = |ready: &&ReadyClaim| now.duration_since(ready.since) > wait_max;
-        let stale = self.ready.iter().take_while(is_stale).count();
-        self.ready.drain(..stale).map(|ready| ready.claim).collect()
+        let versions = self.parts.store.versions();
+        let is_fresh = |ready: &ReadyClaim| {
+            now.duration_since(ready.since) <= wait_max
+                && versions.is_current(&self.endpoint, ready.route.version)
+        };
+        if self.ready.iter().all(is_fresh) {
+            return Vec::new();
+        }
+        let (fresh, stale): (Vec<_>, Vec<_>) = self.ready.drain(..).partition(is_fresh);
+        self.ready = fresh.into();
+        stale.into_iter().map(|ready| ready.claim).collect()
     }
 
     /// Takes out everything whose attempt has not begun.

@@ -17,6 +17,7 @@ use kit::lifecycle::Lifecycle;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 /// Delivers what is due to one endpoint.
 pub(super) struct Dispatcher {
@@ -46,14 +47,16 @@ impl Dispatcher {
         }
     }
 
-    /// Delivers until a stop; then finishes the attempts that were begun, settles them and gives the rest back.
-    pub(super) async fn run(mut self, lifecycle: Lifecycle) {
-        while !lifecycle.is_stopping() {
+    /// Delivers until a stop, or until its endpoint has ended; then finishes the attempts that were begun, settles them and gives the
+    /// rest back.
+    pub(super) async fn run(mut self, lifecycle: Lifecycle, ended: CancellationToken) {
+        while !lifecycle.is_stopping() && !ended.is_cancelled() {
             self.begin();
             // Cutting the wait loses nothing.
             tokio::select! {
                 biased;
                 () = lifecycle.stopping() => {}
+                () = ended.cancelled() => {}
                 () = self.wait() => {}
             }
         }

@@ -27,6 +27,13 @@ impl Store {
     }
 }
 
+/// After deliveries were made due: where their endpoint was deleted meanwhile they are cancelled with the others. Deliveries are
+/// locked before their endpoint, as by settlements.
+pub(super) async fn cancel_if_deleted(tx: &mut Tx, endpoint: &str) -> Result<(), DbError> {
+    let sql = "UPDATE endpoints SET cancelling = 1 WHERE id = ? AND deleted_at IS NOT NULL";
+    tx.execute(sql, params![endpoint]).await.map(drop)
+}
+
 /// The next endpoint of which something may wait.
 async fn next(tx: &mut Tx) -> Result<Option<String>, DbError> {
     let sql = "SELECT id FROM endpoints WHERE cancelling = 1 ORDER BY id LIMIT 1";

@@ -168,7 +168,7 @@ async fn to_notice(tx: &mut Tx, now: UnixMillis) -> Result<ToNotice, DbError> {
             params![half, ENDPOINTS_MAX],
         ),
         Statement::query(
-            "SELECT id FROM endpoints WHERE deleted_at IS NULL AND disabled_reason IS NULL AND heartbeat_at <= ? LIMIT ?",
+            "SELECT id FROM endpoints WHERE deleted_at IS NULL AND disabled_reason IS NULL AND paused = 0 AND heartbeat_at <= ? LIMIT ?",
             params![now, ENDPOINTS_MAX],
         ),
         // It is said above a tenth, and again only once it was below a twentieth.

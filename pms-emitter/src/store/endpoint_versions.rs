@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct EndpointVersions(Arc<Mutex<HashMap<EndpointId, u64>>>);
 
 impl EndpointVersions {
-    /// A version is committed, or may be.
-    pub(super) fn note(&self, endpoint: &EndpointId, version: u64) {
+    /// A version is committed.
+    pub fn note(&self, endpoint: &EndpointId, version: u64) {
         let mut versions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = versions.entry(endpoint.clone()).or_default();
         *known = version.max(*known);

@@ -315,8 +315,9 @@ async fn pending(tx: &mut Tx, endpoint: &EndpointId, most: u32) -> Result<u64, D
 async fn dead(tx: &mut Tx, endpoint: &EndpointId) -> Result<u64, DbError> {
     let row = tx
         .query_one(
-            "SELECT COUNT(*) AS deliveries FROM deliveries WHERE endpoint_id = ? AND status = ?",
-            params![endpoint.as_str(), DeliveryStatus::Dead.as_str()],
+            "SELECT COUNT(*) AS deliveries FROM
+                 (SELECT 1 AS one FROM deliveries WHERE endpoint_id = ? AND status = ? LIMIT ?) AS dead",
+            params![endpoint.as_str(), DeliveryStatus::Dead.as_str(), PENDING_MAX],
         )
         .await?;
     row.map_or(Ok(0), |row| row.get("deliveries"))

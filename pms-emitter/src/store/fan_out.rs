@@ -22,6 +22,8 @@ pub const FEED: Sequence = Sequence { name: "feed" };
 
 /// Deliveries that one transaction makes of events that get their places, unless a single event makes more.
 const STEP_DELIVERIES_MAX: usize = 4_096;
+/// Events of one transaction whose bodies are read for filters, with the places held meanwhile.
+const STEP_BODIES_MAX: usize = 64;
 /// Events with a place that one transaction looks at for an endpoint that is behind.
 const BACKFILL_BATCH: usize = 500;
 
@@ -89,7 +91,7 @@ impl Sequenced for FanOut {
                     vec![],
                 ),
                 Statement::query(
-                    "SELECT 1 AS one FROM endpoints WHERE subscribed = 1 AND backfill_seq IS NOT NULL LIMIT 1",
+                    "SELECT 1 AS one FROM endpoints WHERE deleted_at IS NULL AND subscribed = 1 AND backfill_seq IS NOT NULL LIMIT 1",
                     vec![],
                 ),
             ];
@@ -103,7 +105,7 @@ impl Sequenced for FanOut {
             let questions = [
                 Statement::query(
                     "SELECT id, first_delay_ms, event_types, property_ids, filter, backfill_seq FROM endpoints
-                     WHERE subscribed = 1 ORDER BY id",
+                     WHERE deleted_at IS NULL AND subscribed = 1 ORDER BY id",
                     vec![],
                 ),
                 Statement::query(WAITING, params![STEP_ROWS_MAX]),
@@ -114,7 +116,9 @@ impl Sequenced for FanOut {
             let mut has_more = waiting.len() == STEP_ROWS_MAX;
             let mut events = in_order(with_earlier_versions(tx, waiting).await?);
             let (live, behind): (Vec<_>, Vec<_>) = subscribers.iter().partition(|one| one.behind.is_none());
-            let most = (STEP_DELIVERIES_MAX / live.len().max(1)).clamp(1, STEP_ROWS_MAX);
+            let filters = live.iter().any(|one| one.filter.is_some());
+            let rows_max = if filters { STEP_BODIES_MAX } else { STEP_ROWS_MAX };
+            let most = (STEP_DELIVERIES_MAX / live.len().max(1)).clamp(1, rows_max);
             has_more |= events.len() > most;
             events.truncate(most);
             let mut statements = places(&events, last);

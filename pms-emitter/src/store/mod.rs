@@ -43,6 +43,7 @@ pub use delivery_runs::{
     COUNTED_MAX, DeliveryRun, RUN_LEASE, RUNNING_MAX, RUNNING_OF_ENDPOINT_MAX, RunBatch, RunCount,
     RunCreation, WAITING_MAX,
 };
+pub use due_endpoints::DueEndpoints;
 pub use endpoint_health::{Ailing, ToNotice};
 pub use endpoint_secrets::{
     EndpointSecret, NewSecret, SecretChange, SecretsChanged, WhatOfSecrets, secret_place, secret_row,

@@ -62,8 +62,8 @@ pub(super) async fn append(
 /// Whether an endpoint other than this one names types that such notices are of: else they would only fill the feed.
 async fn anyone_asks(tx: &mut Tx, but: &EndpointId, notice: &Notice) -> Result<bool, DbError> {
     let kind = notice.event_type().split_once('.').map_or("", |(kind, _)| kind);
-    let sql =
-        "SELECT 1 AS one FROM endpoints WHERE subscribed = 1 AND id <> ? AND event_types LIKE ? LIMIT 1";
+    let sql = "SELECT 1 AS one FROM endpoints WHERE deleted_at IS NULL AND subscribed = 1 AND id <> ?
+                   AND event_types LIKE ? LIMIT 1";
     let row = tx
         .query_one(sql, params![but.as_str(), format!("%{kind}.%")])
         .await?;

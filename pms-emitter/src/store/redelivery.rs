@@ -1,7 +1,7 @@
 //! Deliveries that are made due again by hand: one of them here, many by runs (`delivery_runs`). Each gets the whole schedule again;
 //! its attempts go on being counted.
 
-use super::Store;
+use super::{Store, cancelling::cancel_if_deleted};
 use crate::domain::delivery::DeliveryStatus;
 use contract::{
     UnixMillis,
@@ -88,6 +88,7 @@ async fn make_due(tx: &mut Tx, endpoint: &str, event: &str, entry: AuditEntry) -
     if matched == 0 {
         return Ok(MadeDue::EndpointDeleted);
     }
+    cancel_if_deleted(tx, endpoint).await?;
     let entry = AuditEntry {
         outcome: Some(format!("was {}", before.as_str()).into()),
         event_id: Some(event.to_owned()),

@@ -1,6 +1,6 @@
 //! Dead deliveries, made due again by hand: `pms-emitter retry-dead`.
 
-use super::{BATCH_MAX, Store};
+use super::{BATCH_MAX, Store, cancelling::cancel_if_deleted};
 use crate::domain::audit_action::AuditAction;
 use contract::UnixMillis;
 use db::params;
@@ -42,7 +42,10 @@ async fn retry_dead(
     now: UnixMillis,
 ) -> Result<DeadRetried, DbError> {
     let endpoints = tx
-        .query("SELECT id FROM endpoints ORDER BY id", Vec::new())
+        .query(
+            "SELECT id FROM endpoints WHERE deleted_at IS NULL ORDER BY id",
+            Vec::new(),
+        )
         .await?;
     let (mut entries, mut found) = (Vec::new(), 0);
     for endpoint in &endpoints {
@@ -60,6 +63,7 @@ async fn retry_dead(
         for row in &rows {
             entries.extend(retry(tx, &endpoint, row, now).await?);
         }
+        cancel_if_deleted(tx, &endpoint).await?;
     }
     audit::append(tx, &entries).await?;
     Ok(DeadRetried {

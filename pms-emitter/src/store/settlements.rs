@@ -72,6 +72,8 @@ pub enum Verdict {
 /// What a batch says about its endpoint beside its deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EndpointUpdate {
+    /// By which version of the endpoint it was said; none: by any. Of another one nothing is said: it may be at another address.
+    pub version: Option<u64>,
     /// Nothing is sent before this instant.
     pub paused_until: Option<UnixMillis>,
     /// Nothing is sent until it is enabled again, for this reason.
@@ -79,8 +81,14 @@ pub struct EndpointUpdate {
 }
 
 impl EndpointUpdate {
-    /// Both: the longer pause, and the first reason.
+    /// Both: the longer pause, and the first reason; of two versions the later one.
     pub fn merge(&mut self, other: Self) {
+        if other.version != self.version {
+            if other.version > self.version {
+                *self = other;
+            }
+            return;
+        }
         self.paused_until = self.paused_until.max(other.paused_until);
         self.disabled = self.disabled.or(other.disabled);
     }
@@ -234,11 +242,13 @@ async fn say(
 fn dead(settlement: &Settlement) -> Option<Notice> {
     let event_type = &settlement.subject.event_type;
     match &settlement.verdict {
-        Verdict::Dead(why) if !is_notice(event_type) => Some(Notice::Dead {
-            event: settlement.delivery.event_id.to_string(),
-            event_type: event_type.clone(),
-            reason: why.clone(),
-        }),
+        Verdict::Dead(why) if !is_notice(event_type) && event_type != Notice::Ping.event_type() => {
+            Some(Notice::Dead {
+                event: settlement.delivery.event_id.to_string(),
+                event_type: event_type.clone(),
+                reason: why.clone(),
+            })
+        }
         _ => None,
     }
 }
@@ -469,13 +479,15 @@ fn endpoint_row(
     if endpoint_update.paused_until.is_some() || endpoint_update.disabled.is_some() {
         statements.push(Statement::change(
             "UPDATE endpoints SET paused_until = COALESCE(?, paused_until), paused_at = COALESCE(?, paused_at),
-                 disabled_reason = COALESCE(?, disabled_reason), updated_at = ? WHERE id = ?",
+                 disabled_reason = COALESCE(?, disabled_reason), updated_at = ?
+             WHERE id = ? AND version = COALESCE(?, version)",
             params![
                 endpoint_update.paused_until,
                 endpoint_update.paused_until.map(|_| now),
                 endpoint_update.disabled,
                 now,
-                endpoint
+                endpoint,
+                endpoint_update.version
             ],
         ));
     }

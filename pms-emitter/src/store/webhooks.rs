@@ -113,6 +113,28 @@ pub struct NewEndpoint {
     pub entry: AuditEntry,
 }
 
+impl NewEndpoint {
+    /// The endpoint as it is once it is made.
+    pub fn as_made(&self) -> Endpoint {
+        Endpoint {
+            id: self.id.clone(),
+            url: Some(self.settings.url.clone()),
+            is_paused: !self.settings.active,
+            settings: Some(self.settings.clone()),
+            disabled_reason: None,
+            header_names: self
+                .headers
+                .as_ref()
+                .map_or_else(Vec::new, |headers| headers.names.clone()),
+            version: 1,
+            created_by: Some(self.created_by.clone()),
+            created_at: self.at,
+            updated_at: self.at,
+            last_triggered_at: None,
+        }
+    }
+}
+
 /// What became of an endpoint that was to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndpointMade {
@@ -343,7 +365,7 @@ async fn apply(tx: &mut Tx, change: &EndpointChange) -> Result<EndpointChanged, 
     } = change;
     let (set, mut values) = match what {
         WhatChanges::Settings(settings, _) => (
-            "url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?, heartbeat_at = ?",
+            "url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?, heartbeat_at = ?, paused_until = 0",
             columns(settings, *at),
         ),
         WhatChanges::Paused(paused) => ("paused = ?", params![*paused]),

@@ -14,7 +14,7 @@ use crate::domain::{
     notice::WEBHOOK,
     subscription::{EventFacts, Subscription},
 };
-use crate::store::{BATCH_MAX, Store, redelivery::MAKE_DUE};
+use crate::store::{BATCH_MAX, Store, cancelling::cancel_if_deleted, redelivery::MAKE_DUE};
 use contract::{UnixMillis, id::EndpointId};
 use db::{
     DbError, InList, Params, Tx, in_lists,
@@ -208,10 +208,10 @@ async fn next(tx: &mut Tx, run: &DeliveryRun) -> Result<Next, DbError> {
     if waiting + BATCH > WAITING_MAX {
         return Ok(Next::Full(waiting));
     }
-    let Some(subscription) = subscription(tx, &run.endpoint).await? else {
+    let Some(wanted) = wanted(tx, &run.endpoint).await? else {
         return Ok(Next::EndpointDeleted);
     };
-    let stretch = look(tx, run, &subscription, &OF_BATCH).await?;
+    let stretch = look(tx, run, &wanted, &OF_BATCH).await?;
     Ok(Next::Stretch(Stretch { settled, ..stretch }))
 }
 
@@ -234,27 +234,34 @@ pub(super) async fn waiting(tx: &mut Tx, run: &DeliveryRun) -> Result<(usize, Ve
     Ok((waiting, settled))
 }
 
+/// What an endpoint gets now: by types and properties, and by its filter.
+struct Wanted {
+    subscription: Subscription,
+    filter: Option<Filter>,
+}
+
 /// What an endpoint gets now; none when it was deleted.
-async fn subscription(tx: &mut Tx, endpoint: &EndpointId) -> Result<Option<Subscription>, DbError> {
-    let sql = "SELECT event_types, property_ids FROM endpoints WHERE id = ? AND deleted_at IS NULL";
+async fn wanted(tx: &mut Tx, endpoint: &EndpointId) -> Result<Option<Wanted>, DbError> {
+    let sql = "SELECT event_types, property_ids, filter FROM endpoints WHERE id = ? AND deleted_at IS NULL";
     let row = tx.query_one(sql, params![endpoint.as_str()]).await?;
     let read = row.map(|row| {
         let (types, properties): (String, String) = (row.get("event_types")?, row.get("property_ids")?);
-        Subscription::read(&types, &properties).map_err(|_| DbError::unreadable("property_ids"))
+        let filter: Option<String> = row.get("filter")?;
+        let filter = filter.map(|text| serde_json::from_str(&text)).transpose();
+        Ok(Wanted {
+            subscription: Subscription::read(&types, &properties)
+                .map_err(|_| DbError::unreadable("property_ids"))?,
+            filter: filter.map_err(|_| DbError::unreadable("filter"))?,
+        })
     });
     read.transpose()
 }
 
 /// The next of a run, within bounds.
-async fn look(
-    tx: &mut Tx,
-    run: &DeliveryRun,
-    subscription: &Subscription,
-    bounds: &Bounds,
-) -> Result<Stretch, DbError> {
+async fn look(tx: &mut Tx, run: &DeliveryRun, wanted: &Wanted, bounds: &Bounds) -> Result<Stretch, DbError> {
     match run.kind {
         RunKind::Recover => dead(tx, run, bounds).await,
-        RunKind::Replay => matching(tx, run, subscription, bounds).await,
+        RunKind::Replay => matching(tx, run, wanted, bounds).await,
     }
 }
 
@@ -301,7 +308,7 @@ async fn dead(tx: &mut Tx, run: &DeliveryRun, bounds: &Bounds) -> Result<Stretch
 async fn matching(
     tx: &mut Tx,
     run: &DeliveryRun,
-    subscription: &Subscription,
+    wanted: &Wanted,
     bounds: &Bounds,
 ) -> Result<Stretch, DbError> {
     let sql = "SELECT id, feed_seq, type, property_id, entity_kind, entity_id, committed_at FROM events
@@ -326,14 +333,18 @@ async fn matching(
             property_id: property_id.as_deref(),
         };
         looked_at = row.get("feed_seq")?;
-        if (run.begins_at..run.ends_at).contains(&at) && subscription.matches(run.endpoint.as_str(), facts) {
+        if (run.begins_at..run.ends_at).contains(&at)
+            && wanted.subscription.matches(run.endpoint.as_str(), facts)
+        {
             candidates.push((looked_at, row.get("id")?));
         }
     }
-    let Some(filter) = &run.filter else {
+    // The endpoint's own, and that of the run.
+    let filters: Vec<&Filter> = wanted.filter.iter().chain(&run.filter).collect();
+    if filters.is_empty() {
         stretch.take(candidates, looked_at, bounds.ids);
         return Ok(stretch);
-    };
+    }
     let mut bytes = 0;
     let mut fitting = Vec::new();
     for some in candidates.chunks(BODIES_AT_ONCE) {
@@ -347,7 +358,7 @@ async fn matching(
         // What has no body cannot be looked into, and could not be sent either.
         fitting.extend(some.iter().filter(|(_, id)| {
             let body = bodies.get(id);
-            body.is_some_and(|body| passes(filter, body))
+            body.is_some_and(|body| filters.iter().all(|filter| passes(filter, body)))
         }));
         if fitting.len() > bounds.ids {
             break;
@@ -511,6 +522,7 @@ async fn make_due(
     // The fan-out may have queued one meanwhile, where the endpoint is behind.
     let skip = tx.dialect().skip_existing("event_id");
     tx.insert("deliveries", &columns, &skip, missing).await?;
+    cancel_if_deleted(tx, endpoint).await?;
     audit::append(tx, &entries).await?;
     Ok(Some(done))
 }
@@ -537,7 +549,7 @@ async fn note_waiting(
 
 async fn count(tx: &mut Tx, mut run: DeliveryRun) -> Result<RunCount, DbError> {
     (run.walk.last_place, run.walk.last_place_max) = run.bounds(tx).await?;
-    let Some(subscription) = subscription(tx, &run.endpoint).await? else {
+    let Some(wanted) = wanted(tx, &run.endpoint).await? else {
         return Ok(RunCount::default());
     };
     let bounds = Bounds {
@@ -545,7 +557,7 @@ async fn count(tx: &mut Tx, mut run: DeliveryRun) -> Result<RunCount, DbError> {
         looked_at: COUNTED_MAX,
         bytes: COUNTED_BYTES_MAX,
     };
-    let stretch = look(tx, &run, &subscription, &bounds).await?;
+    let stretch = look(tx, &run, &wanted, &bounds).await?;
     let mut with_body = HashSet::new();
     for list in in_lists(&stretch.ids) {
         let sql = format!("SELECT event_id FROM event_bodies WHERE body IS NOT NULL AND event_id IN {list}");

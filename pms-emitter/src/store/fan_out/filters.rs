@@ -32,6 +32,8 @@ pub(super) async fn refused(
     }
     let wanted: Vec<&Candidate<'_>> = events
         .iter()
+        // What is said of endpoints is no payload of a hotel.
+        .filter(|event| event.facts.about.is_none())
         .filter(|event| {
             filtered
                 .iter()

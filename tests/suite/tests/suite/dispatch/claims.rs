@@ -293,6 +293,7 @@ async fn f43_a_clock_set_back_by_minutes_ends_waits_and_pauses(ctx: Ctx) {
             ..delivered(&held[0], now)
         };
         let news = EndpointUpdate {
+            version: None,
             paused_until: Some(until),
             disabled: None,
         };

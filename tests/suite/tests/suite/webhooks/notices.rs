@@ -245,12 +245,10 @@ async fn nobody_is_said_what_is_about_itself_and_all_does_not_mean_it(ctx: Ctx) 
 
 async fn a_heartbeat_pings_its_endpoint_alone(ctx: Ctx) {
     let (pms, quiet, other) = (start(&ctx).await, double().await, double().await);
-    let made = subscribe(
-        &pms,
-        &quiet,
-        json!({"events": ["guest.erased"], "heartbeat_minutes": 10}),
-    )
-    .await;
+    // No filter is asked about a ping.
+    let filter = json!({"path": "/last_name", "op": "=", "value": "Nobody"});
+    let with = json!({"events": ["guest.erased"], "heartbeat_minutes": 10, "filter": filter});
+    let made = subscribe(&pms, &quiet, with).await;
     subscribe(&pms, &other, json!({})).await;
     pms.clock.advance(Duration::from_secs(599));
     guest(&pms, "Doe").await;

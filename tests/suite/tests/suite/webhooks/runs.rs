@@ -238,6 +238,12 @@ async fn a_replay_takes_what_its_filter_passes(ctx: Ctx) {
         numbers
     };
     assert_eq!(numbers(&double.received()[60..]), (50..59).collect::<Vec<_>>());
+    // Its own filter is asked too.
+    let own = json!({"filter": {"path": "/number", "op": "<", "value": 55}});
+    pms.put(&format!("/webhooks/{id}"), &own).await.expect(200);
+    assert_eq!(pms.post(&path, &dry).await.expect(200).body["matching"], 5);
+    let own = json!({"filter": null});
+    pms.put(&format!("/webhooks/{id}"), &own).await.expect(200);
     // Without a filter the one without a body is counted.
     let run = begin(&pms, &path, &json!({"from": BEGIN})).await;
     let run = ended(&pms, &run).await;

@@ -16,6 +16,7 @@ pub fn cases() -> Vec<Case> {
         an_endpoint_begins_where_it_is_asked_to,
         a_paused_endpoint_is_queued_on_and_goes_on,
         e13_nothing_begins_at_an_address_that_was_changed,
+        e13_claims_of_before_are_not_sent_behind_those_of_after,
         e13_what_waits_for_a_deleted_endpoint_is_cancelled,
         an_endpoint_has_its_own_schedule_and_its_own_final_answers,
         one_that_answered_410_goes_on_once_it_is_enabled,
@@ -169,6 +170,33 @@ async fn e13_nothing_begins_at_an_address_that_was_changed(ctx: Ctx) {
         is_signed_with(one, "the-secret-after-it", BEGIN.seconds())
             && !is_signed_with(one, old, BEGIN.seconds())
     }));
+    pms.stop().await;
+}
+
+async fn e13_claims_of_before_are_not_sent_behind_those_of_after(ctx: Ctx) {
+    let (pms, before, after) = (Pms::start(&ctx).await, double().await, double().await);
+    let gate = Gate::closed();
+    before.otherwise(Answer::status(200).behind(&gate));
+    let made = subscribe(&pms, &before, json!({"max_concurrency": 4})).await;
+    let path = format!("/webhooks/{}", made.id());
+    for number in 0..20 {
+        guest(&pms, &format!("Guest {number}")).await;
+    }
+    before.wait_for_held(4).await;
+    until("more are claimed", || async {
+        pms.count("SELECT COUNT(*) AS n FROM deliveries WHERE owner IS NOT NULL")
+            .await
+            > 4
+    })
+    .await;
+    pms.put(&path, &json!({"url": after.url()})).await.expect(200);
+    // What is claimed from now on is of the new version, behind what was claimed before.
+    for number in 20..30 {
+        guest(&pms, &format!("Guest {number}")).await;
+    }
+    gate.open(100);
+    after.wait_for(26).await;
+    assert_eq!((before.received().len(), after.received().len()), (4, 26));
     pms.stop().await;
 }
 
