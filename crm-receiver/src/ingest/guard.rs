@@ -10,7 +10,7 @@ use contract::Clock;
 use contract::{Entropy, Ids};
 use db::DbError;
 use kit::{
-    breaker::{Admit, Breaker, BreakerSettings, Change, Permit, State},
+    breaker::{Admit, Breaker, BreakerSettings, Change, Permit, Probes, State},
     metrics::Metrics,
 };
 use std::{
@@ -58,6 +58,7 @@ impl StoreGuard {
             probe_deadline: PROBE_DEADLINE,
             // What a database can take is known: no ramp.
             ramp_limit: 1,
+            probes: Probes::Own,
         };
         let signals = Arc::new(Signals::default());
         let noted = Arc::clone(&signals);

@@ -4,6 +4,7 @@
 //! as sending can accept.
 
 use super::{
+    breaker::EndpointBreaker,
     operation::Operation,
     outage::Outage,
     parts::DispatcherParts,
@@ -12,7 +13,7 @@ use super::{
     sending::Sending,
     settling::Settling,
 };
-use crate::store::{BATCH_MAX, Claim, ClaimRequest, Target};
+use crate::store::{BATCH_MAX, ClaimRequest, Claimed};
 use contract::id::EndpointId;
 use db::DbError;
 use db::failpoint;
@@ -32,7 +33,7 @@ pub(super) struct Claiming {
     timeout: Duration,
     /// There may be something due.
     look: bool,
-    /// It waits while the breaker is open, after the database failed, and where the endpoint cannot be used.
+    /// It waits after the database failed, and where the endpoint cannot be used.
     pub(super) operation: Operation<ClaimEnded>,
 }
 
@@ -43,7 +44,7 @@ pub(super) struct ClaimEnded {
     places: Vec<Place>,
     /// When it began: its lease counts from there.
     since: Instant,
-    answer: Result<Option<(Target, Vec<Claim>)>, DbError>,
+    answer: Result<Claimed, DbError>,
 }
 
 impl Claiming {
@@ -107,6 +108,7 @@ impl Claiming {
     pub(super) fn claimed(
         &mut self,
         ended: ClaimEnded,
+        breaker: &mut EndpointBreaker,
         sending: &mut Sending,
         settling: &mut Settling,
         outage: &mut Outage,
@@ -121,15 +123,41 @@ impl Claiming {
             }
         };
         outage.is_over();
-        let Some((target, claims)) = claimed else { return };
+        let (target, claims, row, is_probe) = match claimed {
+            Claimed::Nothing => return,
+            Claimed::Refused(_) => {
+                // When to look again is known by the row.
+                self.look = true;
+                return;
+            }
+            Claimed::Deliveries {
+                target,
+                claims,
+                breaker,
+                is_probe,
+            } => (target, claims, breaker, is_probe),
+        };
         // As many as asked for: there may be more.
         self.look |= claims.len() == ended.asked;
+        let permit = if is_probe {
+            breaker.claimed_probe(row)
+        } else {
+            None
+        };
+        if is_probe && permit.is_none() {
+            // It came so late that another process has the probe.
+            return settling.give_back(claims);
+        }
         // Nothing is sent to a guess.
         let route = match Route::of(&self.parts, &self.endpoint, &target) {
             Ok(route) => route,
             Err(why) => {
                 tracing::error!(endpoint.id = self.endpoint.as_str(), %why, "nothing is sent to an endpoint");
                 self.wait_until(Instant::now() + UNUSABLE_PAUSE);
+                if let Some(permit) = permit {
+                    permit.neutral();
+                    breaker.ended(true);
+                }
                 return settling.give_back(claims);
             }
         };
@@ -137,11 +165,15 @@ impl Claiming {
             // These leases could end during their attempts: they are claimed again, for longer.
             self.timeout = route.timeout;
             self.look = true;
+            if let Some(permit) = permit {
+                permit.neutral();
+                breaker.ended(true);
+            }
             return settling.give_back(claims);
         }
         if !claims.is_empty() {
             failpoint::reached("claim.committed");
         }
-        sending.add(&Arc::new(route), claims, ended.places, ended.since);
+        sending.add(&Arc::new(route), claims, ended.places, ended.since, permit);
     }
 }

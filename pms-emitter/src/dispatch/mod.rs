@@ -28,7 +28,7 @@ mod testing;
 mod worker;
 
 pub use backlog::expose_pending;
-pub use breaker::Breakers;
+pub use breaker::{Admission, Breakers, EndpointBreaker};
 pub use dispatchers::Dispatchers;
 pub use noticing::notice;
 pub use parts::{DeliveryConfig, DispatcherParts};

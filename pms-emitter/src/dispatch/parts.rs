@@ -45,6 +45,11 @@ impl DeliveryConfig {
             TIMEOUT_MAX
         }
     }
+
+    /// How long a claim holds, a probe's too.
+    pub(super) fn lease(&self, endpoint: &EndpointId) -> Duration {
+        self.timeout_at_most(endpoint) + self.lease_slack
+    }
 }
 
 /// What the dispatchers of all endpoints share.

@@ -5,13 +5,14 @@
 
 use super::{
     attempt::{Attempted, attempt},
+    breaker::{Admission, EndpointBreaker},
     parts::DispatcherParts,
     places::Place,
     route::Route,
 };
 use crate::store::{BATCH_MAX, Claim, Settlement};
 use contract::id::EndpointId;
-use kit::breaker::{Admit, Breaker, State};
+use kit::breaker::Permit;
 use kit::metrics::{Counter, Histogram, Metrics, SECONDS};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,12 +33,12 @@ const ANSWERS: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 pub(super) struct Sending {
     endpoint: EndpointId,
     parts: Arc<DispatcherParts>,
-    breaker: Breaker,
     /// How many attempts at once, as the newest route says.
     concurrency: usize,
     /// Claimed, and not begun.
     ready: VecDeque<ReadyClaim>,
-    attempts: JoinSet<Attempted>,
+    /// Each with whether it is the breaker's probe.
+    attempts: JoinSet<(Attempted, bool)>,
 }
 
 /// A claim that waits for its attempt.
@@ -48,22 +49,29 @@ struct ReadyClaim {
     place: Place,
     /// When the claim began.
     since: Instant,
+    /// It is the breaker's probe.
+    probe: Option<Permit>,
 }
 
-/// How many deliveries it can accept.
-pub(super) enum Room {
-    /// At most so many.
-    For(usize),
-    /// None before this: the breaker is open.
-    NotBefore(Instant),
+/// The breaker refuses what is ready.
+pub(super) struct Refusal {
+    /// When to ask again; none where its row says it.
+    pub(super) until: Option<Instant>,
+}
+
+/// Claims that are to be given back.
+#[derive(Default)]
+pub(super) struct Unsent {
+    pub(super) claims: Vec<Claim>,
+    /// The breaker's probe is among them.
+    pub(super) has_probe: bool,
 }
 
 impl Sending {
-    pub(super) fn new(endpoint: &EndpointId, breaker: Breaker, parts: &Arc<DispatcherParts>) -> Self {
+    pub(super) fn new(endpoint: &EndpointId, parts: &Arc<DispatcherParts>) -> Self {
         Self {
             endpoint: endpoint.clone(),
             parts: Arc::clone(parts),
-            breaker,
             concurrency: parts.delivery.concurrency,
             ready: VecDeque::new(),
             attempts: JoinSet::new(),
@@ -74,8 +82,15 @@ impl Sending {
         !self.attempts.is_empty()
     }
 
-    /// Takes over what was claimed, in its order, with a place for each.
-    pub(super) fn add(&mut self, route: &Arc<Route>, claims: Vec<Claim>, places: Vec<Place>, since: Instant) {
+    /// Takes over what was claimed, in its order, with a place for each. With a permit it is one delivery, the breaker's probe.
+    pub(super) fn add(
+        &mut self,
+        route: &Arc<Route>,
+        claims: Vec<Claim>,
+        places: Vec<Place>,
+        since: Instant,
+        mut probe: Option<Permit>,
+    ) {
         self.concurrency = route.concurrency;
         // Also what another replica has changed: claims of before are not sent.
         self.parts.store.versions().note(&self.endpoint, route.version);
@@ -84,39 +99,41 @@ impl Sending {
             claim,
             route: Arc::clone(route),
             since,
+            probe: probe.take(),
         });
         self.ready.extend(ready);
     }
 
-    /// Begins as many attempts as it may. When the breaker refuses those that are left, the answer is when to ask again; they
-    /// are to be given back.
-    pub(super) fn begin(&mut self) -> Option<Instant> {
-        while !self.ready.is_empty() && self.attempts.len() < self.concurrency {
-            let permit = match self.breaker.admit() {
-                Admit::Pass(permit) | Admit::Probe(permit) => permit,
-                Admit::Refused { until } => {
-                    // While a probe or a ramp goes on its end decides; else the open period does.
-                    let open = self.breaker.snapshot().state == State::Open;
-                    return (open || self.attempts.is_empty()).then_some(until);
-                }
+    /// Begins as many attempts as it may. When the breaker refuses those that are left, they are to be given back; the answer is
+    /// when to ask again, where nothing that ends will say so.
+    pub(super) fn begin(&mut self, breaker: &EndpointBreaker) -> Option<Refusal> {
+        while self.attempts.len() < self.concurrency {
+            let next = self.ready.front_mut()?;
+            let (permit, is_probe) = match next.probe.take() {
+                Some(permit) => (permit, true),
+                None => match breaker.admit() {
+                    Admission::Pass(permit) => (permit, false),
+                    Admission::Refused => return Some(Refusal { until: None }),
+                    Admission::Later(until) => {
+                        return self.attempts.is_empty().then_some(Refusal { until: Some(until) });
+                    }
+                },
             };
-            if let Some(ReadyClaim {
+            let ReadyClaim {
                 claim, route, place, ..
-            }) = self.ready.pop_front()
-            {
-                let parts = Arc::clone(&self.parts);
-                self.attempts.spawn(async move {
-                    let _place = place;
-                    attempt(&parts, &route, claim, permit).await
-                });
-            }
+            } = self.ready.pop_front()?;
+            let parts = Arc::clone(&self.parts);
+            self.attempts.spawn(async move {
+                let _place = place;
+                (attempt(&parts, &route, claim, permit).await, is_probe)
+            });
         }
         None
     }
 
     /// Takes out what is not to be sent as it was claimed: the endpoint was changed since, or it has waited so long that its lease
     /// could end during its attempt.
-    pub(super) fn take_stale(&mut self, now: Instant) -> Vec<Claim> {
+    pub(super) fn take_stale(&mut self, now: Instant) -> Unsent {
         let wait_max = self.parts.delivery.lease_slack * WAIT_SHARE.0 / WAIT_SHARE.1;
         let versions = self.parts.store.versions();
         let is_fresh = |ready: &ReadyClaim| {
@@ -124,47 +141,38 @@ impl Sending {
                 && versions.is_current(&self.endpoint, ready.route.version)
         };
         if self.ready.iter().all(is_fresh) {
-            return Vec::new();
+            return Unsent::of(std::iter::empty());
         }
         let (fresh, stale): (Vec<_>, Vec<_>) = self.ready.drain(..).partition(is_fresh);
         self.ready = fresh.into();
-        stale.into_iter().map(|ready| ready.claim).collect()
+        Unsent::of(stale.into_iter())
     }
 
     /// Takes out everything whose attempt has not begun.
-    pub(super) fn take_unsent(&mut self) -> Vec<Claim> {
-        self.ready.drain(..).map(|ready| ready.claim).collect()
+    pub(super) fn take_unsent(&mut self) -> Unsent {
+        Unsent::of(self.ready.drain(..))
     }
 
-    /// How many deliveries to claim now: none while enough are at hand, or while the breaker would refuse them.
-    pub(super) fn room(&self, now: Instant) -> Room {
-        let snapshot = self.breaker.snapshot();
+    /// How many deliveries to claim now, while the breaker admits any: none while enough are at hand.
+    pub(super) fn room(&self, ramp: Option<u32>) -> usize {
         let (ready, held) = (self.ready.len(), self.ready.len() + self.attempts.len());
-        Room::For(match (snapshot.state, snapshot.ramp) {
-            (State::Closed, None) if ready < self.concurrency => BATCH_MAX,
-            (State::Closed, None) => 0,
-            (State::Closed, Some(ramp)) => usize::try_from(ramp).unwrap_or(BATCH_MAX).saturating_sub(held),
-            (State::Open, _) => {
-                let left = snapshot.probe_at.map_or(0, |at| at.0 - self.parts.clock.now().0);
-                if left > 0 {
-                    return Room::NotBefore(now + Duration::from_millis(left.unsigned_abs()));
-                }
-                usize::from(ready == 0)
-            }
-            (State::HalfOpen, _) => usize::from(ready == 0),
-        })
+        match ramp {
+            None if ready < self.concurrency => BATCH_MAX,
+            None => 0,
+            Some(ramp) => usize::try_from(ramp).unwrap_or(BATCH_MAX).saturating_sub(held),
+        }
     }
 
-    /// The next attempt that ends; waits for ever when none is going on. None for one that panicked: its lease ends by itself,
-    /// and it is tried again.
-    pub(super) async fn ended(&mut self) -> Option<Attempted> {
+    /// The next attempt that ends, and whether it was the probe; waits for ever when none is going on. None for one that panicked:
+    /// its lease ends by itself, and it is tried again.
+    pub(super) async fn ended(&mut self) -> Option<(Attempted, bool)> {
         let Some(ended) = self.attempts.join_next().await else {
             return std::future::pending().await;
         };
         match ended {
-            Ok(attempted) => {
+            Ok((attempted, is_probe)) => {
                 self.parts.attempts.count(&attempted.settlement);
-                Some(attempted)
+                Some((attempted, is_probe))
             }
             Err(error) => {
                 if error.is_panic() {
@@ -173,6 +181,20 @@ impl Sending {
                 None
             }
         }
+    }
+}
+
+impl Unsent {
+    fn of(ready: impl Iterator<Item = ReadyClaim>) -> Self {
+        let mut unsent = Self::default();
+        for ready in ready {
+            if let Some(permit) = ready.probe {
+                permit.neutral();
+                unsent.has_probe = true;
+            }
+            unsent.claims.push(ready.claim);
+        }
+        unsent
     }
 }
 

@@ -5,16 +5,18 @@
 //! part has ended to the next, and waits for the next end, the waker or the end of a pause.
 
 use super::{
-    breaker::{self, BreakerHistory},
+    breaker::EndpointBreaker,
     claiming::Claiming,
     outage::Outage,
     parts::DispatcherParts,
-    sending::{Room, Sending},
+    sending::{Sending, Unsent},
     settling::Settling,
 };
-use contract::id::EndpointId;
+use crate::store::Admits;
+use contract::{Clock, id::EndpointId};
 use kit::lifecycle::Lifecycle;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -24,8 +26,11 @@ pub(super) struct Dispatcher {
     claiming: Claiming,
     sending: Sending,
     settling: Settling,
-    breaker_history: BreakerHistory,
+    breaker: EndpointBreaker,
+    /// Nothing can be claimed before this: the breaker's row says so.
+    breaker_until: Option<Instant>,
     outage: Outage,
+    clock: Arc<dyn Clock>,
     waker: Arc<Notify>,
     /// It is stopping: what has begun is finished and settled, and nothing else begins.
     draining: bool,
@@ -34,13 +39,21 @@ pub(super) struct Dispatcher {
 impl Dispatcher {
     /// The dispatcher of an endpoint, with a breaker of its own. The waker says that there may be something due.
     pub(super) fn new(endpoint: &EndpointId, parts: &Arc<DispatcherParts>, waker: Arc<Notify>) -> Self {
-        let (breaker, breaker_history) = breaker::breaker(endpoint, parts);
-        parts.breakers.add(endpoint, &breaker);
+        let breaker = EndpointBreaker::new(
+            endpoint,
+            parts.store.clone(),
+            &parts.delivery,
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.entropy),
+        );
+        parts.breakers.add(&breaker);
         Self {
             claiming: Claiming::new(endpoint, parts),
-            sending: Sending::new(endpoint, breaker, parts),
+            sending: Sending::new(endpoint, parts),
             settling: Settling::new(endpoint, parts),
-            breaker_history,
+            breaker,
+            breaker_until: None,
+            clock: Arc::clone(&parts.clock),
             outage: Outage::default(),
             waker,
             draining: false,
@@ -73,33 +86,57 @@ impl Dispatcher {
     /// Begins whatever can begin.
     fn begin(&mut self) {
         let now = Instant::now();
+        if self.breaker.follow() {
+            self.claiming.look();
+        }
         self.begin_sending(now);
         self.settling.begin(now);
-        self.breaker_history.begin(now);
+        self.breaker.begin_write(now);
         if !self.draining {
             self.begin_claiming(now);
         }
     }
 
     fn begin_sending(&mut self, now: Instant) {
-        self.settling.give_back(self.sending.take_stale(now));
+        let stale = self.sending.take_stale(now);
+        self.give_back(stale);
         if self.draining || self.settling.holds_endpoint() {
-            self.settling.give_back(self.sending.take_unsent());
+            let unsent = self.sending.take_unsent();
+            self.give_back(unsent);
         } else if self.settling.has_room()
-            && let Some(until) = self.sending.begin()
+            && let Some(refusal) = self.sending.begin(&self.breaker)
         {
-            self.settling.give_back(self.sending.take_unsent());
-            self.claiming.wait_until(until);
+            let unsent = self.sending.take_unsent();
+            self.give_back(unsent);
+            self.claiming.look();
+            if let Some(until) = refusal.until {
+                self.claiming.wait_until(until);
+            }
         }
     }
 
+    fn give_back(&mut self, unsent: Unsent) {
+        self.settling.give_back(unsent.claims);
+        if unsent.has_probe {
+            self.breaker.ended(true);
+        }
+    }
+
+    /// What the breaker's row says is asked by the clock each time: it may have been moved.
     fn begin_claiming(&mut self, now: Instant) {
+        self.breaker_until = None;
         if self.settling.holds_endpoint() || !self.claiming.may_begin(now) {
             return;
         }
-        match self.sending.room(now) {
-            Room::For(wanted) => self.claiming.begin(now, wanted),
-            Room::NotBefore(at) => self.claiming.wait_until(at),
+        let clock = self.clock.now();
+        match self.breaker.admits(clock) {
+            None => {}
+            Some(Admits::All) => self.claiming.begin(now, self.sending.room(self.breaker.ramp())),
+            Some(Admits::Probe) => self.claiming.begin(now, 1),
+            Some(Admits::NotBefore(until)) => {
+                let left = u64::try_from(until.0 - clock.0).unwrap_or(0).max(1);
+                self.breaker_until = Some(now + Duration::from_millis(left));
+            }
         }
     }
 
@@ -107,22 +144,27 @@ impl Dispatcher {
         self.sending.is_sending()
             || self.claiming.operation.is_running()
             || self.settling.operation.is_running()
-            || self.breaker_history.operation.is_running()
+            || self.breaker.operation.is_running()
     }
 
     /// Waits until one thing has ended, and hands it on; or until there is a reason to look for what is due.
     async fn wait(&mut self) {
         let timer = self.timer();
         tokio::select! {
-            ended = self.sending.ended() => if let Some(attempted) = ended {
-                self.settling.add(attempted);
-            },
+            ended = self.sending.ended() => {
+                let is_probe = ended.as_ref().is_some_and(|(_, is_probe)| *is_probe);
+                if let Some((attempted, _)) = ended {
+                    self.settling.add(attempted);
+                }
+                // One that panicked has ended too.
+                self.breaker.ended(is_probe);
+            }
             ended = self.claiming.operation.ended() => {
-                let (sending, settling) = (&mut self.sending, &mut self.settling);
-                self.claiming.claimed(ended, sending, settling, &mut self.outage);
+                let (breaker, sending, settling) = (&mut self.breaker, &mut self.sending, &mut self.settling);
+                self.claiming.claimed(ended, breaker, sending, settling, &mut self.outage);
             }
             ended = self.settling.operation.ended() => self.settling.settled(ended, &mut self.outage),
-            ended = self.breaker_history.operation.ended() => self.breaker_history.written(ended, &mut self.outage),
+            ended = self.breaker.operation.ended() => self.breaker.written(ended, &mut self.outage),
             () = self.waker.notified(), if !self.draining => self.claiming.look(),
             () = sleep_until(timer.unwrap_or_else(Instant::now)), if !self.draining && timer.is_some() => self.claiming.look(),
         }
@@ -134,7 +176,8 @@ impl Dispatcher {
         let ahead = [
             self.claiming.operation.not_before(),
             self.settling.operation.not_before(),
-            self.breaker_history.operation.not_before(),
+            self.breaker.operation.not_before(),
+            self.breaker_until,
         ]
         .into_iter()
         .flatten()

@@ -1,7 +1,6 @@
 //! The history of endpoints' breakers: the newest changes of each, for people.
 
-use super::Store;
-use contract::{UnixMillis, id::EndpointId};
+use contract::UnixMillis;
 use db::params;
 use db::{DbError, Row, Tx};
 use kit::breaker::State;
@@ -24,36 +23,14 @@ pub struct BreakerChange {
     pub reason: String,
 }
 
-impl Store {
-    /// Keeps changes of an endpoint's breaker, and the newest [`BREAKER_HISTORY_MAX`] of them.
-    pub async fn keep_breaker_changes(
-        &self,
-        id: EndpointId,
-        changes: Vec<BreakerChange>,
-    ) -> Result<(), DbError> {
-        self.repeatable("keep_breaker_changes", (id, changes), |tx, (id, changes)| {
-            Box::pin(append(tx, id.as_str(), changes))
-        })
-        .await
-    }
-}
-
-/// Writes changes into the history, and the last of them into the endpoint's own row.
-pub(super) async fn append(tx: &mut Tx, id: &str, changes: &[BreakerChange]) -> Result<(), DbError> {
-    let Some(last) = changes.last() else { return Ok(()) };
+/// Writes a change into the history of an endpoint's breaker, if there was one. It keeps the newest [`BREAKER_HISTORY_MAX`].
+pub(super) async fn append(tx: &mut Tx, id: &str, change: Option<BreakerChange>) -> Result<(), DbError> {
+    let Some(change) = change else { return Ok(()) };
     let skip = tx.dialect().skip_existing("id");
     let columns = ["endpoint_id", "at", "id", "from_state", "to_state", "reason"];
-    let rows = changes.iter().flat_map(|change| {
-        let (from, to) = (change.from.as_str(), change.to.as_str());
-        params![id, change.at, &change.id, from, to, &change.reason]
-    });
-    tx.insert("breaker_history", &columns, &skip, rows.collect())
-        .await?;
-    tx.execute(
-        "UPDATE endpoints SET breaker_state = ?, breaker_since = ? WHERE id = ?",
-        params![last.to.as_str(), last.at, id],
-    )
-    .await?;
+    let (from, to) = (change.from.as_str(), change.to.as_str());
+    let row = params![id, change.at, &change.id, from, to, &change.reason];
+    tx.insert("breaker_history", &columns, &skip, row).await?;
     let oldest_kept = tx
         .query_one(
             &format!(

@@ -3,10 +3,15 @@
 //! A read, outside of any transaction, finds what is due; the claim takes of that what is still due, under a fresh token, and
 //! reads back what the token owns: the rows alone decide. First attempts and retries are found by lists of their own, so that
 //! neither a flood of events nor a backlog of retries starves the other.
+//!
+//! The endpoint's row has its breaker, which both steps read with it: while it is not closed, nothing is claimed but one delivery
+//! that is the probe, whose claim is written into the row in the same transaction.
 
 use super::Store;
+use super::breaker_history;
 use super::clock_skew::{is_paused, millis, set_at_most};
 use super::endpoint_secrets::{self, EndpointSecret};
+use super::shared_breaker::{self, Admits, SharedBreaker};
 use super::webhooks::read_settings;
 use crate::domain::endpoint::EndpointSettings;
 use contract::{
@@ -19,6 +24,9 @@ use std::time::Duration;
 
 /// The most deliveries that one transaction claims or settles.
 pub const BATCH_MAX: usize = 100;
+
+/// Why a breaker is half-open.
+const OPEN_PERIOD_OVER: &str = "open period over";
 
 /// The share of a claim that retries may take before first attempts: one in so many.
 const RETRY_SHARE: usize = 4;
@@ -52,6 +60,26 @@ pub struct Target {
     pub secrets: Vec<EndpointSecret>,
     /// Its headers, encrypted.
     pub headers: Option<Vec<u8>>,
+}
+
+/// What a claim has found.
+#[derive(Clone, Debug)]
+pub enum Claimed {
+    /// Nothing is due, or goes there now: the endpoint is deleted, paused or disabled, or asked for a pause.
+    Nothing,
+    /// Its breaker lets nothing out.
+    Refused(SharedBreaker),
+    /// These, maybe none after all.
+    Deliveries {
+        /// Where they go.
+        target: Box<Target>,
+        /// What is claimed.
+        claims: Vec<Claim>,
+        /// The endpoint's breaker, with the probe that this is if it is one.
+        breaker: SharedBreaker,
+        /// Whether the one delivery is the probe.
+        is_probe: bool,
+    },
 }
 
 /// One claimed delivery, as it stood at the claim.
@@ -100,13 +128,12 @@ pub struct Subject {
 }
 
 impl Store {
-    /// Claims what is due for an endpoint, oldest first, and reads where it goes. None when nothing is due, or goes there now: the
-    /// endpoint is deleted, paused or disabled, or asked for a pause.
+    /// Claims what is due for an endpoint, oldest first, and reads where it goes.
     ///
     /// # Errors
     /// Those of the database. What an unknown commit may have claimed is looked up by its token.
-    pub async fn claim(&self, request: ClaimRequest) -> Result<Option<(Target, Vec<Claim>)>, DbError> {
-        let asked = request.clone();
+    pub async fn claim(&self, request: ClaimRequest) -> Result<Claimed, DbError> {
+        let (endpoint, asked) = (request.endpoint.clone(), request.clone());
         let looked = self
             .db
             .read("look_for_due", move |tx| {
@@ -114,16 +141,23 @@ impl Store {
                 Box::pin(async move { due(tx, &request).await })
             })
             .await?;
-        if looked.is_empty() {
-            return Ok(None);
+        let claimed = match looked {
+            Looked::Nothing => Claimed::Nothing,
+            Looked::Refused(breaker) => Claimed::Refused(breaker),
+            Looked::Due(due) => {
+                self.transaction(
+                    "claim_deliveries",
+                    (request, due),
+                    |tx, (request, due)| Box::pin(claim(tx, request, due)),
+                    |tx, (request, _)| Box::pin(find_claimed(tx, request)),
+                )
+                .await?
+            }
+        };
+        if let Claimed::Refused(breaker) | Claimed::Deliveries { breaker, .. } = &claimed {
+            self.breakers.note(&endpoint, *breaker);
         }
-        self.transaction(
-            "claim_deliveries",
-            (request, looked),
-            |tx, (request, ids)| Box::pin(claim(tx, request, ids)),
-            |tx, (request, _)| Box::pin(find_claimed(tx, request)),
-        )
-        .await
+        Ok(claimed)
     }
 
     /// Where deliveries of an endpoint would go, paused or stopped as it may be; none without an address.
@@ -139,52 +173,135 @@ impl Store {
     }
 }
 
-/// The ids of what may be claimed; none where nothing is sent now.
-async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Vec<String>, DbError> {
-    let answers = tx.run(&look(request)).await.all()?;
-    if takes_none(&answers[0], request.now)? {
-        return Ok(Vec::new());
-    }
-    ids_due(&answers[1..], request.limit)
+/// What a look has found.
+enum Looked {
+    Nothing,
+    Refused(SharedBreaker),
+    Due(Due),
 }
 
-/// Takes those of the ids that are still due. Where they go is read after that: what was committed after a pause is never
-/// sent during it.
-async fn claim(
-    tx: &mut Tx,
-    request: &ClaimRequest,
-    ids: &[String],
-) -> Result<Option<(Target, Vec<Claim>)>, DbError> {
+/// What may be claimed.
+struct Due {
+    ids: Vec<String>,
+    /// The endpoint's breaker by then.
+    breaker: SharedBreaker,
+    /// It is not closed: one of them, as the probe.
+    is_probe: bool,
+}
+
+/// What may be claimed, if anything is sent now.
+async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Looked, DbError> {
+    let answers = tx.run(&look(request)).await.all()?;
+    let Some(row) = answers[0].row().filter(|_| request.limit > 0) else {
+        return Ok(Looked::Nothing);
+    };
+    if takes_none(row, request.now)? {
+        return Ok(Looked::Nothing);
+    }
+    let breaker = SharedBreaker::read(row)?;
+    let (limit, is_probe) = match breaker.admits(request.now) {
+        Admits::All => (request.limit, false),
+        Admits::Probe => (1, true),
+        Admits::NotBefore(_) => return Ok(Looked::Refused(breaker)),
+    };
+    let ids = ids_due(&answers[1..], limit)?;
+    Ok(if ids.is_empty() {
+        Looked::Nothing
+    } else {
+        Looked::Due(Due {
+            ids,
+            breaker,
+            is_probe,
+        })
+    })
+}
+
+/// Takes those of the ids that are still due. Where they go, and how the breaker is, is read after that: what was committed after a
+/// pause or an opening is never sent during it. A probe is claimed after its delivery, in the order in which settlements lock.
+async fn claim(tx: &mut Tx, request: &ClaimRequest, due: &Due) -> Result<Claimed, DbError> {
+    let endpoint = request.endpoint.as_str();
+    let breaker = if due.is_probe {
+        let until = request.now.plus_millis(millis(request.lease));
+        due.breaker.probed(until, request.now)
+    } else {
+        due.breaker
+    };
     let [target, secrets] = target(&request.endpoint);
-    let statements = [take(request, ids), target, secrets, owned_by(request, ids)];
-    let answers = tx.run(&statements).await.all()?;
+    let mut statements = vec![
+        take(request, &due.ids),
+        target,
+        secrets,
+        owned_by(request, &due.ids),
+    ];
+    if due.is_probe {
+        statements.insert(1, breaker.write(endpoint, &due.breaker, Some(&request.token)));
+    }
+    let mut answers = tx.run(&statements).await.all()?;
+    let is_claimed = !due.is_probe || answers.remove(1).matched > 0;
+    let Some(row) = answers[1].row() else {
+        tx.abandon();
+        return Ok(Claimed::Nothing);
+    };
+    let now = SharedBreaker::read(row)?;
+    if !is_claimed || now.epoch != breaker.epoch {
+        // Another process has changed it since: by a change that closed it, the next claim is as any.
+        tx.abandon();
+        return Ok(Claimed::Refused(now));
+    }
     let Some(target) = read_target(&answers[1..3], request.now)? else {
         tx.abandon();
-        return Ok(None);
+        return Ok(Claimed::Nothing);
     };
-    Ok(Some((target, read_claims(&answers[3], request)?)))
+    let claims = read_claims(&answers[3], request)?;
+    if due.is_probe {
+        if claims.is_empty() {
+            tx.abandon();
+            return Ok(Claimed::Nothing);
+        }
+        let change = breaker.change_from(&due.breaker, OPEN_PERIOD_OVER);
+        breaker_history::append(tx, endpoint, change).await?;
+    }
+    Ok(Claimed::Deliveries {
+        target: Box::new(target),
+        claims,
+        breaker,
+        is_probe: due.is_probe,
+    })
 }
 
 /// After an unknown commit: what the token owns, when it owns anything.
-async fn find_claimed(
-    tx: &mut Tx,
-    request: &ClaimRequest,
-) -> Result<Option<Option<(Target, Vec<Claim>)>>, DbError> {
+async fn find_claimed(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed>, DbError> {
     let [target, secrets] = target(&request.endpoint);
     let answers = tx.run(&[owned_by(request, &[]), target, secrets]).await.all()?;
     let claims = read_claims(&answers[0], request)?;
-    let target = read_target(&answers[1..], request.now)?;
-    Ok((!claims.is_empty()).then(|| target.map(|target| (target, claims))))
+    if claims.is_empty() {
+        return Ok(None);
+    }
+    let Some(target) = read_target(&answers[1..], request.now)? else {
+        return Ok(Some(Claimed::Nothing));
+    };
+    let Some(row) = answers[1].row() else {
+        return Ok(Some(Claimed::Nothing));
+    };
+    let owner: Option<String> = row.get("probe_owner")?;
+    Ok(Some(Claimed::Deliveries {
+        target: Box::new(target),
+        claims,
+        breaker: SharedBreaker::read(row)?,
+        is_probe: owner.as_ref() == Some(&request.token),
+    }))
 }
 
 /// Asks whether anything is sent, and what is due: retries, first attempts, and what was set before the clock went back.
 fn look(request: &ClaimRequest) -> [Statement; 4] {
     let now = request.now;
+    let endpoint = format!(
+        "SELECT url, disabled_reason, paused_until, paused_at, paused, deleted_at, {}
+         FROM endpoints WHERE id = ?",
+        shared_breaker::COLUMNS
+    );
     [
-        Statement::query(
-            "SELECT url, disabled_reason, paused_until, paused_at, paused, deleted_at FROM endpoints WHERE id = ?",
-            params![request.endpoint.as_str()],
-        ),
+        Statement::query(endpoint, params![request.endpoint.as_str()]),
         candidates(request, "due_at > 0 AND due_at <= ?", params![now]),
         candidates(request, "due_at <= 0", Vec::new()),
         candidates(request, "due_set_at > ?", params![set_at_most(now)]),
@@ -304,9 +421,12 @@ fn read_claim(row: &Row, owner: &str) -> Result<Claim, DbError> {
 /// Asks where an endpoint's deliveries go, and what signs them.
 fn target(endpoint: &EndpointId) -> [Statement; 2] {
     let endpoint = endpoint.as_str();
-    let target = "SELECT p.url, p.settings, p.version, p.disabled_reason, p.paused_until, p.paused_at, p.paused, p.deleted_at,
-             h.sealed AS headers
-         FROM endpoints p LEFT JOIN endpoint_headers h ON h.id = p.id WHERE p.id = ?";
+    let target = format!(
+        "SELECT p.url, p.settings, p.version, p.disabled_reason, p.paused_until, p.paused_at, p.paused, p.deleted_at,
+             p.probe_owner, {}, h.sealed AS headers
+         FROM endpoints p LEFT JOIN endpoint_headers h ON h.id = p.id WHERE p.id = ?",
+        shared_breaker::COLUMNS
+    );
     [
         Statement::query(target, params![endpoint]),
         endpoint_secrets::of_endpoint(endpoint),
@@ -315,10 +435,10 @@ fn target(endpoint: &EndpointId) -> [Statement; 2] {
 
 /// The answers to [`target`]; none when nothing goes there now.
 fn read_target(answers: &[StatementResult], now: UnixMillis) -> Result<Option<Target>, DbError> {
-    if takes_none(&answers[0], now)? {
-        return Ok(None);
+    match answers[0].row() {
+        Some(row) if !takes_none(row, now)? => read_address(answers),
+        _ => Ok(None),
     }
-    read_address(answers)
 }
 
 /// The same, whether anything goes there now or not.
@@ -341,10 +461,7 @@ fn read_address(answers: &[StatementResult]) -> Result<Option<Target>, DbError> 
 }
 
 /// Whether nothing is sent to an endpoint now, by its row.
-fn takes_none(answer: &StatementResult, now: UnixMillis) -> Result<bool, DbError> {
-    let Some(row) = answer.row() else {
-        return Ok(true);
-    };
+fn takes_none(row: &Row, now: UnixMillis) -> Result<bool, DbError> {
     let (url, disabled): (Option<String>, Option<String>) = (row.get("url")?, row.get("disabled_reason")?);
     let deleted_at: Option<UnixMillis> = row.get("deleted_at")?;
     Ok(url.is_none()

@@ -1,12 +1,18 @@
 //! Which endpoints have something due: one statement over all of them.
 
-use super::{Store, clock_skew::set_at_most, webhooks::ENDPOINTS_MAX};
+use super::{
+    Store,
+    clock_skew::set_at_most,
+    shared_breaker::{Admits, SharedBreaker},
+    webhooks::ENDPOINTS_MAX,
+};
 use contract::{UnixMillis, id::EndpointId};
 use db::{DbError, Statement, params, read_id};
 use std::sync::Arc;
 
 /// A probe of an index for each endpoint. The LIMIT keeps servers from reading all that waits instead.
-const DUE: &str = "SELECT p.id, p.version FROM endpoints p WHERE p.url IS NOT NULL AND p.disabled_reason IS NULL
+const DUE: &str = "SELECT p.id, p.version, p.breaker_state, p.breaker_until, p.breaker_since, p.breaker_openings,
+         p.breaker_epoch FROM endpoints p WHERE p.url IS NOT NULL AND p.disabled_reason IS NULL
          AND p.paused = 0 AND p.deleted_at IS NULL AND (
              (SELECT 1 FROM deliveries d WHERE d.endpoint_id = p.id AND d.status = 'pending' AND d.due_at <= ? LIMIT 1) = 1
              OR (SELECT 1 FROM deliveries d WHERE d.endpoint_id = p.id AND d.status = 'pending' AND d.due_set_at > ? LIMIT 1) = 1)
@@ -28,8 +34,8 @@ pub struct DueEndpoints {
 }
 
 impl Store {
-    /// The endpoints that have something due. What any replica has changed of any is known from then on, so that no claim of
-    /// before is sent.
+    /// The endpoints that have something due, where their breaker lets anything out. What any replica has changed of any, and of its
+    /// breaker, is known from then on, so that no claim of before is sent.
     ///
     /// # Errors
     /// Those of the database.
@@ -49,7 +55,11 @@ impl Store {
         for row in &answers[0].rows {
             let id: EndpointId = read_id(row, "id")?;
             self.versions.note(&id, row.get("version")?);
-            found.due.push(id);
+            let breaker = SharedBreaker::read(row)?;
+            self.breakers.note(&id, breaker);
+            if !matches!(breaker.admits(now), Admits::NotBefore(_)) {
+                found.due.push(id);
+            }
         }
         for row in &answers[1].rows {
             let id: EndpointId = read_id(row, "id")?;

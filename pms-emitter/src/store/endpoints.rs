@@ -8,6 +8,7 @@ use super::{
     breaker_history::{self, BreakerChange, read_state},
     clock_skew::{is_paused, millis},
     fan_out::FEED,
+    shared_breaker,
     webhooks::ENDPOINTS_MAX,
 };
 use crate::domain::delivery::DeliveryStatus;
@@ -161,7 +162,7 @@ impl Store {
 
 async fn configure(tx: &mut Tx, id: &str, settings: &EnvEndpoint, now: UnixMillis) -> Result<bool, DbError> {
     let last = FEED.hold(tx).await?;
-    let sql = "SELECT backfill_seq, breaker_state, settings FROM endpoints WHERE id = ?";
+    let sql = "SELECT backfill_seq, url, settings FROM endpoints WHERE id = ?";
     let row = tx.query_one(sql, params![id]).await?;
     let chosen: Option<String> = row.as_ref().map_or(Ok(None), |row| row.get("settings"))?;
     if chosen.is_some() {
@@ -183,17 +184,9 @@ async fn configure(tx: &mut Tx, id: &str, settings: &EnvEndpoint, now: UnixMilli
         (None, None) => Some(last),
         (_, behind) => behind,
     };
-    let state = row.map(|row| read_state(&row, "breaker_state")).transpose()?;
-    if let Some(from) = state.filter(|state| *state != State::Closed) {
-        // A breaker lives in memory, and begins closed.
-        let change = BreakerChange {
-            id: format!("restarted_{}", now.0),
-            at: now,
-            from,
-            to: State::Closed,
-            reason: "restarted".to_owned(),
-        };
-        breaker_history::append(tx, id, &[change]).await?;
+    let url: Option<String> = row.as_ref().map_or(Ok(None), |row| row.get("url"))?;
+    if url != settings.url {
+        shared_breaker::close_for_new_address(tx, id, now).await?;
     }
     tx.execute(
         "UPDATE endpoints SET url = ?, subscribed = ?, backfill_seq = ?, disabled_reason = NULL, paused_until = 0,

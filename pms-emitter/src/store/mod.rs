@@ -33,10 +33,11 @@ mod reservation_guests;
 mod reservations;
 mod retry_dead;
 mod settlements;
+mod shared_breaker;
 mod webhooks;
 
 pub use breaker_history::{BREAKER_HISTORY_MAX, BreakerChange};
-pub use claims::{BATCH_MAX, Claim, ClaimRequest, DeliveryRef, Subject, Target};
+pub use claims::{BATCH_MAX, Claim, ClaimRequest, Claimed, DeliveryRef, Subject, Target};
 pub use deliveries::{DeliveredEvent, DeliveryAttempt, DeliveryFilter, DeliveryPage, DeliveryRow};
 pub use delivery_hours::{AttemptCounts, DeliveryStats, HOUR_MS, hour_of};
 pub use delivery_runs::{
@@ -64,6 +65,7 @@ pub use redelivery::MadeDue;
 pub use reservations::{ReservationFilter, ReservationWrite, ReservationWritten, StatusFilter};
 pub use retry_dead::DeadRetried;
 pub use settlements::{ANSWER_LEN_MAX, AttemptRecord, EndpointUpdate, Settled, Settlement, Verdict};
+pub use shared_breaker::{Admits, BreakerWrite, SharedBreaker, SharedBreakers, WhatOfBreaker};
 pub use webhooks::{
     ENDPOINTS_MAX, ENDPOINTS_OF_PROPERTY_MAX, Endpoint, EndpointChange, EndpointChanged, EndpointMade,
     HeaderChange, NewEndpoint, SealedHeaders, Start, WhatChanges, headers_place,
@@ -112,6 +114,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         migration!("0011", "deliveries"),
         migration!("0012", "delivery_hours"),
         migration!("0013", "delivery_runs"),
+        migration!("0014", "shared_breaker"),
     ],
 };
 
@@ -129,6 +132,7 @@ pub struct Store {
     reads: Db,
     lists: Lists,
     versions: EndpointVersions,
+    breakers: SharedBreakers,
 }
 
 impl Store {
@@ -138,6 +142,7 @@ impl Store {
             reads: db.for_reads(),
             lists: Lists::new(&db),
             versions: EndpointVersions::default(),
+            breakers: SharedBreakers::default(),
             db,
         }
     }
@@ -163,6 +168,11 @@ impl Store {
     /// Which versions of endpoints are known.
     pub fn versions(&self) -> &EndpointVersions {
         &self.versions
+    }
+
+    /// How the breakers of endpoints are.
+    pub fn breakers(&self) -> &SharedBreakers {
+        &self.breakers
     }
 
     /// The database itself, to see whether it answers and to close it.

@@ -7,6 +7,7 @@ use super::{
     Store,
     endpoint_secrets::{self, NewSecret},
     fan_out::FEED,
+    shared_breaker,
 };
 use crate::domain::endpoint::EndpointSettings;
 use contract::{Scope, UnixMillis, id::EndpointId};
@@ -397,6 +398,11 @@ async fn apply(tx: &mut Tx, change: &EndpointChange) -> Result<EndpointChanged, 
     if tx.execute(&sql, values).await? == 0 {
         tx.abandon();
         return Ok(EndpointChanged::Overtaken);
+    }
+    if let WhatChanges::Settings(settings, _) = what
+        && seen.url.as_ref() != Some(&settings.url)
+    {
+        shared_breaker::close_for_new_address(tx, seen.id.as_str(), *at).await?;
     }
     match what {
         WhatChanges::Settings(_, HeaderChange::Replace(headers)) => {

@@ -47,6 +47,18 @@ pub struct BreakerSettings {
     pub probe_deadline: Duration,
     /// The number of concurrent calls at which the ramp ends: the caller's own concurrency.
     pub ramp_limit: u32,
+    /// Who decides that a probe may go out.
+    pub probes: Probes,
+}
+
+/// Who decides that a probe may go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probes {
+    /// The breaker, once its open period is over.
+    Own,
+    /// Its caller, who claims each in a place that several processes share ([`Breaker::probe`]) and says what others have found
+    /// ([`Breaker::open`], [`Breaker::close`]). While it is not closed, asking for admission is refused.
+    Claimed,
 }
 
 /// Whether calls are admitted. The order is that of the numbers that metrics show.
@@ -152,6 +164,26 @@ impl Breaker {
             circuit::Admitted::Probe(ticket) => Admit::Probe(permit(ticket)),
             circuit::Admitted::Refused(until) => Admit::Refused { until },
         }
+    }
+
+    /// The permit of a probe that its caller has claimed, after so many open periods since the last close. Whatever its state was,
+    /// it is half-open from then on.
+    pub fn probe(&self, openings: u32) -> Permit {
+        let ticket = self.locked().claimed(openings, Instant::now());
+        Permit {
+            breaker: self.clone(),
+            ticket: Some(ticket),
+        }
+    }
+
+    /// Another process has found the peer failing: it is open. No transition is reported.
+    pub fn open(&self) {
+        self.locked().open(Instant::now());
+    }
+
+    /// Another process's probe has succeeded: unless it is closed, it closes and its ramp begins. No transition is reported.
+    pub fn close(&self) {
+        self.locked().close(Instant::now());
     }
 
     /// Its state, without a transition.

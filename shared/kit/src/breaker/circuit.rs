@@ -2,11 +2,15 @@
 //! the instants that it waits for are its caller's.
 
 use super::{
-    BreakerSettings, Change, JITTER_PERCENT, OnChange, Outcome, RAMP_PAUSE, Snapshot, State, machine::Machine,
+    BreakerSettings, Change, JITTER_PERCENT, OnChange, Outcome, Probes, RAMP_PAUSE, Snapshot, State,
+    machine::Machine,
 };
 use contract::{Clock, Entropy, UnixMillis};
 use std::{borrow::Cow, sync::Arc};
 use tokio::time::Instant;
+
+/// What a probe is the end of.
+const OPEN_PERIOD_OVER: &str = "open period over";
 
 /// An admitted call.
 ///
@@ -68,11 +72,16 @@ impl Circuit {
     }
 
     pub(super) fn admit(&mut self, now: Instant) -> Admitted {
+        let is_claimed = self.settings.probes == Probes::Claimed;
+        if is_claimed && self.machine.state() != State::Closed {
+            // Its caller knows when a probe can be claimed.
+            return Admitted::Refused(now + RAMP_PAUSE);
+        }
         if let Some(until) = self.open_until {
             if now < until {
                 return Admitted::Refused(until);
             }
-            self.move_by(Machine::half_open, now, "open period over".into());
+            self.move_by(Machine::half_open, now, OPEN_PERIOD_OVER.into());
         }
         if let Some(until) = self.probe_until {
             if now < until {
@@ -96,6 +105,39 @@ impl Circuit {
             }
             None => Admitted::Pass(ticket),
         }
+    }
+
+    /// The ticket of a probe that was claimed.
+    pub(super) fn claimed(&mut self, openings: u32, now: Instant) -> Ticket {
+        if self.machine.state() != State::HalfOpen {
+            self.open(now);
+            self.move_by(Machine::half_open, now, OPEN_PERIOD_OVER.into());
+        }
+        // What an earlier probe may still answer counts no more.
+        self.generation += 1;
+        self.openings = openings;
+        self.probe_until = Some(now + self.settings.probe_deadline);
+        Ticket {
+            generation: self.generation,
+        }
+    }
+
+    /// Opens it for as long as another process says.
+    pub(super) fn open(&mut self, now: Instant) {
+        self.follow(Machine::open, now);
+        self.open_until = None;
+    }
+
+    /// Closes it, unless it is closed.
+    pub(super) fn close(&mut self, now: Instant) {
+        self.follow(Machine::close, now);
+    }
+
+    /// A transition of another process's making, which that one reports.
+    fn follow(&mut self, step: impl Fn(&Machine), now: Instant) {
+        let on_change = std::mem::replace(&mut self.on_change, Arc::new(|_| {}));
+        self.move_by(step, now, Cow::Borrowed(""));
+        self.on_change = on_change;
     }
 
     pub(super) fn settle(&mut self, ticket: &Ticket, outcome: &Outcome, now: Instant) {

@@ -94,6 +94,22 @@ impl Machine {
         }
     }
 
+    /// To open, from any state.
+    pub(super) fn open(&self) {
+        // Half of the last results are failures soon, whatever they were.
+        while self.state() != State::Open {
+            self.machine.on_error();
+        }
+    }
+
+    /// To closed, from any state.
+    pub(super) fn close(&self) {
+        self.half_open();
+        if self.state() == State::HalfOpen {
+            self.machine.on_success();
+        }
+    }
+
     pub(super) fn succeed(&self) {
         self.machine.on_success();
     }

@@ -11,6 +11,7 @@ const SETTINGS: BreakerSettings = BreakerSettings {
     open_max: OPEN_MAX,
     probe_deadline: Duration::from_secs(15),
     ramp_limit: 8,
+    probes: Probes::Own,
 };
 /// Longer than any first open period, jitter included.
 const PAST_FIRST: Duration = Duration::from_millis(1_250);
@@ -315,4 +316,46 @@ async fn a_ramp_does_not_climb_on_neutral_results_or_failures() {
         (world.state(), world.breaker.snapshot().ramp),
         (State::Open, None)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_claimed_probes_nothing_but_the_claimed_one_goes_out() {
+    let mut world = world();
+    let settings = BreakerSettings {
+        probes: Probes::Claimed,
+        ..SETTINGS
+    };
+    let written = Arc::clone(&world.history);
+    world.breaker = Breaker::new(
+        settings,
+        Arc::new(HandClock(AtomicI64::new(1_000))),
+        Arc::new(SeededEntropy::new(1)),
+        Arc::new(move |change| written.lock().unwrap().push(change.clone())),
+    );
+    let before = world.pass();
+    world.open();
+    advance(Duration::from_secs(3_600)).await;
+    assert_eq!(world.refused(), RAMP_PAUSE, "it never makes one itself");
+    let first = world.breaker.probe(1);
+    world.refused();
+    let overtaking = world.breaker.probe(3);
+    first.succeed();
+    before.succeed();
+    assert_eq!(
+        world.state(),
+        State::HalfOpen,
+        "of an overtaken one nothing counts"
+    );
+    overtaking.fail("http_503");
+    let until = world.breaker.snapshot().probe_at.unwrap().0;
+    assert!(
+        (6_400..=9_700).contains(&(until - 1_000)),
+        "the fourth period: {until}"
+    );
+    // What others have found is followed, and not reported.
+    let reported = world.moves().len();
+    world.breaker.close();
+    assert_eq!(world.breaker.snapshot().ramp, Some(1));
+    world.breaker.open();
+    assert_eq!((world.state(), world.moves().len()), (State::Open, reported));
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use contract::UnixMillis;
 use harness::receiver_double::Answer;
 use pms_emitter::store::{
-    AttemptRecord, Claim, ClaimRequest, EndpointUpdate, Settled, Settlement, Store, Verdict, env_endpoint,
+    AttemptRecord, Claim, ClaimRequest, Claimed, EndpointUpdate, Settled, Settlement, Store, Verdict,
+    env_endpoint,
 };
 
 use super::rig::{BEGIN, Rig, Setup, event_id};
@@ -35,7 +36,10 @@ async fn claim(store: &Store, token: &str, now: UnixMillis, limit: usize) -> Vec
         limit,
     };
     let claimed = store.claim(request).await.unwrap();
-    claimed.map_or_else(Vec::new, |(_, claims)| claims)
+    match claimed {
+        Claimed::Deliveries { claims, .. } => claims,
+        Claimed::Nothing | Claimed::Refused(_) => Vec::new(),
+    }
 }
 
 fn delivered(claim: &Claim, at: UnixMillis) -> Settlement {

@@ -4,7 +4,7 @@ use harness::client::Client;
 use harness::receiver_double::{Answer, Gate};
 use serde_json::json;
 
-use super::rig::{Rig, SECRETS, Setup};
+use super::rig::{PAST_OPEN, Rig, SECRETS, Setup};
 use crate::case::{Case, Ctx, cases};
 use crate::metrics::until;
 
@@ -80,6 +80,8 @@ async fn the_breakers_state_is_shown_as_it_moves(ctx: Ctx) {
     let gate = Gate::closed();
     rig.double.otherwise(Answer::status(200).behind(&gate));
     rig.emit(0..1).await;
+    until(address, "open", |page| page.value(BREAKER) == 2.0).await;
+    rig.clock.advance(PAST_OPEN);
     // The probe waits at the gate: until it is answered the breaker is half-open, however often somebody looks.
     rig.double.wait_for_held(1).await;
     for _ in 0..3 {
@@ -92,6 +94,7 @@ async fn the_breakers_state_is_shown_as_it_moves(ctx: Ctx) {
     rig.emit(1..2).await;
     until(address, "open", |page| page.value(BREAKER) == 2.0).await;
     rig.double.otherwise(Answer::status(200));
+    rig.clock.advance(PAST_OPEN);
     until(address, "closed again", |page| page.value(BREAKER) == 0.0).await;
     rig.until_delivered(2).await;
     rig.stop().await;

@@ -12,6 +12,7 @@ mod odd_answers;
 mod outcomes;
 pub(crate) mod rig;
 mod service;
+mod shared_breaker;
 
 pub(crate) use rig::Rig;
 
@@ -27,6 +28,7 @@ pub fn cases() -> Vec<Case> {
         metrics::cases(),
         odd_answers::cases(),
         service::cases(),
+        shared_breaker::cases(),
     ]
     .into_iter()
     .flatten()

@@ -27,6 +27,8 @@ use crate::metrics::{ANY_PORT, Page};
 
 /// When every case begins.
 pub const BEGIN: UnixMillis = UnixMillis(1_763_769_600_000);
+/// Longer than any open period of these cases.
+pub const PAST_OPEN: Duration = Duration::from_secs(61);
 /// What every case signs with: two, as in the middle of a rotation.
 pub const SECRETS: &str = "the-new-secret-of-it the-old-secret-of-it";
 
@@ -44,6 +46,8 @@ pub struct Setup {
     pub url: Option<String>,
     /// Another way to the case's database.
     pub database: Option<DatabaseUrl>,
+    /// Where its randomness begins: two that run at once must not make the same tokens.
+    pub seed: u64,
 }
 
 impl Default for Setup {
@@ -58,6 +62,7 @@ impl Default for Setup {
             is_stopped: false,
             url: None,
             database: None,
+            seed: BEGIN.0.unsigned_abs(),
         }
     }
 }
@@ -90,7 +95,7 @@ impl Rig {
     ) -> Self {
         let runtime = Runtime {
             clock: clock.clone(),
-            entropy: Arc::new(SeededEntropy::new(BEGIN.0.unsigned_abs())),
+            entropy: Arc::new(SeededEntropy::new(setup.seed)),
         };
         let app = App::build(config(ctx, &setup, &double), runtime).await.unwrap();
         let (store, base) = (app.store().clone(), format!("http://{}/api/v1", app.address()));

@@ -7,9 +7,10 @@ use crm_receiver::config::Config;
 use harness::database::{Database, EVENTS_ACCEPTED, SETTLED_WITHIN};
 use harness::fault_proxy::{FaultProxy, Mode};
 use harness::receiver_double::Answer;
+use pms_emitter::store::EndpointStatus;
 
 use crate::case::{Case, Ctx, cases};
-use crate::dispatch::rig::{BEGIN, Rig, SECRETS, Setup};
+use crate::dispatch::rig::{BEGIN, PAST_OPEN, Rig, SECRETS, Setup};
 use crate::ingest::{self, Receiver};
 
 pub fn cases() -> Vec<Case> {
@@ -64,7 +65,12 @@ async fn f24_a_flapping_endpoint_loses_nothing_and_makes_no_dead_letter(ctx: Ctx
         rig.double.then(vec![Answer::status(200); TURN]);
     }
     rig.emit(0..EVENTS).await;
-    let status = rig.until_delivered(EVENTS.into()).await;
+    // Each open period is over when it is looked at next.
+    let is_done = |status: &EndpointStatus| {
+        rig.clock.advance(PAST_OPEN);
+        status.delivered >= EVENTS.into()
+    };
+    let status = rig.until("delivered", is_done).await;
     assert_eq!((status.pending, status.dead), (0, 0));
     let opened = status
         .breaker_history
