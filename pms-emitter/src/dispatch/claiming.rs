@@ -24,6 +24,10 @@ use tokio::time::Instant;
 /// How long nothing is claimed for an endpoint whose row or secrets cannot be read.
 const UNUSABLE_PAUSE: Duration = Duration::from_secs(10);
 
+/// How long nothing is claimed for an endpoint that has had all attempts of its minute, at least and at most: the clock may be moved.
+const LIMIT_PAUSE_MIN: Duration = Duration::from_millis(10);
+const LIMIT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
 /// The claims of one endpoint.
 pub(super) struct Claiming {
     endpoint: EndpointId,
@@ -33,7 +37,7 @@ pub(super) struct Claiming {
     timeout: Duration,
     /// There may be something due.
     look: bool,
-    /// It waits after the database failed, and where the endpoint cannot be used.
+    /// It waits after the database failed, where the endpoint cannot be used, and where it has had its attempts of the minute.
     pub(super) operation: Operation<ClaimEnded>,
 }
 
@@ -125,6 +129,11 @@ impl Claiming {
         outage.is_over();
         let (target, claims, row, is_probe) = match claimed {
             Claimed::Nothing => return,
+            Claimed::NotBefore(at) => {
+                let left = u64::try_from(at.0 - self.parts.clock.now().0).unwrap_or(0);
+                let left = Duration::from_millis(left).clamp(LIMIT_PAUSE_MIN, LIMIT_PAUSE_MAX);
+                return self.wait_until(Instant::now() + left);
+            }
             Claimed::Refused(_) => {
                 // When to look again is known by the row.
                 self.look = true;

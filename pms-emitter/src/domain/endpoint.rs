@@ -73,6 +73,10 @@ pub struct EndpointSettings {
         message = "it must be 1 to 10080 minutes, a week, or null"
     ))]
     pub heartbeat_minutes: Option<u32>,
+    /// Attempts in a minute, over all processes; none: any number.
+    #[serde(default)]
+    #[validate(range(min = 1, max = 60_000, message = "it must be 1 to 60000, or null"))]
+    pub rate_limit: Option<u32>,
     /// Whether deliveries are sent; one that is not active is paused, and its events are queued on.
     #[serde(default = "yes")]
     pub active: bool,
@@ -103,6 +107,7 @@ impl EndpointSettings {
             timeout_seconds: TIMEOUT_SECONDS,
             max_concurrency: CONCURRENCY,
             heartbeat_minutes: None,
+            rate_limit: None,
             active: true,
         }
     }
@@ -357,6 +362,8 @@ mod tests {
             ("retry_count", json!(0), "/retry_count"),
             ("timeout_seconds", json!(31), "/timeout_seconds"),
             ("max_concurrency", json!(0), "/max_concurrency"),
+            ("rate_limit", json!(0), "/rate_limit"),
+            ("rate_limit", json!(60_001), "/rate_limit"),
             ("active", json!("yes"), "/active"),
             ("secrets", json!("x"), "/secrets"),
         ] {

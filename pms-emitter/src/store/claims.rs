@@ -11,6 +11,7 @@ use super::Store;
 use super::breaker_history;
 use super::clock_skew::{is_paused, millis, set_at_most};
 use super::endpoint_secrets::{self, EndpointSecret};
+use super::rate_window::{self, RateWindow};
 use super::shared_breaker::{self, Admits, SharedBreaker};
 use super::webhooks::read_settings;
 use crate::domain::endpoint::EndpointSettings;
@@ -69,6 +70,8 @@ pub enum Claimed {
     Nothing,
     /// Its breaker lets nothing out.
     Refused(SharedBreaker),
+    /// It has had all attempts that it gets before this.
+    NotBefore(UnixMillis),
     /// These, maybe none after all.
     Deliveries {
         /// Where they go.
@@ -144,6 +147,7 @@ impl Store {
         let claimed = match looked {
             Looked::Nothing => Claimed::Nothing,
             Looked::Refused(breaker) => Claimed::Refused(breaker),
+            Looked::NotBefore(at) => Claimed::NotBefore(at),
             Looked::Due(due) => {
                 self.transaction(
                     "claim_deliveries",
@@ -177,6 +181,7 @@ impl Store {
 enum Looked {
     Nothing,
     Refused(SharedBreaker),
+    NotBefore(UnixMillis),
     Due(Due),
 }
 
@@ -187,6 +192,8 @@ struct Due {
     breaker: SharedBreaker,
     /// It is not closed: one of them, as the probe.
     is_probe: bool,
+    /// What counts them, if the endpoint has a limit.
+    window: Option<RateWindow>,
 }
 
 /// What may be claimed, if anything is sent now.
@@ -204,6 +211,12 @@ async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Looked, DbError> {
         Admits::Probe => (1, true),
         Admits::NotBefore(_) => return Ok(Looked::Refused(breaker)),
     };
+    let window = RateWindow::read(row)?;
+    let limit = match window.as_ref().map(|window| window.room(request.now)) {
+        Some(Err(at)) => return Ok(Looked::NotBefore(at)),
+        Some(Ok(room)) => limit.min(room),
+        None => limit,
+    };
     let ids = ids_due(&answers[1..], limit)?;
     Ok(if ids.is_empty() {
         Looked::Nothing
@@ -212,6 +225,7 @@ async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Looked, DbError> {
             ids,
             breaker,
             is_probe,
+            window,
         })
     })
 }
@@ -261,6 +275,14 @@ async fn claim(tx: &mut Tx, request: &ClaimRequest, due: &Due) -> Result<Claimed
         let change = breaker.change_from(&due.breaker, OPEN_PERIOD_OVER);
         breaker_history::append(tx, endpoint, change).await?;
     }
+    if let Some(window) = due.window.filter(|_| !claims.is_empty()) {
+        let count = window.count(endpoint, claims.len(), request.now);
+        if tx.run(&[count]).await.all()?[0].matched == 0 {
+            // Another process has claimed meanwhile: how many are left is looked at again.
+            tx.abandon();
+            return Ok(Claimed::Refused(due.breaker));
+        }
+    }
     Ok(Claimed::Deliveries {
         target: Box::new(target),
         claims,
@@ -296,9 +318,10 @@ async fn find_claimed(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Clai
 fn look(request: &ClaimRequest) -> [Statement; 4] {
     let now = request.now;
     let endpoint = format!(
-        "SELECT url, disabled_reason, paused_until, paused_at, paused, deleted_at, {}
+        "SELECT url, disabled_reason, paused_until, paused_at, paused, deleted_at, {}, {}
          FROM endpoints WHERE id = ?",
-        shared_breaker::COLUMNS
+        shared_breaker::COLUMNS,
+        rate_window::COLUMNS
     );
     [
         Statement::query(endpoint, params![request.endpoint.as_str()]),

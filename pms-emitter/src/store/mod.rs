@@ -28,6 +28,7 @@ pub mod outbox;
 mod properties;
 mod publications;
 mod queued;
+mod rate_window;
 mod redelivery;
 mod reservation_guests;
 mod reservations;
@@ -115,6 +116,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         migration!("0012", "delivery_hours"),
         migration!("0013", "delivery_runs"),
         migration!("0014", "shared_breaker"),
+        migration!("0015", "rate_limit"),
     ],
 };
 

@@ -21,6 +21,7 @@ pub fn cases() -> Vec<Case> {
         f40_a_late_settlement_of_an_old_owner_changes_nothing,
         two_claims_share_nothing,
         retries_and_first_attempts_do_not_starve_each_other,
+        a_rate_limit_counts_what_all_replicas_claim,
         f43_a_clock_set_back_holds_nothing_up,
         f43_a_clock_set_back_by_minutes_ends_waits_and_pauses,
     ]
@@ -38,7 +39,7 @@ async fn claim(store: &Store, token: &str, now: UnixMillis, limit: usize) -> Vec
     let claimed = store.claim(request).await.unwrap();
     match claimed {
         Claimed::Deliveries { claims, .. } => claims,
-        Claimed::Nothing | Claimed::Refused(_) => Vec::new(),
+        Claimed::Nothing | Claimed::NotBefore(_) | Claimed::Refused(_) => Vec::new(),
     }
 }
 
@@ -315,5 +316,44 @@ async fn f43_a_clock_set_back_by_minutes_ends_waits_and_pauses(ctx: Ctx) {
     clock.set(now);
     rig = Rig::start_with(&ctx, Setup::default(), double, clock).await;
     rig.until_delivered(1).await;
+    rig.stop().await;
+}
+
+async fn a_rate_limit_counts_what_all_replicas_claim(ctx: Ctx) {
+    const LIMIT: usize = 7;
+    let rig = waiting(&ctx, 30).await;
+    let limited = rig.store.db().transaction("limit", |tx| {
+        Box::pin(async move {
+            tx.execute("UPDATE endpoints SET rate_limit = 7", Vec::new())
+                .await
+        })
+    });
+    limited.await.unwrap();
+    for (minute, after) in [(0, 0), (1, 60_000), (2, 179_999)] {
+        let now = BEGIN.plus_millis(after);
+        let replicas = (0..4).map(|replica| {
+            let store = Store::new(rig.store.db().clone());
+            tokio::spawn(async move {
+                let mut claimed = 0;
+                for round in 0..LIMIT {
+                    claimed += claim(&store, &format!("{minute}_{replica}_{round}"), now, 2)
+                        .await
+                        .len();
+                }
+                claimed
+            })
+        });
+        let claimed = futures::future::join_all(replicas).await.into_iter();
+        let first: usize = claimed.map(Result::unwrap).sum();
+        // Who was overtaken has got nothing; the rest of the minute is for the next one.
+        let rest = claim(&rig.store, &format!("{minute}_rest"), now, 100).await.len();
+        assert_eq!(first + rest, LIMIT, "in minute {minute}");
+        let later = now.plus_millis(59_999);
+        assert!(
+            claim(&rig.store, &format!("{minute}_later"), later, 100)
+                .await
+                .is_empty()
+        );
+    }
     rig.stop().await;
 }

@@ -251,7 +251,7 @@ impl<'r> Model<'r> {
                 self.probes += 1;
             }
             Claimed::Refused(breaker) => assert_eq!(*breaker, row),
-            Claimed::Nothing => {}
+            Claimed::Nothing | Claimed::NotBefore(_) => {}
         }
         replica.claimed = Some((claimed, now));
     }

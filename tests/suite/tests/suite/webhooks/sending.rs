@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use harness::receiver_double::{Answer, Gate, Received, ReceiverDouble};
 use harness::waiting::{until, until_some};
+use pms_emitter::store::{ClaimRequest, Claimed};
 use serde_json::{Value, json};
 
 use super::{guest, is_signed_with, names, subscribe};
@@ -22,6 +23,7 @@ pub fn cases() -> Vec<Case> {
         one_that_answered_410_goes_on_once_it_is_enabled,
         one_whose_row_cannot_be_read_holds_up_nobody_else,
         an_endpoint_that_hangs_costs_the_others_nothing,
+        an_endpoint_gets_so_many_attempts_a_minute,
     ]
 }
 
@@ -326,4 +328,44 @@ async fn an_endpoint_that_hangs_costs_the_others_nothing(ctx: Ctx) {
     gate.open(20 * 40);
     assert_eq!(pms.count("SELECT COUNT(*) AS n FROM endpoints").await, 22);
     pms.stop().await;
+}
+
+async fn an_endpoint_gets_so_many_attempts_a_minute(ctx: Ctx) {
+    let pms = Pms::start(&ctx).await;
+    let (limited, free) = (double().await, double().await);
+    let made = subscribe(&pms, &limited, json!({"rate_limit": 3})).await;
+    assert_eq!(made.body["rate_limit"], 3);
+    subscribe(&pms, &free, json!({})).await;
+    for number in 0..8 {
+        guest(&pms, &format!("Guest {number}")).await;
+    }
+    free.wait_for(8).await;
+    for received in [3, 6] {
+        limited.wait_for(received).await;
+        pms.clock.advance(Duration::from_millis(59_999));
+        let id = made.body["id"].as_str().unwrap().parse().unwrap();
+        let request = ClaimRequest {
+            endpoint: id,
+            token: format!("other_{received}"),
+            now: contract::Clock::now(pms.clock.as_ref()),
+            lease: Duration::from_secs(30),
+            limit: 1,
+        };
+        let claimed = pms.store.claim(request).await.unwrap();
+        assert!(
+            matches!(claimed, Claimed::NotBefore(_)),
+            "none more in this minute"
+        );
+        assert_eq!(limited.received().len(), received);
+        pms.clock.advance(Duration::from_millis(1));
+    }
+    limited.wait_for(8).await;
+    // Without a limit there is none for what comes now.
+    pms.put(&format!("/webhooks/{}", made.id()), &json!({"rate_limit": null}))
+        .await
+        .expect(200);
+    for number in 8..14 {
+        guest(&pms, &format!("Guest {number}")).await;
+    }
+    limited.wait_for(14).await;
 }
