@@ -14,7 +14,7 @@ use contract::{UnixMillis, id::EndpointId};
 use db::{DbError, Dialect, Params, Row, Statement, StatementResult, Tx, failpoint, params, read_id};
 use filters::{Candidate, Refused, refused};
 use futures::future::BoxFuture;
-use kit::sequencer::{Given, STEP_ROWS_MAX, Sequence, Sequenced, run_places};
+use kit::sequencer::{Given, STEP_ROWS_MAX, Sequence, Sequenced};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The places of events.
@@ -83,34 +83,30 @@ impl Sequenced for FanOut {
         FEED
     }
 
-    fn is_any_waiting<'t>(&'t self, tx: &'t mut Tx) -> BoxFuture<'t, Result<bool, DbError>> {
-        Box::pin(async move {
-            let questions = [
-                Statement::query(
-                    "SELECT 1 AS one FROM events WHERE feed_seq IS NULL LIMIT 1",
-                    vec![],
-                ),
-                Statement::query(
-                    "SELECT 1 AS one FROM endpoints WHERE deleted_at IS NULL AND subscribed = 1 AND backfill_seq IS NOT NULL LIMIT 1",
-                    vec![],
-                ),
-            ];
-            let answers = tx.run(&questions).await.all()?;
-            Ok(answers.iter().any(|answer| answer.row().is_some()))
-        })
+    fn is_any_waiting(&self) -> String {
+        "(EXISTS (SELECT 1 FROM events WHERE feed_seq IS NULL)
+             OR EXISTS (SELECT 1 FROM endpoints WHERE deleted_at IS NULL AND subscribed = 1 AND backfill_seq IS NOT NULL))"
+            .to_owned()
     }
 
-    fn give_places<'t>(&'t self, tx: &'t mut Tx, last: i64) -> BoxFuture<'t, Result<Given, DbError>> {
+    fn questions(&self) -> Vec<Statement> {
+        vec![
+            Statement::query(
+                "SELECT id, first_delay_ms, event_types, property_ids, filter, backfill_seq FROM endpoints
+                 WHERE deleted_at IS NULL AND subscribed = 1 ORDER BY id",
+                vec![],
+            ),
+            Statement::query(WAITING, params![STEP_ROWS_MAX]),
+        ]
+    }
+
+    fn give_places<'t>(
+        &'t self,
+        tx: &'t mut Tx,
+        last: i64,
+        answers: &'t [StatementResult],
+    ) -> BoxFuture<'t, Result<Given, DbError>> {
         Box::pin(async move {
-            let questions = [
-                Statement::query(
-                    "SELECT id, first_delay_ms, event_types, property_ids, filter, backfill_seq FROM endpoints
-                     WHERE deleted_at IS NULL AND subscribed = 1 ORDER BY id",
-                    vec![],
-                ),
-                Statement::query(WAITING, params![STEP_ROWS_MAX]),
-            ];
-            let answers = tx.run(&questions).await.all()?;
             let subscribers: Vec<Subscriber> = answers[0].rows.iter().filter_map(readable).collect();
             let waiting = read_events(&answers[1])?;
             let mut has_more = waiting.len() == STEP_ROWS_MAX;
@@ -132,7 +128,7 @@ impl Sequenced for FanOut {
                     .add((deliveries.len() > before).then(|| one.id.clone()));
             }
             statements.extend(queue(tx.dialect(), deliveries));
-            run_places(tx, &statements, events.len()).await?;
+            FEED.give(tx, statements, events.len(), last).await?;
             // The one that is nearest to its end: so each comes there, and waits for no longer one.
             has_more |= behind.len() > 1;
             if let Some(one) = behind.into_iter().max_by_key(|one| one.behind) {

@@ -11,6 +11,8 @@ const VALID: &str = "names and labels stand in the code";
 /// Counters of one database, shown to the operator as metrics.
 #[derive(Debug)]
 pub struct Counts {
+    /// Statements, but for those that begin and end transactions.
+    pub statements: IntCounter,
     /// Transactions run again after a lost race or a lost connection (MySQL).
     pub reruns: IntCounter,
     /// Commits whose result is unknown.
@@ -30,6 +32,10 @@ impl Default for Counts {
         }
         let counter = |name, help| IntCounter::new(name, help).expect(VALID);
         Self {
+            statements: counter(
+                "db_statements_total",
+                "Statements, but for those that begin and end transactions.",
+            ),
             reruns: counter(
                 "db_reruns_total",
                 "Transactions run again after a lost race or a lost connection.",
@@ -61,7 +67,12 @@ impl Counts {
         let register = |counter: Box<dyn Collector>| {
             registry.register(counter).expect("a registry shows one database");
         };
-        for counter in [&self.reruns, &self.unknown_commits, &self.timeouts] {
+        for counter in [
+            &self.statements,
+            &self.reruns,
+            &self.unknown_commits,
+            &self.timeouts,
+        ] {
             register(Box::new(counter.clone()));
         }
         register(Box::new(self.errors.clone()));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use contract::clock::UnixMillis;
 
 use crate::params;
-use crate::{DbError, Statement, Tx};
+use crate::{DbError, Params, Statement, Tx};
 
 /// A claimed lease. `epoch` grows with every claim of that name, so it distinguishes this holder from every earlier
 /// one.
@@ -92,22 +92,14 @@ fn held_at_most(now: UnixMillis, length: Duration) -> UnixMillis {
     after(now, length.saturating_mul(2))
 }
 
-/// Whether [`claim`] would find the lease held at present. It writes nothing, so it can be asked often.
-///
-/// # Errors
-/// Those of the database.
-pub fn is_held<'t>(
-    tx: &'t mut Tx,
-    name: &'t str,
-    now: UnixMillis,
-    length: Duration,
-) -> BoxFuture<'t, Result<bool, DbError>> {
-    Box::pin(async move {
-        let sql = "SELECT 1 AS one FROM leases \
-                   WHERE name = ? AND owner IS NOT NULL AND lease_until >= ? AND lease_until <= ?";
-        let held = tx.query_one(sql, params![name, now, held_at_most(now, length)]);
-        Ok(held.await?.is_some())
-    })
+/// An expression of SQL that says whether [`claim`] would find the lease held at present, and its values: for a query that is asked
+/// often, and asks for more.
+pub fn is_held(name: &str, now: UnixMillis, length: Duration) -> (&'static str, Params) {
+    (
+        "EXISTS (SELECT 1 FROM leases
+             WHERE name = ? AND owner IS NOT NULL AND lease_until >= ? AND lease_until <= ?)",
+        params![name, now, held_at_most(now, length)],
+    )
 }
 
 /// Ends the lease of a name, even one that is held: for a caller who knows that its holder has died.
@@ -132,17 +124,23 @@ pub fn renew<'t>(
     length: Duration,
 ) -> BoxFuture<'t, Result<Option<Lease>, DbError>> {
     Box::pin(async move {
-        let until = after(now, length);
-        let sql = "UPDATE leases SET lease_until = ?, fences = fences + 1 WHERE name = ? AND owner = ? AND epoch = ?";
-        let values = params![until, &lease.name, &lease.owner, lease.epoch];
         // As a batch it is one round trip with the transaction's beginning.
-        let renewed = tx.run(&[Statement::change(sql, values)]).await.all()?;
+        let renewed = tx.run(&[renewal(lease, now, length)]).await.all()?;
         let held = renewed[0].matched == 1;
         Ok(held.then(|| Lease {
-            until,
+            until: after(now, length),
             ..lease.clone()
         }))
     })
+}
+
+/// What [`renew`] runs, for a batch with more: it matches one row where the lease is still held, and where it does not, nothing of the
+/// batch may be committed.
+pub fn renewal(lease: &Lease, now: UnixMillis, length: Duration) -> Statement {
+    Statement::change(
+        "UPDATE leases SET lease_until = ?, fences = fences + 1 WHERE name = ? AND owner = ? AND epoch = ?",
+        params![after(now, length), &lease.name, &lease.owner, lease.epoch],
+    )
 }
 
 /// Gives the lease up, if it is still held.

@@ -4,6 +4,7 @@
 //! error, and nothing is committed, whatever the closure returns.
 
 use futures::future::BoxFuture;
+use prometheus::IntCounter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -34,6 +35,8 @@ pub struct Tx {
     /// Whether [`Db::committed`](super::Db::committed) is to be notified after the commit; it belongs to the operation,
     /// not to the run.
     pub(super) signal: Arc<AtomicBool>,
+    /// Counts its statements.
+    pub(super) statements: Option<IntCounter>,
     writable: bool,
     /// The transaction is not begun yet: its first statement begins it. On SQLite it is begun before.
     unbegun: bool,
@@ -56,6 +59,7 @@ impl Tx {
             abandoned: false,
             ended_by: None,
             signal: Arc::default(),
+            statements: None,
             writable,
         }
     }
@@ -81,6 +85,7 @@ impl Tx {
                 return Err(DbError::misuse("a write inside of Db::read"));
             }
             self.begin().await?;
+            self.count(1);
             let outcome = match &mut self.engine {
                 TxEngine::Sqlite(connected) => connected.execute(sql, &params),
                 TxEngine::Mysql(lease) => statement::execute(lease.conn(), sql, params).await,
@@ -138,6 +143,7 @@ impl Tx {
         Box::pin(async move {
             self.ready()?;
             self.begin().await?;
+            self.count(1);
             let outcome = match &mut self.engine {
                 TxEngine::Sqlite(connected) => connected.query(sql, &params),
                 TxEngine::Mysql(lease) => statement::query(lease.conn(), sql, params).await,
@@ -173,6 +179,7 @@ impl Tx {
                     ..BatchResult::default()
                 };
             }
+            self.count(statements.len());
             let begin = std::mem::take(&mut self.unbegun).then_some(BEGIN);
             let (outcomes, ended) = match &mut self.engine {
                 TxEngine::Sqlite(connected) => run_here(connected, statements),
@@ -184,6 +191,12 @@ impl Tx {
             let error = ended.err().map(|fault| self.fail(fault));
             BatchResult { outcomes, error }
         })
+    }
+
+    fn count(&self, statements: usize) {
+        if let Some(counter) = &self.statements {
+            counter.inc_by(statements as u64);
+        }
     }
 
     /// Rolls back what the closure wrote; its `Ok` value is still returned.

@@ -11,7 +11,7 @@
 use crate::lifecycle::Lifecycle;
 use contract::{Clock, UnixMillis};
 use db::{
-    Db, DbError, Row, Statement, Tx,
+    Db, DbError, Row, Statement, StatementResult, Tx,
     leases::{self, Lease},
     params,
 };
@@ -31,6 +31,9 @@ const HELD_PAUSE: Duration = Duration::from_millis(500);
 /// The pause after a failure.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
+/// Asks for the last place that was given.
+const LAST_PLACE: &str = "SELECT last_seq FROM sequences WHERE name = ?";
+
 /// A numbering.
 #[derive(Clone, Copy, Debug)]
 pub struct Sequence {
@@ -43,18 +46,23 @@ pub trait Sequenced: Send + Sync + 'static {
     /// Their numbering.
     fn sequence(&self) -> Sequence;
 
-    /// Whether there is something to do. It is asked often, and writes nothing.
-    ///
-    /// # Errors
-    /// Those of the database.
-    fn is_any_waiting<'t>(&'t self, tx: &'t mut Tx) -> BoxFuture<'t, Result<bool, DbError>>;
+    /// An expression of SQL, without values, that says whether there is something to do. It is asked often.
+    fn is_any_waiting(&self) -> String;
+
+    /// What a step asks before it gives places. It goes with what begins the step, in one round trip.
+    fn questions(&self) -> Vec<Statement>;
 
     /// Gives the next rows, [`STEP_ROWS_MAX`] at most, the places after `last`, in their order, and writes what belongs to them.
-    /// No other transaction gives places, or [holds](Sequence::hold) them, until this one ends.
+    /// `answers` are those to the questions. No other transaction gives places, or [holds](Sequence::hold) them, until this one ends.
     ///
     /// # Errors
     /// Those of the database; `Contended` where a row has got its place meanwhile.
-    fn give_places<'t>(&'t self, tx: &'t mut Tx, last: i64) -> BoxFuture<'t, Result<Given, DbError>>;
+    fn give_places<'t>(
+        &'t self,
+        tx: &'t mut Tx,
+        last: i64,
+        answers: &'t [StatementResult],
+    ) -> BoxFuture<'t, Result<Given, DbError>>;
 
     /// A step was committed.
     fn committed(&self) {}
@@ -114,8 +122,7 @@ impl Sequence {
     /// # Errors
     /// Those of the database.
     pub async fn last_place(self, tx: &mut Tx) -> Result<i64, DbError> {
-        let sql = "SELECT last_seq FROM sequences WHERE name = ?";
-        let row = tx.query_one(sql, params![self.name]).await?;
+        let row = tx.query_one(LAST_PLACE, params![self.name]).await?;
         row.map_or(Ok(0), |row| row.get("last_seq"))
     }
 
@@ -124,35 +131,65 @@ impl Sequence {
     /// # Errors
     /// Those of the database.
     pub async fn hold(self, tx: &mut Tx) -> Result<i64, DbError> {
-        let hold = [
-            Statement::change(
-                "UPDATE sequences SET holds = holds + 1 WHERE name = ?",
-                params![self.name],
-            ),
-            Statement::query(
-                "SELECT last_seq FROM sequences WHERE name = ?",
-                params![self.name],
-            ),
-        ];
-        let held = tx.run(&hold).await.all()?;
-        if let (1, Some(row)) = (held[0].matched, held[1].row()) {
-            return row.get("last_seq");
+        let held = tx.run(&self.holding()).await.all()?;
+        if let Some(last) = held_last(&held)? {
+            return Ok(last);
         }
         let first = "INSERT INTO sequences (name, last_seq) VALUES (?, 0)".to_owned();
         let first = first + &tx.dialect().skip_existing("name");
         tx.execute(&first, params![self.name]).await?;
-        let held = tx.run(&hold).await.all()?;
-        held[1].row().ok_or(DbError::Contended)?.get("last_seq")
+        let held = tx.run(&self.holding()).await.all()?;
+        held_last(&held)?.ok_or(DbError::Contended)
     }
 
-    /// Notes places that were given in a transaction that holds them.
-    async fn advance(self, tx: &mut Tx, last: i64, rows: usize) -> Result<i64, DbError> {
-        let new = i64::try_from(rows).map_or(i64::MAX, |rows| last.saturating_add(rows));
-        let sql = "UPDATE sequences SET last_seq = ? WHERE name = ? AND last_seq = ?";
-        match tx.execute(sql, params![new, self.name, last]).await? {
-            1 => Ok(new),
-            _ => Err(DbError::Contended),
+    /// What holds the places, and asks for the last one.
+    fn holding(self) -> [Statement; 2] {
+        [
+            Statement::change(
+                "UPDATE sequences SET holds = holds + 1 WHERE name = ?",
+                params![self.name],
+            ),
+            Statement::query(LAST_PLACE, params![self.name]),
+        ]
+    }
+
+    /// Runs statements of which the first `places` give one row its place each, unless it has one, and notes the last of them: two
+    /// processes would collide here whatever their leases say. In a transaction that holds the places.
+    ///
+    /// # Errors
+    /// Those of the database; `Contended` where a row has its place.
+    pub async fn give(
+        self,
+        tx: &mut Tx,
+        mut statements: Vec<Statement>,
+        places: usize,
+        last: i64,
+    ) -> Result<(), DbError> {
+        let noting = (places > 0).then(|| {
+            let sql = "UPDATE sequences SET last_seq = ? WHERE name = ? AND last_seq = ?";
+            Statement::change(sql, params![advanced(last, places), self.name, last])
+        });
+        let is_noted = noting.is_some();
+        statements.extend(noting);
+        let results = tx.run(&statements).await.all()?;
+        let noted = results.last().filter(|_| is_noted);
+        let mut of_one_row = results.iter().take(places).chain(noted);
+        if of_one_row.any(|result| result.matched != 1) {
+            return Err(DbError::Contended);
         }
+        Ok(())
+    }
+}
+
+fn advanced(last: i64, places: usize) -> i64 {
+    i64::try_from(places).map_or(i64::MAX, |places| last.saturating_add(places))
+}
+
+/// The last place, by the answers to what holds them; none where there is no row yet.
+fn held_last(answers: &[StatementResult]) -> Result<Option<i64>, DbError> {
+    match (answers[0].matched, answers[1].row()) {
+        (1, Some(row)) => Ok(Some(row.get("last_seq")?)),
+        _ => Ok(None),
     }
 }
 
@@ -161,50 +198,38 @@ impl Sequenced for PlainRows {
         self.sequence
     }
 
-    fn is_any_waiting<'t>(&'t self, tx: &'t mut Tx) -> BoxFuture<'t, Result<bool, DbError>> {
-        Box::pin(async move { Ok(!self.waiting(tx, 1).await?.is_empty()) })
+    fn is_any_waiting(&self) -> String {
+        format!("EXISTS (SELECT 1 FROM {} WHERE seq IS NULL)", self.table)
     }
 
-    fn give_places<'t>(&'t self, tx: &'t mut Tx, last: i64) -> BoxFuture<'t, Result<Given, DbError>> {
+    /// The next rows without a place. They are taken in the order of their index, which is that of their ids: asked for that order, a
+    /// server sorts all that wait, or walks the primary key over all that was ever written.
+    fn questions(&self) -> Vec<Statement> {
+        let sql = format!("SELECT id FROM {} WHERE seq IS NULL LIMIT ?", self.table);
+        vec![Statement::query(sql, params![STEP_ROWS_MAX])]
+    }
+
+    fn give_places<'t>(
+        &'t self,
+        tx: &'t mut Tx,
+        last: i64,
+        answers: &'t [StatementResult],
+    ) -> BoxFuture<'t, Result<Given, DbError>> {
         Box::pin(async move {
-            let rows = self.waiting(tx, STEP_ROWS_MAX).await?;
+            let ids = answers[0].rows.iter().map(|row: &Row| row.get("id"));
+            let mut ids: Vec<i64> = ids.collect::<Result<_, _>>()?;
+            ids.sort_unstable();
             let place = format!("UPDATE {} SET seq = ? WHERE id = ? AND seq IS NULL", self.table);
             let places = (last + 1..)
-                .zip(&rows)
+                .zip(&ids)
                 .map(|(seq, id)| Statement::change(place.clone(), params![seq, *id]));
-            run_places(tx, &places.collect::<Vec<_>>(), rows.len()).await?;
+            self.sequence.give(tx, places.collect(), ids.len(), last).await?;
             Ok(Given {
-                rows: rows.len(),
-                has_more: rows.len() == STEP_ROWS_MAX,
+                rows: ids.len(),
+                has_more: ids.len() == STEP_ROWS_MAX,
             })
         })
     }
-}
-
-impl PlainRows {
-    /// The next rows without a place. They are taken in the order of their index, which is that of their ids: asked for that order, a
-    /// server sorts all that wait, or walks the primary key over all that was ever written.
-    async fn waiting(&self, tx: &mut Tx, rows_max: usize) -> Result<Vec<i64>, DbError> {
-        let sql = format!("SELECT id FROM {} WHERE seq IS NULL LIMIT ?", self.table);
-        let rows = tx.query(&sql, params![rows_max]).await?;
-        let ids: Result<Vec<i64>, DbError> = rows.iter().map(|row: &Row| row.get("id")).collect();
-        let mut ids = ids?;
-        ids.sort_unstable();
-        Ok(ids)
-    }
-}
-
-/// Runs statements of which the first `places` give one row its place each, unless it has one: two processes would collide here
-/// whatever their leases say.
-///
-/// # Errors
-/// Those of the database; `Contended` where a row has its place.
-pub async fn run_places(tx: &mut Tx, statements: &[Statement], places: usize) -> Result<(), DbError> {
-    let results = tx.run(statements).await.all()?;
-    if results.iter().take(places).any(|result| result.matched != 1) {
-        return Err(DbError::Contended);
-    }
-    Ok(())
 }
 
 impl Sequencer {
@@ -304,27 +329,24 @@ impl Sequencer {
         Ok(Step::Worked(given))
     }
 
-    /// Who has the lease has no need to ask for it, nor for the places of others.
+    /// One statement, since it is asked five times a second where nothing happens.
     async fn look(&self) -> Result<Look, DbError> {
-        let (rows, now) = (Arc::clone(&self.rows), self.clock.now());
-        let (has_lease, is_only_one) = (self.lease.is_some(), self.is_only_one);
+        let sequence = self.rows.sequence();
+        let (held, held_values) = leases::is_held(&lease_name(sequence), self.clock.now(), LEASE_LENGTH);
+        let waiting = self.rows.is_any_waiting();
+        let sql: Arc<str> =
+            format!("SELECT {waiting} AS waiting, {held} AS held, ({LAST_PLACE}) AS last_seq").into();
+        let mut values = held_values;
+        values.extend(params![sequence.name]);
+        let does_not_ask = self.lease.is_some() || self.is_only_one;
         let look = self.db.read("waiting_rows", move |tx| {
-            let rows = Arc::clone(&rows);
+            let (sql, values) = (Arc::clone(&sql), values.clone());
             Box::pin(async move {
-                let sequence = rows.sequence();
-                let is_any_waiting = rows.is_any_waiting(tx).await?;
-                if has_lease {
-                    return Ok(Look {
-                        is_any_waiting,
-                        is_held: false,
-                        last: 0,
-                    });
-                }
+                let row = tx.query_one(&sql, values).await?.ok_or(DbError::Contended)?;
                 Ok(Look {
-                    is_any_waiting,
-                    is_held: !is_only_one
-                        && leases::is_held(tx, &lease_name(sequence), now, LEASE_LENGTH).await?,
-                    last: sequence.last_place(tx).await?,
+                    is_any_waiting: row.get("waiting")?,
+                    is_held: !does_not_ask && row.get("held")?,
+                    last: row.get::<Option<i64>>("last_seq")?.unwrap_or(0),
                 })
             })
         });
@@ -362,13 +384,24 @@ async fn give_places(
     lease: &Lease,
     now: UnixMillis,
 ) -> Result<Option<(Given, i64)>, DbError> {
-    if leases::renew(tx, lease, now, LEASE_LENGTH).await?.is_none() {
+    let sequence = rows.sequence();
+    let mut statements = vec![leases::renewal(lease, now, LEASE_LENGTH)];
+    statements.extend(sequence.holding());
+    statements.extend(rows.questions());
+    let answers = tx.run(&statements).await.all()?;
+    if answers[0].matched != 1 {
         tx.abandon();
         return Ok(None);
     }
-    let sequence = rows.sequence();
-    let last = sequence.hold(tx).await?;
-    let given = rows.give_places(tx, last).await?;
-    let last = sequence.advance(tx, last, given.rows).await?;
-    Ok(Some((given, last)))
+    let given = if let Some(last) = held_last(&answers[1..])? {
+        let given = rows.give_places(tx, last, &answers[3..]).await?;
+        (given, advanced(last, given.rows))
+    } else {
+        // The first step of all.
+        let last = sequence.hold(tx).await?;
+        let answers = tx.run(&rows.questions()).await.all()?;
+        let given = rows.give_places(tx, last, &answers).await?;
+        (given, advanced(last, given.rows))
+    };
+    Ok(Some(given))
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use futures::future::BoxFuture;
+use prometheus::IntCounter;
 use tokio::time::timeout;
 use tracing::Instrument;
 
@@ -89,7 +90,7 @@ impl Db {
     pub(super) async fn run(&self, name: &'static str, f: Closure, writes: bool) -> Result<Answer, Failure> {
         let counts = &self.engine.counts;
         let signal = Arc::new(AtomicBool::new(false));
-        let f = signalling(f, signal.clone());
+        let f = with(f, signal.clone(), counts.statements.clone());
         let outcome = self.run_in_permit(name, f, writes).await;
         let unknown = outcome
             .as_ref()
@@ -145,10 +146,11 @@ impl Db {
     }
 }
 
-/// The same closure, with `signal` set on its transaction.
-fn signalling(f: Closure, signal: Arc<AtomicBool>) -> Closure {
+/// The same closure, whose transaction has this signal, and counts its statements here.
+fn with(f: Closure, signal: Arc<AtomicBool>, statements: IntCounter) -> Closure {
     Arc::new(move |tx| {
         tx.signal = signal.clone();
+        tx.statements = Some(statements.clone());
         f(tx)
     })
 }

@@ -110,7 +110,10 @@ async fn a_row_that_is_committed_late_gets_a_later_place(ctx: Ctx) {
     let db = migrated(&ctx).await;
     let mut sequencer = sequencer(&db, &clock(), "one");
     let given = sequencer.given();
+    let statements = || db.counts().statements.get();
+    let before = statements();
     assert_eq!(sequencer.step().await.unwrap(), Step::Idle);
+    assert_eq!(statements() - before, 1, "where nothing waits");
     commit(&db, &[5, 6]).await;
     assert_eq!(sequencer.step().await.unwrap(), gave(2));
     assert_eq!(behind(&db, 0).await, [(1, 5), (2, 6)]);
