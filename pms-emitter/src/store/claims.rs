@@ -2,7 +2,8 @@
 //!
 //! A read, outside of any transaction, finds what is due; the claim takes of that what is still due, under a fresh token, and
 //! reads back what the token owns: the rows alone decide. First attempts and retries are found by lists of their own, so that
-//! neither a flood of events nor a backlog of retries starves the other.
+//! neither a flood of events nor a backlog of retries starves the other. Where more first attempts wait than are asked for, the newest
+//! have a share too: what happens now does not wait behind all that an outage has left.
 //!
 //! The endpoint's row has its breaker, which both steps read with it: while it is not closed, nothing is claimed but one delivery
 //! that is the probe, whose claim is written into the row in the same transaction.
@@ -31,6 +32,8 @@ const OPEN_PERIOD_OVER: &str = "open period over";
 
 /// The share of a claim that retries may take before first attempts: one in so many.
 const RETRY_SHARE: usize = 4;
+/// The share that the newest first attempts may take before older ones: one in so many, and none of fewer.
+const NEWEST_SHARE: usize = 4;
 
 /// What a dispatcher asks for.
 #[derive(Clone, Debug)]
@@ -177,6 +180,22 @@ impl Store {
     }
 }
 
+/// The ids of the newest first attempts, where the list of the oldest is as long as it may be.
+async fn newest(
+    tx: &mut Tx,
+    request: &ClaimRequest,
+    limit: usize,
+    oldest: &StatementResult,
+) -> Result<Vec<String>, DbError> {
+    let limit = limit.min(BATCH_MAX);
+    let share = limit / NEWEST_SHARE;
+    if share == 0 || oldest.rows.len() < limit {
+        return Ok(Vec::new());
+    }
+    let newest = candidates(request, "due_at <= 0", Vec::new(), "DESC", share);
+    read_ids(&tx.run(&[newest]).await.all()?[0])
+}
+
 /// What a look has found.
 enum Looked {
     Nothing,
@@ -217,7 +236,8 @@ async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Looked, DbError> {
         Some(Ok(room)) => limit.min(room),
         None => limit,
     };
-    let ids = ids_due(&answers[1..], limit)?;
+    let newest = newest(tx, request, limit, &answers[FIRST_ATTEMPTS]).await?;
+    let ids = ids_due(&answers[1..], &newest, limit)?;
     Ok(if ids.is_empty() {
         Looked::Nothing
     } else {
@@ -323,27 +343,31 @@ fn look(request: &ClaimRequest) -> [Statement; 4] {
         shared_breaker::COLUMNS,
         rate_window::COLUMNS
     );
+    let oldest = |when, bounds| candidates(request, when, bounds, "ASC", request.limit.min(BATCH_MAX));
     [
         Statement::query(endpoint, params![request.endpoint.as_str()]),
-        candidates(request, "due_at > 0 AND due_at <= ?", params![now]),
-        candidates(request, "due_at <= 0", Vec::new()),
-        candidates(request, "due_set_at > ?", params![set_at_most(now)]),
+        oldest("due_at > 0 AND due_at <= ?", params![now]),
+        oldest("due_at <= 0", Vec::new()),
+        oldest("due_set_at > ?", params![set_at_most(now)]),
     ]
 }
 
-/// The ids of what may be claimed, of the three lists of a [`look`]: retries up to their share, first attempts, then
-/// the other retries, and last what was set before the clock went back.
-fn ids_due(lists: &[StatementResult], limit: usize) -> Result<Vec<String>, DbError> {
+/// Which answer to a [`look`] has the first attempts.
+const FIRST_ATTEMPTS: usize = 2;
+
+/// The ids of what may be claimed, of the three lists of a [`look`] and the newest first attempts: retries up to their share, those,
+/// first attempts, then the other retries, and last what was set before the clock went back.
+fn ids_due(lists: &[StatementResult], newest: &[String], limit: usize) -> Result<Vec<String>, DbError> {
     let limit = limit.min(BATCH_MAX);
-    let ids = |list: &StatementResult| -> Result<Vec<String>, DbError> {
-        list.rows.iter().map(|row| row.get("event_id")).collect()
-    };
-    let mut due = ids(&lists[0])?;
+    let mut due = read_ids(&lists[0])?;
     let late_retries = due.split_off(due.len().min(limit.div_ceil(RETRY_SHARE)));
-    for id in ids(&lists[1])?
-        .into_iter()
+    let first_attempts = read_ids(&lists[1])?;
+    for id in newest
+        .iter()
+        .cloned()
+        .chain(first_attempts)
         .chain(late_retries)
-        .chain(ids(&lists[2])?)
+        .chain(read_ids(&lists[2])?)
     {
         if due.len() == limit {
             break;
@@ -356,21 +380,27 @@ fn ids_due(lists: &[StatementResult], limit: usize) -> Result<Vec<String>, DbErr
     Ok(due)
 }
 
+fn read_ids(list: &StatementResult) -> Result<Vec<String>, DbError> {
+    list.rows.iter().map(|row| row.get("event_id")).collect()
+}
+
 /// `when` begins with the column that its index goes by, and is a range over it, never an equality: SQLite would then walk
 /// the primary key for the order, over every delivery that ever was.
-fn candidates(request: &ClaimRequest, when: &str, bounds: Params) -> Statement {
+fn candidates(
+    request: &ClaimRequest,
+    when: &str,
+    bounds: Params,
+    direction: &str,
+    limit: usize,
+) -> Statement {
     let mut values = params![request.endpoint.as_str()];
     values.extend(bounds);
-    values.extend(params![
-        request.now,
-        lease_bound(request),
-        request.limit.min(BATCH_MAX)
-    ]);
+    values.extend(params![request.now, lease_bound(request), limit]);
     let order = when.split_once(' ').map_or(when, |(column, _)| column);
     let sql = format!(
         "SELECT event_id FROM deliveries WHERE endpoint_id = ? AND status = 'pending' AND {when}
              AND (owner IS NULL OR lease_until < ? OR lease_until > ?)
-         ORDER BY {order}, event_id LIMIT ?"
+         ORDER BY {order} {direction}, event_id {direction} LIMIT ?"
     );
     Statement::query(sql, values)
 }

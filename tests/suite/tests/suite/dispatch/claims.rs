@@ -22,6 +22,7 @@ pub fn cases() -> Vec<Case> {
         two_claims_share_nothing,
         retries_and_first_attempts_do_not_starve_each_other,
         a_rate_limit_counts_what_all_replicas_claim,
+        the_newest_have_a_share_where_many_wait,
         f43_a_clock_set_back_holds_nothing_up,
         f43_a_clock_set_back_by_minutes_ends_waits_and_pauses,
     ]
@@ -247,6 +248,28 @@ async fn retries_and_first_attempts_do_not_starve_each_other(ctx: Ctx) {
         claim(&rig.store, "third", BEGIN, 100).await.len(),
         32,
         "and the rest for whatever is due"
+    );
+    rig.stop().await;
+}
+
+async fn the_newest_have_a_share_where_many_wait(ctx: Ctx) {
+    let rig = waiting(&ctx, 40).await;
+    let mut claimed = Vec::new();
+    for (token, limit) in [("eight", 8), ("three", 3), ("all", 40)] {
+        let claims = claim(&rig.store, token, BEGIN, limit).await;
+        let ids = claims.iter().map(|claim| claim.delivery.event_id.to_string());
+        claimed.push(ids.collect::<Vec<_>>());
+    }
+    let expected = [
+        (0..6).chain(38..40).collect::<Vec<u32>>(),
+        (6..9).collect(),
+        (9..38).collect(),
+    ];
+    let ids = |events: Vec<u32>| events.into_iter().map(event_id).collect::<Vec<_>>();
+    assert_eq!(
+        claimed,
+        expected.map(ids),
+        "a quarter of what is claimed, and none of three"
     );
     rig.stop().await;
 }
