@@ -7,7 +7,7 @@
 use crate::options::{Options, Target};
 use crate::service::Stage;
 use crate::session::{self, BARE};
-use crate::{bare, flood, hostile, limits, replay, writes};
+use crate::{bare, fanned, flood, hostile, idle, limits, outage, replay, writes};
 use anyhow::{Context, Result};
 use clap::Parser;
 use harness::config::fresh_secret;
@@ -72,6 +72,22 @@ async fn measure(options: &Options) -> Result<ExitCode> {
     }
     if let Some(attack) = options.hostile {
         let report = hostile::attack(attack, options, &stage).await?;
+        return show(options, &report, report.faults.is_empty());
+    }
+    if let Some(endpoints) = options.endpoints {
+        let report = fanned::endpoints(options, &stage, endpoints).await?;
+        return show(options, &report, report.faults.is_empty());
+    }
+    if let Some(endpoints) = options.black_holes {
+        let report = fanned::black_holes(options, &stage, endpoints).await?;
+        return show(options, &report, report.faults.is_empty());
+    }
+    if let Some(endpoints) = options.idle_endpoints {
+        let report = idle::measure(options, &stage, endpoints).await?;
+        return show(options, &report, report.faults.is_empty());
+    }
+    if let Some(events) = options.outage {
+        let report = outage::measure(options, &stage, events).await?;
         return show(options, &report, report.faults.is_empty());
     }
     let report = match options.target {

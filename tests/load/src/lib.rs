@@ -7,6 +7,7 @@
 //! plant (rows of long ago) -> requeuing, purging; sources -> greedy; streaming: beside the load
 //! flood (connections that say nothing, or half of something) -> receiver
 //! desk (REST writes), producer (published events) -> generator -> emitter -> sink | receiver
+//! webhooks (of an emitter) -> fanned (all that is written to many, or to some that never answer), idle; outage (of a sink)
 //! ```
 //! `docs/performance.md` says how to use it and what was measured.
 
@@ -17,15 +18,18 @@ pub mod compared;
 pub mod desk;
 mod elsewhere;
 pub mod events;
+pub mod fanned;
 pub mod figures;
 pub mod flood;
 pub mod generator;
 pub mod greedy;
 pub mod hostile;
+pub mod idle;
 pub mod limits;
 pub mod lives;
 pub mod mix;
 pub mod options;
+pub mod outage;
 pub mod overload;
 pub mod plant;
 pub mod pool;
@@ -43,6 +47,7 @@ pub mod streaming;
 pub mod tally;
 pub mod template;
 pub mod watch;
+pub mod webhooks;
 pub mod wire;
 pub mod writes;
 

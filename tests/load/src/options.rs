@@ -4,6 +4,7 @@ use super::attack::{Attack, FloodKind};
 use super::generator::Pace;
 use super::lives::BodyStyle;
 use super::pool::POOL_EVENTS_MAX;
+use super::webhooks::{ENDPOINTS_MAX, MATCHING_MAX};
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum, value_parser};
 use harness::engine::Engine;
@@ -24,6 +25,9 @@ const FLOOD_CONNECTIONS: usize = 12_000;
 
 /// What follows once the top rate is known.
 const STEPS: &str = "--half, --overload, --crowd, --unsigned, --greedy, --requeue and --purge";
+
+/// What measures the webhooks of an emitter.
+const WEBHOOKS: &str = "--endpoints, --black-holes, --idle-endpoints and --outage";
 
 /// Measures the services under load, beside a bare endpoint in the same run
 #[derive(Parser, Clone, Debug)]
@@ -83,6 +87,18 @@ pub struct Options {
     /// One client reads all of GET /events/stream during each load
     #[arg(long)]
     pub stream: bool,
+    /// So many webhooks of the emitter that get all that is written, beside one
+    #[arg(long, value_name = "WEBHOOKS", value_parser = value_parser!(u16).range(2..=i64::from(MATCHING_MAX)))]
+    pub endpoints: Option<u16>,
+    /// So many webhooks of the emitter beside as many that take the connection and never answer
+    #[arg(long, value_name = "WEBHOOKS", value_parser = value_parser!(u16).range(1..=i64::from(MATCHING_MAX / 2)))]
+    pub black_holes: Option<u16>,
+    /// So many webhooks of the emitter that never get anything, beside none
+    #[arg(long, value_name = "WEBHOOKS", value_parser = value_parser!(u16).range(1..=i64::from(ENDPOINTS_MAX)))]
+    pub idle_endpoints: Option<u16>,
+    /// So many events wait at the emitter until its sink comes back
+    #[arg(long, value_name = "EVENTS", value_parser = value_parser!(u64).range(1_000..=1_000_000))]
+    pub outage: Option<u64>,
     /// Write with an API key, counted against its limit, in place of none
     #[arg(long)]
     pub api_key: bool,
@@ -195,6 +211,7 @@ impl Options {
             self.flood.is_some() || self.connections() <= CONNECTIONS_MAX,
             "--connections is {CONNECTIONS_MAX} at most"
         );
+        self.check_webhooks()?;
         if let Some(times) = self.overload {
             ensure!(
                 (1.0..=20.0).contains(&times),
@@ -205,6 +222,28 @@ impl Options {
         ensure!(
             (1..=POOL_EVENTS_MAX).contains(&events),
             "{events} events to sign beforehand: {POOL_EVENTS_MAX} at most"
+        );
+        Ok(())
+    }
+
+    /// What measures webhooks goes alone, and writes as it needs to.
+    fn check_webhooks(&self) -> Result<()> {
+        let asked = [
+            self.endpoints.is_some(),
+            self.black_holes.is_some(),
+            self.idle_endpoints.is_some(),
+            self.outage.is_some(),
+        ];
+        let asked = asked.into_iter().filter(|asked| *asked).count();
+        ensure!(
+            asked == 0 || (self.target == Target::Emitter && self.via == Via::Guests),
+            "{WEBHOOKS} are of a load on the emitter, without --via"
+        );
+        ensure!(asked < 2, "{WEBHOOKS} go alone");
+        ensure!(
+            self.rate.is_some()
+                || (self.endpoints.is_none() && self.black_holes.is_none() && self.outage.is_none()),
+            "--endpoints, --black-holes and --outage need a --rate that the deliveries can follow"
         );
         Ok(())
     }
@@ -322,12 +361,38 @@ mod tests {
             "load --target e2e --via events",
             "load --via batch",
             "load --target emitter --via crows",
+            "load --target emitter --endpoints 1 --rate 10",
+            "load --target emitter --endpoints 201 --rate 10",
+            "load --target emitter --endpoints 200",
+            "load --target e2e --endpoints 200 --rate 10",
+            "load --endpoints 200 --rate 10",
+            "load --target emitter --via events --endpoints 200 --rate 10",
+            "load --target emitter --black-holes 101 --rate 10",
+            "load --target emitter --black-holes 100",
+            "load --target emitter --black-holes 100 --endpoints 200 --rate 10",
+            "load --target emitter --idle-endpoints 0",
+            "load --target emitter --idle-endpoints 1001",
+            "load --idle-endpoints 1000",
+            "load --target emitter --outage 999 --rate 10",
+            "load --target emitter --outage 100000",
             "load --prepare 10 --secret sixteen-bytes-is",
             "load --prepare 10 --out requests.tsv",
             "load --replay requests.tsv",
             "load --url http://127.0.0.1:1/",
         ] {
             assert!(options(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn webhooks_are_measured_one_question_at_a_time() {
+        for line in [
+            "load --target emitter --endpoints 200 --rate 10",
+            "load --target emitter --black-holes 100 --rate 10",
+            "load --target emitter --idle-endpoints 1000",
+            "load --target emitter --outage 100000 --rate 50",
+        ] {
+            assert!(options(line).is_ok(), "{line}");
         }
     }
 

@@ -258,7 +258,11 @@ impl fmt::Display for Report {
     }
 }
 
-fn faults(out: &mut fmt::Formatter<'_>, faults: &[String]) -> fmt::Result {
+/// What must not be, a line each.
+///
+/// # Errors
+/// When nothing more can be written.
+pub fn faults(out: &mut fmt::Formatter<'_>, faults: &[String]) -> fmt::Result {
     for fault in faults {
         writeln!(out, "FAULT: {fault}")?;
     }

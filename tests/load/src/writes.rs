@@ -5,7 +5,7 @@
 //! `occurred_at` to the `applied_at` of the receiver's table; those are whole milliseconds of the two services' clocks,
 //! which are one machine's.
 
-use super::desk::Desk;
+use super::desk::{Desk, Written};
 use super::figures::LoadFigures;
 use super::generator::{self, Load, Measured, Speakers};
 use super::options::{Options, Via};
@@ -14,7 +14,7 @@ use super::receiver::Receiver;
 use super::report::WritesReport;
 use super::service::{Service, Stage};
 use super::session;
-use super::sink::Sink;
+use super::sink::{Arrivals, Sink};
 use super::tally::Tally;
 use super::watch::{Watching, cpu_seconds};
 use anyhow::Result;
@@ -42,32 +42,9 @@ const TIMES: &str = "SELECT occurred_at, applied_at FROM inbox WHERE applied_at 
 pub async fn emitter(options: &Options, stage: &Stage<'_>) -> Result<WritesReport> {
     let sink = Sink::start()?;
     let emitter = start_emitter(stage, sink.url()).await?;
-    let (mut report, written) = match options.via {
-        Via::Guests => {
-            let desk = desk(options, &emitter).await?;
-            (
-                under_load(options, stage, &emitter, None, &desk).await?,
-                desk.written(),
-            )
-        }
-        Via::Events | Via::Batch => {
-            let producer = producer(options, &emitter).await?;
-            (
-                under_load(options, stage, &emitter, None, &producer).await?,
-                producer.written(),
-            )
-        }
-    };
-    let arrivals = sink.arrivals();
-    let mut arrived = Tally::new();
-    let mut missing = 0_u64;
-    for written in written {
-        match arrivals.get(&written.commit) {
-            // Nothing when it was there before its answer was read.
-            Some(at) => arrived.took(at.saturating_duration_since(written.at)),
-            None => missing += 1,
-        }
-    }
+    let writers = Writers::of(options, &emitter).await?;
+    let mut report = under_load(options, stage, &emitter, None, &writers).await?;
+    let (arrived, missing) = arrived(&writers.written(), &sink.arrivals(), 1);
     if missing > 0 {
         report
             .faults
@@ -87,8 +64,8 @@ pub async fn end_to_end(options: &Options, stage: &Stage<'_>) -> Result<WritesRe
     let receiver = Receiver::start(stage).await?;
     let url = format!("http://{}{BASE_PATH}/webhooks/pms", receiver.service().address());
     let emitter = start_emitter(stage, url).await?;
-    let desk = desk(options, &emitter).await?;
-    let mut report = under_load(options, stage, &emitter, Some(receiver.service()), &desk).await?;
+    let writers = Writers::of(options, &emitter).await?;
+    let mut report = under_load(options, stage, &emitter, Some(receiver.service()), &writers).await?;
     let mut applied = Tally::new();
     let mut effects = 0_u64;
     for row in receiver.service().rows(TIMES).await? {
@@ -122,39 +99,92 @@ pub async fn start_emitter(stage: &Stage<'_>, url: String) -> Result<Service> {
     Service::start(stage, EMITTER, &variables).await
 }
 
-async fn desk(options: &Options, emitter: &Service) -> Result<Arc<Desk>> {
-    let mut desk = Desk::new(format!("load-{}", SystemClock.now().0))?;
-    desk.open_hotels(emitter.address()).await?;
-    if options.api_key {
-        desk.make_key(emitter.address()).await?;
-    }
-    Ok(Arc::new(desk))
+/// Who writes at an emitter.
+pub enum Writers {
+    /// A front desk.
+    Desk(Arc<Desk>),
+    /// Another system.
+    Producer(Arc<Producer>),
 }
 
-async fn producer(options: &Options, emitter: &Service) -> Result<Arc<Producer>> {
-    let events = if options.via == Via::Batch {
-        BATCH_EVENTS
-    } else {
-        1
-    };
-    let mut producer = Producer::new(format!("{}", SystemClock.now().0), events);
-    if options.api_key {
-        producer.make_key(emitter.address()).await?;
+impl Writers {
+    /// Those of `--via`, let in.
+    ///
+    /// # Errors
+    /// When the emitter refuses something.
+    pub async fn of(options: &Options, emitter: &Service) -> Result<Self> {
+        let run = SystemClock.now().0;
+        if options.via == Via::Guests {
+            let mut desk = Desk::new(format!("load-{run}"))?;
+            desk.open_hotels(emitter.address()).await?;
+            if options.api_key {
+                desk.make_key(emitter.address()).await?;
+            }
+            return Ok(Self::Desk(Arc::new(desk)));
+        }
+        let events = if options.via == Via::Batch {
+            BATCH_EVENTS
+        } else {
+            1
+        };
+        let mut producer = Producer::new(run.to_string(), events);
+        if options.api_key {
+            producer.make_key(emitter.address()).await?;
+        }
+        Ok(Self::Producer(Arc::new(producer)))
     }
-    Ok(Arc::new(producer))
+
+    /// Sends a load.
+    ///
+    /// # Errors
+    /// When the generator fails.
+    pub async fn send(&self, load: Load) -> Result<Measured> {
+        match self {
+            Self::Desk(desk) => send(load, desk).await,
+            Self::Producer(producer) => send(load, producer).await,
+        }
+    }
+
+    /// What was written until now; nothing is answered twice.
+    pub fn written(&self) -> Vec<Written> {
+        match self {
+            Self::Desk(desk) => desk.written(),
+            Self::Producer(producer) => producer.written(),
+        }
+    }
+}
+
+async fn send<W>(load: Load, writers: &Arc<W>) -> Result<Measured>
+where
+    Arc<W>: Speakers,
+    W: Send + Sync + 'static,
+{
+    let speakers = Arc::new(Arc::clone(writers));
+    tokio::task::spawn_blocking(move || generator::run(load, &speakers)).await?
+}
+
+/// How long what was written took to arrive at each of so many endpoints, and how many arrivals there are too few.
+pub fn arrived(written: &[Written], arrivals: &Arrivals, endpoints: usize) -> (Tally, usize) {
+    let (mut took, mut missing) = (Tally::new(), 0);
+    for written in written {
+        let times = arrivals.get(&written.commit).map_or(&[][..], Vec::as_slice);
+        for at in times.iter().take(endpoints) {
+            // Nothing when it was there before its answer was read.
+            took.took(at.saturating_duration_since(written.at));
+        }
+        missing += endpoints.saturating_sub(times.len());
+    }
+    (took, missing)
 }
 
 /// Sends the load and waits until nothing waits anywhere. The arrival is the caller's to fill in.
-async fn under_load<W>(
+async fn under_load(
     options: &Options,
     stage: &Stage<'_>,
     emitter: &Service,
     receiver: Option<&Service>,
-    writers: &Arc<W>,
-) -> Result<WritesReport>
-where
-    Arc<W>: Speakers,
-{
+    writers: &Writers,
+) -> Result<WritesReport> {
     let load = Load {
         target: emitter.address(),
         ..session::load(options, options.pace(), options.time())
@@ -164,8 +194,7 @@ where
         watched.push(("receiver", Watching::begin(receiver.process()?)?));
     }
     let used = cpu_seconds(std::process::id())?;
-    let speakers = Arc::new(Arc::clone(writers));
-    let measured: Measured = tokio::task::spawn_blocking(move || generator::run(load, &speakers)).await??;
+    let measured = writers.send(load).await?;
     let used = cpu_seconds(std::process::id())? - used;
     let (backlog, mut drain) = emitter.drain(DELIVERIES_PENDING).await?;
     if let Some(receiver) = receiver {
