@@ -10,6 +10,7 @@ use crate::dispatch::{
 };
 use crate::domain::guest_document::DigestKey;
 use crate::http::{Api, FeedWaiters, KEY_TERMS, router};
+use crate::retention::{ByHand, PurgeMeters, PurgeTally, Purger, Retention};
 use crate::store::{EnvEndpoint, FanOut, GUEST_NAMES, MIGRATIONS, SEALED, Store, env_endpoint};
 use api::{Line, Server, serve};
 use contract::UnixMillis;
@@ -79,6 +80,8 @@ pub struct App {
     metrics: Option<MetricsPage>,
     /// Rebuilds the names that an older program has folded.
     guest_names: Rebuilder,
+    purger: Purger,
+    purge_meters: PurgeMeters,
 }
 
 /// Opens the database and migrates its tables. `exclusive`: claims a SQLite file, as `serve` does.
@@ -154,6 +157,22 @@ pub async fn adopt_env(config: &Config, runtime: &Runtime) -> Result<bool, Start
     let adopted = environment.adopt(&store, &vault, &ids, now).await;
     store.db().clone().close().await;
     Ok(adopted?)
+}
+
+/// Deletes what is old enough, or only counts it; None when another purge is going on.
+///
+/// # Errors
+/// When the database fails; what was deleted before stays so.
+pub async fn purge_at_once(
+    store: &Store,
+    runtime: &Runtime,
+    retention: Retention,
+    by_hand: ByHand,
+) -> Result<Option<PurgeTally>, DbError> {
+    let (clock, owner) = (Arc::clone(&runtime.clock), runtime.ids().new_id("run"));
+    Purger::at_once(store.clone(), clock, retention, owner, by_hand)
+        .to_the_end()
+        .await
 }
 
 /// Encrypts every secret again under the first master key.
@@ -256,6 +275,9 @@ impl App {
         store.db.counts().register(metrics.registry());
         expose_pending(&mut metrics, &env_endpoint(), &store);
         let dispatchers = Dispatchers::new(parts, queued);
+        let purge_meters = PurgeMeters::new(&metrics, Arc::clone(&runtime.clock));
+        let (clock, owner) = (Arc::clone(&runtime.clock), runtime.ids().new_id("run"));
+        let purger = Purger::hourly(store.clone(), clock, config.retention, owner);
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
         let (db, clock) = (store.db().answering_after_abort(), Arc::clone(&runtime.clock));
         let guest_names = Rebuilder::new(db, clock, runtime.ids().new_id("run"), GUEST_NAMES);
@@ -273,6 +295,8 @@ impl App {
             sequencer,
             metrics,
             guest_names,
+            purger,
+            purge_meters,
         })
     }
 
@@ -318,8 +342,9 @@ impl App {
         lifecycle.spawn("runs", self.runner.run(lifecycle.clone()));
         lifecycle.spawn("guest names", self.guest_names.run(lifecycle.clone()));
         lifecycle.spawn("api keys", self.keys.clone().run(lifecycle.clone()));
-        let purging = purge(self.idempotency, self.keys.clone(), lifecycle.clone());
-        lifecycle.spawn("purge", purging);
+        let purging = purge_keys(self.idempotency, self.keys.clone(), lifecycle.clone());
+        lifecycle.spawn("idempotency keys", purging);
+        lifecycle.spawn("purge", self.purger.run(self.purge_meters, lifecycle.clone()));
         let ended = lifecycle.run_until_stopped(STOP_GRACE).await;
         // What was answered after the stop is counted too.
         self.keys.write_usage().await;
@@ -352,7 +377,7 @@ fn digest_key(config: &Config, runtime: &Runtime) -> Result<DigestKey, ConfigErr
 }
 
 /// Deletes idempotency keys that have expired and the old usage of API keys, in small portions.
-async fn purge(idempotency: Arc<Idempotency>, keys: ApiKeys, lifecycle: Lifecycle) {
+async fn purge_keys(idempotency: Arc<Idempotency>, keys: ApiKeys, lifecycle: Lifecycle) {
     loop {
         tokio::select! {
             () = lifecycle.stopping() => return,

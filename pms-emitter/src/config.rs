@@ -4,6 +4,7 @@ pub use crate::dispatch::DeliveryConfig;
 use crate::dispatch::Schedule;
 use crate::dispatch::parts::{LEASE_SLACK, LOOK_EVERY};
 use crate::domain::guest_document::DigestKey;
+use crate::retention::{ByHand, EVENTS_DAYS_MIN, Retention, UNDELIVERED_DAYS_MAX};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use contract::{SecretList, UnixMillis};
 use db::DatabaseUrl;
@@ -14,6 +15,7 @@ use kit::config::{
     parse_or_exit,
 };
 use kit::egress::TargetUrl;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,6 +45,8 @@ pub struct Config {
     pub delivery: DeliveryConfig,
     /// Where deliveries may go, but for those to the endpoint of `CRM_WEBHOOK_URL`.
     pub egress: EgressArgs,
+    /// How long what was sent is kept.
+    pub retention: Retention,
     /// Keys the digests of documents; none: a key of its own is made in `data_folder`.
     pub document_digest_key: Option<DigestKey>,
     /// Where a key that is made here is kept.
@@ -81,6 +85,8 @@ pub enum Command {
     },
     /// Encrypt the secrets in the tables again under the first key of MASTER_KEY, and end; an emitter may serve meanwhile
     Rewrap,
+    /// Delete what is older than it is kept, and end; an emitter may serve meanwhile, and does the same every hour
+    Purge(PurgeArgs),
     /// Make, list or deactivate API keys
     Keys {
         /// What is done with them
@@ -107,6 +113,29 @@ pub enum Adopted {
     Env,
 }
 
+/// What is asked of a purge.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct PurgeArgs {
+    /// Only count what would be deleted
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Drop dead deliveries too, those that died before this time (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub dead_before: Option<UnixMillis>,
+    /// Then make SQLite's file as small as what is in it, while no emitter serves it; on MySQL nothing is done for this
+    #[arg(long, conflicts_with = "dry_run")]
+    pub vacuum: bool,
+}
+
+impl From<PurgeArgs> for ByHand {
+    fn from(args: PurgeArgs) -> Self {
+        Self {
+            dry_run: args.dry_run,
+            dead_before: args.dead_before,
+        }
+    }
+}
+
 /// REST API of a hotel's guests and reservations; every change is delivered as one signed event
 #[derive(Parser, Debug)]
 #[command(name = "pms-emitter", version)]
@@ -125,6 +154,8 @@ struct Cli {
     delivery: DeliveryArgs,
     #[command(flatten)]
     egress: EgressArgs,
+    #[command(flatten)]
+    retention: RetentionArgs,
     /// Keys the digests of guests' documents, the same for emitters whose guests shall match; made in the data folder
     /// when not set
     #[arg(long, env = "DOCUMENT_DIGEST_KEY", hide_env_values = true, help_heading = SECRETS)]
@@ -157,6 +188,41 @@ struct DeliveryArgs {
     /// For how long it opens first
     #[arg(long, env = "BREAKER_OPEN_SECONDS", default_value_t = 1, value_parser = value_parser!(u64).range(1..=60))]
     breaker_open_seconds: u64,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Retention")]
+struct RetentionArgs {
+    /// Days for which deliveries, attempts and the body of an event are kept, all deliveries of which are settled
+    #[arg(long, env = DELIVERIES, default_value_t = 30, value_parser = value_parser!(u32).range(UNDELIVERED_DAYS))]
+    retain_deliveries_days: u32,
+    /// Days for which they are kept where a delivery is pending or dead
+    #[arg(long, env = "RETAIN_UNDELIVERED_DAYS", default_value_t = 365, value_parser = value_parser!(u32).range(UNDELIVERED_DAYS))]
+    retain_undelivered_days: u32,
+    /// Days for which events are kept without their bodies, and statistics
+    #[arg(long, env = "RETAIN_EVENTS_DAYS", default_value_t = 400, value_parser = value_parser!(u32).range(EVENTS_DAYS))]
+    retain_events_days: u32,
+}
+
+const DELIVERIES: &str = "RETAIN_DELIVERIES_DAYS";
+const UNDELIVERED_DAYS: RangeInclusive<i64> = 1..=UNDELIVERED_DAYS_MAX;
+/// Up to ten years.
+const EVENTS_DAYS: RangeInclusive<i64> = EVENTS_DAYS_MIN..=3_650;
+
+impl RetentionArgs {
+    /// # Errors
+    /// When what is delivered would be kept for longer than what is not.
+    fn periods(&self) -> Result<Retention, ConfigError> {
+        if self.retain_deliveries_days > self.retain_undelivered_days {
+            let problem = "what is delivered is kept for no longer than what is not: RETAIN_UNDELIVERED_DAYS";
+            return Err(ConfigError::new(DELIVERIES, problem));
+        }
+        Ok(Retention {
+            deliveries_days: self.retain_deliveries_days,
+            undelivered_days: self.retain_undelivered_days,
+            events_days: self.retain_events_days,
+        })
+    }
 }
 
 /// Reads `.env`, the environment and the flags; a wrong setting ends the process with a sentence and exit code 2.
@@ -201,6 +267,7 @@ impl Cli {
             database,
             endpoint,
             egress: self.egress.clone(),
+            retention: self.retention.periods()?,
             delivery: DeliveryConfig {
                 schedule: delivery.delivery_retry_schedule.clone(),
                 timeout: Duration::from_secs(delivery.delivery_timeout_seconds),

@@ -15,8 +15,9 @@ pub mod dispatch;
 pub mod domain;
 pub mod http;
 mod program;
+pub mod retention;
 pub mod store;
 
 pub use app::{App, Runtime, StartError};
 pub use config::Config;
-pub use program::main_of_emitter;
+pub use program::{main_of_emitter, purge};

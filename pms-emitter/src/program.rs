@@ -2,14 +2,19 @@
 //!
 //! It stands in the library, so that `main.rs` has no async code to compile and only links.
 
-use crate::app::{App, Runtime, StartError, adopt_env, key_maker, open_store, retry_dead, rewrap};
-use crate::config::{Adopted, Command, Config, WebhooksCommand, read_or_exit};
+use crate::app::{
+    App, Runtime, StartError, adopt_env, key_maker, open_store, purge_at_once, retry_dead, rewrap,
+};
+use crate::config::{Adopted, Command, Config, PurgeArgs, WebhooksCommand, read_or_exit};
 use crate::http::KEY_TERMS;
+use crate::store::Purged;
+use db::Db;
 use kit::access::command::KeysError;
 use kit::config::EXIT_CONFIG;
 use kit::healthcheck::healthcheck;
 use kit::lifecycle::{Ended, Lifecycle};
 use std::process::ExitCode;
+use strum::VariantArray;
 use tokio::runtime::Runtime as Threads;
 
 /// The whole program, from its arguments to its exit code.
@@ -82,6 +87,7 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
                 "some open under none of its keys, and are left as they are"
             );
         }
+        Command::Purge(args) => purge(args, &config).await?,
         Command::Keys { command } => {
             let store = open_store(&config, &runtime, false).await?;
             let done =
@@ -92,4 +98,30 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The command `purge`: deletes what is old enough, and says how much that was.
+///
+/// # Errors
+/// When the database cannot be used, or another purge is going on.
+pub async fn purge(args: PurgeArgs, config: &Config) -> anyhow::Result<()> {
+    let runtime = Runtime::system();
+    let store = open_store(config, &runtime, false).await?;
+    let purged = purge_at_once(&store, &runtime, config.retention, args.into()).await;
+    store.db().clone().close().await;
+    let Some(purged) = purged? else {
+        anyhow::bail!("another purge is going on: try again when it has ended");
+    };
+    let done = if args.dry_run { "would be purged" } else { "purged" };
+    for what in Purged::VARIANTS {
+        let rows = purged.get(what).copied().unwrap_or_default();
+        println!("{done}: {} {rows}", what.into_str());
+    }
+    if args.vacuum {
+        match Db::vacuum(&config.database).await.map_err(StartError::from)? {
+            true => println!("the file has no free space any more"),
+            false => println!("nothing to vacuum: MySQL uses the space again by itself"),
+        }
+    }
+    Ok(())
 }

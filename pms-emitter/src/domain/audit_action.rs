@@ -17,6 +17,8 @@ pub enum AuditAction {
     Dead,
     /// A delivery that was given up was made due again by hand.
     DeadRetried,
+    /// Deliveries that were given up were deleted by hand; the outcome is their number.
+    DeadDropped,
     /// A person made one delivery due at once; the outcome says what it was before.
     DeliveryRetried,
     /// A run made a delivery due that was delivered before, or was never queued.
@@ -65,6 +67,7 @@ impl From<AuditAction> for Cow<'static, str> {
             AuditAction::Delivered => "delivered",
             AuditAction::Dead => "dead",
             AuditAction::DeadRetried => "dead_retried",
+            AuditAction::DeadDropped => "dead_dropped",
             AuditAction::DeliveryRetried => "delivery_retried",
             AuditAction::DeliveryReplayed => "delivery_replayed",
             AuditAction::RunStarted => "run_started",

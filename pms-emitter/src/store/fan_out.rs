@@ -11,7 +11,9 @@ use super::queued::Queued;
 use crate::domain::subscription::{EventFacts, Subscription};
 use crate::domain::{filter::Filter, notice::WEBHOOK};
 use contract::{UnixMillis, id::EndpointId};
-use db::{DbError, Dialect, Params, Row, Statement, StatementResult, Tx, failpoint, params, read_id};
+use db::{
+    DbError, Dialect, Params, Row, Statement, StatementResult, Tx, failpoint, in_lists, params, read_id,
+};
 use filters::{Candidate, Refused, refused};
 use futures::future::BoxFuture;
 use kit::sequencer::{Given, STEP_ROWS_MAX, Sequence, Sequenced};
@@ -286,8 +288,10 @@ async fn backfill(tx: &mut Tx, endpoint: &Subscriber) -> Result<bool, DbError> {
     let candidates: Vec<Candidate<'_>> = events.iter().map(Event::candidate).collect();
     let refused = refused(tx, &[endpoint], &candidates).await?;
     let matching = candidates.iter().filter(|event| endpoint.gets(event, &refused));
-    let deliveries: Vec<Params> = matching
-        .map(|event| params![endpoint.id.as_str(), event.id, 0, 0])
+    let ids = with_body(tx, matching.map(|event| event.id)).await?;
+    let deliveries: Vec<Params> = ids
+        .into_iter()
+        .map(|id| params![endpoint.id.as_str(), id, 0, 0])
         .collect();
     let has_more = rows.len() == BACKFILL_BATCH;
     let last: Option<i64> = rows.last().map(|row| row.get("feed_seq")).transpose()?;
@@ -299,6 +303,29 @@ async fn backfill(tx: &mut Tx, endpoint: &Subscriber) -> Result<bool, DbError> {
     ));
     tx.run(&statements).await.all()?;
     Ok(has_more)
+}
+
+/// Those of the events whose bodies are still kept, in their order: others cannot be sent. Locked, so that none is purged before the
+/// commit: a purge that comes later finds the deliveries.
+async fn with_body<'e>(tx: &mut Tx, events: impl Iterator<Item = &'e str>) -> Result<Vec<&'e str>, DbError> {
+    let events: Vec<&str> = events.collect();
+    let lock = match tx.dialect() {
+        Dialect::Sqlite => "",
+        Dialect::Mysql => " LOCK IN SHARE MODE",
+    };
+    let questions: Vec<Statement> = in_lists(events.iter().copied())
+        .into_iter()
+        .map(|list| {
+            let sql = format!("SELECT event_id FROM event_bodies WHERE event_id IN {list}{lock}");
+            Statement::query(sql, list.into_params())
+        })
+        .collect();
+    let answers = tx.run(&questions).await.all()?;
+    let mut kept = HashSet::new();
+    for row in answers.iter().flat_map(|answer| &answer.rows) {
+        kept.insert(row.get::<String>("event_id")?);
+    }
+    Ok(events.into_iter().filter(|event| kept.contains(*event)).collect())
 }
 
 /// None, which is logged, for one whose row cannot be read: the others go on. Until it can be, nothing is queued for it.

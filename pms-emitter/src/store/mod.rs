@@ -27,6 +27,7 @@ mod notices;
 pub mod outbox;
 mod properties;
 mod publications;
+mod purge;
 mod queued;
 mod rate_window;
 mod redelivery;
@@ -61,6 +62,7 @@ pub use night_audit::{Late, NightAudit, NightAuditRequest, Overdue};
 pub use outbox::NewEvent;
 pub use properties::{PropertyWrite, PropertyWritten};
 pub use publications::{NewPublication, PublicationWrite, Published};
+pub use purge::{PURGE_BATCH, PURGE_LEASE, PurgeBatch, PurgeBefore, PurgePosition, PurgeTarget, Purged};
 pub use queued::Queued;
 pub use redelivery::MadeDue;
 pub use reservations::{ReservationFilter, ReservationWrite, ReservationWritten, StatusFilter};
@@ -117,6 +119,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         migration!("0013", "delivery_runs"),
         migration!("0014", "shared_breaker"),
         migration!("0015", "rate_limit"),
+        migration!("0016", "retention"),
     ],
 };
 

@@ -88,6 +88,7 @@ pub fn emitter(database: DatabaseUrl, endpoint: Option<EndpointConfig>) -> pms_e
             lease_slack: pms_emitter::dispatch::parts::LEASE_SLACK,
         },
         egress: egress(),
+        retention: pms_emitter::retention::Retention::default(),
         document_digest_key: Some(digest_key),
         // Nothing is kept in it, since the key is given.
         data_folder: PathBuf::new(),

@@ -1,5 +1,5 @@
 //! The services as programs of the tests: each serves until it is stopped, after a line on standard output that says
-//! where it listens; or asks, as `healthcheck`, the one that does; or, the receiver, reconciles.
+//! where it listens; or asks, as `healthcheck`, the one that does; or, the receiver, reconciles; or, the emitter, purges.
 
 use crate::process::READY;
 use crate::program::{EMITTER, RECEIVER, called_by, exit_code};
@@ -45,6 +45,10 @@ async fn emitter() -> Result<()> {
         return Ok(healthcheck(&config.http).await?);
     }
     kit::telemetry::init(&log)?;
+    if let Command::Purge(args) = command {
+        let done = pms_emitter::purge(args, &config).await;
+        return done.or_else(|error| refuse(error.as_ref()));
+    }
     #[expect(clippy::disallowed_methods, reason = "the harness's own configuration")]
     if std::env::var_os(SHORT_WAITS).is_some() {
         config.delivery.lease_slack = SHORT_LEASE_SLACK;

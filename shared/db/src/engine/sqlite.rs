@@ -81,6 +81,20 @@ impl Sqlite {
         })
     }
 
+    /// Writes the file anew without the space that is free in it, while nobody serves it.
+    pub fn vacuum(path: &Path) -> Result<(), DbError> {
+        let file_refused = |error: files::Refused| DbError::open(error.to_string());
+        let folder = files::folder(folder_of(path)).map_err(file_refused)?;
+        let path = path.file_name().map(|name| folder.join(name));
+        let path = path.ok_or_else(|| DbError::open("its path names no file"))?;
+        let lock = claim(&path)?;
+        let writer = Opener { path }.connect(true).map_err(|fault| fault.error)?;
+        writer.define("VACUUM").map_err(|fault| fault.error)?;
+        writer.checkpoint();
+        drop((writer, lock));
+        Ok(())
+    }
+
     /// How many operations can read at once.
     pub fn readers(&self) -> usize {
         self.readers

@@ -60,6 +60,7 @@ const SERVICES: &[(&str, &[Layer])] = &[
             ("http", &["desk", "store", "domain"]),
             ("desk", &["store", "domain"]),
             ("dispatch", &["store", "domain"]),
+            ("retention", &["store"]),
             ("store", &["domain"]),
             ("domain", &[]),
         ],

@@ -10,6 +10,7 @@ mod faults;
 mod metrics;
 mod odd_answers;
 mod outcomes;
+mod purges;
 pub(crate) mod rig;
 mod service;
 mod shared_breaker;
@@ -21,6 +22,7 @@ use crate::case::Case;
 pub fn cases() -> Vec<Case> {
     [
         outcomes::cases(),
+        purges::cases(),
         breaker::cases(),
         claims::cases(),
         fan_out::cases(),
