@@ -62,6 +62,7 @@ const HEALTHY: &[(&str, &str)] = &[
         "pms-emitter/src/dispatch.rs",
         "use crate::store::Store; use kit::egress;",
     ),
+    ("pms-emitter/src/retention.rs", "use crate::store::Store;"),
     (
         "pms-emitter/src/store/mod.rs",
         "mod guests; use crate::domain::Guest; pub struct Store { db: db::pool::Db }",
