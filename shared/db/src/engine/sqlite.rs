@@ -81,7 +81,7 @@ impl Sqlite {
         })
     }
 
-    /// Writes the file again without the space that is free in it, while nobody serves it.
+    /// Copies what is in the file into one without free space, which takes its place, while nobody serves it.
     pub fn vacuum(path: &Path) -> Result<(), DbError> {
         let file_refused = |error: files::Refused| DbError::open(error.to_string());
         let folder = files::folder(folder_of(path)).map_err(file_refused)?;
