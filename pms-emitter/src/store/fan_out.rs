@@ -16,8 +16,10 @@ use db::{
 };
 use filters::{Candidate, Refused, refused};
 use futures::future::BoxFuture;
+use kit::planted::{Bug, is_planted};
 use kit::sequencer::{Given, STEP_ROWS_MAX, Sequence, Sequenced};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 /// The places of events.
 pub const FEED: Sequence = Sequence { name: "feed" };
@@ -128,6 +130,13 @@ impl Sequenced for FanOut {
                 deliveries.extend(one.deliveries(&events, &refused));
                 self.queued
                     .add((deliveries.len() > before).then(|| one.id.clone()));
+            }
+            if is_planted(Bug::PlaceBeforeQueue) {
+                static NEXT: Mutex<Vec<Params>> = Mutex::new(Vec::new());
+                deliveries = std::mem::replace(
+                    &mut *NEXT.lock().unwrap_or_else(PoisonError::into_inner),
+                    deliveries,
+                );
             }
             statements.extend(queue(tx.dialect(), deliveries));
             FEED.give(tx, statements, events.len(), last).await?;

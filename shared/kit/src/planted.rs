@@ -16,15 +16,18 @@ pub enum Bug {
     CacheAsTruth,
     /// Something is marked as done in a commit of its own, and then done.
     MarkBeforeProcessing,
+    /// Events get their places in one commit, and are queued in the next one.
+    PlaceBeforeQueue,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::AckBeforeCommit,
         Self::MissingFence,
         Self::CacheAsTruth,
         Self::MarkBeforeProcessing,
+        Self::PlaceBeforeQueue,
     ];
 
     /// As the environment names it.

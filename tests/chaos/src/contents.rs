@@ -16,7 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// The last event of each entity. The payloads' rows may be many, so no more of each is kept than is compared.
 const LAST_EVENTS: &str = "SELECT event.entity_kind, event.entity_id, event.entity_version, content.body
      FROM events AS event JOIN event_bodies AS content ON content.event_id = event.id
-     WHERE event.entity_version = (SELECT MAX(later.entity_version) FROM events AS later
+     WHERE event.entity_kind IN ('guest', 'reservation') AND event.entity_version = (SELECT MAX(later.entity_version) FROM events AS later
          WHERE later.entity_kind = event.entity_kind AND later.entity_id = event.entity_id)";
 const RECORDS: &str = "SELECT kind, entity_id, version, type, COALESCE(property_id, ''), deleted, state
      FROM records WHERE version > 0 AND source_id = 'pms'";

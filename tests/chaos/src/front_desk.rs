@@ -5,9 +5,11 @@
 //! is asked again, at the next emitter. So every write is carried out once, whichever process dies in between, and the
 //! clerk knows which version it made.
 
-use super::history::History;
+use super::history::{Endpoint, History};
+use super::ledger::ENV;
 use super::progress::Progress;
 use super::wire_tap::WireTap;
+use anyhow::{Context, Result};
 use harness::books::{Entity, Kind};
 use harness::client::{Answer, Call, Client};
 use http::{Method, StatusCode};
@@ -26,6 +28,15 @@ const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Writes that may be ahead of their deliveries: the receivers must be under load when they are killed.
 const AHEAD_MAX: u64 = 1_000;
+/// What is made beside the environment's endpoint: its path at the tap, and what it gets.
+const WEBHOOKS: [(&str, &str, &[Kind]); 2] = [
+    ("/all", "*", &[Kind::Guest, Kind::Reservation]),
+    ("/guests", "guest.*", &[Kind::Guest]),
+];
+/// The waits of their schedule, in seconds: a killed process is back within a few of them.
+const WAITS: usize = 50;
+/// Deliveries of each endpoint that are sent again at a time.
+const SENT_AGAIN: usize = 5;
 /// Changes of a booking.
 const CHANGES: u64 = 3;
 /// One guest in so many sees the business date move on.
@@ -83,6 +94,60 @@ impl FrontDesk {
             let at = usize::try_from(story).unwrap_or(0);
             // A refusal is in the history; the clerk continues with the next guest.
             let _ = Clerk { desk: self, at }.act_out(story).await;
+        }
+    }
+
+    /// Notes the environment's endpoint, whose deliveries go to this path of the tap, and makes two more.
+    ///
+    /// # Errors
+    /// When one cannot be made.
+    pub async fn subscribe(&self, path: String) -> Result<()> {
+        let mut endpoints = vec![Endpoint {
+            id: ENV.to_owned(),
+            path,
+            kinds: vec![Kind::Guest, Kind::Reservation],
+        }];
+        let waits: Vec<u64> = (0..WAITS).map(|nth| u64::from(nth > 0)).collect();
+        for (path, events, kinds) in WEBHOOKS {
+            let body = json!({
+                "name": path, "url": format!("http://{}{path}", self.tap.address()), "events": [events],
+                "retry_schedule": waits, "timeout_seconds": 1,
+            });
+            let key = format!("{}{}", self.run, path.replace('/', "-"));
+            let made = self.emitters[0].post("/webhooks", &body, &key).await?;
+            let id = made.body["id"].as_str().context("a webhook that was not made")?;
+            endpoints.push(Endpoint {
+                id: id.to_owned(),
+                path: path.to_owned(),
+                kinds: kinds.to_vec(),
+            });
+        }
+        self.note(|history| history.endpoints = endpoints);
+        Ok(())
+    }
+
+    /// Has some deliveries of each endpoint sent again that were delivered, at each of these numbers of writes. What an emitter that
+    /// dies leaves undone stays so.
+    pub async fn send_again(&self, at: [u64; 2]) {
+        for writes in at {
+            self.progress.reaches(writes).await;
+            let mut endpoints = Vec::new();
+            self.note(|history| endpoints.clone_from(&history.endpoints));
+            for (endpoint, emitter) in endpoints.iter().zip(self.emitters.iter().cycle()) {
+                let list = format!(
+                    "/webhooks/{}/deliveries?status=delivered&limit={SENT_AGAIN}",
+                    endpoint.id
+                );
+                let Ok(page) = emitter.get(&list).await else {
+                    continue;
+                };
+                for delivery in page.body["data"].as_array().into_iter().flatten() {
+                    let event = delivery["event_id"].as_str().unwrap_or_default();
+                    let path = format!("/webhooks/{}/deliveries/{event}/retry", endpoint.id);
+                    let key = format!("{}-{writes}-{}-{event}", self.run, endpoint.id);
+                    let _ = emitter.post(&path, &json!({}), &key).await;
+                }
+            }
         }
     }
 

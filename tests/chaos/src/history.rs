@@ -1,11 +1,13 @@
 //! The answers that the clients got: the part of the books that no service can change.
 
-use harness::books::Entity;
+use harness::books::{Entity, Kind};
 use std::collections::{BTreeMap, HashMap};
 
 /// The clients' own record.
 #[derive(Debug, Default)]
 pub struct History {
+    /// The endpoints that there were before the first write.
+    pub endpoints: Vec<Endpoint>,
     /// The versions of each entity that were confirmed to the client that made them.
     pub confirmed: HashMap<Entity, Vec<u64>>,
     /// Writes that needed more than one attempt.
@@ -14,6 +16,17 @@ pub struct History {
     pub refused: BTreeMap<String, u64>,
     /// Writes of unknown result: no answer came for as long as a client waits.
     pub unknown: u64,
+}
+
+/// Whom events are delivered to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The emitter's id of it.
+    pub id: String,
+    /// Under which path of the tap.
+    pub path: String,
+    /// What the events are about that it gets.
+    pub kinds: Vec<Kind>,
 }
 
 impl History {

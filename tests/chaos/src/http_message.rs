@@ -29,6 +29,11 @@ impl<'a> Head<'a> {
         })
     }
 
+    /// The path of a request.
+    pub fn path(self) -> Option<&'a str> {
+        self.0.split(' ').nth(1)
+    }
+
     /// The status of an answer.
     pub fn status(self) -> Option<u16> {
         self.0.split(' ').nth(1)?.parse().ok()
@@ -92,7 +97,11 @@ mod tests {
             let mut unread = Vec::new();
             let first = read_message(&mut wire, &mut unread).await.unwrap().unwrap();
             assert_eq!(first, one);
-            assert_eq!(Head::of(&first).unwrap().header("webhook-id"), Some("evt_1"));
+            let head = Head::of(&first).unwrap();
+            assert_eq!(
+                (head.path(), head.header("webhook-id")),
+                (Some("/x"), Some("evt_1"))
+            );
             let second = read_message(&mut wire, &mut unread).await.unwrap().unwrap();
             assert_eq!(Head::of(&second).unwrap().status(), Some(202));
             assert_eq!(read_message(&mut wire, &mut unread).await.unwrap(), None);

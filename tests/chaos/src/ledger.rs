@@ -4,12 +4,14 @@
 //! event is one write that a client made; its effect is one `applied` or `stale` entry of the receiver's audit log.
 
 use super::contents::Contents;
-use super::history::History;
+use super::history::{Endpoint, History};
 use super::wire_tap::WireLog;
-use harness::books::{Books, Entity, Event};
+use harness::books::{Books, Delivery, Entity, Event};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 
+/// The endpoint whose deliveries take effect at the receiver: that of the environment.
+pub const ENV: &str = "env";
 /// Findings that are listed one by one; the rest is counted.
 const FINDINGS_MAX: usize = 20;
 
@@ -26,22 +28,29 @@ pub struct Ledger {
     pub unknown: u64,
     /// Events of the emitter's log.
     pub events: u64,
-    /// Deliveries that went over the wire, repeats included.
+    /// Deliveries, of each event to each endpoint that gets it.
+    pub deliveries: u64,
+    /// Deliveries that a person had sent again once they were delivered.
+    pub sent_again: u64,
+    /// Requests that went over the wire, repeats included.
     pub requests: u64,
-    /// Events that ended as dead deliveries or dead letters.
+    /// Dead deliveries, and events that ended as dead letters.
     pub dead: u64,
     /// Effects that changed a record.
     pub applied: u64,
     /// Effects that came too late to change one.
     pub stale: u64,
-    /// Confirmed writes without an event, and events without an effect that are neither dead nor waiting; deliveries
-    /// said to be done that nobody answered with a 2xx, or that have no entry.
+    /// Confirmed writes without an event, and events without an effect that are neither dead nor waiting, or without a delivery to
+    /// an endpoint that gets them; deliveries said to be done that nobody answered with a 2xx, or that have no entry; places of the
+    /// feed without an event.
     pub lost: u64,
-    /// Events with more than one effect, `delivered` entry or 202; effects of no event; events of no write.
+    /// Events with more than one effect or 202; deliveries with more `delivered` entries than runs, or to who does not get them;
+    /// effects of no event; events of no write; places with two events.
     pub doubled: u64,
     /// Events that are still to be queued, or whose delivery or effect still waits.
     pub stuck: u64,
-    /// Records that went back to a lower version, or do not stand at their entity's last one.
+    /// Records that went back to a lower version, or do not stand at their entity's last one; versions with a place before that
+    /// of an earlier one.
     pub out_of_order: u64,
     /// Records and profiles that do not say what the emitter's last events say.
     pub wrong: u64,
@@ -85,6 +94,8 @@ impl Ledger {
             refused: history.refused.values().sum(),
             unknown: history.unknown,
             events: books.events.len() as u64,
+            deliveries: books.deliveries.len() as u64,
+            sent_again: books.sent_again.values().sum(),
             requests: wire.requests,
             applied: effects.applied,
             stale: effects.stale,
@@ -100,53 +111,81 @@ impl Ledger {
             .collect();
         for id in books.events.keys() {
             let times = effects.of_event.get(id.as_str()).copied().unwrap_or(0);
-            ledger.delivery(id, books, wire);
+            for endpoint in &history.endpoints {
+                ledger.delivery(id, endpoint, books, wire);
+            }
             ledger.effect(id, books, status_of.get(id.as_str()).copied(), times);
         }
         ledger.writes(history, books);
         ledger.order(books);
+        ledger.feed(books);
         for difference in contents.differences() {
             ledger.find(Fault::Wrong, || difference);
         }
         ledger
     }
 
-    /// A delivery that is done was answered with a 2xx, and says so once; the receiver said 202 once at most.
-    fn delivery(&mut self, id: &str, books: &Books, wire: &WireLog) {
-        let none = Vec::new();
-        let answers = wire.answers.get(id).unwrap_or(&none);
+    /// An event has a delivery to exactly the endpoints that get it. One that is done was answered with a 2xx, and says so once for
+    /// each run that began with it done; the receiver said 202 once at most.
+    fn delivery(&mut self, id: &str, endpoint: &Endpoint, books: &Books, wire: &WireLog) {
+        let key = Delivery {
+            event: id.to_owned(),
+            endpoint: endpoint.id.clone(),
+        };
+        let (none, to) = (Vec::new(), &endpoint.id);
+        let answers = wire.answers.get(&(endpoint.path.clone(), key.event.clone()));
+        let answers = answers.unwrap_or(&none);
         if answers.iter().filter(|status| **status == 202).count() > 1 {
             self.find(Fault::Doubled, || format!("{id}: accepted as new more than once"));
         }
-        let entries = books.delivered_entries.get(id).copied().unwrap_or(0);
-        if entries > 1 {
-            self.find(Fault::Doubled, || format!("{id}: {entries} delivered entries"));
+        let entries = books.delivered_entries.get(&key).copied().unwrap_or(0);
+        let runs = 1 + books.sent_again.get(&key).copied().unwrap_or(0);
+        if entries > runs {
+            self.find(Fault::Doubled, || {
+                format!("{id} to {to}: {entries} delivered entries of {runs} runs")
+            });
         }
-        let done = books
-            .deliveries
-            .get(id)
-            .is_some_and(|status| status == "delivered");
+        let gets = endpoint.kinds.contains(&books.events[id].entity.kind);
+        let status = books.deliveries.get(&key).map(String::as_str);
+        match status {
+            Some(_) if !gets => self.find(Fault::Doubled, || format!("{id} to {to}: it does not get it")),
+            None if gets && !books.unqueued.contains(id) => {
+                self.find(Fault::Lost, || {
+                    format!("{id} to {to}: not queued, with its place")
+                });
+            }
+            Some("pending") => self.find(Fault::Stuck, || format!("{id} to {to}: not delivered")),
+            // That of the environment is counted with its effect.
+            Some("dead") if endpoint.id != ENV => self.dead += 1,
+            _ => {}
+        }
+        let done = status == Some("delivered");
         if done && !answers.iter().any(|status| (200..300).contains(status)) {
             self.find(Fault::Lost, || {
-                format!("{id}: delivered, and never answered with a 2xx")
+                format!("{id} to {to}: delivered, and never answered with a 2xx")
             });
         }
         if done != (entries > 0) {
             self.find(Fault::Lost, || {
-                format!("{id}: delivered is {done}, with {entries} entries")
+                format!("{id} to {to}: delivered is {done}, with {entries} entries")
             });
         }
     }
 
     /// An event waits, or is dead, or took effect once.
     fn effect(&mut self, id: &str, books: &Books, received: Option<&str>, effects: u64) {
-        let delivery = books.deliveries.get(id).map(String::as_str);
+        let key = Delivery {
+            event: id.to_owned(),
+            endpoint: ENV.to_owned(),
+        };
+        let delivery = books.deliveries.get(&key).map(String::as_str);
         match (delivery, received) {
             (Some("dead"), _) | (_, Some("dead_letter")) => self.dead += 1,
-            (None, _) if books.unqueued.contains(id) => {
+            _ if books.unqueued.contains(id) => {
                 self.find(Fault::Stuck, || format!("{id}: not queued"));
             }
-            (Some("pending"), _) => self.find(Fault::Stuck, || format!("{id}: not delivered")),
+            // It is counted as a delivery.
+            (None | Some("pending"), _) => {}
             (_, Some("accepted")) => self.find(Fault::Stuck, || format!("{id}: not applied")),
             _ if effects == 0 => self.find(Fault::Lost, || {
                 format!("{id}: no effect; delivery {delivery:?}, inbox {received:?}")
@@ -210,6 +249,45 @@ impl Ledger {
                 self.find(Fault::OutOfOrder, || {
                     format!("{entity:?}: stands at {stands:?}, not {version}")
                 });
+            }
+        }
+    }
+
+    /// Every event that was queued has a place of its own, from 1 on without gaps, and each version one behind that of the version
+    /// before.
+    fn feed(&mut self, books: &Books) {
+        let mut places: Vec<u64> = books.places.values().copied().collect();
+        places.sort_unstable();
+        let mut last = 0;
+        for place in places {
+            if place == last {
+                self.find(Fault::Doubled, || format!("place {place}: two events"));
+            } else if place != last + 1 {
+                self.find(Fault::Lost, || {
+                    format!("places {} to {}: no event", last + 1, place - 1)
+                });
+            }
+            last = place;
+        }
+        let mut versions: HashMap<&Entity, Vec<(u64, u64)>> = HashMap::new();
+        for (id, Event { entity, version }) in &books.events {
+            match books.places.get(id) {
+                Some(place) => versions.entry(entity).or_default().push((*version, *place)),
+                None if books.unqueued.contains(id) => {}
+                None => self.find(Fault::Lost, || format!("{id}: no place")),
+            }
+        }
+        for (entity, mut versions) in versions {
+            versions.sort_unstable();
+            for pair in versions.windows(2) {
+                if pair[0].1 >= pair[1].1 {
+                    self.find(Fault::OutOfOrder, || {
+                        format!(
+                            "{entity:?}: version {} has a place before the one before",
+                            pair[1].0
+                        )
+                    });
+                }
             }
         }
     }

@@ -22,8 +22,8 @@ use tokio::time::{Instant, sleep, timeout};
 const STARTED_WITHIN: Duration = Duration::from_secs(90);
 /// How long answers are held back for one to be on its way to the process that is to die.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(300);
-/// More answers than the other emitter can wait for.
-const ANSWERS: usize = 33;
+/// More answers than the other emitter can wait for, at 32 of the environment's endpoint and 64 of others at one address.
+const ANSWERS: usize = 97;
 /// How long it may take until a process stops itself.
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 /// How long it may take until its deliveries are made by the other one.
@@ -57,7 +57,7 @@ pub struct Service {
     pub patience: u64,
     /// Its step is all that reveals a planted bug: it is waited for as long as an event is not taken yet.
     pub must_come: bool,
-    /// Where every process waits once it has first started, and every clerk before its first write: else the writes could be
+    /// Where every process waits once it has first started, and who makes the webhooks before the first write: else the writes could be
     /// over before a process that starts slowly sees any, and its kill would strike nothing.
     pub started: Arc<Barrier>,
 }

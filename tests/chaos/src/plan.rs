@@ -234,6 +234,7 @@ fn decisive(bug: Bug, scenario: Scenario, rng: &mut ChaCha8Rng) -> Vec<Strike> {
     let strike = |_| match bug {
         Bug::AckBeforeCommit => Strike::Receiver(scenario.at("accept.begin", rng)),
         Bug::MarkBeforeProcessing => Strike::Receiver(scenario.at("project.inside", rng)),
+        Bug::PlaceBeforeQueue => Strike::Emitter(scenario.at("fanout.committed", rng)),
         Bug::CacheAsTruth => Strike::Database,
         // Its first delivery: it has settled nothing before.
         Bug::MissingFence => Strike::Paused(1),

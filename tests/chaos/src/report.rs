@@ -76,6 +76,8 @@ impl fmt::Display for Report {
             refused,
             unknown,
             events,
+            deliveries,
+            sent_again,
             requests,
             dead,
             applied,
@@ -129,9 +131,10 @@ impl fmt::Display for Report {
         writeln!(out, "{refused:>9}  refused, {unknown} never answered")?;
         writeln!(
             out,
-            "{events:>9}  events, {requests} deliveries on the wire; settled {:.1} s after the last write",
+            "{events:>9}  events, {deliveries} deliveries, {requests} requests on the wire; settled {:.1} s after the last write",
             self.settled_in.as_secs_f64()
         )?;
+        writeln!(out, "{sent_again:>9}  delivered, and sent again by hand")?;
         writeln!(out, "{applied:>9}  applied, {stale} stale, {dead} dead")?;
         for finding in findings {
             writeln!(out, "           {finding}")?;

@@ -52,6 +52,10 @@ const LOCKED_TOO_LONG: Duration = Duration::from_secs(9);
 const LOCK_WITHIN: Duration = Duration::from_secs(60);
 /// Ports below those that the system gives to clients, one of which might else sit on a dead service's.
 const PORTS: Range<u16> = 20_000..32_000;
+/// Where the receivers take deliveries, below the tap.
+const WEBHOOK_PATH: &str = "/api/v1/webhooks/pms";
+/// Where the webhooks may be, beside the environment's endpoint.
+const LOOPBACK: &str = "127.0.0.0/8";
 /// Where the next run of this process begins to look.
 const PORTS_OF_RUN: u16 = 16;
 
@@ -139,7 +143,7 @@ pub async fn run(options: &Options, environment: &Environment) -> Result<Outcome
         progress: Arc::default(),
         counters: Arc::default(),
         tap: Arc::new(WireTap::start(receivers.clone()).await?),
-        started: Arc::new(Barrier::new(2 * replicas + options.clerks)),
+        started: Arc::new(Barrier::new(2 * replicas + 1)),
         emitters,
         receivers,
         secret: fresh_secret(),
@@ -162,14 +166,15 @@ impl Cast<'_> {
         blows.spawn(self.lock_file(plan.locks));
         let begun = Instant::now();
         let desk = Arc::new(self.desk());
-        let mut clerks = JoinSet::new();
+        let (mut clerks, opened) = (JoinSet::new(), Arc::new(Barrier::new(self.options.clerks + 1)));
         for _ in 0..self.options.clerks {
-            let (desk, started) = (Arc::clone(&desk), Arc::clone(&self.started));
+            let (desk, opened) = (Arc::clone(&desk), Arc::clone(&opened));
             clerks.spawn(async move {
-                started.wait().await;
+                opened.wait().await;
                 desk.work().await;
             });
         }
+        blows.spawn(self.open(Arc::clone(&desk), opened));
         let mut alive: Vec<Process> = Vec::new();
         // A process that cannot be restarted ends the run; the clerks would wait for it for ever.
         while !clerks.is_empty() || !strikes.is_empty() || !blows.is_empty() {
@@ -209,6 +214,26 @@ impl Cast<'_> {
         })
     }
 
+    /// Makes the webhooks once every process has started, opens the desk to the clerks, and sends again what a person may. With a
+    /// planted bug nobody does, whose deliveries could hide it.
+    fn open(
+        &self,
+        desk: Arc<FrontDesk>,
+        opened: Arc<Barrier>,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (started, events) = (Arc::clone(&self.started), self.options.events);
+        let sends_again = self.options.bug.is_none();
+        async move {
+            started.wait().await;
+            desk.subscribe(WEBHOOK_PATH.to_owned()).await?;
+            opened.wait().await;
+            if sends_again {
+                desk.send_again([events / 2, events / 4 * 3]).await;
+            }
+            Ok(())
+        }
+    }
+
     fn desk(&self) -> FrontDesk {
         let client = |address: &SocketAddr| Client::new(format!("http://{address}{BASE_PATH}"));
         let clients = self.emitters.iter().map(client).collect();
@@ -224,7 +249,7 @@ impl Cast<'_> {
             ("MASTER_KEY", MASTER_KEY.to_owned()),
         ];
         if name == EMITTER {
-            let url = format!("http://{}{BASE_PATH}/webhooks/pms", self.tap.address());
+            let url = format!("http://{}{WEBHOOK_PATH}", self.tap.address());
             let last = std::iter::repeat_n(RETRY_LAST, RETRIES - RETRY_SCHEDULE.len());
             let schedule: Vec<&str> = RETRY_SCHEDULE.into_iter().chain(last).collect();
             variables.extend([
@@ -234,6 +259,8 @@ impl Cast<'_> {
                 ("DELIVERY_RETRY_SCHEDULE", schedule.join(", ")),
                 ("DELIVERY_TIMEOUT_SECONDS", DELIVERY_TIMEOUT.as_secs().to_string()),
                 ("DOCUMENT_DIGEST_KEY", self.digest_key.clone()),
+                ("EGRESS_ALLOW", LOOPBACK.to_owned()),
+                ("EGRESS_ALLOW_HTTP", "true".to_owned()),
                 (SHORT_WAITS, "1".to_owned()),
             ]);
         } else {

@@ -1,8 +1,9 @@
-//! The wire between emitter and receiver, with a record: each delivery's `webhook-id` and every status that answered it.
+//! The wire between emitter and receiver, with a record: each delivery's path and `webhook-id`, and every status that answered it.
 //!
-//! It listens at the endpoint's address and forwards each connection to one of the receivers. It never answers by
-//! itself: when the connection to a receiver breaks, so does the emitter's. It can hold back every answer for a while,
-//! so that an emitter dies after its request went out and before the answer (F3).
+//! It listens at the endpoints' address. What goes to the receivers' path it forwards to one of them, each connection to the same,
+//! and does not answer by itself: when the connection to a receiver breaks, so does the emitter's. To other paths, those of webhooks,
+//! it answers 200. It can hold back every answer for a while, so that an emitter dies after its request went out and before the
+//! answer (F3).
 
 use super::http_message::{Head, read_message};
 use anyhow::{Context, Result};
@@ -15,11 +16,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// What a path that is the receivers' ends with.
+const RECEIVERS: &str = "/webhooks/pms";
+const TAKEN: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
 /// What passed.
 #[derive(Clone, Debug, Default)]
 pub struct WireLog {
-    /// The statuses that answered each `webhook-id`, in the order in which they came.
-    pub answers: HashMap<String, Vec<u16>>,
+    /// The statuses that answered each path and `webhook-id`, in the order in which they came.
+    pub answers: HashMap<(String, String), Vec<u16>>,
     /// Requests, answered or not.
     pub requests: u64,
 }
@@ -35,11 +40,11 @@ struct Shared {
     upstreams: Vec<SocketAddr>,
     turn: AtomicUsize,
     requests: AtomicU64,
-    /// Deliveries that were ever answered with a 2xx.
+    /// Deliveries that a receiver ever answered with a 2xx.
     taken: watch::Sender<u64>,
     /// Answers with a 2xx to deliveries that had one before.
     again: watch::Sender<u64>,
-    answers: Mutex<HashMap<String, Vec<u16>>>,
+    answers: Mutex<HashMap<(String, String), Vec<u16>>>,
     holding: watch::Sender<bool>,
     held: watch::Sender<usize>,
 }
@@ -132,22 +137,28 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(mut client: TcpStream, shared: &Shared) -> Result<()> {
     client.set_nodelay(true)?;
     let turn = shared.turn.fetch_add(1, Ordering::SeqCst);
-    let mut receiver = connect(&shared.upstreams, turn).await?;
-    receiver.set_nodelay(true)?;
+    let mut receiver = None;
     let mut holding = shared.holding.subscribe();
     let (mut unread_request, mut unread_answer) = (Vec::new(), Vec::new());
     while let Some(request) = read_message(&mut client, &mut unread_request).await? {
-        let id = Head::of(&request)?
-            .header("webhook-id")
-            .unwrap_or_default()
-            .to_owned();
+        let head = Head::of(&request)?;
+        let path = head.path().context("no path")?.to_owned();
+        let id = head.header("webhook-id").unwrap_or_default().to_owned();
         shared.requests.fetch_add(1, Ordering::SeqCst);
-        receiver.write_all(&request).await?;
-        let answer = read_message(&mut receiver, &mut unread_answer).await?;
-        let answer = answer.context("the receiver hung up")?;
+        let answer = if path.ends_with(RECEIVERS) {
+            let upstream = match &mut receiver {
+                Some(upstream) => upstream,
+                none => none.insert(connect(&shared.upstreams, turn).await?),
+            };
+            upstream.write_all(&request).await?;
+            let answer = read_message(upstream, &mut unread_answer).await?;
+            answer.context("the receiver hung up")?
+        } else {
+            TAKEN.to_vec()
+        };
         let status = Head::of(&answer)?.status().context("no status line")?;
         // Before the emitter can know it.
-        shared.note(id, status);
+        shared.note(path, id, status);
         if *holding.borrow_and_update() {
             shared.held.send_modify(|held| *held += 1);
             let _ = holding.wait_for(|holding| !holding).await;
@@ -163,6 +174,7 @@ async fn connect(upstreams: &[SocketAddr], turn: usize) -> Result<TcpStream> {
     for offset in 0..upstreams.len() {
         let upstream = upstreams[(turn + offset) % upstreams.len()];
         if let Ok(stream) = TcpStream::connect(upstream).await {
+            stream.set_nodelay(true)?;
             return Ok(stream);
         }
     }
@@ -170,14 +182,15 @@ async fn connect(upstreams: &[SocketAddr], turn: usize) -> Result<TcpStream> {
 }
 
 impl Shared {
-    fn note(&self, id: String, status: u16) {
+    fn note(&self, path: String, id: String, status: u16) {
+        let is_receivers = path.ends_with(RECEIVERS);
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let answers = answers.entry(id).or_default();
+        let answers = answers.entry((path, id)).or_default();
         let is_taken = |status: &u16| (200..300).contains(status);
         if is_taken(&status) {
             if answers.iter().any(is_taken) {
                 self.again.send_modify(|again| *again += 1);
-            } else {
+            } else if is_receivers {
                 self.taken.send_modify(|taken| *taken += 1);
             }
         }

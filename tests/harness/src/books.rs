@@ -36,16 +36,29 @@ pub struct Books {
     pub events: HashMap<String, Event>,
     /// Events that the emitter is still to queue.
     pub unqueued: HashSet<String>,
-    /// The status of each delivery, by event id.
-    pub deliveries: HashMap<String, String>,
-    /// How many `delivered` audit entries each event has.
-    pub delivered_entries: HashMap<String, u64>,
+    /// The place of each event in the feed, where it has one; also of events about endpoints, which are in no other account.
+    pub places: HashMap<String, u64>,
+    /// The status of each delivery.
+    pub deliveries: HashMap<Delivery, String>,
+    /// How many `delivered` audit entries each delivery has.
+    pub delivered_entries: HashMap<Delivery, u64>,
+    /// How often a person had each delivery sent again that was delivered.
+    pub sent_again: HashMap<Delivery, u64>,
     /// The receiver's inbox, by its own event id.
     pub inbox: HashMap<String, Received>,
     /// The receiver's effects, in the order in which they were written.
     pub effects: Vec<Effect>,
     /// The version at which each record stands.
     pub records: HashMap<Entity, u64>,
+}
+
+/// An event on its way to an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Delivery {
+    /// The event's id.
+    pub event: String,
+    /// The endpoint's.
+    pub endpoint: String,
 }
 
 /// An event of the emitter's log.
@@ -141,7 +154,8 @@ impl Books {
     }
 
     async fn read_emitter(&mut self, emitter: &mut Database) -> Result<()> {
-        let log = "SELECT entity_kind, entity_id, entity_version, id FROM events";
+        let log = "SELECT entity_kind, entity_id, entity_version, id FROM events
+             WHERE entity_kind IN ('guest', 'reservation')";
         let note = |row: Row| {
             let (entity, version, [id]) = about(row)?;
             self.events.insert(id, Event { entity, version });
@@ -157,19 +171,32 @@ impl Books {
             .each("SELECT id FROM events WHERE feed_seq IS NULL", note)
             .await?;
         let note = |row: Row| {
-            let [event, status] = texts(row)?;
-            self.deliveries.insert(event, status);
+            let [event, place] = texts(row)?;
+            self.places.insert(event, place.parse()?);
             Ok(())
         };
         emitter
-            .each("SELECT event_id, status FROM deliveries", note)
+            .each("SELECT id, feed_seq FROM events WHERE feed_seq IS NOT NULL", note)
             .await?;
         let note = |row: Row| {
-            let [event] = texts(row)?;
-            *self.delivered_entries.entry(event).or_default() += 1;
+            let [event, endpoint, status] = texts(row)?;
+            self.deliveries.insert(Delivery { event, endpoint }, status);
             Ok(())
         };
-        let entries = "SELECT event_id FROM audit_entries WHERE action = 'delivered'";
+        emitter
+            .each("SELECT event_id, endpoint_id, status FROM deliveries", note)
+            .await?;
+        let note = |row: Row| {
+            let [event, endpoint, action] = texts(row)?;
+            let entries = match action.as_str() {
+                "delivered" => &mut self.delivered_entries,
+                _ => &mut self.sent_again,
+            };
+            *entries.entry(Delivery { event, endpoint }).or_default() += 1;
+            Ok(())
+        };
+        let entries = "SELECT event_id, source, action FROM audit_entries
+             WHERE action = 'delivered' OR (action = 'delivery_retried' AND outcome LIKE '%was delivered%')";
         emitter.each(entries, note).await
     }
 

@@ -1,6 +1,8 @@
 use super::*;
 use harness::books::{Effect, Kind, Received};
 
+const PATH: &str = "/api/v1/webhooks/pms";
+
 /// Books of three writes on one guest, as they should be.
 struct Witnesses {
     history: History,
@@ -22,6 +24,17 @@ impl Witnesses {
             wire: WireLog::default(),
             books: Books::default(),
         };
+        witnesses.history.endpoints = [
+            (ENV, PATH, vec![Kind::Guest]),
+            ("ep_1", "/all", vec![Kind::Guest]),
+            ("ep_2", "/none", vec![]),
+        ]
+        .map(|(id, path, kinds)| Endpoint {
+            id: id.to_owned(),
+            path: path.to_owned(),
+            kinds,
+        })
+        .to_vec();
         for version in 1..=3 {
             witnesses.write(version);
         }
@@ -33,12 +46,16 @@ impl Witnesses {
         let (id, received) = (format!("evt_{version}"), format!("rcv_{version}"));
         self.history.confirm(&guest(), version);
         self.wire.requests += 2;
-        self.wire.answers.insert(id.clone(), vec![503, 202, 200]);
+        self.wire.answers.insert(at(PATH, &id), vec![503, 202, 200]);
+        self.wire.answers.insert(at("/all", &id), vec![200]);
         let books = &mut self.books;
         let entity = guest();
         books.events.insert(id.clone(), Event { entity, version });
-        books.deliveries.insert(id.clone(), "delivered".to_owned());
-        books.delivered_entries.insert(id.clone(), 1);
+        books.places.insert(id.clone(), version);
+        for endpoint in [ENV, "ep_1"] {
+            books.deliveries.insert(to(endpoint, &id), "delivered".to_owned());
+            books.delivered_entries.insert(to(endpoint, &id), 1);
+        }
         let status = "applied".to_owned();
         books.inbox.insert(received.clone(), Received { key: id, status });
         books.effects.push(effect(&received, version));
@@ -58,6 +75,17 @@ impl Witnesses {
         let mut witnesses = Self::sound();
         change(&mut witnesses);
         witnesses.faults()
+    }
+}
+
+fn at(path: &str, id: &str) -> (String, String) {
+    (path.to_owned(), id.to_owned())
+}
+
+fn to(endpoint: &str, event: &str) -> Delivery {
+    Delivery {
+        event: event.to_owned(),
+        endpoint: endpoint.to_owned(),
     }
 }
 
@@ -88,10 +116,19 @@ fn what_is_missing_is_lost() {
         w.books.effects.remove(0);
     });
     assert_eq!(never_received, (1, 0, 0, 0));
-    let never_answered = Witnesses::with(|w| w.wire.answers.insert("evt_1".to_owned(), vec![503]));
+    let never_answered = Witnesses::with(|w| w.wire.answers.insert(at("/all", "evt_1"), vec![503]));
     assert_eq!(never_answered, (1, 0, 0, 0));
-    let no_entry = Witnesses::with(|w| w.books.delivered_entries.remove("evt_2"));
+    let no_entry = Witnesses::with(|w| w.books.delivered_entries.remove(&to(ENV, "evt_2")));
     assert_eq!(no_entry, (1, 0, 0, 0));
+    let never_queued = Witnesses::with(|w| {
+        w.books.deliveries.remove(&to("ep_1", "evt_2"));
+        w.books.delivered_entries.remove(&to("ep_1", "evt_2"));
+    });
+    assert_eq!(never_queued, (1, 0, 0, 0));
+    let gap = Witnesses::with(|w| w.books.places.insert("evt_3".to_owned(), 5));
+    assert_eq!(gap, (1, 0, 0, 0));
+    let no_place = Witnesses::with(|w| w.books.places.remove("evt_3"));
+    assert_eq!(no_place, (1, 0, 0, 0));
 }
 
 #[test]
@@ -102,9 +139,27 @@ fn what_happened_twice_is_doubled() {
         w.books.effects.push(stale);
     });
     assert_eq!(effects, (0, 1, 0, 0));
-    let entries = Witnesses::with(|w| w.books.delivered_entries.insert("evt_1".to_owned(), 2));
+    let entries = Witnesses::with(|w| w.books.delivered_entries.insert(to("ep_1", "evt_1"), 2));
     assert_eq!(entries, (0, 1, 0, 0));
-    let accepted = Witnesses::with(|w| w.wire.answers.insert("evt_1".to_owned(), vec![202, 202]));
+    let by_hand = Witnesses::with(|w| {
+        w.books.delivered_entries.insert(to("ep_1", "evt_1"), 2);
+        w.books.sent_again.insert(to("ep_1", "evt_1"), 1);
+    });
+    assert_eq!(by_hand, (0, 0, 0, 0), "a run by hand is no double");
+    let of_another = Witnesses::with(|w| {
+        w.books.delivered_entries.insert(to("ep_1", "evt_1"), 2);
+        w.books.sent_again.insert(to(ENV, "evt_1"), 1);
+    });
+    assert_eq!(of_another, (0, 1, 0, 0));
+    let not_subscribed = Witnesses::with(|w| {
+        w.books
+            .deliveries
+            .insert(to("ep_2", "evt_1"), "cancelled".to_owned());
+    });
+    assert_eq!(not_subscribed, (0, 1, 0, 0));
+    let place = Witnesses::with(|w| w.books.places.insert("evt_9".to_owned(), 3));
+    assert_eq!(place, (0, 1, 0, 0));
+    let accepted = Witnesses::with(|w| w.wire.answers.insert(at(PATH, "evt_1"), vec![202, 202]));
     assert_eq!(accepted, (0, 1, 0, 0));
     let of_nobody = Witnesses::with(|w| w.books.effects.insert(0, effect("rcv_9", 0)));
     // Version 0 is no version either.
@@ -126,7 +181,9 @@ fn a_write_that_was_repeated_has_one_event() {
                 version,
             },
         );
-        w.books.deliveries.insert("evt_4".to_owned(), "dead".to_owned());
+        w.books.places.insert("evt_4".to_owned(), 4);
+        w.books.deliveries.insert(to(ENV, "evt_4"), "dead".to_owned());
+        w.books.deliveries.insert(to("ep_1", "evt_4"), "dead".to_owned());
         w.books.records.insert(entity, version);
     };
     assert_eq!(Witnesses::with(twice), (0, 1, 0, 0));
@@ -141,18 +198,17 @@ fn a_write_that_was_repeated_has_one_event() {
 #[test]
 fn what_waits_is_stuck_and_what_is_dead_is_counted() {
     let pending = Witnesses::with(|w| {
-        w.books
-            .deliveries
-            .insert("evt_1".to_owned(), "pending".to_owned());
-        w.books.delivered_entries.remove("evt_1");
+        w.books.deliveries.insert(to(ENV, "evt_1"), "pending".to_owned());
+        w.books.delivered_entries.remove(&to(ENV, "evt_1"));
     });
     assert_eq!(pending, (0, 0, 1, 0));
     let not_queued = |w: &mut Witnesses| {
-        w.books.deliveries.remove("evt_1");
-        w.books.delivered_entries.remove("evt_1");
+        for endpoint in [ENV, "ep_1"] {
+            w.books.deliveries.remove(&to(endpoint, "evt_1"));
+            w.books.delivered_entries.remove(&to(endpoint, "evt_1"));
+        }
         w.books.inbox.remove("rcv_1");
         w.books.effects.remove(0);
-        w.wire.answers.remove("evt_1");
         w.books.unqueued.insert("evt_1".to_owned());
     };
     assert_eq!(Witnesses::with(not_queued), (0, 0, 1, 0));
@@ -161,7 +217,8 @@ fn what_waits_is_stuck_and_what_is_dead_is_counted() {
         not_queued(w);
         w.books.unqueued.clear();
     });
-    assert_eq!(never_queued, (1, 0, 0, 0));
+    // To neither endpoint, and so without an effect.
+    assert_eq!(never_queued, (2, 0, 0, 0));
     let accepted = Witnesses::with(|w| {
         w.books.inbox.get_mut("rcv_1").unwrap().status = "accepted".to_owned();
         w.books.effects.remove(0);
@@ -179,6 +236,11 @@ fn what_went_back_is_out_of_order() {
     assert_eq!(back, (0, 0, 0, 1));
     let behind = Witnesses::with(|w| w.books.records.insert(guest(), 2));
     assert_eq!(behind, (0, 0, 0, 1));
+    let in_the_feed = Witnesses::with(|w| {
+        w.books.places.insert("evt_1".to_owned(), 2);
+        w.books.places.insert("evt_2".to_owned(), 1);
+    });
+    assert_eq!(in_the_feed, (0, 0, 0, 1));
     let missing = Witnesses::with(|w| w.books.records.remove(&guest()));
     assert_eq!(missing, (0, 0, 0, 1));
 }

@@ -21,6 +21,7 @@ pub fn cases() -> Vec<Case> {
         an_answer_before_the_commit_is_found,
         a_mark_before_the_processing_is_found,
         a_cache_taken_for_the_truth_is_found,
+        a_place_before_the_queue_is_found,
     ]);
     cases.extend(cases![only Engine::Mysql; a_missing_fence_is_found]);
     cases
@@ -59,6 +60,10 @@ async fn twenty_deaths_lose_double_strand_and_reorder_nothing(ctx: Ctx) {
         "{report}"
     );
     assert_eq!(ledger.applied + ledger.stale, EVENTS, "{report}");
+    assert!(
+        ledger.deliveries > 2 * EVENTS && ledger.sent_again > 0,
+        "{report}"
+    );
     assert_eq!(counters.kills(), KILLS, "{report}");
     match ctx.engine {
         Engine::Sqlite => assert_eq!(counters.locks, 1, "{report}"),
@@ -89,6 +94,11 @@ async fn a_mark_before_the_processing_is_found(ctx: Ctx) {
 
 async fn a_cache_taken_for_the_truth_is_found(ctx: Ctx) {
     let ledger = planted(ctx, 1, Bug::CacheAsTruth).await;
+    assert!(ledger.lost > 0, "{ledger:?}");
+}
+
+async fn a_place_before_the_queue_is_found(ctx: Ctx) {
+    let ledger = planted(ctx, 1, Bug::PlaceBeforeQueue).await;
     assert!(ledger.lost > 0, "{ledger:?}");
 }
 
@@ -126,9 +136,10 @@ async fn each_fault_in_real_books_is_found(ctx: Ctx) {
 
 /// Statements on the emitter's or the receiver's books, each with all that is found from then on.
 fn damages(first_effect: u64, entity: &str) -> Vec<(bool, String, [u64; 5])> {
-    let again = "INSERT INTO audit_entries (at, action, event_id) SELECT MIN(at), MIN(action), MIN(event_id) \
-                 FROM audit_entries WHERE action = 'delivered'";
-    let waits = "UPDATE deliveries SET status = 'pending' WHERE event_id = (SELECT MAX(id) FROM events)";
+    let again = "INSERT INTO audit_entries (at, action, event_id, source) \
+                 SELECT MIN(at), MIN(action), MIN(event_id), 'env' FROM audit_entries WHERE action = 'delivered'";
+    let waits = "UPDATE deliveries SET status = 'pending' WHERE endpoint_id = 'env' \
+                 AND event_id = (SELECT MAX(id) FROM events)";
     let one = |table: &str, column: &str, which: &str, has: &str| {
         let key = if table == "records" { "entity_id" } else { "id" };
         format!(
