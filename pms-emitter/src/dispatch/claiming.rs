@@ -33,7 +33,8 @@ pub(super) struct Claiming {
     endpoint: EndpointId,
     parts: Arc<DispatcherParts>,
     places: EndpointPlaces,
-    /// The longest time-out that an attempt may have: a lease outlasts it.
+    /// The time-out that an attempt had by the newest route: a lease outlasts it, and not by more than it must, for a claim of a
+    /// process that died waits for its end.
     timeout: Duration,
     /// There may be something due.
     look: bool,
@@ -58,7 +59,7 @@ impl Claiming {
             endpoint: endpoint.clone(),
             parts: Arc::clone(parts),
             places: parts.places.of_endpoint(),
-            timeout: parts.delivery.timeout_at_most(endpoint),
+            timeout: parts.delivery.timeout,
             look: true,
             operation: Operation::new(),
         }
@@ -180,6 +181,7 @@ impl Claiming {
             }
             return settling.give_back(claims);
         }
+        self.timeout = route.timeout;
         if !claims.is_empty() {
             failpoint::reached("claim.committed");
         }

@@ -45,7 +45,7 @@ pub struct AttemptCounts {
     pub failed: u64,
     /// How long all of them took together.
     pub duration_ms: u64,
-    /// How many took at most so long as [`TOOK_MS`] says, and longer than the class before.
+    /// How many took at most so long as `TOOK_MS` says, and longer than the class before.
     pub took: [u64; TOOK_MS.len() + 1],
 }
 
@@ -54,9 +54,9 @@ pub struct AttemptCounts {
 pub struct DeliveryStats {
     /// All of them.
     pub total: AttemptCounts,
-    /// By the hour in which they were settled, the oldest first; the newest [`HOURS_SHOWN_MAX`] in which there were any.
+    /// By the hour in which they were settled, the oldest first; the newest `HOURS_SHOWN_MAX` in which there were any.
     pub hours: Vec<(UnixMillis, AttemptCounts)>,
-    /// By the type of their event, at most [`TYPES_SHOWN_MAX`].
+    /// By the type of their event, at most `TYPES_SHOWN_MAX`.
     pub types: Vec<(String, AttemptCounts)>,
 }
 

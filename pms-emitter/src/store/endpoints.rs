@@ -79,9 +79,9 @@ pub struct EndpointDetails {
     pub status: EndpointStatus,
     /// Whether a person has paused it.
     pub is_paused_by_person: bool,
-    /// Deliveries that are claimed, of the first [`LOOKED_AT_MAX`] that are due: an attempt is going on or about to begin.
+    /// Deliveries that are claimed, of the first `LOOKED_AT_MAX` that are due: an attempt is going on or about to begin.
     pub in_flight: u64,
-    /// The event that was committed first of what is queued and waits, by the first [`LOOKED_AT_MAX`] first attempts and retries:
+    /// The event that was committed first of what is queued and waits, by the first `LOOKED_AT_MAX` first attempts and retries:
     /// which one, and when.
     pub oldest_pending: Option<(IdempotencyKey, UnixMillis)>,
 }
