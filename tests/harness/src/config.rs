@@ -31,6 +31,8 @@ pub const INGEST_LIMITS: IngestLimits = IngestLimits {
 
 /// The master key of every receiver here, since a database is opened several times.
 pub const MASTER_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+/// How long an emitter of tests keeps everything: a hundred years.
+const KEPT_DAYS: u32 = 36_500;
 
 /// A random secret, in the form that the environment takes.
 pub fn fresh_secret() -> String {
@@ -88,7 +90,12 @@ pub fn emitter(database: DatabaseUrl, endpoint: Option<EndpointConfig>) -> pms_e
             lease_slack: pms_emitter::dispatch::parts::LEASE_SLACK,
         },
         egress: egress(),
-        retention: pms_emitter::retention::Retention::default(),
+        // Events of tests are of any time; what is deleted is asked of a purge of the case's own.
+        retention: pms_emitter::retention::Retention {
+            deliveries_days: KEPT_DAYS,
+            undelivered_days: KEPT_DAYS,
+            events_days: KEPT_DAYS,
+        },
         document_digest_key: Some(digest_key),
         // Nothing is kept in it, since the key is given.
         data_folder: PathBuf::new(),

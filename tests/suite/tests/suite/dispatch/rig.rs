@@ -16,6 +16,7 @@ use kit::lifecycle::{Ended, Lifecycle};
 use kit::sequencer::{Sequencer, Step};
 use pms_emitter::config::{Config, DeliveryConfig, EndpointConfig};
 use pms_emitter::dispatch::parts::LOOK_EVERY;
+use pms_emitter::retention::Retention;
 use pms_emitter::store::outbox;
 use pms_emitter::store::{EndpointStatus, FEED, FanOut, NewEvent, Store};
 use pms_emitter::{App, Runtime};
@@ -302,6 +303,8 @@ fn config(ctx: &Ctx, setup: &Setup, double: &ReceiverDouble) -> Config {
     let database = setup.database.clone().unwrap_or_else(|| ctx.url());
     let mut config = harness::config::emitter(database, setup.has_url.then_some(endpoint));
     config.http.metrics_addr = Some(ANY_PORT.parse().unwrap());
+    // Its events are of the clock's own time.
+    config.retention = Retention::default();
     config.delivery = DeliveryConfig {
         schedule: setup.schedule.parse().unwrap(),
         concurrency: setup.concurrency,
