@@ -9,7 +9,7 @@ pub const TESTS_MAX: usize = 8;
 /// An event that is sent at once.
 #[derive(Clone, Debug)]
 pub struct TestEvent {
-    /// To whom.
+    /// The endpoint that it goes to.
     pub endpoint: EndpointId,
     /// Its id.
     pub id: EventId,
