@@ -3,7 +3,7 @@
 use super::{Store, stream_batches::Changes};
 use crate::event::{AuditAction, DeadLetterCause, EventStatus};
 use contract::{EventId, UnixMillis};
-use db::{DbError, Dialect, InList, Row, Tx, params, read_ids};
+use db::{DbError, InList, Row, Tx, params, read_ids};
 use kit::{
     audit::{self, AuditEntry},
     listing::Index,
@@ -122,10 +122,7 @@ pub(super) async fn requeue(
 
 /// Locks those of the events that are dead letters, and reads what the audit log says of them.
 async fn lock_dead_letters(tx: &mut Tx, ids: &[String]) -> Result<Vec<Row>, DbError> {
-    let (primary, lock) = match tx.dialect() {
-        Dialect::Sqlite => (String::new(), ""),
-        Dialect::Mysql => (Index::Primary.hint(Dialect::Mysql), " FOR UPDATE"),
-    };
+    let (primary, lock) = (Index::Primary.hint(tx.dialect()), tx.dialect().for_update());
     let list = InList::of(ids);
     let sql = format!(
         "SELECT event_id, source_id, property_id, entity_kind, entity_id, entity_version, correlation_id \

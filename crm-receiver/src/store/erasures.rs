@@ -6,7 +6,7 @@
 use super::{grouped, record_refs, records, timeline};
 use crate::profile::GuestKey;
 use contract::{EntityId, EventId, SourceId, UnixMillis};
-use db::{DbError, Dialect, Tx, params, read_id};
+use db::{DbError, Tx, params, read_id};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether a read of the register waits for transactions that are entering guests at the same time.
@@ -24,9 +24,9 @@ pub(super) async fn erased_among<'g>(
     guests: impl Iterator<Item = (&'g SourceId, &'g EntityId)>,
     read_lock: ReadLock,
 ) -> Result<BTreeSet<GuestKey>, DbError> {
-    let lock = match (read_lock, tx.dialect()) {
-        (ReadLock::Shared, Dialect::Mysql) => " LOCK IN SHARE MODE",
-        (ReadLock::None, _) | (_, Dialect::Sqlite) => "",
+    let lock = match read_lock {
+        ReadLock::Shared => tx.dialect().in_share_mode(),
+        ReadLock::None => "",
     };
     let mut erased = BTreeSet::new();
     for (source, list) in grouped(guests.map(|(source, id)| (source, id.as_str()))) {

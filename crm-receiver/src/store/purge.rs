@@ -12,7 +12,7 @@ use super::{Store, stream_batches::STREAM_BATCHES};
 use crate::event::EventStatus;
 use contract::UnixMillis;
 use db::{
-    DbError, Dialect, InList, Row, Tx, Value,
+    DbError, InList, Row, Tx, Value,
     leases::{self, Lease},
     params, read_id,
 };
@@ -529,10 +529,9 @@ enum LockKind {
 /// Locks events, so that none is requeued before the commit, and reads how they are. SQLite has one writer.
 async fn lock_events(tx: &mut Tx, rows: &[FoundRow], kind: LockKind) -> Result<Vec<Row>, DbError> {
     let primary = Index::Primary.hint(tx.dialect());
-    let lock = match (tx.dialect(), kind) {
-        (Dialect::Sqlite, _) => "",
-        (Dialect::Mysql, LockKind::Shared) => " LOCK IN SHARE MODE",
-        (Dialect::Mysql, LockKind::Exclusive) => " FOR UPDATE",
+    let lock = match kind {
+        LockKind::Shared => tx.dialect().in_share_mode(),
+        LockKind::Exclusive => tx.dialect().for_update(),
     };
     let list = InList::of(rows.iter().map(|row| &row.id));
     let sql = format!(

@@ -48,6 +48,22 @@ impl Dialect {
         })
     }
 
+    /// The end of a `SELECT` that locks the rows it finds. SQLite has one writer at a time.
+    pub fn for_update(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Mysql => " FOR UPDATE",
+        }
+    }
+
+    /// The end of a `SELECT` whose rows nobody changes before the commit; others may lock them so too.
+    pub fn in_share_mode(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Mysql => " LOCK IN SHARE MODE",
+        }
+    }
+
     /// Texts and numbers, the `parts` with commas between them, one after the other as the value of a column of bytes.
     pub fn bytes_of(self, parts: &str) -> String {
         match self {
