@@ -234,7 +234,9 @@ impl Desk {
             };
             Ok(match self.store.change_endpoint(change).await? {
                 EndpointChanged::Changed => Decision::Stands(()),
-                EndpointChanged::Overtaken | EndpointChanged::TooManyOfProperty(_) => Decision::Overtaken,
+                EndpointChanged::Overtaken
+                | EndpointChanged::TooManyOfProperty(_)
+                | EndpointChanged::Waiting => Decision::Overtaken,
             })
         })
         .await
@@ -271,6 +273,7 @@ impl Desk {
             EndpointChanged::Changed => Ok(Decision::Stands(self.endpoint(&origin.scope, &id).await?)),
             EndpointChanged::Overtaken => Ok(Decision::Overtaken),
             EndpointChanged::TooManyOfProperty(property) => Err(too_many_of(&property)),
+            EndpointChanged::Waiting => Err(Refusal::DeliveriesWaiting.into()),
         }
     }
 }

@@ -109,7 +109,8 @@ impl Settling {
         });
     }
 
-    pub(super) fn settled(&mut self, ended: SettlementEnded, outage: &mut Outage) {
+    /// Notes how a batch has ended; whether others of the same entities are due now.
+    pub(super) fn settled(&mut self, ended: SettlementEnded, outage: &mut Outage) -> bool {
         match ended.answer {
             Ok(settled) => {
                 failpoint::reached("settle.committed");
@@ -122,12 +123,14 @@ impl Settling {
                         "deliveries had been taken over by another claim"
                     );
                 }
+                settled.released > 0
             }
             Err(error) => {
                 outage.failed(&error);
                 self.waiting.splice(..0, ended.batch.iter().cloned());
                 self.endpoint_update.merge(ended.endpoint_update);
                 self.operation.pause();
+                false
             }
         }
     }

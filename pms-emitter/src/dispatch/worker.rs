@@ -163,7 +163,11 @@ impl Dispatcher {
                 let (breaker, sending, settling) = (&mut self.breaker, &mut self.sending, &mut self.settling);
                 self.claiming.claimed(ended, breaker, sending, settling, &mut self.outage);
             }
-            ended = self.settling.operation.ended() => self.settling.settled(ended, &mut self.outage),
+            ended = self.settling.operation.ended() => {
+                if self.settling.settled(ended, &mut self.outage) {
+                    self.claiming.look();
+                }
+            }
             ended = self.breaker.operation.ended() => self.breaker.written(ended, &mut self.outage),
             () = self.waker.notified(), if !self.draining => self.claiming.look(),
             () = sleep_until(timer.unwrap_or_else(Instant::now)), if !self.draining && timer.is_some() => self.claiming.look(),

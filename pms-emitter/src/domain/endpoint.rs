@@ -1,6 +1,7 @@
 //! What a person chooses for an endpoint (the API calls it a webhook), and what of it is refused.
 
 use super::filter::Filter;
+use super::ordering::DeliveryOrdering;
 use super::payload_shape::PayloadShape;
 use super::refusal::Refusal;
 use super::subscription::TypePattern;
@@ -77,6 +78,9 @@ pub struct EndpointSettings {
     #[serde(default)]
     #[validate(range(min = 1, max = 60_000, message = "it must be 1 to 60000, or null"))]
     pub rate_limit: Option<u32>,
+    /// In which order they are sent.
+    #[serde(default)]
+    pub ordering: DeliveryOrdering,
     /// Whether deliveries are sent; one that is not active is paused, and its events are queued on.
     #[serde(default = "yes")]
     pub active: bool,
@@ -108,6 +112,7 @@ impl EndpointSettings {
             max_concurrency: CONCURRENCY,
             heartbeat_minutes: None,
             rate_limit: None,
+            ordering: DeliveryOrdering::default(),
             active: true,
         }
     }
@@ -364,6 +369,7 @@ mod tests {
             ("max_concurrency", json!(0), "/max_concurrency"),
             ("rate_limit", json!(0), "/rate_limit"),
             ("rate_limit", json!(60_001), "/rate_limit"),
+            ("ordering", json!("property"), "/ordering"),
             ("active", json!("yes"), "/active"),
             ("secrets", json!("x"), "/secrets"),
         ] {

@@ -20,6 +20,7 @@ pub mod guest_input;
 pub mod guest_rules;
 pub mod language;
 pub mod notice;
+pub mod ordering;
 pub mod origin;
 pub mod payload_schema;
 pub mod payload_shape;

@@ -46,6 +46,9 @@ pub enum Refusal {
     /// Nothing could be signed without this secret.
     #[error("it is the last secret")]
     LastSecret,
+    /// Deliveries wait, in the order that would be changed.
+    #[error("deliveries wait")]
+    DeliveriesWaiting,
     /// The endpoint was deleted, and gets nothing again.
     #[error("the webhook was deleted")]
     WebhookDeleted,

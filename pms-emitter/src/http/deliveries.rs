@@ -116,7 +116,8 @@ pub(super) fn view(row: &DeliveryRow) -> Value {
         "last_error": row.last_error,
         "committed_at": row.event.committed_at,
         // What is due at once was so from the beginning.
-        "next_attempt_at": is_pending.then_some(row.due_at.max(row.event.committed_at)),
+        "next_attempt_at": row.due_at.filter(|_| is_pending).map(|at| at.max(row.event.committed_at)),
+        "waits_for_entity": is_pending && row.due_at.is_none(),
         "settled_at": row.settled_at,
     })
 }

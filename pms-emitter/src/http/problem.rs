@@ -50,6 +50,9 @@ impl From<Refusal> for Problem {
                 "{most} secrets of this webhook are valid: end one, or wait for an end"
             )),
             Refusal::LastSecret => Self::new(ProblemCode::LastSecret),
+            Refusal::DeliveriesWaiting => Self::new(ProblemCode::DeliveriesWaiting).with_detail(
+                "ordering changes while nothing is pending: pause what writes and wait, or make another webhook",
+            ),
             Refusal::WebhookDeleted => Self::new(ProblemCode::WebhookDeleted),
             Refusal::BodyGone => Self::new(ProblemCode::BodyGone),
             Refusal::TooManyRuns(detail) => Self::new(ProblemCode::TooManyRuns).with_detail(detail),

@@ -1,6 +1,6 @@
 //! What waits for a deleted endpoint is cancelled, batch by batch: any process goes on where another stopped.
 
-use super::Store;
+use super::{Store, entity_order};
 use crate::domain::audit_action::AuditAction;
 use contract::UnixMillis;
 use db::{DbError, InList, Tx, params};
@@ -57,6 +57,7 @@ async fn cancel(tx: &mut Tx, now: UnixMillis) -> Result<bool, DbError> {
             "UPDATE deliveries SET status = 'cancelled', owner = NULL, lease_until = 0, epoch = epoch + 1, settled_at = ?
              WHERE endpoint_id = ? AND status = 'pending' AND event_id IN {list}"
         );
+        entity_order::forget(tx, &endpoint, &ids).await?;
         let cancelled = tx.execute(&sql, list.after(params![now, &endpoint])).await?;
         let entry = AuditEntry {
             actor: Some("dispatcher".to_owned()),

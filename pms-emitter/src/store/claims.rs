@@ -114,6 +114,8 @@ pub struct DeliveryRef {
     pub owner: String,
     /// The number of the claim.
     pub epoch: i64,
+    /// Whether others of its entity may wait for it.
+    pub is_in_order: bool,
 }
 
 /// What an event is about, for the audit log and the statistics.
@@ -436,8 +438,10 @@ fn owned_by(request: &ClaimRequest, ids: &[String]) -> Statement {
     };
     let sql = format!(
         "SELECT d.event_id, d.epoch, d.attempts, d.attempts_before, b.body, e.traceparent, e.type, e.property_id,
-             e.entity_kind, e.entity_id, e.entity_version, e.correlation_id
+             e.entity_kind, e.entity_id, e.entity_version, e.correlation_id,
+             CASE WHEN o.event_id IS NULL THEN 0 ELSE 1 END AS is_in_order
          FROM deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN event_bodies b ON b.event_id = d.event_id
+             LEFT JOIN delivery_order o ON o.endpoint_id = d.endpoint_id AND o.event_id = d.event_id
          WHERE d.endpoint_id = ? AND d.owner = ? AND {which} ORDER BY d.event_id"
     );
     Statement::query(sql, values)
@@ -455,6 +459,7 @@ fn read_claim(row: &Row, owner: &str) -> Result<Claim, DbError> {
             event_id: read_id(row, "event_id")?,
             owner: owner.to_owned(),
             epoch: row.get("epoch")?,
+            is_in_order: row.get("is_in_order")?,
         },
         attempts: row.get("attempts")?,
         attempts_before: row.get("attempts_before")?,

@@ -4,7 +4,7 @@
 //! delivered of the next events by their ids; the few that are in a rare status are found by the index of what is due. Either way it
 //! looks at a bounded number of rows, and a page that ended there has a place to go on from.
 
-use super::{Store, fan_out::FEED, webhooks::place_before};
+use super::{Store, entity_order, fan_out::FEED, webhooks::place_before};
 use crate::domain::{delivery::DeliveryStatus, subscription::TypePattern};
 use api::{ListQuery, Position, list::SortKey};
 use contract::{
@@ -66,8 +66,8 @@ pub struct DeliveryRow {
     pub last_status: Option<u16>,
     /// What went wrong last, cut and escaped.
     pub last_error: Option<String>,
-    /// When the next attempt is due, where there is one; 0: at once.
-    pub due_at: UnixMillis,
+    /// When the next attempt is due, where there is one; 0: at once; none while it waits for another of its entity.
+    pub due_at: Option<UnixMillis>,
     /// When it was delivered, died, or was cancelled.
     pub settled_at: Option<UnixMillis>,
 }
@@ -489,7 +489,7 @@ async fn with_deliveries(tx: &mut Tx, found: Vec<Fitting>) -> Result<Vec<Deliver
             attempts: row.get("attempts")?,
             last_status: row.get("last_status")?,
             last_error: row.get("last_error")?,
-            due_at: row.get("due_at")?,
+            due_at: Some(row.get("due_at")?).filter(|at| *at != UnixMillis(entity_order::NEVER)),
             settled_at: row.get("settled_at")?,
         });
     }

@@ -7,7 +7,8 @@
 
 mod filters;
 
-use super::queued::Queued;
+use super::{entity_order, queued::Queued};
+use crate::domain::ordering::DeliveryOrdering;
 use crate::domain::subscription::{EventFacts, Subscription};
 use crate::domain::{filter::Filter, notice::WEBHOOK};
 use contract::{UnixMillis, id::EndpointId};
@@ -78,6 +79,7 @@ struct Subscriber {
     first_wait: i64,
     subscription: Subscription,
     filter: Option<Filter>,
+    ordering: DeliveryOrdering,
     /// Events after this place are still to be queued for it; none when it is queued what gets a place.
     behind: Option<i64>,
 }
@@ -96,7 +98,7 @@ impl Sequenced for FanOut {
     fn questions(&self) -> Vec<Statement> {
         vec![
             Statement::query(
-                "SELECT id, first_delay_ms, event_types, property_ids, filter, backfill_seq FROM endpoints
+                "SELECT id, first_delay_ms, event_types, property_ids, filter, ordering, backfill_seq FROM endpoints
                  WHERE deleted_at IS NULL AND subscribed = 1 ORDER BY id",
                 vec![],
             ),
@@ -124,12 +126,23 @@ impl Sequenced for FanOut {
             let mut statements = places(&events, last);
             let candidates: Vec<_> = events.iter().map(Event::candidate).collect();
             let refused = refused(tx, &live, &candidates).await?;
-            let mut deliveries = Vec::new();
+            let (mut deliveries, mut in_order) = (Vec::new(), Vec::new());
             for one in live {
-                let before = deliveries.len();
-                deliveries.extend(one.deliveries(&events, &refused));
-                self.queued
-                    .add((deliveries.len() > before).then(|| one.id.clone()));
+                let matching = events
+                    .iter()
+                    .filter(|event| one.gets(&event.candidate(), &refused));
+                let matching: Vec<&Event> = matching.collect();
+                if matching.is_empty() {
+                    continue;
+                }
+                deliveries.extend(matching.iter().map(|event| one.delivery(event)));
+                self.queued.add([one.id.clone()]);
+                if one.ordering == DeliveryOrdering::Entity {
+                    in_order.push((
+                        one,
+                        matching.iter().map(|event| event.id.clone()).collect::<Vec<_>>(),
+                    ));
+                }
             }
             if is_planted(Bug::PlaceBeforeQueue) {
                 static NEXT: Mutex<Vec<Params>> = Mutex::new(Vec::new());
@@ -140,6 +153,9 @@ impl Sequenced for FanOut {
             }
             statements.extend(queue(tx.dialect(), deliveries));
             FEED.give(tx, statements, events.len(), last).await?;
+            for (one, ids) in in_order {
+                entity_order::enter(tx, one.id.as_str(), &ids).await?;
+            }
             // The one that is nearest to its end: so each comes there, and waits for no longer one.
             has_more |= behind.len() > 1;
             if let Some(one) = behind.into_iter().max_by_key(|one| one.behind) {
@@ -253,23 +269,13 @@ impl Subscriber {
         self.subscription.matches(self.id.as_str(), event.facts) && !is_refused()
     }
 
-    /// The rows for those of the events that match. A first attempt that is not delayed is due at 0: at once, whatever the clock
-    /// says by then.
-    fn deliveries<'e>(
-        &'e self,
-        events: &'e [Event],
-        refused: &'e Refused,
-    ) -> impl Iterator<Item = Params> + 'e {
-        let matching = events
-            .iter()
-            .filter(|event| self.gets(&event.candidate(), refused));
-        matching.map(|event| {
-            let (due_at, set_at) = match self.first_wait {
-                0 => (0, 0),
-                wait => (event.committed_at.plus_millis(wait).0, event.committed_at.0),
-            };
-            params![self.id.as_str(), &event.id, due_at, set_at]
-        })
+    /// The row of an event for it. A first attempt that is not delayed is due at 0: at once, whatever the clock says by then.
+    fn delivery(&self, event: &Event) -> Params {
+        let (due_at, set_at) = match self.first_wait {
+            0 => (0, 0),
+            wait => (event.committed_at.plus_millis(wait).0, event.committed_at.0),
+        };
+        params![self.id.as_str(), &event.id, due_at, set_at]
     }
 }
 
@@ -299,8 +305,8 @@ async fn backfill(tx: &mut Tx, endpoint: &Subscriber) -> Result<bool, DbError> {
     let matching = candidates.iter().filter(|event| endpoint.gets(event, &refused));
     let ids = with_body(tx, matching.map(|event| event.id)).await?;
     let deliveries: Vec<Params> = ids
-        .into_iter()
-        .map(|id| params![endpoint.id.as_str(), id, 0, 0])
+        .iter()
+        .map(|id| params![endpoint.id.as_str(), *id, 0, 0])
         .collect();
     let has_more = rows.len() == BACKFILL_BATCH;
     let last: Option<i64> = rows.last().map(|row| row.get("feed_seq")).transpose()?;
@@ -311,6 +317,10 @@ async fn backfill(tx: &mut Tx, endpoint: &Subscriber) -> Result<bool, DbError> {
         params![last.filter(|_| has_more), endpoint.id.as_str()],
     ));
     tx.run(&statements).await.all()?;
+    if endpoint.ordering == DeliveryOrdering::Entity {
+        let ids: Vec<String> = ids.into_iter().map(str::to_owned).collect();
+        entity_order::enter(tx, endpoint.id.as_str(), &ids).await?;
+    }
     Ok(has_more)
 }
 
@@ -318,10 +328,7 @@ async fn backfill(tx: &mut Tx, endpoint: &Subscriber) -> Result<bool, DbError> {
 /// commit: a purge that comes later finds the deliveries.
 async fn with_body<'e>(tx: &mut Tx, events: impl Iterator<Item = &'e str>) -> Result<Vec<&'e str>, DbError> {
     let events: Vec<&str> = events.collect();
-    let lock = match tx.dialect() {
-        Dialect::Sqlite => "",
-        Dialect::Mysql => " LOCK IN SHARE MODE",
-    };
+    let lock = tx.dialect().in_share_mode();
     let questions: Vec<Statement> = in_lists(events.iter().copied())
         .into_iter()
         .map(|list| {
@@ -355,6 +362,7 @@ fn read_subscriber(row: &Row) -> Result<Subscriber, DbError> {
         filter: filter.map_err(|_| DbError::unreadable("filter"))?,
         id: read_id(row, "id")?,
         first_wait: row.get("first_delay_ms")?,
+        ordering: read_id(row, "ordering")?,
         subscription: Subscription::read(&types, &properties)
             .map_err(|_| DbError::unreadable("property_ids"))?,
         behind: row.get("backfill_seq")?,

@@ -17,6 +17,7 @@ mod endpoint_health;
 mod endpoint_secrets;
 mod endpoint_versions;
 mod endpoints;
+mod entity_order;
 mod event_types;
 mod fan_out;
 mod feed;
@@ -120,6 +121,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         migration!("0014", "shared_breaker"),
         migration!("0015", "rate_limit"),
         migration!("0016", "retention"),
+        migration!("0017", "ordering"),
     ],
 };
 

@@ -8,11 +8,11 @@
 //! again: an event that was made due meanwhile keeps its body. Bodies are locked before deliveries are looked at, and a backfill reads
 //! them locked: so nothing is queued whose body is going.
 
-use super::{Store, fan_out::FEED, webhooks::place_before};
+use super::{Store, entity_order, fan_out::FEED, webhooks::place_before};
 use crate::domain::{audit_action::AuditAction, delivery::DeliveryStatus};
 use contract::UnixMillis;
 use db::{
-    DbError, Dialect, InList, Params, Row, Statement, Tx,
+    DbError, InList, Params, Row, Statement, Tx,
     leases::{self, Lease},
     params, read_id, read_ids,
 };
@@ -21,7 +21,7 @@ use kit::{
     listing::Index,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -541,7 +541,7 @@ async fn drop_dead(
     keys: &[(String, String)],
     now: UnixMillis,
 ) -> Result<BTreeMap<Purged, u64>, DbError> {
-    let lock = for_update(tx.dialect());
+    let lock = tx.dialect().for_update();
     let (mut purged, mut entries) = (BTreeMap::new(), Vec::new());
     for (endpoint, events) in by_endpoint(keys) {
         let list = InList::of(events);
@@ -575,7 +575,7 @@ async fn delete_events(
     before: PurgeBefore,
     found: &Found,
 ) -> Result<BTreeMap<Purged, u64>, DbError> {
-    let lock = for_update(tx.dialect());
+    let lock = tx.dialect().for_update();
     let list = InList::of(found.going.iter().map(|event| &event.id));
     let index = Index::Primary.hint(tx.dialect());
     let sql =
@@ -597,9 +597,12 @@ async fn delete_events(
     values.push((PURGE_BATCH + 1).into());
     let rows = tx.query(&sql, values).await?;
     let mut keys = Vec::with_capacity(rows.len());
-    let mut unsettled = BTreeSet::new();
+    let (mut unsettled, mut pending) = (BTreeSet::new(), HashSet::new());
     for row in &rows {
         let event: String = row.get("event_id")?;
+        if read_id::<DeliveryStatus>(row, "status")? == DeliveryStatus::Pending {
+            pending.insert(event.clone());
+        }
         if is_unsettled(row, before.settled)? {
             unsettled.insert(event.clone());
         }
@@ -614,6 +617,10 @@ async fn delete_events(
     left.extend(unsettled);
     let mut purged = BTreeMap::new();
     delete_deliveries(tx, &keys, &mut purged).await?;
+    keys.retain(|(_, event)| pending.contains(event));
+    for (endpoint, events) in by_endpoint(&keys) {
+        entity_order::leave(tx, endpoint, &events).await?;
+    }
     if let Some(last) = last {
         // From there on there are more deliveries: their events go with a later batch.
         let is_later = |event: &FoundEvent| event.id >= last;
@@ -699,12 +706,4 @@ fn by_endpoint(keys: &[(String, String)]) -> BTreeMap<&str, Vec<String>> {
         by_endpoint.entry(endpoint).or_default().push(event.clone());
     }
     by_endpoint
-}
-
-/// SQLite has one writer.
-fn for_update(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Sqlite => "",
-        Dialect::Mysql => " FOR UPDATE",
-    }
 }

@@ -1,7 +1,11 @@
 //! Deliveries that are made due again by hand: one of them here, many by runs (`delivery_runs`). Each gets the whole schedule again;
 //! its attempts go on being counted.
 
-use super::{Store, cancelling::cancel_if_deleted};
+use super::{
+    Store,
+    cancelling::cancel_if_deleted,
+    entity_order::{self, NEVER},
+};
 use crate::domain::delivery::DeliveryStatus;
 use contract::{
     UnixMillis,
@@ -10,12 +14,18 @@ use contract::{
 use db::{DbError, Tx, params, read_id};
 use kit::audit::{self, AuditEntry};
 
-/// Makes deliveries due now. A claim on one that is pending stays: its attempt is going on. Columns are set before the status that
-/// they depend on: MySQL sets them in this order.
-pub(super) const MAKE_DUE: &str = "UPDATE deliveries SET
+/// Makes deliveries due now. A claim on one that is pending stays: its attempt is going on; and so does one that waits for another of
+/// its entity. Columns are set before those that they depend on: MySQL sets them in this order.
+pub(super) fn make_due_now() -> String {
+    let waits = format!("status = 'pending' AND due_at = {NEVER}");
+    format!(
+        "UPDATE deliveries SET
          owner = CASE WHEN status = 'pending' THEN owner END,
          lease_until = CASE WHEN status = 'pending' THEN lease_until ELSE 0 END,
-         due_at = ?, due_set_at = ?, attempts_before = attempts, settled_at = NULL, status = 'pending'";
+         due_set_at = CASE WHEN {waits} THEN due_set_at ELSE ? END, due_at = CASE WHEN {waits} THEN due_at ELSE ? END,
+         attempts_before = attempts, settled_at = NULL, status = 'pending'"
+    )
+}
 
 /// What became of a delivery that was to be made due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,13 +91,17 @@ async fn make_due(tx: &mut Tx, endpoint: &str, event: &str, entry: AuditEntry) -
     if row.get::<Option<i64>>("bytes")?.is_none() {
         return Ok(MadeDue::NoBody);
     }
-    let sql = format!("{MAKE_DUE} WHERE endpoint_id = ? AND event_id = ? AND status <> 'cancelled'");
+    let sql = format!(
+        "{} WHERE endpoint_id = ? AND event_id = ? AND status <> 'cancelled'",
+        make_due_now()
+    );
     let matched = tx
         .execute(&sql, params![entry.at, entry.at, endpoint, event])
         .await?;
     if matched == 0 {
         return Ok(MadeDue::EndpointDeleted);
     }
+    entity_order::enter(tx, endpoint, &[event.to_owned()]).await?;
     cancel_if_deleted(tx, endpoint).await?;
     let entry = AuditEntry {
         outcome: Some(format!("was {}", before.as_str()).into()),

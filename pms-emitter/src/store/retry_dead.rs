@@ -1,6 +1,6 @@
 //! Dead deliveries, made due again by hand: `pms-emitter retry-dead`.
 
-use super::{BATCH_MAX, Store, cancelling::cancel_if_deleted};
+use super::{BATCH_MAX, Store, cancelling::cancel_if_deleted, entity_order};
 use crate::domain::audit_action::AuditAction;
 use contract::UnixMillis;
 use db::params;
@@ -60,9 +60,14 @@ async fn retry_dead(
             )
             .await?;
         found += rows.len();
+        let mut again = Vec::new();
         for row in &rows {
-            entries.extend(retry(tx, &endpoint, row, now).await?);
+            if let Some(entry) = retry(tx, &endpoint, row, now).await? {
+                again.extend(entry.event_id.clone());
+                entries.push(entry);
+            }
         }
+        entity_order::enter(tx, &endpoint, &again).await?;
         cancel_if_deleted(tx, &endpoint).await?;
     }
     audit::append(tx, &entries).await?;

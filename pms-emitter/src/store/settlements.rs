@@ -6,7 +6,7 @@
 //! engine matched fewer rows than that, it is rolled back and settled one by one, so that each row's own answer decides.
 
 use super::claims::{DeliveryRef, Subject};
-use super::{BATCH_MAX, Store, delivery_hours, endpoint_health, notices};
+use super::{BATCH_MAX, Store, delivery_hours, endpoint_health, entity_order, notices};
 use crate::domain::audit_action::AuditAction;
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::notice::{Notice, is_notice};
@@ -109,6 +109,8 @@ pub struct Settled {
     pub deferred: usize,
     /// Deliveries that another claim had taken over: nothing was written about them.
     pub lost: usize,
+    /// Deliveries that waited for one of these, and are due now.
+    pub released: usize,
 }
 
 impl Settled {
@@ -160,10 +162,12 @@ impl Store {
                     Box::pin(async move {
                         let ours = settle(tx, endpoint.as_str(), batch, update, *now, *fencing).await?;
                         let Some(ours) = ours else { return Ok(None) };
+                        let released = release(tx, endpoint.as_str(), &ours).await?;
                         say(tx, endpoint, &ours, update, notice_ids, *now).await?;
                         failpoint::reached("settle.inside");
                         Ok(Some(Settled {
                             lost: batch.len() - ours.len(),
+                            released,
                             ..Settled::of(&ours)
                         }))
                     })
@@ -216,6 +220,20 @@ async fn settle<'b>(
         tx.run(&records).await.all()?;
     }
     Ok(Some(ours))
+}
+
+/// Makes due what has waited for those that are at their end.
+async fn release(tx: &mut Tx, endpoint: &str, ours: &[&Settlement]) -> Result<usize, DbError> {
+    let ended = ours.iter().filter(|settlement| {
+        settlement.delivery.is_in_order && matches!(settlement.verdict, Verdict::Delivered | Verdict::Dead(_))
+    });
+    let ended: Vec<String> = ended
+        .map(|settlement| settlement.delivery.event_id.to_string())
+        .collect();
+    if ended.is_empty() {
+        return Ok(0);
+    }
+    entity_order::leave(tx, endpoint, &ended).await
 }
 
 /// Writes the events about what was settled: that deliveries were given up, if anyone asks for that, and that the endpoint is stopped.
@@ -324,6 +342,7 @@ fn one(settlement: &Settlement, endpoint: &str, now: UnixMillis) -> Statement {
         event_id,
         owner,
         epoch,
+        ..
     } = &settlement.delivery;
     let attempt = settlement.attempt.as_ref();
     let made = i64::from(attempt.is_some());

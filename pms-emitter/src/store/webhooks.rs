@@ -182,6 +182,8 @@ pub enum EndpointChanged {
     Overtaken,
     /// There are [`ENDPOINTS_OF_PROPERTY_MAX`] of a property that it did not have.
     TooManyOfProperty(String),
+    /// Deliveries wait in the order that was to be changed.
+    Waiting,
 }
 
 /// The place that the headers of an endpoint are encrypted for.
@@ -314,9 +316,9 @@ async fn make(tx: &mut Tx, new: &NewEndpoint) -> Result<EndpointMade, DbError> {
         new.at
     ]);
     tx.execute(
-        "INSERT INTO endpoints (url, settings, event_types, property_ids, filter, paused, heartbeat_at, rate_limit, backfill_seq,
-             created_by, id, subscribed, breaker_since, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
+        "INSERT INTO endpoints (url, settings, event_types, property_ids, filter, paused, heartbeat_at, rate_limit, ordering,
+             backfill_seq, created_by, id, subscribed, breaker_since, created_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
         values,
     )
     .await?;
@@ -346,7 +348,7 @@ async fn adopt(
     let mut values = columns(&settings, entry.at);
     values.extend(params![entry.at, id.as_str()]);
     let sql = "UPDATE endpoints SET url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?,
-                   heartbeat_at = ?, rate_limit = ?, subscribed = 1, version = version + 1, updated_at = ?
+                   heartbeat_at = ?, rate_limit = ?, ordering = ?, subscribed = 1, version = version + 1, updated_at = ?
                WHERE id = ? AND settings IS NULL";
     if tx.execute(sql, values).await? == 0 {
         tx.abandon();
@@ -366,7 +368,8 @@ async fn apply(tx: &mut Tx, change: &EndpointChange) -> Result<EndpointChanged, 
     } = change;
     let (set, mut values) = match what {
         WhatChanges::Settings(settings, _) => (
-            "url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?, heartbeat_at = ?, rate_limit = ?, paused_until = 0",
+            "url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?, heartbeat_at = ?, rate_limit = ?, ordering = ?, \
+             paused_until = 0",
             columns(settings, *at),
         ),
         WhatChanges::Paused(paused) => ("paused = ?", params![*paused]),
@@ -400,6 +403,13 @@ async fn apply(tx: &mut Tx, change: &EndpointChange) -> Result<EndpointChanged, 
         return Ok(EndpointChanged::Overtaken);
     }
     if let WhatChanges::Settings(settings, _) = what
+        && seen.settings.as_ref().map(|before| before.ordering) != Some(settings.ordering)
+        && is_any_pending(tx, &seen.id).await?
+    {
+        tx.abandon();
+        return Ok(EndpointChanged::Waiting);
+    }
+    if let WhatChanges::Settings(settings, _) = what
         && seen.url.as_ref() != Some(&settings.url)
     {
         shared_breaker::close_for_new_address(tx, seen.id.as_str(), *at).await?;
@@ -416,6 +426,12 @@ async fn apply(tx: &mut Tx, change: &EndpointChange) -> Result<EndpointChanged, 
     }
     audit::append(tx, std::slice::from_ref(entry)).await?;
     Ok(EndpointChanged::Changed)
+}
+
+/// Whether anything waits for an endpoint. Its row is locked by now: what becomes pending after this does so by the new order.
+async fn is_any_pending(tx: &mut Tx, id: &EndpointId) -> Result<bool, DbError> {
+    let sql = "SELECT event_id FROM deliveries WHERE endpoint_id = ? AND status = 'pending' LIMIT 1";
+    Ok(tx.query_one(sql, params![id.as_str()]).await?.is_some())
 }
 
 /// After an unknown commit: whether the endpoint has the next version, of this request.
@@ -507,6 +523,7 @@ fn columns(settings: &EndpointSettings, at: UnixMillis) -> Params {
             .heartbeat_minutes
             .map(|minutes| at.plus_millis(i64::from(minutes) * MINUTE_MILLIS)),
         settings.rate_limit,
+        settings.ordering.as_str(),
     ]
 }
 

@@ -78,6 +78,7 @@ problem_codes! {
     TooManyWebhooks = 409 "too_many_webhooks" "There are too many webhooks",
     Unsendable = 409 "unsendable" "The webhook has no address, or the event does not fit its scheme",
     TooManyRuns = 409 "too_many_runs" "There are too many runs over deliveries",
+    DeliveriesWaiting = 409 "deliveries_waiting" "Deliveries wait for this webhook in the order that would be changed",
     WebhookDeleted = 409 "webhook_deleted" "The webhook was deleted: nothing is sent to it again",
     LastSecret = 409 "last_secret" "Nothing could be signed without this secret",
     TooManyRequeues = 409 "too_many_requeues" "There are too many runs that requeue dead letters",

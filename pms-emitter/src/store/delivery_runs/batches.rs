@@ -14,7 +14,7 @@ use crate::domain::{
     notice::WEBHOOK,
     subscription::{EventFacts, Subscription},
 };
-use crate::store::{BATCH_MAX, Store, cancelling::cancel_if_deleted, redelivery::MAKE_DUE};
+use crate::store::{BATCH_MAX, Store, cancelling::cancel_if_deleted, entity_order, redelivery::make_due_now};
 use contract::{UnixMillis, id::EndpointId};
 use db::{
     DbError, InList, Params, Tx, in_lists,
@@ -511,7 +511,8 @@ async fn make_due(
     if !again.is_empty() {
         let list = InList::of(&again);
         let sql = format!(
-            "{MAKE_DUE} WHERE endpoint_id = ? AND status IN ('dead', 'delivered') AND event_id IN {list}"
+            "{} WHERE endpoint_id = ? AND status IN ('dead', 'delivered') AND event_id IN {list}",
+            make_due_now()
         );
         let matched = tx.execute(&sql, list.after(params![now, now, endpoint])).await?;
         if matched != again.len() as u64 {
@@ -522,6 +523,7 @@ async fn make_due(
     // The fan-out may have queued one meanwhile, where the endpoint is behind.
     let skip = tx.dialect().skip_existing("event_id");
     tx.insert("deliveries", &columns, &skip, missing).await?;
+    entity_order::enter(tx, endpoint, &done.queued).await?;
     cancel_if_deleted(tx, endpoint).await?;
     audit::append(tx, &entries).await?;
     Ok(Some(done))

@@ -4,6 +4,7 @@ mod adoption;
 mod deliveries;
 mod endpoints;
 mod notices;
+mod ordering;
 mod outages;
 mod retries;
 mod runs;
@@ -25,6 +26,7 @@ pub fn cases() -> Vec<Case> {
         deliveries::cases(),
         endpoints::cases(),
         notices::cases(),
+        ordering::cases(),
         outages::cases(),
         retries::cases(),
         runs::cases(),
