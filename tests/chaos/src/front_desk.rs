@@ -28,11 +28,13 @@ const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Writes that may be ahead of their deliveries: the receivers must be under load when they are killed.
 const AHEAD_MAX: u64 = 1_000;
-/// What is made beside the environment's endpoint: its path at the tap, and what it gets.
-const WEBHOOKS: [(&str, &str, &[Kind]); 2] = [
-    ("/all", "*", &[Kind::Guest, Kind::Reservation]),
-    ("/guests", "guest.*", &[Kind::Guest]),
+/// What is made beside the environment's endpoint: its path at the tap, what it gets, and in which order.
+const WEBHOOKS: [(&str, &str, &[Kind], &str); 2] = [
+    ("/all", "*", &[Kind::Guest, Kind::Reservation], IN_ORDER),
+    ("/guests", "guest.*", &[Kind::Guest], "none"),
 ];
+/// The order that has one event of an entity sent at a time.
+const IN_ORDER: &str = "entity";
 /// The waits of their schedule, in seconds: a killed process is back within a few of them.
 const WAITS: usize = 50;
 /// Deliveries of each endpoint that are sent again at a time.
@@ -106,12 +108,13 @@ impl FrontDesk {
             id: ENV.to_owned(),
             path,
             kinds: vec![Kind::Guest, Kind::Reservation],
+            in_order: false,
         }];
         let waits: Vec<u64> = (0..WAITS).map(|nth| u64::from(nth > 0)).collect();
-        for (path, events, kinds) in WEBHOOKS {
+        for (path, events, kinds, ordering) in WEBHOOKS {
             let body = json!({
                 "name": path, "url": format!("http://{}{path}", self.tap.address()), "events": [events],
-                "retry_schedule": waits, "timeout_seconds": 1,
+                "retry_schedule": waits, "timeout_seconds": 1, "ordering": ordering,
             });
             let key = format!("{}{}", self.run, path.replace('/', "-"));
             let made = self.emitters[0].post("/webhooks", &body, &key).await?;
@@ -120,6 +123,7 @@ impl FrontDesk {
                 id: id.to_owned(),
                 path: path.to_owned(),
                 kinds: kinds.to_vec(),
+                in_order: ordering == IN_ORDER,
             });
         }
         self.note(|history| history.endpoints = endpoints);

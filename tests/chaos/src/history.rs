@@ -27,6 +27,8 @@ pub struct Endpoint {
     pub path: String,
     /// What the events are about that it gets.
     pub kinds: Vec<Kind>,
+    /// Whether it asks for the events of each entity in their order.
+    pub in_order: bool,
 }
 
 impl History {

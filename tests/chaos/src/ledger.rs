@@ -118,6 +118,9 @@ impl Ledger {
         }
         ledger.writes(history, books);
         ledger.order(books);
+        for endpoint in history.endpoints.iter().filter(|endpoint| endpoint.in_order) {
+            ledger.arrivals(endpoint, books, wire);
+        }
         ledger.feed(books);
         for difference in contents.differences() {
             ledger.find(Fault::Wrong, || difference);
@@ -248,6 +251,25 @@ impl Ledger {
             if stands != Some(version) {
                 self.find(Fault::OutOfOrder, || {
                     format!("{entity:?}: stands at {stands:?}, not {version}")
+                });
+            }
+        }
+    }
+
+    /// At an endpoint that asks for it each entity's events first arrived in their order.
+    fn arrivals(&mut self, endpoint: &Endpoint, books: &Books, wire: &WireLog) {
+        let mut last: HashMap<&Entity, u64> = HashMap::new();
+        for (_, id) in wire.arrived.iter().filter(|(path, _)| *path == endpoint.path) {
+            let Some(Event { entity, version }) = books.events.get(id) else {
+                continue;
+            };
+            let before = last.insert(entity, *version).unwrap_or(0);
+            if *version <= before {
+                self.find(Fault::OutOfOrder, || {
+                    format!(
+                        "{entity:?}: {version} arrived at {} after {before}",
+                        endpoint.path
+                    )
                 });
             }
         }

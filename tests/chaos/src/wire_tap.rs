@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -25,6 +25,8 @@ const TAKEN: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 pub struct WireLog {
     /// The statuses that answered each path and `webhook-id`, in the order in which they came.
     pub answers: HashMap<(String, String), Vec<u16>>,
+    /// Each path and `webhook-id` once, in the order in which they first came.
+    pub arrived: Vec<(String, String)>,
     /// Requests, answered or not.
     pub requests: u64,
 }
@@ -44,9 +46,15 @@ struct Shared {
     taken: watch::Sender<u64>,
     /// Answers with a 2xx to deliveries that had one before.
     again: watch::Sender<u64>,
-    answers: Mutex<HashMap<(String, String), Vec<u16>>>,
+    noted: Mutex<Noted>,
     holding: watch::Sender<bool>,
     held: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct Noted {
+    answers: HashMap<(String, String), Vec<u16>>,
+    arrived: Vec<(String, String)>,
 }
 
 impl WireTap {
@@ -63,7 +71,7 @@ impl WireTap {
             requests: AtomicU64::new(0),
             taken: watch::Sender::new(0),
             again: watch::Sender::new(0),
-            answers: Mutex::default(),
+            noted: Mutex::default(),
             holding: watch::Sender::new(false),
             held: watch::Sender::new(0),
         });
@@ -111,9 +119,10 @@ impl WireTap {
 
     /// What passed so far.
     pub fn log(&self) -> WireLog {
-        let answers = self.shared.answers.lock();
+        let noted = self.shared.noted();
         WireLog {
-            answers: answers.unwrap_or_else(PoisonError::into_inner).clone(),
+            answers: noted.answers.clone(),
+            arrived: noted.arrived.clone(),
             requests: self.shared.requests.load(Ordering::SeqCst),
         }
     }
@@ -145,6 +154,7 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> Result<()> {
         let path = head.path().context("no path")?.to_owned();
         let id = head.header("webhook-id").unwrap_or_default().to_owned();
         shared.requests.fetch_add(1, Ordering::SeqCst);
+        shared.arrived(&path, &id);
         let answer = if path.ends_with(RECEIVERS) {
             let upstream = match &mut receiver {
                 Some(upstream) => upstream,
@@ -182,10 +192,23 @@ async fn connect(upstreams: &[SocketAddr], turn: usize) -> Result<TcpStream> {
 }
 
 impl Shared {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arrived(&self, path: &str, id: &str) {
+        let mut noted = self.noted();
+        let key = (path.to_owned(), id.to_owned());
+        if !noted.answers.contains_key(&key) {
+            noted.answers.insert(key.clone(), Vec::new());
+            noted.arrived.push(key);
+        }
+    }
+
     fn note(&self, path: String, id: String, status: u16) {
         let is_receivers = path.ends_with(RECEIVERS);
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let answers = answers.entry((path, id)).or_default();
+        let mut noted = self.noted();
+        let answers = noted.answers.entry((path, id)).or_default();
         let is_taken = |status: &u16| (200..300).contains(status);
         if is_taken(&status) {
             if answers.iter().any(is_taken) {

@@ -33,6 +33,7 @@ impl Witnesses {
             id: id.to_owned(),
             path: path.to_owned(),
             kinds,
+            in_order: path == "/all",
         })
         .to_vec();
         for version in 1..=3 {
@@ -48,6 +49,7 @@ impl Witnesses {
         self.wire.requests += 2;
         self.wire.answers.insert(at(PATH, &id), vec![503, 202, 200]);
         self.wire.answers.insert(at("/all", &id), vec![200]);
+        self.wire.arrived.extend([at("/all", &id), at(PATH, &id)]);
         let books = &mut self.books;
         let entity = guest();
         books.events.insert(id.clone(), Event { entity, version });
@@ -241,6 +243,11 @@ fn what_went_back_is_out_of_order() {
         w.books.places.insert("evt_2".to_owned(), 1);
     });
     assert_eq!(in_the_feed, (0, 0, 0, 1));
+    // At the endpoint that asks for no order nothing is said of it.
+    let arrived = Witnesses::with(|w| w.wire.arrived.swap(1, 3));
+    assert_eq!(arrived, (0, 0, 0, 0));
+    let in_order = Witnesses::with(|w| w.wire.arrived.swap(0, 2));
+    assert_eq!(in_order, (0, 0, 0, 1));
     let missing = Witnesses::with(|w| w.books.records.remove(&guest()));
     assert_eq!(missing, (0, 0, 0, 1));
 }
