@@ -31,7 +31,7 @@ const EVENTS: Area = Area::new("events");
 const GUESTS: Area = Area::new("guests");
 const PROPERTIES: Area = Area::new("properties");
 const RESERVATIONS: Area = Area::new("reservations");
-const WEBHOOKS: Area = Area::new("webhooks");
+pub(super) const WEBHOOKS: Area = Area::new("webhooks");
 
 /// What every handler is given. Clones share everything.
 #[derive(Clone)]

@@ -61,7 +61,7 @@ fn endpoint(status: &EndpointStatus, now: UnixMillis) -> Value {
     let (last_error_at, last_error) = status.last_error.as_ref().map(|(at, error)| (at, error)).unzip();
     json!({
         "id": status.id,
-        "url": status.url.as_deref().map(without_user_info),
+        "url": status.url.as_deref().map(without_secrets),
         "state": state,
         "disabled_reason": status.disabled_reason,
         "paused_until": is_paused.then_some(status.paused_until),
@@ -88,15 +88,17 @@ fn change(change: &BreakerChange) -> Value {
     })
 }
 
-/// The address without what may be a secret in it: user-info and the query.
-pub(super) fn without_user_info(url: &str) -> String {
+/// The address without what may be a secret in it: user-info, and what the query says.
+pub(super) fn without_secrets(url: &str) -> String {
     let Ok(mut url) = url.parse::<Url>() else {
         return String::new();
     };
     // These fail only for addresses without a host, which no endpoint has.
     let _ = url.set_username("");
     let _ = url.set_password(None);
-    url.set_query(None);
+    if url.query().is_some() {
+        url.set_query(Some("..."));
+    }
     url.to_string()
 }
 
@@ -109,7 +111,7 @@ mod tests {
         for (url, shown) in [
             (
                 "https://user:hunter2@crm.example/hook?token=hunter2",
-                "https://crm.example/hook",
+                "https://crm.example/hook?...",
             ),
             (
                 "http://127.0.0.1:5001/api/v1/webhooks/pms",
@@ -117,7 +119,7 @@ mod tests {
             ),
             ("nonsense", ""),
         ] {
-            assert_eq!(without_user_info(url), shown);
+            assert_eq!(without_secrets(url), shown);
         }
     }
 }

@@ -1,18 +1,19 @@
 //! `/webhooks`: who is subscribed to events, and the secrets that sign what is sent to each.
 //!
-//! A caller sees and makes only those whose properties its own key sees. An answer that shows a secret is kept under no
-//! idempotency key, so these routes do without one.
+//! A caller sees and makes only those whose properties its own key sees, and the query of an address only if it may change it. An
+//! answer that shows a secret is kept under no idempotency key, so these routes do without one.
 
 use super::{
     Api,
-    webhook_status::without_user_info,
+    routes::WEBHOOKS,
+    webhook_status::without_secrets,
     write::{expected_version, origin, read_object, read_optional_object},
 };
 use crate::desk::{Desk, DeskError};
 use crate::domain::{event::object_of, origin::Origin, test_event::TestOutcome};
 use crate::store::{Endpoint, EndpointSecret};
 use api::{
-    ListSpec, Request, Response, SortField, etag,
+    Caller, ListSpec, Request, Response, SortField, etag,
     list::{PAGE, PAGE_SIZE, short_list},
     reply,
 };
@@ -42,7 +43,9 @@ pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let query = request.list(&LIST)?;
     let endpoints = api.desk.endpoints(&request.caller.scope).await?;
     let position = |endpoint: &Endpoint| (endpoint.created_at.0, endpoint.id.to_string());
-    short_list(&query, endpoints, position, view)
+    short_list(&query, endpoints, position, |endpoint| {
+        view(endpoint, &request.caller)
+    })
 }
 
 /// `POST /webhooks`
@@ -50,7 +53,7 @@ pub async fn create(api: Api, mut request: Request) -> Result<Response, Problem>
     let (_held, body) = read_object(&mut request).await?;
     let made = api.desk.make_endpoint(&origin(&request), body).await?;
     let location = format!("{}/webhooks/{}", api.base_path, made.endpoint.id);
-    let mut body = view(&made.endpoint);
+    let mut body = view(&made.endpoint, &request.caller);
     if let Some(secret) = made.secret {
         body["secret"] = secret.into();
     }
@@ -64,7 +67,7 @@ pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
         .desk
         .endpoint(&request.caller.scope, &request.id("id")?)
         .await?;
-    Ok(shown(&endpoint))
+    Ok(shown(&endpoint, &request.caller))
 }
 
 /// `PUT /webhooks/{id}`: merges.
@@ -74,7 +77,7 @@ pub async fn change(api: Api, mut request: Request) -> Result<Response, Problem>
     let (_held, patch) = read_object(&mut request).await?;
     let origin = origin(&request);
     let changed = api.desk.change_endpoint(&origin, &id, patch, &expected);
-    Ok(shown(&changed.await?))
+    Ok(shown(&changed.await?, &request.caller))
 }
 
 /// `DELETE /webhooks/{id}`
@@ -121,7 +124,7 @@ where
 {
     let id = request.id("id")?;
     let endpoint = act(api.desk.clone(), origin(&request), id).await?;
-    Ok(shown(&endpoint))
+    Ok(shown(&endpoint, &request.caller))
 }
 
 /// `POST /webhooks/{id}/test`: the answer is there once the endpoint's is.
@@ -206,8 +209,8 @@ impl SecretView {
     }
 }
 
-fn shown(endpoint: &Endpoint) -> Response {
-    etag::with_etag(reply::ok(&view(endpoint)), endpoint.version)
+fn shown(endpoint: &Endpoint, caller: &Caller) -> Response {
+    etag::with_etag(reply::ok(&view(endpoint, caller)), endpoint.version)
 }
 
 /// What is beside the settings.
@@ -223,11 +226,17 @@ struct Beside<'e> {
     last_triggered_at: Option<UnixMillis>,
 }
 
-fn view(endpoint: &Endpoint) -> Value {
+fn view(endpoint: &Endpoint, caller: &Caller) -> Value {
     let mut view = Map::new();
     view.insert("id".to_owned(), json!(endpoint.id));
     match &endpoint.settings {
-        Some(settings) => view.extend(settings.to_object()),
+        Some(settings) => {
+            view.extend(settings.to_object());
+            // Many services put a token there: only those who may change it need it.
+            if WEBHOOKS.admin().check(caller).is_err() {
+                view.insert("url".to_owned(), without_secrets(&settings.url).into());
+            }
+        }
         None => view.extend(of_environment(endpoint)),
     }
     view.extend(object_of(&Beside {
@@ -251,7 +260,7 @@ fn view(endpoint: &Endpoint) -> Value {
 fn of_environment(endpoint: &Endpoint) -> Map<String, Value> {
     let Value::Object(shown) = json!({
         "name": endpoint.id,
-        "url": endpoint.url.as_deref().map(without_user_info),
+        "url": endpoint.url.as_deref().map(without_secrets),
         "events": ["*"],
         "property_ids": "*",
         "active": !endpoint.is_paused,
