@@ -163,7 +163,8 @@ impl Store {
                         let ours = settle(tx, endpoint.as_str(), batch, update, *now, *fencing).await?;
                         let Some(ours) = ours else { return Ok(None) };
                         let released = release(tx, endpoint.as_str(), &ours).await?;
-                        say(tx, endpoint, &ours, update, notice_ids, *now).await?;
+                        let disabled = disable(tx, endpoint.as_str(), &ours, update, *now).await?;
+                        say(tx, endpoint, &ours, disabled, notice_ids, *now).await?;
                         failpoint::reached("settle.inside");
                         Ok(Some(Settled {
                             lost: batch.len() - ours.len(),
@@ -236,23 +237,44 @@ async fn release(tx: &mut Tx, endpoint: &str, ours: &[&Settlement]) -> Result<us
     entity_order::leave(tx, endpoint, &ended).await
 }
 
+/// Stops the endpoint, if that is what they say about it. None when it was stopped already, or is another version now: then there is
+/// nothing to say of it.
+async fn disable(
+    tx: &mut Tx,
+    endpoint: &str,
+    ours: &[&Settlement],
+    endpoint_update: &EndpointUpdate,
+    now: UnixMillis,
+) -> Result<Option<&'static str>, DbError> {
+    let Some(reason) = endpoint_update.disabled.filter(|_| !ours.is_empty()) else {
+        return Ok(None);
+    };
+    let sql = "UPDATE endpoints SET disabled_reason = ?, updated_at = ?
+               WHERE id = ? AND version = COALESCE(?, version) AND disabled_reason IS NULL";
+    let values = params![reason, now, endpoint, endpoint_update.version];
+    if tx.execute(sql, values).await? == 0 {
+        return Ok(None);
+    }
+    let entry = AuditEntry {
+        outcome: Some(reason.into()),
+        ..entry_of(endpoint, AuditAction::EndpointDisabled, now)
+    };
+    audit::append(tx, &[entry]).await?;
+    Ok(Some(reason))
+}
+
 /// Writes the events about what was settled: that deliveries were given up, if anyone asks for that, and that the endpoint is stopped.
 async fn say(
     tx: &mut Tx,
     endpoint: &EndpointId,
     ours: &[&Settlement],
-    endpoint_update: &EndpointUpdate,
+    disabled: Option<&'static str>,
     ids: &[EventId],
     now: UnixMillis,
 ) -> Result<(), DbError> {
     let dead = ours.iter().filter_map(|settlement| dead(settlement));
     let mut said: Vec<Notice> = dead.collect();
-    said.extend(
-        endpoint_update
-            .disabled
-            .filter(|_| !ours.is_empty())
-            .map(Notice::Disabled),
-    );
+    said.extend(disabled.map(Notice::Disabled));
     notices::append(tx, endpoint, &said, ids, now).await
 }
 
@@ -390,14 +412,10 @@ fn records(
     endpoint_update: &EndpointUpdate,
     now: UnixMillis,
 ) -> Vec<Statement> {
-    let mut entries: Vec<AuditEntry> = ours
+    let entries: Vec<AuditEntry> = ours
         .iter()
         .filter_map(|settlement| entry(settlement, endpoint, now))
         .collect();
-    entries.extend(endpoint_update.disabled.map(|reason| AuditEntry {
-        outcome: Some(reason.into()),
-        ..entry_of(endpoint, AuditAction::EndpointDisabled, now)
-    }));
     let mut statements = Vec::new();
     statements.extend(attempts(dialect, endpoint, ours));
     statements.extend(audit::statement(&entries));
@@ -471,7 +489,7 @@ fn entry_of(endpoint: &str, action: AuditAction, now: UnixMillis) -> AuditEntry 
     }
 }
 
-/// What is written into the endpoint's own row: how its deliveries went, and the update.
+/// What is written into the endpoint's own row: how its deliveries went, and until when it asks for a pause.
 fn endpoint_row(
     endpoint: &str,
     settlements: &[&Settlement],
@@ -495,19 +513,11 @@ fn endpoint_row(
             params![error, now, endpoint],
         ));
     }
-    if endpoint_update.paused_until.is_some() || endpoint_update.disabled.is_some() {
+    if let Some(until) = endpoint_update.paused_until {
         statements.push(Statement::change(
-            "UPDATE endpoints SET paused_until = COALESCE(?, paused_until), paused_at = COALESCE(?, paused_at),
-                 disabled_reason = COALESCE(?, disabled_reason), updated_at = ?
+            "UPDATE endpoints SET paused_until = ?, paused_at = ?, updated_at = ?
              WHERE id = ? AND version = COALESCE(?, version)",
-            params![
-                endpoint_update.paused_until,
-                endpoint_update.paused_until.map(|_| now),
-                endpoint_update.disabled,
-                now,
-                endpoint,
-                endpoint_update.version
-            ],
+            params![until, now, now, endpoint, endpoint_update.version],
         ));
     }
     statements

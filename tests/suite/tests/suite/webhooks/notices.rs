@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use db::{Params, params};
-use harness::receiver_double::{Answer, Received, ReceiverDouble};
+use harness::receiver_double::{Answer, Gate, Received, ReceiverDouble};
 use harness::waiting::until;
 use serde_json::{Value, json};
 
@@ -20,6 +20,7 @@ pub fn cases() -> Vec<Case> {
         one_that_answers_again_has_recovered,
         a_rate_of_failures_is_said_once_until_it_was_low_again,
         f26_one_that_is_gone_is_said_to_be_to_those_who_ask,
+        f26_a_410_that_stops_nothing_is_neither_audited_nor_said,
         a_delivery_that_is_given_up_is_said_and_never_about_a_notice,
         nobody_is_said_what_is_about_itself_and_all_does_not_mean_it,
         a_heartbeat_pings_its_endpoint_alone,
@@ -179,6 +180,46 @@ async fn f26_one_that_is_gone_is_said_to_be_to_those_who_ask(ctx: Ctx) {
         ("webhook.disabled", &json!("gone"))
     );
     assert_eq!(payload["endpoint_id"].as_str(), Some(made.id()));
+    pms.stop().await;
+}
+
+async fn f26_a_410_that_stops_nothing_is_neither_audited_nor_said(ctx: Ctx) {
+    let (pms, gone, watcher) = (start(&ctx).await, double().await, double().await);
+    let gate = Gate::closed();
+    let late = || Answer::status(410).behind(&gate);
+    subscribe(&pms, &watcher, json!({"events": ["webhook.disabled"]})).await;
+    let path = format!("/webhooks/{}", subscribe(&pms, &gone, json!({})).await.id());
+    let stops = async || {
+        let audited = "SELECT COUNT(*) AS n FROM audit_entries WHERE action = 'endpoint_disabled'";
+        let said = "SELECT COUNT(*) AS n FROM events WHERE type = 'webhook.disabled'";
+        (pms.count(audited).await, pms.count(said).await)
+    };
+    // It was changed meanwhile: the answer was about what it is no more, and the delivery is tried by what it is now.
+    gone.then([late()]);
+    guest(&pms, "Doe").await;
+    gone.wait_for(1).await;
+    let named = json!({"name": "the new CRM"});
+    pms.put(&path, &named).await.expect(200);
+    gate.open(1);
+    gone.wait_for(2).await;
+    assert_eq!(pms.get(&path).await.body["state"], "active");
+    assert_eq!(stops().await, (0, 0));
+    // Of two that are going on the first stops it.
+    gone.then([late(), late()]);
+    guest(&pms, "Roe").await;
+    guest(&pms, "Poe").await;
+    gone.wait_for(4).await;
+    for settled in [2, 3] {
+        gate.open(1);
+        until("the answer is settled", || async {
+            pms.count("SELECT COUNT(*) AS n FROM delivery_attempts WHERE status = 410")
+                .await
+                == settled
+        })
+        .await;
+        assert_eq!(pms.get(&path).await.body["state"], "disabled");
+    }
+    assert_eq!(stops().await, (1, 1));
     pms.stop().await;
 }
 
