@@ -9,7 +9,7 @@ use crate::dispatch::{
     expose_pending, notice,
 };
 use crate::domain::guest_document::DigestKey;
-use crate::http::{Api, FeedWaiters, KEY_TERMS, router};
+use crate::http::{Api, FeedWaiters, KEY_TERMS, TestPlaces, router};
 use crate::retention::{ByHand, PurgeMeters, PurgeTally, Purger, Retention};
 use crate::store::{EnvEndpoint, FanOut, GUEST_NAMES, MIGRATIONS, SEALED, Store, env_endpoint};
 use api::{Line, Server, serve};
@@ -239,6 +239,7 @@ impl App {
         let runner = Runner::new(store.clone(), clock, owner, queued.clone(), begun);
         let api = Api {
             feed: FeedWaiters::new(sequencer.given()),
+            tests: TestPlaces::default(),
             desk: Desk {
                 store: store.clone(),
                 clock: Arc::clone(&runtime.clock),

@@ -2,18 +2,16 @@
 //! to none, and settles nothing.
 
 use super::{attempt, parts::DispatcherParts, route::Route};
-use crate::domain::test_event::{TESTS_MAX, TestEvent, TestOutcome};
+use crate::domain::test_event::{TestEvent, TestOutcome};
 use bytes::Bytes;
 use contract::id::IdempotencyKey;
 use db::DbError;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
-/// Sends tests. Clones share how many may go on at once.
+/// Sends tests. How many go on at once is for its caller to bound.
 #[derive(Clone)]
 pub struct Testing {
     parts: Arc<DispatcherParts>,
-    places: Arc<Semaphore>,
 }
 
 impl Testing {
@@ -21,7 +19,6 @@ impl Testing {
     pub fn new(parts: &Arc<DispatcherParts>) -> Self {
         Self {
             parts: Arc::clone(parts),
-            places: Arc::new(Semaphore::new(TESTS_MAX)),
         }
     }
 
@@ -30,9 +27,6 @@ impl Testing {
     /// # Errors
     /// Those of the database.
     pub async fn send(self, event: TestEvent) -> Result<TestOutcome, DbError> {
-        let Ok(_place) = self.places.try_acquire() else {
-            return Ok(TestOutcome::TooMany);
-        };
         let target = self.parts.store.target(event.endpoint.clone()).await?;
         let route = target.and_then(|target| Route::of(&self.parts, &event.endpoint, &target).ok());
         let Some(route) = route else {

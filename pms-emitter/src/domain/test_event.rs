@@ -3,9 +3,6 @@
 use contract::{EventId, id::EndpointId};
 use std::time::Duration;
 
-/// Tests that a process sends at once: each waits for an answer.
-pub const TESTS_MAX: usize = 8;
-
 /// An event that is sent at once.
 #[derive(Clone, Debug)]
 pub struct TestEvent {
@@ -27,8 +24,6 @@ pub enum TestOutcome {
         /// How long it took.
         duration: Duration,
     },
-    /// [`TESTS_MAX`] are going on.
-    TooMany,
     /// The endpoint has no address or cannot be read, or the event does not fit its scheme.
     Unusable,
 }

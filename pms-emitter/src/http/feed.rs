@@ -1,6 +1,6 @@
 //! `/events`: the feed, page by page or waiting for what comes next, and one event of it.
 
-use super::Api;
+use super::{Api, caller_places::CallerPlaces};
 use crate::store::{FeedQuery, FeedRead, Store};
 use api::{AnswerBudget, Request, Response, list::parse_parameters, reply};
 use contract::{
@@ -9,11 +9,7 @@ use contract::{
 };
 use http::StatusCode;
 use kit::database_problem;
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout_at},
@@ -42,14 +38,7 @@ const BODIES: &str = "bodies";
 pub struct FeedWaiters {
     /// The last place that was given. It ends at a stop, and so does every wait.
     given: watch::Receiver<i64>,
-    /// How many wait of each caller; none has 0.
-    waiting: Arc<Mutex<HashMap<Arc<str>, usize>>>,
-}
-
-/// One of the [`WAITERS_MAX`] places, while it is held.
-struct Waiter {
-    caller: Arc<str>,
-    waiting: Arc<Mutex<HashMap<Arc<str>, usize>>>,
+    places: CallerPlaces,
 }
 
 /// `GET /events`
@@ -57,7 +46,7 @@ pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
     let (mut query, wait) = read(&request)?;
     let mut given = api.feed.given.clone();
     let until = Instant::now() + wait;
-    let mut waiter = None;
+    let mut place = None;
     loop {
         // What is given from here on ends the wait below.
         given.borrow_and_update();
@@ -68,10 +57,10 @@ pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
         }
         // What the caller does not see is not looked at again.
         (query.after, query.mark) = (page.next_after, page.next_mark);
-        if waiter.is_some() {
+        if place.is_some() {
             sleep(REST).await;
         } else {
-            waiter = Some(api.feed.enter(&request.caller.id).ok_or_else(crowded)?);
+            place = Some(api.feed.places.take(&request.caller.id).ok_or_else(crowded)?);
         }
         // It ended, or its sender did: both are seen above.
         let _ = timeout_at(until, given.changed()).await;
@@ -174,64 +163,7 @@ impl FeedWaiters {
     pub fn new(given: watch::Receiver<i64>) -> Self {
         Self {
             given,
-            waiting: Arc::default(),
+            places: CallerPlaces::new(WAITERS_MAX, WAITERS_OF_ONE_MAX),
         }
-    }
-
-    fn enter(&self, caller: &Arc<str>) -> Option<Waiter> {
-        let mut waiting = lock(&self.waiting);
-        let in_all: usize = waiting.values().sum();
-        let of_caller = waiting.get(caller).copied().unwrap_or_default();
-        if in_all >= WAITERS_MAX || of_caller >= WAITERS_OF_ONE_MAX {
-            return None;
-        }
-        waiting.insert(Arc::clone(caller), of_caller + 1);
-        drop(waiting);
-        Some(Waiter {
-            caller: Arc::clone(caller),
-            waiting: Arc::clone(&self.waiting),
-        })
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        let mut waiting = lock(&self.waiting);
-        if let Some(count) = waiting.get_mut(&self.caller) {
-            *count -= 1;
-            if *count == 0 {
-                waiting.remove(&self.caller);
-            }
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_caller_leaves_places_to_the_others() {
-        let (_given, receiver) = watch::channel(0);
-        let waiters = FeedWaiters::new(receiver);
-        let callers: Vec<Arc<str>> = (0..=WAITERS_MAX / WAITERS_OF_ONE_MAX)
-            .map(|number| format!("key_{number}").into())
-            .collect();
-        let mut places = Vec::new();
-        for caller in &callers[1..] {
-            for _ in 0..WAITERS_OF_ONE_MAX {
-                places.push(waiters.enter(caller).unwrap());
-            }
-            assert!(waiters.enter(caller).is_none());
-        }
-        assert!(waiters.enter(&callers[0]).is_none(), "all are taken");
-        drop(places.pop());
-        places.push(waiters.enter(&callers[0]).unwrap());
-        places.clear();
-        assert!(lock(&waiters.waiting).is_empty());
     }
 }

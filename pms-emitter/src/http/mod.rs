@@ -3,6 +3,7 @@
 //! A handler parses the request, calls one function of the desk (a list reads the store) and makes the reply of its result.
 //! Whatever fails becomes a `Problem`: what the desk refuses by `problem`, what the database does by kit.
 
+mod caller_places;
 mod deliveries;
 mod event_types;
 mod feed;
@@ -24,3 +25,4 @@ mod write;
 
 pub use feed::{FeedWaiters, WAITERS_MAX, WAITERS_OF_ONE_MAX};
 pub use routes::{Api, KEY_TERMS, router};
+pub use webhooks::{TESTS_MAX, TESTS_OF_ONE_MAX, TestPlaces};

@@ -1,8 +1,8 @@
 //! The route table: one line for each endpoint.
 
 use super::{
-    FeedWaiters, deliveries, event_types, feed, guests, health, night_audit, properties, publications,
-    reservations, runs, webhook_stats, webhook_status, webhooks,
+    FeedWaiters, TestPlaces, deliveries, event_types, feed, guests, health, night_audit, properties,
+    publications, reservations, runs, webhook_stats, webhook_status, webhooks,
 };
 use crate::desk::Desk;
 use api::{Access, Area, Endpoint, Router, delete, get, patch, post, put};
@@ -42,6 +42,8 @@ pub struct Api {
     pub idempotency: Arc<Idempotency>,
     /// Who waits for the next events.
     pub feed: FeedWaiters,
+    /// Which tests of webhooks go on.
+    pub tests: TestPlaces,
     /// What every path begins with, as `Location` headers need it; empty for the root.
     pub base_path: Arc<str>,
 }

@@ -5,6 +5,7 @@
 
 use super::{
     Api,
+    caller_places::CallerPlaces,
     routes::WEBHOOKS,
     webhook_status::without_secrets,
     write::{expected_version, origin, read_object, read_optional_object},
@@ -23,6 +24,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::future::Future;
 
+/// Tests that a process sends at once: each waits for an answer.
+pub const TESTS_MAX: usize = 8;
+/// Those of one API key, so that the others have a place.
+pub const TESTS_OF_ONE_MAX: usize = 2;
+
 const LIST: ListSpec = ListSpec {
     name: "webhooks",
     filters: &[PAGE, PAGE_SIZE],
@@ -37,6 +43,16 @@ const SECRETS: ListSpec = ListSpec {
     descending_by_default: true,
     updated_since: false,
 };
+
+/// Which tests go on. Clones share the places.
+#[derive(Clone)]
+pub struct TestPlaces(CallerPlaces);
+
+impl Default for TestPlaces {
+    fn default() -> Self {
+        Self(CallerPlaces::new(TESTS_MAX, TESTS_OF_ONE_MAX))
+    }
+}
 
 /// `GET /webhooks`
 pub async fn list(api: Api, request: Request) -> Result<Response, Problem> {
@@ -133,14 +149,17 @@ pub async fn test(api: Api, mut request: Request) -> Result<Response, Problem> {
     let (_held, body) = read_optional_object(&mut request).await?;
     let body: TestBody =
         shape::fit(&Value::Object(body)).map_err(|error| Problem::validation(vec![error]))?;
+    let _place = api.tests.0.take(&request.caller.id).ok_or_else(|| {
+        let detail = format!("{TESTS_MAX} tests are going on, or {TESTS_OF_ONE_MAX} of yours");
+        Problem::new(ProblemCode::Overloaded)
+            .with_detail(detail)
+            .with_retry_after(1)
+    })?;
     match api.desk.test_endpoint(&origin(&request), &id, body.event).await? {
         TestOutcome::Sent { status, duration } => Ok(reply::ok(&json!({
             "status_class": status.map_or("none".to_owned(), |status| format!("{}xx", status / 100)),
             "duration_ms": u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         }))),
-        TestOutcome::TooMany => Err(Problem::new(ProblemCode::Overloaded)
-            .with_detail("other tests are going on")
-            .with_retry_after(1)),
         TestOutcome::Unusable => Err(Problem::new(ProblemCode::Unsendable)),
     }
 }

@@ -93,6 +93,7 @@ async fn a_body_counts_until_its_write_is_done(ctx: Ctx) {
     let ids = || Ids::new(hand.clone(), entropy.clone());
     let api = Api {
         feed: pms_emitter::http::FeedWaiters::new(tokio::sync::watch::channel(0).1),
+        tests: pms_emitter::http::TestPlaces::default(),
         desk: Desk {
             store,
             clock: Arc::new(TellingClock(deciding.clone())),

@@ -2,11 +2,15 @@
 
 use bytes::Bytes;
 use contract::scheme::{Choice, Preset};
-use harness::receiver_double::{Answer, Received, ReceiverDouble};
+use futures::future::{join, join_all};
+use harness::receiver_double::{Answer, Gate, Received, ReceiverDouble};
 use harness::waiting::until;
+use http::Method;
+use pms_emitter::http::TESTS_OF_ONE_MAX;
 use serde_json::{Value, json};
 
 use super::{guest, names, subscribe};
+use crate::access::{guarded, key, with_key};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::{BEGIN, Pms};
 
@@ -16,6 +20,7 @@ pub fn cases() -> Vec<Case> {
         a_reduced_payload_is_the_same_at_every_attempt,
         a_foreign_receiver_verifies_what_it_is_sent,
         a_test_is_sent_now_and_stands_in_no_feed,
+        tests_of_one_key_leave_places_to_the_others,
         types_that_nobody_can_publish_are_refused,
     ]
 }
@@ -173,6 +178,37 @@ async fn a_test_is_sent_now_and_stands_in_no_feed(ctx: Ctx) {
         pms.post(&test, &json!({})).await.expect(200).body["status_class"] == "none"
     })
     .await;
+    pms.stop().await;
+}
+
+async fn tests_of_one_key_leave_places_to_the_others(ctx: Ctx) {
+    let (pms, receiver) = (guarded(&ctx).await, double().await);
+    let gate = Gate::closed();
+    receiver.otherwise(Answer::status(200).behind(&gate));
+    let (own, other) = (
+        key(&pms, &["webhooks:admin"], json!("*")).await,
+        key(&pms, &["webhooks:write"], json!("*")).await,
+    );
+    let webhook = json!({"name": "CRM", "url": receiver.url(), "events": ["*"]});
+    let made = with_key(&pms, &own, Method::POST, "/webhooks", Some(&webhook)).await;
+    let path = format!("/webhooks/{}/test", made.expect(201).id());
+    let test = async |key: &str| with_key(&pms, key, Method::POST, &path, None).await;
+    let one_more = async {
+        receiver.wait_for(TESTS_OF_ONE_MAX).await;
+        let refused = test(&own).await.expect(503);
+        assert_eq!(refused.body["code"], "overloaded");
+        let beside = async {
+            receiver.wait_for(TESTS_OF_ONE_MAX + 1).await;
+            gate.open(TESTS_OF_ONE_MAX + 1);
+        };
+        join(test(&other), beside).await.0
+    };
+    let (of_own, of_other) = join(join_all((0..TESTS_OF_ONE_MAX).map(|_| test(&own))), one_more).await;
+    for answer in of_own.into_iter().chain([of_other]) {
+        assert_eq!(answer.expect(200).body["status_class"], "2xx");
+    }
+    gate.open(1);
+    test(&own).await.expect(200);
     pms.stop().await;
 }
 
