@@ -6,7 +6,7 @@ use crate::digest_key;
 use crate::dispatch::attempt::AGENT;
 use crate::dispatch::{
     AttemptCounters, Breakers, DispatcherParts, Dispatchers, Places, Runner, SettlementCounters, Testing,
-    expose_pending, notice,
+    expose_backlog, notice,
 };
 use crate::domain::guest_document::DigestKey;
 use crate::http::{Api, FeedWaiters, KEY_TERMS, TestPlaces, router};
@@ -274,7 +274,7 @@ impl App {
             .with_gate(Arc::new(keys.clone()));
         server.traffic().register(metrics.registry());
         store.db.counts().register(metrics.registry());
-        expose_pending(&mut metrics, &env_endpoint(), &store);
+        expose_backlog(&mut metrics, &store, &runtime.clock);
         let dispatchers = Dispatchers::new(parts, queued);
         let purge_meters = PurgeMeters::new(&metrics, Arc::clone(&runtime.clock));
         let (clock, owner) = (Arc::clone(&runtime.clock), runtime.ids().new_id("run"));

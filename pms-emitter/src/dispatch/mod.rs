@@ -27,7 +27,7 @@ mod settling;
 mod testing;
 mod worker;
 
-pub use backlog::expose_pending;
+pub use backlog::expose_backlog;
 pub use breaker::{Admission, Breakers, EndpointBreaker};
 pub use dispatchers::Dispatchers;
 pub use noticing::notice;

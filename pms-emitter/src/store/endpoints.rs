@@ -138,26 +138,6 @@ impl Store {
             })
             .await
     }
-
-    /// How many deliveries of an endpoint are waiting, events that are still to be queued for it included; each of these is counted
-    /// up to `most`.
-    ///
-    /// # Errors
-    /// Those of the database; `Timeout` after `within`.
-    pub async fn pending_deliveries(
-        &self,
-        endpoint: EndpointId,
-        most: u32,
-        within: Duration,
-    ) -> Result<u64, DbError> {
-        self.db
-            .with_deadline(within)
-            .read("pending_deliveries", move |tx| {
-                let endpoint = endpoint.clone();
-                Box::pin(async move { pending(tx, &endpoint, most).await })
-            })
-            .await
-    }
 }
 
 async fn configure(tx: &mut Tx, id: &str, settings: &EnvEndpoint, now: UnixMillis) -> Result<bool, DbError> {

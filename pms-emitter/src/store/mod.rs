@@ -4,6 +4,7 @@
 //! queues what is committed (`fan_out`); the dispatcher claims, and settles, with an owner, a lease and an epoch (`claims`,
 //! `settlements`). Nobody outside sees a transaction.
 
+mod backlog;
 mod breaker_history;
 mod cancelling;
 mod changed_columns;

@@ -12,7 +12,7 @@ use harness::receiver_double::ReceiverDouble;
 use harness::signer::Delivery;
 use kit::random::SystemClock;
 use kit::sequencer::{LEASE_LENGTH, Sequencer, Step};
-use pms_emitter::store::{FEED, FanOut, MIGRATIONS, Store, env_endpoint, outbox};
+use pms_emitter::store::{FEED, FanOut, MIGRATIONS, Store, outbox};
 use serde_json::json;
 
 use super::rig::{BEGIN, Rig, SECRETS, Setup, append, event, event_id};
@@ -136,7 +136,7 @@ async fn what_is_not_queued_yet_is_pending(ctx: Ctx) {
     let rig = Rig::start_without_dispatcher(&ctx).await;
     let pending = async |most| {
         let within = Duration::from_secs(10);
-        let pending = rig.store.pending_deliveries(env_endpoint(), most, within);
+        let pending = rig.store.pending_deliveries(most, within);
         pending.await.unwrap()
     };
     rig.commit(0..EVENTS).await;

@@ -1,16 +1,21 @@
 //! What an emitter shows of itself: deliveries and attempts by their outcome, the breaker, the queue, the API.
 
+use std::time::Duration;
+
 use harness::client::Client;
-use harness::receiver_double::{Answer, Gate};
+use harness::receiver_double::{Answer, Gate, ReceiverDouble};
+use harness::waiting::until as until_true;
 use serde_json::json;
 
 use super::rig::{PAST_OPEN, Rig, SECRETS, Setup};
 use crate::case::{Case, Ctx, cases};
 use crate::metrics::until;
+use crate::pms::Pms;
 
 pub fn cases() -> Vec<Case> {
     cases![
         attempts_and_deliveries_are_counted_by_their_outcome,
+        what_waits_is_shown_over_all_webhooks,
         the_breakers_state_is_shown_as_it_moves,
         the_api_is_counted_by_route_and_says_nothing_of_anyone,
     ]
@@ -18,6 +23,7 @@ pub fn cases() -> Vec<Case> {
 
 const BREAKER: &str = "pms_emitter_breaker_state{endpoint=\"env\"}";
 const PENDING: &str = "pms_emitter_outbox_pending_deliveries";
+const LAG: &str = "pms_emitter_outbox_lag_seconds";
 
 fn attempts(status: &str) -> String {
     format!("pms_emitter_delivery_attempts_total{{status=\"{status}\"}}")
@@ -62,6 +68,62 @@ async fn attempts_and_deliveries_are_counted_by_their_outcome(ctx: Ctx) {
     assert_eq!(page.value("pms_emitter_delivery_attempt_seconds_count"), 5.0);
     assert_eq!(page.value(PENDING), 0.0);
     rig.stop().await;
+}
+
+async fn what_waits_is_shown_over_all_webhooks(ctx: Ctx) {
+    let pms = Pms::start(&ctx).await;
+    let double = ReceiverDouble::start().await.unwrap();
+    let gate = Gate::closed();
+    double.otherwise(Answer::status(200).behind(&gate));
+    let mut paths = Vec::new();
+    for events in ["guest.*", "*"] {
+        let webhook =
+            json!({"name": "CRM", "url": double.url(), "events": [events], "retry_schedule": [0, 60]});
+        let made = pms.post("/webhooks", &webhook).await.expect(201);
+        paths.push(format!("/webhooks/{}", made.id()));
+    }
+    for name in ["Doe", "Roe"] {
+        pms.post("/guests", &json!({"last_name": name})).await.expect(201);
+        pms.clock.advance(Duration::from_secs(5));
+    }
+    double.wait_for_held(4).await;
+    let shows = async |pending: f64, lag: f64| {
+        until_true("the metrics show it", || async {
+            let page = pms.metrics().await;
+            (page.value(PENDING), page.value(LAG)) == (pending, lag)
+        })
+        .await;
+    };
+    shows(4.0, 10.0).await;
+    gate.open(4);
+    shows(0.0, 0.0).await;
+    // A retry waits from when it is due.
+    double.then([Answer::status(500)]);
+    gate.open(1);
+    pms.post("/guests", &json!({"last_name": "Poe"}))
+        .await
+        .expect(201);
+    let waits =
+        "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'pending' AND attempts = 1 AND owner IS NULL";
+    until_true("it is to be tried again", || async {
+        pms.count(waits).await == 1
+    })
+    .await;
+    pms.clock.advance(Duration::from_secs(10));
+    shows(1.0, 0.0).await;
+    pms.clock.advance(Duration::from_secs(90));
+    double.wait_for_held(1).await;
+    let page = pms.metrics().await;
+    let (pending, lag) = (page.value(PENDING), page.value(LAG));
+    assert!(pending == 1.0 && (28.0..=52.0).contains(&lag), "{pending} {lag}");
+    // Where nothing is sent, nothing is late.
+    for path in &paths {
+        pms.post(&format!("{path}/pause"), &json!({})).await.expect(200);
+    }
+    shows(1.0, 0.0).await;
+    gate.open(1);
+    shows(0.0, 0.0).await;
+    pms.stop().await;
 }
 
 async fn the_breakers_state_is_shown_as_it_moves(ctx: Ctx) {
