@@ -1,7 +1,7 @@
 //! `GET /guests/webhook/status`: how delivery stands, endpoint by endpoint. `GET /webhooks/{id}/status`: one of them in detail.
 
 use super::Api;
-use crate::store::{BreakerChange, EndpointStatus};
+use crate::store::{BreakerChange, EndpointStatus, counted_up_to};
 use api::{Request, Response, reply};
 use contract::{Problem, ProblemCode, Scope, UnixMillis};
 use kit::database_problem;
@@ -23,6 +23,7 @@ pub async fn show(api: Api, request: Request) -> Result<Response, Problem> {
         "pending": sum(|one| one.pending),
         "delivered": sum(|one| one.delivered),
         "dead": sum(|one| one.dead),
+        "counted_up_to": counted_up_to(statuses.len()),
     })))
 }
 

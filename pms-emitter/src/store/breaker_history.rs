@@ -2,7 +2,7 @@
 
 use contract::UnixMillis;
 use db::params;
-use db::{DbError, Row, Tx};
+use db::{DbError, Row, Statement, StatementResult, Tx};
 use kit::breaker::State;
 
 /// Transitions of its breaker that an endpoint keeps.
@@ -51,28 +51,28 @@ pub(super) async fn append(tx: &mut Tx, id: &str, change: Option<BreakerChange>)
     Ok(())
 }
 
-/// The newest changes of an endpoint's breaker, newest first.
-pub(super) async fn of(tx: &mut Tx, endpoint: &str) -> Result<Vec<BreakerChange>, DbError> {
-    let rows = tx
-        .query(
-            &format!(
-                "SELECT id, at, from_state, to_state, reason FROM breaker_history WHERE endpoint_id = ?
-                 ORDER BY at DESC, id DESC LIMIT {BREAKER_HISTORY_MAX}"
-            ),
-            params![endpoint],
-        )
-        .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(BreakerChange {
-                id: row.get("id")?,
-                at: row.get("at")?,
-                from: read_state(row, "from_state")?,
-                to: read_state(row, "to_state")?,
-                reason: row.get("reason")?,
-            })
+/// Asks for the newest changes of an endpoint's breaker, newest first.
+pub(super) fn of(endpoint: &str, most: usize) -> Statement {
+    Statement::query(
+        "SELECT id, at, from_state, to_state, reason FROM breaker_history WHERE endpoint_id = ?
+             ORDER BY at DESC, id DESC LIMIT ?",
+        params![endpoint, most],
+    )
+}
+
+/// The answer to [`of`].
+pub(super) fn read_all(answer: &StatementResult) -> Result<Vec<BreakerChange>, DbError> {
+    let rows = answer.rows.iter();
+    rows.map(|row| {
+        Ok(BreakerChange {
+            id: row.get("id")?,
+            at: row.get("at")?,
+            from: read_state(row, "from_state")?,
+            to: read_state(row, "to_state")?,
+            reason: row.get("reason")?,
         })
-        .collect()
+    })
+    .collect()
 }
 
 /// A breaker's state as a column spells it.

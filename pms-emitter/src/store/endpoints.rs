@@ -5,7 +5,7 @@
 
 use super::{
     Store,
-    breaker_history::{self, BreakerChange, read_state},
+    breaker_history::{self, BREAKER_HISTORY_MAX, BreakerChange, read_state},
     clock_skew::{is_paused, millis},
     fan_out::FEED,
     shared_breaker,
@@ -17,12 +17,18 @@ use contract::{
     id::{EndpointId, IdempotencyKey},
 };
 use db::params;
-use db::{DbError, Row, Statement, Tx, read_id};
+use db::{DbError, Row, Statement, StatementResult, Tx, read_id};
 use kit::breaker::State;
 use std::time::Duration;
 
 /// Deliveries, and events that are not queued yet, are each counted up to here: beyond it the exact number says nothing more.
 pub const PENDING_MAX: u32 = 100_000;
+/// Of each endpoint so many are counted where the status is of many endpoints, whatever their number.
+const COUNTED_MIN: u32 = 100;
+/// Changes of breakers that a status of many endpoints has in all, but for the newest of each.
+const CHANGES_IN_ALL: usize = 1_000;
+/// Endpoints whose numbers are asked for in one round trip.
+const ASKED_AT_ONCE: usize = 100;
 
 /// Deliveries that are looked at for the details of an endpoint.
 const LOOKED_AT_MAX: usize = 5_000;
@@ -111,7 +117,7 @@ impl Store {
         .await
     }
 
-    /// Every endpoint, with its counts.
+    /// Every endpoint, with its counts, each of them up to [`counted_up_to`].
     ///
     /// # Errors
     /// Those of the database.
@@ -187,42 +193,79 @@ async fn configure(tx: &mut Tx, id: &str, settings: &EnvEndpoint, now: UnixMilli
 const STATUS: &str = "SELECT id, url, subscribed, disabled_reason, paused, paused_until, paused_at, delivered, last_success_at, \
      last_error, last_error_at, breaker_state, breaker_since FROM endpoints";
 
+/// How far deliveries of each endpoint are counted in a status of so many: all together as far as those of one alone.
+pub fn counted_up_to(endpoints: usize) -> u32 {
+    let endpoints = u32::try_from(endpoints).unwrap_or(u32::MAX);
+    (PENDING_MAX / endpoints.max(1)).max(COUNTED_MIN)
+}
+
 async fn statuses(tx: &mut Tx) -> Result<Vec<EndpointStatus>, DbError> {
     let sql = format!("{STATUS} WHERE deleted_at IS NULL ORDER BY id LIMIT ?");
     let rows = tx.query(&sql, params![ENDPOINTS_MAX + 1]).await?;
+    let most = counted_up_to(rows.len());
+    let changes = (CHANGES_IN_ALL / rows.len().max(1)).clamp(1, BREAKER_HISTORY_MAX);
     let mut statuses = Vec::with_capacity(rows.len());
-    for row in &rows {
-        statuses.push(status(tx, row).await?);
+    for rows in rows.chunks(ASKED_AT_ONCE) {
+        statuses.extend(statuses_of(tx, rows, most, changes).await?);
     }
     Ok(statuses)
 }
 
-async fn status(tx: &mut Tx, row: &Row) -> Result<EndpointStatus, DbError> {
-    let id: EndpointId = read_id(row, "id")?;
+/// The endpoints of these rows of [`STATUS`], with what is counted of each.
+async fn statuses_of(
+    tx: &mut Tx,
+    rows: &[Row],
+    most: u32,
+    changes: usize,
+) -> Result<Vec<EndpointStatus>, DbError> {
+    let ids: Vec<EndpointId> = rows
+        .iter()
+        .map(|row| read_id(row, "id"))
+        .collect::<Result<_, _>>()?;
+    let asked: Vec<Statement> = ids
+        .iter()
+        .flat_map(|id| {
+            [
+                pending(id, most),
+                dead(id, most),
+                breaker_history::of(id.as_str(), changes),
+            ]
+        })
+        .collect();
+    let answers = tx.run(&asked).await.all()?;
+    let counted = rows.iter().zip(ids).zip(answers.chunks(3));
+    counted
+        .map(|((row, id), answers)| read_status(row, id, answers))
+        .collect()
+}
+
+fn read_status(row: &Row, id: EndpointId, answers: &[StatementResult]) -> Result<EndpointStatus, DbError> {
     let last_error: Option<String> = row.get("last_error")?;
+    let count = |answer: &StatementResult| answer.row().map_or(Ok(0), |row| row.get("deliveries"));
     Ok(EndpointStatus {
+        id,
         url: row.get("url")?,
         subscribed: row.get("subscribed")?,
         disabled_reason: row.get("disabled_reason")?,
         paused_until: row.get("paused_until")?,
         paused_at: row.get("paused_at")?,
-        pending: pending(tx, &id, PENDING_MAX).await?,
+        pending: count(&answers[0])?,
         delivered: row.get("delivered")?,
-        dead: dead(tx, &id).await?,
+        dead: count(&answers[1])?,
         last_success_at: row.get("last_success_at")?,
         last_error: row.get::<Option<UnixMillis>>("last_error_at")?.zip(last_error),
         breaker: (read_state(row, "breaker_state")?, row.get("breaker_since")?),
-        breaker_history: breaker_history::of(tx, id.as_str()).await?,
-        id,
+        breaker_history: breaker_history::read_all(&answers[2])?,
     })
 }
 
 async fn details(tx: &mut Tx, id: &EndpointId, now: UnixMillis) -> Result<Option<EndpointDetails>, DbError> {
     let sql = format!("{STATUS} WHERE id = ?");
-    let Some(row) = tx.query_one(&sql, params![id.as_str()]).await? else {
+    let rows = tx.query(&sql, params![id.as_str()]).await?;
+    let statuses = statuses_of(tx, &rows, PENDING_MAX, BREAKER_HISTORY_MAX).await?;
+    let Some((row, status)) = rows.first().zip(statuses.into_iter().next()) else {
         return Ok(None);
     };
-    let status = status(tx, &row).await?;
     // First attempts and retries, as claims find them.
     let lists = ["due_at <= 0", "due_at > 0"];
     let looks = lists.map(|when| {
@@ -270,7 +313,7 @@ async fn details(tx: &mut Tx, id: &EndpointId, now: UnixMillis) -> Result<Option
 /// What waits for an endpoint, in one statement: so an event that is queued meanwhile is counted, and not twice. Those without a
 /// place may match or not, which is known as they get it. So after an upgrade events of before count until they have their places,
 /// those that were delivered too, and those that are queued twice.
-async fn pending(tx: &mut Tx, endpoint: &EndpointId, most: u32) -> Result<u64, DbError> {
+fn pending(endpoint: &EndpointId, most: u32) -> Statement {
     let sql = "SELECT
              (SELECT COUNT(*) FROM
                  (SELECT 1 AS one FROM deliveries WHERE endpoint_id = ? AND status = 'pending' LIMIT ?) AS queued)
@@ -278,20 +321,16 @@ async fn pending(tx: &mut Tx, endpoint: &EndpointId, most: u32) -> Result<u64, D
                  (SELECT COUNT(*) FROM (SELECT 1 AS one FROM events WHERE feed_seq IS NULL LIMIT ?) AS waiting)
                  + (SELECT COUNT(*) FROM (SELECT 1 AS one FROM events WHERE feed_seq >
                      (SELECT backfill_seq FROM endpoints WHERE id = ?) LIMIT ?) AS missed)
-               ELSE 0 END AS pending
+               ELSE 0 END AS deliveries
          FROM endpoints WHERE id = ?";
     let id = endpoint.as_str();
-    let row = tx.query_one(sql, params![id, most, most, id, most, id]).await?;
-    row.map_or(Ok(0), |row| row.get("pending"))
+    Statement::query(sql, params![id, most, most, id, most, id])
 }
 
-async fn dead(tx: &mut Tx, endpoint: &EndpointId) -> Result<u64, DbError> {
-    let row = tx
-        .query_one(
-            "SELECT COUNT(*) AS deliveries FROM
-                 (SELECT 1 AS one FROM deliveries WHERE endpoint_id = ? AND status = ? LIMIT ?) AS dead",
-            params![endpoint.as_str(), DeliveryStatus::Dead.as_str(), PENDING_MAX],
-        )
-        .await?;
-    row.map_or(Ok(0), |row| row.get("deliveries"))
+fn dead(endpoint: &EndpointId, most: u32) -> Statement {
+    Statement::query(
+        "SELECT COUNT(*) AS deliveries FROM
+             (SELECT 1 AS one FROM deliveries WHERE endpoint_id = ? AND status = ? LIMIT ?) AS dead",
+        params![endpoint.as_str(), DeliveryStatus::Dead.as_str(), most],
+    )
 }

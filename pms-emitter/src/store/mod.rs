@@ -54,7 +54,7 @@ pub use endpoint_secrets::{
     EndpointSecret, NewSecret, SecretChange, SecretsChanged, WhatOfSecrets, secret_place, secret_row,
 };
 pub use endpoint_versions::EndpointVersions;
-pub use endpoints::{EndpointDetails, EndpointStatus, EnvEndpoint, PENDING_MAX, env_endpoint};
+pub use endpoints::{EndpointDetails, EndpointStatus, EnvEndpoint, PENDING_MAX, counted_up_to, env_endpoint};
 pub use event_types::{TypeSummary, TypeWrite, TypeWritten};
 pub use fan_out::{FEED, FanOut};
 pub use feed::{FeedQuery, FeedRead, PLACES_LOOKED_AT_MAX};

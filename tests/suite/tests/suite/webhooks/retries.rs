@@ -1,11 +1,14 @@
 //! Deliveries that a person makes due again, how a webhook stands, and what its attempts were.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use contract::Clock;
+use db::{Statement, params};
 use harness::receiver_double::{Answer, Gate, ReceiverDouble};
 use harness::waiting::{until, until_some};
 use http::Method;
+use pms_emitter::store::counted_up_to;
 use serde_json::{Value, json};
 
 use super::{guest, subscribe};
@@ -19,6 +22,7 @@ pub fn cases() -> Vec<Case> {
         a_delivery_is_made_due_again_whatever_it_was,
         what_cannot_be_sent_again_is_refused,
         a_webhook_shows_how_it_stands,
+        a_status_of_many_webhooks_counts_so_much_in_all,
         attempts_are_counted_by_hour_and_type,
         a_caller_gets_the_statistics_of_what_it_sees,
     ]
@@ -208,6 +212,65 @@ async fn a_webhook_shows_how_it_stands(ctx: Ctx) {
     })
     .await;
     pms.get("/webhooks/ep_none/status").await.expect(404);
+    pms.stop().await;
+}
+
+async fn a_status_of_many_webhooks_counts_so_much_in_all(ctx: Ctx) {
+    const WEBHOOKS: usize = 500;
+    const ONE: &str = "ep_7";
+    let pms = Pms::start(&ctx).await;
+    let most = counted_up_to(WEBHOOKS);
+    // The environment's is one of them. Nothing goes to the others, which have no URL.
+    let webhooks = (1..WEBHOOKS).flat_map(|number| params![format!("ep_{number}"), 0, BEGIN, BEGIN, BEGIN]);
+    let deliveries = ["pending", "dead"].into_iter().flat_map(|status| {
+        let one = move |number| params![ONE, format!("evt_{status}_{number}"), status, BEGIN];
+        (0..=most).flat_map(one)
+    });
+    let changes = (1..=3).flat_map(|number| {
+        let id = format!("change_{number}");
+        params![ONE, BEGIN.plus_millis(number), id, "closed", "open", "why"]
+    });
+    let rows: Arc<[Statement]> = [
+        (
+            "endpoints",
+            &["id", "subscribed", "breaker_since", "created_at", "updated_at"][..],
+            webhooks.collect(),
+        ),
+        (
+            "deliveries",
+            &["endpoint_id", "event_id", "status", "due_at"],
+            deliveries.collect(),
+        ),
+        (
+            "breaker_history",
+            &["endpoint_id", "at", "id", "from_state", "to_state", "reason"],
+            changes.collect(),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(table, columns, values)| Statement::rows(table, columns, "", values))
+    .collect();
+    let written = pms.db.transaction("many", move |tx| {
+        let rows = Arc::clone(&rows);
+        Box::pin(async move { tx.run(&rows).await.all() })
+    });
+    written.await.unwrap();
+    let shown = pms.get("/guests/webhook/status").await.expect(200).body;
+    assert_eq!((most, &shown["counted_up_to"]), (200, &json!(200)));
+    assert_eq!((&shown["pending"], &shown["dead"]), (&json!(200), &json!(200)));
+    let all = shown["endpoints"].as_array().unwrap();
+    assert_eq!(all.len(), WEBHOOKS);
+    let one = all.iter().find(|one| one["id"] == ONE).unwrap();
+    let times = |one: &Value| -> Vec<Value> {
+        let history = one["breaker"]["history"].as_array().unwrap();
+        history.iter().map(|change| change["at"].clone()).collect()
+    };
+    assert_eq!((&one["pending"], &one["dead"]), (&json!(200), &json!(200)));
+    assert_eq!(times(one), [3, 2].map(|number| json!(BEGIN.plus_millis(number))));
+    // One of them alone says more.
+    let alone = pms.get(&format!("/webhooks/{ONE}/status")).await.expect(200).body;
+    assert_eq!((&alone["pending"], &alone["dead"]), (&json!(201), &json!(201)));
+    assert_eq!(times(&alone).len(), 3);
     pms.stop().await;
 }
 
