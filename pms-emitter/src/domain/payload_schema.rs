@@ -17,13 +17,13 @@ pub const SUBSCHEMAS_MAX: usize = 1_000;
 pub const SCHEMA_DEPTH_MAX: usize = 64;
 /// Patterns of a schema, and encodings of texts, counted in the same way.
 pub const PATTERNS_MAX: usize = 32;
-/// Values in the enumerations of a schema, counted in the same way.
+/// Values in `enum` and `const` of a schema, those inside of them too, counted in the same way.
 pub const ENUMERATED_MAX: usize = 2_000;
-/// What checking a payload may cost, as subschemas times values.
+/// What checking a payload may cost: its values, times subschemas and the values that it may be compared with.
 pub const WORK_MAX: usize = 4_000_000;
 /// Bytes of one compiled pattern, and of what it remembers while it matches.
 pub const PATTERN_BYTES_MAX: usize = 128 * 1024;
-/// What finding out where a payload breaks a schema may cost, as subschemas times values; above it the answer does not say where.
+/// What finding out where a payload breaks a schema may cost, counted in the same way; above it the answer does not say where.
 const LOCATED_WORK_MAX: usize = 100_000;
 /// Estimated bytes of a compiled subschema.
 const SUBSCHEMA_BYTES: usize = 2 * 1024;
@@ -133,7 +133,7 @@ impl PayloadSchema {
     /// # Errors
     /// The first thing that is against the schema. Never a value of the payload.
     pub fn check(&self, payload: &Value, pointer: &str) -> Result<(), FieldError> {
-        let work = values_of(payload).saturating_mul(self.cost.subschemas);
+        let work = values_of(payload).saturating_mul(self.cost.subschemas + self.cost.enumerated);
         if work > WORK_MAX {
             let message =
                 "it holds more values than are checked by so many rules as the schema of its type has";
@@ -264,7 +264,8 @@ impl<'s> Walk<'s> {
                     ));
                 }
                 name if OF_TEXTS.contains(&name) => self.pattern(&below())?,
-                "enum" => self.enumeration(value, &below())?,
+                "enum" => self.enumeration(value.as_array().map_or(&[], Vec::as_slice), &below())?,
+                "const" => self.enumeration(std::slice::from_ref(value), &below())?,
                 name if OF_NAMED_SCHEMAS.contains(&name) => {
                     self.named(name, value, &below(), depth)?;
                 }
@@ -293,10 +294,10 @@ impl<'s> Walk<'s> {
         Ok(())
     }
 
-    fn enumeration(&mut self, values: &Value, at: &str) -> Result<(), FieldError> {
-        self.cost.enumerated += values.as_array().map_or(0, Vec::len);
+    fn enumeration(&mut self, values: &[Value], at: &str) -> Result<(), FieldError> {
+        self.cost.enumerated += values.iter().map(values_of).sum::<usize>();
         if self.cost.enumerated > ENUMERATED_MAX {
-            let message = format!("the enumerations of a schema may have {ENUMERATED_MAX} values");
+            let message = format!("enum and const of a schema may have {ENUMERATED_MAX} values");
             return Err(self.error(at, "too_complex", &message));
         }
         Ok(())
@@ -507,6 +508,10 @@ mod tests {
             "/schema/items/enum",
             "too_complex",
         );
+        // What is inside of one is compared too.
+        let inside = |count: usize| json!({"const": (1..count).collect::<Vec<_>>()});
+        PayloadSchema::compile(&inside(ENUMERATED_MAX), "/schema").unwrap();
+        is_refused(&inside(ENUMERATED_MAX + 1), "/schema/const", "too_complex");
         let long = json!({"description": "x".repeat(SCHEMA_BYTES_MAX)});
         is_refused(&long, "/schema", "too_long");
     }
@@ -539,6 +544,20 @@ mod tests {
             (error.pointer.as_str(), error.code.as_str()),
             ("/payload", "too_complex")
         );
+    }
+
+    #[test]
+    fn values_that_a_payload_is_compared_with_cost_as_schemas_do() {
+        let names: Vec<String> = (0..ENUMERATED_MAX - 2)
+            .map(|number| number.to_string())
+            .collect();
+        let schema = json!({"properties": {"x": {"items": {"enum": names}}}});
+        let compiled = PayloadSchema::compile(&schema, "/schema").unwrap();
+        let payload = |count: usize| json!({"x": vec!["7"; count]});
+        let values = WORK_MAX / (ENUMERATED_MAX + 1);
+        compiled.check(&payload(values - 2), "/payload").unwrap();
+        let error = compiled.check(&payload(values), "/payload").unwrap_err();
+        assert_eq!(error.code, "too_complex");
     }
 
     #[test]
