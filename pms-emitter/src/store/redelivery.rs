@@ -99,7 +99,10 @@ async fn make_due(tx: &mut Tx, endpoint: &str, event: &str, entry: AuditEntry) -
         .execute(&sql, params![entry.at, entry.at, endpoint, event])
         .await?;
     if matched == 0 {
-        return Ok(MadeDue::EndpointDeleted);
+        // It was cancelled since it was read, or purged.
+        let sql = "SELECT 1 AS one FROM deliveries WHERE endpoint_id = ? AND event_id = ?";
+        let left = tx.query_one(sql, params![endpoint, event]).await?;
+        return Ok(left.map_or(MadeDue::NoDelivery, |_| MadeDue::EndpointDeleted));
     }
     entity_order::enter(tx, endpoint, &[event.to_owned()]).await?;
     cancel_if_deleted(tx, endpoint).await?;

@@ -38,6 +38,7 @@ pub fn cases() -> Vec<Case> {
         what_was_delivered_is_kept_no_longer_than_what_was_not,
     ];
     all.extend(cases![only Engine::Mysql; a_delivery_that_is_made_due_meanwhile_keeps_its_body]);
+    all.extend(cases![only Engine::Mysql; a_delivery_that_is_purged_as_it_is_made_due_is_not_found]);
     all.extend(cases![only Engine::Mysql; an_endpoint_that_is_queued_meanwhile_keeps_the_body]);
     all.extend(cases![only Engine::Sqlite; the_command_purges_and_vacuums_a_file_that_nobody_serves]);
     all.extend(cases![only Engine::Mysql; the_command_purges_beside_emitters_and_has_nothing_to_vacuum]);
@@ -753,13 +754,55 @@ async fn a_delivery_that_is_made_due_meanwhile_keeps_its_body(ctx: Ctx) {
     assert_eq!(purged, tally(1, 0, 1, 0));
     assert_eq!(bodies(&rig).await, [event_id(0)]);
     // And one that comes too late finds neither.
+    assert_eq!(make_due(&rig, 1).await, MadeDue::NoDelivery);
+}
+
+async fn a_delivery_that_is_purged_as_it_is_made_due_is_not_found(ctx: Ctx) {
+    let rig = Arc::new(Rig::start_without_dispatcher(&ctx).await);
+    delivered(&rig, 0..1, days(40)).await;
+    let (written, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    // A purge, as far as this delivery goes.
+    let purge = rig.store.db().transaction("purge", {
+        let (written, go_on) = (Arc::clone(&written), Arc::clone(&go_on));
+        move |tx| {
+            let (written, go_on) = (Arc::clone(&written), Arc::clone(&go_on));
+            Box::pin(async move {
+                tx.execute("DELETE FROM deliveries", params![]).await?;
+                written.notify_one();
+                go_on.notified().await;
+                Ok(())
+            })
+        }
+    });
+    let made_due = async {
+        written.notified().await;
+        let made_due = tokio::spawn({
+            let rig = Arc::clone(&rig);
+            async move { make_due(&rig, 0).await }
+        });
+        let blocked = "SELECT COUNT(*) AS n FROM information_schema.processlist WHERE db = DATABASE()
+             AND id <> CONNECTION_ID() AND info LIKE 'UPDATE deliveries SET%'";
+        waiting::until("it waits for the purge", || async {
+            count(&rig, blocked).await > 0
+        })
+        .await;
+        go_on.notify_one();
+        made_due.await.unwrap()
+    };
+    let (purged, made_due) = tokio::join!(purge, made_due);
+    purged.unwrap();
+    assert_eq!(made_due, MadeDue::NoDelivery);
+}
+
+/// Makes the delivery of an event due, as a person does.
+async fn make_due(rig: &Rig, number: u32) -> MadeDue {
     let entry = kit::audit::AuditEntry::new(
         pms_emitter::domain::audit_action::AuditAction::DeliveryRetried,
         rig.now(),
     );
-    let (endpoint, event) = (env_endpoint(), event_id(1).parse().unwrap());
-    let late = rig.store.make_due(&endpoint, &event, entry).await;
-    assert_eq!(late.unwrap(), MadeDue::NoDelivery);
+    let event = event_id(number).parse().unwrap();
+    let made = rig.store.make_due(&env_endpoint(), &event, entry).await;
+    made.unwrap()
 }
 
 async fn an_endpoint_that_is_queued_meanwhile_keeps_the_body(ctx: Ctx) {
