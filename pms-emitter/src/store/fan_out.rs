@@ -6,6 +6,7 @@
 //! batch by batch what has its place already, and then what gets one, with nothing in between and nothing twice.
 
 mod filters;
+mod unreadable;
 
 use super::{entity_order, queued::Queued};
 use crate::domain::ordering::DeliveryOrdering;
@@ -19,8 +20,9 @@ use filters::{Candidate, Refused, refused};
 use futures::future::BoxFuture;
 use kit::planted::{Bug, is_planted};
 use kit::sequencer::{Given, STEP_ROWS_MAX, Sequence, Sequenced};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
+use unreadable::Unreadable;
 
 /// The places of events.
 pub const FEED: Sequence = Sequence { name: "feed" };
@@ -52,6 +54,7 @@ const WAITING_OF_ENTITY: &str =
 #[derive(Clone, Debug, Default)]
 pub struct FanOut {
     queued: Queued,
+    unreadable: Unreadable,
 }
 
 /// An event on its way to its deliveries.
@@ -113,7 +116,7 @@ impl Sequenced for FanOut {
         answers: &'t [StatementResult],
     ) -> BoxFuture<'t, Result<Given, DbError>> {
         Box::pin(async move {
-            let subscribers: Vec<Subscriber> = answers[0].rows.iter().filter_map(readable).collect();
+            let subscribers: Vec<Subscriber> = self.subscribers(&answers[0]);
             let waiting = read_events(&answers[1])?;
             let mut has_more = waiting.len() == STEP_ROWS_MAX;
             let mut events = in_order(with_earlier_versions(tx, waiting).await?);
@@ -180,6 +183,21 @@ impl FanOut {
     /// What names the endpoints that something was queued for.
     pub fn queued(&self) -> Queued {
         self.queued.clone()
+    }
+
+    /// The endpoints whose rows can be read: they go on without the others. Until one of those can be, nothing is queued for it.
+    fn subscribers(&self, answer: &StatementResult) -> Vec<Subscriber> {
+        let (mut subscribers, mut unreadable) = (Vec::new(), BTreeMap::new());
+        for row in &answer.rows {
+            match read_subscriber(row) {
+                Ok(one) => subscribers.push(one),
+                Err(error) => {
+                    unreadable.insert(row.get("id").unwrap_or_default(), error);
+                }
+            }
+        }
+        self.unreadable.log(&unreadable);
+        subscribers
     }
 }
 
@@ -342,16 +360,6 @@ async fn with_body<'e>(tx: &mut Tx, events: impl Iterator<Item = &'e str>) -> Re
         kept.insert(row.get::<String>("event_id")?);
     }
     Ok(events.into_iter().filter(|event| kept.contains(*event)).collect())
-}
-
-/// None, which is logged, for one whose row cannot be read: the others go on. Until it can be, nothing is queued for it.
-fn readable(row: &Row) -> Option<Subscriber> {
-    let read = read_subscriber(row);
-    if let Err(error) = &read {
-        let id = row.get::<String>("id").unwrap_or_default();
-        tracing::error!(endpoint.id = id, %error, "nothing is queued for an endpoint: its row cannot be read");
-    }
-    read.ok()
 }
 
 fn read_subscriber(row: &Row) -> Result<Subscriber, DbError> {
