@@ -2,6 +2,9 @@
 ALTER TABLE endpoints
     ADD COLUMN ordering VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT 'none';
 
+-- Counts what was made due by hand, so that no change of the endpoint is committed beside it without seeing it, on a cluster either.
+ALTER TABLE endpoints ADD COLUMN redeliveries BIGINT NOT NULL DEFAULT 0;
+
 -- What is pending for endpoints that are sent the events of each entity in order. One of each entity is the head, and may be due; the
 -- others wait for it, and are due at no time. An entity is named by its property, kind and id.
 CREATE TABLE delivery_order (
@@ -12,6 +15,8 @@ CREATE TABLE delivery_order (
     seq BIGINT NOT NULL,
     -- 1, or NULL for one that waits: so there are never two heads.
     head BIGINT,
+    -- Written by who queues another one behind it: so it does not end meanwhile.
+    guard BIGINT NOT NULL DEFAULT 0,
     -- What the delivery has once it is the head.
     due_at BIGINT NOT NULL,
     due_set_at BIGINT NOT NULL,

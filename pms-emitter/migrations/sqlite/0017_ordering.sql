@@ -1,6 +1,9 @@
 -- none, or entity: one delivery of an entity at a time, in the order of the feed.
 ALTER TABLE endpoints ADD COLUMN ordering TEXT NOT NULL DEFAULT 'none';
 
+-- Counts what was made due by hand, so that no change of the endpoint is committed beside it without seeing it, on a cluster either.
+ALTER TABLE endpoints ADD COLUMN redeliveries INTEGER NOT NULL DEFAULT 0;
+
 -- What is pending for endpoints that are sent the events of each entity in order. One of each entity is the head, and may be due; the
 -- others wait for it, and are due at no time. An entity is named by its property, kind and id.
 CREATE TABLE delivery_order (
@@ -11,6 +14,8 @@ CREATE TABLE delivery_order (
     seq INTEGER NOT NULL,
     -- 1, or NULL for one that waits: so there are never two heads.
     head INTEGER,
+    -- Written by who queues another one behind it: so it does not end meanwhile.
+    guard INTEGER NOT NULL DEFAULT 0,
     -- What the delivery has once it is the head.
     due_at INTEGER NOT NULL,
     due_set_at INTEGER NOT NULL,

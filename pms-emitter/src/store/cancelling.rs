@@ -27,13 +27,6 @@ impl Store {
     }
 }
 
-/// After deliveries were made due: where their endpoint was deleted meanwhile they are cancelled with the others. Deliveries are
-/// locked before their endpoint, as by settlements.
-pub(super) async fn cancel_if_deleted(tx: &mut Tx, endpoint: &str) -> Result<(), DbError> {
-    let sql = "UPDATE endpoints SET cancelling = 1 WHERE id = ? AND deleted_at IS NOT NULL";
-    tx.execute(sql, params![endpoint]).await.map(drop)
-}
-
 /// The next endpoint of which something may wait.
 async fn next(tx: &mut Tx) -> Result<Option<String>, DbError> {
     let sql = "SELECT id FROM endpoints WHERE cancelling = 1 ORDER BY id LIMIT 1";
@@ -57,8 +50,8 @@ async fn cancel(tx: &mut Tx, now: UnixMillis) -> Result<bool, DbError> {
             "UPDATE deliveries SET status = 'cancelled', owner = NULL, lease_until = 0, epoch = epoch + 1, settled_at = ?
              WHERE endpoint_id = ? AND status = 'pending' AND event_id IN {list}"
         );
-        entity_order::forget(tx, &endpoint, &ids).await?;
         let cancelled = tx.execute(&sql, list.after(params![now, &endpoint])).await?;
+        entity_order::forget(tx, &endpoint, &ids).await?;
         let entry = AuditEntry {
             actor: Some("dispatcher".to_owned()),
             source: Some(endpoint.clone()),

@@ -8,7 +8,10 @@
 mod filters;
 mod unreadable;
 
-use super::{entity_order, queued::Queued};
+use super::{
+    entity_order::{self, ByEndpoint},
+    queued::Queued,
+};
 use crate::domain::ordering::DeliveryOrdering;
 use crate::domain::subscription::{EventFacts, Subscription};
 use crate::domain::{filter::Filter, notice::WEBHOOK};
@@ -129,7 +132,7 @@ impl Sequenced for FanOut {
             let mut statements = places(&events, last);
             let candidates: Vec<_> = events.iter().map(Event::candidate).collect();
             let refused = refused(tx, &live, &candidates).await?;
-            let (mut deliveries, mut in_order) = (Vec::new(), Vec::new());
+            let (mut deliveries, mut ordered) = (Vec::new(), ByEndpoint::new());
             for one in live {
                 let matching = events
                     .iter()
@@ -141,10 +144,8 @@ impl Sequenced for FanOut {
                 deliveries.extend(matching.iter().map(|event| one.delivery(event)));
                 self.queued.add([one.id.clone()]);
                 if one.ordering == DeliveryOrdering::Entity {
-                    in_order.push((
-                        one,
-                        matching.iter().map(|event| event.id.clone()).collect::<Vec<_>>(),
-                    ));
+                    let ids = matching.iter().map(|event| event.id.as_str());
+                    ordered.insert(one.id.as_str(), ids.collect());
                 }
             }
             if is_planted(Bug::PlaceBeforeQueue) {
@@ -156,8 +157,8 @@ impl Sequenced for FanOut {
             }
             statements.extend(queue(tx.dialect(), deliveries));
             FEED.give(tx, statements, events.len(), last).await?;
-            for (one, ids) in in_order {
-                entity_order::enter(tx, one.id.as_str(), &ids).await?;
+            if !ordered.is_empty() {
+                entity_order::enter(tx, &ordered).await?;
             }
             // The one that is nearest to its end: so each comes there, and waits for no longer one.
             has_more |= behind.len() > 1;
@@ -336,8 +337,7 @@ async fn backfill(tx: &mut Tx, endpoint: &Subscriber) -> Result<bool, DbError> {
     ));
     tx.run(&statements).await.all()?;
     if endpoint.ordering == DeliveryOrdering::Entity {
-        let ids: Vec<String> = ids.into_iter().map(str::to_owned).collect();
-        entity_order::enter(tx, endpoint.id.as_str(), &ids).await?;
+        entity_order::enter(tx, &ByEndpoint::from([(endpoint.id.as_str(), ids)])).await?;
     }
     Ok(has_more)
 }

@@ -3,15 +3,14 @@
 
 use super::{
     Store,
-    cancelling::cancel_if_deleted,
-    entity_order::{self, NEVER},
+    entity_order::{self, ByEndpoint, NEVER},
 };
-use crate::domain::delivery::DeliveryStatus;
+use crate::domain::{delivery::DeliveryStatus, ordering::DeliveryOrdering};
 use contract::{
     UnixMillis,
     id::{EndpointId, IdempotencyKey},
 };
-use db::{DbError, Tx, params, read_id};
+use db::{DbError, Statement, Tx, params, read_id};
 use kit::audit::{self, AuditEntry};
 
 /// Makes deliveries due now. A claim on one that is pending stays: its attempt is going on; and so does one that waits for another of
@@ -66,15 +65,50 @@ impl Store {
             },
             |tx, (endpoint, event, entry)| {
                 Box::pin(async move {
-                    let sql = "SELECT status FROM deliveries WHERE endpoint_id = ? AND event_id = ? AND due_set_at = ?
-                         AND attempts_before = attempts AND status = 'pending'";
-                    let values = params![endpoint.as_str(), event.as_str(), entry.at];
+                    let sql = "SELECT d.status FROM deliveries d
+                         LEFT JOIN delivery_order o ON o.endpoint_id = d.endpoint_id AND o.event_id = d.event_id
+                         WHERE d.endpoint_id = ? AND d.event_id = ? AND (d.due_set_at = ? OR o.due_set_at = ?)
+                             AND d.attempts_before = d.attempts AND d.status = 'pending'";
+                    let values = params![endpoint.as_str(), event.as_str(), entry.at, entry.at];
                     Ok(tx.query_one(sql, values).await?.map(|_| MadeDue::Done))
                 })
             },
         )
         .await
     }
+}
+
+/// Deliveries of these events were made due by hand at this instant. Where their endpoint was deleted meanwhile they are cancelled with the
+/// others; where it asks for the order, those wait of whose entity another one is pending, and are due at once when their turn comes.
+///
+/// The endpoint's row is written in any case: so a change of it and this are not both committed without seeing each other, on a
+/// cluster either. Deliveries are locked before it, as by settlements.
+pub(super) async fn became_due(
+    tx: &mut Tx,
+    endpoint: &str,
+    events: &[&str],
+    at: UnixMillis,
+) -> Result<(), DbError> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let statements = [
+        Statement::change(
+            "UPDATE endpoints SET redeliveries = redeliveries + 1,
+                 cancelling = CASE WHEN deleted_at IS NULL THEN cancelling ELSE 1 END WHERE id = ?",
+            params![endpoint],
+        ),
+        Statement::query("SELECT ordering FROM endpoints WHERE id = ?", params![endpoint]),
+    ];
+    let answers = tx.run(&statements).await.all()?;
+    let Some(row) = answers[1].row() else {
+        return Ok(());
+    };
+    if read_id::<DeliveryOrdering>(row, "ordering")? != DeliveryOrdering::Entity {
+        return Ok(());
+    }
+    entity_order::move_waiting(tx, endpoint, events, at).await?;
+    entity_order::enter(tx, &ByEndpoint::from([(endpoint, events.to_vec())])).await
 }
 
 async fn make_due(tx: &mut Tx, endpoint: &str, event: &str, entry: AuditEntry) -> Result<MadeDue, DbError> {
@@ -104,8 +138,7 @@ async fn make_due(tx: &mut Tx, endpoint: &str, event: &str, entry: AuditEntry) -
         let left = tx.query_one(sql, params![endpoint, event]).await?;
         return Ok(left.map_or(MadeDue::NoDelivery, |_| MadeDue::EndpointDeleted));
     }
-    entity_order::enter(tx, endpoint, &[event.to_owned()]).await?;
-    cancel_if_deleted(tx, endpoint).await?;
+    became_due(tx, endpoint, &[event], entry.at).await?;
     let entry = AuditEntry {
         outcome: Some(format!("was {}", before.as_str()).into()),
         event_id: Some(event.to_owned()),

@@ -1,6 +1,6 @@
 //! Dead deliveries, made due again by hand: `pms-emitter retry-dead`.
 
-use super::{BATCH_MAX, Store, cancelling::cancel_if_deleted, entity_order};
+use super::{BATCH_MAX, Store, redelivery::became_due};
 use crate::domain::audit_action::AuditAction;
 use contract::UnixMillis;
 use db::params;
@@ -67,8 +67,8 @@ async fn retry_dead(
                 entries.push(entry);
             }
         }
-        entity_order::enter(tx, &endpoint, &again).await?;
-        cancel_if_deleted(tx, &endpoint).await?;
+        let again: Vec<&str> = again.iter().map(String::as_str).collect();
+        became_due(tx, &endpoint, &again, now).await?;
     }
     audit::append(tx, &entries).await?;
     Ok(DeadRetried {

@@ -14,7 +14,10 @@ use crate::domain::{
     notice::WEBHOOK,
     subscription::{EventFacts, Subscription},
 };
-use crate::store::{BATCH_MAX, Store, cancelling::cancel_if_deleted, entity_order, redelivery::make_due_now};
+use crate::store::{
+    BATCH_MAX, Store,
+    redelivery::{became_due, make_due_now},
+};
 use contract::{UnixMillis, id::EndpointId};
 use db::{
     DbError, InList, Params, Tx, in_lists,
@@ -523,8 +526,8 @@ async fn make_due(
     // The fan-out may have queued one meanwhile, where the endpoint is behind.
     let skip = tx.dialect().skip_existing("event_id");
     tx.insert("deliveries", &columns, &skip, missing).await?;
-    entity_order::enter(tx, endpoint, &done.queued).await?;
-    cancel_if_deleted(tx, endpoint).await?;
+    let queued: Vec<&str> = done.queued.iter().map(String::as_str).collect();
+    became_due(tx, endpoint, &queued, now).await?;
     audit::append(tx, &entries).await?;
     Ok(Some(done))
 }

@@ -22,6 +22,7 @@ pub fn cases() -> Vec<Case> {
         dead_ones_of_an_entity_that_are_retried_go_one_at_a_time,
         what_was_before_goes_in_order_too,
         the_order_changes_only_while_nothing_is_pending,
+        a_ping_waits_for_no_other,
         a_deleted_webhook_leaves_no_order,
         a_purge_of_the_one_that_was_waited_for_lets_the_next_one_go,
     ]
@@ -248,6 +249,22 @@ async fn the_order_changes_only_while_nothing_is_pending(ctx: Ctx) {
     gate.open(2);
     assert_eq!(names(&double.wait_for(4).await)[2..], ["Ann 2", "Ann 3"]);
     stand(&pms, id, &["delivered"; 3]).await;
+    pms.stop().await;
+}
+
+async fn a_ping_waits_for_no_other(ctx: Ctx) {
+    let (pms, double) = (Pms::start(&ctx).await, double().await);
+    let hotel = json!({"id": "LIS01", "name": "Lisbon", "timezone": "Europe/Lisbon", "currency": "EUR"});
+    pms.post("/properties", &hotel).await.expect(201);
+    double.otherwise(Answer::status(500));
+    let with = json!({
+        "ordering": "entity", "retry_schedule": [0, 86_400], "heartbeat_minutes": 1, "property_ids": ["LIS01"],
+    });
+    subscribe(&pms, &double, with).await;
+    for pings in 1..=2 {
+        pms.clock.advance(Duration::from_secs(90));
+        double.wait_for(pings).await;
+    }
     pms.stop().await;
 }
 
