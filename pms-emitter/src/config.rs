@@ -2,7 +2,7 @@
 
 pub use crate::dispatch::DeliveryConfig;
 use crate::dispatch::Schedule;
-use crate::dispatch::parts::{LEASE_SLACK, LOOK_EVERY};
+use crate::dispatch::parts::{LEASE_SLACK, LOOK_EVERY, TIMEOUT_SECONDS_MAX};
 use crate::domain::guest_document::DigestKey;
 use crate::retention::{ByHand, EVENTS_DAYS_MIN, Retention, UNDELIVERED_DAYS_MAX};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
@@ -177,7 +177,7 @@ struct DeliveryArgs {
     #[arg(long, env = "DELIVERY_RETRY_SCHEDULE", default_value_t = Schedule::default())]
     delivery_retry_schedule: Schedule,
     /// How long one attempt may take
-    #[arg(long, env = "DELIVERY_TIMEOUT_SECONDS", default_value_t = 15, value_parser = value_parser!(u64).range(1..=120))]
+    #[arg(long, env = "DELIVERY_TIMEOUT_SECONDS", default_value_t = 15, value_parser = value_parser!(u64).range(1..=TIMEOUT_SECONDS_MAX))]
     delivery_timeout_seconds: u64,
     /// Attempts at one endpoint at once
     #[arg(long, env = "DELIVERY_CONCURRENCY", default_value_t = 32, value_parser = value_parser!(u16).range(1..=1024))]

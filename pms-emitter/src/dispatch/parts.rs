@@ -5,7 +5,7 @@ use super::{
     settling::SettlementCounters,
 };
 use crate::domain::endpoint::TIMEOUT_MAX;
-use crate::store::{Store, env_endpoint};
+use crate::store::{LEASE_MAX, Store, env_endpoint};
 use contract::{Clock, Entropy, Ids, SecretList, id::EndpointId};
 use kit::egress::Egress;
 use kit::secrets::MasterKeys;
@@ -14,6 +14,10 @@ use std::time::Duration;
 
 /// What a claim's lease has beyond an attempt's deadline by default.
 pub const LEASE_SLACK: Duration = Duration::from_secs(15);
+/// The longest that an attempt may be given by the configuration, in seconds.
+pub const TIMEOUT_SECONDS_MAX: u64 = 120;
+// The store sees by it which leases a clock that was set back has left.
+const _: () = assert!(TIMEOUT_SECONDS_MAX + LEASE_SLACK.as_secs() <= LEASE_MAX.as_secs());
 /// How often a dispatcher looks for what is due without being woken: retries, and what other replicas queued.
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 

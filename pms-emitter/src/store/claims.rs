@@ -27,6 +27,9 @@ use std::time::Duration;
 /// The most deliveries that one transaction claims or settles.
 pub const BATCH_MAX: usize = 100;
 
+/// The longest lease that any process gives, of any endpoint.
+pub const LEASE_MAX: Duration = Duration::from_secs(150);
+
 /// Why a breaker is half-open.
 const OPEN_PERIOD_OVER: &str = "open period over";
 
@@ -44,7 +47,7 @@ pub struct ClaimRequest {
     pub token: String,
     /// The present instant.
     pub now: UnixMillis,
-    /// How long the claim holds.
+    /// How long the claim holds, at most [`LEASE_MAX`].
     pub lease: Duration,
     /// How many, at most [`BATCH_MAX`].
     pub limit: usize,
@@ -397,7 +400,7 @@ fn candidates(
 ) -> Statement {
     let mut values = params![request.endpoint.as_str()];
     values.extend(bounds);
-    values.extend(params![request.now, lease_bound(request), limit]);
+    values.extend(params![request.now, lease_bound(request.now), limit]);
     let order = when.split_once(' ').map_or(when, |(column, _)| column);
     let sql = format!(
         "SELECT event_id FROM deliveries WHERE endpoint_id = ? AND status = 'pending' AND {when}
@@ -416,7 +419,7 @@ fn take(request: &ClaimRequest, ids: &[String]) -> Statement {
         now.plus_millis(millis(request.lease)),
         request.endpoint.as_str()
     ];
-    values.extend(params![now, lease_bound(request), now, set_at_most(now)]);
+    values.extend(params![now, lease_bound(now), now, set_at_most(now)]);
     let sql = format!(
         "UPDATE deliveries SET owner = ?, lease_until = ?, epoch = epoch + 1
          WHERE endpoint_id = ? AND status = 'pending' AND (owner IS NULL OR lease_until < ? OR lease_until > ?)
@@ -529,8 +532,7 @@ fn takes_none(row: &Row, now: UnixMillis) -> Result<bool, DbError> {
         || is_paused(row.get("paused_until")?, row.get("paused_at")?, now))
 }
 
-/// No lease lies further ahead, also not one of a replica whose clock is fast by a lease; one that does was written
-/// before the clock was set back.
-fn lease_bound(request: &ClaimRequest) -> UnixMillis {
-    request.now.plus_millis(2 * millis(request.lease))
+/// No lease lies further ahead, also not one of a replica whose clock is fast; one that does was written before the clock was set back.
+fn lease_bound(now: UnixMillis) -> UnixMillis {
+    set_at_most(now).plus_millis(millis(LEASE_MAX))
 }

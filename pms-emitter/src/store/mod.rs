@@ -41,7 +41,7 @@ mod shared_breaker;
 mod webhooks;
 
 pub use breaker_history::{BREAKER_HISTORY_MAX, BreakerChange};
-pub use claims::{BATCH_MAX, Claim, ClaimRequest, Claimed, DeliveryRef, Subject, Target};
+pub use claims::{BATCH_MAX, Claim, ClaimRequest, Claimed, DeliveryRef, LEASE_MAX, Subject, Target};
 pub use deliveries::{DeliveredEvent, DeliveryAttempt, DeliveryFilter, DeliveryPage, DeliveryRow};
 pub use delivery_hours::{AttemptCounts, DeliveryStats, HOUR_MS, hour_of};
 pub use delivery_runs::{

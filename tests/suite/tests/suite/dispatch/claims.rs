@@ -20,6 +20,7 @@ pub fn cases() -> Vec<Case> {
         f2_what_a_dead_dispatcher_held_is_taken_over_after_its_lease,
         f40_a_late_settlement_of_an_old_owner_changes_nothing,
         two_claims_share_nothing,
+        a_claim_with_a_shorter_lease_takes_over_none_with_a_longer_one,
         retries_and_first_attempts_do_not_starve_each_other,
         a_rate_limit_counts_what_all_replicas_claim,
         the_newest_have_a_share_where_many_wait,
@@ -213,6 +214,30 @@ async fn two_claims_share_nothing(ctx: Ctx) {
     );
     all.sort();
     assert_eq!(all, expected, "every delivery is claimed once");
+    rig.stop().await;
+}
+
+async fn a_claim_with_a_shorter_lease_takes_over_none_with_a_longer_one(ctx: Ctx) {
+    let rig = waiting(&ctx, 2).await;
+    let request = |token: &str, now, lease| ClaimRequest {
+        endpoint: env_endpoint(),
+        token: token.to_owned(),
+        now,
+        lease: Duration::from_secs(lease),
+        limit: 1,
+    };
+    for (token, lease) in [("long", 135), ("short", 16)] {
+        let claimed = rig.store.claim(request(token, BEGIN, lease)).await.unwrap();
+        assert!(matches!(claimed, Claimed::Deliveries { .. }), "{token}");
+    }
+    // Also by a clock that is slow by as much as those of replicas may differ.
+    for (token, now) in [("later", 3_000), ("slow", -60_000)] {
+        let request = request(token, BEGIN.plus_millis(now), 16);
+        assert!(
+            matches!(rig.store.claim(request).await.unwrap(), Claimed::Nothing),
+            "{token}"
+        );
+    }
     rig.stop().await;
 }
 
