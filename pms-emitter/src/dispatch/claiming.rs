@@ -26,7 +26,7 @@ const UNUSABLE_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long nothing is claimed for an endpoint that has had all attempts of its minute, at least and at most: the clock may be moved.
 const LIMIT_PAUSE_MIN: Duration = Duration::from_millis(10);
-const LIMIT_PAUSE_MAX: Duration = Duration::from_secs(1);
+const LIMIT_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// The claims of one endpoint.
 pub(super) struct Claiming {

@@ -29,6 +29,8 @@ pub(super) struct Route {
     pub(super) timeout: Duration,
     /// Attempts at once.
     pub(super) concurrency: usize,
+    /// Whether attempts are counted by the minute, from their claims on.
+    pub(super) is_limited: bool,
     /// How much of a payload is sent.
     pub(super) payload: PayloadShape,
     /// How it is signed, and what shape it has.
@@ -105,6 +107,7 @@ impl Route {
                 Duration::from_secs(u64::from(settings.timeout_seconds))
             }),
             concurrency: settings.map_or(delivery.concurrency, |settings| settings.max_concurrency as usize),
+            is_limited: settings.is_some_and(|settings| settings.rate_limit.is_some()),
             headers: sealed.map_or_else(
                 || Ok(HeaderMap::new()),
                 |sealed| open_headers(master_keys, endpoint, sealed),

@@ -35,6 +35,8 @@ pub(super) struct Sending {
     parts: Arc<DispatcherParts>,
     /// How many attempts at once, as the newest route says.
     concurrency: usize,
+    /// Whether it says that claims are counted.
+    is_limited: bool,
     /// Claimed, and not begun.
     ready: VecDeque<ReadyClaim>,
     /// Each with whether it is the breaker's probe.
@@ -73,6 +75,7 @@ impl Sending {
             endpoint: endpoint.clone(),
             parts: Arc::clone(parts),
             concurrency: parts.delivery.concurrency,
+            is_limited: false,
             ready: VecDeque::new(),
             attempts: JoinSet::new(),
         }
@@ -91,7 +94,7 @@ impl Sending {
         since: Instant,
         mut probe: Option<Permit>,
     ) {
-        self.concurrency = route.concurrency;
+        (self.concurrency, self.is_limited) = (route.concurrency, route.is_limited);
         // Also what another replica has changed: claims of before are not sent.
         self.parts.store.versions().note(&self.endpoint, route.version);
         let ready = claims.into_iter().zip(places).map(|(claim, place)| ReadyClaim {
@@ -157,6 +160,8 @@ impl Sending {
     pub(super) fn room(&self, ramp: Option<u32>) -> usize {
         let (ready, held) = (self.ready.len(), self.ready.len() + self.attempts.len());
         match ramp {
+            // What is claimed counts: no more than can begin.
+            None if self.is_limited => self.concurrency.saturating_sub(held),
             None if ready < self.concurrency => BATCH_MAX,
             None => 0,
             Some(ramp) => usize::try_from(ramp).unwrap_or(BATCH_MAX).saturating_sub(held),

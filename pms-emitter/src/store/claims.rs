@@ -119,6 +119,8 @@ pub struct DeliveryRef {
     pub epoch: i64,
     /// Whether others of its entity may wait for it.
     pub is_in_order: bool,
+    /// The minute in which it was counted, where the endpoint has a rate limit.
+    pub counted_since: Option<UnixMillis>,
 }
 
 /// What an event is about, for the audit log and the statistics.
@@ -291,7 +293,7 @@ async fn claim(tx: &mut Tx, request: &ClaimRequest, due: &Due) -> Result<Claimed
         tx.abandon();
         return Ok(Claimed::Nothing);
     };
-    let claims = read_claims(&answers[3], request)?;
+    let mut claims = read_claims(&answers[3], request)?;
     if due.is_probe {
         if claims.is_empty() {
             tx.abandon();
@@ -301,7 +303,10 @@ async fn claim(tx: &mut Tx, request: &ClaimRequest, due: &Due) -> Result<Claimed
         breaker_history::append(tx, endpoint, change).await?;
     }
     if let Some(window) = due.window.filter(|_| !claims.is_empty()) {
-        let count = window.count(endpoint, claims.len(), request.now);
+        let (count, since) = window.count(endpoint, claims.len(), request.now);
+        for claim in &mut claims {
+            claim.delivery.counted_since = Some(since);
+        }
         if tx.run(&[count]).await.all()?[0].matched == 0 {
             // Another process has claimed meanwhile: how many are left is looked at again.
             tx.abandon();
@@ -463,6 +468,7 @@ fn read_claim(row: &Row, owner: &str) -> Result<Claim, DbError> {
             owner: owner.to_owned(),
             epoch: row.get("epoch")?,
             is_in_order: row.get("is_in_order")?,
+            counted_since: None,
         },
         attempts: row.get("attempts")?,
         attempts_before: row.get("attempts_before")?,

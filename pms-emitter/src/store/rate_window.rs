@@ -45,12 +45,20 @@ impl RateWindow {
         }
     }
 
-    /// Counts so many, unless another claim has counted meanwhile.
-    pub(super) fn count(&self, endpoint: &str, claimed: usize, now: UnixMillis) -> Statement {
+    /// Counts so many, unless another claim has counted meanwhile; and the minute in which they count.
+    pub(super) fn count(&self, endpoint: &str, claimed: usize, now: UnixMillis) -> (Statement, UnixMillis) {
         let (since, used) = self.current(now);
         let sql = "UPDATE endpoints SET rate_since = ?, rate_used = ? WHERE id = ? AND rate_since = ? AND rate_used = ?";
         let used = used + claimed as u64;
-        Statement::change(sql, params![since, used, endpoint, self.since, self.used])
+        let values = params![since, used, endpoint, self.since, self.used];
+        (Statement::change(sql, values), since)
+    }
+
+    /// So many of this minute were given back unsent: they count no more.
+    pub(super) fn give_back(endpoint: &str, since: UnixMillis, unsent: u64) -> Statement {
+        let sql = "UPDATE endpoints SET rate_used = CASE WHEN rate_used > ? THEN rate_used - ? ELSE 0 END
+             WHERE id = ? AND rate_since = ?";
+        Statement::change(sql, params![unsent, unsent, endpoint, since])
     }
 
     /// When the minute of this instant began, and how many were claimed in it. One that lies ahead was begun before the clock was set

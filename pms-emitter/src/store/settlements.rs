@@ -6,12 +6,14 @@
 //! engine matched fewer rows than that, it is rolled back and settled one by one, so that each row's own answer decides.
 
 use super::claims::{DeliveryRef, Subject};
-use super::{BATCH_MAX, Store, delivery_hours, endpoint_health, entity_order, notices};
+use super::{
+    BATCH_MAX, Store, delivery_hours, endpoint_health, entity_order, notices, rate_window::RateWindow,
+};
 use crate::domain::audit_action::AuditAction;
 use crate::domain::delivery::DeliveryStatus;
 use crate::domain::notice::{Notice, is_notice};
 use contract::{EventId, UnixMillis, id::EndpointId};
-use db::{BatchResult, DbError, Dialect, InList, Params, Statement, Tx};
+use db::{BatchResult, DbError, Dialect, InList, Params, Statement, StatementResult, Tx};
 use db::{failpoint, params};
 use kit::audit::{self, AuditEntry};
 use kit::planted::{Bug, is_planted};
@@ -214,7 +216,8 @@ async fn settle<'b>(
         tx.abandon();
         return Ok(None);
     }
-    ran.all()?;
+    let given_back = given_back(endpoint, &groups, &ran.all()?);
+    tx.run(&given_back).await.all()?;
     // When every delivery is another claim's, what they say about the endpoint is that claim's to write.
     if fencing == Fencing::EachRow && !ours.is_empty() {
         let records = records(tx.dialect(), endpoint, &ours, endpoint_update, now);
@@ -301,6 +304,23 @@ fn ours<'b>(groups: &[Group<'b>], ran: &BatchResult) -> Vec<&'b Settlement> {
         ran.filter(|(group, outcome)| group.is_deferred || outcome.matched == group.settlements.len() as u64);
     ours.flat_map(|(group, _)| group.settlements.iter().copied())
         .collect()
+}
+
+/// What takes those that were given back off what has counted for a rate limit. A claim that another has overtaken was counted twice,
+/// and stays so.
+fn given_back(endpoint: &str, groups: &[Group<'_>], answers: &[StatementResult]) -> Vec<Statement> {
+    let mut unsent: BTreeMap<UnixMillis, u64> = BTreeMap::new();
+    for (group, answer) in groups.iter().zip(answers).filter(|(group, _)| group.is_deferred) {
+        let counted = group
+            .settlements
+            .first()
+            .and_then(|one| one.delivery.counted_since);
+        if let Some(since) = counted {
+            *unsent.entry(since).or_default() += answer.matched;
+        }
+    }
+    let give_back = |(since, unsent)| RateWindow::give_back(endpoint, since, unsent);
+    unsent.into_iter().map(give_back).collect()
 }
 
 /// The settlements that one statement writes.

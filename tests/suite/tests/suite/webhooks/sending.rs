@@ -24,6 +24,7 @@ pub fn cases() -> Vec<Case> {
         one_whose_row_cannot_be_read_holds_up_nobody_else,
         an_endpoint_that_hangs_costs_the_others_nothing,
         an_endpoint_gets_so_many_attempts_a_minute,
+        what_is_given_back_unsent_counts_for_no_limit,
     ]
 }
 
@@ -368,4 +369,33 @@ async fn an_endpoint_gets_so_many_attempts_a_minute(ctx: Ctx) {
         guest(&pms, &format!("Guest {number}")).await;
     }
     limited.wait_for(14).await;
+}
+
+async fn what_is_given_back_unsent_counts_for_no_limit(ctx: Ctx) {
+    let (pms, double, gate) = (Pms::start(&ctx).await, double().await, Gate::closed());
+    let slow = json!({"rate_limit": 5, "max_concurrency": 1, "active": false});
+    let path = format!("/webhooks/{}", subscribe(&pms, &double, slow).await.id());
+    for number in 0..5 {
+        guest(&pms, &format!("Guest {number}")).await;
+    }
+    until("all wait", || async {
+        let status = pms.get(&format!("{path}/status")).await.expect(200);
+        status.body["pending"] == 5
+    })
+    .await;
+    double.otherwise(Answer::status(200).behind(&gate));
+    pms.post(&format!("{path}/resume"), &json!({})).await.expect(200);
+    double.wait_for_held(1).await;
+    // Four are claimed and have not begun; by another version they are given back.
+    pms.put(&path, &json!({"name": "Renamed"})).await.expect(200);
+    let used = "SELECT MAX(rate_used) AS n FROM endpoints";
+    gate.open(1);
+    double.wait_for(2).await;
+    until("what has begun counts, and nothing else", || async {
+        pms.count(used).await == 2
+    })
+    .await;
+    gate.open(4);
+    double.wait_for(5).await;
+    pms.stop().await;
 }
