@@ -9,6 +9,7 @@ mod fan_out;
 mod faults;
 mod metrics;
 mod odd_answers;
+mod one_delivery;
 mod outcomes;
 mod purges;
 pub(crate) mod rig;
@@ -29,6 +30,7 @@ pub fn cases() -> Vec<Case> {
         faults::cases(),
         metrics::cases(),
         odd_answers::cases(),
+        one_delivery::cases(),
         service::cases(),
         shared_breaker::cases(),
     ]
