@@ -11,10 +11,11 @@ use super::service::{Service, Stage};
 use super::session;
 use super::sink::Sink;
 use super::tally::Percentiles;
-use super::writes::{Writers, arrived, start_emitter};
+use super::writes::{Writers, arrived};
 use anyhow::Result;
 use contract::clock::Clock;
 use harness::database::DELIVERIES_PENDING;
+use harness::program::EMITTER;
 use kit::random::SystemClock;
 use serde::Serialize;
 use std::fmt;
@@ -30,6 +31,10 @@ const BATCH_CONNECTIONS: usize = 2;
 const BATCH_TIME: Duration = Duration::from_secs(120);
 /// The least that fresh events are published for.
 const FRESH_TIME_MIN: Duration = Duration::from_secs(3);
+/// The waits between attempts: what a probe of the outage was spent on is tried again within the run, and no outage of it has so
+/// many probes. By the default schedule a delivery that two of them failed with waits five minutes, whatever drains meanwhile.
+const WAIT: &str = "1s";
+const WAITS: usize = 49;
 /// Attempts of all deliveries.
 const ATTEMPTS: &str = "SELECT SUM(attempts) AS n FROM deliveries";
 const EVENTS: &str = "SELECT COUNT(*) AS n FROM events";
@@ -71,7 +76,15 @@ pub struct OutageReport {
 /// When something does not start, or fails in a way that is no figure.
 pub async fn measure(options: &Options, stage: &Stage<'_>, events: u64) -> Result<OutageReport> {
     let sink = Sink::start()?;
-    let emitter = start_emitter(stage, sink.url()).await?;
+    let variables = [
+        ("CRM_WEBHOOK_URL", sink.url()),
+        ("CRM_WEBHOOK_SECRET", stage.secret.clone()),
+        (
+            "DELIVERY_RETRY_SCHEDULE",
+            format!("0s{}", format!(",{WAIT}").repeat(WAITS)),
+        ),
+    ];
+    let emitter = Service::start(stage, EMITTER, &variables).await?;
     let publishing = Publishing::new(options, &emitter);
     let mut faults = Vec::new();
 
