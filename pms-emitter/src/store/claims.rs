@@ -214,6 +214,8 @@ enum Looked {
 /// What may be claimed.
 struct Due {
     ids: Vec<String>,
+    /// Those of them that are the newest: they are sent first.
+    newest: Vec<String>,
     /// The endpoint's breaker by then.
     breaker: SharedBreaker,
     /// It is not closed: one of them, as the probe.
@@ -250,6 +252,7 @@ async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Looked, DbError> {
     } else {
         Looked::Due(Due {
             ids,
+            newest,
             breaker,
             is_probe,
             window,
@@ -294,6 +297,8 @@ async fn claim(tx: &mut Tx, request: &ClaimRequest, due: &Due) -> Result<Claimed
         return Ok(Claimed::Nothing);
     };
     let mut claims = read_claims(&answers[3], request)?;
+    // What happens now is sent before what has waited, of the same claim too.
+    claims.sort_by_key(|claim| !due.newest.iter().any(|id| id == claim.delivery.event_id.as_str()));
     if due.is_probe {
         if claims.is_empty() {
             tx.abandon();
