@@ -174,6 +174,18 @@ pub async fn reconcile(config: Config, from: Option<i64>) -> anyhow::Result<Exit
         "complete up to place {} of {}: {} taken in, {} missing, of which {} past retention",
         state.complete_up_to, state.feed_head, done.taken_in, state.missing, state.past_retention
     );
+    if state.given_up > 0 {
+        println!(
+            "given up: {} were missing until they were older than what is remembered here",
+            state.given_up
+        );
+    }
+    if done.too_old > 0 {
+        println!(
+            "not compared: {} are older than what is remembered here",
+            done.too_old
+        );
+    }
     Ok(if state.missing == 0 {
         ExitCode::SUCCESS
     } else {

@@ -37,6 +37,7 @@ pub async fn show(api: SourceRoutes, request: Request) -> Result<Response, Probl
         began_again_at: state.began_again_at,
         missing: state.missing,
         past_retention: state.past_retention,
+        given_up: state.given_up,
         missing_events: seen.map(Missing::from).collect(),
     }))
 }
@@ -51,6 +52,7 @@ struct Completeness {
     began_again_at: Option<UnixMillis>,
     missing: u64,
     past_retention: u64,
+    given_up: u64,
     missing_events: Vec<Missing>,
 }
 

@@ -48,6 +48,11 @@ impl ReconcileMeters {
             "Those of the missing events whose body the PMS keeps no more.",
             |seen| Some(number(seen.past_retention.cast_signed())),
         );
+        gauge(
+            "feed_given_up_events",
+            "Events of the PMS's feed that were missing until they were older than what is remembered.",
+            |seen| Some(number(seen.given_up.cast_signed())),
+        );
         let of_age = Arc::clone(&seen);
         let help = "How long ago the PMS's feed was last read to its end.";
         metrics.read_gauge("feed_check_age_seconds", help, &[], move || {

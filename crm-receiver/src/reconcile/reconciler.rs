@@ -129,6 +129,8 @@ pub enum ReconcileStep {
 pub struct Reconciled {
     /// Events that it took in.
     pub taken_in: u64,
+    /// Events that it passed over, since a receiver that had them would have forgotten them.
+    pub too_old: u64,
     /// How far it is now.
     pub state: Reconciliation,
 }
@@ -154,6 +156,7 @@ struct Run {
     /// The end of the feed when it began: what comes later is for the next.
     target: Option<i64>,
     taken_in: u64,
+    too_old: u64,
     sender: Arc<Sender>,
 }
 
@@ -305,7 +308,8 @@ impl Reconciler {
             return Ok(ReconcileStep::Held);
         };
         self.lease = Some(lease.clone());
-        let state = match store.begin_reconciliation(&lease, source, self.from).await? {
+        let begun = store.begin_reconciliation(&lease, source, self.from, self.remembered_from(now));
+        let state = match begun.await? {
             Begun::At(state) => state,
             Begun::Beyond(place) => return Err(ReconcileError::Beyond(place)),
             Begun::Lost => return Ok(self.lost()),
@@ -319,6 +323,7 @@ impl Reconciler {
             state,
             target: None,
             taken_in: 0,
+            too_old: 0,
             sender,
         };
         if !self.try_again(&mut run).await? {
@@ -338,8 +343,7 @@ impl Reconciler {
         let wanted = named.into_iter().map(Wanted::from);
         let (old, wanted): (Vec<_>, Vec<_>) =
             wanted.partition(|one| self.is_forgotten(one.committed_at, now));
-        let mut found: Vec<_> = old.into_iter().map(|one| one.key).collect();
-        let mut missing = Vec::new();
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
         for (one, outcome) in self.take_in(run, wanted).await? {
             match outcome {
                 Outcome::Here { .. } => found.push(one.key),
@@ -352,6 +356,7 @@ impl Reconciler {
             feed_head: run.state.feed_head,
             missing,
             found,
+            given_up: old.into_iter().map(|one| one.key).collect(),
         };
         self.advance(run, progress).await
     }
@@ -421,6 +426,7 @@ impl Reconciler {
         let remembered = page.data[..settled].iter();
         let remembered = remembered.filter(|event| !self.is_forgotten(event.committed_at, now));
         let wanted: Vec<Wanted> = remembered.map(|event| Wanted::of(event, now)).collect();
+        let too_old = settled - wanted.len();
         let mut missing = Vec::new();
         for (one, outcome) in self.take_in(run, wanted).await? {
             if let Outcome::Missing(reason) = outcome {
@@ -439,10 +445,12 @@ impl Reconciler {
             feed_head: page.head,
             missing,
             found: Vec::new(),
+            given_up: Vec::new(),
         };
         if !self.advance(run, progress).await? {
             return Ok(Compared::Lost);
         }
+        run.too_old += too_old as u64;
         let is_at_end = settled < page.data.len() || place >= target || !page.has_more;
         Ok(if is_at_end { Compared::End } else { Compared::On })
     }
@@ -474,6 +482,7 @@ impl Reconciler {
         }
         Ok(ReconcileStep::Finished(Reconciled {
             taken_in: run.taken_in,
+            too_old: run.too_old,
             state,
         }))
     }
@@ -484,8 +493,13 @@ impl Reconciler {
 
     /// Whether an event is so old that a receiver which had it would have forgotten it.
     fn is_forgotten(&self, committed_at: UnixMillis, now: UnixMillis) -> bool {
+        committed_at < self.remembered_from(now)
+    }
+
+    /// From when on what was received is remembered.
+    fn remembered_from(&self, now: UnixMillis) -> UnixMillis {
         let days = i64::from(self.parts.remembered_days);
-        committed_at.0 < now.0.saturating_sub(days * DAY_MILLIS)
+        UnixMillis(now.0.saturating_sub(days * DAY_MILLIS))
     }
 
     async fn advance(&self, run: &mut Run, progress: Progress) -> Result<bool, ReconcileError> {

@@ -164,6 +164,12 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             sqlite: include_str!("../../migrations/sqlite/0014_reconciliations.sql"),
             mysql: include_str!("../../migrations/mysql/0014_reconciliations.sql"),
         },
+        Migration {
+            number: 15,
+            name: "reconciliations_given_up",
+            sqlite: include_str!("../../migrations/sqlite/0015_reconciliations_given_up.sql"),
+            mysql: include_str!("../../migrations/mysql/0015_reconciliations_given_up.sql"),
+        },
     ],
 };
 

@@ -40,6 +40,8 @@ pub struct Reconciliation {
     pub missing: u64,
     /// Those of them whose body is kept no more at the sender.
     pub past_retention: u64,
+    /// Events that were missing until they were older than what is remembered. They are no longer among the missing ones.
+    pub given_up: u64,
     not_named: u64,
     past_retention_not_named: u64,
 }
@@ -88,6 +90,8 @@ pub struct Progress {
     pub missing: Vec<MissingEvent>,
     /// What was missing and is not any more.
     pub found: Vec<IdempotencyKey>,
+    /// What was missing until it was older than what is remembered.
+    pub given_up: Vec<IdempotencyKey>,
 }
 
 /// Where a run begins.
@@ -215,7 +219,8 @@ impl Store {
             .await
     }
 
-    /// Where a run begins: where the last one came to, or behind an earlier place, from which on all is compared again.
+    /// Where a run begins: where the last one came to, or behind an earlier place, from which on all is compared again, but for what
+    /// was committed before `remembered_from`.
     ///
     /// # Errors
     /// Those of the database.
@@ -224,12 +229,13 @@ impl Store {
         lease: &Lease,
         source: &SourceId,
         from: Option<i64>,
+        remembered_from: UnixMillis,
     ) -> Result<Begun, DbError> {
         let (lease, source) = (lease.clone(), source.clone());
         self.db
             .transaction("begin_reconciliation", move |tx| {
                 let (lease, source) = (lease.clone(), source.clone());
-                Box::pin(async move { begin(tx, &lease, &source, from).await })
+                Box::pin(async move { begin(tx, &lease, &source, from, remembered_from).await })
             })
             .await
     }
@@ -281,7 +287,8 @@ impl Store {
                         return Ok(false);
                     }
                     go_back(tx, &source, 0).await?;
-                    let sql = "UPDATE reconciliations SET began_again_at = ? WHERE source_id = ?";
+                    let sql =
+                        "UPDATE reconciliations SET began_again_at = ?, given_up = 0 WHERE source_id = ?";
                     tx.execute(sql, params![now, source.as_str()]).await?;
                     Ok(true)
                 })
@@ -321,7 +328,7 @@ impl Store {
 }
 
 async fn find(tx: &mut Tx, source: &SourceId) -> Result<Option<Reconciliation>, DbError> {
-    let sql = "SELECT complete_up_to, mark, feed_head, checked_at, due_at, began_again_at, not_named, \
+    let sql = "SELECT complete_up_to, mark, feed_head, checked_at, due_at, began_again_at, given_up, not_named, \
                    past_retention_not_named, \
                    (SELECT COUNT(*) FROM missing_events m WHERE m.source_id = r.source_id) AS named, \
                    (SELECT COUNT(*) FROM missing_events m WHERE m.source_id = r.source_id AND m.reason = ?) AS past \
@@ -343,6 +350,7 @@ fn read(row: &Row) -> Result<Reconciliation, DbError> {
         began_again_at: row.get("began_again_at")?,
         missing: row.get::<u64>("named")? + not_named,
         past_retention: row.get::<u64>("past")? + past_retention_not_named,
+        given_up: row.get("given_up")?,
         not_named,
         past_retention_not_named,
     })
@@ -360,7 +368,13 @@ fn read_missing(row: &Row) -> Result<MissingEvent, DbError> {
     })
 }
 
-async fn begin(tx: &mut Tx, lease: &Lease, source: &SourceId, from: Option<i64>) -> Result<Begun, DbError> {
+async fn begin(
+    tx: &mut Tx,
+    lease: &Lease,
+    source: &SourceId,
+    from: Option<i64>,
+    remembered_from: UnixMillis,
+) -> Result<Begun, DbError> {
     if !leases::fence(tx, lease).await? {
         tx.abandon();
         return Ok(Begun::Lost);
@@ -375,7 +389,16 @@ async fn begin(tx: &mut Tx, lease: &Lease, source: &SourceId, from: Option<i64>)
             tx.abandon();
             return Ok(Begun::Beyond(state.complete_up_to));
         }
-        Some(from) => go_back(tx, source, from).await?,
+        Some(from) => {
+            // They will not be compared again: nothing would name them any more.
+            let old = "DELETE FROM missing_events WHERE source_id = ? AND feed_seq > ? AND committed_at < ?";
+            let given_up = tx
+                .execute(old, params![source.as_str(), from, remembered_from])
+                .await?;
+            let sql = "UPDATE reconciliations SET given_up = given_up + ? WHERE source_id = ?";
+            tx.execute(sql, params![given_up, source.as_str()]).await?;
+            go_back(tx, source, from).await?;
+        }
         None => return Ok(Begun::At(state)),
     }
     let state = find(tx, source).await?;
@@ -418,6 +441,11 @@ async fn advance(
         let sql = format!("DELETE FROM missing_events WHERE source_id = ? AND idempotency_key IN {list}");
         tx.execute(&sql, list.after(params![source.as_str()])).await?;
     }
+    let mut given_up = state.given_up;
+    for list in in_lists(progress.given_up.iter().map(IdempotencyKey::as_str)) {
+        let sql = format!("DELETE FROM missing_events WHERE source_id = ? AND idempotency_key IN {list}");
+        given_up += tx.execute(&sql, list.after(params![source.as_str()])).await?;
+    }
     // One that is named already is tried again, and takes no further room.
     let mut room =
         MISSING_NAMED_MAX.saturating_sub(usize::try_from(state.missing - state.not_named).unwrap_or(0));
@@ -450,12 +478,13 @@ async fn advance(
         ];
         tx.execute(insert, values).await?;
     }
-    let sql = "UPDATE reconciliations SET complete_up_to = ?, mark = ?, feed_head = ?, not_named = ?, past_retention_not_named = ? \
-               WHERE source_id = ?";
+    let sql = "UPDATE reconciliations SET complete_up_to = ?, mark = ?, feed_head = ?, given_up = ?, not_named = ?, \
+                   past_retention_not_named = ? WHERE source_id = ?";
     let values = params![
         progress.complete_up_to,
         &progress.mark,
         progress.feed_head,
+        given_up,
         not_named,
         past_not_named,
         source.as_str(),

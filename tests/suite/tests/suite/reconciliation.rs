@@ -36,6 +36,7 @@ pub fn cases() -> Vec<Case> {
         what_was_never_delivered_is_taken_in_and_a_later_delivery_is_a_duplicate,
         rows_that_were_lost_come_back_and_a_run_goes_no_further_back_than_it_is_asked_to,
         what_is_past_retention_is_named_and_comes_when_it_is_there_again,
+        what_is_older_than_the_receiver_remembers_is_counted_apart,
         what_breaks_a_rule_is_named_and_holds_nothing_up,
         what_the_database_refuses_is_named_and_tried_again,
         f50_a_page_that_is_cut_at_any_byte_costs_a_repeat_and_nothing_else,
@@ -302,6 +303,33 @@ async fn what_is_past_retention_is_named_and_comes_when_it_is_there_again(ctx: C
     execute(&pair.db, "DELETE FROM inbox", vec![]).await;
     pair.clock.advance(Duration::from_secs(401 * 24 * 3600));
     assert_eq!(pair.reconcile(Some(0)).await, (0, 5, 0, 0));
+    pair.stop().await;
+}
+
+async fn what_is_older_than_the_receiver_remembers_is_counted_apart(ctx: Ctx) {
+    let pair = Pair::start(&ctx).await;
+    plant(&pair.pms.db, 1..=5, guest_event).await;
+    let sql = "DELETE FROM event_bodies WHERE event_id IN ('evt_planted_2', 'evt_planted_4')";
+    assert_eq!(execute(&pair.pms.db, sql, vec![]).await, 2);
+    assert_eq!(pair.reconcile(None).await, (3, 5, 2, 2));
+    // All but one are too old by then; of the two that are missing one is tried again, and the other lies behind the place.
+    let old = "UPDATE events SET committed_at = ? WHERE feed_seq < 5";
+    let long_ago = NOW.plus_millis(-401 * 24 * 3_600_000);
+    assert_eq!(execute(&pair.pms.db, old, params![long_ago]).await, 4);
+    let old = "UPDATE missing_events SET committed_at = ? WHERE idempotency_key = 'evt_planted_4'";
+    assert_eq!(execute(&pair.db, old, params![long_ago]).await, 1);
+    let run = async |from| {
+        let mut reconciliation = pair.open(from).await;
+        let done = reconciliation.to_the_end().await.unwrap().unwrap();
+        reconciliation.close().await;
+        (done.too_old, done.state.missing, done.state.given_up)
+    };
+    assert_eq!(run(Some(3)).await, (1, 1, 1));
+    let old = "UPDATE missing_events SET committed_at = ?";
+    assert_eq!(execute(&pair.db, old, params![long_ago]).await, 1);
+    assert_eq!(run(None).await, (0, 0, 2));
+    assert_eq!(run(Some(0)).await, (4, 0, 2), "each once");
+    assert_eq!(pair.completeness().await["given_up"], 2);
     pair.stop().await;
 }
 
@@ -656,6 +684,19 @@ async fn the_command_says_what_is_missing_and_its_exit_code_too(ctx: Ctx) {
             "{out}"
         );
         assert!(out.contains("complete up to place 6 of 6: "), "{out}");
+    }
+    // As if they were older than it remembers.
+    let old = "UPDATE events SET committed_at = 1";
+    assert_eq!(execute(&pair.pms.db, old, vec![]).await, 6);
+    let old = "UPDATE missing_events SET committed_at = 1";
+    assert_eq!(execute(&pair.db, old, vec![]).await, 1);
+    let (code, out, err) = run(Some(&url), &["--from", "0"]).await;
+    assert_eq!(code, 0, "{out} {err}");
+    for line in [
+        "given up: 1 were missing until they were older than what is remembered here",
+        "not compared: 6 are older than what is remembered here",
+    ] {
+        assert!(out.lines().any(|one| one == line), "{out}");
     }
     for (url, arguments, named) in [
         (None, &[][..], "PMS_FEED_URL"),
