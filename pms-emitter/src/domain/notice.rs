@@ -20,7 +20,7 @@ pub enum Notice {
     Disabled(&'static str),
     /// It was failing, and accepts deliveries again.
     Recovered,
-    /// More than a tenth of the attempts of a quarter of an hour failed.
+    /// More than a tenth of the attempts of the last quarter of an hour failed.
     FailureRate,
     /// It has another secret.
     SecretRotated,

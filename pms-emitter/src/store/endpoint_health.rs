@@ -7,7 +7,7 @@ use super::{Store, notices, webhooks::ENDPOINTS_MAX};
 use crate::domain::audit_action::AuditAction;
 use crate::domain::notice::Notice;
 use contract::{EventId, UnixMillis, id::EndpointId};
-use db::{DbError, Row, Statement, Tx, params, read_id};
+use db::{DbError, Params, Row, Statement, Tx, params, read_id};
 use kit::audit::{self, AuditEntry};
 
 /// An endpoint that fails for so long without one success, in as many different hours, is stopped: 5 days.
@@ -22,9 +22,32 @@ const FAILING: &str = "failing";
 const HOUR_MILLIS: i64 = 3_600 * 1_000;
 const MINUTE_MILLIS: i64 = 60 * 1_000;
 
-/// The span in which attempts are counted, and how many there must be for their rate to mean something.
-const RATE_MILLIS: i64 = 15 * MINUTE_MILLIS;
+/// Attempts are counted by spans of so long, and their rate is that of the present one and the two before: of the last 10 to 15
+/// minutes, wherever a border lies.
+const RATE_MILLIS: i64 = 5 * MINUTE_MILLIS;
+/// How many there must be for their rate to mean something.
 const RATE_ATTEMPTS_MIN: i64 = 20;
+
+/// What an attempt changes of the counts. First the older spans: MySQL sets columns in this order, each by what stands there by then,
+/// and so the span that counts comes last. One that another replica has begun, whose clock is ahead, counts as the present one.
+const COUNT_RATE: &str = "
+     rate_attempts_2 = CASE WHEN rate_window IN (?, ?) THEN rate_attempts_2 WHEN rate_window = ? THEN rate_attempts_1
+         WHEN rate_window = ? THEN rate_attempts ELSE 0 END,
+     rate_failed_2 = CASE WHEN rate_window IN (?, ?) THEN rate_failed_2 WHEN rate_window = ? THEN rate_failed_1
+         WHEN rate_window = ? THEN rate_failed ELSE 0 END,
+     rate_attempts_1 = CASE WHEN rate_window IN (?, ?) THEN rate_attempts_1 WHEN rate_window = ? THEN rate_attempts ELSE 0 END,
+     rate_failed_1 = CASE WHEN rate_window IN (?, ?) THEN rate_failed_1 WHEN rate_window = ? THEN rate_failed ELSE 0 END,
+     rate_attempts = CASE WHEN rate_window IN (?, ?) THEN rate_attempts ELSE 0 END + ?,
+     rate_failed = CASE WHEN rate_window IN (?, ?) THEN rate_failed ELSE 0 END + ?,
+     rate_window = CASE WHEN rate_window = ? THEN rate_window ELSE ? END, ";
+
+/// The counts of those that had attempts lately, by the present span and the two before.
+const RATES: &str = "SELECT id, rate_alarm,
+         rate_attempts + CASE WHEN rate_window >= ? THEN rate_attempts_1 ELSE 0 END
+             + CASE WHEN rate_window >= ? THEN rate_attempts_2 ELSE 0 END AS attempts,
+         rate_failed + CASE WHEN rate_window >= ? THEN rate_failed_1 ELSE 0 END
+             + CASE WHEN rate_window >= ? THEN rate_failed_2 ELSE 0 END AS failed
+     FROM endpoints WHERE deleted_at IS NULL AND rate_window >= ?";
 
 /// Everything that is to be said or sent now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,13 +154,9 @@ pub(super) fn attempted(endpoint: &str, attempts: u64, delivered: u64, now: Unix
     if attempts == 0 {
         return None;
     }
-    let (window, hour) = (beginning(now, RATE_MILLIS), beginning(now, HOUR_MILLIS));
+    let hour = beginning(now, HOUR_MILLIS);
     let failed = attempts.saturating_sub(delivered);
-    // The window last: what is counted asks which one it was.
-    let mut set = "rate_attempts = CASE WHEN rate_window = ? THEN rate_attempts + ? ELSE ? END,
-         rate_failed = CASE WHEN rate_window = ? THEN rate_failed + ? ELSE ? END, rate_window = ?, "
-        .to_owned();
-    let mut values = params![window, attempts, attempts, window, failed, failed, window];
+    let (mut set, mut values) = (COUNT_RATE.to_owned(), count_rate(attempts, failed, now));
     if delivered > 0 {
         set += "delivered = delivered + ?, last_success_at = ?, failing_since = NULL, failing_hours = 0, failing_hour = NULL";
         values.extend(params![delivered, now]);
@@ -154,6 +173,21 @@ pub(super) fn attempted(endpoint: &str, attempts: u64, delivered: u64, now: Unix
     ))
 }
 
+/// The values of [`COUNT_RATE`].
+fn count_rate(attempts: u64, failed: u64, now: UnixMillis) -> Params {
+    let present = beginning(now, RATE_MILLIS);
+    let (ahead, one, two) = (
+        present + RATE_MILLIS,
+        present - RATE_MILLIS,
+        present - 2 * RATE_MILLIS,
+    );
+    let mut values = params![present, ahead, one, two, present, ahead, one, two];
+    values.extend(params![present, ahead, one, present, ahead, one]);
+    values.extend(params![present, ahead, attempts, present, ahead, failed]);
+    values.extend(params![ahead, present]);
+    values
+}
+
 /// When the span of so many milliseconds began that an instant is in.
 fn beginning(now: UnixMillis, millis: i64) -> i64 {
     now.0 - now.0.rem_euclid(millis)
@@ -161,6 +195,8 @@ fn beginning(now: UnixMillis, millis: i64) -> i64 {
 
 async fn to_notice(tx: &mut Tx, now: UnixMillis) -> Result<ToNotice, DbError> {
     let half = now.0 - STOPPED_AFTER_MILLIS * LEVELS[LEVELS.len() - 1] / 100;
+    let span = beginning(now, RATE_MILLIS);
+    let (one, two) = (span - RATE_MILLIS, span - 2 * RATE_MILLIS);
     let looks = [
         Statement::query(
             "SELECT id, failing_since, failing_hours, failing_level, last_error_at FROM endpoints
@@ -173,10 +209,11 @@ async fn to_notice(tx: &mut Tx, now: UnixMillis) -> Result<ToNotice, DbError> {
         ),
         // It is said above a tenth, and again only once it was below a twentieth.
         Statement::query(
-            "SELECT id, rate_alarm FROM endpoints WHERE deleted_at IS NULL AND rate_attempts >= ?
-                 AND ((rate_alarm = 0 AND rate_failed * 10 > rate_attempts)
-                     OR (rate_alarm = 1 AND rate_failed * 20 < rate_attempts)) LIMIT ?",
-            params![RATE_ATTEMPTS_MIN, ENDPOINTS_MAX],
+            format!(
+                "SELECT id, rate_alarm FROM ({RATES}) AS lately WHERE attempts >= ?
+                     AND ((rate_alarm = 0 AND failed * 10 > attempts) OR (rate_alarm = 1 AND failed * 20 < attempts)) LIMIT ?"
+            ),
+            params![one, span, one, span, two, RATE_ATTEMPTS_MIN, ENDPOINTS_MAX],
         ),
     ];
     let answers = tx.run(&looks).await.all()?;

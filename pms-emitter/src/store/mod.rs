@@ -123,6 +123,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         migration!("0015", "rate_limit"),
         migration!("0016", "retention"),
         migration!("0017", "ordering"),
+        migration!("0018", "failure_rate"),
     ],
 };
 

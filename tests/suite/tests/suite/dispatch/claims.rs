@@ -24,6 +24,7 @@ pub fn cases() -> Vec<Case> {
         retries_and_first_attempts_do_not_starve_each_other,
         a_rate_limit_counts_what_all_replicas_claim,
         the_newest_have_a_share_where_many_wait,
+        a_rate_of_failures_is_that_of_the_last_minutes_wherever_a_border_lies,
         f43_a_clock_set_back_holds_nothing_up,
         f43_a_clock_set_back_by_minutes_ends_waits_and_pauses,
     ]
@@ -364,6 +365,66 @@ async fn f43_a_clock_set_back_by_minutes_ends_waits_and_pauses(ctx: Ctx) {
     clock.set(now);
     rig = Rig::start_with(&ctx, Setup::default(), double, clock).await;
     rig.until_delivered(1).await;
+    rig.stop().await;
+}
+
+async fn a_rate_of_failures_is_that_of_the_last_minutes_wherever_a_border_lies(ctx: Ctx) {
+    const MINUTE: i64 = 60_000;
+    let rig = waiting(&ctx, 27).await;
+    // So many attempts in that minute before or after a border, the first of which fail.
+    let settle = async |minute: i64, attempts: usize, failed: usize| {
+        let at = BEGIN.plus_millis(minute * MINUTE);
+        let claims = claim(&rig.store, &format!("minute_{minute}"), at, attempts).await;
+        assert_eq!(claims.len(), attempts);
+        let settlements = claims.iter().enumerate().map(|(nth, claim)| {
+            let verdict = if nth < failed {
+                Verdict::RetryAt(BEGIN.plus_millis(60 * MINUTE))
+            } else {
+                Verdict::Delivered
+            };
+            Settlement {
+                verdict,
+                ..delivered(claim, at)
+            }
+        });
+        let (batch, nothing) = (settlements.collect(), EndpointUpdate::default());
+        let settled = rig.store.settle(env_endpoint(), batch, nothing, [].into(), at);
+        settled.await.unwrap();
+    };
+    let counted = async || {
+        let sql = "SELECT rate_attempts, rate_attempts_1, rate_attempts_2, rate_failed, rate_failed_1, rate_failed_2
+             FROM endpoints WHERE id = ?";
+        let row = rig.rows(sql, "env".to_owned()).await.remove(0);
+        let counts = |names: [&str; 3]| names.map(|name| row.get::<i64>(name).unwrap());
+        (
+            counts(["rate_attempts", "rate_attempts_1", "rate_attempts_2"]),
+            counts(["rate_failed", "rate_failed_1", "rate_failed_2"]),
+        )
+    };
+    let alarms = async |minute: i64| {
+        let found = rig
+            .store
+            .endpoints_to_notice(BEGIN.plus_millis(minute * MINUTE))
+            .await;
+        found.unwrap().rates
+    };
+    settle(-4, 15, 3).await;
+    assert_eq!(alarms(-4).await, []);
+    settle(2, 9, 2).await;
+    assert_eq!(counted().await, ([9, 15, 0], [2, 3, 0]));
+    // A replica whose clock is behind counts with the others.
+    settle(-1, 1, 0).await;
+    assert_eq!(counted().await, ([10, 15, 0], [2, 3, 0]));
+    for minute in [2, 9] {
+        assert_eq!(alarms(minute).await, [(env_endpoint(), true)], "{minute}");
+    }
+    for minute in [11, 16] {
+        assert_eq!(alarms(minute).await, [], "{minute}: too few");
+    }
+    settle(11, 1, 1).await;
+    assert_eq!(counted().await, ([1, 0, 10], [1, 0, 2]));
+    settle(31, 1, 0).await;
+    assert_eq!(counted().await, ([1, 0, 0], [0, 0, 0]));
     rig.stop().await;
 }
 
