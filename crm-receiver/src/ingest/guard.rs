@@ -55,10 +55,11 @@ impl StoreGuard {
             failures: FAILURES,
             open_first: OPEN_FIRST,
             open_max: OPEN_MAX,
-            probe_deadline: PROBE_DEADLINE,
             // What a database can take is known: no ramp.
             ramp_limit: 1,
-            probes: Probes::Own,
+            probes: Probes::Own {
+                deadline: PROBE_DEADLINE,
+            },
         };
         let signals = Arc::new(Signals::default());
         let noted = Arc::clone(&signals);

@@ -64,7 +64,6 @@ impl EndpointBreaker {
             failures: delivery.breaker_failures,
             open_first: delivery.breaker_open,
             open_max: OPEN_MAX,
-            probe_deadline: delivery.lease(endpoint),
             ramp_limit: u32::try_from(delivery.concurrency).unwrap_or(u32::MAX),
             probes: Probes::Claimed,
         };

@@ -4,9 +4,8 @@ use super::{
     breaker::Breakers, places::Places, schedule::Schedule, sending::AttemptCounters,
     settling::SettlementCounters,
 };
-use crate::domain::endpoint::TIMEOUT_MAX;
-use crate::store::{LEASE_MAX, Store, env_endpoint};
-use contract::{Clock, Entropy, Ids, SecretList, id::EndpointId};
+use crate::store::{LEASE_MAX, Store};
+use contract::{Clock, Entropy, Ids, SecretList};
 use kit::egress::Egress;
 use kit::secrets::MasterKeys;
 use std::sync::Arc;
@@ -38,22 +37,6 @@ pub struct DeliveryConfig {
     pub look_every: Duration,
     /// What a claim's lease has beyond `timeout`.
     pub lease_slack: Duration,
-}
-
-impl DeliveryConfig {
-    /// The longest that an attempt at an endpoint may take: what was chosen for it, or the configuration's for the environment's.
-    pub(super) fn timeout_at_most(&self, endpoint: &EndpointId) -> Duration {
-        if *endpoint == env_endpoint() {
-            self.timeout
-        } else {
-            TIMEOUT_MAX
-        }
-    }
-
-    /// How long a claim holds, a probe's too.
-    pub(super) fn lease(&self, endpoint: &EndpointId) -> Duration {
-        self.timeout_at_most(endpoint) + self.lease_slack
-    }
 }
 
 /// What the dispatchers of all endpoints share.

@@ -43,8 +43,6 @@ pub struct BreakerSettings {
     pub open_first: Duration,
     /// The longest open period.
     pub open_max: Duration,
-    /// How long a probe may take before it counts as failed.
-    pub probe_deadline: Duration,
     /// The number of concurrent calls at which the ramp ends: the caller's own concurrency.
     pub ramp_limit: u32,
     /// Who decides that a probe may go out.
@@ -55,9 +53,12 @@ pub struct BreakerSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probes {
     /// The breaker, once its open period is over.
-    Own,
-    /// Its caller, who claims each in a place that several processes share ([`Breaker::probe`]) and says what others have found
-    /// ([`Breaker::open`], [`Breaker::close`]). While it is not closed, asking for admission is refused.
+    Own {
+        /// How long a probe may take before it counts as failed.
+        deadline: Duration,
+    },
+    /// Its caller, who claims each in a place that several processes share ([`Breaker::probe`]), until then and no longer, and says
+    /// what others have found ([`Breaker::open`], [`Breaker::close`]). While it is not closed, asking for admission is refused.
     Claimed,
 }
 

@@ -72,8 +72,7 @@ impl Circuit {
     }
 
     pub(super) fn admit(&mut self, now: Instant) -> Admitted {
-        let is_claimed = self.settings.probes == Probes::Claimed;
-        if is_claimed && self.machine.state() != State::Closed {
+        if self.settings.probes == Probes::Claimed && self.machine.state() != State::Closed {
             // Its caller knows when a probe can be claimed.
             return Admitted::Refused(now + RAMP_PAUSE);
         }
@@ -93,8 +92,10 @@ impl Circuit {
         let ticket = Ticket {
             generation: self.generation,
         };
-        if self.machine.state() == State::HalfOpen {
-            self.probe_until = Some(now + self.settings.probe_deadline);
+        if let Probes::Own { deadline } = self.settings.probes
+            && self.machine.state() == State::HalfOpen
+        {
+            self.probe_until = Some(now + deadline);
             return Admitted::Probe(ticket);
         }
         match &mut self.ramp {
@@ -116,7 +117,6 @@ impl Circuit {
         // What an earlier probe may still answer counts no more.
         self.generation += 1;
         self.openings = openings;
-        self.probe_until = Some(now + self.settings.probe_deadline);
         Ticket {
             generation: self.generation,
         }

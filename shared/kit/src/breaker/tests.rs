@@ -5,13 +5,15 @@ use contract::SeededEntropy;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::time::advance;
 
+const PROBE_DEADLINE: Duration = Duration::from_secs(15);
 const SETTINGS: BreakerSettings = BreakerSettings {
     failures: FAILURES,
     open_first: OPEN_FIRST,
     open_max: OPEN_MAX,
-    probe_deadline: Duration::from_secs(15),
     ramp_limit: 8,
-    probes: Probes::Own,
+    probes: Probes::Own {
+        deadline: PROBE_DEADLINE,
+    },
 };
 /// Longer than any first open period, jitter included.
 const PAST_FIRST: Duration = Duration::from_millis(1_250);
@@ -174,7 +176,7 @@ async fn exactly_one_probe_goes_out() {
     advance(PAST_FIRST).await;
     let probe = world.probe();
     for _ in 0..100 {
-        assert_eq!(world.refused(), SETTINGS.probe_deadline);
+        assert_eq!(world.refused(), PROBE_DEADLINE);
     }
     probe.succeed();
     use State::{Closed, HalfOpen, Open};
@@ -257,7 +259,7 @@ async fn a_probe_past_its_deadline_has_failed_whatever_it_says_later() {
     world.open();
     advance(PAST_FIRST).await;
     let late = world.probe();
-    advance(SETTINGS.probe_deadline).await;
+    advance(PROBE_DEADLINE).await;
     world.refused();
     assert_eq!(world.state(), State::Open);
     late.succeed();
