@@ -548,9 +548,7 @@ mod tests {
 
     #[test]
     fn values_that_a_payload_is_compared_with_cost_as_schemas_do() {
-        let names: Vec<String> = (0..ENUMERATED_MAX - 2)
-            .map(|number| number.to_string())
-            .collect();
+        let names: Vec<String> = (0..ENUMERATED_MAX - 2).map(|number| number.to_string()).collect();
         let schema = json!({"properties": {"x": {"items": {"enum": names}}}});
         let compiled = PayloadSchema::compile(&schema, "/schema").unwrap();
         let payload = |count: usize| json!({"x": vec!["7"; count]});
