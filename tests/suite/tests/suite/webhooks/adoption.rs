@@ -1,7 +1,11 @@
 //! The environment's webhook becomes one of the others, and its secrets and headers open under another master key.
 
+use std::time::Duration;
+
+use contract::Clock;
 use harness::config::MASTER_KEY;
-use harness::receiver_double::ReceiverDouble;
+use harness::receiver_double::{Answer, Gate, ReceiverDouble};
+use harness::waiting::until;
 use kit::config::MasterKeyArgs;
 use pms_emitter::Runtime;
 use pms_emitter::app::{adopt_env, rewrap};
@@ -19,6 +23,7 @@ const NEXT_KEY: &str = "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=";
 pub fn cases() -> Vec<Case> {
     cases![
         the_environments_webhook_is_adopted_with_its_queue_and_secrets,
+        the_probe_of_an_adopted_one_has_the_time_that_was_chosen_for_it,
         secrets_and_headers_are_encrypted_again_while_it_serves,
     ]
 }
@@ -80,6 +85,52 @@ async fn the_environments_webhook_is_adopted_with_its_queue_and_secrets(ctx: Ctx
         .collect();
     assert_eq!(numbers, [&json!(2), &json!(1)]);
     pms.delete("/webhooks/env").await.expect(204);
+    pms.stop().await;
+}
+
+async fn the_probe_of_an_adopted_one_has_the_time_that_was_chosen_for_it(ctx: Ctx) {
+    const FAILURES: usize = 5;
+    let double = ReceiverDouble::start().await.unwrap();
+    let endpoint = EndpointConfig {
+        url: double.url().parse().unwrap(),
+        secrets: SECRETS.parse().unwrap(),
+    };
+    let set = |config: &mut Config| {
+        config.endpoint = Some(endpoint.clone());
+        config.delivery.breaker_failures = u32::try_from(FAILURES).unwrap();
+    };
+    Pms::start_set(&ctx, set).await.stop().await;
+    let mut config = harness::config::emitter(ctx.url(), None);
+    set(&mut config);
+    assert!(adopt_env(&config, &Runtime::system()).await.unwrap());
+    let pms = Pms::start_set(&ctx, set).await;
+    // The variables say 15 seconds.
+    let chosen = json!({"timeout_seconds": 30, "retry_schedule": vec![0; 10]});
+    pms.put("/webhooks/env", &chosen).await.expect(200);
+    let gate = Gate::closed();
+    double.then(vec![Answer::status(500); FAILURES]);
+    double.otherwise(Answer::status(200).behind(&gate));
+    guest(&pms, "Doe").await;
+    let opened = "SELECT COUNT(*) AS n FROM endpoints p JOIN deliveries d ON d.endpoint_id = p.id
+         WHERE p.breaker_state = 'open' AND d.status = 'pending' AND d.owner IS NULL";
+    until("it is open, and nothing is claimed", || async {
+        pms.count(opened).await == 1
+    })
+    .await;
+    pms.clock.advance(Duration::from_secs(61));
+    double.wait_for_held(1).await;
+    let claimed_until = pms.clock.now().plus_millis(45_000).0;
+    assert_eq!(
+        pms.count("SELECT breaker_until AS n FROM endpoints WHERE breaker_state = 'half_open'")
+            .await,
+        claimed_until
+    );
+    assert_eq!(
+        pms.count("SELECT lease_until AS n FROM deliveries").await,
+        claimed_until
+    );
+    gate.open(1);
+    double.wait_for(FAILURES + 1).await;
     pms.stop().await;
 }
 
