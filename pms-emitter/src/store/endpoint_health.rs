@@ -22,6 +22,10 @@ const FAILING: &str = "failing";
 const HOUR_MILLIS: i64 = 3_600 * 1_000;
 const MINUTE_MILLIS: i64 = 60 * 1_000;
 
+/// What is set of an endpoint of whose failures none is to count.
+pub(super) const NOT_FAILING: &str =
+    "failing_level = 0, failing_since = NULL, failing_hours = 0, failing_hour = NULL";
+
 /// Attempts are counted by spans of so long, and their rate is that of the present one and the two before: of the last 10 to 15
 /// minutes, wherever a border lies.
 const RATE_MILLIS: i64 = 5 * MINUTE_MILLIS;
@@ -186,6 +190,14 @@ fn count_rate(attempts: u64, failed: u64, now: UnixMillis) -> Params {
     values.extend(params![present, ahead, attempts, present, ahead, failed]);
     values.extend(params![ahead, present]);
     values
+}
+
+/// Forgets the failures of an endpoint whose address has changed: they were another one's.
+pub(super) async fn forget_for_new_address(tx: &mut Tx, endpoint: &str) -> Result<(), DbError> {
+    let sql = format!(
+        "UPDATE endpoints SET {NOT_FAILING}, rate_window = 0, rate_attempts = 0, rate_failed = 0, rate_alarm = 0 WHERE id = ?"
+    );
+    tx.execute(&sql, params![endpoint]).await.map(drop)
 }
 
 /// When the span of so many milliseconds began that an instant is in.

@@ -7,6 +7,7 @@ use super::{
     Store,
     breaker_history::{self, BREAKER_HISTORY_MAX, BreakerChange, read_state},
     clock_skew::{is_paused, millis},
+    endpoint_health,
     fan_out::FEED,
     shared_breaker,
     webhooks::ENDPOINTS_MAX,
@@ -173,6 +174,7 @@ async fn configure(tx: &mut Tx, id: &str, settings: &EnvEndpoint, now: UnixMilli
     let url: Option<String> = row.as_ref().map_or(Ok(None), |row| row.get("url"))?;
     if url != settings.url {
         shared_breaker::close_for_new_address(tx, id, now).await?;
+        endpoint_health::forget_for_new_address(tx, id).await?;
     }
     tx.execute(
         "UPDATE endpoints SET url = ?, subscribed = ?, backfill_seq = ?, disabled_reason = NULL, paused_until = 0,

@@ -5,6 +5,7 @@
 
 use super::{
     Store,
+    endpoint_health::{self, NOT_FAILING},
     endpoint_secrets::{self, NewSecret},
     fan_out::FEED,
     shared_breaker,
@@ -14,7 +15,7 @@ use contract::{Scope, UnixMillis, id::EndpointId};
 use db::{DbError, Params, Row, Tx, params, read_id};
 use kit::audit::{self, AuditEntry};
 use kit::secrets::{Place, SealedColumn};
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// Endpoints of a property at most. One for all properties counts as one of a property of its own.
 pub const ENDPOINTS_OF_PROPERTY_MAX: usize = 100;
@@ -366,19 +367,20 @@ async fn apply(tx: &mut Tx, change: &EndpointChange) -> Result<EndpointChanged, 
         at,
         entry,
     } = change;
-    let (set, mut values) = match what {
+    let (set, mut values): (Cow<'_, str>, Params) = match what {
         WhatChanges::Settings(settings, _) => (
             "url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?, heartbeat_at = ?, rate_limit = ?, ordering = ?, \
-             paused_until = 0",
+             paused_until = 0"
+                .into(),
             columns(settings, *at),
         ),
-        WhatChanges::Paused(paused) => ("paused = ?", params![*paused]),
+        WhatChanges::Paused(paused) => ("paused = ?".into(), params![*paused]),
         WhatChanges::Enabled => (
-            "disabled_reason = NULL, paused_until = 0, failing_level = 0, failing_since = NULL, failing_hours = 0, failing_hour = NULL",
+            format!("disabled_reason = NULL, paused_until = 0, {NOT_FAILING}").into(),
             Params::new(),
         ),
         WhatChanges::Deleted => (
-            "subscribed = 0, backfill_seq = NULL, cancelling = 1, deleted_at = ?",
+            "subscribed = 0, backfill_seq = NULL, cancelling = 1, deleted_at = ?".into(),
             params![*at],
         ),
     };
@@ -413,6 +415,7 @@ async fn apply(tx: &mut Tx, change: &EndpointChange) -> Result<EndpointChanged, 
         && seen.url.as_ref() != Some(&settings.url)
     {
         shared_breaker::close_for_new_address(tx, seen.id.as_str(), *at).await?;
+        endpoint_health::forget_for_new_address(tx, seen.id.as_str()).await?;
     }
     match what {
         WhatChanges::Settings(_, HeaderChange::Replace(headers)) => {

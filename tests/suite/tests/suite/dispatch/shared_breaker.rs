@@ -696,5 +696,8 @@ async fn a_restart_honours_the_open_period_and_another_address_ends_it(ctx: Ctx)
     .await;
     let status = elsewhere.until_delivered(16).await;
     assert_eq!(status.breaker_history[0].reason, "another address");
+    let failed = "SELECT id FROM endpoints WHERE id = ? AND rate_failed > 0";
+    let failed = elsewhere.rows(failed, env_endpoint().to_string()).await;
+    assert!(failed.is_empty(), "nor do failures at the old one count");
     elsewhere.stop().await;
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use contract::Clock;
 use db::{Params, params};
 use harness::receiver_double::{Answer, Gate, Received, ReceiverDouble};
 use harness::waiting::until;
+use pms_emitter::store::ToNotice;
 use serde_json::{Value, json};
 
 use super::{guest, subscribe};
@@ -18,6 +20,7 @@ pub fn cases() -> Vec<Case> {
     cases![
         one_that_fails_for_days_is_named_and_then_stopped_once_each,
         one_that_answers_again_has_recovered,
+        failures_at_one_address_do_not_count_at_another,
         a_rate_of_failures_is_said_once_until_it_was_low_again,
         f26_one_that_is_gone_is_said_to_be_to_those_who_ask,
         f26_a_410_that_stops_nothing_is_neither_audited_nor_said,
@@ -127,6 +130,48 @@ async fn one_that_answers_again_has_recovered(ctx: Ctx) {
         (kind.as_str(), payload["endpoint_id"].as_str()),
         ("webhook.recovered", Some(made.id()))
     );
+    pms.stop().await;
+}
+
+async fn failures_at_one_address_do_not_count_at_another(ctx: Ctx) {
+    let (pms, old, new) = (start(&ctx).await, double().await, double().await);
+    new.otherwise(Answer::status(500));
+    let made = subscribe(&pms, &old, json!({})).await;
+    let path = format!("/webhooks/{}", made.id());
+    has_failed(&pms, made.id(), 5 * DAY - HOUR, 9).await;
+    let rate = "UPDATE endpoints SET rate_window = ?, rate_attempts = 100, rate_failed = 90 WHERE id = ?";
+    change(&pms, rate, params![BEGIN.0 - BEGIN.0 % (5 * 60_000), made.id()]).await;
+    until("both are said", || async {
+        pms.count("SELECT COUNT(*) AS n FROM endpoints WHERE failing_level = 90 AND rate_alarm = 1")
+            .await
+            == 1
+    })
+    .await;
+    // Not for another reason: what it is sent is the same.
+    pms.put(&path, &json!({"name": "CRM of before"}))
+        .await
+        .expect(200);
+    let failing = "SELECT COUNT(*) AS n FROM endpoints WHERE failing_level = 90 AND failing_hours = 9
+         AND failing_since IS NOT NULL AND rate_alarm = 1 AND rate_failed = 90";
+    assert_eq!(pms.count(failing).await, 1);
+    pms.put(&path, &json!({"url": new.url()})).await.expect(200);
+    let clear =
+        "SELECT COUNT(*) AS n FROM endpoints WHERE id <> 'env' AND failing_level = 0 AND failing_hours = 0
+         AND failing_since IS NULL AND rate_alarm = 0 AND rate_failed = 0 AND rate_attempts = 0";
+    assert_eq!(pms.count(clear).await, 1);
+
+    // Its first failure is after the fifth day of the old one's.
+    pms.clock.advance(Duration::from_secs(2 * 3_600));
+    guest(&pms, "Doe").await;
+    until("its failure is noted", || async {
+        pms.count("SELECT COUNT(*) AS n FROM endpoints WHERE failing_hours = 1 AND rate_attempts = 1")
+            .await
+            == 1
+    })
+    .await;
+    let found = pms.store.endpoints_to_notice(pms.clock.now()).await.unwrap();
+    assert_eq!(found, ToNotice::default());
+    assert_eq!(pms.get(&path).await.body["state"], "active");
     pms.stop().await;
 }
 
