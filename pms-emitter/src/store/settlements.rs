@@ -543,12 +543,13 @@ fn endpoint_row(
     statements
 }
 
-/// How the last failed one of them failed. The status shows this to anyone, so it has no word of an answer, which may quote what
-/// it was sent.
+/// How the last failed one of them failed; one that was never attempted says nothing of the endpoint. The status shows this to anyone,
+/// so it has no word of an answer, which may quote what it was sent.
 fn last_failure(settlements: &[&Settlement]) -> Option<String> {
     settlements
         .iter()
         .rev()
+        .filter(|settlement| settlement.attempt.is_some())
         .find_map(|settlement| match (&settlement.verdict, &settlement.attempt) {
             (Verdict::Delivered, _) => None,
             (Verdict::Dead(why), _) => Some(why.clone()),

@@ -21,6 +21,7 @@ pub fn cases() -> Vec<Case> {
         one_that_fails_for_days_is_named_and_then_stopped_once_each,
         one_that_answers_again_has_recovered,
         failures_at_one_address_do_not_count_at_another,
+        what_was_never_attempted_is_no_failure_of_its_endpoint,
         a_rate_of_failures_is_said_once_until_it_was_low_again,
         f26_one_that_is_gone_is_said_to_be_to_those_who_ask,
         f26_a_410_that_stops_nothing_is_neither_audited_nor_said,
@@ -172,6 +173,36 @@ async fn failures_at_one_address_do_not_count_at_another(ctx: Ctx) {
     let found = pms.store.endpoints_to_notice(pms.clock.now()).await.unwrap();
     assert_eq!(found, ToNotice::default());
     assert_eq!(pms.get(&path).await.body["state"], "active");
+    pms.stop().await;
+}
+
+async fn what_was_never_attempted_is_no_failure_of_its_endpoint(ctx: Ctx) {
+    let (pms, double) = (start(&ctx).await, double().await);
+    let made = subscribe(&pms, &double, json!({})).await;
+    let path = format!("/webhooks/{}", made.id());
+    pms.post(&format!("{path}/pause"), &json!({})).await.expect(200);
+    has_failed(&pms, made.id(), 5 * DAY - HOUR, 9).await;
+    guest(&pms, "Doe").await;
+    until("it is queued, and the endpoint named", || async {
+        let queued = "SELECT COUNT(*) AS n FROM deliveries";
+        let named = "SELECT COUNT(*) AS n FROM endpoints WHERE failing_level = 90";
+        (pms.count(queued).await, pms.count(named).await) == (1, 1)
+    })
+    .await;
+    // As an erasure does.
+    change(&pms, "DELETE FROM event_bodies", params![]).await;
+    pms.clock.advance(Duration::from_secs(2 * 3_600));
+    pms.post(&format!("{path}/resume"), &json!({})).await.expect(200);
+    until("it is given up", || async {
+        pms.count("SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead' AND attempts = 0")
+            .await
+            == 1
+    })
+    .await;
+    let found = pms.store.endpoints_to_notice(pms.clock.now()).await.unwrap();
+    assert_eq!(found, ToNotice::default());
+    assert_eq!(pms.get(&path).await.body["state"], "active");
+    assert_eq!(double.received().len(), 0);
     pms.stop().await;
 }
 
