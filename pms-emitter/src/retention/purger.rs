@@ -6,7 +6,7 @@
 //! that is started often purges no more often, and no less.
 
 use super::{ByHand, PurgeTally, Retention};
-use crate::store::{PURGE_LEASE, PurgeBefore, PurgePosition, PurgeTarget, Purged, Store};
+use crate::store::{PURGE_LEASE, PurgeBefore, PurgePosition, PurgeTarget, Purged, Store, set_at_most};
 use contract::{Clock, UnixMillis};
 use db::{DbError, leases::Lease};
 use futures::future::BoxFuture;
@@ -349,10 +349,10 @@ impl Progress {
     }
 }
 
-/// An hour after the last one; also where that lies ahead, since a clock was set back.
+/// An hour after the last one; also where that lies further ahead than a replica's clock may, since a clock was set back.
 fn is_due(last: UnixMillis, now: UnixMillis) -> bool {
     let every = i64::try_from(PURGE_EVERY.as_millis()).unwrap_or(i64::MAX);
-    now.0 - last.0 >= every || last > now
+    now.0 - last.0 >= every || last > set_at_most(now)
 }
 
 fn rest(took: Duration) -> Duration {

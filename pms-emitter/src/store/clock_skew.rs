@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(super) const SKEW_MAX: Duration = Duration::from_secs(60);
 
 /// The latest instant at which anything can have been set, unless the clock was set back since.
-pub(super) fn set_at_most(now: UnixMillis) -> UnixMillis {
+pub(crate) fn set_at_most(now: UnixMillis) -> UnixMillis {
     now.plus_millis(millis(SKEW_MAX))
 }
 

@@ -42,6 +42,7 @@ mod webhooks;
 
 pub use breaker_history::{BREAKER_HISTORY_MAX, BreakerChange};
 pub use claims::{BATCH_MAX, Claim, ClaimRequest, Claimed, DeliveryRef, LEASE_MAX, Subject, Target};
+pub(crate) use clock_skew::set_at_most;
 pub use deliveries::{DeliveredEvent, DeliveryAttempt, DeliveryFilter, DeliveryPage, DeliveryRow};
 pub use delivery_hours::{AttemptCounts, DeliveryStats, HOUR_MS, hour_of};
 pub use delivery_runs::{

@@ -508,16 +508,16 @@ async fn an_emitter_purge_is_due_an_hour_after_the_last_one_of_any_replica(ctx: 
     rig.clock.advance(Duration::from_secs(1));
     all_of(second).await;
     assert_eq!(rig.store.last_purge().await.unwrap(), rig.now());
-    // A clock that was set back.
-    run(
-        rig.store.db(),
-        vec![(
-            "UPDATE purges SET finished_at = ?",
-            params![rig.now().0 + days(1)],
-        )],
-    )
-    .await;
-    all_of(purger(&rig, "third")).await;
+    // By the clock of a replica that is ahead, and by one that was set back.
+    let mut third = purger(&rig, "third");
+    let end = "UPDATE purges SET finished_at = ?";
+    run(rig.store.db(), vec![(end, params![rig.now().0 + 60_000])]).await;
+    assert_eq!(third.step().await.unwrap(), PurgeStep::NotDue);
+    for ahead in [60_001, days(1)] {
+        run(rig.store.db(), vec![(end, params![rig.now().0 + ahead])]).await;
+        all_of(purger(&rig, "fourth")).await;
+        assert_eq!(rig.store.last_purge().await.unwrap(), rig.now());
+    }
     rig.stop().await;
 }
 
