@@ -3,7 +3,7 @@
 //! Settlements note failures and successes in the endpoint's row. What is to be said is decided here, from time to time, by a
 //! compare-and-set of the level that was last said: so it is said once, whatever number of replicas look.
 
-use super::{Store, notices, webhooks::ENDPOINTS_MAX};
+use super::{Store, clock_skew::set_at_most, notices, webhooks::ENDPOINTS_MAX};
 use crate::domain::audit_action::AuditAction;
 use crate::domain::notice::Notice;
 use contract::{EventId, UnixMillis, id::EndpointId};
@@ -25,6 +25,9 @@ const MINUTE_MILLIS: i64 = 60 * 1_000;
 /// What is set of an endpoint of whose failures none is to count.
 pub(super) const NOT_FAILING: &str =
     "failing_level = 0, failing_since = NULL, failing_hours = 0, failing_hour = NULL";
+
+/// Whether a ping is due now, by two instants: now, and the latest at which its time can have been set.
+const BEATS: &str = "heartbeat_at IS NOT NULL AND (heartbeat_at <= ? OR heartbeat_set_at > ?)";
 
 /// Attempts are counted by spans of so long, and their rate is that of the present one and the two before: of the last 10 to 15
 /// minutes, wherever a border lies.
@@ -140,8 +143,11 @@ impl Store {
                     .transpose()?;
                 let next = settings.and_then(|settings| settings.heartbeat_minutes);
                 let next = next.map(|minutes| now.plus_millis(i64::from(minutes) * MINUTE_MILLIS));
-                let sql = "UPDATE endpoints SET heartbeat_at = ? WHERE id = ? AND heartbeat_at <= ?";
-                if tx.execute(sql, params![next, endpoint.as_str(), *now]).await? == 0 {
+                let sql = format!(
+                    "UPDATE endpoints SET heartbeat_at = ?, heartbeat_set_at = ? WHERE id = ? AND {BEATS}"
+                );
+                let values = params![next, *now, endpoint.as_str(), *now, set_at_most(*now)];
+                if tx.execute(&sql, values).await? == 0 {
                     tx.abandon();
                     return Ok(());
                 }
@@ -216,8 +222,10 @@ async fn to_notice(tx: &mut Tx, now: UnixMillis) -> Result<ToNotice, DbError> {
             params![half, ENDPOINTS_MAX],
         ),
         Statement::query(
-            "SELECT id FROM endpoints WHERE deleted_at IS NULL AND disabled_reason IS NULL AND paused = 0 AND heartbeat_at <= ? LIMIT ?",
-            params![now, ENDPOINTS_MAX],
+            format!(
+                "SELECT id FROM endpoints WHERE deleted_at IS NULL AND disabled_reason IS NULL AND paused = 0 AND {BEATS} LIMIT ?"
+            ),
+            params![now, set_at_most(now), ENDPOINTS_MAX],
         ),
         // It is said above a tenth, and again only once it was below a twentieth.
         Statement::query(

@@ -125,6 +125,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         migration!("0016", "retention"),
         migration!("0017", "ordering"),
         migration!("0018", "failure_rate"),
+        migration!("0019", "heartbeat"),
     ],
 };
 

@@ -317,9 +317,9 @@ async fn make(tx: &mut Tx, new: &NewEndpoint) -> Result<EndpointMade, DbError> {
         new.at
     ]);
     tx.execute(
-        "INSERT INTO endpoints (url, settings, event_types, property_ids, filter, paused, heartbeat_at, rate_limit, ordering,
-             backfill_seq, created_by, id, subscribed, breaker_since, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
+        "INSERT INTO endpoints (url, settings, event_types, property_ids, filter, paused, heartbeat_at, heartbeat_set_at,
+             rate_limit, ordering, backfill_seq, created_by, id, subscribed, breaker_since, created_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
         values,
     )
     .await?;
@@ -349,7 +349,8 @@ async fn adopt(
     let mut values = columns(&settings, entry.at);
     values.extend(params![entry.at, id.as_str()]);
     let sql = "UPDATE endpoints SET url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?,
-                   heartbeat_at = ?, rate_limit = ?, ordering = ?, subscribed = 1, version = version + 1, updated_at = ?
+                   heartbeat_at = ?, heartbeat_set_at = ?, rate_limit = ?, ordering = ?, subscribed = 1, version = version + 1,
+                   updated_at = ?
                WHERE id = ? AND settings IS NULL";
     if tx.execute(sql, values).await? == 0 {
         tx.abandon();
@@ -369,8 +370,8 @@ async fn apply(tx: &mut Tx, change: &EndpointChange) -> Result<EndpointChanged, 
     } = change;
     let (set, mut values): (Cow<'_, str>, Params) = match what {
         WhatChanges::Settings(settings, _) => (
-            "url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?, heartbeat_at = ?, rate_limit = ?, ordering = ?, \
-             paused_until = 0"
+            "url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?, heartbeat_at = ?, \
+             heartbeat_set_at = ?, rate_limit = ?, ordering = ?, paused_until = 0"
                 .into(),
             columns(settings, *at),
         ),
@@ -525,6 +526,7 @@ fn columns(settings: &EndpointSettings, at: UnixMillis) -> Params {
         settings
             .heartbeat_minutes
             .map(|minutes| at.plus_millis(i64::from(minutes) * MINUTE_MILLIS)),
+        at,
         settings.rate_limit,
         settings.ordering.as_str(),
     ]

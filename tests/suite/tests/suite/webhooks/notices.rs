@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contract::Clock;
+use contract::{Clock, UnixMillis};
 use db::{Params, params};
 use harness::receiver_double::{Answer, Gate, Received, ReceiverDouble};
 use harness::waiting::until;
@@ -28,6 +28,7 @@ pub fn cases() -> Vec<Case> {
         a_delivery_that_is_given_up_is_said_and_never_about_a_notice,
         nobody_is_said_what_is_about_itself_and_all_does_not_mean_it,
         a_heartbeat_pings_its_endpoint_alone,
+        f43_a_clock_that_was_ahead_holds_up_no_ping,
     ]
 }
 
@@ -388,5 +389,49 @@ async fn a_heartbeat_pings_its_endpoint_alone(ctx: Ctx) {
         2
     );
     assert_eq!(other.received().len(), 2);
+    pms.stop().await;
+}
+
+async fn f43_a_clock_that_was_ahead_holds_up_no_ping(ctx: Ctx) {
+    let (pms, quiet) = (start(&ctx).await, double().await);
+    let with = json!({"events": ["guest.erased"], "heartbeat_minutes": 10});
+    let made = subscribe(&pms, &quiet, with).await;
+    let settled = async |pings| {
+        until("the ping is settled", || async {
+            pms.count("SELECT COUNT(*) AS n FROM deliveries WHERE status = 'delivered'")
+                .await
+                == pings
+        })
+        .await;
+    };
+    // A day ahead for one beat.
+    pms.clock.advance(Duration::from_secs(24 * 3_600));
+    quiet.wait_for(1).await;
+    settled(1).await;
+    pms.clock.set(BEGIN);
+    quiet.wait_for(2).await;
+    settled(2).await;
+    // From then on as ever, and by as much as the clocks of replicas differ nothing is sooner.
+    let due = async |now: UnixMillis| pms.store.endpoints_to_notice(now).await.unwrap().beats.len();
+    assert_eq!(due(BEGIN.plus_millis(-60_000)).await, 0);
+    assert_eq!(due(BEGIN.plus_millis(-60_001)).await, 1);
+    assert_eq!(due(BEGIN.plus_millis(599_999)).await, 0);
+    pms.clock.advance(Duration::from_secs(600));
+    quiet.wait_for(3).await;
+    settled(3).await;
+
+    // One that was chosen while the clock was ahead; and none that is chosen no more.
+    pms.clock.advance(Duration::from_secs(24 * 3_600));
+    quiet.wait_for(4).await;
+    settled(4).await;
+    let path = format!("/webhooks/{}", made.id());
+    let every = async |minutes: Value| {
+        let with = json!({"heartbeat_minutes": minutes});
+        pms.put(&path, &with).await.expect(200);
+    };
+    every(Value::Null).await;
+    assert_eq!(due(BEGIN).await, 0);
+    every(json!(20)).await;
+    assert_eq!(due(BEGIN).await, 1);
     pms.stop().await;
 }
