@@ -31,6 +31,8 @@ use strum::{IntoStaticStr, VariantArray};
 pub const PURGE_BATCH: usize = 200;
 /// How long a replica holds the lease without renewing it.
 pub const PURGE_LEASE: Duration = Duration::from_secs(60);
+/// No claim of a delivery holds for so long: one that ends later was made by a clock that was ahead.
+const CLAIM_MAX_MILLIS: i64 = 3_600 * 1_000;
 /// The lease of purges, and the name of their row.
 const PURGE: &str = "purge";
 
@@ -132,6 +134,7 @@ struct Deliveries {
     count: usize,
     attempts: u64,
     is_unsettled: bool,
+    is_claimed: bool,
 }
 
 impl Store {
@@ -220,7 +223,7 @@ impl Store {
         let only_counts = lease.is_none();
         let found = db.read("purge_find", move |tx| {
             let after = after.clone();
-            Box::pin(async move { find(tx, target, before, &after, only_counts).await })
+            Box::pin(async move { find(tx, target, before, &after, only_counts, now).await })
         });
         let found = Arc::new(found.await?);
         let (next, oldest) = (found.next.clone(), found.oldest);
@@ -253,6 +256,7 @@ async fn find(
     before: PurgeBefore,
     after: &PurgePosition,
     only_counts: bool,
+    now: UnixMillis,
 ) -> Result<Found, DbError> {
     match target {
         PurgeTarget::Dead => {
@@ -279,7 +283,7 @@ async fn find(
             of.find(tx, before.hour, after, only_counts).await
         }
         PurgeTarget::Events | PurgeTarget::Unsettled | PurgeTarget::Log => {
-            find_events(tx, target, before, after, only_counts).await
+            find_events(tx, target, before, after, only_counts, now).await
         }
     }
 }
@@ -370,6 +374,7 @@ async fn find_events(
     before: PurgeBefore,
     after: &PurgePosition,
     only_counts: bool,
+    now: UnixMillis,
 ) -> Result<Found, DbError> {
     let (until, mut place) = match after.until {
         Some(until) => (until, after.place),
@@ -394,12 +399,12 @@ async fn find_events(
             committed_at: row.get("committed_at")?,
         });
     }
-    let mut deliveries = deliveries_of(tx, &events, before.settled).await?;
+    let mut deliveries = deliveries_of(tx, &events, before.settled, now).await?;
     let mut found = Found::default();
     let (mut room, mut is_whole) = (PURGE_BATCH, true);
     for event in &events {
         let of_event = deliveries.remove(event.id.as_str()).unwrap_or_default();
-        if !before.takes(target, event, of_event.is_unsettled) {
+        if !before.takes(target, event, &of_event) {
             found.left.push(event.clone());
             found.through = Some(event.place);
             continue;
@@ -456,24 +461,29 @@ async fn begin(tx: &mut Tx, target: PurgeTarget, before: PurgeBefore) -> Result<
     })
 }
 
-/// How many deliveries and attempts events have, and whether any of them is not settled long enough.
+/// How many deliveries and attempts events have, and whether any of them is not settled long enough, or is claimed.
 async fn deliveries_of(
     tx: &mut Tx,
     events: &[FoundEvent],
     settled: UnixMillis,
+    now: UnixMillis,
 ) -> Result<HashMap<String, Deliveries>, DbError> {
     let list = InList::of(events.iter().map(|event| &event.id));
     let sql = format!(
         "SELECT event_id, COUNT(*) AS n, SUM(attempts) AS attempts,
-             MAX(CASE WHEN status IN ('pending', 'dead') OR settled_at >= ? THEN 1 ELSE 0 END) AS unsettled
+             MAX(CASE WHEN status IN ('pending', 'dead') OR settled_at >= ? THEN 1 ELSE 0 END) AS unsettled,
+             MAX(CASE WHEN status = 'pending' AND owner IS NOT NULL AND lease_until >= ? AND lease_until <= ?
+                 THEN 1 ELSE 0 END) AS claimed
          FROM deliveries WHERE event_id IN {list} GROUP BY event_id"
     );
+    let values = params![settled, now, now.plus_millis(CLAIM_MAX_MILLIS)];
     let mut of_events = HashMap::new();
-    for row in &tx.query(&sql, list.after(params![settled])).await? {
+    for row in &tx.query(&sql, list.after(values)).await? {
         let deliveries = Deliveries {
             count: row.get::<u64>("n")? as usize,
             attempts: row.get("attempts")?,
             is_unsettled: row.get("unsettled")?,
+            is_claimed: row.get("claimed")?,
         };
         of_events.insert(row.get("event_id")?, deliveries);
     }
@@ -481,13 +491,18 @@ async fn deliveries_of(
 }
 
 impl PurgeBefore {
-    /// Whether an event loses what it has.
-    fn takes(&self, target: PurgeTarget, event: &FoundEvent, is_unsettled: bool) -> bool {
+    /// Whether an event loses what it has. One with a delivery that is claimed does not, however old: what its attempt comes to is
+    /// still to be written.
+    fn takes(&self, target: PurgeTarget, event: &FoundEvent, deliveries: &Deliveries) -> bool {
+        if deliveries.is_claimed {
+            return false;
+        }
         match target {
             // It is past every other time.
             PurgeTarget::Log => event.committed_at < self.events,
             _ => {
-                event.committed_at < self.undelivered || (event.committed_at < self.settled && !is_unsettled)
+                let is_settled = event.committed_at < self.settled && !deliveries.is_unsettled;
+                event.committed_at < self.undelivered || is_settled
             }
         }
     }
@@ -530,7 +545,7 @@ async fn delete(
             Ok(BTreeMap::from([(Purged::DeliveryHour, count)]))
         }
         PurgeTarget::Events | PurgeTarget::Unsettled | PurgeTarget::Log => {
-            delete_events(tx, target, before, found).await
+            delete_events(tx, target, before, found, now).await
         }
     }
 }
@@ -574,6 +589,7 @@ async fn delete_events(
     target: PurgeTarget,
     before: PurgeBefore,
     found: &Found,
+    now: UnixMillis,
 ) -> Result<BTreeMap<Purged, u64>, DbError> {
     let lock = tx.dialect().for_update();
     let list = InList::of(found.going.iter().map(|event| &event.id));
@@ -590,18 +606,21 @@ async fn delete_events(
     let list = InList::of(going.iter().map(|event| &event.id));
     let index = Index::Named("deliveries_event").hint(tx.dialect());
     let sql = format!(
-        "SELECT event_id, endpoint_id, status, settled_at FROM deliveries{index} WHERE event_id IN {list}
+        "SELECT event_id, endpoint_id, status, settled_at, owner, lease_until FROM deliveries{index} WHERE event_id IN {list}
          ORDER BY event_id, endpoint_id LIMIT ?{lock}"
     );
     let mut values = list.into_params();
     values.push((PURGE_BATCH + 1).into());
     let rows = tx.query(&sql, values).await?;
     let mut keys = Vec::with_capacity(rows.len());
-    let (mut unsettled, mut pending) = (BTreeSet::new(), HashSet::new());
+    let (mut unsettled, mut pending, mut claimed) = (BTreeSet::new(), HashSet::new(), BTreeSet::new());
     for row in &rows {
         let event: String = row.get("event_id")?;
         if read_id::<DeliveryStatus>(row, "status")? == DeliveryStatus::Pending {
             pending.insert(event.clone());
+            if is_claimed(row, now)? {
+                claimed.insert(event.clone());
+            }
         }
         if is_unsettled(row, before.settled)? {
             unsettled.insert(event.clone());
@@ -610,8 +629,10 @@ async fn delete_events(
     }
     let last = keys.get(PURGE_BATCH).map(|(_, event)| event.clone());
     keys.truncate(PURGE_BATCH);
-    let is_left =
-        |event: &FoundEvent| event.committed_at >= before.undelivered && unsettled.contains(&event.id);
+    let is_left = |event: &FoundEvent| {
+        claimed.contains(&event.id)
+            || (event.committed_at >= before.undelivered && unsettled.contains(&event.id))
+    };
     let (unsettled, mut going): (Vec<_>, Vec<_>) = going.into_iter().partition(is_left);
     keys.retain(|(_, event)| unsettled.iter().all(|left| left.id != *event));
     left.extend(unsettled);
@@ -659,6 +680,12 @@ async fn note(tx: &mut Tx, left: &[FoundEvent], through: Option<i64>) -> Result<
         statements.push(Statement::change(sql, params![place, PURGE, place]));
     }
     tx.run(&statements).await.all().map(drop)
+}
+
+/// Whether a pending delivery is claimed: an attempt at it may be going on.
+fn is_claimed(row: &Row, now: UnixMillis) -> Result<bool, DbError> {
+    let (owner, until): (Option<String>, UnixMillis) = (row.get("owner")?, row.get("lease_until")?);
+    Ok(owner.is_some() && until >= now && until <= now.plus_millis(CLAIM_MAX_MILLIS))
 }
 
 fn is_unsettled(row: &Row, settled: UnixMillis) -> Result<bool, DbError> {

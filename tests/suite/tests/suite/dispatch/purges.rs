@@ -9,7 +9,10 @@ use db::{Db, Params, Statement, Tx, params};
 use harness::engine::Engine;
 use harness::waiting;
 use pms_emitter::retention::{ByHand, PurgeStep, PurgeTally, Purger, Retention};
-use pms_emitter::store::{MadeDue, PURGE_BATCH, PurgePosition, PurgeTarget, Purged, env_endpoint};
+use pms_emitter::store::{
+    AttemptRecord, Claim, ClaimRequest, Claimed, EndpointUpdate, MadeDue, PURGE_BATCH, PurgePosition,
+    PurgeTarget, Purged, Settlement, Verdict, env_endpoint,
+};
 use serde_json::json;
 use tokio::process::Command;
 use tokio::sync::Notify;
@@ -24,6 +27,7 @@ pub fn cases() -> Vec<Case> {
     let mut all = cases![
         what_is_old_enough_is_purged_and_nothing_that_may_be_delivered,
         an_event_is_purged_once_the_last_of_its_deliveries_is_settled_long_enough,
+        a_delivery_that_is_claimed_is_left_to_a_later_purge,
         what_is_still_to_be_queued_is_not_purged_before,
         a_webhook_that_begins_early_is_queued_what_is_still_kept,
         a_purge_goes_in_small_batches_and_on_where_another_process_died,
@@ -38,6 +42,7 @@ pub fn cases() -> Vec<Case> {
         what_was_delivered_is_kept_no_longer_than_what_was_not,
     ];
     all.extend(cases![only Engine::Mysql; a_delivery_that_is_made_due_meanwhile_keeps_its_body]);
+    all.extend(cases![only Engine::Mysql; a_delivery_that_is_claimed_meanwhile_is_left]);
     all.extend(cases![only Engine::Mysql; a_delivery_that_is_purged_as_it_is_made_due_is_not_found]);
     all.extend(cases![only Engine::Mysql; an_endpoint_that_is_queued_meanwhile_keeps_the_body]);
     all.extend(cases![only Engine::Sqlite; the_command_purges_and_vacuums_a_file_that_nobody_serves]);
@@ -236,6 +241,70 @@ async fn an_event_is_purged_once_the_last_of_its_deliveries_is_settled_long_enou
     assert_eq!(purged(&rig).await, tally(1, 1, 1, 0), "a year old");
     assert_eq!(count(&rig, "SELECT COUNT(*) AS n FROM unsettled_events").await, 0);
     rig.stop().await;
+}
+
+async fn a_delivery_that_is_claimed_is_left_to_a_later_purge(ctx: Ctx) {
+    let rig = Rig::start_without_dispatcher(&ctx).await;
+    rig.emit(0..4).await;
+    // Past the time of the log too.
+    for (number, millis) in [(0, days(401)), (1, days(366)), (2, days(366)), (3, days(366))] {
+        age(&rig, number, "pending", millis).await;
+    }
+    let claims = claim(&rig, 2).await;
+    let claimed = [event_id(0), event_id(1)];
+    let dry_run = ByHand {
+        dry_run: true,
+        ..ByHand::default()
+    };
+    assert_eq!(purged_by_hand(&rig, dry_run).await, tally(2, 2, 2, 0));
+    assert_eq!(purged(&rig).await, tally(2, 2, 2, 0));
+    assert_eq!(bodies(&rig).await, claimed, "for another attempt");
+    // One is delivered, and of the other its owner has died.
+    let attempt = AttemptRecord {
+        number: claims[0].attempts + 1,
+        at: rig.now(),
+        duration_ms: 1,
+        status: Some(200),
+        error: None,
+        answer: None,
+    };
+    let settlement = Settlement {
+        delivery: claims[0].delivery.clone(),
+        subject: claims[0].subject.clone(),
+        attempt: Some(attempt),
+        verdict: Verdict::Delivered,
+    };
+    let (batch, update) = ([settlement].into(), EndpointUpdate::default());
+    let settled = rig
+        .store
+        .settle(env_endpoint(), batch, update, [].into(), rig.now());
+    let settled = settled.await.unwrap();
+    assert_eq!((settled.delivered, settled.lost), (1, 0));
+    assert_eq!(rig.audited(0).await, ["delivered"]);
+    assert_eq!(purged(&rig).await, tally(1, 2, 1, 1));
+    rig.clock.advance(LEASE);
+    assert_eq!(purged(&rig).await, PurgeTally::new());
+    rig.clock.advance(Duration::from_millis(1));
+    assert_eq!(purged(&rig).await, tally(1, 1, 1, 0));
+    rig.stop().await;
+}
+
+/// How long the claims of these cases hold.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// Claims so many deliveries, as a dispatcher does.
+async fn claim(rig: &Rig, limit: usize) -> Vec<Claim> {
+    let request = ClaimRequest {
+        endpoint: env_endpoint(),
+        token: "case".to_owned(),
+        now: rig.now(),
+        lease: LEASE,
+        limit,
+    };
+    match rig.store.claim(request).await.unwrap() {
+        Claimed::Deliveries { claims, .. } => claims,
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn what_is_still_to_be_queued_is_not_purged_before(ctx: Ctx) {
@@ -755,6 +824,36 @@ async fn a_delivery_that_is_made_due_meanwhile_keeps_its_body(ctx: Ctx) {
     assert_eq!(bodies(&rig).await, [event_id(0)]);
     // And one that comes too late finds neither.
     assert_eq!(make_due(&rig, 1).await, MadeDue::NoDelivery);
+}
+
+async fn a_delivery_that_is_claimed_meanwhile_is_left(ctx: Ctx) {
+    let rig = Arc::new(Rig::start_without_dispatcher(&ctx).await);
+    rig.emit(0..2).await;
+    age(&rig, 0, "pending", days(366)).await;
+    age(&rig, 1, "pending", days(366)).await;
+    let (written, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    // A claim, as far as a purge sees it.
+    let until = rig.now().0 + 30_000;
+    let claim = rig.store.db().transaction("claim", {
+        let (written, go_on) = (Arc::clone(&written), Arc::clone(&go_on));
+        move |tx| {
+            let (written, go_on) = (Arc::clone(&written), Arc::clone(&go_on));
+            Box::pin(async move {
+                let sql =
+                    "UPDATE deliveries SET owner = 'case', lease_until = ? WHERE event_id = 'evt_00000'";
+                tx.execute(sql, params![until]).await?;
+                written.notify_one();
+                go_on.notified().await;
+                Ok(())
+            })
+        }
+    });
+    let (claimed, first) = tokio::join!(claim, purged_beside(&rig, &written, &go_on));
+    claimed.unwrap();
+    assert_eq!(first, tally(1, 1, 1, 0));
+    assert_eq!(bodies(&rig).await, [event_id(0)]);
+    rig.clock.advance(LEASE + Duration::from_millis(1));
+    assert_eq!(purged(&rig).await, tally(1, 1, 1, 0), "it is noted for later");
 }
 
 async fn a_delivery_that_is_purged_as_it_is_made_due_is_not_found(ctx: Ctx) {
