@@ -106,13 +106,18 @@ impl Dispatchers {
         }
     }
 
-    /// Wakes those that have something due.
+    /// Wakes those that have something due, and those whose breaker another replica may have opened: they give back what they have
+    /// claimed and not begun.
     fn looked(&mut self, looked: Result<DueEndpoints, DbError>, lifecycle: &Lifecycle) {
         match looked {
             Ok(found) => {
                 self.outage.is_over();
                 for endpoint in found.due {
                     self.wake(&endpoint, lifecycle);
+                }
+                let refused = found.refused.iter();
+                for running in refused.filter_map(|endpoint| self.running.get(endpoint)) {
+                    running.waker.notify_one();
                 }
                 for endpoint in found.deleted {
                     if let Some(running) = self.running.remove(&endpoint) {

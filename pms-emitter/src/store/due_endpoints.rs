@@ -29,13 +29,15 @@ const LATELY_MILLIS: i64 = 2 * 60 * 1_000;
 pub struct DueEndpoints {
     /// They are sent to now and have something due, claimed or not.
     pub due: Vec<EndpointId>,
+    /// They have something due, and their breaker lets nothing out.
+    pub refused: Vec<EndpointId>,
     /// They were deleted lately.
     pub deleted: Vec<EndpointId>,
 }
 
 impl Store {
-    /// The endpoints that have something due, where their breaker lets anything out. What any replica has changed of any, and of its
-    /// breaker, is known from then on, so that no claim of before is sent.
+    /// The endpoints that have something due, and whether their breaker lets anything out. What any replica has changed
+    /// of any, and of its breaker, is known from then on, so that no claim of before is sent.
     ///
     /// # Errors
     /// Those of the database.
@@ -57,8 +59,9 @@ impl Store {
             self.versions.note(&id, row.get("version")?);
             let breaker = SharedBreaker::read(row)?;
             self.breakers.note(&id, breaker);
-            if !matches!(breaker.admits(now), Admits::NotBefore(_)) {
-                found.due.push(id);
+            match breaker.admits(now) {
+                Admits::All | Admits::Probe => found.due.push(id),
+                Admits::NotBefore(_) => found.refused.push(id),
             }
         }
         for row in &answers[1].rows {

@@ -12,12 +12,13 @@ use db::{Row, params};
 use harness::engine::Engine;
 use harness::receiver_double::{Answer, Gate, Received, ReceiverDouble};
 use harness::seeded::{Purpose, SeededRng};
+use harness::waiting::until;
 use kit::breaker::{Permit, State};
 use pms_emitter::config::DeliveryConfig;
 use pms_emitter::dispatch::{Admission, EndpointBreaker};
 use pms_emitter::store::{
-    Admits, AttemptRecord, Claim, ClaimRequest, Claimed, EndpointUpdate, Settlement, SharedBreaker, Store,
-    Verdict, WhatOfBreaker, env_endpoint,
+    Admits, AttemptRecord, BreakerWrite, Claim, ClaimRequest, Claimed, EndpointUpdate, Settlement,
+    SharedBreaker, Store, Verdict, WhatOfBreaker, env_endpoint,
 };
 
 use super::rig::{PAST_OPEN, Rig, Setup};
@@ -27,6 +28,7 @@ pub fn cases() -> Vec<Case> {
     let mut all = cases![
         f36_any_steps_of_two_replicas_send_one_probe_at_a_time,
         f36_a_probe_whose_owner_dies_is_freed_when_its_claim_ends,
+        what_was_claimed_before_another_replica_opened_it_is_given_back_at_the_next_look,
         a_restart_honours_the_open_period_and_another_address_ends_it,
     ];
     all.extend(cases![only Engine::Mysql; f36_two_emitters_send_one_probe]);
@@ -632,6 +634,45 @@ async fn f36_two_emitters_send_one_probe(ctx: Ctx) {
     assert_eq!(states, ["open", "half_open", "closed"], "each change once");
     first.stop().await;
     second.stop().await;
+}
+
+async fn what_was_claimed_before_another_replica_opened_it_is_given_back_at_the_next_look(ctx: Ctx) {
+    let rig = Rig::start_without_dispatcher(&ctx).await;
+    rig.emit(0..8).await;
+    let (double, clock) = rig.stop().await;
+    let gate = Gate::closed();
+    double.otherwise(Answer::status(200).behind(&gate));
+    let rig = Rig::start_with(&ctx, setup(), double, clock).await;
+    rig.double.wait_for_held(1).await;
+    let claimed = async || {
+        let sql = "SELECT event_id FROM deliveries WHERE endpoint_id = ? AND status = 'pending' AND owner IS NOT NULL";
+        rig.rows(sql, env_endpoint().to_string()).await.len()
+    };
+    // Behind the one that is held, since its concurrency is one.
+    until("all are claimed", || async { claimed().await == 8 }).await;
+    let other = Store::new(rig.store.db().clone());
+    let opened = BreakerWrite {
+        seen: read_row(&other).await,
+        what: WhatOfBreaker::Opened(rig.now().plus_millis(60_000)),
+        at: rig.now(),
+        reason: "seen by another replica".to_owned(),
+    };
+    let row = other.change_breaker(env_endpoint(), opened).await.unwrap();
+    assert_eq!(row.state, State::Open);
+    until("they are given back", || async { claimed().await <= 1 }).await;
+    assert_eq!(
+        (claimed().await, rig.double.held()),
+        (1, 1),
+        "while its attempt goes on"
+    );
+    assert_eq!(rig.double.received().len(), 1);
+
+    gate.open(1_000);
+    until("the attempt is settled", || async { claimed().await == 0 }).await;
+    rig.clock.advance(PAST_OPEN);
+    rig.until_delivered(8).await;
+    assert_eq!(rig.double.received().len(), 8, "each once");
+    rig.stop().await;
 }
 
 async fn f36_a_probe_whose_owner_dies_is_freed_when_its_claim_ends(ctx: Ctx) {
