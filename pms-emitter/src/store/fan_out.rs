@@ -112,6 +112,11 @@ impl Sequenced for FanOut {
         ]
     }
 
+    fn is_nothing(&self, answers: &[StatementResult]) -> bool {
+        let is_behind = |row: &Row| matches!(row.get::<Option<i64>>("backfill_seq"), Ok(Some(_)));
+        answers[1].rows.is_empty() && !answers[0].rows.iter().any(is_behind)
+    }
+
     fn give_places<'t>(
         &'t self,
         tx: &'t mut Tx,

@@ -52,6 +52,9 @@ pub trait Sequenced: Send + Sync + 'static {
     /// What a step asks before it gives places. It goes with what begins the step, in one round trip.
     fn questions(&self) -> Vec<Statement>;
 
+    /// Whether the answers to the questions say that there is nothing to do: the step is rolled back then.
+    fn is_nothing(&self, answers: &[StatementResult]) -> bool;
+
     /// Gives the next rows, [`STEP_ROWS_MAX`] at most, the places after `last`, in their order, and writes what belongs to them.
     /// `answers` are those to the questions. No other transaction gives places, or [holds](Sequence::hold) them, until this one ends.
     ///
@@ -209,6 +212,10 @@ impl Sequenced for PlainRows {
         vec![Statement::query(sql, params![STEP_ROWS_MAX])]
     }
 
+    fn is_nothing(&self, answers: &[StatementResult]) -> bool {
+        answers[0].rows.is_empty()
+    }
+
     fn give_places<'t>(
         &'t self,
         tx: &'t mut Tx,
@@ -261,9 +268,13 @@ impl Sequencer {
     pub fn run(mut self, lifecycle: Lifecycle) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let name = self.rows.sequence().name;
-            let mut failing = false;
+            let (mut failing, mut is_waiting) = (false, false);
             while !lifecycle.is_stopping() {
-                let step = self.step().await;
+                let step = if is_waiting {
+                    self.step_without_look().await
+                } else {
+                    self.step().await
+                };
                 if let Err(error) = &step
                     && !failing
                 {
@@ -271,14 +282,18 @@ impl Sequencer {
                 }
                 failing = step.is_err();
                 let (pause, is_woken) = match step {
-                    Ok(Step::Worked(Given { has_more: true, .. })) => continue,
+                    Ok(Step::Worked(Given { has_more: true, .. })) => {
+                        is_waiting = true;
+                        continue;
+                    }
                     Ok(Step::Worked(_) | Step::Idle) => (LOOK_EVERY, true),
                     Ok(Step::Held) => (HELD_PAUSE, false),
                     Err(_) => (FAILURE_PAUSE, false),
                 };
+                is_waiting = false;
                 tokio::select! {
                     () = lifecycle.stopping() => {}
-                    () = self.db.committed(), if is_woken => {}
+                    () = self.db.committed(), if is_woken => is_waiting = true,
                     () = sleep(pause) => {}
                 }
             }
@@ -312,6 +327,22 @@ impl Sequencer {
         if look.is_held {
             return Ok(Step::Held);
         }
+        self.give().await
+    }
+
+    /// The same where a commit, or the step before, says that rows wait: this process's lease is not looked at, since the step itself
+    /// is fenced with it, and so a row waits for one round trip less. Where nothing waits after all, what it wrote is rolled back.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn step_without_look(&mut self) -> Result<Step, DbError> {
+        match self.lease {
+            Some(_) => self.give().await,
+            None => self.step().await,
+        }
+    }
+
+    async fn give(&mut self) -> Result<Step, DbError> {
         let Some(lease) = self.claimed().await? else {
             return Ok(Step::Held);
         };
@@ -320,9 +351,13 @@ impl Sequencer {
             let (rows, lease) = (Arc::clone(&rows), lease.clone());
             Box::pin(async move { give_places(tx, rows.as_ref(), &lease, now).await })
         });
-        let Some((given, last)) = giving.await? else {
-            self.lease = None;
-            return Ok(Step::Held);
+        let (given, last) = match giving.await? {
+            Gave::Places(given, last) => (given, last),
+            Gave::Nothing => return Ok(Step::Idle),
+            Gave::LeaseLost => {
+                self.lease = None;
+                return Ok(Step::Held);
+            }
         };
         self.rows.committed();
         self.given.send_replace(last);
@@ -377,31 +412,46 @@ fn lease_name(sequence: Sequence) -> String {
     format!("sequence:{}", sequence.name)
 }
 
-/// What was given, and the last place; none where another process has the lease.
+/// What a step has come to.
+enum Gave {
+    /// So many, and the last place.
+    Places(Given, i64),
+    /// Nothing waited.
+    Nothing,
+    /// Another process has the lease.
+    LeaseLost,
+}
+
 async fn give_places(
     tx: &mut Tx,
     rows: &dyn Sequenced,
     lease: &Lease,
     now: UnixMillis,
-) -> Result<Option<(Given, i64)>, DbError> {
+) -> Result<Gave, DbError> {
     let sequence = rows.sequence();
     let mut statements = vec![leases::renewal(lease, now, LEASE_LENGTH)];
     statements.extend(sequence.holding());
     statements.extend(rows.questions());
-    let answers = tx.run(&statements).await.all()?;
+    let mut answers = tx.run(&statements).await.all()?;
     if answers[0].matched != 1 {
         tx.abandon();
-        return Ok(None);
+        return Ok(Gave::LeaseLost);
     }
-    let given = if let Some(last) = held_last(&answers[1..])? {
-        let given = rows.give_places(tx, last, &answers[3..]).await?;
-        (given, advanced(last, given.rows))
-    } else {
-        // The first step of all.
-        let last = sequence.hold(tx).await?;
-        let answers = tx.run(&rows.questions()).await.all()?;
-        let given = rows.give_places(tx, last, &answers).await?;
-        (given, advanced(last, given.rows))
+    let held = held_last(&answers[1..])?;
+    let mut answers = answers.split_off(3);
+    if rows.is_nothing(&answers) {
+        tx.abandon();
+        return Ok(Gave::Nothing);
+    }
+    let last = match held {
+        Some(last) => last,
+        None => {
+            // The first step of all.
+            let last = sequence.hold(tx).await?;
+            answers = tx.run(&rows.questions()).await.all()?;
+            last
+        }
     };
-    Ok(Some(given))
+    let given = rows.give_places(tx, last, &answers).await?;
+    Ok(Gave::Places(given, advanced(last, given.rows)))
 }

@@ -28,6 +28,7 @@ fn both() -> Vec<Case> {
         a_reader_misses_nothing_while_many_write_and_two_give_places,
         a_process_that_was_away_for_too_long_gives_no_places,
         more_rows_than_one_step_takes_get_places_in_order,
+        who_knows_of_a_commit_looks_for_nothing_first,
     ]
 }
 
@@ -257,4 +258,51 @@ async fn more_rows_than_one_step_takes_get_places_in_order(ctx: Ctx) {
     assert_eq!(sequencer.step().await.unwrap(), gave(3));
     let places: Vec<_> = (1..=rows).map(|row| (row, row)).collect();
     assert_eq!(behind(&db, 0).await, places);
+}
+
+async fn who_knows_of_a_commit_looks_for_nothing_first(ctx: Ctx) {
+    let db = migrated(&ctx).await;
+    let clock = clock();
+    let (mut one, mut other) = (sequencer(&db, &clock, "one"), sequencer(&db, &clock, "other"));
+    commit(&db, &[1]).await;
+    assert_eq!(one.step_without_look().await.unwrap(), gave(1));
+    let statements = || db.counts().statements.get();
+    let mut took = Vec::new();
+    for looks in [true, false] {
+        commit(&db, &[2 + i64::from(looks)]).await;
+        let before = statements();
+        let step = if looks {
+            one.step().await
+        } else {
+            one.step_without_look().await
+        };
+        assert_eq!(step.unwrap(), gave(1));
+        took.push(statements() - before);
+    }
+    assert_eq!(took[0] - took[1], 1, "{took:?}");
+    // A commit that the step before has seen already: nothing is written, the lease neither.
+    let before = fences(&db).await;
+    assert_eq!(one.step_without_look().await.unwrap(), Step::Idle);
+    assert_eq!(fences(&db).await, before);
+    clock.advance(LEASE_LENGTH + Duration::from_millis(1));
+    commit(&db, &[4]).await;
+    assert_eq!(other.step().await.unwrap(), gave(1));
+    commit(&db, &[5]).await;
+    for _ in 0..2 {
+        assert_eq!(one.step_without_look().await.unwrap(), Step::Held);
+    }
+    assert_eq!(other.step_without_look().await.unwrap(), gave(1));
+    assert_eq!(behind(&db, 0).await, [(1, 1), (2, 3), (3, 2), (4, 4), (5, 5)]);
+}
+
+/// How often the lease of the places was written.
+async fn fences(db: &Db) -> i64 {
+    let reading = db.read("fences", |tx| {
+        Box::pin(async move {
+            let sql = "SELECT SUM(fences) AS n FROM leases";
+            let row = tx.query_one(sql, vec![]).await?.ok_or(DbError::Contended)?;
+            row.get("n")
+        })
+    });
+    reading.await.unwrap()
 }
