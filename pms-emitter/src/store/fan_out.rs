@@ -17,7 +17,8 @@ use crate::domain::subscription::{EventFacts, Subscription};
 use crate::domain::{filter::Filter, notice::WEBHOOK};
 use contract::{UnixMillis, id::EndpointId};
 use db::{
-    DbError, Dialect, Params, Row, Statement, StatementResult, Tx, failpoint, in_lists, params, read_id,
+    DbError, Dialect, InList, Params, Row, Statement, StatementResult, Tx, failpoint, in_lists, params,
+    read_id,
 };
 use filters::{Candidate, Refused, refused};
 use futures::future::BoxFuture;
@@ -34,6 +35,8 @@ pub const FEED: Sequence = Sequence { name: "feed" };
 const STEP_DELIVERIES_MAX: usize = 4_096;
 /// Events of one transaction whose bodies are read for filters, with the places held meanwhile.
 const STEP_BODIES_MAX: usize = 64;
+/// Events that get their places by one statement on MySQL: each of them is looked for among all of them.
+const PLACES_AT_ONCE: usize = 64;
 /// Events with a place that one transaction looks at for an endpoint that is behind.
 const BACKFILL_BATCH: usize = 500;
 
@@ -134,7 +137,6 @@ impl Sequenced for FanOut {
             let most = (STEP_DELIVERIES_MAX / live.len().max(1)).clamp(1, rows_max);
             has_more |= events.len() > most;
             events.truncate(most);
-            let mut statements = places(&events, last);
             let candidates: Vec<_> = events.iter().map(Event::candidate).collect();
             let refused = refused(tx, &live, &candidates).await?;
             let (mut deliveries, mut ordered) = (Vec::new(), ByEndpoint::new());
@@ -160,8 +162,9 @@ impl Sequenced for FanOut {
                     deliveries,
                 );
             }
-            statements.extend(queue(tx.dialect(), deliveries));
-            FEED.give(tx, statements, events.len(), last).await?;
+            let placing = (places(tx.dialect(), &events, last), events.len());
+            let queuing = queue(tx.dialect(), deliveries).into_iter().collect();
+            FEED.give(tx, placing, queuing, last).await?;
             if !ordered.is_empty() {
                 entity_order::enter(tx, &ordered).await?;
             }
@@ -268,12 +271,29 @@ fn in_order(events: Vec<Event>) -> Vec<Event> {
     placed.into_iter().map(|(_, event)| event).collect()
 }
 
-fn places(events: &[Event], last: i64) -> Vec<Statement> {
-    let place = "UPDATE events SET feed_seq = ? WHERE id = ? AND feed_seq IS NULL";
-    (last + 1..)
-        .zip(events)
-        .map(|(seq, event)| Statement::change(place, params![seq, &event.id]))
-        .collect()
+/// What gives the events their places, but none that has one. On MySQL some of them share a statement, each of which costs more there
+/// than its row. The server is to look for them by their ids: by the index of all that have no place it would wait for what others
+/// are writing.
+fn places(dialect: Dialect, events: &[Event], last: i64) -> Vec<Statement> {
+    let placed: Vec<(i64, &Event)> = (last + 1..).zip(events).collect();
+    let at_once = match dialect {
+        Dialect::Sqlite => 1,
+        Dialect::Mysql => PLACES_AT_ONCE,
+    };
+    let place = |some: &[(i64, &Event)]| {
+        if let [(seq, event)] = some {
+            let sql = "UPDATE events SET feed_seq = ? WHERE id = ? AND feed_seq IS NULL";
+            return Statement::change(sql, params![*seq, &event.id]);
+        }
+        let list = InList::of(some.iter().map(|(_, event)| event.id.as_str()));
+        let cases = " WHEN ? THEN ?".repeat(some.len());
+        let sql = format!(
+            "UPDATE events FORCE INDEX (PRIMARY) SET feed_seq = CASE id{cases} END WHERE id IN {list} AND feed_seq IS NULL"
+        );
+        let values = some.iter().flat_map(|(seq, event)| params![&event.id, *seq]);
+        Statement::change(sql, list.after(values.collect()))
+    };
+    placed.chunks(at_once).map(place).collect()
 }
 
 /// What makes deliveries, but for those that are there: a program of before this one made them with the event.

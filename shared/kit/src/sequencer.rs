@@ -156,18 +156,20 @@ impl Sequence {
         ]
     }
 
-    /// Runs statements of which the first `places` give one row its place each, unless it has one, and notes the last of them: two
-    /// processes would collide here whatever their leases say. In a transaction that holds the places.
+    /// Runs the statements that give so many rows the places after `last`, but to none that has one, and what belongs to them, and
+    /// notes the last place: two processes would collide here whatever their leases say. In a transaction that holds the places.
     ///
     /// # Errors
     /// Those of the database; `Contended` where a row has its place.
     pub async fn give(
         self,
         tx: &mut Tx,
-        mut statements: Vec<Statement>,
-        places: usize,
+        (mut statements, places): (Vec<Statement>, usize),
+        others: Vec<Statement>,
         last: i64,
     ) -> Result<(), DbError> {
+        let giving = statements.len();
+        statements.extend(others);
         let noting = (places > 0).then(|| {
             let sql = "UPDATE sequences SET last_seq = ? WHERE name = ? AND last_seq = ?";
             Statement::change(sql, params![advanced(last, places), self.name, last])
@@ -175,9 +177,9 @@ impl Sequence {
         let is_noted = noting.is_some();
         statements.extend(noting);
         let results = tx.run(&statements).await.all()?;
+        let given: u64 = results[..giving].iter().map(|result| result.matched).sum();
         let noted = results.last().filter(|_| is_noted);
-        let mut of_one_row = results.iter().take(places).chain(noted);
-        if of_one_row.any(|result| result.matched != 1) {
+        if given != places as u64 || noted.is_some_and(|noted| noted.matched != 1) {
             return Err(DbError::Contended);
         }
         Ok(())
@@ -230,7 +232,8 @@ impl Sequenced for PlainRows {
             let places = (last + 1..)
                 .zip(&ids)
                 .map(|(seq, id)| Statement::change(place.clone(), params![seq, *id]));
-            self.sequence.give(tx, places.collect(), ids.len(), last).await?;
+            let placing = (places.collect(), ids.len());
+            self.sequence.give(tx, placing, Vec::new(), last).await?;
             Ok(Given {
                 rows: ids.len(),
                 has_more: ids.len() == STEP_ROWS_MAX,

@@ -15,13 +15,19 @@ use kit::sequencer::{LEASE_LENGTH, Sequencer, Step};
 use pms_emitter::store::{FEED, FanOut, MIGRATIONS, Store, outbox};
 use serde_json::json;
 
+use tokio::sync::Semaphore;
+
 use super::rig::{BEGIN, Rig, SECRETS, Setup, append, event, event_id};
 use crate::case::{Case, Ctx, cases};
 use crate::faults::processes::emitter;
 
 pub fn cases() -> Vec<Case> {
     let mut all = both();
-    all.extend(cases![only Engine::Mysql; f2_a_killed_sequencer_is_replaced_by_another_process]);
+    all.extend(cases![
+        only Engine::Mysql;
+        f2_a_killed_sequencer_is_replaced_by_another_process,
+        what_is_not_committed_yet_holds_up_no_step,
+    ]);
     all
 }
 
@@ -128,6 +134,41 @@ async fn a_write_makes_no_delivery_and_ends_with_one_for_each_endpoint_that_matc
     assert_eq!(texts(db, in_order).await, [event_id(0), event_id(1), event_id(2)]);
     let last = "SELECT last_seq AS n FROM sequences WHERE name = ?";
     assert_eq!(number(db, last, params![FEED.name]).await, 3);
+    rig.stop().await;
+}
+
+/// On SQLite there is one writer, and so nobody beside the step.
+async fn what_is_not_committed_yet_holds_up_no_step(ctx: Ctx) {
+    let rig = Rig::start_without_dispatcher(&ctx).await;
+    let (written, goes_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let writing = {
+        let (db, now) = (rig.store.db().clone(), rig.now());
+        let (written, goes_on) = (written.clone(), goes_on.clone());
+        tokio::spawn(async move {
+            let transaction = db.transaction("writing", move |tx| {
+                let (written, goes_on) = (written.clone(), goes_on.clone());
+                Box::pin(async move {
+                    append(tx, &event(0, now)).await?;
+                    written.add_permits(1);
+                    let _passed = goes_on.acquire().await;
+                    Ok(())
+                })
+            });
+            transaction.await
+        })
+    };
+    let _ = written.acquire().await.unwrap();
+    // Behind it in the index of what has no place.
+    rig.commit(1..4).await;
+    rig.fan_out().await;
+    let deliveries = "SELECT COUNT(*) AS n FROM deliveries";
+    assert_eq!(number(rig.store.db(), deliveries, vec![]).await, 3);
+    goes_on.add_permits(1);
+    writing.await.unwrap().unwrap();
+    rig.fan_out().await;
+    let in_order = "SELECT id AS text FROM events ORDER BY feed_seq";
+    let ids = [event_id(1), event_id(2), event_id(3), event_id(0)];
+    assert_eq!(texts(rig.store.db(), in_order).await, ids);
     rig.stop().await;
 }
 
