@@ -7,7 +7,7 @@ use contract::UnixMillis;
 use harness::signer::Delivery;
 use pms_emitter::store::{AttemptRecord, Claim, ClaimRequest, Claimed, EndpointUpdate, Settlement, Verdict};
 
-use super::model::{Model, Mood};
+use super::model::{Behaviour, Model};
 use super::replica::Held;
 
 /// What waits longer for its attempt is given back: half of what a lease has beyond the attempt.
@@ -94,8 +94,8 @@ impl Model {
         }
         let sink = &self.sinks[&held.endpoint];
         let answered = post(sink.double.url(), &held.claim, now).await;
-        let status = match sink.mood {
-            Mood::Answers(_) if !times_out => answered,
+        let status = match sink.behaviour {
+            Behaviour::Answers(_) if !times_out => answered,
             _ => None,
         };
         let number = held.claim.attempts + 1;
@@ -156,6 +156,7 @@ impl Model {
         self.history
             .note(format!("{} settles of {id}: {settled:?}", replica.name));
         self.seen.lost += settled.lost;
+        self.one_at_a_time().await;
     }
 }
 

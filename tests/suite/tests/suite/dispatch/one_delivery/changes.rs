@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::model::{Model, Sink};
 use super::oracle::{ENV, Filter, Start, Wanted};
+use super::steps::BEHAVIOURS;
 
 /// Endpoints that there are at a time, and ever.
 const ENDPOINTS_MAX: usize = 6;
@@ -30,7 +31,8 @@ pub const PROPERTIES: [&str; 3] = ["MAIN", "LIS01", "OPO02"];
 /// What is done to an endpoint.
 #[derive(Clone, Debug)]
 pub enum Change {
-    Make(Wanted, Start, String),
+    Make(Wanted, Start, String, bool),
+    Order(String, bool),
     Subscribe(String, Wanted),
     Pause(String),
     Resume(String),
@@ -58,13 +60,18 @@ fn settings(wanted: &Wanted) -> Map<String, Value> {
     settings.as_object().unwrap().clone()
 }
 
+fn ordering(is_ordered: bool) -> Map<String, Value> {
+    let ordering = if is_ordered { "entity" } else { "none" };
+    Map::from_iter([("ordering".to_owned(), ordering.into())])
+}
+
 impl Change {
     /// Does it, and answers the id of an endpoint that was made.
     pub async fn carry_out(self, desk: Desk) -> Result<Option<EndpointId>, DeskError> {
         let (origin, any) = (origin(), ExpectedVersion::when(|_| true));
         let id = |id: String| id.parse::<EndpointId>().unwrap();
         match self {
-            Self::Make(wanted, start, url) => {
+            Self::Make(wanted, start, url, is_ordered) => {
                 let mut body = settings(&wanted);
                 let start = match start {
                     Start::Now => json!("now"),
@@ -73,8 +80,13 @@ impl Change {
                 };
                 let others = json!({"name": "one", "url": url, "start": start, "retry_schedule": [0, 5, 10]});
                 body.extend(others.as_object().unwrap().clone());
+                body.extend(ordering(is_ordered));
                 let made = desk.make_endpoint(&origin, body).await?;
                 return Ok(Some(made.endpoint.id));
+            }
+            Self::Order(endpoint, is_ordered) => {
+                desk.change_endpoint(&origin, &id(endpoint), ordering(is_ordered), &any)
+                    .await?;
             }
             Self::Subscribe(endpoint, wanted) => {
                 desk.change_endpoint(&origin, &id(endpoint), settings(&wanted), &any)
@@ -162,9 +174,11 @@ impl Model {
             }
             _ => Start::Now,
         };
-        let sink = Sink::start().await;
+        let mut sink = Sink::start().await;
+        sink.set(*self.rng.pick(&BEHAVIOURS));
         let wanted = self.draw_wanted(None);
-        Some((Change::Make(wanted, start, sink.double.url()), sink))
+        let is_ordered = self.rng.chance(50);
+        Some((Change::Make(wanted, start, sink.double.url(), is_ordered), sink))
     }
 
     pub fn draw_subscribing(&mut self) -> Option<Change> {
@@ -216,12 +230,14 @@ impl Model {
         self.history.note(format!("{change:?} {made:?}"));
         self.seen.changes += 1;
         match change {
-            Change::Make(wanted, start, _) => {
+            Change::Make(wanted, start, _, is_ordered) => {
                 let id = made.unwrap().to_string();
                 let behind = self.tables.behind().await[&id];
                 self.oracle.made(&id, wanted, start, behind);
+                self.oracle.endpoint(&id).order(is_ordered);
                 self.sinks.insert(id, sink.unwrap());
             }
+            Change::Order(id, is_ordered) => self.oracle.endpoint(&id).order(is_ordered),
             Change::Subscribe(id, wanted) => self.oracle.endpoint(&id).wanted = wanted,
             Change::Pause(id) => {
                 self.oracle.endpoint(&id).is_paused = true;
@@ -243,9 +259,42 @@ impl Model {
         }
     }
 
+    /// A person wants the order of entities at an endpoint, or no more: which is refused while anything waits for it.
+    pub async fn change_order(&mut self) {
+        let Some(id) = self.draw_endpoint() else { return };
+        let is_ordered = !self.oracle.endpoints[&id].is_ordered();
+        let waiting = self.tables.waiting(&id).await;
+        let change = Change::Order(id, is_ordered);
+        let desk = self.replicas[self.rng.below(self.replicas.len())].desk.clone();
+        match change.clone().carry_out(desk).await {
+            Ok(made) => {
+                assert_eq!(waiting, 0, "{change:?}");
+                self.seen.orders_changed += 1;
+                self.changed(change, made, None).await;
+            }
+            Err(DeskError::Refused(Refusal::DeliveriesWaiting)) => assert!(waiting > 0, "{change:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// A person has a delivery sent again.
     pub async fn retry_one(&mut self) {
-        let keys: Vec<_> = self.oracle.deliveries().into_iter().collect();
+        let mut keys: Vec<_> = self.oracle.deliveries().into_iter().collect();
+        if self.rng.chance(60) {
+            // Those that are at their end, and have to wait for another of their entity.
+            keys = self.tables.settled().await;
+            let released = self.tables.released().await;
+            let entity = |event: &str| {
+                let entity = self.oracle.events[event].entity.as_ref();
+                entity.map(|entity| (entity.kind, &entity.id))
+            };
+            keys.retain(|(id, event)| {
+                let mut released = released.iter().filter(|(of, other)| of == id && other != event);
+                self.oracle.endpoints[id].is_ordered()
+                    && entity(event).is_some()
+                    && released.any(|(_, other)| entity(other) == entity(event))
+            });
+        }
         if keys.is_empty() {
             return;
         }
@@ -264,6 +313,7 @@ impl Model {
         } else {
             retried.unwrap();
         }
+        self.one_at_a_time().await;
     }
 
     /// A person begins a run.

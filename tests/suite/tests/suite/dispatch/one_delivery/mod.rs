@@ -2,7 +2,7 @@
 //!
 //! A model goes through random steps of two replicas on one database, with sinks that listen on sockets: what people do by the
 //! API's own use cases, steps of the fan-out that die before or after their commit, claims, attempts and settlements in any order,
-//! deaths with claims in hand, runs, and whole dispatchers. After each step of the fan-out and of a run the deliveries in the table
+//! deaths of those that hold claims, runs, and whole dispatchers. After each step of the fan-out and of a run the deliveries in the table
 //! are those of [`oracle`], which knows the rules and no table; at the end, when all is delivered, so is what the sinks have got.
 //!
 //! A seed that fails is printed; `ONE_DELIVERY_SEEDS=7`, or `7..57`, runs it, or many, instead of the usual ones.
@@ -59,6 +59,10 @@ async fn any_steps_end_in_one_delivery_for_each_event_and_endpoint_that_matched(
         }
         model.stop().await;
     }
-    assert!(seeds != SEEDS || seen.is_all_met(ctx.engine), "{seen:?}");
+    if seeds == SEEDS {
+        assert!(seen.is_all_met(ctx.engine), "{seen:?}");
+    } else {
+        println!("{seen:?}");
+    }
     world.close().await;
 }

@@ -99,18 +99,18 @@ pub struct Model {
 /// The receiver of one endpoint.
 pub struct Sink {
     pub double: ReceiverDouble,
-    pub mood: Mood,
+    pub behaviour: Behaviour,
 }
 
 /// How a sink answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
+pub enum Behaviour {
     Answers(u16),
     /// It closes the connection without an answer.
     Resets,
 }
 
-impl Mood {
+impl Behaviour {
     pub fn answer(self) -> Answer {
         match self {
             Self::Answers(status) => Answer::status(status),
@@ -123,17 +123,17 @@ impl Sink {
     pub async fn start() -> Self {
         Self {
             double: ReceiverDouble::start().await.unwrap(),
-            mood: Mood::Answers(200),
+            behaviour: Behaviour::Answers(200),
         }
     }
 
-    pub fn set(&mut self, mood: Mood) {
-        self.mood = mood;
-        self.double.otherwise(mood.answer());
+    pub fn set(&mut self, behaviour: Behaviour) {
+        self.behaviour = behaviour;
+        self.double.otherwise(behaviour.answer());
     }
 
     pub fn hold(&self, gate: &Gate) {
-        self.double.otherwise(self.mood.answer().behind(gate));
+        self.double.otherwise(self.behaviour.answer().behind(gate));
     }
 }
 
@@ -289,8 +289,22 @@ impl Model {
         self.compare().await;
     }
 
+    /// Of each entity one delivery at most may go, by whichever replica, where an endpoint asks for their order.
+    pub async fn one_at_a_time(&mut self) {
+        let mut entities = BTreeSet::new();
+        for (id, event) in self.tables.released().await {
+            if let Some(entity) = &self.oracle.events[&event].entity
+                && self.oracle.endpoints[&id].is_ordered()
+            {
+                let is_only_one = entities.insert((id.clone(), entity.kind, &entity.id));
+                assert!(is_only_one, "{id} is sent two of {entity:?} at a time: {event}");
+            }
+        }
+        self.seen.one_at_a_time += entities.len();
+    }
+
     /// The deliveries in the table are those that must be.
-    async fn compare(&self) {
+    async fn compare(&mut self) {
         let there: BTreeSet<Key> = self.tables.keys().await.into_iter().collect();
         let expected = self.oracle.deliveries();
         let missing: Vec<_> = expected.difference(&there).collect();
@@ -300,6 +314,7 @@ impl Model {
             "missing: {missing:?}, not to be there: {unwanted:?}, of {}",
             expected.len()
         );
+        self.one_at_a_time().await;
     }
 
     /// Whole dispatchers of a replica deliver all that is due, and stop.
@@ -317,7 +332,7 @@ impl Model {
     pub async fn finish(&mut self) {
         self.history.note("the end".to_owned());
         for sink in self.sinks.values_mut() {
-            sink.set(Mood::Answers(200));
+            sink.set(Behaviour::Answers(200));
         }
         self.let_all_go_on().await;
         for replica in &mut self.replicas {
@@ -333,10 +348,12 @@ impl Model {
                 self.deliver(which).await;
             }
         }
-        assert!(self.oracle.has_all_placed() && !self.oracle.is_any_behind());
+        let mut ids = self.oracle.endpoints.keys();
+        assert!(self.oracle.has_all_placed() && !ids.any(|id| self.oracle.is_behind(id)));
         self.compare().await;
-        let findings = self.findings().await;
+        let (findings, one_after_the_other) = self.findings().await;
         assert!(findings.is_empty(), "{findings:#?}");
+        self.seen.one_after_the_other += one_after_the_other;
     }
 
     /// One replica does all that there is to do but deliver.
@@ -364,16 +381,16 @@ impl Model {
         let mut before = 0;
         for damage in DAMAGES {
             self.tables.change(damage).await;
-            let found = self.findings().await.len();
+            let found = self.findings().await.0.len();
             assert!(found > before, "{damage}");
             before = found;
         }
     }
 
-    /// What is wrong once all is at its end.
-    pub async fn findings(&self) -> Vec<String> {
+    /// What is wrong once all is at its end; and how many events came after an earlier one of their entity, as they had to.
+    async fn findings(&self) -> (Vec<String>, usize) {
         let deliveries = self.tables.deliveries().await;
-        let mut findings = Vec::new();
+        let (mut findings, mut one_after_the_other) = (Vec::new(), 0);
         let mut find = |what: &str, about: &dyn std::fmt::Debug| findings.push(format!("{what}: {about:?}"));
         let (there, expected): (BTreeSet<Key>, _) =
             (deliveries.keys().cloned().collect(), self.oracle.deliveries());
@@ -395,6 +412,24 @@ impl Model {
                     find("sent and not wanted", &(id, request.id()));
                 }
             }
+            let by_hand = |event: &str| {
+                let one = deliveries.get(&(id.clone(), event.to_owned()));
+                one.is_some_and(|one| one.made_due + one.replayed > 0)
+            };
+            for events in self.oracle.in_order(endpoint, by_hand) {
+                let first = |event: &str| received.iter().position(|request| request.id() == event);
+                let last = |event: &str| received.iter().rposition(|request| request.id() == event);
+                let sent: Vec<&str> = events
+                    .into_iter()
+                    .filter(|event| times.contains_key(event))
+                    .collect();
+                for pair in sent.windows(2) {
+                    one_after_the_other += 1;
+                    if last(pair[0]) > first(pair[1]) {
+                        find("not one after the other", &(id, pair));
+                    }
+                }
+            }
             for (event, queued_by) in &endpoint.deliveries {
                 let Some(delivery) = deliveries.get(&(id.clone(), event.clone())) else {
                     continue;
@@ -405,7 +440,7 @@ impl Model {
                 }
             }
         }
-        findings
+        (findings, one_after_the_other)
     }
 
     /// Its replicas end.

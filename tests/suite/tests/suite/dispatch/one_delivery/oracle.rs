@@ -1,6 +1,6 @@
 //! Which deliveries there must be, by the rules of docs/endpoints.md, docs/filters.md and docs/deliveries.md alone.
 //!
-//! It knows no table and no query. It is told what was committed and done, in that order, and how far each endpoint and each run
+//! It knows no table and no query. It is given what was committed and done, in that order, and how far each endpoint and each run
 //! has come in the feed; what must have been queued on the way it decides itself.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,6 +124,8 @@ pub struct Endpoint {
     pub is_deleted: bool,
     pub deliveries: BTreeMap<String, QueuedBy>,
     pub silences: Vec<Silence>,
+    /// Where it asks for the order of entities: behind the first place, up to the other.
+    pub in_order: Vec<(i64, Option<i64>)>,
     /// What has a place up to here is decided, and what follows is not.
     decided_to: i64,
 }
@@ -137,8 +139,23 @@ impl Endpoint {
             is_deleted: false,
             deliveries: BTreeMap::new(),
             silences: Vec::new(),
+            in_order: Vec::new(),
             decided_to: place,
         }
+    }
+
+    /// It asks for the order of entities from now on, or no more.
+    pub fn order(&mut self, is_ordered: bool) {
+        match self.in_order.last_mut() {
+            Some((_, until @ None)) if !is_ordered => *until = Some(self.decided_to),
+            Some((_, None)) => {}
+            _ if is_ordered => self.in_order.push((self.decided_to, None)),
+            _ => {}
+        }
+    }
+
+    pub fn is_ordered(&self) -> bool {
+        self.in_order.last().is_some_and(|(_, until)| until.is_none())
     }
 
     /// Whether a claim may find anything.
@@ -284,9 +301,9 @@ impl Oracle {
         }
     }
 
-    pub fn is_any_behind(&self) -> bool {
-        let mut endpoints = self.endpoints.values();
-        endpoints.any(|one| one.is_subscribed && !one.is_deleted && one.decided_to < self.last())
+    pub fn is_behind(&self, id: &str) -> bool {
+        let endpoint = &self.endpoints[id];
+        endpoint.is_subscribed && !endpoint.is_deleted && endpoint.decided_to < self.last()
     }
 
     /// A replay of what was committed in a span began.
@@ -328,6 +345,24 @@ impl Oracle {
     /// A run was ended before its end.
     pub fn replay_ended(&mut self, run: &str) {
         self.replays.remove(run);
+    }
+
+    /// The events of each entity that an endpoint must be sent one after the other, in this order; but for these, which were made due
+    /// by hand.
+    pub fn in_order(&self, endpoint: &Endpoint, by_hand: impl Fn(&str) -> bool) -> Vec<Vec<&str>> {
+        let mut entities = BTreeMap::<_, Vec<&str>>::new();
+        for (index, (from, until)) in endpoint.in_order.iter().enumerate() {
+            for event in self.between(*from, until.unwrap_or(endpoint.decided_to)) {
+                if let Some(entity) = &event.entity
+                    && endpoint.deliveries.contains_key(&event.id)
+                    && !by_hand(&event.id)
+                {
+                    let events = entities.entry((index, entity.kind, &entity.id)).or_default();
+                    events.push(&event.id);
+                }
+            }
+        }
+        entities.into_values().collect()
     }
 
     /// Every delivery that there must be: endpoint and event.

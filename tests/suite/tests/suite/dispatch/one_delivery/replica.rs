@@ -50,7 +50,7 @@ pub struct Replica {
     pub desk: Desk,
     /// None while a step of it goes on elsewhere.
     pub sequencer: Option<Sequencer>,
-    pub fate: Arc<Fate>,
+    pub faults: Arc<Faults>,
     pub runner: Runner,
     /// In the order in which it claimed them.
     pub held: Vec<Held>,
@@ -83,11 +83,11 @@ impl Replica {
             entropy: entropy.clone(),
         };
         let store = Store::new(db.clone());
-        let (fate, fan_out) = (Arc::new(Fate::default()), FanOut::default());
+        let (faults, fan_out) = (Arc::new(Faults::default()), FanOut::default());
         let queued = fan_out.queued();
-        let mortal = Mortal {
+        let faulty = FaultyFanOut {
             fan_out,
-            fate: Arc::clone(&fate),
+            faults: Arc::clone(&faults),
         };
         let own: SocketAddr = ([0, 0, 0, 0], 0).into();
         let egress = Egress::new(AGENT, parts.config.egress.settings(own)).unwrap();
@@ -116,7 +116,7 @@ impl Replica {
             places: Places::default(),
         };
         Self {
-            sequencer: Some(Sequencer::new(&db, Arc::clone(&clock), name.clone(), mortal)),
+            sequencer: Some(Sequencer::new(&db, Arc::clone(&clock), name.clone(), faulty)),
             runner: Runner::new(
                 store.clone(),
                 Arc::clone(&clock),
@@ -144,7 +144,7 @@ impl Replica {
             db,
             proxy,
             store,
-            fate,
+            faults,
             queued,
         }
     }
@@ -163,9 +163,9 @@ impl Replica {
     }
 }
 
-/// What becomes of the next step of a process's fan-out.
+/// What goes wrong in the next step of a process's fan-out.
 #[derive(Default)]
-pub struct Fate {
+pub struct Faults {
     dies_inside: AtomicBool,
     dies_after: AtomicBool,
     gate: Mutex<Option<Arc<FanOutGate>>>,
@@ -177,7 +177,7 @@ pub struct FanOutGate {
     pub opened: Semaphore,
 }
 
-impl Fate {
+impl Faults {
     /// It dies in the transaction, which is lost.
     pub fn die_inside(&self) {
         self.dies_inside.store(true, Ordering::SeqCst);
@@ -205,12 +205,12 @@ impl Fate {
 }
 
 /// The fan-out of a process that may die.
-struct Mortal {
+struct FaultyFanOut {
     fan_out: FanOut,
-    fate: Arc<Fate>,
+    faults: Arc<Faults>,
 }
 
-impl Sequenced for Mortal {
+impl Sequenced for FaultyFanOut {
     fn sequence(&self) -> Sequence {
         self.fan_out.sequence()
     }
@@ -230,13 +230,13 @@ impl Sequenced for Mortal {
         answers: &'t [StatementResult],
     ) -> BoxFuture<'t, Result<Given, DbError>> {
         Box::pin(async move {
-            let gate = self.fate.gate.lock().unwrap().take();
+            let gate = self.faults.gate.lock().unwrap().take();
             if let Some(gate) = gate {
                 gate.inside.add_permits(1);
                 gate.opened.acquire().await.unwrap().forget();
             }
             let given = self.fan_out.give_places(tx, last, answers).await?;
-            if self.fate.dies_inside.load(Ordering::SeqCst) {
+            if self.faults.dies_inside.load(Ordering::SeqCst) {
                 return Err(DbError::Panicked);
             }
             Ok(given)
@@ -244,7 +244,7 @@ impl Sequenced for Mortal {
     }
 
     fn committed(&self) {
-        if !self.fate.dies_after.load(Ordering::SeqCst) {
+        if !self.faults.dies_after.load(Ordering::SeqCst) {
             self.fan_out.committed();
         }
     }

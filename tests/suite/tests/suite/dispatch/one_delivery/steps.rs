@@ -13,13 +13,16 @@ use pms_emitter::dispatch::RunStep;
 use pms_emitter::store::NewEvent;
 use serde_json::json;
 
-use super::changes::PROPERTIES;
-use super::model::{Model, Mood, Sink};
+use super::changes::{Change, PROPERTIES};
+use super::model::{Behaviour, Model, Sink};
 use super::oracle::{ENV, Entity, Event};
 use crate::dispatch::rig::append;
 
 /// More than any gate is asked for.
 const ALL: usize = 10_000;
+
+/// Of each kind the newest so many entities are changed.
+const ENTITIES_MAX: usize = 5;
 
 const TYPES: [(&str, Option<&str>); 5] = [
     ("guest.created", Some("guest")),
@@ -29,16 +32,16 @@ const TYPES: [(&str, Option<&str>); 5] = [
     ("review.created", None),
 ];
 
-const MOODS: [Mood; 9] = [
-    Mood::Answers(200),
-    Mood::Answers(200),
-    Mood::Answers(202),
-    Mood::Answers(500),
-    Mood::Answers(500),
-    Mood::Answers(409),
-    Mood::Answers(422),
-    Mood::Answers(410),
-    Mood::Resets,
+pub const BEHAVIOURS: [Behaviour; 9] = [
+    Behaviour::Answers(200),
+    Behaviour::Answers(200),
+    Behaviour::Answers(202),
+    Behaviour::Answers(500),
+    Behaviour::Answers(500),
+    Behaviour::Answers(409),
+    Behaviour::Answers(422),
+    Behaviour::Answers(410),
+    Behaviour::Resets,
 ];
 
 /// How often something was met.
@@ -57,6 +60,9 @@ pub struct Seen {
     pub runs: usize,
     pub replayed: usize,
     pub deliveries_held: usize,
+    pub one_at_a_time: usize,
+    pub orders_changed: usize,
+    pub one_after_the_other: usize,
     pub held_back: usize,
     pub dispatched: usize,
 }
@@ -76,6 +82,9 @@ impl Seen {
         self.runs += other.runs;
         self.replayed += other.replayed;
         self.deliveries_held += other.deliveries_held;
+        self.one_at_a_time += other.one_at_a_time;
+        self.orders_changed += other.orders_changed;
+        self.one_after_the_other += other.one_after_the_other;
         self.held_back += other.held_back;
         self.dispatched += other.dispatched;
     }
@@ -92,6 +101,8 @@ impl Seen {
             self.runs,
             self.replayed,
             self.deliveries_held,
+            self.one_at_a_time,
+            self.one_after_the_other,
         ];
         met.iter().all(|times| *times > 0) && (engine == Engine::Sqlite || self.changes_inside > 0)
     }
@@ -136,8 +147,8 @@ impl Model {
             48..58 => self.claim().await,
             58..74 => self.attempt().await,
             74..81 => self.settle().await,
-            81..83 => self.retry_one().await,
-            83..86 => self.begin_run().await,
+            81..84 => self.retry_one().await,
+            84..86 => self.begin_run().await,
             86..89 => self.run_runs().await,
             89 => {
                 let which = self.rng.below(self.replicas.len());
@@ -150,11 +161,11 @@ impl Model {
                 self.advance(Duration::from_millis(by)).await;
             }
             94..97 => {
-                let mood = *self.rng.pick(&MOODS);
+                let behaviour = *self.rng.pick(&BEHAVIOURS);
                 let ids: Vec<String> = self.sinks.keys().cloned().collect();
                 let id = self.rng.pick(&ids).clone();
-                self.history.note(format!("{id}: {mood:?}"));
-                self.sinks.get_mut(&id).unwrap().set(mood);
+                self.history.note(format!("{id}: {behaviour:?}"));
+                self.sinks.get_mut(&id).unwrap().set(behaviour);
             }
             97 => {
                 let now = self.now();
@@ -162,10 +173,7 @@ impl Model {
                 self.replicas[which].store.cancel_deliveries(now).await.unwrap();
             }
             98 => self.dispatch().await,
-            _ => {
-                let change = self.draw_enabling();
-                self.change(change, None).await;
-            }
+            _ => self.change_order().await,
         }
     }
 
@@ -225,9 +233,11 @@ impl Model {
         let (event_type, kind) = *self.rng.pick(&TYPES);
         let known: Vec<usize> = (0..self.entities.len())
             .filter(|index| kind == Some(self.entities[*index].0.kind))
+            .rev()
+            .take(ENTITIES_MAX)
             .collect();
         let (entity, property) = match kind {
-            Some(_) if !known.is_empty() && self.rng.chance(60) => {
+            Some(_) if !known.is_empty() && self.rng.chance(75) => {
                 let (entity, property) = &mut self.entities[*self.rng.pick(&known)];
                 entity.version += 1;
                 (Some(entity.clone()), Some(*property))
@@ -260,7 +270,7 @@ impl Model {
         let name = self.replicas[which].name.clone();
         match self.rng.below(16) {
             0 => {
-                self.replicas[which].fate.die_inside();
+                self.replicas[which].faults.die_inside();
                 let stepped = self.replicas[which].fan_out().await;
                 self.history
                     .note(format!("{name} dies in its fan-out: {stepped:?}"));
@@ -270,7 +280,7 @@ impl Model {
                 self.kill(which);
             }
             1 => {
-                self.replicas[which].fate.die_after();
+                self.replicas[which].faults.die_after();
                 let stepped = self.replicas[which].fan_out().await.unwrap();
                 self.history
                     .note(format!("{name} dies after its fan-out: {stepped:?}"));
@@ -308,8 +318,14 @@ impl Model {
             },
         };
         let Some(change) = change else { return };
+        if let Change::Delete(id) = &change
+            && self.oracle.is_behind(id)
+        {
+            // Once it is deleted nobody can see how far it had come.
+            return;
+        }
         let desk = self.replicas[1 - which].desk.clone();
-        let gate = self.replicas[which].fate.hold();
+        let gate = self.replicas[which].faults.hold();
         let mut sequencer = self.replicas[which].sequencer.take().unwrap();
         let mut stepping = tokio::spawn(async move {
             let stepped = sequencer.step().await;
@@ -322,7 +338,7 @@ impl Model {
         };
         if let Err(ended) = is_inside {
             // Nothing waits, or another has the lease.
-            self.replicas[which].fate.let_go();
+            self.replicas[which].faults.let_go();
             self.fanned_out(which, ended.unwrap());
             return self.follow_fan_out().await;
         }
@@ -333,8 +349,10 @@ impl Model {
         })
         .await;
         self.seen.changes_inside += 1;
-        self.history
-            .note(format!("{} is in its fan-out", self.replicas[which].name));
+        self.history.note(format!(
+            "{} is in its fan-out, beside {change:?}",
+            self.replicas[which].name
+        ));
         if changing.is_finished() {
             let made = changing.await.unwrap().unwrap();
             self.changed(change, made, sink).await;
@@ -408,7 +426,7 @@ impl Model {
             _ => self.commit(3).await,
         }
         for sink in self.sinks.values_mut() {
-            sink.set(sink.mood);
+            sink.set(sink.behaviour);
         }
         if self.rng.chance(30) {
             self.history.note(format!("{name} dies with them"));

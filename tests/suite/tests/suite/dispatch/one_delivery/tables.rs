@@ -117,10 +117,32 @@ impl Tables {
         self.number(sql, params![now, now, now, now]).await
     }
 
+    /// Deliveries that wait for an endpoint.
+    pub async fn waiting(&self, endpoint: &str) -> i64 {
+        let sql = "SELECT COUNT(*) AS n FROM deliveries WHERE endpoint_id = ? AND status = 'pending'";
+        self.number(sql, params![endpoint]).await
+    }
+
+    /// What is pending and due at some time, so that nothing holds it back.
+    pub async fn released(&self) -> Vec<Key> {
+        let sql = "SELECT endpoint_id, event_id FROM deliveries WHERE status = 'pending' AND due_at < ?";
+        let rows = self.rows(sql, params![i64::MAX]).await;
+        rows.iter().map(key).collect()
+    }
+
+    /// What was delivered, or is dead.
+    pub async fn settled(&self) -> Vec<Key> {
+        let sql = "SELECT endpoint_id, event_id FROM deliveries WHERE status IN ('delivered', 'dead')
+             ORDER BY endpoint_id, event_id";
+        let rows = self.rows(sql, vec![]).await;
+        rows.iter().map(key).collect()
+    }
+
     /// Whatever has not come to its end.
     pub async fn unfinished(&self) -> i64 {
         let sql = "SELECT (SELECT COUNT(*) FROM events WHERE feed_seq IS NULL)
                  + (SELECT COUNT(*) FROM deliveries WHERE status = 'pending')
+                 + (SELECT COUNT(*) FROM delivery_order)
                  + (SELECT COUNT(*) FROM delivery_runs WHERE status = 'running')
                  + (SELECT COUNT(*) FROM endpoints WHERE subscribed = 1 AND backfill_seq IS NOT NULL) AS n";
         self.number(sql, vec![]).await
