@@ -223,6 +223,10 @@ impl Sequenced for FaultyFanOut {
         self.fan_out.questions()
     }
 
+    fn is_nothing(&self, answers: &[StatementResult]) -> bool {
+        self.fan_out.is_nothing(answers)
+    }
+
     fn give_places<'t>(
         &'t self,
         tx: &'t mut Tx,
