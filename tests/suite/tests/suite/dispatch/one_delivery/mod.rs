@@ -2,8 +2,9 @@
 //!
 //! A model goes through random steps of two replicas on one database, with sinks that listen on sockets: what people do by the
 //! API's own use cases, steps of the fan-out that die before or after their commit, claims, attempts and settlements in any order,
-//! deaths of those that hold claims, runs, and whole dispatchers. After each step of the fan-out and of a run the deliveries in the table
-//! are those of [`oracle`], which knows the rules and no table; at the end, when all is delivered, so is what the sinks have got.
+//! deaths of those that hold claims, runs, and whole dispatchers. After each step of the fan-out and of a run the deliveries in
+//! the table are those of [`oracle`], which knows the rules and no table; at the end, when all is delivered, so is what the sinks
+//! have got. Where an endpoint asks for the order of entities, that is held too.
 //!
 //! A seed that fails is printed; `ONE_DELIVERY_SEEDS=7`, or `7..57`, runs it, or many, instead of the usual ones.
 

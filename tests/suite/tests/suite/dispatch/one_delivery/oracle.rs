@@ -347,8 +347,8 @@ impl Oracle {
         self.replays.remove(run);
     }
 
-    /// The events of each entity that an endpoint must be sent one after the other, in this order; but for these, which were made due
-    /// by hand.
+    /// The events of each entity that an endpoint must be sent one after the other, in this order; but for these, which were made
+    /// due by hand.
     pub fn in_order(&self, endpoint: &Endpoint, by_hand: impl Fn(&str) -> bool) -> Vec<Vec<&str>> {
         let mut entities = BTreeMap::<_, Vec<&str>>::new();
         for (index, (from, until)) in endpoint.in_order.iter().enumerate() {

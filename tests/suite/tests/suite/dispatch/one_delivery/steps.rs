@@ -331,15 +331,18 @@ impl Model {
             let stepped = sequencer.step().await;
             (sequencer, stepped)
         });
-        let is_inside = tokio::select! {
+        let ended = tokio::select! {
             biased;
-            ended = &mut stepping => Err(ended),
-            inside = gate.inside.acquire() => Ok(inside.unwrap().forget()),
+            ended = &mut stepping => Some(ended.unwrap()),
+            inside = gate.inside.acquire() => {
+                inside.unwrap().forget();
+                None
+            }
         };
-        if let Err(ended) = is_inside {
+        if let Some(ended) = ended {
             // Nothing waits, or another has the lease.
             self.replicas[which].faults.let_go();
-            self.fanned_out(which, ended.unwrap());
+            self.fanned_out(which, ended);
             return self.follow_fan_out().await;
         }
         let changing = tokio::spawn(change.clone().carry_out(desk));
