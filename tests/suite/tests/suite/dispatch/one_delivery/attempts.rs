@@ -30,6 +30,10 @@ impl Model {
             return;
         }
         let id = self.rng.pick(&ids).clone();
+        self.claim_of(which, id).await;
+    }
+
+    async fn claim_of(&mut self, which: usize, id: String) {
         self.seen.claims += 1;
         let now = self.now();
         let request = ClaimRequest {
@@ -126,7 +130,6 @@ impl Model {
 
     /// A replica settles what has ended of one endpoint, maybe long after, when others have claimed it.
     pub async fn settle(&mut self) {
-        let now = self.now();
         let replicas = self.replicas.iter().enumerate();
         let ended: Vec<(usize, String)> = replicas
             .flat_map(|(which, replica)| {
@@ -138,6 +141,13 @@ impl Model {
             return;
         }
         let (which, id) = self.rng.pick(&ended).clone();
+        if self.rng.chance(25) {
+            // It comes too late: another has claimed them, and makes its own attempts.
+            self.history.note("leases end".to_owned());
+            self.advance(LEASE + Duration::from_millis(1)).await;
+            self.claim_of(1 - which, id.clone()).await;
+        }
+        let now = self.now();
         let replica = &mut self.replicas[which];
         let is_of_it = |one: &mut Held| one.endpoint == id && one.ended.is_some();
         let ended: Vec<Held> = replica.held.extract_if(.., is_of_it).collect();

@@ -25,7 +25,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// What runs by default, each on tables of its own.
-const SEEDS: std::ops::Range<u64> = 1..5;
+const SEEDS: std::ops::Range<u64> = 1..6;
 /// One run of so many begins with more events than one step of anything takes.
 const CROWDED_EVERY: u64 = 4;
 /// Random steps of one run.
@@ -36,9 +36,11 @@ fn seeds() -> std::ops::Range<u64> {
     let Ok(text) = std::env::var("ONE_DELIVERY_SEEDS") else {
         return SEEDS;
     };
-    let (first, end) = text.split_once("..").unwrap_or((&text, ""));
-    let first = first.parse().unwrap();
-    first..end.parse().unwrap_or(first + 1)
+    let seed = |text: &str| text.trim().parse::<u64>().unwrap();
+    match text.split_once("..") {
+        Some((first, end)) => seed(first)..seed(end),
+        None => seed(&text)..seed(&text) + 1,
+    }
 }
 
 async fn any_steps_end_in_one_delivery_for_each_event_and_endpoint_that_matched(ctx: Ctx) {

@@ -8,7 +8,7 @@ use harness::engine::Engine;
 use harness::fault_proxy::Mode;
 use harness::receiver_double::Gate;
 use harness::waiting::{in_time, until};
-use kit::sequencer::{Sequencer, Step};
+use kit::sequencer::{LEASE_LENGTH, Sequencer, Step};
 use pms_emitter::dispatch::RunStep;
 use pms_emitter::store::NewEvent;
 use serde_json::json;
@@ -147,8 +147,8 @@ impl Model {
             48..58 => self.claim().await,
             58..74 => self.attempt().await,
             74..81 => self.settle().await,
-            81..84 => self.retry_one().await,
-            84..86 => self.begin_run().await,
+            81..83 => self.retry_one().await,
+            83..86 => self.begin_run().await,
             86..89 => self.run_runs().await,
             89 => {
                 let which = self.rng.below(self.replicas.len());
@@ -160,19 +160,19 @@ impl Model {
                 self.history.note(format!("{by} ms pass"));
                 self.advance(Duration::from_millis(by)).await;
             }
-            94..97 => {
+            94..96 => {
                 let behaviour = *self.rng.pick(&BEHAVIOURS);
                 let ids: Vec<String> = self.sinks.keys().cloned().collect();
                 let id = self.rng.pick(&ids).clone();
                 self.history.note(format!("{id}: {behaviour:?}"));
                 self.sinks.get_mut(&id).unwrap().set(behaviour);
             }
-            97 => {
+            96 => {
                 let now = self.now();
                 let which = self.rng.below(self.replicas.len());
                 self.replicas[which].store.cancel_deliveries(now).await.unwrap();
             }
-            98 => self.dispatch().await,
+            97..99 => self.dispatch().await,
             _ => self.change_order().await,
         }
     }
@@ -268,8 +268,11 @@ impl Model {
     async fn fan_out(&mut self) {
         let which = self.rng.below(self.replicas.len());
         let name = self.replicas[which].name.clone();
-        match self.rng.below(16) {
+        match self.rng.below(12) {
             0 => {
+                // There is something to lose, and nobody else has the lease.
+                self.commit(2).await;
+                self.advance(LEASE_LENGTH + Duration::from_millis(1)).await;
                 self.replicas[which].faults.die_inside();
                 let stepped = self.replicas[which].fan_out().await;
                 self.history
