@@ -544,6 +544,6 @@ fn takes_none(row: &Row, now: UnixMillis) -> Result<bool, DbError> {
 }
 
 /// No lease lies further ahead, also not one of a replica whose clock is fast; one that does was written before the clock was set back.
-fn lease_bound(now: UnixMillis) -> UnixMillis {
+pub(super) fn lease_bound(now: UnixMillis) -> UnixMillis {
     set_at_most(now).plus_millis(millis(LEASE_MAX))
 }

@@ -8,7 +8,7 @@
 //! again: an event that was made due meanwhile keeps its body. Bodies are locked before deliveries are looked at, and a backfill reads
 //! them locked: so nothing is queued whose body is going.
 
-use super::{Store, entity_order, fan_out::FEED, webhooks::place_before};
+use super::{Store, claims::lease_bound, entity_order, fan_out::FEED, webhooks::place_before};
 use crate::domain::{audit_action::AuditAction, delivery::DeliveryStatus};
 use contract::UnixMillis;
 use db::{
@@ -31,8 +31,6 @@ use strum::{IntoStaticStr, VariantArray};
 pub const PURGE_BATCH: usize = 200;
 /// How long a replica holds the lease without renewing it.
 pub const PURGE_LEASE: Duration = Duration::from_secs(60);
-/// No claim of a delivery holds for so long: one that ends later was made by a clock that was ahead.
-const CLAIM_MAX_MILLIS: i64 = 3_600 * 1_000;
 /// The lease of purges, and the name of their row.
 const PURGE: &str = "purge";
 
@@ -476,7 +474,7 @@ async fn deliveries_of(
                  THEN 1 ELSE 0 END) AS claimed
          FROM deliveries WHERE event_id IN {list} GROUP BY event_id"
     );
-    let values = params![settled, now, now.plus_millis(CLAIM_MAX_MILLIS)];
+    let values = params![settled, now, lease_bound(now)];
     let mut of_events = HashMap::new();
     for row in &tx.query(&sql, list.after(values)).await? {
         let deliveries = Deliveries {
@@ -685,7 +683,7 @@ async fn note(tx: &mut Tx, left: &[FoundEvent], through: Option<i64>) -> Result<
 /// Whether a pending delivery is claimed: an attempt at it may be going on.
 fn is_claimed(row: &Row, now: UnixMillis) -> Result<bool, DbError> {
     let (owner, until): (Option<String>, UnixMillis) = (row.get("owner")?, row.get("lease_until")?);
-    Ok(owner.is_some() && until >= now && until <= now.plus_millis(CLAIM_MAX_MILLIS))
+    Ok(owner.is_some() && until >= now && until <= lease_bound(now))
 }
 
 fn is_unsettled(row: &Row, settled: UnixMillis) -> Result<bool, DbError> {

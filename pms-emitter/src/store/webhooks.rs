@@ -5,6 +5,7 @@
 
 use super::{
     Store,
+    clock_skew::{SKEW_MAX, millis},
     endpoint_health::{self, NOT_FAILING},
     endpoint_secrets::{self, NewSecret},
     fan_out::FEED,
@@ -305,7 +306,7 @@ async fn make(tx: &mut Tx, new: &NewEndpoint) -> Result<EndpointMade, DbError> {
     let behind = match new.start {
         Start::Now => None,
         Start::Beginning => Some(0),
-        Start::At(instant) => Some(place_before(tx, instant, last).await?),
+        Start::At(instant) => Some(start_before(tx, instant, last).await?),
     };
     let mut values = columns(&new.settings, new.at);
     values.extend(params![
@@ -494,6 +495,16 @@ pub(super) async fn place_before(tx: &mut Tx, instant: UnixMillis, last: i64) ->
         }
     }
     Ok(low)
+}
+
+/// The place before the very first event that was committed at an instant or later. Clocks of replicas differ, so what is found by
+/// halving may lie behind it, by as much as they do.
+async fn start_before(tx: &mut Tx, instant: UnixMillis, last: i64) -> Result<i64, DbError> {
+    let until = place_before(tx, instant, last).await?;
+    let from = place_before(tx, instant.plus_millis(-millis(SKEW_MAX)), until).await?;
+    let sql = "SELECT feed_seq FROM events WHERE feed_seq > ? AND feed_seq <= ? AND committed_at >= ? ORDER BY feed_seq LIMIT 1";
+    let row = tx.query_one(sql, params![from, until, instant]).await?;
+    row.map_or(Ok(until), |row| Ok(row.get::<i64>("feed_seq")? - 1))
 }
 
 async fn write_headers(tx: &mut Tx, id: &EndpointId, headers: Option<&SealedHeaders>) -> Result<(), DbError> {
