@@ -10,12 +10,10 @@
 
 use super::Store;
 use super::breaker_history;
-use super::clock_skew::{is_paused, millis, set_at_most};
-use super::endpoint_secrets::{self, EndpointSecret};
+use super::clock_skew::{millis, set_at_most};
 use super::rate_window::{self, RateWindow};
 use super::shared_breaker::{self, Admits, SharedBreaker};
-use super::webhooks::read_settings;
-use crate::domain::endpoint::EndpointSettings;
+use super::targets::{Secrets, Target, read_target, takes_none, targets};
 use contract::{
     UnixMillis,
     id::{EndpointId, IdempotencyKey},
@@ -51,22 +49,6 @@ pub struct ClaimRequest {
     pub lease: Duration,
     /// How many, at most [`BATCH_MAX`].
     pub limit: usize,
-}
-
-/// Where an endpoint's deliveries go at this moment: read in the claim's own transaction, so that nothing is sent to
-/// an address that is no longer wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// The URL.
-    pub url: String,
-    /// What was chosen for it; none: the environment's.
-    pub settings: Option<EndpointSettings>,
-    /// The version of the endpoint that this is.
-    pub version: u64,
-    /// Its secrets in the tables, the newest first.
-    pub secrets: Vec<EndpointSecret>,
-    /// Its headers, encrypted.
-    pub headers: Option<Vec<u8>>,
 }
 
 /// What a claim has found.
@@ -173,18 +155,6 @@ impl Store {
         }
         Ok(claimed)
     }
-
-    /// Where deliveries of an endpoint would go, paused or stopped as it may be; none without an address.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn target(&self, endpoint: EndpointId) -> Result<Option<Target>, DbError> {
-        let read = self.reads.read("target", move |tx| {
-            let endpoint = endpoint.clone();
-            Box::pin(async move { read_address(&tx.run(&target(&endpoint)).await.all()?) })
-        });
-        read.await
-    }
 }
 
 /// The ids of the newest first attempts, where the list of the oldest is as long as it may be.
@@ -270,7 +240,7 @@ async fn claim(tx: &mut Tx, request: &ClaimRequest, due: &Due) -> Result<Claimed
     } else {
         due.breaker
     };
-    let [target, secrets] = target(&request.endpoint);
+    let [target, secrets] = targets([endpoint]);
     let mut statements = vec![
         take(request, &due.ids),
         target,
@@ -292,7 +262,7 @@ async fn claim(tx: &mut Tx, request: &ClaimRequest, due: &Due) -> Result<Claimed
         tx.abandon();
         return Ok(Claimed::Refused(now));
     }
-    let Some(target) = read_target(&answers[1..3], request.now)? else {
+    let Some(target) = read_target(row, &Secrets::of(&answers[2])?, request.now)? else {
         tx.abandon();
         return Ok(Claimed::Nothing);
     };
@@ -328,16 +298,16 @@ async fn claim(tx: &mut Tx, request: &ClaimRequest, due: &Due) -> Result<Claimed
 
 /// After an unknown commit: what the token owns, when it owns anything.
 async fn find_claimed(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed>, DbError> {
-    let [target, secrets] = target(&request.endpoint);
+    let [target, secrets] = targets([request.endpoint.as_str()]);
     let answers = tx.run(&[owned_by(request, &[]), target, secrets]).await.all()?;
     let claims = read_claims(&answers[0], request)?;
     if claims.is_empty() {
         return Ok(None);
     }
-    let Some(target) = read_target(&answers[1..], request.now)? else {
+    let Some(row) = answers[1].row() else {
         return Ok(Some(Claimed::Nothing));
     };
-    let Some(row) = answers[1].row() else {
+    let Some(target) = read_target(row, &Secrets::of(&answers[2])?, request.now)? else {
         return Ok(Some(Claimed::Nothing));
     };
     let owner: Option<String> = row.get("probe_owner")?;
@@ -488,59 +458,6 @@ fn read_claim(row: &Row, owner: &str) -> Result<Claim, DbError> {
             correlation_id: row.get("correlation_id")?,
         },
     })
-}
-
-/// Asks where an endpoint's deliveries go, and what signs them.
-fn target(endpoint: &EndpointId) -> [Statement; 2] {
-    let endpoint = endpoint.as_str();
-    let target = format!(
-        "SELECT p.url, p.settings, p.version, p.disabled_reason, p.paused_until, p.paused_at, p.paused, p.deleted_at,
-             p.probe_owner, {}, h.sealed AS headers
-         FROM endpoints p LEFT JOIN endpoint_headers h ON h.id = p.id WHERE p.id = ?",
-        shared_breaker::COLUMNS
-    );
-    [
-        Statement::query(target, params![endpoint]),
-        endpoint_secrets::of_endpoint(endpoint),
-    ]
-}
-
-/// The answers to [`target`]; none when nothing goes there now.
-fn read_target(answers: &[StatementResult], now: UnixMillis) -> Result<Option<Target>, DbError> {
-    match answers[0].row() {
-        Some(row) if !takes_none(row, now)? => read_address(answers),
-        _ => Ok(None),
-    }
-}
-
-/// The same, whether anything goes there now or not.
-fn read_address(answers: &[StatementResult]) -> Result<Option<Target>, DbError> {
-    let Some(row) = answers[0].row() else {
-        return Ok(None);
-    };
-    let Some(url) = row.get("url")? else {
-        return Ok(None);
-    };
-    let settings: Option<String> = row.get("settings")?;
-    let secrets = answers[1].rows.iter().map(endpoint_secrets::read_secret);
-    Ok(Some(Target {
-        url,
-        settings: settings.as_deref().map(read_settings).transpose()?,
-        version: row.get("version")?,
-        secrets: secrets.collect::<Result<_, _>>()?,
-        headers: row.get("headers")?,
-    }))
-}
-
-/// Whether nothing is sent to an endpoint now, by its row.
-fn takes_none(row: &Row, now: UnixMillis) -> Result<bool, DbError> {
-    let (url, disabled): (Option<String>, Option<String>) = (row.get("url")?, row.get("disabled_reason")?);
-    let deleted_at: Option<UnixMillis> = row.get("deleted_at")?;
-    Ok(url.is_none()
-        || disabled.is_some()
-        || deleted_at.is_some()
-        || row.get("paused")?
-        || is_paused(row.get("paused_until")?, row.get("paused_at")?, now))
 }
 
 /// No lease lies further ahead, also not one of a replica whose clock is fast; one that does was written before the clock was set back.

@@ -5,7 +5,7 @@
 use super::{Store, notices, webhooks::Endpoint};
 use crate::domain::notice::Notice;
 use contract::{EventId, SecretId, UnixMillis, id::EndpointId, secret::SECRETS_MAX};
-use db::{DbError, Row, Statement, Tx, params, read_id};
+use db::{DbError, InList, Row, Statement, Tx, params, read_id};
 use kit::{
     audit::{self, AuditEntry},
     secrets::{Place, SealedColumn, sealed_row},
@@ -114,7 +114,10 @@ impl Store {
         let read = self.reads.read("endpoint_secrets", move |tx| {
             let endpoint = endpoint.clone();
             Box::pin(async move {
-                let answer = tx.run(&[of_endpoint(endpoint.as_str())]).await.all()?;
+                let answer = tx
+                    .run(&[of_endpoints(&InList::of([endpoint.as_str()]))])
+                    .await
+                    .all()?;
                 answer[0].rows.iter().map(read_secret).collect()
             })
         });
@@ -142,12 +145,13 @@ impl Store {
     }
 }
 
-/// Asks for the secrets of an endpoint, the newest first.
-pub(super) fn of_endpoint(endpoint: &str) -> Statement {
-    Statement::query(
-        "SELECT id, n, sealed, valid_since, valid_until FROM endpoint_secrets WHERE endpoint_id = ? ORDER BY n DESC",
-        params![endpoint],
-    )
+/// Asks for the secrets of endpoints, the newest of each first.
+pub(super) fn of_endpoints(endpoints: &InList) -> Statement {
+    let sql = format!(
+        "SELECT endpoint_id, id, n, sealed, valid_since, valid_until FROM endpoint_secrets
+         WHERE endpoint_id IN {endpoints} ORDER BY endpoint_id, n DESC"
+    );
+    Statement::query(sql, endpoints.clone().into_params())
 }
 
 /// The secrets of an endpoint that has none yet, the newest first.

@@ -38,10 +38,11 @@ mod reservations;
 mod retry_dead;
 mod settlements;
 mod shared_breaker;
+mod targets;
 mod webhooks;
 
 pub use breaker_history::{BREAKER_HISTORY_MAX, BreakerChange};
-pub use claims::{BATCH_MAX, Claim, ClaimRequest, Claimed, DeliveryRef, LEASE_MAX, Subject, Target};
+pub use claims::{BATCH_MAX, Claim, ClaimRequest, Claimed, DeliveryRef, LEASE_MAX, Subject};
 pub(crate) use clock_skew::set_at_most;
 pub use deliveries::{DeliveredEvent, DeliveryAttempt, DeliveryFilter, DeliveryPage, DeliveryRow};
 pub use delivery_hours::{AttemptCounts, DeliveryStats, HOUR_MS, hour_of};
@@ -72,6 +73,7 @@ pub use reservations::{ReservationFilter, ReservationWrite, ReservationWritten, 
 pub use retry_dead::DeadRetried;
 pub use settlements::{ANSWER_LEN_MAX, AttemptRecord, EndpointUpdate, Settled, Settlement, Verdict};
 pub use shared_breaker::{Admits, BreakerWrite, SharedBreaker, SharedBreakers, WhatOfBreaker};
+pub use targets::Target;
 pub use webhooks::{
     ENDPOINTS_MAX, ENDPOINTS_OF_PROPERTY_MAX, Endpoint, EndpointChange, EndpointChanged, EndpointMade,
     HeaderChange, NewEndpoint, SealedHeaders, Start, WhatChanges, headers_place,
