@@ -69,6 +69,9 @@ pub trait Sequenced: Send + Sync + 'static {
 
     /// A step was committed.
     fn committed(&self) {}
+
+    /// A step failed, though it may be committed all the same: the answer to its commit may be what was lost.
+    fn failed(&self) {}
 }
 
 /// What one step gave.
@@ -157,7 +160,8 @@ impl Sequence {
     }
 
     /// Runs the statements that give so many rows the places after `last`, but to none that has one, and what belongs to them, and
-    /// notes the last place: two processes would collide here whatever their leases say. In a transaction that holds the places.
+    /// notes the last place: two processes would collide here whatever their leases say. In a transaction that holds the places. The
+    /// answers are those to `others`.
     ///
     /// # Errors
     /// Those of the database; `Contended` where a row has its place.
@@ -167,8 +171,8 @@ impl Sequence {
         (mut statements, places): (Vec<Statement>, usize),
         others: Vec<Statement>,
         last: i64,
-    ) -> Result<(), DbError> {
-        let giving = statements.len();
+    ) -> Result<Vec<StatementResult>, DbError> {
+        let (giving, wanted) = (statements.len(), others.len());
         statements.extend(others);
         let noting = (places > 0).then(|| {
             let sql = "UPDATE sequences SET last_seq = ? WHERE name = ? AND last_seq = ?";
@@ -176,13 +180,15 @@ impl Sequence {
         });
         let is_noted = noting.is_some();
         statements.extend(noting);
-        let results = tx.run(&statements).await.all()?;
+        let mut results = tx.run(&statements).await.all()?;
         let given: u64 = results[..giving].iter().map(|result| result.matched).sum();
         let noted = results.last().filter(|_| is_noted);
         if given != places as u64 || noted.is_some_and(|noted| noted.matched != 1) {
             return Err(DbError::Contended);
         }
-        Ok(())
+        let mut others = results.split_off(giving);
+        others.truncate(wanted);
+        Ok(others)
     }
 }
 
@@ -354,7 +360,8 @@ impl Sequencer {
             let (rows, lease) = (Arc::clone(&rows), lease.clone());
             Box::pin(async move { give_places(tx, rows.as_ref(), &lease, now).await })
         });
-        let (given, last) = match giving.await? {
+        let gave = giving.await.inspect_err(|_| self.rows.failed())?;
+        let (given, last) = match gave {
             Gave::Places(given, last) => (given, last),
             Gave::Nothing => return Ok(Step::Idle),
             Gave::LeaseLost => {
