@@ -246,6 +246,10 @@ impl Model {
     /// Time passes, and each replica looks at what has changed, as it does every half second.
     pub async fn advance(&mut self, by: Duration) {
         self.clock.advance(by);
+        self.look().await;
+    }
+
+    async fn look(&self) {
         for replica in &self.replicas {
             replica.store.endpoints_due(self.now()).await.unwrap();
         }
@@ -259,6 +263,8 @@ impl Model {
 
     /// From the next second on no attempt at this endpoint may begin.
     pub async fn silence(&mut self, endpoint: &str) {
+        // Every replica knows of it before that second begins: dispatchers may be running.
+        self.look().await;
         self.next_second().await;
         let from = self.second();
         let silence = Silence { from, until: None };
