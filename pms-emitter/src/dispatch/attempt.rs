@@ -69,7 +69,7 @@ pub(super) async fn attempt(
         answer: None,
     };
     let id = &claim.delivery.event_id;
-    let Some((mut headers, body)) = request(route, id, record.at, record.number, &Bytes::from(body)) else {
+    let Some((mut headers, body)) = request(route, id, record.at, record.number, &body) else {
         return unsent(claim, permit, UNSENDABLE);
     };
     if let Some(traceparent) = &claim.traceparent

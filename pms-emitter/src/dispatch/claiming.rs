@@ -5,15 +5,16 @@
 
 use super::{
     breaker::EndpointBreaker,
+    immediate::HandedOver,
     operation::Operation,
     outage::Outage,
     parts::DispatcherParts,
-    places::{EndpointPlaces, Place},
+    places::EndpointPlaces,
     route::Route,
-    sending::Sending,
+    sending::{Held, Sending},
     settling::Settling,
 };
-use crate::store::{BATCH_MAX, ClaimRequest, Claimed};
+use crate::store::{BATCH_MAX, ClaimRequest, Claimed, Handed};
 use contract::id::EndpointId;
 use db::DbError;
 use db::failpoint;
@@ -38,18 +39,24 @@ pub(super) struct Claiming {
     timeout: Duration,
     /// There may be something due.
     look: bool,
+    /// Whether these have claimed anything is to be looked up.
+    unknown: Vec<Unknown>,
     /// It waits after the database failed, where the endpoint cannot be used, and where it has had its attempts of the minute.
     pub(super) operation: Operation<ClaimEnded>,
 }
 
 /// A claim that has ended.
 pub(super) struct ClaimEnded {
-    asked: usize,
-    /// One for each that was asked for.
-    places: Vec<Place>,
-    /// When it began: its lease counts from there.
-    since: Instant,
+    held: Held,
+    /// It is looked up, as its commit is unknown.
+    looked_up: Option<ClaimRequest>,
     answer: Result<Claimed, DbError>,
+}
+
+/// A claim whose commit is unknown.
+struct Unknown {
+    request: ClaimRequest,
+    held: Held,
 }
 
 impl Claiming {
@@ -61,6 +68,7 @@ impl Claiming {
             places: parts.places.of_endpoint(),
             timeout: parts.delivery.timeout,
             look: true,
+            unknown: Vec::new(),
             operation: Operation::new(),
         }
     }
@@ -68,6 +76,16 @@ impl Claiming {
     /// Whether a claim could begin, and has a reason to.
     pub(super) fn may_begin(&self, now: Instant) -> bool {
         self.look && self.operation.may_begin(now)
+    }
+
+    /// How long a claim holds.
+    pub(super) fn lease(&self) -> Duration {
+        self.timeout + self.parts.delivery.lease_slack
+    }
+
+    /// The places of the endpoint.
+    pub(super) fn places(&self) -> EndpointPlaces {
+        self.places.clone()
     }
 
     /// There may be something due.
@@ -84,32 +102,65 @@ impl Claiming {
     /// Begins a claim of up to `wanted` deliveries, if any are wanted and there are places for them. Where there are none, the next
     /// look over all endpoints comes back to it.
     pub(super) fn begin(&mut self, now: Instant, wanted: usize) {
-        let parts = &self.parts;
+        let store = self.parts.store.clone();
+        if let Some(Unknown { request, held }) = self.unknown.pop() {
+            return self.operation.begin(async move {
+                ClaimEnded {
+                    held,
+                    looked_up: Some(request.clone()),
+                    answer: store.claimed_under(request).await,
+                }
+            });
+        }
         let places = self.places.take(wanted.min(BATCH_MAX));
-        let asked = places.len();
-        if asked == 0 {
+        if places.is_empty() {
             return;
         }
         let request = ClaimRequest {
             endpoint: self.endpoint.clone(),
-            token: parts.ids.new_id("clm"),
-            now: parts.clock.now(),
-            lease: self.timeout + parts.delivery.lease_slack,
-            limit: asked,
+            token: self.parts.ids.new_id("clm"),
+            now: self.parts.clock.now(),
+            lease: self.lease(),
+            limit: places.len(),
         };
         self.look = false;
-        let store = parts.store.clone();
+        let held = Held {
+            places,
+            since: now,
+            is_immediate: false,
+        };
         self.operation.begin(async move {
             ClaimEnded {
-                places,
-                asked,
-                since: now,
+                held,
+                looked_up: None,
                 answer: store.claim(request).await,
             }
         });
     }
 
-    /// Hands on what was claimed: to be sent, or to be given back where it is not known where it goes.
+    /// Hands on what was claimed as it was queued. Whether a claim was committed whose answer is lost is looked up first.
+    pub(super) fn handed(
+        &mut self,
+        over: HandedOver,
+        breaker: &mut EndpointBreaker,
+        sending: &mut Sending,
+        settling: &mut Settling,
+    ) {
+        let held = Held {
+            places: over.places,
+            since: over.since,
+            is_immediate: true,
+        };
+        match over.handed {
+            Handed::Claimed(claimed) => self.hand_on(claimed, held, breaker, sending, settling),
+            Handed::Unknown(request) => {
+                self.unknown.push(Unknown { request, held });
+                self.look = true;
+            }
+        }
+    }
+
+    /// Hands on what a claim has come to.
     pub(super) fn claimed(
         &mut self,
         ended: ClaimEnded,
@@ -118,16 +169,39 @@ impl Claiming {
         settling: &mut Settling,
         outage: &mut Outage,
     ) {
-        let claimed = match ended.answer {
-            Ok(claimed) => claimed,
+        let ClaimEnded {
+            held,
+            looked_up,
+            answer,
+        } = ended;
+        match answer {
+            Ok(claimed) => {
+                outage.is_over();
+                // As many as asked for: there may be more. And nothing was looked for yet.
+                let asked = held.places.len();
+                self.look |= looked_up.is_some()
+                    || matches!(&claimed, Claimed::Deliveries { claims, .. } if claims.len() == asked);
+                self.hand_on(claimed, held, breaker, sending, settling);
+            }
             Err(error) => {
                 outage.failed(&error);
+                self.unknown
+                    .extend(looked_up.map(|request| Unknown { request, held }));
                 self.look = true;
                 self.operation.pause();
-                return;
             }
-        };
-        outage.is_over();
+        }
+    }
+
+    /// Hands on what was claimed: to be sent, or to be given back where it is not known where it goes.
+    fn hand_on(
+        &mut self,
+        claimed: Claimed,
+        held: Held,
+        breaker: &mut EndpointBreaker,
+        sending: &mut Sending,
+        settling: &mut Settling,
+    ) {
         let (target, claims, row, is_probe) = match claimed {
             Claimed::Nothing => return,
             Claimed::NotBefore(at) => {
@@ -147,8 +221,6 @@ impl Claiming {
                 is_probe,
             } => (target, claims, breaker, is_probe),
         };
-        // As many as asked for: there may be more.
-        self.look |= claims.len() == ended.asked;
         let permit = if is_probe {
             breaker.claimed_probe(row)
         } else {
@@ -185,6 +257,6 @@ impl Claiming {
         if !claims.is_empty() {
             failpoint::reached("claim.committed");
         }
-        sending.add(&Arc::new(route), claims, ended.places, ended.since, permit);
+        sending.add(&Arc::new(route), claims, held, permit);
     }
 }

@@ -136,7 +136,8 @@ impl Dispatchers {
             return running.waker.notify_one();
         }
         let running = Running::default();
-        let dispatcher = Dispatcher::new(endpoint, &self.parts, Arc::clone(&running.waker));
+        let offers = self.queued.immediate();
+        let dispatcher = Dispatcher::new(endpoint, &self.parts, Arc::clone(&running.waker), offers);
         self.tasks
             .spawn(dispatcher.run(lifecycle.clone(), running.ended.clone()));
         self.running.insert(endpoint.clone(), running);

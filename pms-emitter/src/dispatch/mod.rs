@@ -3,6 +3,8 @@
 //! ```text
 //! claim (committed compare-and-set) -> attempt (no transaction) -> settle (fenced with owner and epoch)
 //! ```
+//! What happens now is claimed as it is queued, by the fan-out, as far as there is room for it (`immediate`); what waits, by a look
+//! at the tables (`claiming`).
 //! Each endpoint has a dispatcher of its own: `worker` is its loop over `claiming`, `sending` and `settling`, each of which
 //! owns its state, and `breaker` guards the endpoint. `dispatchers` begins them, and wakes those that have something due. What an
 //! answer means, and when a delivery is tried again, are pure functions: `classify` and `schedule`. Dispatchers share nothing
@@ -14,11 +16,13 @@ mod breaker;
 mod claiming;
 pub mod classify;
 mod dispatchers;
+mod immediate;
 mod noticing;
 mod operation;
 mod outage;
 pub mod parts;
 mod places;
+mod ready;
 mod route;
 mod runner;
 pub mod schedule;

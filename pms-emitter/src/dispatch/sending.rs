@@ -8,13 +8,14 @@ use super::{
     breaker::{Admission, EndpointBreaker},
     parts::DispatcherParts,
     places::Place,
+    ready::{Ready, ReadyClaim},
     route::Route,
 };
 use crate::store::{BATCH_MAX, Claim, Settlement};
+use bytes::Bytes;
 use contract::id::EndpointId;
 use kit::breaker::Permit;
 use kit::metrics::{Counter, Histogram, Metrics, SECONDS};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -29,7 +30,7 @@ const ANSWERS: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 
 /// The attempts at one endpoint.
 ///
-/// Invariant: what it holds is bounded: `ready` by a claim and the concurrency, `attempts` by the concurrency.
+/// Invariant: what it holds is bounded: each kind of `ready` by a claim and the concurrency, `attempts` by the concurrency.
 pub(super) struct Sending {
     endpoint: EndpointId,
     parts: Arc<DispatcherParts>,
@@ -38,27 +39,25 @@ pub(super) struct Sending {
     /// Whether it says that claims are counted.
     is_limited: bool,
     /// Claimed, and not begun.
-    ready: VecDeque<ReadyClaim>,
+    ready: Ready,
     /// Each with whether it is the breaker's probe.
     attempts: JoinSet<(Attempted, bool)>,
-}
-
-/// A claim that waits for its attempt.
-struct ReadyClaim {
-    claim: Claim,
-    route: Arc<Route>,
-    /// Its place in the process.
-    place: Place,
-    /// When the claim began.
-    since: Instant,
-    /// It is the breaker's probe.
-    probe: Option<Permit>,
 }
 
 /// The breaker refuses what is ready.
 pub(super) struct Refusal {
     /// When to ask again; none where its row says it.
     pub(super) until: Option<Instant>,
+}
+
+/// What a claim holds until its attempts.
+pub(super) struct Held {
+    /// One for each delivery.
+    pub(super) places: Vec<Place>,
+    /// When the claim began.
+    pub(super) since: Instant,
+    /// It was claimed as it was queued.
+    pub(super) is_immediate: bool,
 }
 
 /// Claims that are to be given back.
@@ -76,7 +75,7 @@ impl Sending {
             parts: Arc::clone(parts),
             concurrency: parts.delivery.concurrency,
             is_limited: false,
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             attempts: JoinSet::new(),
         }
     }
@@ -90,28 +89,32 @@ impl Sending {
         &mut self,
         route: &Arc<Route>,
         claims: Vec<Claim>,
-        places: Vec<Place>,
-        since: Instant,
+        held: Held,
         mut probe: Option<Permit>,
     ) {
         (self.concurrency, self.is_limited) = (route.concurrency, route.is_limited);
         // Also what another replica has changed: claims of before are not sent.
         self.parts.store.versions().note(&self.endpoint, route.version);
+        let Held {
+            places,
+            since,
+            is_immediate,
+        } = held;
         let ready = claims.into_iter().zip(places).map(|(claim, place)| ReadyClaim {
-            place: place.with_bytes(claim.body.as_ref().map_or(0, Vec::len)),
+            place: place.with_bytes(claim.body.as_ref().map_or(0, Bytes::len)),
             claim,
             route: Arc::clone(route),
             since,
             probe: probe.take(),
         });
-        self.ready.extend(ready);
+        self.ready.add(ready, is_immediate);
     }
 
     /// Begins as many attempts as it may. When the breaker refuses those that are left, they are to be given back; the answer is
     /// when to ask again, where nothing that ends will say so.
     pub(super) fn begin(&mut self, breaker: &EndpointBreaker) -> Option<Refusal> {
         while self.attempts.len() < self.concurrency {
-            let next = self.ready.front_mut()?;
+            let next = self.ready.next()?;
             let (permit, is_probe) = match next.probe.take() {
                 Some(permit) => (permit, true),
                 None => match breaker.admit() {
@@ -124,7 +127,7 @@ impl Sending {
             };
             let ReadyClaim {
                 claim, route, place, ..
-            } = self.ready.pop_front()?;
+            } = self.ready.pop()?;
             let parts = Arc::clone(&self.parts);
             self.attempts.spawn(async move {
                 let _place = place;
@@ -139,33 +142,37 @@ impl Sending {
     pub(super) fn take_stale(&mut self, now: Instant) -> Unsent {
         let wait_max = self.parts.delivery.lease_slack * WAIT_SHARE.0 / WAIT_SHARE.1;
         let versions = self.parts.store.versions();
-        let is_fresh = |ready: &ReadyClaim| {
-            now.duration_since(ready.since) <= wait_max
-                && versions.is_current(&self.endpoint, ready.route.version)
+        let is_stale = |ready: &ReadyClaim| {
+            now.duration_since(ready.since) > wait_max
+                || !versions.is_current(&self.endpoint, ready.route.version)
         };
-        if self.ready.iter().all(is_fresh) {
-            return Unsent::of(std::iter::empty());
-        }
-        let (fresh, stale): (Vec<_>, Vec<_>) = self.ready.drain(..).partition(is_fresh);
-        self.ready = fresh.into();
-        Unsent::of(stale.into_iter())
+        Unsent::of(self.ready.take_where(is_stale))
     }
 
     /// Takes out everything whose attempt has not begun.
     pub(super) fn take_unsent(&mut self) -> Unsent {
-        Unsent::of(self.ready.drain(..))
+        Unsent::of(self.ready.take_where(|_| true))
     }
 
     /// How many deliveries to claim now, while the breaker admits any: none while enough are at hand.
     pub(super) fn room(&self, ramp: Option<u32>) -> usize {
-        let (ready, held) = (self.ready.len(), self.ready.len() + self.attempts.len());
+        let held = self.ready.len() + self.attempts.len();
         match ramp {
             // What is claimed counts: no more than can begin.
             None if self.is_limited => self.concurrency.saturating_sub(held),
-            None if ready < self.concurrency => BATCH_MAX,
+            None if self.ready.others() < self.concurrency => BATCH_MAX,
             None => 0,
             Some(ramp) => usize::try_from(ramp).unwrap_or(BATCH_MAX).saturating_sub(held),
         }
+    }
+
+    /// How many deliveries may be claimed as they are queued, while the breaker admits all.
+    pub(super) fn immediate_room(&self) -> usize {
+        let ready = self.ready.immediate();
+        if self.is_limited || ready >= self.concurrency {
+            return 0;
+        }
+        BATCH_MAX.saturating_sub(ready)
     }
 
     /// The next attempt that ends, and whether it was the probe; waits for ever when none is going on. None for one that panicked:
@@ -190,7 +197,7 @@ impl Sending {
 }
 
 impl Unsent {
-    fn of(ready: impl Iterator<Item = ReadyClaim>) -> Self {
+    fn of(ready: Vec<ReadyClaim>) -> Self {
         let mut unsent = Self::default();
         for ready in ready {
             if let Some(permit) = ready.probe {

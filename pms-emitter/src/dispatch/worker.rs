@@ -7,12 +7,13 @@
 use super::{
     breaker::EndpointBreaker,
     claiming::Claiming,
+    immediate::Immediate,
     outage::Outage,
     parts::DispatcherParts,
     sending::{Sending, Unsent},
     settling::Settling,
 };
-use crate::store::Admits;
+use crate::store::{Admits, ImmediateClaims};
 use contract::{Clock, id::EndpointId};
 use kit::lifecycle::Lifecycle;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 /// Delivers what is due to one endpoint.
 pub(super) struct Dispatcher {
     claiming: Claiming,
+    immediate: Immediate,
     sending: Sending,
     settling: Settling,
     breaker: EndpointBreaker,
@@ -37,8 +39,14 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// The dispatcher of an endpoint, with a breaker of its own. The waker says that there may be something due.
-    pub(super) fn new(endpoint: &EndpointId, parts: &Arc<DispatcherParts>, waker: Arc<Notify>) -> Self {
+    /// The dispatcher of an endpoint, with a breaker of its own. The waker says that there may be something due; what it is offered
+    /// is handed to it as it is queued.
+    pub(super) fn new(
+        endpoint: &EndpointId,
+        parts: &Arc<DispatcherParts>,
+        waker: Arc<Notify>,
+        offers: &ImmediateClaims,
+    ) -> Self {
         let breaker = EndpointBreaker::new(
             endpoint,
             parts.store.clone(),
@@ -47,8 +55,10 @@ impl Dispatcher {
             Arc::clone(&parts.entropy),
         );
         parts.breakers.add(&breaker);
+        let claiming = Claiming::new(endpoint, parts);
         Self {
-            claiming: Claiming::new(endpoint, parts),
+            immediate: Immediate::new(endpoint, parts, claiming.places(), offers),
+            claiming,
             sending: Sending::new(endpoint, parts),
             settling: Settling::new(endpoint, parts),
             breaker,
@@ -74,6 +84,7 @@ impl Dispatcher {
             }
         }
         self.draining = true;
+        self.immediate.close();
         loop {
             self.begin();
             if !self.is_busy() && !self.settling.can_go_on() {
@@ -94,6 +105,20 @@ impl Dispatcher {
         self.breaker.begin_write(now);
         if !self.draining {
             self.begin_claiming(now);
+            self.immediate
+                .set_room(self.immediate_room(now), self.claiming.lease());
+        }
+    }
+
+    /// How many deliveries may be claimed as they are queued: none while a probe or a ramp decides, or nothing may begin.
+    fn immediate_room(&self, now: Instant) -> usize {
+        let is_waiting = self.claiming.operation.is_waiting(now);
+        if is_waiting || self.settling.holds_endpoint() || !self.settling.has_room() {
+            return 0;
+        }
+        match (self.breaker.admits(self.clock.now()), self.breaker.ramp()) {
+            (Some(Admits::All), None) => self.sending.immediate_room(),
+            _ => 0,
         }
     }
 
@@ -145,6 +170,7 @@ impl Dispatcher {
             || self.claiming.operation.is_running()
             || self.settling.operation.is_running()
             || self.breaker.operation.is_running()
+            || self.immediate.is_open()
     }
 
     /// Waits until one thing has ended, and hands it on; or until there is a reason to look for what is due.
@@ -163,6 +189,11 @@ impl Dispatcher {
                 let (breaker, sending, settling) = (&mut self.breaker, &mut self.sending, &mut self.settling);
                 self.claiming.claimed(ended, breaker, sending, settling, &mut self.outage);
             }
+            handed = self.immediate.next() => {
+                if let Some(handed) = handed {
+                    self.claiming.handed(handed, &mut self.breaker, &mut self.sending, &mut self.settling);
+                }
+            }
             ended = self.settling.operation.ended() => {
                 if self.settling.settled(ended, &mut self.outage) {
                     self.claiming.look();
@@ -170,7 +201,7 @@ impl Dispatcher {
             }
             ended = self.breaker.operation.ended() => self.breaker.written(ended, &mut self.outage),
             () = self.waker.notified(), if !self.draining => self.claiming.look(),
-            () = sleep_until(timer.unwrap_or_else(Instant::now)), if !self.draining && timer.is_some() => self.claiming.look(),
+            () = until(timer), if !self.draining => self.claiming.look(),
         }
     }
 
@@ -187,5 +218,13 @@ impl Dispatcher {
         .flatten()
         .filter(|at| *at > now);
         ahead.min()
+    }
+}
+
+/// Waits for an instant; for ever where there is none.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -14,6 +14,7 @@ use super::clock_skew::{millis, set_at_most};
 use super::rate_window::{self, RateWindow};
 use super::shared_breaker::{self, Admits, SharedBreaker};
 use super::targets::{Secrets, Target, read_target, takes_none, targets};
+use bytes::Bytes;
 use contract::{
     UnixMillis,
     id::{EndpointId, IdempotencyKey},
@@ -83,7 +84,7 @@ pub struct Claim {
     /// How many of them the schedule no longer counts.
     pub attempts_before: u64,
     /// The bytes to send; none when they were erased.
-    pub body: Option<Vec<u8>>,
+    pub body: Option<Bytes>,
     /// The trace that the change belongs to.
     pub traceparent: Option<String>,
     /// What the audit entry says about the event.
@@ -122,6 +123,20 @@ pub struct Subject {
     pub correlation_id: Option<String>,
 }
 
+impl Subject {
+    /// What an event's row says.
+    pub(super) fn read(row: &Row) -> Result<Self, DbError> {
+        Ok(Self {
+            event_type: row.get("type")?,
+            property_id: row.get("property_id")?,
+            entity_kind: row.get("entity_kind")?,
+            entity_id: row.get("entity_id")?,
+            entity_version: row.get("entity_version")?,
+            correlation_id: row.get("correlation_id")?,
+        })
+    }
+}
+
 impl Store {
     /// Claims what is due for an endpoint, oldest first, and reads where it goes.
     ///
@@ -154,6 +169,18 @@ impl Store {
             self.breakers.note(&endpoint, *breaker);
         }
         Ok(claimed)
+    }
+
+    /// What was claimed under a token, where the answer to its commit was lost.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn claimed_under(&self, request: ClaimRequest) -> Result<Claimed, DbError> {
+        let read = self.db.read("find_claimed", move |tx| {
+            let request = request.clone();
+            Box::pin(async move { find_claimed(tx, &request).await })
+        });
+        Ok(read.await?.unwrap_or(Claimed::Nothing))
     }
 }
 
@@ -447,16 +474,9 @@ fn read_claim(row: &Row, owner: &str) -> Result<Claim, DbError> {
         },
         attempts: row.get("attempts")?,
         attempts_before: row.get("attempts_before")?,
-        body: row.get("body")?,
+        body: row.get::<Option<Vec<u8>>>("body")?.map(Bytes::from),
         traceparent: row.get("traceparent")?,
-        subject: Subject {
-            event_type: row.get("type")?,
-            property_id: row.get("property_id")?,
-            entity_kind: row.get("entity_kind")?,
-            entity_id: row.get("entity_id")?,
-            entity_version: row.get("entity_version")?,
-            correlation_id: row.get("correlation_id")?,
-        },
+        subject: Subject::read(row)?,
     })
 }
 

@@ -9,7 +9,10 @@ mod filters;
 mod unreadable;
 
 use super::{
+    claims::ClaimRequest,
+    clock_skew::millis,
     entity_order::{self, ByEndpoint},
+    immediate_claims::{StepClaims, Uncommitted},
     queued::Queued,
 };
 use crate::domain::ordering::DeliveryOrdering;
@@ -60,6 +63,7 @@ const WAITING_OF_ENTITY: &str =
 #[derive(Clone, Debug, Default)]
 pub struct FanOut {
     queued: Queued,
+    claims: Uncommitted,
     unreadable: Unreadable,
 }
 
@@ -139,19 +143,29 @@ impl Sequenced for FanOut {
             events.truncate(most);
             let candidates: Vec<_> = events.iter().map(Event::candidate).collect();
             let refused = refused(tx, &live, &candidates).await?;
+            let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
+            let mut claims = StepClaims::new(self.queued.immediate(), &ids);
             let (mut deliveries, mut ordered) = (Vec::new(), ByEndpoint::new());
             for one in live {
-                let matching = events
-                    .iter()
-                    .filter(|event| one.gets(&event.candidate(), &refused));
-                let matching: Vec<&Event> = matching.collect();
+                let gets = |event: &usize| one.gets(&events[*event].candidate(), &refused);
+                let matching: Vec<usize> = (0..events.len()).filter(gets).collect();
                 if matching.is_empty() {
                     continue;
                 }
-                deliveries.extend(matching.iter().map(|event| one.delivery(event)));
-                self.queued.add([one.id.clone()]);
+                let claim = one
+                    .is_claimed_at_once()
+                    .then(|| claims.take(&one.id, matching.iter().copied()))
+                    .flatten();
+                let claimed = claim.map_or(0, |(claimed, _)| claimed);
+                for (n, event) in matching.iter().enumerate() {
+                    let claim = claim.filter(|_| n < claimed).map(|(_, request)| request);
+                    deliveries.push(one.delivery(&events[*event], claim));
+                }
+                if claimed < matching.len() {
+                    self.queued.add([one.id.clone()]);
+                }
                 if one.ordering == DeliveryOrdering::Entity {
-                    let ids = matching.iter().map(|event| event.id.as_str());
+                    let ids = matching.iter().map(|event| ids[*event]);
                     ordered.insert(one.id.as_str(), ids.collect());
                 }
             }
@@ -163,8 +177,14 @@ impl Sequenced for FanOut {
                 );
             }
             let placing = (places(tx.dialect(), &events, last), events.len());
-            let queuing = queue(tx.dialect(), deliveries).into_iter().collect();
-            FEED.give(tx, placing, queuing, last).await?;
+            let mut queuing: Vec<Statement> = queue(tx.dialect(), deliveries).into_iter().collect();
+            let queued = queuing.len();
+            queuing.extend(claims.questions());
+            let answers = FEED.give(tx, placing, queuing, last).await?;
+            let claimed = claims.outcome(&answers[queued..])?;
+            tx.run(&claimed.give_back).await.all()?;
+            self.queued.add(claimed.refused.iter().cloned());
+            self.claims.set(claimed);
             if !ordered.is_empty() {
                 entity_order::enter(tx, &ordered).await?;
             }
@@ -184,7 +204,12 @@ impl Sequenced for FanOut {
 
     fn committed(&self) {
         failpoint::reached("fanout.committed");
+        self.claims.committed();
         self.queued.committed();
+    }
+
+    fn failed(&self) {
+        self.claims.failed();
     }
 }
 
@@ -298,7 +323,15 @@ fn places(dialect: Dialect, events: &[Event], last: i64) -> Vec<Statement> {
 
 /// What makes deliveries, but for those that are there: a program of before this one made them with the event.
 fn queue(dialect: Dialect, deliveries: impl IntoIterator<Item = Params>) -> Option<Statement> {
-    let columns = ["endpoint_id", "event_id", "due_at", "due_set_at"];
+    let columns = [
+        "endpoint_id",
+        "event_id",
+        "due_at",
+        "due_set_at",
+        "owner",
+        "lease_until",
+        "epoch",
+    ];
     let rows = deliveries.into_iter().flatten().collect();
     Statement::rows("deliveries", &columns, &dialect.skip_existing("event_id"), rows)
 }
@@ -313,13 +346,23 @@ impl Subscriber {
         self.subscription.matches(self.id.as_str(), event.facts) && !is_refused()
     }
 
+    /// Whether an event may be claimed as it is queued. In an order, what waits is not due yet.
+    fn is_claimed_at_once(&self) -> bool {
+        self.first_wait == 0 && self.ordering != DeliveryOrdering::Entity
+    }
+
     /// The row of an event for it. A first attempt that is not delayed is due at 0: at once, whatever the clock says by then.
-    fn delivery(&self, event: &Event) -> Params {
+    fn delivery(&self, event: &Event, claim: Option<&ClaimRequest>) -> Params {
         let (due_at, set_at) = match self.first_wait {
             0 => (0, 0),
             wait => (event.committed_at.plus_millis(wait).0, event.committed_at.0),
         };
-        params![self.id.as_str(), &event.id, due_at, set_at]
+        let mut row = params![self.id.as_str(), &event.id, due_at, set_at];
+        row.extend(match claim {
+            Some(claim) => params![&claim.token, claim.now.plus_millis(millis(claim.lease)), 1],
+            None => params![None::<&str>, 0, 0],
+        });
+        row
     }
 }
 
@@ -350,7 +393,7 @@ async fn backfill(tx: &mut Tx, endpoint: &Subscriber) -> Result<bool, DbError> {
     let ids = with_body(tx, matching.map(|event| event.id)).await?;
     let deliveries: Vec<Params> = ids
         .iter()
-        .map(|id| params![endpoint.id.as_str(), *id, 0, 0])
+        .map(|id| params![endpoint.id.as_str(), *id, 0, 0, None::<&str>, 0, 0])
         .collect();
     let has_more = rows.len() == BACKFILL_BATCH;
     let last: Option<i64> = rows.last().map(|row| row.get("feed_seq")).transpose()?;

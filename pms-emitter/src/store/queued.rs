@@ -1,5 +1,6 @@
 //! For which endpoints something was queued or made due: their dispatchers are woken, and no others.
 
+use super::ImmediateClaims;
 use contract::id::EndpointId;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,8 @@ struct Shared {
     uncommitted: Mutex<BTreeSet<EndpointId>>,
     committed: Mutex<BTreeSet<EndpointId>>,
     changed: Notify,
+    /// What is claimed as it is queued wakes nobody: it is handed over.
+    immediate: ImmediateClaims,
 }
 
 impl Queued {
@@ -37,6 +40,11 @@ impl Queued {
     pub fn wake(&self, endpoint: &EndpointId) {
         locked(&self.0.committed).insert(endpoint.clone());
         self.0.changed.notify_one();
+    }
+
+    /// The dispatchers that are handed what is queued for them.
+    pub fn immediate(&self) -> &ImmediateClaims {
+        &self.0.immediate
     }
 
     /// Waits until there is one. A change that came before is not lost.

@@ -13,7 +13,7 @@ use super::rig::{BEGIN, Rig, Setup, event_id};
 use crate::case::{Case, Ctx, cases};
 
 /// The lease of these cases: 15 s of an attempt and 15 s of slack.
-const LEASE: Duration = Duration::from_secs(30);
+pub const LEASE: Duration = Duration::from_secs(30);
 
 pub fn cases() -> Vec<Case> {
     cases![
@@ -31,7 +31,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// A dispatcher that nothing is known of but its claims.
-async fn claim(store: &Store, token: &str, now: UnixMillis, limit: usize) -> Vec<Claim> {
+pub async fn claim(store: &Store, token: &str, now: UnixMillis, limit: usize) -> Vec<Claim> {
     let request = ClaimRequest {
         endpoint: env_endpoint(),
         token: token.to_owned(),
@@ -46,7 +46,7 @@ async fn claim(store: &Store, token: &str, now: UnixMillis, limit: usize) -> Vec
     }
 }
 
-fn delivered(claim: &Claim, at: UnixMillis) -> Settlement {
+pub fn delivered(claim: &Claim, at: UnixMillis) -> Settlement {
     Settlement {
         delivery: claim.delivery.clone(),
         subject: claim.subject.clone(),

@@ -7,6 +7,7 @@ mod breaker;
 mod claims;
 mod fan_out;
 mod faults;
+mod immediate_claims;
 mod metrics;
 mod odd_answers;
 mod one_delivery;
@@ -28,6 +29,7 @@ pub fn cases() -> Vec<Case> {
         claims::cases(),
         fan_out::cases(),
         faults::cases(),
+        immediate_claims::cases(),
         metrics::cases(),
         odd_answers::cases(),
         one_delivery::cases(),

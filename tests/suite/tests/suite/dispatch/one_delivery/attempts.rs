@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::UnixMillis;
+use contract::{UnixMillis, id::EndpointId};
 use harness::signer::Delivery;
 use pms_emitter::store::{AttemptRecord, Claim, ClaimRequest, Claimed, EndpointUpdate, Settlement, Verdict};
 
@@ -43,13 +43,51 @@ impl Model {
             lease: LEASE,
             limit: 1 + self.rng.below(6),
         };
-        let replica = &mut self.replicas[which];
-        let claimed = replica.store.claim(request).await.unwrap();
+        let claimed = self.replicas[which].store.claim(request).await.unwrap();
+        if let Claimed::Deliveries { .. } = claimed {
+            let endpoint = &self.oracle.endpoints[&id];
+            assert!(endpoint.is_sent_to(), "{id} is sent nothing, and claimed from");
+        }
+        self.hold(which, &id, claimed);
+    }
+
+    /// A replica asks that what is queued is claimed for it at once.
+    pub fn offer(&mut self, which: usize) -> Vec<EndpointId> {
+        let now = self.now();
+        let mut offered = Vec::new();
+        for id in self.oracle.endpoints.keys() {
+            if !self.rng.chance(50) {
+                continue;
+            }
+            self.seen.claims += 1;
+            let request = ClaimRequest {
+                endpoint: id.parse().unwrap(),
+                token: format!("clm_model_{}", self.seen.claims),
+                now,
+                lease: LEASE,
+                limit: 1 + self.rng.below(6),
+            };
+            offered.push(request.endpoint.clone());
+            self.replicas[which].offer(request);
+        }
+        offered
+    }
+
+    /// It holds what its fan-out has claimed.
+    pub async fn take_over(&mut self, which: usize, offered: Vec<EndpointId>) {
+        for (endpoint, claimed) in self.replicas[which].handed_over(&offered).await {
+            if let Claimed::Deliveries { claims, .. } = &claimed {
+                self.seen.claimed_at_once += claims.len();
+            }
+            self.hold(which, endpoint.as_str(), claimed);
+        }
+    }
+
+    fn hold(&mut self, which: usize, id: &str, claimed: Claimed) {
         let Claimed::Deliveries { target, claims, .. } = claimed else {
             return;
         };
-        let endpoint = &self.oracle.endpoints[&id];
-        assert!(endpoint.is_sent_to(), "{id} is sent nothing, and claimed from");
+        let (now, replica) = (self.now(), &mut self.replicas[which]);
         let events: Vec<&str> = claims
             .iter()
             .map(|claim| claim.delivery.event_id.as_str())
@@ -61,7 +99,7 @@ impl Model {
         replica.store.versions().note(&endpoint, target.version);
         self.seen.claimed += claims.len();
         replica.held.extend(claims.into_iter().map(|claim| Held {
-            endpoint: id.clone(),
+            endpoint: id.to_owned(),
             claim,
             since: now.0,
             version: target.version,
@@ -195,7 +233,7 @@ async fn post(url: String, claim: &Claim, at: UnixMillis) -> Option<u16> {
         headers: lines
             .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
             .to_vec(),
-        body: claim.body.clone().unwrap(),
+        body: claim.body.clone().unwrap().to_vec(),
     };
     let answer = post.send(address.parse().unwrap()).await;
     answer.ok().map(|answer| answer.status)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use contract::{Clock, SeededEntropy};
+use contract::{Clock, SeededEntropy, id::EndpointId};
 use db::{Db, DbError, Statement, StatementResult, Tx};
 use futures::future::BoxFuture;
 use harness::clock::HandClock;
@@ -23,7 +23,9 @@ use pms_emitter::dispatch::{
     AttemptCounters, Breakers, DeliveryConfig, DispatcherParts, Dispatchers, Places, Runner,
     SettlementCounters,
 };
-use pms_emitter::store::{Claim, FanOut, Queued, Settlement, Store};
+use pms_emitter::store::{
+    Claim, ClaimRequest, Claimed, FanOut, Grant, Handed, Offer, Queued, Settlement, Store,
+};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -56,6 +58,8 @@ pub struct Replica {
     pub held: Vec<Held>,
     parts: Arc<DispatcherParts>,
     queued: Queued,
+    /// What its fan-out has handed over.
+    handed: Arc<Mutex<Vec<(EndpointId, Handed)>>>,
 }
 
 /// A delivery that it has claimed.
@@ -146,7 +150,38 @@ impl Replica {
             store,
             faults,
             queued,
+            handed: Arc::default(),
         }
+    }
+
+    /// Its fan-out may claim up to `request.limit` deliveries, once, for the endpoint that is named.
+    pub fn offer(&self, request: ClaimRequest) {
+        let (endpoint, handed) = (request.endpoint.clone(), Arc::clone(&self.handed));
+        let offer: Offer = Arc::new(move |_| {
+            let (of, handed) = (request.endpoint.clone(), Arc::clone(&handed));
+            Some(Grant {
+                request: request.clone(),
+                hand_over: Box::new(move |over| handed.lock().unwrap().push((of, over))),
+            })
+        });
+        self.queued.immediate().offer(&endpoint, offer);
+    }
+
+    /// What was claimed of these, which it offers no more. Where that is not known, it looks.
+    pub async fn handed_over(&self, offered: &[EndpointId]) -> Vec<(EndpointId, Claimed)> {
+        for endpoint in offered {
+            self.queued.immediate().withdraw(endpoint);
+        }
+        let mut claimed = Vec::new();
+        let handed = std::mem::take(&mut *self.handed.lock().unwrap());
+        for (endpoint, over) in handed {
+            let of_it = match over {
+                Handed::Claimed(claimed) => claimed,
+                Handed::Unknown(request) => self.store.claimed_under(request).await.unwrap(),
+            };
+            claimed.push((endpoint, of_it));
+        }
+        claimed
     }
 
     /// One step of the fan-out.
@@ -251,5 +286,9 @@ impl Sequenced for FaultyFanOut {
         if !self.faults.dies_after.load(Ordering::SeqCst) {
             self.fan_out.committed();
         }
+    }
+
+    fn failed(&self) {
+        self.fan_out.failed();
     }
 }

@@ -54,6 +54,7 @@ pub struct Seen {
     pub fan_outs_held: usize,
     pub claims: usize,
     pub claimed: usize,
+    pub claimed_at_once: usize,
     pub attempts: usize,
     pub lost: usize,
     pub deaths: usize,
@@ -76,6 +77,7 @@ impl Seen {
         self.fan_outs_held += other.fan_outs_held;
         self.claims += other.claims;
         self.claimed += other.claimed;
+        self.claimed_at_once += other.claimed_at_once;
         self.attempts += other.attempts;
         self.lost += other.lost;
         self.deaths += other.deaths;
@@ -96,6 +98,7 @@ impl Seen {
             self.changes,
             self.fan_outs_lost,
             self.fan_outs_held,
+            self.claimed_at_once,
             self.attempts,
             self.deaths,
             self.runs,
@@ -268,6 +271,7 @@ impl Model {
     async fn fan_out(&mut self) {
         let which = self.rng.below(self.replicas.len());
         let name = self.replicas[which].name.clone();
+        let offered = self.offer(which);
         match self.rng.below(12) {
             0 => {
                 // There is something to lose, and nobody else has the lease.
@@ -299,7 +303,10 @@ impl Model {
                     .note(format!("{name} fans out, {mode:?}: {stepped:?}"));
                 self.seen.fan_outs_lost += usize::from(stepped.is_err());
             }
-            2..5 if self.ctx.engine == Engine::Mysql => return self.fan_out_beside_a_change(which).await,
+            2..5 if self.ctx.engine == Engine::Mysql => {
+                self.fan_out_beside_a_change(which).await;
+                return self.take_over(which, offered).await;
+            }
             _ => {
                 let stepped = self.replicas[which].fan_out().await.unwrap();
                 self.history.note(format!("{name} fans out: {stepped:?}"));
@@ -307,6 +314,7 @@ impl Model {
             }
         }
         self.follow_fan_out().await;
+        self.take_over(which, offered).await;
     }
 
     /// Somebody changes an endpoint while a transaction of the fan-out goes on, which has read who is subscribed. The change must
