@@ -1,7 +1,8 @@
 //! Settling: writes the results of deliveries, in batches, fenced by the claims under which they were attempted.
 //!
-//! At most one batch is in the database at a time; what ends meanwhile goes together in the next one. A batch that
-//! fails is kept and written again after a pause.
+//! At most one batch is in the database at a time; what ends meanwhile goes together in the next one, and so does what ends
+//! within [`GATHERING`]: nobody waits for a settlement but what is behind it in an order. A batch that fails is kept and written
+//! again after a pause.
 
 use super::{
     attempt::{Attempted, deferred},
@@ -16,10 +17,14 @@ use db::DbError;
 use db::failpoint;
 use kit::metrics::{Counter, Metrics};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Settlements that wait for the database before attempts stop.
 const WAITING_MAX: usize = 4 * BATCH_MAX;
+
+/// How long the first one of a batch waits for others: a transaction costs a server much more than a row of it.
+const GATHERING: Duration = Duration::from_millis(10);
 
 /// The settlements of one endpoint.
 ///
@@ -29,6 +34,8 @@ pub(super) struct Settling {
     parts: Arc<DispatcherParts>,
     /// To be settled, in the order in which they ended.
     waiting: Vec<Settlement>,
+    /// Until when more may be gathered with them; none while nothing waits.
+    gathering_until: Option<Instant>,
     /// What they say about the endpoint itself.
     endpoint_update: EndpointUpdate,
     /// A pause or a 410 is not committed yet: nothing is claimed or sent until it is.
@@ -49,6 +56,7 @@ impl Settling {
             endpoint: endpoint.clone(),
             parts: Arc::clone(parts),
             waiting: Vec::new(),
+            gathering_until: None,
             endpoint_update: EndpointUpdate::default(),
             holds_endpoint: false,
             operation: Operation::new(),
@@ -72,23 +80,48 @@ impl Settling {
 
     /// These are given back as they were: no attempt was made.
     pub(super) fn give_back(&mut self, claims: Vec<Claim>) {
-        self.waiting.extend(claims.into_iter().map(deferred));
+        if !claims.is_empty() {
+            self.waiting.extend(claims.into_iter().map(deferred));
+            self.gather_no_more();
+        }
     }
 
     /// An attempt has ended.
     pub(super) fn add(&mut self, attempted: Attempted) {
+        let is_update = attempted.endpoint_update != EndpointUpdate::default();
+        let is_in_order = attempted.settlement.delivery.is_in_order;
         self.waiting.push(attempted.settlement);
-        self.holds_endpoint |= attempted.endpoint_update != EndpointUpdate::default();
+        self.holds_endpoint |= is_update;
         self.endpoint_update.merge(attempted.endpoint_update);
+        if is_update || is_in_order || self.waiting.len() >= BATCH_MAX {
+            self.gather_no_more();
+        } else if self.gathering_until.is_none() {
+            self.gathering_until = Some(Instant::now() + GATHERING);
+        }
     }
 
-    /// Begins to settle what waits.
-    pub(super) fn begin(&mut self, now: Instant) {
-        let nothing = self.waiting.is_empty() && self.endpoint_update == EndpointUpdate::default();
-        if nothing || !self.operation.may_begin(now) {
+    /// What waits is settled as soon as it can be.
+    fn gather_no_more(&mut self) {
+        self.gathering_until = Some(Instant::now());
+    }
+
+    /// When it begins to settle what it gathers, unless something else holds that up.
+    pub(super) fn begins_at(&self) -> Option<Instant> {
+        let is_held_up = self.operation.is_running() || self.operation.is_waiting(Instant::now());
+        self.gathering_until.filter(|_| !is_held_up)
+    }
+
+    /// Begins to settle what waits, once it is gathered; at once where it is stopping.
+    pub(super) fn begin(&mut self, now: Instant, is_stopping: bool) {
+        let is_gathered = |until: Instant| until <= now || is_stopping;
+        if !self.gathering_until.is_some_and(is_gathered) || !self.operation.may_begin(now) {
             return;
         }
+        self.gathering_until = None;
         let batch: Arc<[Settlement]> = self.waiting.drain(..self.waiting.len().min(BATCH_MAX)).collect();
+        if !self.waiting.is_empty() {
+            self.gather_no_more();
+        }
         let endpoint_update = std::mem::take(&mut self.endpoint_update);
         let (store, endpoint) = (self.parts.store.clone(), self.endpoint.clone());
         let at = self.parts.clock.now();
@@ -129,6 +162,7 @@ impl Settling {
                 outage.failed(&error);
                 self.waiting.splice(..0, ended.batch.iter().cloned());
                 self.endpoint_update.merge(ended.endpoint_update);
+                self.gather_no_more();
                 self.operation.pause();
                 false
             }

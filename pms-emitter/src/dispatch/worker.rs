@@ -101,7 +101,7 @@ impl Dispatcher {
             self.claiming.look();
         }
         self.begin_sending(now);
-        self.settling.begin(now);
+        self.settling.begin(now, self.draining);
         self.breaker.begin_write(now);
         if !self.draining {
             self.begin_claiming(now);
@@ -175,7 +175,7 @@ impl Dispatcher {
 
     /// Waits until one thing has ended, and hands it on; or until there is a reason to look for what is due.
     async fn wait(&mut self) {
-        let timer = self.timer();
+        let (timer, gathered) = (self.timer(), self.settling.begins_at());
         tokio::select! {
             ended = self.sending.ended() => {
                 let is_probe = ended.as_ref().is_some_and(|(_, is_probe)| *is_probe);
@@ -200,6 +200,8 @@ impl Dispatcher {
                 }
             }
             ended = self.breaker.operation.ended() => self.breaker.written(ended, &mut self.outage),
+            // Then it begins.
+            () = until(gathered) => {}
             () = self.waker.notified(), if !self.draining => self.claiming.look(),
             () = until(timer), if !self.draining => self.claiming.look(),
         }
