@@ -29,7 +29,7 @@ const BURST_DELIVERIES: u64 = 20_000;
 const BURST_CONNECTIONS: usize = 8;
 /// The most that writing it takes.
 const BURST_TIME: Duration = Duration::from_secs(60);
-/// For what was written to arrive everywhere.
+/// For what was written to arrive everywhere: so long after what arrived last.
 const ARRIVED_WITHIN: Duration = Duration::from_secs(40);
 /// The least latency that is divided by, in milliseconds: a histogram's unit.
 const LATENCY_MS_MIN: f64 = 0.001;
@@ -148,6 +148,10 @@ async fn fanned(
     if wrong > 0 {
         faults.push(format!("{wrong} answers were neither 2xx nor 503"));
     }
+    let unanswered = measured.tally.unanswered() + written.tally.unanswered();
+    if unanswered > 0 {
+        faults.push(format!("{unanswered} writes were not answered"));
+    }
     if missing > 0 || sink.requests() != due {
         let arrived = sink.requests();
         faults.push(format!(
@@ -165,18 +169,22 @@ async fn fanned(
     })
 }
 
-/// Waits until a sink has had so many requests.
+/// Waits until a sink has had so many requests, however long they take.
 ///
 /// # Errors
-/// When they do not come.
+/// When no more of them come.
 pub async fn wait_for(sink: &Sink, requests: u64) -> Result<()> {
-    let looks = Looks::within(ARRIVED_WITHIN);
-    while sink.requests() < requests {
-        let so_far = sink.requests();
-        ensure!(
-            looks.go_on().await,
-            "{so_far} of {requests} deliveries after {ARRIVED_WITHIN:?}"
-        );
+    let (mut so_far, mut looks) = (0, Looks::within(ARRIVED_WITHIN));
+    while so_far < requests {
+        let now = sink.requests();
+        if now > so_far {
+            (so_far, looks) = (now, Looks::within(ARRIVED_WITHIN));
+        } else {
+            ensure!(
+                looks.go_on().await,
+                "{so_far} of {requests} deliveries, and no more in {ARRIVED_WITHIN:?}"
+            );
+        }
     }
     Ok(())
 }

@@ -24,6 +24,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// Between two attempts to connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(20);
+/// A connection that is not used for so long is closed, and a new one takes its place: well before a service closes it, which it
+/// does after 10 s.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+/// How long before its request is due it is opened.
+const OPENED_BEFORE: Duration = Duration::from_millis(100);
 /// Attempts without an answer after which a connection gives up.
 const FAILURES_MAX: u32 = 50;
 /// What is read at once.
@@ -210,7 +215,19 @@ async fn converse<S: Speaker>(
     let mut stream = Some(stream);
     let mut answer = Vec::with_capacity(READ_BYTES);
     let mut failures = 0;
-    while let Some((n, due)) = shared.take().await {
+    // Since when its connection is idle.
+    let mut idle_since = shared.start();
+    while let Some((n, due)) = shared.take() {
+        if let Some(due) = due {
+            if idle_since + IDLE_MAX < due {
+                drop(stream.take());
+                sleep_until(due - OPENED_BEFORE).await;
+                stream = Some(connect(shared.load.target).await?);
+            }
+            if Instant::now() < due {
+                sleep_until(due).await;
+            }
+        }
         let request = speaker.request(n);
         let sent = due.unwrap_or_else(Instant::now);
         let mut open = match stream.take() {
@@ -238,6 +255,7 @@ async fn converse<S: Speaker>(
                 sleep(CONNECT_PAUSE).await;
             }
         }
+        idle_since = Instant::now();
     }
     Ok(())
 }
@@ -248,9 +266,8 @@ impl Shared {
         *self.start.get_or_init(Instant::now)
     }
 
-    /// The next request and, in an open loop, the instant at which it is due, which has come when this returns. What is
-    /// due within the time is sent, however late.
-    async fn take(&self) -> Option<(u64, Option<Instant>)> {
+    /// The next request and, in an open loop, the instant at which it is due. What is due within the time is sent, however late.
+    fn take(&self) -> Option<(u64, Option<Instant>)> {
         if self.load.pace == Pace::Closed && self.start().elapsed() >= self.load.time {
             return None;
         }
@@ -265,11 +282,7 @@ impl Shared {
         if after >= self.load.time {
             return None;
         }
-        let due = self.start() + after;
-        if Instant::now() < due {
-            sleep_until(due).await;
-        }
-        Some((n, Some(due)))
+        Some((n, Some(self.start() + after)))
     }
 }
 
@@ -306,5 +319,68 @@ async fn exchange(stream: &mut TcpStream, request: &[u8], answer: &mut Vec<u8>) 
         if let Some(got) = wire::read(answer)? {
             return Ok(got);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use tokio::net::TcpListener;
+
+    /// As a service closes what is idle.
+    const CLOSED_AFTER: Duration = Duration::from_secs(10);
+
+    struct Asks;
+
+    impl Speaker for Asks {
+        fn request(&mut self, _number: u64) -> &[u8] {
+            b"?"
+        }
+    }
+
+    /// Answers every byte until its client is idle for too long.
+    async fn answer(mut stream: TcpStream, answered: Rc<Cell<u64>>) {
+        let mut byte = [0];
+        while let Ok(Ok(1)) = timeout(CLOSED_AFTER, stream.read(&mut byte)).await {
+            let answer = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            answered.set(answered.get() + 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_open_loop_is_answered_to_its_end_though_idle_connections_are_closed() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let load = Load {
+            target: listener.local_addr().unwrap(),
+            requests_max: None,
+            connections: 3,
+            threads: 1,
+            pace: Pace::Open(0.2),
+            time: Duration::from_secs(150),
+        };
+        let shared = Arc::new(Shared {
+            load,
+            next: AtomicU64::new(0),
+            start: OnceLock::new(),
+            ready: Barrier::new(1),
+        });
+        let (tally, answered) = (Rc::new(RefCell::new(Tally::new())), Rc::new(Cell::new(0)));
+        let (local, counted) = (LocalSet::new(), Rc::clone(&answered));
+        local.spawn_local(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::task::spawn_local(answer(stream, Rc::clone(&counted)));
+            }
+        });
+        let talks = (0..3).map(|_| async {
+            let stream = connect(shared.load.target).await.unwrap();
+            converse(Arc::clone(&shared), stream, Asks, Rc::clone(&tally)).await
+        });
+        let ended = local.run_until(futures::future::join_all(talks)).await;
+        assert!(ended.iter().all(Result::is_ok), "{ended:?}");
+        let tally = tally.borrow();
+        assert_eq!((tally.sent(), tally.unanswered(), answered.get()), (30, 0, 30));
+        assert!(shared.start().elapsed() >= Duration::from_secs(145));
     }
 }
