@@ -4,6 +4,7 @@ use super::attack::{Attack, FloodKind};
 use super::generator::Pace;
 use super::lives::BodyStyle;
 use super::pool::POOL_EVENTS_MAX;
+use super::producer::BATCH_EVENTS;
 use super::webhooks::{ENDPOINTS_MAX, MATCHING_MAX};
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum, value_parser};
@@ -15,6 +16,9 @@ use url::Url;
 
 /// Events signed ahead for each second of a closed loop: more than a receiver takes on such a machine.
 const CLOSED_EVENTS_PER_SECOND: u64 = 45_000;
+
+/// The most that writing so many events takes.
+const EVENTS_TIME: Duration = Duration::from_secs(1_800);
 
 /// Connections of the generator, unless it is said.
 const CONNECTIONS: usize = 256;
@@ -54,6 +58,9 @@ pub struct Options {
     /// Requests a second, sent when they are due (open loop); without it each connection sends one after the other
     #[arg(long)]
     rate: Option<f64>,
+    /// So many events at the emitter, however long they take, in place of --seconds
+    #[arg(long, value_parser = value_parser!(u64).range(1..=10_000_000), conflicts_with = "rate")]
+    events: Option<u64>,
     /// The same load against a bare endpoint before each one against the receiver
     #[arg(long)]
     pub baseline: bool,
@@ -241,6 +248,10 @@ impl Options {
         );
         ensure!(asked < 2, "{WEBHOOKS} go alone");
         ensure!(
+            self.events.is_none() || (self.target != Target::Receiver && asked == 0),
+            "--events are of a load of writes, without {WEBHOOKS}"
+        );
+        ensure!(
             self.rate.is_some()
                 || (self.endpoints.is_none() && self.black_holes.is_none() && self.outage.is_none()),
             "--endpoints, --black-holes and --outage need a --rate that the deliveries can follow"
@@ -286,6 +297,18 @@ impl Options {
     /// The length of a load.
     pub fn time(&self) -> Duration {
         Duration::from_secs(u64::from(self.seconds))
+    }
+
+    /// The most requests of a load of writes, and how long they may take.
+    pub fn writes(&self) -> (Option<u64>, Duration) {
+        let per_request = match self.via {
+            Via::Guests | Via::Events => 1,
+            Via::Batch => BATCH_EVENTS as u64,
+        };
+        match self.events {
+            Some(events) => (Some(events.div_ceil(per_request)), EVENTS_TIME),
+            None => (None, self.time()),
+        }
     }
 
     /// Connections of the generator.
@@ -373,6 +396,10 @@ mod tests {
             "load --target emitter --idle-endpoints 0",
             "load --target emitter --idle-endpoints 1001",
             "load --idle-endpoints 1000",
+            "load --target emitter --events 0",
+            "load --target emitter --events 1000 --rate 10",
+            "load --target emitter --events 1000 --idle-endpoints 10",
+            "load --events 1000",
             "load --target emitter --outage 999 --rate 10",
             "load --target emitter --outage 100000",
             "load --prepare 10 --secret sixteen-bytes-is",
@@ -394,6 +421,17 @@ mod tests {
         ] {
             assert!(options(line).is_ok(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_number_of_events_goes_out_in_as_many_requests_as_it_takes() {
+        let writes = |line| options(line).unwrap().writes();
+        let batches = writes("load --target emitter --via batch --events 50001");
+        assert_eq!(batches, (Some(501), EVENTS_TIME));
+        let guests = writes("load --target e2e --events 7");
+        assert_eq!(guests, (Some(7), EVENTS_TIME));
+        let timed = writes("load --target emitter --via batch --seconds 6");
+        assert_eq!(timed, (None, Duration::from_secs(6)));
     }
 
     #[test]

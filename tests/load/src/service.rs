@@ -7,15 +7,19 @@ use harness::database::{Database, Row};
 use harness::engine::{Engine, Servers, TestDatabase};
 use harness::process::Process;
 use harness::program::Program;
+use harness::waiting::LOOK_EVERY;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// For everything that waits after the last answer.
-const DRAINED_WITHIN: Duration = Duration::from_secs(180);
+const DRAINED_WITHIN: Duration = Duration::from_secs(600);
+/// Between two looks so many times as long as the last one took: many rows are long to count, for the very database that is
+/// measured.
+const PAUSES_PER_LOOK: u32 = 20;
 
 /// What services are started from.
 pub struct Stage<'s> {
@@ -153,9 +157,16 @@ impl Service {
     /// As `drain`.
     pub async fn drain_within(&self, sql: &str, within: Duration) -> Result<(u64, Duration)> {
         let begun = Instant::now();
-        let backlog = self.count(sql).await?;
-        let left = self.counting.lock().await.drained(sql, within).await?;
-        ensure!(left == 0, "{left} still wait after {within:?}");
+        let mut counting = self.counting.lock().await;
+        let backlog = counting.count(sql).await?;
+        let (mut left, mut took) = (backlog, begun.elapsed());
+        while left > 0 {
+            ensure!(begun.elapsed() < within, "{left} still wait after {within:?}");
+            sleep(LOOK_EVERY.max(took * PAUSES_PER_LOOK)).await;
+            let look = Instant::now();
+            left = counting.count(sql).await?;
+            took = look.elapsed();
+        }
         Ok((backlog, begun.elapsed()))
     }
 

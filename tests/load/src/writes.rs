@@ -185,16 +185,22 @@ async fn under_load(
     receiver: Option<&Service>,
     writers: &Writers,
 ) -> Result<WritesReport> {
+    let (requests_max, time) = options.writes();
     let load = Load {
         target: emitter.address(),
-        ..session::load(options, options.pace(), options.time())
+        requests_max,
+        ..session::load(options, options.pace(), time)
     };
     let mut watched = vec![("emitter", Watching::begin(emitter.process()?)?)];
     if let Some(receiver) = receiver {
         watched.push(("receiver", Watching::begin(receiver.process()?)?));
     }
     let used = cpu_seconds(std::process::id())?;
-    let measured = writers.send(load).await?;
+    // What ends before its time has written as many as were asked for.
+    let measured = Measured {
+        ran_dry: false,
+        ..writers.send(load).await?
+    };
     let used = cpu_seconds(std::process::id())? - used;
     let (backlog, mut drain) = emitter.drain(DELIVERIES_PENDING).await?;
     if let Some(receiver) = receiver {
