@@ -15,7 +15,8 @@ use std::time::Duration;
 pub const BASE_PATH: &str = "/api/v1";
 const HTTP_CONNECTIONS: u32 = 10_000;
 const HTTP_BODY_BYTES: ByteSize = ByteSize(64 << 20);
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Of an attempt at a delivery.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
 const DELIVERY_CONCURRENCY: usize = 32;
 const DELIVERIES_TO_THIS_MACHINE: u16 = 4_096;
 const BREAKER_FAILURES: u32 = 5;

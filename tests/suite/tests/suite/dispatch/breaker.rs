@@ -2,7 +2,7 @@
 
 use harness::receiver_double::{Answer, Gate};
 
-use super::rig::{PAST_OPEN, Rig, Setup};
+use super::rig::{HELD_FOR, PAST_OPEN, Rig, Setup};
 use crate::case::{Case, Ctx, cases};
 
 pub fn cases() -> Vec<Case> {
@@ -20,6 +20,7 @@ async fn f36_opens_lets_one_probe_out_closes_and_ramps_up(ctx: Ctx) {
         Setup {
             breaker_failures: 3,
             schedule,
+            timeout: HELD_FOR,
             ..Setup::default()
         },
     )
@@ -31,6 +32,8 @@ async fn f36_opens_lets_one_probe_out_closes_and_ramps_up(ctx: Ctx) {
     };
     rig.until("open", |status| status.breaker_history.iter().any(opened))
         .await;
+    // Others were on their way when it opened.
+    rig.until_nothing_is_claimed().await;
 
     // From here on a request waits at the gate: the first one is a probe, and it is alone.
     let gate = Gate::closed();
@@ -43,12 +46,20 @@ async fn f36_opens_lets_one_probe_out_closes_and_ramps_up(ctx: Ctx) {
     assert_eq!(rig.double.held(), 1, "exactly one probe, however many wait");
 
     // Its success closes the breaker, and what goes out at once doubles with every round.
+    let mut came = rig.double.received().len();
     for (through, held) in [(1, 1), (1, 2), (2, 4), (4, 8)] {
         gate.open(through);
+        // As many as went through before are held by others now: that they have come is seen by their number alone.
+        came += held;
+        rig.double.wait_for(came).await;
         rig.double.wait_for_held(held).await;
         rig.until("closed", |status| status.breaker.0.as_str() == "closed")
             .await;
-        assert_eq!(rig.double.held(), held, "no more than the ramp allows");
+        assert_eq!(
+            (rig.double.received().len(), rig.double.held()),
+            (came, held),
+            "no more than the ramp allows"
+        );
     }
     gate.open(1_000);
     let status = rig.until_delivered(u64::from(EVENTS) + 10).await;
@@ -75,6 +86,7 @@ async fn what_could_not_be_written_of_it_holds_back_the_probe(ctx: Ctx) {
         Setup {
             concurrency: 1,
             breaker_failures: 1,
+            timeout: HELD_FOR,
             ..Setup::default()
         },
     )

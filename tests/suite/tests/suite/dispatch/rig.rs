@@ -15,10 +15,10 @@ use kit::audit::{self, AuditEntry};
 use kit::lifecycle::{Ended, Lifecycle};
 use kit::sequencer::{Sequencer, Step};
 use pms_emitter::config::{Config, DeliveryConfig, EndpointConfig};
-use pms_emitter::dispatch::parts::LOOK_EVERY;
+use pms_emitter::dispatch::parts::{LOOK_EVERY, TIMEOUT_SECONDS_MAX};
 use pms_emitter::retention::Retention;
 use pms_emitter::store::outbox;
-use pms_emitter::store::{EndpointStatus, FEED, FanOut, NewEvent, Store};
+use pms_emitter::store::{EndpointStatus, FEED, FanOut, NewEvent, Store, env_endpoint};
 use pms_emitter::{App, Runtime};
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -30,6 +30,9 @@ use crate::metrics::{ANY_PORT, Page};
 pub const BEGIN: UnixMillis = UnixMillis(1_763_769_600_000);
 /// Longer than any open period of these cases.
 pub const PAST_OPEN: Duration = Duration::from_secs(61);
+/// The longest that an attempt can have, for cases that hold one at a gate: on the busiest machine it ends when the case lets it, and a
+/// wait of the case that hangs ends before it.
+pub const HELD_FOR: Duration = Duration::from_secs(TIMEOUT_SECONDS_MAX);
 /// What every case signs with: two, as in the middle of a rotation.
 pub const SECRETS: &str = "the-new-secret-of-it the-old-secret-of-it";
 
@@ -40,6 +43,8 @@ pub struct Setup {
     pub breaker_failures: u32,
     pub breaker_open: Duration,
     pub look_every: Duration,
+    /// Of an attempt, in real time.
+    pub timeout: Duration,
     pub has_url: bool,
     /// It is stopped before it runs.
     pub is_stopped: bool,
@@ -59,6 +64,7 @@ impl Default for Setup {
             breaker_failures: 1_000,
             breaker_open: Duration::from_millis(50),
             look_every: LOOK_EVERY,
+            timeout: harness::config::DELIVERY_TIMEOUT,
             has_url: true,
             is_stopped: false,
             url: None,
@@ -203,6 +209,15 @@ impl Rig {
         until_some(what, || async { Some(self.status().await).filter(&expected) }).await
     }
 
+    /// Waits until nothing is claimed: no attempt goes on, and none is about to begin.
+    pub async fn until_nothing_is_claimed(&self) {
+        let sql = "SELECT event_id FROM deliveries WHERE endpoint_id = ? AND status = 'pending' AND owner IS NOT NULL";
+        until("nothing is claimed", || async {
+            self.rows(sql, env_endpoint().to_string()).await.is_empty()
+        })
+        .await;
+    }
+
     /// Waits until no request is open and so many are delivered.
     pub async fn until_delivered(&self, deliveries: u64) -> EndpointStatus {
         self.until("delivered", |status| status.delivered >= deliveries)
@@ -311,6 +326,7 @@ fn config(ctx: &Ctx, setup: &Setup, double: &ReceiverDouble) -> Config {
         breaker_failures: setup.breaker_failures,
         breaker_open: setup.breaker_open,
         look_every: setup.look_every,
+        timeout: setup.timeout,
         ..config.delivery
     };
     config

@@ -21,7 +21,7 @@ use pms_emitter::store::{
     SharedBreaker, Store, Verdict, WhatOfBreaker, env_endpoint,
 };
 
-use super::rig::{PAST_OPEN, Rig, Setup};
+use super::rig::{HELD_FOR, PAST_OPEN, Rig, Setup};
 use crate::case::{Case, Ctx, cases};
 
 pub fn cases() -> Vec<Case> {
@@ -588,6 +588,7 @@ fn setup() -> Setup {
         breaker_failures: FAILURES,
         schedule: "0s,0s,0s,0s,0s,0s,0s,0s,0s,0s",
         concurrency: 1,
+        timeout: HELD_FOR,
         ..Setup::default()
     }
 }
@@ -598,6 +599,7 @@ async fn open_one(ctx: &Ctx) -> Rig {
     rig.double.otherwise(Answer::status(503));
     rig.emit(0..8).await;
     rig.until("open", |status| status.breaker.0 == State::Open).await;
+    rig.until_nothing_is_claimed().await;
     rig
 }
 
@@ -668,7 +670,7 @@ async fn what_was_claimed_before_another_replica_opened_it_is_given_back_at_the_
     assert_eq!(rig.double.received().len(), 1);
 
     gate.open(1_000);
-    until("the attempt is settled", || async { claimed().await == 0 }).await;
+    rig.until_nothing_is_claimed().await;
     rig.clock.advance(PAST_OPEN);
     rig.until_delivered(8).await;
     assert_eq!(rig.double.received().len(), 8, "each once");
