@@ -14,7 +14,7 @@ use crate::project::{ProjectionMeters, Projector, Requeuer};
 use crate::reconcile::{
     FeedClient, ReconcileError, ReconcileMeters, ReconcileStep, Reconciled, Reconciler, ReconcilerParts,
 };
-use crate::retention::{PurgeMeters, PurgeTally, Purger, Retention};
+use crate::retention::{self, PurgeMeters, PurgeTally, Purger, Retention};
 use crate::store::{
     MIGRATIONS, OPERATOR, PROFILES, REQUEUE_KIND, Requeue, RequeueCreation, SEALED, STREAM_ROWS,
     SourceSettings, Store,
@@ -85,7 +85,7 @@ pub struct App {
     lanes: Vec<Lane>,
     projector: Projector,
     requeuer: Requeuer,
-    purger: (Purger, Backlog, PurgeMeters),
+    purger: (Purger, PurgeMeters),
     /// None without PMS_FEED_URL.
     reconciler: Option<Reconciler>,
     counts: Arc<Counts>,
@@ -151,7 +151,7 @@ pub async fn purge(
     dry_run: bool,
 ) -> Result<Option<PurgeTally>, DbError> {
     let (clock, owner) = (Arc::clone(&runtime.clock), runtime.ids().new_id("run"));
-    Purger::at_once(store.clone(), clock, retention, owner, dry_run)
+    retention::at_once(store.clone(), clock, retention, owner, dry_run)
         .to_the_end()
         .await
 }
@@ -330,8 +330,8 @@ impl App {
         let (begun, owner) = (Arc::new(Notify::new()), runtime.ids().new_id("run"));
         let requeuer = Requeuer::new(store.clone(), clock(), backlog.clone(), owner, Arc::clone(&begun));
         let owner = runtime.ids().new_id("run");
-        let purger = Purger::hourly(store.clone(), clock(), config.retention, owner);
-        let purger = (purger, backlog.clone(), PurgeMeters::new(&metrics, clock()));
+        let purger = retention::hourly(store.clone(), backlog.clone(), clock(), config.retention, owner);
+        let purger = (purger, PurgeMeters::new(&metrics, clock()));
         let shown = ReconcileMeters::new(&metrics, clock());
         let parts = reconciler_parts(
             &config,
@@ -482,8 +482,8 @@ impl App {
         }
         lifecycle.spawn("projector", self.projector.run(drained.clone()));
         lifecycle.spawn("requeuer", self.requeuer.run(lifecycle.clone()));
-        let (purger, backlog, meters) = self.purger;
-        lifecycle.spawn("purger", purger.run(backlog, meters, lifecycle.clone()));
+        let (purger, meters) = self.purger;
+        lifecycle.spawn("purger", purger.run(meters, lifecycle.clone()));
         if let Some(reconciler) = self.reconciler {
             lifecycle.spawn("reconciler", reconciler.run(lifecycle.clone()));
         }

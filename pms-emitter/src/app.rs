@@ -10,7 +10,7 @@ use crate::dispatch::{
 };
 use crate::domain::guest_document::DigestKey;
 use crate::http::{Api, FeedWaiters, KEY_TERMS, TestPlaces, router};
-use crate::retention::{ByHand, PurgeMeters, PurgeTally, Purger, Retention};
+use crate::retention::{self, ByHand, PurgeMeters, PurgeTally, Purger, Retention};
 use crate::store::{EnvEndpoint, FanOut, GUEST_NAMES, MIGRATIONS, SEALED, Store, env_endpoint};
 use api::{Line, Server, serve};
 use contract::UnixMillis;
@@ -170,7 +170,7 @@ pub async fn purge_at_once(
     by_hand: ByHand,
 ) -> Result<Option<PurgeTally>, DbError> {
     let (clock, owner) = (Arc::clone(&runtime.clock), runtime.ids().new_id("run"));
-    Purger::at_once(store.clone(), clock, retention, owner, by_hand)
+    retention::at_once(store.clone(), clock, retention, owner, by_hand)
         .to_the_end()
         .await
 }
@@ -278,7 +278,7 @@ impl App {
         let dispatchers = Dispatchers::new(parts, queued);
         let purge_meters = PurgeMeters::new(&metrics, Arc::clone(&runtime.clock));
         let (clock, owner) = (Arc::clone(&runtime.clock), runtime.ids().new_id("run"));
-        let purger = Purger::hourly(store.clone(), clock, config.retention, owner);
+        let purger = retention::hourly(store.clone(), clock, config.retention, owner);
         let metrics = MetricsPage::open(&config.http, metrics, runtime.ids()).await?;
         let (db, clock) = (store.db().answering_after_abort(), Arc::clone(&runtime.clock));
         let guest_names = Rebuilder::new(db, clock, runtime.ids().new_id("run"), GUEST_NAMES);

@@ -1,13 +1,12 @@
 //! How long what was received is kept, and the purge that deletes it after that: every hour at one replica, or by hand.
 
-mod purger;
+mod expired;
 
-pub use purger::{PurgeMeters, PurgeStep, Purger};
+pub use expired::{Expired, PurgeMeters, PurgeTally, Purger, at_once, hourly};
 
-use crate::store::{PurgeBefore, Purged};
+use crate::store::PurgeBefore;
 use contract::UnixMillis;
 use kit::access::usage::oldest_day_kept;
-use std::collections::BTreeMap;
 
 /// The shortest time for which an idempotency key is kept: longer than any sender repeats an event.
 pub const IDEMPOTENCY_KEYS_DAYS_MIN: i64 = 30;
@@ -40,9 +39,6 @@ impl Default for Retention {
         }
     }
 }
-
-/// How many rows of each kind.
-pub type PurgeTally = BTreeMap<Purged, u64>;
 
 impl Retention {
     /// What is deleted at an instant.

@@ -49,9 +49,7 @@ pub use self::pending::{BODY_LEN_MAX, STEP_BYTES_MAX};
 pub use self::profile_rebuild::PROFILES;
 pub use self::profiles::{ProfileFilter, StoredProfile};
 pub use self::projection::Projection;
-pub use self::purge::{
-    PURGE_BATCH, PURGE_LEASE, PurgeBatch, PurgeBefore, PurgePosition, PurgeTarget, Purged,
-};
+pub use self::purge::{PURGE_BATCH, PurgeBefore, PurgePosition, PurgeTarget, Purged};
 pub use self::reconciliations::{
     Begun, MISSING_NAMED_MAX, MissingEvent, MissingReason, Progress, RECONCILE_LEASE, Reconciliation,
 };

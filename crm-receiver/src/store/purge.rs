@@ -16,16 +16,12 @@ use db::{
     leases::{self, Lease},
     params, read_id,
 };
-use kit::{access::usage, listing::Index};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use kit::{access::usage, listing::Index, purge::PurgeBatch};
+use std::{collections::BTreeMap, sync::Arc};
 use strum::{IntoStaticStr, VariantArray};
 
 /// Rows of one transaction at most.
 pub const PURGE_BATCH: usize = 200;
-/// How long a replica holds the lease without renewing it.
-pub const PURGE_LEASE: Duration = Duration::from_secs(60);
-/// The lease of purges, and the name of their row.
-const PURGE: &str = "purge";
 
 /// What is deleted, as metrics name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
@@ -64,6 +60,8 @@ pub enum PurgeTarget {
     Stream,
 }
 
+impl kit::purge::PurgeTarget for PurgeTarget {}
+
 /// What is older is deleted.
 #[derive(Clone, Copy, Debug)]
 pub struct PurgeBefore {
@@ -90,22 +88,11 @@ pub struct PurgePosition {
     id: String,
 }
 
-/// What one batch deleted, or would delete.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PurgeBatch {
-    /// How many rows of each kind.
-    pub purged: BTreeMap<Purged, u64>,
-    /// How far beyond its time the oldest body of these is, from when the purge began, in milliseconds.
-    pub oldest_body_overdue: Option<i64>,
-    /// Where the next batch begins; None at the end.
-    pub next: Option<PurgePosition>,
-}
-
 /// The rows that a batch may delete.
 #[derive(Default)]
 struct Found {
     rows: Vec<FoundRow>,
-    oldest_body_overdue: Option<i64>,
+    oldest_overdue_ms: Option<i64>,
     next: Option<PurgePosition>,
 }
 
@@ -117,74 +104,6 @@ struct FoundRow {
 }
 
 impl Store {
-    /// Claims the lease of purges, with a commit of its own; None when another holds it.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn claim_purge(&self, owner: &str, now: UnixMillis) -> Result<Option<Lease>, DbError> {
-        let owner = owner.to_owned();
-        self.db
-            .transaction("claim_purge", move |tx| {
-                let owner = owner.clone();
-                Box::pin(async move { leases::claim(tx, PURGE, &owner, now, PURGE_LEASE).await })
-            })
-            .await
-    }
-
-    /// Lengthens the lease; None when it is another's by now.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn renew_purge(&self, lease: &Lease, now: UnixMillis) -> Result<Option<Lease>, DbError> {
-        let lease = lease.clone();
-        self.db
-            .transaction("renew_purge", move |tx| {
-                let lease = lease.clone();
-                Box::pin(async move { leases::renew(tx, &lease, now, PURGE_LEASE).await })
-            })
-            .await
-    }
-
-    /// When a purge was last at its end, at any replica.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn last_purge(&self) -> Result<Option<UnixMillis>, DbError> {
-        self.db
-            .read("last_purge", |tx| {
-                Box::pin(async move {
-                    let sql = "SELECT finished_at FROM purges WHERE id = ?";
-                    let row = tx.query_one(sql, params![PURGE]).await?;
-                    row.map(|row| row.get("finished_at")).transpose()
-                })
-            })
-            .await
-    }
-
-    /// Notes that a purge is at its end, and gives its lease up. False when the lease is another's by now.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn end_purge(&self, lease: Lease, now: UnixMillis) -> Result<bool, DbError> {
-        self.db
-            .transaction("end_purge", move |tx| {
-                let lease = lease.clone();
-                Box::pin(async move {
-                    if !leases::fence(tx, &lease).await? {
-                        tx.abandon();
-                        return Ok(false);
-                    }
-                    let columns = ["id", "finished_at"];
-                    let update = tx.dialect().on_conflict_update(&columns[..1], &columns[1..]);
-                    tx.insert("purges", &columns, &update, params![PURGE, now])
-                        .await?;
-                    leases::release(tx, &lease).await?;
-                    Ok(true)
-                })
-            })
-            .await
-    }
-
     /// Deletes the next rows of a target, at most [`PURGE_BATCH`], or without a lease only counts them. None when the lease is
     /// another's by now.
     ///
@@ -196,14 +115,14 @@ impl Store {
         before: PurgeBefore,
         after: PurgePosition,
         lease: Option<&Lease>,
-    ) -> Result<Option<PurgeBatch>, DbError> {
+    ) -> Result<Option<PurgeBatch<Purged, PurgePosition>>, DbError> {
         let db = self.db.answering_after_abort();
         let found = db.read("purge_find", move |tx| {
             let after = after.clone();
             Box::pin(async move { find(tx, target, before, &after).await })
         });
         let found = Arc::new(found.await?);
-        let (next, oldest_body_overdue) = (found.next.clone(), found.oldest_body_overdue);
+        let (next, oldest_overdue_ms) = (found.next.clone(), found.oldest_overdue_ms);
         let counted = match lease {
             None => Some(tally(found.rows.iter())),
             Some(_) if found.rows.is_empty() => Some(BTreeMap::new()),
@@ -224,7 +143,7 @@ impl Store {
         };
         Ok(counted.map(|purged| PurgeBatch {
             purged,
-            oldest_body_overdue,
+            oldest_overdue_ms,
             next,
         }))
     }
@@ -362,7 +281,7 @@ async fn find_bodies(tx: &mut Tx, before: PurgeBefore, after: &PurgePosition) ->
         };
         is_young &= received_at >= before.bodies.max(before.dead_letter_bodies);
         if let Some((what, overdue)) = before.body(read_id(row, "status")?, received_at) {
-            found.oldest_body_overdue = found.oldest_body_overdue.max(Some(overdue));
+            found.oldest_overdue_ms = found.oldest_overdue_ms.max(Some(overdue));
             found.rows.push(FoundRow { what, id, count: 1 });
         }
     }
@@ -439,7 +358,7 @@ async fn in_order(
 
 fn found(what: Purged, rows: Vec<PurgePosition>) -> Found {
     Found {
-        oldest_body_overdue: None,
+        oldest_overdue_ms: None,
         next: rows.last().filter(|_| rows.len() == PURGE_BATCH).cloned(),
         rows: rows
             .into_iter()

@@ -1,12 +1,11 @@
 //! How long what was sent is kept, and the purge that deletes it after that: every hour at one replica, or by hand.
 
-mod purger;
+mod expired;
 
-pub use purger::{PurgeMeters, PurgeStep, Purger};
+pub use expired::{Expired, PurgeMeters, PurgeTally, Purger, at_once, hourly};
 
-use crate::store::{PurgeBefore, Purged, hour_of};
+use crate::store::{PurgeBefore, hour_of};
 use contract::UnixMillis;
-use std::collections::BTreeMap;
 
 /// The shortest time for which events are kept: so long a published event's id is known, and so long a receiver remembers.
 pub const EVENTS_DAYS_MIN: i64 = 400;
@@ -43,9 +42,6 @@ pub struct ByHand {
     /// Dead deliveries that died before are deleted too.
     pub dead_before: Option<UnixMillis>,
 }
-
-/// How many rows of each kind.
-pub type PurgeTally = BTreeMap<Purged, u64>;
 
 impl Retention {
     /// What is deleted at an instant.

@@ -44,7 +44,6 @@ mod webhooks;
 
 pub use breaker_history::{BREAKER_HISTORY_MAX, BreakerChange};
 pub use claims::{BATCH_MAX, Claim, ClaimRequest, Claimed, DeliveryRef, LEASE_MAX, Subject};
-pub(crate) use clock_skew::set_at_most;
 pub use deliveries::{DeliveredEvent, DeliveryAttempt, DeliveryFilter, DeliveryPage, DeliveryRow};
 pub use delivery_hours::{AttemptCounts, DeliveryStats, HOUR_MS, hour_of};
 pub use delivery_runs::{
@@ -68,7 +67,7 @@ pub use night_audit::{Late, NightAudit, NightAuditRequest, Overdue};
 pub use outbox::NewEvent;
 pub use properties::{PropertyWrite, PropertyWritten};
 pub use publications::{NewPublication, PublicationWrite, Published};
-pub use purge::{PURGE_BATCH, PURGE_LEASE, PurgeBatch, PurgeBefore, PurgePosition, PurgeTarget, Purged};
+pub use purge::{PURGE_BATCH, PurgeBefore, PurgePosition, PurgeTarget, Purged};
 pub use queued::Queued;
 pub use redelivery::MadeDue;
 pub use reservations::{ReservationFilter, ReservationWrite, ReservationWritten, StatusFilter};

@@ -19,19 +19,17 @@ use db::{
 use kit::{
     audit::{self, AuditEntry},
     listing::Index,
+    purge::PurgeBatch,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 use strum::{IntoStaticStr, VariantArray};
 
 /// Events, deliveries or hours of one transaction at most; of an event with more deliveries it deletes a part.
 pub const PURGE_BATCH: usize = 200;
-/// How long a replica holds the lease without renewing it.
-pub const PURGE_LEASE: Duration = Duration::from_secs(60);
-/// The lease of purges, and the name of their row.
+/// The row of the purges.
 const PURGE: &str = "purge";
 
 /// What is deleted, as metrics name it.
@@ -65,6 +63,12 @@ pub enum PurgeTarget {
     Hours,
 }
 
+impl kit::purge::PurgeTarget for PurgeTarget {
+    fn goes_first(self) -> bool {
+        self == Self::Dead
+    }
+}
+
 /// What is older is deleted.
 #[derive(Clone, Copy, Debug)]
 pub struct PurgeBefore {
@@ -89,17 +93,6 @@ pub struct PurgePosition {
     until: Option<i64>,
     /// Of endpoints.
     id: String,
-}
-
-/// What one batch deleted, or would delete.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PurgeBatch {
-    /// How many rows of each kind.
-    pub purged: BTreeMap<Purged, u64>,
-    /// When the oldest event of these was committed that lost its deliveries as it became old enough for that.
-    pub oldest: Option<UnixMillis>,
-    /// Where the next batch begins; None at the end.
-    pub next: Option<PurgePosition>,
 }
 
 /// What a batch may delete.
@@ -136,75 +129,6 @@ struct Deliveries {
 }
 
 impl Store {
-    /// Claims the lease of purges, with a commit of its own; None when another holds it.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn claim_purge(&self, owner: &str, now: UnixMillis) -> Result<Option<Lease>, DbError> {
-        self.repeatable("claim_purge", (owner.to_owned(), now), |tx, (owner, now)| {
-            Box::pin(leases::claim(tx, PURGE, owner, *now, PURGE_LEASE))
-        })
-        .await
-    }
-
-    /// Lengthens the lease; None when it is another's by now.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn renew_purge(&self, lease: &Lease, now: UnixMillis) -> Result<Option<Lease>, DbError> {
-        self.repeatable("renew_purge", (lease.clone(), now), |tx, (lease, now)| {
-            Box::pin(leases::renew(tx, lease, *now, PURGE_LEASE))
-        })
-        .await
-    }
-
-    /// Gives the lease up.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn release_purge(&self, lease: Lease) -> Result<(), DbError> {
-        self.repeatable("release_purge", lease, |tx, lease| {
-            Box::pin(leases::release(tx, lease))
-        })
-        .await
-    }
-
-    /// When a purge was last at its end, at any replica; 0: never.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn last_purge(&self) -> Result<UnixMillis, DbError> {
-        self.db
-            .read("last_purge", |tx| {
-                Box::pin(async move {
-                    let sql = "SELECT finished_at FROM purges WHERE id = ?";
-                    let row = tx.query_one(sql, params![PURGE]).await?;
-                    row.map_or(Ok(UnixMillis(0)), |row| row.get("finished_at"))
-                })
-            })
-            .await
-    }
-
-    /// Notes that a purge is at its end, and gives its lease up. False when the lease is another's by now.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn end_purge(&self, lease: Lease, now: UnixMillis) -> Result<bool, DbError> {
-        self.repeatable("end_purge", (lease, now), |tx, (lease, now)| {
-            Box::pin(async move {
-                if !leases::fence(tx, lease).await? {
-                    tx.abandon();
-                    return Ok(false);
-                }
-                let sql = "UPDATE purges SET finished_at = ? WHERE id = ?";
-                tx.execute(sql, params![*now, PURGE]).await?;
-                leases::release(tx, lease).await?;
-                Ok(true)
-            })
-        })
-        .await
-    }
-
     /// Deletes what the next batch of a target may, or without a lease only counts it. None when the lease is another's by now.
     ///
     /// # Errors
@@ -216,7 +140,7 @@ impl Store {
         after: PurgePosition,
         lease: Option<&Lease>,
         now: UnixMillis,
-    ) -> Result<Option<PurgeBatch>, DbError> {
+    ) -> Result<Option<PurgeBatch<Purged, PurgePosition>>, DbError> {
         let db = self.db.answering_after_abort();
         let only_counts = lease.is_none();
         let found = db.read("purge_find", move |tx| {
@@ -224,7 +148,8 @@ impl Store {
             Box::pin(async move { find(tx, target, before, &after, only_counts, now).await })
         });
         let found = Arc::new(found.await?);
-        let (next, oldest) = (found.next.clone(), found.oldest);
+        let next = found.next.clone();
+        let oldest_overdue_ms = found.oldest.map(|oldest| before.settled.0 - oldest.0);
         let is_none = found.going.is_empty() && found.keys.is_empty() && found.through.is_none();
         let purged = match lease {
             None => Some(found.counted.clone()),
@@ -244,7 +169,11 @@ impl Store {
                 delete.await?
             }
         };
-        Ok(purged.map(|purged| PurgeBatch { purged, oldest, next }))
+        Ok(purged.map(|purged| PurgeBatch {
+            purged,
+            oldest_overdue_ms,
+            next,
+        }))
     }
 }
 

@@ -117,6 +117,7 @@ const SQL: &[(&str, &str)] = &[
     ("kit", "audit"),
     ("kit", "idempotency"),
     ("kit", "listing"),
+    ("kit", "purge"),
     ("kit", "rebuild"),
     ("kit", "secrets"),
     ("kit", "sequencer"),

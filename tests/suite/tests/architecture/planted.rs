@@ -37,6 +37,7 @@ const HEALTHY: &[(&str, &str)] = &[
     ),
     ("shared/kit/src/idempotency.rs", ""),
     ("shared/kit/src/listing.rs", ""),
+    ("shared/kit/src/purge.rs", ""),
     ("shared/kit/src/rebuild.rs", ""),
     ("shared/kit/src/secrets.rs", ""),
     ("shared/kit/src/sequencer.rs", ""),

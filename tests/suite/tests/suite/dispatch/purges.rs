@@ -8,7 +8,8 @@ use db::leases::Lease;
 use db::{Db, Params, Statement, Tx, params};
 use harness::engine::Engine;
 use harness::waiting;
-use pms_emitter::retention::{ByHand, PurgeStep, PurgeTally, Purger, Retention};
+use kit::purge::{PurgeLease, PurgeStep};
+use pms_emitter::retention::{self, ByHand, PurgeTally, Purger, Retention};
 use pms_emitter::store::{
     AttemptRecord, Claim, ClaimRequest, Claimed, EndpointUpdate, MadeDue, PURGE_BATCH, PurgePosition,
     PurgeTarget, Purged, Settlement, Verdict, env_endpoint,
@@ -133,7 +134,7 @@ async fn delivered(rig: &Rig, events: std::ops::Range<u32>, millis: i64) {
 }
 
 fn purger(rig: &Rig, owner: &str) -> Purger {
-    Purger::hourly(
+    retention::hourly(
         rig.store.clone(),
         rig.clock.clone(),
         Retention::default(),
@@ -144,7 +145,7 @@ fn purger(rig: &Rig, owner: &str) -> Purger {
 /// A whole purge, or what it would do.
 async fn purged_by_hand(rig: &Rig, by_hand: ByHand) -> PurgeTally {
     let (store, clock) = (rig.store.clone(), rig.clock.clone());
-    let purger = Purger::at_once(store, clock, Retention::default(), "by_hand".to_owned(), by_hand);
+    let purger = retention::at_once(store, clock, Retention::default(), "by_hand".to_owned(), by_hand);
     all_of(purger).await
 }
 
@@ -386,9 +387,10 @@ async fn a_purge_goes_in_small_batches_and_on_where_another_process_died(ctx: Ct
     assert_eq!(bodies(&rig).await, [event_id(10)]);
     // Fenced also where it had found its batch before.
     let store = &rig.store;
-    let lease = store.claim_purge("third", rig.now()).await.unwrap().unwrap();
+    let purges = PurgeLease::new(store.db());
+    let lease = purges.claim("third", rig.now()).await.unwrap().unwrap();
     rig.clock.advance(Duration::from_secs(61));
-    let other = store.claim_purge("fourth", rig.now()).await.unwrap().unwrap();
+    let other = purges.claim("fourth", rig.now()).await.unwrap().unwrap();
     let settle = "UPDATE deliveries SET status = 'delivered' WHERE event_id = 'evt_00010'";
     run(store.db(), vec![(settle, params![])]).await;
     let (before, now) = (Retention::default().before(rig.now()), rig.now());
@@ -398,7 +400,7 @@ async fn a_purge_goes_in_small_batches_and_on_where_another_process_died(ctx: Ct
         batch.await.unwrap()
     };
     assert_eq!(batch(lease.clone()).await, None);
-    assert!(!store.end_purge(lease, rig.now()).await.unwrap());
+    assert!(!purges.end(lease, rig.now()).await.unwrap());
     assert_eq!(batch(other).await.unwrap().purged[&Purged::Body], 1);
     rig.stop().await;
 }
@@ -447,7 +449,7 @@ async fn an_event_with_more_deliveries_than_a_batch_is_purged_part_by_part(ctx: 
 }
 
 fn purger_by_hand(rig: &Rig) -> Purger {
-    Purger::at_once(
+    retention::at_once(
         rig.store.clone(),
         rig.clock.clone(),
         Retention::default(),
@@ -496,11 +498,12 @@ async fn a_dry_run_counts_what_a_purge_deletes(ctx: Ctx) {
     let found = purged_by_hand(&rig, dry_run).await;
     assert_eq!(found, tally(u64::from(events), 1, u64::from(events), 100));
     // While another purge goes on, too.
-    let lease = rig.store.claim_purge("other", rig.now()).await.unwrap().unwrap();
+    let purges = PurgeLease::new(rig.store.db());
+    let lease = purges.claim("other", rig.now()).await.unwrap().unwrap();
     assert_eq!(purged_by_hand(&rig, dry_run).await, found, "it deletes nothing");
     let mut refused = purger_by_hand(&rig);
     assert_eq!(refused.step().await.unwrap(), PurgeStep::Held);
-    rig.store.release_purge(lease).await.unwrap();
+    purges.release(lease).await.unwrap();
     assert_eq!(purged(&rig).await, found);
     rig.stop().await;
 }
@@ -576,7 +579,8 @@ async fn an_emitter_purge_is_due_an_hour_after_the_last_one_of_any_replica(ctx: 
     assert_eq!(second.step().await.unwrap(), PurgeStep::NotDue);
     rig.clock.advance(Duration::from_secs(1));
     all_of(second).await;
-    assert_eq!(rig.store.last_purge().await.unwrap(), rig.now());
+    let purges = PurgeLease::new(rig.store.db());
+    assert_eq!(purges.last().await.unwrap(), rig.now());
     // By the clock of a replica that is ahead, and by one that was set back.
     let mut third = purger(&rig, "third");
     let end = "UPDATE purges SET finished_at = ?";
@@ -585,7 +589,7 @@ async fn an_emitter_purge_is_due_an_hour_after_the_last_one_of_any_replica(ctx: 
     for ahead in [60_001, days(1)] {
         run(rig.store.db(), vec![(end, params![rig.now().0 + ahead])]).await;
         all_of(purger(&rig, "fourth")).await;
-        assert_eq!(rig.store.last_purge().await.unwrap(), rig.now());
+        assert_eq!(purges.last().await.unwrap(), rig.now());
     }
     rig.stop().await;
 }
@@ -639,7 +643,7 @@ async fn an_event_without_its_body_is_known_and_shown_without_it(ctx: Ctx) {
     let purge = async |advance| {
         pms.clock.advance(advance);
         let (store, clock) = (pms.store.clone(), pms.clock.clone());
-        all_of(Purger::at_once(
+        all_of(retention::at_once(
             store,
             clock,
             Retention::default(),

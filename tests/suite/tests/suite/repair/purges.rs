@@ -8,7 +8,8 @@ use crate::programs;
 use contract::{Clock, UnixMillis};
 use crm_receiver::{
     app::{Runtime, open_store, purge},
-    retention::{PurgeStep, PurgeTally, Purger, Retention},
+    backlog::Backlog,
+    retention::{self, PurgeTally, Purger, Retention},
     store::{PROFILES, PURGE_BATCH, PurgePosition, PurgeTarget, Purged},
 };
 use db::params;
@@ -17,6 +18,7 @@ use harness::engine::Engine;
 use harness::waiting;
 use kit::{
     access::usage,
+    purge::{PurgeLease, PurgeStep},
     random::SystemEntropy,
     rebuild::{Rebuild, Rebuilder, Step},
 };
@@ -55,13 +57,14 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 async fn hourly(inbox: &Inbox, owner: &str) -> Purger {
     let (store, clock) = (inbox.store().await, inbox.clock.clone());
-    Purger::hourly(store, clock, Retention::default(), owner.to_owned())
+    let backlog = Backlog::default();
+    retention::hourly(store, backlog, clock, Retention::default(), owner.to_owned())
 }
 
 /// A whole purge, or what it would do.
 async fn purged(inbox: &Inbox, dry_run: bool) -> PurgeTally {
     let (store, clock) = (inbox.store().await, inbox.clock.clone());
-    let mut purger = Purger::at_once(store, clock, Retention::default(), "by_hand".to_owned(), dry_run);
+    let mut purger = retention::at_once(store, clock, Retention::default(), "by_hand".to_owned(), dry_run);
     loop {
         match purger.step().await.unwrap() {
             PurgeStep::Worked => {}
@@ -221,9 +224,20 @@ async fn a_purge_is_due_an_hour_after_the_last_one_of_any_replica(ctx: Ctx) {
     inbox.clock.advance(Duration::from_secs(1));
     finish(&mut other).await;
     assert_eq!(one.step().await.unwrap(), PurgeStep::NotDue);
-    // A clock that was set back does not keep it from purging.
-    inbox.clock.set(START);
-    finish(&mut one).await;
+    // By the clock of a replica that is ahead, and by one that was set back.
+    let purges = PurgeLease::new(&inbox.db);
+    let end = async |ahead: i64| {
+        let at = inbox.clock.now().plus_millis(ahead);
+        let end = "UPDATE purges SET finished_at = ?";
+        inbox.write(move |run| run.push((end, params![at]))).await;
+    };
+    end(60_000).await;
+    assert_eq!(one.step().await.unwrap(), PurgeStep::NotDue);
+    for ahead in [60_001, 24 * 3_600_000] {
+        end(ahead).await;
+        finish(&mut one).await;
+        assert_eq!(purges.last().await.unwrap(), inbox.clock.now());
+    }
 }
 
 async fn plant_rejection(inbox: &Inbox) {
@@ -250,7 +264,7 @@ async fn a_purge_takes_a_batch_of_each_target_in_turn_and_knows_how_late_it_is(c
     let (store, now) = (inbox.store().await, inbox.clock.now());
     let before = Retention::default().before(now);
     let batch = store.purge_batch(PurgeTarget::Bodies, before, PurgePosition::default(), None);
-    let overdue = batch.await.unwrap().unwrap().oldest_body_overdue;
+    let overdue = batch.await.unwrap().unwrap().oldest_overdue_ms;
     assert_eq!(overdue, Some(i64::try_from(DAY.as_millis()).unwrap() + 7));
     let mut purger = hourly(&inbox, "one").await;
     while inbox.count("FROM rejections").await > 0 {
@@ -317,15 +331,15 @@ async fn old_usage_is_deleted_in_bounded_batches(ctx: Ctx) {
 
 async fn a_purge_that_was_replaced_does_not_end_it(ctx: Ctx) {
     let inbox = Inbox::open(&ctx).await;
-    let (store, now) = (inbox.store().await, inbox.clock.now());
-    let lost = store.claim_purge("first", now).await.unwrap().unwrap();
+    let (purges, now) = (PurgeLease::new(&inbox.db), inbox.clock.now());
+    let lost = purges.claim("first", now).await.unwrap().unwrap();
     inbox.clock.advance(Duration::from_secs(61));
     let now = inbox.clock.now();
-    let held = store.claim_purge("second", now).await.unwrap().unwrap();
-    assert!(!store.end_purge(lost, now).await.unwrap());
-    assert_eq!(store.last_purge().await.unwrap(), None);
-    assert!(store.end_purge(held, now).await.unwrap());
-    assert_eq!(store.last_purge().await.unwrap(), Some(now));
+    let held = purges.claim("second", now).await.unwrap().unwrap();
+    assert!(!purges.end(lost, now).await.unwrap());
+    assert_eq!(purges.last().await.unwrap(), UnixMillis(0));
+    assert!(purges.end(held, now).await.unwrap());
+    assert_eq!(purges.last().await.unwrap(), now);
 }
 
 async fn a_purge_by_hand_that_fails_gives_its_lease_up(ctx: Ctx) {
@@ -334,10 +348,10 @@ async fn a_purge_by_hand_that_fails_gives_its_lease_up(ctx: Ctx) {
         .write(|run| run.push(("DROP TABLE rejections", vec![])))
         .await;
     let (store, clock) = (inbox.store().await, inbox.clock.clone());
-    let purger = Purger::at_once(store, clock, Retention::default(), "by_hand".to_owned(), false);
+    let purger = retention::at_once(store, clock, Retention::default(), "by_hand".to_owned(), false);
     purger.to_the_end().await.unwrap_err();
     let now = inbox.clock.now();
-    let claimed = inbox.store().await.claim_purge("next", now).await.unwrap();
+    let claimed = PurgeLease::new(&inbox.db).claim("next", now).await.unwrap();
     assert!(claimed.is_some());
 }
 
@@ -532,10 +546,11 @@ async fn the_command_counts_and_purges(ctx: Ctx) {
     assert_eq!(run(true).await.unwrap(), found, "it deletes nothing");
     // While another purge goes on it does nothing, but counts.
     let now = runtime.clock.now();
-    let lease = store.claim_purge("other", now).await.unwrap().unwrap();
+    let purges = PurgeLease::new(&ctx.open().await);
+    let lease = purges.claim("other", now).await.unwrap().unwrap();
     assert_eq!(run(false).await, None);
     assert_eq!(run(true).await.unwrap(), found);
-    store.release(lease).await.unwrap();
+    purges.release(lease).await.unwrap();
     assert_eq!(run(false).await.unwrap(), found);
     let again = run(false).await.unwrap();
     assert!(again.values().all(|rows| *rows == 0), "{again:?}");

@@ -5,7 +5,8 @@ use std::time::Duration;
 use contract::{Clock, UnixMillis};
 use harness::receiver_double::{Answer, Gate, ReceiverDouble};
 use harness::waiting::until;
-use pms_emitter::retention::{ByHand, PurgeStep, Purger, Retention};
+use kit::purge::PurgeStep;
+use pms_emitter::retention::{self, ByHand, Retention};
 use serde_json::{Value, json};
 
 use super::{guest, names, subscribe};
@@ -301,7 +302,7 @@ async fn a_purge_of_the_one_that_was_waited_for_lets_the_next_one_go(ctx: Ctx) {
         ..Retention::default()
     };
     let (store, clock) = (pms.store.clone(), pms.clock.clone());
-    let mut purger = Purger::at_once(store, clock, retention, "by_hand".to_owned(), ByHand::default());
+    let mut purger = retention::at_once(store, clock, retention, "by_hand".to_owned(), ByHand::default());
     while matches!(purger.step().await.unwrap(), PurgeStep::Worked) {}
     pms.post(&format!("{path}/resume"), &json!({})).await.expect(200);
     assert_eq!(names(&double.wait_for(1).await), ["Ann 2"]);

@@ -1,25 +1,22 @@
-//! The purge: one step, and a thin loop around it.
+//! The purge of a service: one step, and a thin loop around it. What is deleted, and how, is the service's ([`Purges`]).
 //!
-//! It takes a batch of each of its targets in turn, so that a target with much to delete holds up no other; dead deliveries that a
-//! person drops go first, since what they kept goes with the others. After each batch it rests for several times as long as the batch
-//! took, so that writes, the fan-out and deliveries keep their rates. When a purge was last at its end stands in the tables: a service
-//! that is started often purges no more often, and no less.
+//! It takes a batch of each of its targets in turn, so that a target with much to delete holds up no other. After each batch it rests
+//! for several times as long as the batch took, so that what else is written keeps its rate. When a purge was last at its end stands
+//! in the tables: a service that is started often purges no more often, and no less.
 
-use super::{ByHand, PurgeTally, Retention};
-use crate::store::{PURGE_LEASE, PurgeBefore, PurgePosition, PurgeTarget, Purged, Store, set_at_most};
+mod lease;
+mod meters;
+
+pub use lease::{PURGE_LEASE, PurgeLease};
+pub use meters::PurgeMeters;
+
+use crate::{clock_skew::set_at_most, lifecycle::Lifecycle};
 use contract::{Clock, UnixMillis};
-use db::{DbError, leases::Lease};
+use db::{Db, DbError, leases::Lease};
 use futures::future::BoxFuture;
-use kit::{
-    lifecycle::Lifecycle,
-    metrics::{Counter, Metrics},
-};
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 use strum::VariantArray;
@@ -36,58 +33,89 @@ const REST_MAX: Duration = Duration::from_secs(2);
 /// How long before its end the lease is renewed.
 const RENEW_BEFORE_MILLIS: i64 = PURGE_LEASE.as_millis() as i64 / 2;
 
-/// What was deleted, and how far the purge is behind.
-pub struct PurgeMeters {
-    counters: BTreeMap<Purged, Counter>,
-    /// When the oldest event that the purge has last come to should have lost its body, in Unix milliseconds.
-    oldest_due: Arc<AtomicI64>,
+/// What a purge goes through, a batch of each in turn.
+pub trait PurgeTarget: Copy + VariantArray + Send + Sync + 'static {
+    /// Whether it is gone through to its end before the others begin.
+    fn goes_first(self) -> bool {
+        false
+    }
 }
 
-/// No purge goes on.
-const NONE_DUE: i64 = i64::MAX;
+/// What a service deletes once it is old enough.
+pub trait Purges: Sized + Send + Sync + 'static {
+    /// What is deleted, as metrics name it.
+    type Kind: Copy + Ord + VariantArray + Into<&'static str> + Send + Sync + 'static;
+    /// What is gone through.
+    type Target: PurgeTarget;
+    /// How far a purge of a target is; by default at its beginning.
+    type Position: Clone + Default + Send + Sync + 'static;
+    /// What is older is deleted.
+    type Before: Copy + Send + Sync + 'static;
 
-impl PurgeMeters {
-    /// Shows them as `purged_rows_total` and `purge_lag_seconds`.
-    pub fn new(metrics: &Metrics, clock: Arc<dyn Clock>) -> Self {
-        let oldest_due = Arc::new(AtomicI64::new(NONE_DUE));
-        let due = Arc::clone(&oldest_due);
-        let help = "How long ago the oldest body should have been deleted to which the purge has come; 0 when none goes on here.";
-        metrics.read_gauge("purge_lag_seconds", help, &[], move || {
-            let behind = clock.now().0.saturating_sub(due.load(Ordering::Relaxed));
-            Duration::from_millis(u64::try_from(behind).unwrap_or_default()).as_secs_f64()
-        });
-        let counter = |what: &Purged| {
-            let help = "Rows deleted because they were old enough, by what they are.";
-            let labels = [("what", what.into_str())];
-            (*what, metrics.counter("purged_rows_total", help, &labels))
-        };
-        Self {
-            counters: Purged::VARIANTS.iter().map(counter).collect(),
-            oldest_due,
-        }
+    /// Where it stands.
+    fn db(&self) -> &Db;
+
+    /// What a purge deletes that begins now.
+    fn before(&self, now: UnixMillis) -> Self::Before;
+
+    /// Deletes what the next batch of a target may, or without a lease only counts it. None when the lease is another's by now.
+    fn batch<'p>(
+        &'p self,
+        target: Self::Target,
+        before: Self::Before,
+        after: Self::Position,
+        lease: Option<&'p Lease>,
+        now: UnixMillis,
+    ) -> BoxFuture<'p, Result<Option<PurgeBatch<Self::Kind, Self::Position>>, DbError>>;
+
+    /// Waits for a moment, where others have to go first, before a batch of an hourly purge.
+    fn make_way(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 
-    fn show_lag(&self, oldest: Option<UnixMillis>) {
-        let due = oldest.map_or(NONE_DUE, |at| at.0);
-        self.oldest_due.store(due, Ordering::Relaxed);
-    }
+    /// Logs a whole purge, in one line.
+    fn log(tally: &PurgeTally<Self::Kind>);
+}
 
-    fn count(&self, purged: &PurgeTally) {
-        for (what, rows) in purged {
-            if let Some(counter) = self.counters.get(what) {
-                counter.inc_by(*rows);
-            }
-        }
+/// How many rows of each kind.
+pub type PurgeTally<K> = BTreeMap<K, u64>;
+
+/// What one batch deleted, or would delete: rows of the kinds `K`, up to a position `P`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PurgeBatch<K, P> {
+    /// How many rows of each kind.
+    pub purged: PurgeTally<K>,
+    /// How far beyond its time the oldest body of these is, from when the purge began, in milliseconds.
+    pub oldest_overdue_ms: Option<i64>,
+    /// Where the next batch begins; None at the end.
+    pub next: Option<P>,
+}
+
+/// When a purger purges, and whether it deletes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PurgeMode {
+    /// Where an hour has passed since the last purge.
+    Hourly,
+    /// At once, as a person asks for.
+    AtOnce,
+    /// At once, and it counts what would be deleted.
+    DryRun,
+}
+
+impl PurgeMode {
+    /// As a person asks for.
+    pub fn by_hand(dry_run: bool) -> Self {
+        if dry_run { Self::DryRun } else { Self::AtOnce }
     }
 }
 
 /// What a step did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PurgeStep {
+pub enum PurgeStep<K> {
     /// A batch; there may be more.
     Worked,
     /// That was the last: what the whole purge deleted.
-    Finished(PurgeTally),
+    Finished(BTreeMap<K, u64>),
     /// None is due yet.
     NotDue,
     /// Another replica purges.
@@ -95,63 +123,51 @@ pub enum PurgeStep {
 }
 
 /// Purges, while it holds the lease.
-pub struct Purger {
-    store: Store,
+pub struct Purger<P: Purges> {
+    purges: P,
+    lease: PurgeLease,
     clock: Arc<dyn Clock>,
-    retention: Retention,
     /// Unique to the process.
     owner: String,
-    /// None: it purges only where an hour has passed since the last purge.
-    by_hand: Option<ByHand>,
-    progress: Option<Progress>,
+    mode: PurgeMode,
+    progress: Option<Progress<P>>,
 }
 
 /// A purge that is going on.
-struct Progress {
+struct Progress<P: Purges> {
     /// None where nothing is deleted.
     lease: Option<Lease>,
     /// When it began.
     began: UnixMillis,
-    before: PurgeBefore,
+    before: P::Before,
     /// The targets that are not at their end, the next one first, and how far each is.
-    walks: VecDeque<(PurgeTarget, PurgePosition)>,
-    /// When the oldest event of the last batch with any should have lost its body.
+    walks: VecDeque<(P::Target, P::Position)>,
+    /// When the oldest body of the last batch with any should have gone.
     oldest_due: Option<UnixMillis>,
-    tally: PurgeTally,
+    tally: PurgeTally<P::Kind>,
 }
 
-impl Purger {
-    /// One that purges every hour.
-    pub fn hourly(store: Store, clock: Arc<dyn Clock>, retention: Retention, owner: String) -> Self {
+impl<P: Purges> Purger<P> {
+    /// A purger; `owner` is unique to the process.
+    pub fn new(purges: P, clock: Arc<dyn Clock>, owner: String, mode: PurgeMode) -> Self {
         Self {
-            store,
+            lease: PurgeLease::new(purges.db()),
+            purges,
             clock,
-            retention,
             owner,
-            by_hand: None,
+            mode,
             progress: None,
         }
     }
 
-    /// One that purges at once, as a person asks for.
-    pub fn at_once(
-        store: Store,
-        clock: Arc<dyn Clock>,
-        retention: Retention,
-        owner: String,
-        by_hand: ByHand,
-    ) -> Self {
-        Self {
-            by_hand: Some(by_hand),
-            ..Self::hourly(store, clock, retention, owner)
-        }
-    }
-
     /// Purges every hour until a stop; what is left then is left to the next purge.
-    pub fn run(mut self, meters: PurgeMeters, lifecycle: Lifecycle) -> BoxFuture<'static, ()> {
+    pub fn run(mut self, meters: PurgeMeters<P>, lifecycle: Lifecycle) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let mut failing = false;
             while !lifecycle.is_stopping() {
+                if self.progress.is_some() {
+                    self.purges.make_way().await;
+                }
                 let (began, before) = (Instant::now(), self.tally());
                 let step = self.step().await;
                 if let Err(error) = &step
@@ -169,7 +185,7 @@ impl Purger {
                     }
                     Ok(PurgeStep::Finished(tally)) => {
                         meters.count(&since(&before, tally));
-                        log(tally);
+                        P::log(tally);
                         LOOK_EVERY
                     }
                     Ok(PurgeStep::NotDue | PurgeStep::Held) | Err(_) => LOOK_EVERY,
@@ -185,7 +201,7 @@ impl Purger {
 
     async fn release(&mut self) {
         if let Some(lease) = self.progress.take().and_then(|progress| progress.lease)
-            && self.store.release_purge(lease).await.is_err()
+            && self.lease.release(lease).await.is_err()
         {
             tracing::debug!("the lease of the purge ends by itself");
         }
@@ -195,7 +211,8 @@ impl Purger {
     ///
     /// # Errors
     /// Those of the database; what was deleted before stays so.
-    pub async fn to_the_end(mut self) -> Result<Option<PurgeTally>, DbError> {
+    pub async fn to_the_end(mut self) -> Result<Option<PurgeTally<P::Kind>>, DbError> {
+        let is_dry_run = self.mode == PurgeMode::DryRun;
         loop {
             let began = Instant::now();
             let step = match self.step().await {
@@ -207,11 +224,11 @@ impl Purger {
                 }
             };
             match step {
-                PurgeStep::Worked if self.is_dry_run() => {}
+                PurgeStep::Worked if is_dry_run => {}
                 PurgeStep::Worked => sleep(rest(began.elapsed())).await,
                 PurgeStep::Finished(tally) => {
-                    if !self.is_dry_run() {
-                        log(&tally);
+                    if !is_dry_run {
+                        P::log(&tally);
                     }
                     return Ok(Some(tally));
                 }
@@ -224,7 +241,7 @@ impl Purger {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn step(&mut self) -> Result<PurgeStep, DbError> {
+    pub async fn step(&mut self) -> Result<PurgeStep<P::Kind>, DbError> {
         if self.progress.is_none()
             && let Some(step) = self.begin().await?
         {
@@ -238,7 +255,7 @@ impl Purger {
         if let Some(lease) = &progress.lease
             && lease.until.0 - now.0 < RENEW_BEFORE_MILLIS
         {
-            let Some(renewed) = self.store.renew_purge(lease, now).await? else {
+            let Some(renewed) = self.lease.renew(lease, now).await? else {
                 self.progress = None;
                 return Ok(PurgeStep::Held);
             };
@@ -250,8 +267,8 @@ impl Purger {
             return Ok(PurgeStep::NotDue);
         };
         let batch = self
-            .store
-            .purge_batch(target, progress.before, position, progress.lease.as_ref(), now);
+            .purges
+            .batch(target, progress.before, position, progress.lease.as_ref(), now);
         let Some(batch) = batch.await? else {
             self.progress = None;
             return Ok(PurgeStep::Held);
@@ -259,8 +276,7 @@ impl Purger {
         for (what, rows) in batch.purged {
             *progress.tally.entry(what).or_default() += rows;
         }
-        if let Some(oldest) = batch.oldest {
-            let overdue = progress.before.settled.0 - oldest.0;
+        if let Some(overdue) = batch.oldest_overdue_ms {
             progress.oldest_due = Some(progress.began.plus_millis(-overdue));
         }
         if let Some(next) = batch.next {
@@ -274,7 +290,7 @@ impl Purger {
         }
         // Where this fails, the step is tried again, and finds nothing more in the last target.
         if let Some(lease) = progress.lease.clone()
-            && !self.store.end_purge(lease, now).await?
+            && !self.lease.end(lease, now).await?
         {
             self.progress = None;
             return Ok(PurgeStep::Held);
@@ -286,51 +302,44 @@ impl Purger {
     }
 
     /// Claims the lease; answers why nothing begins.
-    async fn begin(&mut self) -> Result<Option<PurgeStep>, DbError> {
+    async fn begin(&mut self) -> Result<Option<PurgeStep<P::Kind>>, DbError> {
         if !self.is_due().await? {
             return Ok(Some(PurgeStep::NotDue));
         }
         let mut lease = None;
-        if !self.is_dry_run() {
-            let claim = self.store.claim_purge(&self.owner, self.clock.now());
+        if self.mode != PurgeMode::DryRun {
+            let claim = self.lease.claim(&self.owner, self.clock.now());
             let Some(claimed) = claim.await? else {
                 return Ok(Some(PurgeStep::Held));
             };
             // Another replica may have come to its end in between.
             if !self.is_due().await? {
-                self.store.release_purge(claimed).await?;
+                self.lease.release(claimed).await?;
                 return Ok(Some(PurgeStep::NotDue));
             }
             lease = Some(claimed);
         }
         let began = self.clock.now();
-        let walk = |target: &PurgeTarget| (*target, PurgePosition::default());
+        let walk = |target: &P::Target| (*target, P::Position::default());
         self.progress = Some(Progress {
             lease,
             began,
-            before: PurgeBefore {
-                dead: self.by_hand.and_then(|by_hand| by_hand.dead_before),
-                ..self.retention.before(began)
-            },
-            walks: PurgeTarget::VARIANTS.iter().map(walk).collect(),
+            before: self.purges.before(began),
+            walks: P::Target::VARIANTS.iter().map(walk).collect(),
             oldest_due: None,
             tally: PurgeTally::new(),
         });
         Ok(None)
     }
 
-    fn is_dry_run(&self) -> bool {
-        self.by_hand.is_some_and(|by_hand| by_hand.dry_run)
-    }
-
     async fn is_due(&self) -> Result<bool, DbError> {
-        if self.by_hand.is_some() {
+        if self.mode != PurgeMode::Hourly {
             return Ok(true);
         }
-        Ok(is_due(self.store.last_purge().await?, self.clock.now()))
+        Ok(is_due(self.lease.last().await?, self.clock.now()))
     }
 
-    fn tally(&self) -> PurgeTally {
+    fn tally(&self) -> PurgeTally<P::Kind> {
         let progress = self.progress.as_ref();
         progress
             .map(|progress| progress.tally.clone())
@@ -338,11 +347,11 @@ impl Purger {
     }
 }
 
-impl Progress {
-    /// Puts the target whose turn it is last: the one that goes first alone, else the next one.
+impl<P: Purges> Progress<P> {
+    /// Puts the target whose turn it is last: one that goes first, else the next one.
     fn rotate(&mut self) {
-        let is_alone = |(target, _): &(PurgeTarget, _)| *target == PurgeTarget::Dead;
-        let turn = self.walks.iter().position(is_alone).unwrap_or(0);
+        let goes_first = |(target, _): &(P::Target, _)| target.goes_first();
+        let turn = self.walks.iter().position(goes_first).unwrap_or(0);
         if let Some(walk) = self.walks.remove(turn) {
             self.walks.push_back(walk);
         }
@@ -351,8 +360,7 @@ impl Progress {
 
 /// An hour after the last one; also where that lies further ahead than a replica's clock may, since a clock was set back.
 fn is_due(last: UnixMillis, now: UnixMillis) -> bool {
-    let every = i64::try_from(PURGE_EVERY.as_millis()).unwrap_or(i64::MAX);
-    now.0 - last.0 >= every || last > set_at_most(now)
+    now.0 - last.0 >= PURGE_EVERY.as_millis() as i64 || last > set_at_most(now)
 }
 
 fn rest(took: Duration) -> Duration {
@@ -360,23 +368,10 @@ fn rest(took: Duration) -> Duration {
 }
 
 /// What was counted since a tally.
-fn since(before: &PurgeTally, after: &PurgeTally) -> PurgeTally {
-    let counted = |what: &Purged| before.get(what).copied().unwrap_or_default();
+fn since<K: Copy + Ord>(before: &PurgeTally<K>, after: &PurgeTally<K>) -> PurgeTally<K> {
+    let counted = |what: &K| before.get(what).copied().unwrap_or_default();
     after
         .iter()
         .map(|(what, rows)| (*what, rows.saturating_sub(counted(what))))
         .collect()
-}
-
-/// One line for a whole purge.
-fn log(tally: &PurgeTally) {
-    let rows = |what| tally.get(&what).copied().unwrap_or_default();
-    tracing::info!(
-        purged.deliveries = rows(Purged::Delivery),
-        purged.attempts = rows(Purged::Attempt),
-        purged.bodies = rows(Purged::Body),
-        purged.events = rows(Purged::Event),
-        purged.delivery_hours = rows(Purged::DeliveryHour),
-        "purged"
-    );
 }
