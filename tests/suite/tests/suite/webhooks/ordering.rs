@@ -26,6 +26,8 @@ pub fn cases() -> Vec<Case> {
         a_ping_waits_for_no_other,
         a_deleted_webhook_leaves_no_order,
         a_purge_of_the_one_that_was_waited_for_lets_the_next_one_go,
+        f43_a_clock_that_is_set_back_while_one_waits_holds_up_none_and_keeps_the_order,
+        f26_what_waits_behind_a_410_stays_and_goes_in_order_once_it_is_enabled,
     ]
 }
 
@@ -307,5 +309,84 @@ async fn a_purge_of_the_one_that_was_waited_for_lets_the_next_one_go(ctx: Ctx) {
     pms.post(&format!("{path}/resume"), &json!({})).await.expect(200);
     assert_eq!(names(&double.wait_for(1).await), ["Ann 2"]);
     stand(&pms, &id, &["delivered"]).await;
+    pms.stop().await;
+}
+
+async fn f43_a_clock_that_is_set_back_while_one_waits_holds_up_none_and_keeps_the_order(ctx: Ctx) {
+    let (pms, double, gate) = (Pms::start(&ctx).await, double().await, Gate::closed());
+    let id = in_order(&pms, &double, json!([0, 3_600])).await;
+    double.then([Answer::status(500)]);
+    let ann = guest(&pms, "Ann").await;
+    until("it waits for an hour", || async {
+        deliveries(&pms, &id).await.iter().any(|one| one["attempts"] == 1)
+    })
+    .await;
+    rename(&pms, &ann, "Ann 2").await;
+    rename(&pms, &ann, "Ann 3").await;
+    stand(&pms, &id, &["pending"; 3]).await;
+    assert_eq!(double.received().len(), 1);
+
+    // What they wait for was set by a clock that is a day ahead of this one.
+    double.otherwise(Answer::status(200).behind(&gate));
+    pms.clock.set(BEGIN.plus_millis(-24 * 3_600_000));
+    double.wait_for_held(1).await;
+    rename(&pms, &ann, "Ann 4").await;
+    stand(&pms, &id, &["pending"; 4]).await;
+    for sent in 2..=5 {
+        double.wait_for(sent).await;
+        let listed = deliveries(&pms, &id).await;
+        let waits = listed.iter().filter(|one| one["waits_for_entity"] == true);
+        assert_eq!(waits.count(), 5 - sent, "one at a time: {listed:#?}");
+        gate.open(1);
+    }
+    stand(&pms, &id, &["delivered"; 4]).await;
+    assert_eq!(
+        names(&double.received()),
+        ["Ann", "Ann", "Ann 2", "Ann 3", "Ann 4"],
+        "in the order of the feed, each once"
+    );
+    pms.stop().await;
+}
+
+async fn f26_what_waits_behind_a_410_stays_and_goes_in_order_once_it_is_enabled(ctx: Ctx) {
+    let (pms, double, gone) = (Pms::start(&ctx).await, double().await, Gate::closed());
+    let id = in_order(&pms, &double, json!([0, 3_600])).await;
+    let path = format!("/webhooks/{id}");
+    double.then([Answer::status(410).behind(&gone)]);
+    let ann = guest(&pms, "Ann").await;
+    double.wait_for_held(1).await;
+    rename(&pms, &ann, "Ann 2").await;
+    stand(&pms, &id, &["pending", "pending"]).await;
+    gone.open(1);
+    until("it is disabled", || async {
+        pms.get(&path).await.body["state"] == "disabled"
+    })
+    .await;
+    rename(&pms, &ann, "Ann 3").await;
+    let bob = guest(&pms, "Bob").await;
+    rename(&pms, &bob, "Bob 2").await;
+    stand(&pms, &id, &["pending"; 5]).await;
+    let listed = deliveries(&pms, &id).await;
+    let waits: Vec<_> = listed.iter().map(|one| &one["waits_for_entity"]).collect();
+    assert_eq!(waits, [false, true, true, false, true]);
+    assert_eq!(double.received().len(), 1, "nothing goes to one that is gone");
+
+    let gate = Gate::closed();
+    double.otherwise(Answer::status(200).behind(&gate));
+    pms.post(&format!("{path}/enable"), &json!({})).await.expect(200);
+    double.wait_for_held(2).await;
+    let mut first = names(&double.received()[1..]);
+    first.sort_unstable();
+    assert_eq!(first, ["Ann", "Bob"], "the one that was answered 410 first");
+    gate.open(5);
+    stand(&pms, &id, &["delivered"; 5]).await;
+    let received = names(&double.received()[1..]);
+    for (name, theirs) in [
+        ("Ann", &["Ann", "Ann 2", "Ann 3"][..]),
+        ("Bob", &["Bob", "Bob 2"]),
+    ] {
+        let of_one: Vec<_> = received.iter().filter(|one| one.starts_with(name)).collect();
+        assert_eq!(of_one, theirs, "in order, each once");
+    }
     pms.stop().await;
 }
