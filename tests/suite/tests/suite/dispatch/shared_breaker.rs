@@ -621,6 +621,10 @@ async fn f36_two_emitters_send_one_probe(ctx: Ctx) {
     first.double.wait_for_held(1).await;
     let half_open = |status: &pms_emitter::store::EndpointStatus| status.breaker.0 == State::HalfOpen;
     second.until("half open", half_open).await;
+    // The other one looks, and finds whose the probe is.
+    for rig in [&first, &second] {
+        assert_eq!(rig.store.endpoints_due(rig.now()).await.unwrap().due, []);
+    }
     assert_eq!(first.double.held(), 1, "one probe of both");
     // Both go on once it has succeeded: one at a time each, as the ramp begins and their concurrency is.
     gate.open(1);
