@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use contract::Clock;
 use harness::config::MASTER_KEY;
-use harness::receiver_double::{Answer, Gate, ReceiverDouble};
-use harness::waiting::until;
+use harness::receiver_double::{Answer, Gate};
 use kit::config::MasterKeyArgs;
 use pms_emitter::Runtime;
 use pms_emitter::app::{adopt_env, rewrap};
 use pms_emitter::config::{Config, EndpointConfig};
 use serde_json::{Value, json};
 
-use super::{guest, is_signed_with, names, subscribe};
+use super::{double, guest, is_signed_with, names, subscribe, until_count};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::{BEGIN, Pms};
 
@@ -29,7 +28,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 async fn the_environments_webhook_is_adopted_with_its_queue_and_secrets(ctx: Ctx) {
-    let double = ReceiverDouble::start().await.unwrap();
+    let double = double().await;
     let endpoint = EndpointConfig {
         url: double.url().parse().unwrap(),
         secrets: SECRETS.parse().unwrap(),
@@ -90,7 +89,7 @@ async fn the_environments_webhook_is_adopted_with_its_queue_and_secrets(ctx: Ctx
 
 async fn the_probe_of_an_adopted_one_has_the_time_that_was_chosen_for_it(ctx: Ctx) {
     const FAILURES: usize = 5;
-    let double = ReceiverDouble::start().await.unwrap();
+    let double = double().await;
     let endpoint = EndpointConfig {
         url: double.url().parse().unwrap(),
         secrets: SECRETS.parse().unwrap(),
@@ -113,10 +112,7 @@ async fn the_probe_of_an_adopted_one_has_the_time_that_was_chosen_for_it(ctx: Ct
     guest(&pms, "Doe").await;
     let opened = "SELECT COUNT(*) AS n FROM endpoints p JOIN deliveries d ON d.endpoint_id = p.id
          WHERE p.breaker_state = 'open' AND d.status = 'pending' AND d.owner IS NULL";
-    until("it is open, and nothing is claimed", || async {
-        pms.count(opened).await == 1
-    })
-    .await;
+    until_count(&pms, "it is open, and nothing is claimed", opened, 1).await;
     pms.clock.advance(Duration::from_secs(61));
     double.wait_for_held(1).await;
     let claimed_until = pms.clock.now().plus_millis(45_000).0;
@@ -139,7 +135,7 @@ async fn secrets_and_headers_are_encrypted_again_while_it_serves(ctx: Ctx) {
         master_key: Some(text.parse().unwrap()),
     };
     let both = format!("{NEXT_KEY} {MASTER_KEY}");
-    let double = ReceiverDouble::start().await.unwrap();
+    let double = double().await;
     let pms = Pms::start(&ctx).await;
     let made = subscribe(&pms, &double, json!({"headers": {"x-tenant": "lis"}})).await;
     pms.stop().await;

@@ -4,17 +4,15 @@ use std::time::Duration;
 
 use api::{ListSpec, SortField, list::CursorKey};
 use contract::Scope;
-use harness::receiver_double::{Answer, ReceiverDouble};
-use harness::waiting::until;
+use harness::receiver_double::Answer;
 use http::Method;
 use pms_emitter::store::DeliveryFilter;
 use serde_json::{Value, json};
 
-use super::{guest, subscribe};
+use super::{double, guest, lisbon, subscribe, subscribe_to, until_count, until_pending};
+use crate::access::{ADMIN, guarded, key, with_key};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::{BEGIN, Pms};
-
-const ADMIN: &str = "the-admin-key-of-these-cases-00000";
 
 pub fn cases() -> Vec<Case> {
     cases![
@@ -24,20 +22,6 @@ pub fn cases() -> Vec<Case> {
         a_caller_sees_the_deliveries_of_the_webhooks_that_it_sees,
         deliveries_of_a_deleted_webhook_stay_to_be_read,
     ]
-}
-
-async fn double() -> ReceiverDouble {
-    ReceiverDouble::start().await.unwrap()
-}
-
-/// Waits until so many deliveries are in a status.
-async fn until_settled(pms: &Pms, pending: i64) {
-    until("the others are settled", || async {
-        let waiting = "SELECT 1000 * (SELECT COUNT(*) FROM events WHERE feed_seq IS NULL)
-            + (SELECT COUNT(*) FROM deliveries WHERE status = 'pending') AS n";
-        pms.count(waiting).await == pending
-    })
-    .await;
 }
 
 /// The pages of a list, whose rows are shown as event and webhook.
@@ -131,7 +115,7 @@ async fn deliveries_are_listed_from_the_newest_event_on_each_once(ctx: Ctx) {
         pms.put(&format!("/guests/{id}"), &renamed).await.expect(200);
     }
     double.wait_for(20).await;
-    until_settled(&pms, 0).await;
+    until_pending(&pms, 0).await;
     let feed = pms.get("/events").await.expect(200);
     let mut newest_first = Vec::new();
     for event in feed.body["data"].as_array().unwrap().iter().rev() {
@@ -171,15 +155,18 @@ async fn deliveries_are_found_by_what_they_are(ctx: Ctx) {
     let failing = json!({"retry_schedule": [0, 60]});
     let bad = subscribe(&pms, &refusing, failing).await.id().to_owned();
     let first = guest(&pms, "Dead").await;
-    until_settled(&pms, 0).await;
+    until_pending(&pms, 0).await;
     pms.clock.advance(Duration::from_secs(3_600));
     guest(&pms, "Waits").await;
     good.wait_for(2).await;
     refusing.wait_for(2).await;
-    until_settled(&pms, 1).await;
-    until("its attempt is settled", || async {
-        pms.count("SELECT COUNT(*) AS n FROM delivery_attempts").await == 4
-    })
+    until_pending(&pms, 1).await;
+    until_count(
+        &pms,
+        "its attempt is settled",
+        "SELECT COUNT(*) AS n FROM delivery_attempts",
+        4,
+    )
     .await;
     let instant = |after: i64| BEGIN.plus_millis(3_600_000 + after).to_rfc3339();
     let later = instant(0);
@@ -254,7 +241,7 @@ async fn e18_an_attempt_keeps_two_kibibytes_of_an_answer_escaped(ctx: Ctx) {
         .to_owned();
     guest(&pms, "Doe").await;
     double.wait_for(2).await;
-    until_settled(&pms, 0).await;
+    until_pending(&pms, 0).await;
     let listed = pms.get(&format!("/webhooks/{id}/deliveries")).await.expect(200);
     let event = listed.body["data"][0]["event_id"].as_str().unwrap().to_owned();
     let shown = pms
@@ -293,40 +280,24 @@ async fn e18_an_attempt_keeps_two_kibibytes_of_an_answer_escaped(ctx: Ctx) {
 }
 
 async fn a_caller_sees_the_deliveries_of_the_webhooks_that_it_sees(ctx: Ctx) {
-    let pms = Pms::start_set(&ctx, |config| {
-        config.access.admin_api_key = Some(ADMIN.parse().unwrap());
-    })
-    .await;
+    let pms = guarded(&ctx).await;
     let double = double().await;
-    let with = async |key: &str, method: Method, path: &str, body: Option<&Value>| {
-        let key = format!("Bearer {key}");
-        pms.send(method, path, &[("authorization", &key)], body).await
-    };
-    let body = json!({"name": "a key", "permissions": ["webhooks:read"], "property_ids": ["LIS01"]});
-    let made = with(ADMIN, Method::POST, "/api-keys", Some(&body))
+    let reader = key(&pms, &["webhooks:read"], json!(["LIS01"])).await;
+    with_key(&pms, ADMIN, Method::POST, "/properties", Some(&lisbon()))
         .await
         .expect(201);
-    let lisbon = made.body["key"].as_str().unwrap().to_owned();
-    let hotel = json!({"id": "LIS01", "name": "Lisbon", "timezone": "Europe/Lisbon", "currency": "EUR"});
-    with(ADMIN, Method::POST, "/properties", Some(&hotel))
-        .await
-        .expect(201);
-    let mut ids = Vec::new();
-    for properties in [json!(["LIS01"]), json!("*")] {
-        let body = json!({"name": "one", "url": double.url(), "events": ["*"], "property_ids": properties});
-        let made = with(ADMIN, Method::POST, "/webhooks", Some(&body))
-            .await
-            .expect(201);
-        ids.push(made.id().to_owned());
-    }
+    let ids = [
+        subscribe_to(&pms, &double, json!(["LIS01"])).await,
+        subscribe_to(&pms, &double, json!("*")).await,
+    ];
     let there = json!({"last_name": "Lisboa", "property_id": "LIS01"});
-    with(ADMIN, Method::POST, "/guests", Some(&there))
+    with_key(&pms, ADMIN, Method::POST, "/guests", Some(&there))
         .await
         .expect(201);
     double.wait_for(2).await;
-    until_settled(&pms, 0).await;
+    until_pending(&pms, 0).await;
     let seen = async |key: &str, query: &str| {
-        let listed = with(key, Method::GET, &format!("/deliveries{query}"), None)
+        let listed = with_key(&pms, key, Method::GET, &format!("/deliveries{query}"), None)
             .await
             .expect(200);
         let rows = listed.body["data"].as_array().unwrap().clone();
@@ -335,10 +306,11 @@ async fn a_caller_sees_the_deliveries_of_the_webhooks_that_it_sees(ctx: Ctx) {
             .collect::<Vec<_>>()
     };
     assert_eq!(seen(ADMIN, "").await.len(), 2);
-    assert_eq!(seen(&lisbon, "").await, [ids[0].clone()]);
-    assert_eq!(seen(&lisbon, "?status=delivered").await, [ids[0].clone()]);
-    with(
-        &lisbon,
+    assert_eq!(seen(&reader, "").await, [ids[0].clone()]);
+    assert_eq!(seen(&reader, "?status=delivered").await, [ids[0].clone()]);
+    with_key(
+        &pms,
+        &reader,
         Method::GET,
         &format!("/webhooks/{}/deliveries", ids[0]),
         None,
@@ -346,8 +318,9 @@ async fn a_caller_sees_the_deliveries_of_the_webhooks_that_it_sees(ctx: Ctx) {
     .await
     .expect(200);
     for others in [&ids[1], "env", "ep_none"] {
-        with(
-            &lisbon,
+        with_key(
+            &pms,
+            &reader,
             Method::GET,
             &format!("/webhooks/{others}/deliveries"),
             None,
@@ -355,7 +328,7 @@ async fn a_caller_sees_the_deliveries_of_the_webhooks_that_it_sees(ctx: Ctx) {
         .await
         .expect(404);
         let one = format!("/webhooks/{others}/deliveries/evt_1");
-        with(&lisbon, Method::GET, &one, None).await.expect(404);
+        with_key(&pms, &reader, Method::GET, &one, None).await.expect(404);
     }
     pms.stop().await;
 }
@@ -367,9 +340,9 @@ async fn deliveries_of_a_deleted_webhook_stay_to_be_read(ctx: Ctx) {
         .id()
         .to_owned();
     guest(&pms, "Doe").await;
-    until_settled(&pms, 1).await;
+    until_pending(&pms, 1).await;
     pms.delete(&format!("/webhooks/{id}")).await.expect(204);
-    until_settled(&pms, 0).await;
+    until_pending(&pms, 0).await;
     for path in [
         "/deliveries?status=cancelled".to_owned(),
         format!("/webhooks/{id}/deliveries"),

@@ -8,11 +8,9 @@ use pms_emitter::store::ENDPOINTS_OF_PROPERTY_MAX;
 use serde_json::{Value, json};
 
 use super::subscribe;
-use crate::access::{guarded, key, with_key};
+use crate::access::{ADMIN, guarded, key, with_key};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::{BEGIN, Pms, Reply};
-
-const ADMIN: &str = "the-admin-key-of-these-cases-00000";
 
 pub fn cases() -> Vec<Case> {
     cases![
@@ -197,56 +195,52 @@ async fn a_property_has_a_hundred_webhooks_exactly_however_many_are_made_at_once
 }
 
 async fn a_caller_sees_and_makes_only_what_its_key_sees(ctx: Ctx) {
-    let pms = Pms::start_set(&ctx, |config| {
-        config.access.admin_api_key = Some(ADMIN.parse().unwrap());
-    })
-    .await;
-    let with = async |key: &str, method: Method, path: &str, body: Option<&Value>| {
-        let key = format!("Bearer {key}");
-        pms.send(method, path, &[("authorization", &key)], body).await
-    };
-    let key = async |permissions: &[&str], properties: Value| {
-        let body = json!({"name": "a key", "permissions": permissions, "property_ids": properties});
-        let made = with(ADMIN, Method::POST, "/api-keys", Some(&body))
-            .await
-            .expect(201);
-        made.body["key"].as_str().unwrap().to_owned()
-    };
-    let lisbon = key(&["webhooks:admin"], json!(["LIS01"])).await;
-    let reader = key(&["webhooks:read"], json!("*")).await;
+    let pms = guarded(&ctx).await;
+    let lisbon = key(&pms, &["webhooks:admin"], json!(["LIS01"])).await;
+    let reader = key(&pms, &["webhooks:read"], json!("*")).await;
 
-    let beyond = with(&lisbon, Method::POST, "/webhooks", Some(&body("beyond")))
+    let beyond = with_key(&pms, &lisbon, Method::POST, "/webhooks", Some(&body("beyond")))
         .await
         .expect(422);
     assert_eq!(beyond.errors(), [("/property_ids", "beyond_scope")]);
     let mut own = body("own");
     own.as_object_mut().unwrap().remove("property_ids");
-    let made = with(&lisbon, Method::POST, "/webhooks", Some(&own))
+    let made = with_key(&pms, &lisbon, Method::POST, "/webhooks", Some(&own))
         .await
         .expect(201);
     assert_eq!(made.body["property_ids"], json!(["LIS01"]), "what its maker sees");
     assert_eq!(made.body["created_by"].as_str().map(str::is_empty), Some(false));
     let path = format!("/webhooks/{}", made.id());
     let wider = json!({"property_ids": "*"});
-    with(&lisbon, Method::PUT, &path, Some(&wider)).await.expect(422);
+    with_key(&pms, &lisbon, Method::PUT, &path, Some(&wider))
+        .await
+        .expect(422);
 
-    let main = with(ADMIN, Method::POST, "/webhooks", Some(&body("main")))
+    let main = with_key(&pms, ADMIN, Method::POST, "/webhooks", Some(&body("main")))
         .await
         .expect(201);
     let others = format!("/webhooks/{}", main.id());
-    with(&lisbon, Method::GET, &others, None).await.expect(404);
-    with(&lisbon, Method::DELETE, &others, None).await.expect(404);
-    with(&lisbon, Method::GET, "/webhooks/env", None)
+    with_key(&pms, &lisbon, Method::GET, &others, None)
         .await
         .expect(404);
-    let seen = with(&lisbon, Method::GET, "/webhooks", None).await.expect(200);
+    with_key(&pms, &lisbon, Method::DELETE, &others, None)
+        .await
+        .expect(404);
+    with_key(&pms, &lisbon, Method::GET, "/webhooks/env", None)
+        .await
+        .expect(404);
+    let seen = with_key(&pms, &lisbon, Method::GET, "/webhooks", None)
+        .await
+        .expect(200);
     assert_eq!(seen.body["data"].as_array().unwrap().len(), 1);
-    let seen = with(&reader, Method::GET, "/webhooks", None).await.expect(200);
+    let seen = with_key(&pms, &reader, Method::GET, "/webhooks", None)
+        .await
+        .expect(200);
     assert_eq!(seen.body["data"].as_array().unwrap().len(), 3);
-    with(&reader, Method::POST, &format!("{others}/pause"), None)
+    with_key(&pms, &reader, Method::POST, &format!("{others}/pause"), None)
         .await
         .expect(403);
-    with(&reader, Method::POST, "/webhooks", Some(&body("no")))
+    with_key(&pms, &reader, Method::POST, "/webhooks", Some(&body("no")))
         .await
         .expect(403);
     pms.stop().await;

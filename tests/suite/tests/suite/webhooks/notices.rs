@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use contract::{Clock, UnixMillis};
 use db::{Params, params};
-use harness::receiver_double::{Answer, Gate, Received, ReceiverDouble};
+use harness::receiver_double::{Answer, Gate, Received};
 use harness::waiting::until;
 use pms_emitter::store::ToNotice;
 use serde_json::{Value, json};
 
-use super::{guest, subscribe};
+use super::{body, double, guest, subscribe, until_count};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::{BEGIN, Pms};
 
@@ -32,20 +32,12 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-async fn double() -> ReceiverDouble {
-    ReceiverDouble::start().await.unwrap()
-}
-
 /// One that looks often.
 async fn start(ctx: &Ctx) -> Pms {
     Pms::start_set(ctx, |config| {
         config.delivery.look_every = Duration::from_millis(20);
     })
     .await
-}
-
-fn body(received: &Received) -> Value {
-    serde_json::from_slice(&received.body).unwrap()
 }
 
 /// The types that came, in their order, each with what it is about.
@@ -71,6 +63,13 @@ async fn has_failed(pms: &Pms, id: &str, lasted: i64, hours: i64) {
     change(pms, sql, params![BEGIN.0 - lasted, hours, BEGIN.0, id]).await;
 }
 
+/// Nothing is to be said of the endpoint at a path, and it is active.
+async fn nothing_is_said(pms: &Pms, path: &str) {
+    let found = pms.store.endpoints_to_notice(pms.clock.now()).await.unwrap();
+    assert_eq!(found, ToNotice::default());
+    assert_eq!(pms.get(path).await.body["state"], "active");
+}
+
 async fn one_that_fails_for_days_is_named_and_then_stopped_once_each(ctx: Ctx) {
     let (pms, bad, watcher) = (start(&ctx).await, double().await, double().await);
     bad.otherwise(Answer::status(500));
@@ -78,11 +77,12 @@ async fn one_that_fails_for_days_is_named_and_then_stopped_once_each(ctx: Ctx) {
     let made = subscribe(&pms, &bad, json!({})).await;
     let (id, path) = (made.id().to_owned(), format!("/webhooks/{}", made.id()));
     guest(&pms, "Doe").await;
-    until("its failure is noted", || async {
-        pms.count("SELECT COUNT(*) AS n FROM endpoints WHERE failing_hours = 1 AND failing_since IS NOT NULL")
-            .await
-            == 1
-    })
+    until_count(
+        &pms,
+        "its failure is noted",
+        "SELECT COUNT(*) AS n FROM endpoints WHERE failing_hours = 1 AND failing_since IS NOT NULL",
+        1,
+    )
     .await;
     has_failed(&pms, &id, 6 * DAY, 2).await;
     for (lasted, expected) in [(DAY * 5 / 2, 50), (DAY * 7 / 2, 70), (DAY * 9 / 2, 90)] {
@@ -119,11 +119,12 @@ async fn one_that_answers_again_has_recovered(ctx: Ctx) {
     subscribe(&pms, &watcher, json!({"events": ["webhook.recovered"]})).await;
     let made = subscribe(&pms, &bad, json!({})).await;
     has_failed(&pms, made.id(), 3 * DAY, 3).await;
-    until("it is said", || async {
-        pms.count("SELECT COUNT(*) AS n FROM endpoints WHERE failing_level = 50")
-            .await
-            == 1
-    })
+    until_count(
+        &pms,
+        "it is said",
+        "SELECT COUNT(*) AS n FROM endpoints WHERE failing_level = 50",
+        1,
+    )
     .await;
     guest(&pms, "Doe").await;
     bad.wait_for(1).await;
@@ -143,11 +144,12 @@ async fn failures_at_one_address_do_not_count_at_another(ctx: Ctx) {
     has_failed(&pms, made.id(), 5 * DAY - HOUR, 9).await;
     let rate = "UPDATE endpoints SET rate_window = ?, rate_attempts = 100, rate_failed = 90 WHERE id = ?";
     change(&pms, rate, params![BEGIN.0 - BEGIN.0 % (5 * 60_000), made.id()]).await;
-    until("both are said", || async {
-        pms.count("SELECT COUNT(*) AS n FROM endpoints WHERE failing_level = 90 AND rate_alarm = 1")
-            .await
-            == 1
-    })
+    until_count(
+        &pms,
+        "both are said",
+        "SELECT COUNT(*) AS n FROM endpoints WHERE failing_level = 90 AND rate_alarm = 1",
+        1,
+    )
     .await;
     // Not for another reason: what it is sent is the same.
     pms.put(&path, &json!({"name": "CRM of before"}))
@@ -165,15 +167,14 @@ async fn failures_at_one_address_do_not_count_at_another(ctx: Ctx) {
     // Its first failure is after the fifth day of the old one's.
     pms.clock.advance(Duration::from_secs(2 * 3_600));
     guest(&pms, "Doe").await;
-    until("its failure is noted", || async {
-        pms.count("SELECT COUNT(*) AS n FROM endpoints WHERE failing_hours = 1 AND rate_attempts = 1")
-            .await
-            == 1
-    })
+    until_count(
+        &pms,
+        "its failure is noted",
+        "SELECT COUNT(*) AS n FROM endpoints WHERE failing_hours = 1 AND rate_attempts = 1",
+        1,
+    )
     .await;
-    let found = pms.store.endpoints_to_notice(pms.clock.now()).await.unwrap();
-    assert_eq!(found, ToNotice::default());
-    assert_eq!(pms.get(&path).await.body["state"], "active");
+    nothing_is_said(&pms, &path).await;
     pms.stop().await;
 }
 
@@ -194,15 +195,14 @@ async fn what_was_never_attempted_is_no_failure_of_its_endpoint(ctx: Ctx) {
     change(&pms, "DELETE FROM event_bodies", params![]).await;
     pms.clock.advance(Duration::from_secs(2 * 3_600));
     pms.post(&format!("{path}/resume"), &json!({})).await.expect(200);
-    until("it is given up", || async {
-        pms.count("SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead' AND attempts = 0")
-            .await
-            == 1
-    })
+    until_count(
+        &pms,
+        "it is given up",
+        "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead' AND attempts = 0",
+        1,
+    )
     .await;
-    let found = pms.store.endpoints_to_notice(pms.clock.now()).await.unwrap();
-    assert_eq!(found, ToNotice::default());
-    assert_eq!(pms.get(&path).await.body["state"], "active");
+    nothing_is_said(&pms, &path).await;
     assert_eq!(double.received().len(), 0);
     pms.stop().await;
 }
@@ -218,9 +218,12 @@ async fn a_rate_of_failures_is_said_once_until_it_was_low_again(ctx: Ctx) {
     };
     let alarms = "SELECT COUNT(*) AS n FROM endpoints WHERE rate_alarm = 1";
     guest(&pms, "Doe").await;
-    until("the attempt is counted", || async {
-        pms.count("SELECT COUNT(*) AS n FROM endpoints WHERE rate_attempts = 1 AND rate_failed = 0 AND rate_window > 0").await == 1
-    })
+    until_count(
+        &pms,
+        "the attempt is counted",
+        "SELECT COUNT(*) AS n FROM endpoints WHERE rate_attempts = 1 AND rate_failed = 0 AND rate_window > 0",
+        1,
+    )
     .await;
     has(19, 19).await;
     has(20, 2).await;
@@ -234,7 +237,7 @@ async fn a_rate_of_failures_is_said_once_until_it_was_low_again(ctx: Ctx) {
     has(1_000, 900).await;
     assert_eq!(pms.count(alarms).await, 1);
     has(1_000, 49).await;
-    until("it is over", || async { pms.count(alarms).await == 0 }).await;
+    until_count(&pms, "it is over", alarms, 0).await;
     has(1_000, 101).await;
     watcher.wait_for(2).await;
     assert_eq!(
@@ -288,11 +291,12 @@ async fn f26_a_410_that_stops_nothing_is_neither_audited_nor_said(ctx: Ctx) {
     gone.wait_for(4).await;
     for settled in [2, 3] {
         gate.open(1);
-        until("the answer is settled", || async {
-            pms.count("SELECT COUNT(*) AS n FROM delivery_attempts WHERE status = 410")
-                .await
-                == settled
-        })
+        until_count(
+            &pms,
+            "the answer is settled",
+            "SELECT COUNT(*) AS n FROM delivery_attempts WHERE status = 410",
+            settled,
+        )
         .await;
         assert_eq!(pms.get(&path).await.body["state"], "disabled");
     }
@@ -307,11 +311,12 @@ async fn a_delivery_that_is_given_up_is_said_and_never_about_a_notice(ctx: Ctx) 
     let dead = json!({"events": ["delivery.dead"]});
     subscribe(&pms, &bad, json!({})).await;
     guest(&pms, "Before").await;
-    until("it is dead, and nobody asks", || async {
-        pms.count("SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead'")
-            .await
-            == 1
-    })
+    until_count(
+        &pms,
+        "it is dead, and nobody asks",
+        "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead'",
+        1,
+    )
     .await;
     assert_eq!(pms.count("SELECT COUNT(*) AS n FROM events").await, 1);
     subscribe(&pms, &watcher, dead.clone()).await;
@@ -327,11 +332,12 @@ async fn a_delivery_that_is_given_up_is_said_and_never_about_a_notice(ctx: Ctx) 
         "the receiver refused the event's content (422)"
     );
     other.wait_for(1).await;
-    until("what the watcher refused is dead", || async {
-        pms.count("SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead'")
-            .await
-            == 3
-    })
+    until_count(
+        &pms,
+        "what the watcher refused is dead",
+        "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead'",
+        3,
+    )
     .await;
     assert_eq!(
         pms.count("SELECT COUNT(*) AS n FROM events").await,
@@ -397,11 +403,12 @@ async fn f43_a_clock_that_was_ahead_holds_up_no_ping(ctx: Ctx) {
     let with = json!({"events": ["guest.erased"], "heartbeat_minutes": 10});
     let made = subscribe(&pms, &quiet, with).await;
     let settled = async |pings| {
-        until("the ping is settled", || async {
-            pms.count("SELECT COUNT(*) AS n FROM deliveries WHERE status = 'delivered'")
-                .await
-                == pings
-        })
+        until_count(
+            &pms,
+            "the ping is settled",
+            "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'delivered'",
+            pings,
+        )
         .await;
     };
     // A day ahead for one beat.

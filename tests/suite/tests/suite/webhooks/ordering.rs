@@ -9,7 +9,7 @@ use kit::purge::PurgeStep;
 use pms_emitter::retention::{self, ByHand, Retention};
 use serde_json::{Value, json};
 
-use super::{guest, names, subscribe};
+use super::{double, guest, lisbon, names, rename, subscribe, until_count};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::{BEGIN, Pms};
 
@@ -31,18 +31,9 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-async fn double() -> ReceiverDouble {
-    ReceiverDouble::start().await.unwrap()
-}
-
 async fn in_order(pms: &Pms, double: &ReceiverDouble, schedule: Value) -> String {
     let with = json!({"ordering": "entity", "retry_schedule": schedule});
     subscribe(pms, double, with).await.id().to_owned()
-}
-
-async fn rename(pms: &Pms, guest: &str, name: &str) {
-    let path = format!("/guests/{guest}");
-    pms.put(&path, &json!({"last_name": name})).await.expect(200);
 }
 
 /// The deliveries of a webhook, the oldest first.
@@ -257,8 +248,7 @@ async fn the_order_changes_only_while_nothing_is_pending(ctx: Ctx) {
 
 async fn a_ping_waits_for_no_other(ctx: Ctx) {
     let (pms, double) = (Pms::start(&ctx).await, double().await);
-    let hotel = json!({"id": "LIS01", "name": "Lisbon", "timezone": "Europe/Lisbon", "currency": "EUR"});
-    pms.post("/properties", &hotel).await.expect(201);
+    pms.post("/properties", &lisbon()).await.expect(201);
     double.otherwise(Answer::status(500));
     let with = json!({
         "ordering": "entity", "retry_schedule": [0, 86_400], "heartbeat_minutes": 1, "property_ids": ["LIS01"],
@@ -280,10 +270,12 @@ async fn a_deleted_webhook_leaves_no_order(ctx: Ctx) {
     stand(&pms, &id, &["pending", "pending"]).await;
     double.wait_for(1).await;
     pms.delete(&format!("/webhooks/{id}")).await.expect(204);
-    until("all is cancelled", || async {
-        let cancelled = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'cancelled'";
-        pms.count(cancelled).await == 2
-    })
+    until_count(
+        &pms,
+        "all is cancelled",
+        "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'cancelled'",
+        2,
+    )
     .await;
     assert_eq!(pms.count("SELECT COUNT(*) AS n FROM delivery_order").await, 0);
     pms.stop().await;

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use harness::receiver_double::ReceiverDouble;
 use harness::waiting::until;
 use kit::config::EgressArgs;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-use super::{guest, names, subscribe};
+use super::{double, guest, names, subscribe, until_count};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::Pms;
 
@@ -61,7 +60,7 @@ async fn e1_e2_e17_what_is_not_public_or_not_https_is_refused_when_it_is_saved(c
 }
 
 async fn e4_e8_what_may_not_be_dialled_any_more_gets_neither_deliveries_nor_tests(ctx: Ctx) {
-    let double = ReceiverDouble::start().await.unwrap();
+    let double = double().await;
     let pms = Pms::start(&ctx).await;
     let made = subscribe(&pms, &double, json!({"retry_schedule": [0, 0]})).await;
     pms.stop().await;
@@ -73,11 +72,12 @@ async fn e4_e8_what_may_not_be_dialled_any_more_gets_neither_deliveries_nor_test
     })
     .await;
     guest(&pms, "Doe").await;
-    until("its attempts have failed", || async {
-        pms.count("SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead' AND attempts = 2")
-            .await
-            == 1
-    })
+    until_count(
+        &pms,
+        "its attempts have failed",
+        "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead' AND attempts = 2",
+        1,
+    )
     .await;
     let test = format!("/webhooks/{}/test", made.id());
     assert_eq!(
@@ -98,7 +98,7 @@ async fn f22_f23_one_that_never_answers_costs_its_deadline_and_the_others_nothin
             connections.spawn(async move { while stream.read_u8().await.is_ok() {} });
         }
     });
-    let (pms, other) = (Pms::start(&ctx).await, ReceiverDouble::start().await.unwrap());
+    let (pms, other) = (Pms::start(&ctx).await, double().await);
     let body = json!({
         "name": "hangs", "url": format!("http://{address}/hook"), "events": ["*"], "timeout_seconds": 1,
         "retry_schedule": [0],
@@ -109,11 +109,12 @@ async fn f22_f23_one_that_never_answers_costs_its_deadline_and_the_others_nothin
         guest(&pms, &format!("Guest {number}")).await;
     }
     other.wait_for(3).await;
-    until("its attempts have ended", || async {
-        pms.count("SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead'")
-            .await
-            == 3
-    })
+    until_count(
+        &pms,
+        "its attempts have ended",
+        "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead'",
+        3,
+    )
     .await;
     let one = pms
         .get(&format!("/webhooks/{}/deliveries?status=dead", made.id()))
@@ -131,7 +132,7 @@ async fn f22_f23_one_that_never_answers_costs_its_deadline_and_the_others_nothin
 async fn f39_while_all_are_down_the_work_stays_in_the_database(ctx: Ctx) {
     const ENDPOINTS: i64 = 5;
     const GUESTS: i64 = 30;
-    let double = ReceiverDouble::start().await.unwrap();
+    let double = double().await;
     let pms = Pms::start_set(&ctx, |config| {
         config.delivery.breaker_open = Duration::from_millis(20);
         config.delivery.look_every = Duration::from_millis(20);
@@ -165,11 +166,12 @@ async fn f39_while_all_are_down_the_work_stays_in_the_database(ctx: Ctx) {
     for path in &paths {
         pms.put(path, &json!({"url": double.url()})).await.expect(200);
     }
-    until("all is delivered", || async {
-        pms.count("SELECT COUNT(*) AS n FROM deliveries WHERE status = 'delivered'")
-            .await
-            == ENDPOINTS * GUESTS
-    })
+    until_count(
+        &pms,
+        "all is delivered",
+        "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'delivered'",
+        ENDPOINTS * GUESTS,
+    )
     .await;
     let received = double.received();
     assert_eq!(received.len() as i64, ENDPOINTS * GUESTS, "each once");

@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use contract::Clock;
 use db::{Statement, params};
-use harness::receiver_double::{Answer, Gate, ReceiverDouble};
+use harness::receiver_double::{Answer, Gate};
 use harness::waiting::{until, until_some};
 use http::Method;
 use pms_emitter::store::counted_up_to;
 use serde_json::{Value, json};
 
-use super::{guest, subscribe};
+use super::{double, guest, lisbon, rename, subscribe, subscribe_to};
+use crate::access::{ADMIN, guarded, key, with_key};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::{BEGIN, Pms};
-
-const ADMIN: &str = "the-admin-key-of-these-cases-00000";
 
 pub fn cases() -> Vec<Case> {
     cases![
@@ -26,10 +25,6 @@ pub fn cases() -> Vec<Case> {
         attempts_are_counted_by_hour_and_type,
         a_caller_gets_the_statistics_of_what_it_sees,
     ]
-}
-
-async fn double() -> ReceiverDouble {
-    ReceiverDouble::start().await.unwrap()
 }
 
 /// The delivery of the only event to a webhook, once it stands so.
@@ -285,9 +280,7 @@ async fn attempts_are_counted_by_hour_and_type(ctx: Ctx) {
     let doe = guest(&pms, "Doe").await;
     stands(&pms, &id, "delivered", 2).await;
     pms.clock.advance(Duration::from_secs(3_600));
-    pms.put(&format!("/guests/{doe}"), &json!({"last_name": "Roe"}))
-        .await
-        .expect(200);
+    rename(&pms, &doe, "Roe").await;
     double.wait_for(3).await;
     other.wait_for(1).await;
     let of = |shown: &Value| {
@@ -370,54 +363,52 @@ async fn attempts_are_counted_by_hour_and_type(ctx: Ctx) {
 }
 
 async fn a_caller_gets_the_statistics_of_what_it_sees(ctx: Ctx) {
-    let pms = Pms::start_set(&ctx, |config| {
-        config.access.admin_api_key = Some(ADMIN.parse().unwrap());
-    })
-    .await;
+    let pms = guarded(&ctx).await;
     let double = double().await;
-    let with = async |key: &str, method: Method, path: &str, body: Option<&Value>| {
-        let key = format!("Bearer {key}");
-        pms.send(method, path, &[("authorization", &key)], body).await
-    };
-    let body = json!({"name": "a key", "permissions": ["webhooks:read"], "property_ids": ["LIS01"]});
-    let made = with(ADMIN, Method::POST, "/api-keys", Some(&body))
+    let reader = key(&pms, &["webhooks:read"], json!(["LIS01"])).await;
+    with_key(&pms, ADMIN, Method::POST, "/properties", Some(&lisbon()))
         .await
         .expect(201);
-    let lisbon = made.body["key"].as_str().unwrap().to_owned();
-    let hotel = json!({"id": "LIS01", "name": "Lisbon", "timezone": "Europe/Lisbon", "currency": "EUR"});
-    with(ADMIN, Method::POST, "/properties", Some(&hotel))
-        .await
-        .expect(201);
-    let mut ids = Vec::new();
-    for properties in [json!(["LIS01"]), json!(["MAIN"])] {
-        let body = json!({"name": "one", "url": double.url(), "events": ["*"], "property_ids": properties});
-        let made = with(ADMIN, Method::POST, "/webhooks", Some(&body))
-            .await
-            .expect(201);
-        ids.push(made.id().to_owned());
-    }
+    let ids = [
+        subscribe_to(&pms, &double, json!(["LIS01"])).await,
+        subscribe_to(&pms, &double, json!(["MAIN"])).await,
+    ];
     for property in ["LIS01", "MAIN", "MAIN"] {
         let there = json!({"last_name": "Doe", "property_id": property});
-        with(ADMIN, Method::POST, "/guests", Some(&there))
+        with_key(&pms, ADMIN, Method::POST, "/guests", Some(&there))
             .await
             .expect(201);
     }
     until("all are counted", || async {
-        let shown = with(ADMIN, Method::GET, "/stats", None).await.expect(200).body;
+        let shown = with_key(&pms, ADMIN, Method::GET, "/stats", None)
+            .await
+            .expect(200)
+            .body;
         shown["total_triggers"] == 3
     })
     .await;
-    let seen = with(&lisbon, Method::GET, "/stats", None).await.expect(200).body;
+    let seen = with_key(&pms, &reader, Method::GET, "/stats", None)
+        .await
+        .expect(200)
+        .body;
     assert_eq!(seen["total_triggers"], 1);
     assert_eq!(seen["recent_logs"].as_array().unwrap().len(), 1);
     for (id, status) in [(&ids[0], 200), (&ids[1], 404)] {
         for what in ["status", "stats"] {
-            with(&lisbon, Method::GET, &format!("/webhooks/{id}/{what}"), None)
-                .await
-                .expect(status);
+            with_key(
+                &pms,
+                &reader,
+                Method::GET,
+                &format!("/webhooks/{id}/{what}"),
+                None,
+            )
+            .await
+            .expect(status);
         }
     }
     let retry = format!("/webhooks/{}/deliveries/evt_1/retry", ids[0]);
-    with(&lisbon, Method::POST, &retry, None).await.expect(403);
+    with_key(&pms, &reader, Method::POST, &retry, None)
+        .await
+        .expect(403);
     pms.stop().await;
 }

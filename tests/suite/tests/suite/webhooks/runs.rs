@@ -10,11 +10,11 @@ use http::Method;
 use pms_emitter::store::{RUN_LEASE, RUNNING_OF_ENDPOINT_MAX, RunBatch, WAITING_MAX};
 use serde_json::{Value, json};
 
-use super::{guest, names, subscribe};
+use super::{double, guest, names, rename, subscribe, subscribe_to, until_count, until_pending};
+use crate::access::{ADMIN, guarded, key, with_key};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::{BEGIN, Pms};
 
-const ADMIN: &str = "the-admin-key-of-these-cases-00000";
 /// More than two batches of waiting deliveries.
 const MANY: usize = 450;
 
@@ -30,10 +30,6 @@ pub fn cases() -> Vec<Case> {
         what_no_run_can_be_is_refused,
         a_caller_sees_and_begins_runs_of_webhooks_that_it_sees,
     ]
-}
-
-async fn double() -> ReceiverDouble {
-    ReceiverDouble::start().await.unwrap()
 }
 
 /// The run at a path, once it has ended.
@@ -54,14 +50,20 @@ async fn begin(pms: &Pms, path: &str, body: &Value) -> String {
     format!("/runs/{id}")
 }
 
-/// Waits until nothing waits.
-async fn until_settled(pms: &Pms) {
-    until("all is settled", || async {
-        let waiting = "SELECT (SELECT COUNT(*) FROM events WHERE feed_seq IS NULL)
-            + (SELECT COUNT(*) FROM deliveries WHERE status = 'pending') AS n";
-        pms.count(waiting).await == 0
+/// A webhook that is paused, and a run of it that has as many waiting as it may.
+async fn full_run(pms: &Pms, double: &ReceiverDouble) -> (String, String) {
+    publish(pms, MANY).await;
+    until_pending(pms, 0).await;
+    let id = subscribe(pms, double, json!({"active": false}))
+        .await
+        .id()
+        .to_owned();
+    let run = begin(pms, &format!("/webhooks/{id}/replay"), &json!({"from": BEGIN})).await;
+    until("it is full", || async {
+        pms.get(&run).await.expect(200).body["waiting"] == WAITING_MAX
     })
     .await;
+    (id, run)
 }
 
 /// Publishes so many events of one type, numbered in their payloads.
@@ -93,11 +95,11 @@ async fn what_died_in_a_span_is_delivered_after_all(ctx: Ctx) {
         guest(&pms, &format!("Early {number}")).await;
     }
     double.wait_for(5).await;
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     pms.clock.advance(Duration::from_secs(60));
     guest(&pms, "Late").await;
     double.wait_for(6).await;
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     double.otherwise(Answer::status(200));
 
     let path = format!("/webhooks/{id}/recover");
@@ -131,7 +133,7 @@ async fn what_died_in_a_span_is_delivered_after_all(ctx: Ctx) {
     ] {
         assert_eq!(run[name], value, "{name}");
     }
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     assert_eq!(pms.count(dead).await, 1, "the one that died later");
     let mut recovered = names(&double.received()[6..]);
     recovered.sort_unstable();
@@ -143,7 +145,7 @@ async fn what_died_in_a_span_is_delivered_after_all(ctx: Ctx) {
     // Without an end it is up to now.
     let run = begin(&pms, &path, &json!({"since": BEGIN})).await;
     assert_eq!(ended(&pms, &run).await["queued"], 1);
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     assert_eq!(pms.count(dead).await, 0);
     let listed = pms.get("/runs?status=finished").await.expect(200);
     assert_eq!(listed.body["data"].as_array().unwrap().len(), 2);
@@ -158,17 +160,15 @@ async fn what_matches_now_is_delivered_again_or_for_the_first_time(ctx: Ctx) {
     let (pms, double) = (Pms::start(&ctx).await, double().await);
     let before = guest(&pms, "Before").await;
     pms.clock.advance(Duration::from_secs(60));
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     let id = subscribe(&pms, &double, json!({"events": ["guest.created"]}))
         .await
         .id()
         .to_owned();
     guest(&pms, "After").await;
-    pms.put(&format!("/guests/{before}"), &json!({"last_name": "Renamed"}))
-        .await
-        .expect(200);
+    rename(&pms, &before, "Renamed").await;
     double.wait_for(1).await;
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     let path = format!("/webhooks/{id}/replay");
     let counted = pms
         .post(&path, &json!({"from": BEGIN, "dry_run": true}))
@@ -179,7 +179,7 @@ async fn what_matches_now_is_delivered_again_or_for_the_first_time(ctx: Ctx) {
     let run = ended(&pms, &run).await;
     assert_eq!((&run["matched"], &run["queued"]), (&json!(2), &json!(2)));
     let received = double.wait_for(3).await;
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     let mut replayed = names(&received[1..]);
     replayed.sort_unstable();
     assert_eq!(replayed, ["After", "Before"]);
@@ -200,7 +200,7 @@ async fn what_matches_now_is_delivered_again_or_for_the_first_time(ctx: Ctx) {
         let run = begin(&pms, &path, &span).await;
         assert_eq!(ended(&pms, &run).await["queued"], queued, "{span}");
     }
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     assert_eq!(names(&double.received()[3..]), ["Renamed"]);
     pms.stop().await;
 }
@@ -210,7 +210,7 @@ async fn a_replay_takes_what_its_filter_passes(ctx: Ctx) {
     let id = subscribe(&pms, &double, json!({})).await.id().to_owned();
     publish(&pms, 60).await;
     double.wait_for(60).await;
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     let erase = pms.db.transaction("erase", |tx| {
         Box::pin(async move {
             let sql = "UPDATE event_bodies SET body = NULL WHERE INSTR(body, '\"number\":59') > 0";
@@ -227,7 +227,7 @@ async fn a_replay_takes_what_its_filter_passes(ctx: Ctx) {
     let run = ended(&pms, &run).await;
     assert_eq!((&run["matched"], &run["queued"]), (&json!(9), &json!(9)));
     assert_eq!(run["filter"], body["filter"]);
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     let numbers = |received: &[Received]| {
         let number = |one: &Received| {
             let body: Value = serde_json::from_slice(&one.body).unwrap();
@@ -257,7 +257,7 @@ async fn a_replay_takes_what_its_filter_passes(ctx: Ctx) {
 async fn a_run_has_two_hundred_waiting_at_most_and_goes_on_after_a_restart(ctx: Ctx) {
     let (pms, double) = (Pms::start(&ctx).await, double().await);
     publish(&pms, MANY).await;
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     let gate = Gate::closed();
     double.otherwise(Answer::status(200).behind(&gate));
     let id = subscribe(&pms, &double, json!({"max_concurrency": 8}))
@@ -286,10 +286,12 @@ async fn a_run_has_two_hundred_waiting_at_most_and_goes_on_after_a_restart(ctx: 
         (&shown["status"], &shown["queued"]),
         (&json!("running"), &json!(WAITING_MAX))
     );
-    until("all of the other's are settled", || async {
-        let waiting = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'pending'";
-        pms.count(waiting).await == i64::try_from(WAITING_MAX).unwrap()
-    })
+    until_count(
+        &pms,
+        "all of the other's are settled",
+        "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'pending'",
+        i64::try_from(WAITING_MAX).unwrap(),
+    )
     .await;
     gate.open(MANY * 2);
     pms.stop().await;
@@ -300,7 +302,7 @@ async fn a_run_has_two_hundred_waiting_at_most_and_goes_on_after_a_restart(ctx: 
         (&shown["status"], &shown["matched"], &shown["queued"]),
         (&json!("finished"), &json!(MANY), &json!(MANY))
     );
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     let times = times(&double.received());
     assert_eq!(times.len(), MANY);
     assert!(times.values().all(|times| *times == 1), "each once: {times:?}");
@@ -313,17 +315,7 @@ async fn a_run_has_two_hundred_waiting_at_most_and_goes_on_after_a_restart(ctx: 
 
 async fn a_run_is_ended_and_what_it_made_due_stays_so(ctx: Ctx) {
     let (pms, double) = (Pms::start(&ctx).await, double().await);
-    publish(&pms, MANY).await;
-    until_settled(&pms).await;
-    let id = subscribe(&pms, &double, json!({"active": false}))
-        .await
-        .id()
-        .to_owned();
-    let run = begin(&pms, &format!("/webhooks/{id}/replay"), &json!({"from": BEGIN})).await;
-    until("it is full", || async {
-        pms.get(&run).await.expect(200).body["waiting"] == WAITING_MAX
-    })
-    .await;
+    let (id, run) = full_run(&pms, &double).await;
     pms.delete(&run).await.expect(204);
     pms.delete(&run).await.expect(204);
     let shown = pms.get(&run).await.expect(200).body;
@@ -334,7 +326,7 @@ async fn a_run_is_ended_and_what_it_made_due_stays_so(ctx: Ctx) {
     pms.post(&format!("/webhooks/{id}/resume"), &json!({}))
         .await
         .expect(200);
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     assert_eq!(double.received().len(), WAITING_MAX);
     let audited = "SELECT COUNT(*) AS n FROM audit_entries WHERE action = 'run_cancelled'";
     assert_eq!(pms.count(audited).await, 1);
@@ -344,7 +336,7 @@ async fn a_run_is_ended_and_what_it_made_due_stays_so(ctx: Ctx) {
 async fn a_process_that_lost_the_lease_writes_nothing(ctx: Ctx) {
     let (pms, double) = (Pms::start(&ctx).await, double().await);
     publish(&pms, MANY).await;
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     let lease = pms
         .store
         .claim_runs("a process that stands still", pms.clock.now())
@@ -370,10 +362,10 @@ async fn a_process_that_lost_the_lease_writes_nothing(ctx: Ctx) {
         .await
         .expect(200);
     ended(&pms, &path).await;
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     let late = pms.store.run_batch(&read, &lease, pms.clock.now()).await.unwrap();
     assert_eq!(late, RunBatch::Lost);
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     let times = times(&double.received());
     assert_eq!(times.len(), MANY);
     assert!(times.values().all(|times| *times == 1));
@@ -382,21 +374,11 @@ async fn a_process_that_lost_the_lease_writes_nothing(ctx: Ctx) {
 
 async fn a_run_of_a_deleted_webhook_ends(ctx: Ctx) {
     let (pms, double) = (Pms::start(&ctx).await, double().await);
-    publish(&pms, MANY).await;
-    until_settled(&pms).await;
-    let id = subscribe(&pms, &double, json!({"active": false}))
-        .await
-        .id()
-        .to_owned();
-    let run = begin(&pms, &format!("/webhooks/{id}/replay"), &json!({"from": BEGIN})).await;
-    until("it is full", || async {
-        pms.get(&run).await.expect(200).body["waiting"] == WAITING_MAX
-    })
-    .await;
+    let (id, run) = full_run(&pms, &double).await;
     pms.delete(&format!("/webhooks/{id}")).await.expect(204);
     let shown = ended(&pms, &run).await;
     assert_eq!(shown["status"], "cancelled");
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     let cancelled = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'cancelled'";
     assert_eq!(pms.count(cancelled).await, i64::try_from(WAITING_MAX).unwrap());
     pms.post(&format!("/webhooks/{id}/replay"), &json!({"from": BEGIN}))
@@ -408,7 +390,7 @@ async fn a_run_of_a_deleted_webhook_ends(ctx: Ctx) {
 async fn what_no_run_can_be_is_refused(ctx: Ctx) {
     let (pms, double) = (Pms::start(&ctx).await, double().await);
     publish(&pms, MANY).await;
-    until_settled(&pms).await;
+    until_pending(&pms, 0).await;
     let id = subscribe(&pms, &double, json!({"active": false}))
         .await
         .id()
@@ -437,11 +419,12 @@ async fn what_no_run_can_be_is_refused(ctx: Ctx) {
     }
     for _ in 0..RUNNING_OF_ENDPOINT_MAX {
         pms.post(&replay, &json!({"from": BEGIN})).await.expect(202);
-        until("it has begun", || async {
-            pms.count("SELECT COUNT(*) AS n FROM delivery_runs WHERE queued = 0 AND matched = 0")
-                .await
-                == 0
-        })
+        until_count(
+            &pms,
+            "it has begun",
+            "SELECT COUNT(*) AS n FROM delivery_runs WHERE queued = 0 AND matched = 0",
+            0,
+        )
         .await;
     }
     let refused = pms.post(&replay, &json!({"from": BEGIN})).await.expect(409);
@@ -459,54 +442,51 @@ async fn what_no_run_can_be_is_refused(ctx: Ctx) {
 }
 
 async fn a_caller_sees_and_begins_runs_of_webhooks_that_it_sees(ctx: Ctx) {
-    let pms = Pms::start_set(&ctx, |config| {
-        config.access.admin_api_key = Some(ADMIN.parse().unwrap());
-    })
-    .await;
+    let pms = guarded(&ctx).await;
     let double = double().await;
-    let with = async |key: &str, method: Method, path: &str, body: Option<&Value>| {
-        let key = format!("Bearer {key}");
-        pms.send(method, path, &[("authorization", &key)], body).await
-    };
-    let mut keys = Vec::new();
-    for permission in ["webhooks:write", "webhooks:read", "webhooks:admin"] {
-        let body = json!({"name": "a key", "permissions": [permission], "property_ids": ["LIS01"]});
-        let made = with(ADMIN, Method::POST, "/api-keys", Some(&body))
-            .await
-            .expect(201);
-        keys.push(made.body["key"].as_str().unwrap().to_owned());
-    }
-    let (writer, reader, admin) = (keys[0].as_str(), keys[1].as_str(), keys[2].as_str());
+    let scope = || json!(["LIS01"]);
+    let writer = key(&pms, &["webhooks:write"], scope()).await;
+    let reader = key(&pms, &["webhooks:read"], scope()).await;
+    let admin = key(&pms, &["webhooks:admin"], scope()).await;
     let mut paths = Vec::new();
-    for properties in [json!(["LIS01"]), json!("*")] {
-        let body = json!({"name": "one", "url": double.url(), "events": ["*"], "property_ids": properties});
-        let made = with(ADMIN, Method::POST, "/webhooks", Some(&body))
-            .await
-            .expect(201);
-        paths.push(format!("/webhooks/{}/replay", made.id()));
+    for properties in [scope(), json!("*")] {
+        let id = subscribe_to(&pms, &double, properties).await;
+        paths.push(format!("/webhooks/{id}/replay"));
     }
     let body = json!({"from": BEGIN});
     let mut runs = Vec::new();
     for path in &paths {
-        let begun = with(ADMIN, Method::POST, path, Some(&body)).await.expect(202);
+        let begun = with_key(&pms, ADMIN, Method::POST, path, Some(&body))
+            .await
+            .expect(202);
         runs.push(format!("/runs/{}", begun.id()));
     }
-    with(writer, Method::POST, &paths[0], Some(&body))
+    with_key(&pms, &writer, Method::POST, &paths[0], Some(&body))
         .await
         .expect(202);
-    with(writer, Method::POST, &paths[1], Some(&body))
+    with_key(&pms, &writer, Method::POST, &paths[1], Some(&body))
         .await
         .expect(404);
-    with(reader, Method::POST, &paths[0], Some(&body))
+    with_key(&pms, &reader, Method::POST, &paths[0], Some(&body))
         .await
         .expect(403);
-    with(reader, Method::GET, &runs[0], None).await.expect(200);
-    with(reader, Method::GET, &runs[1], None).await.expect(404);
-    with(writer, Method::DELETE, &runs[0], None).await.expect(403);
-    with(admin, Method::DELETE, &runs[1], None).await.expect(404);
-    with(admin, Method::DELETE, &runs[0], None).await.expect(204);
-    for (key, count) in [(reader, 2), (ADMIN, 3)] {
-        let listed = with(key, Method::GET, "/runs", None).await.expect(200);
+    with_key(&pms, &reader, Method::GET, &runs[0], None)
+        .await
+        .expect(200);
+    with_key(&pms, &reader, Method::GET, &runs[1], None)
+        .await
+        .expect(404);
+    with_key(&pms, &writer, Method::DELETE, &runs[0], None)
+        .await
+        .expect(403);
+    with_key(&pms, &admin, Method::DELETE, &runs[1], None)
+        .await
+        .expect(404);
+    with_key(&pms, &admin, Method::DELETE, &runs[0], None)
+        .await
+        .expect(204);
+    for (key, count) in [(reader.as_str(), 2), (ADMIN, 3)] {
+        let listed = with_key(&pms, key, Method::GET, "/runs", None).await.expect(200);
         assert_eq!(listed.body["data"].as_array().unwrap().len(), count);
     }
     pms.stop().await;

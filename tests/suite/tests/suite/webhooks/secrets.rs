@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use contract::{Clock, secret::SECRETS_MAX};
-use harness::receiver_double::ReceiverDouble;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{guest, is_signed_with, subscribe};
+use super::{double, guest, is_signed_with, subscribe};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::Pms;
 
@@ -23,7 +22,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 async fn f42_in_the_overlap_both_sign_and_after_it_the_new_one_alone(ctx: Ctx) {
-    let (pms, double) = (Pms::start(&ctx).await, ReceiverDouble::start().await.unwrap());
+    let (pms, double) = (Pms::start(&ctx).await, double().await);
     let made = subscribe(&pms, &double, json!({"secret": OLD})).await;
     let path = format!("/webhooks/{}", made.id());
     let signed = async |number: usize| {
@@ -54,7 +53,7 @@ async fn f42_in_the_overlap_both_sign_and_after_it_the_new_one_alone(ctx: Ctx) {
 }
 
 async fn a_secret_is_ended_unless_it_is_the_last(ctx: Ctx) {
-    let (pms, double) = (Pms::start(&ctx).await, ReceiverDouble::start().await.unwrap());
+    let (pms, double) = (Pms::start(&ctx).await, double().await);
     let made = subscribe(&pms, &double, json!({"secret": OLD})).await;
     let path = format!("/webhooks/{}", made.id());
     let end = async |n: u32| {
@@ -92,7 +91,7 @@ async fn a_secret_is_ended_unless_it_is_the_last(ctx: Ctx) {
 }
 
 async fn there_are_four_valid_secrets_at_most(ctx: Ctx) {
-    let (pms, double) = (Pms::start(&ctx).await, ReceiverDouble::start().await.unwrap());
+    let (pms, double) = (Pms::start(&ctx).await, double().await);
     let path = format!(
         "/webhooks/{}/rotate-secret",
         subscribe(&pms, &double, json!({})).await.id()

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use harness::receiver_double::{Answer, Gate, Received, ReceiverDouble};
+use harness::receiver_double::{Answer, Gate, Received};
 use harness::waiting::{until, until_some};
 use pms_emitter::store::{ClaimRequest, Claimed};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{guest, is_signed_with, names, subscribe};
+use super::{double, guest, is_signed_with, lisbon, names, rename, subscribe, types, until_count};
 use crate::case::{Case, Ctx, cases};
 use crate::pms::{BEGIN, Pms};
 
@@ -28,21 +28,9 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-async fn double() -> ReceiverDouble {
-    ReceiverDouble::start().await.unwrap()
-}
-
-fn types(received: &[Received]) -> Vec<String> {
-    let body = |one: &Received| serde_json::from_slice::<Value>(&one.body).unwrap();
-    received
-        .iter()
-        .map(|one| body(one)["type"].as_str().unwrap().to_owned())
-        .collect()
-}
-
 async fn each_endpoint_gets_what_it_is_subscribed_to_signed_for_it_alone(ctx: Ctx) {
     let pms = Pms::start(&ctx).await;
-    let (all, created, lisbon) = (double().await, double().await, double().await);
+    let (all, created, there) = (double().await, double().await, double().await);
     let made = subscribe(&pms, &all, json!({"headers": {"X-Tenant": "all of them"}})).await;
     subscribe(
         &pms,
@@ -50,16 +38,13 @@ async fn each_endpoint_gets_what_it_is_subscribed_to_signed_for_it_alone(ctx: Ct
         json!({"events": ["guest.created"], "secret": "a-secret-of-its-own"}),
     )
     .await;
-    let hotel = json!({"id": "LIS01", "name": "Lisbon", "timezone": "Europe/Lisbon", "currency": "EUR"});
-    pms.post("/properties", &hotel).await.expect(201);
-    subscribe(&pms, &lisbon, json!({"property_ids": ["LIS01"]})).await;
+    pms.post("/properties", &lisbon()).await.expect(201);
+    subscribe(&pms, &there, json!({"property_ids": ["LIS01"]})).await;
 
     let id = guest(&pms, "Doe").await;
-    pms.put(&format!("/guests/{id}"), &json!({"last_name": "Roe"}))
-        .await
-        .expect(200);
-    let there = json!({"last_name": "Lisboa", "property_id": "LIS01"});
-    pms.post("/guests", &there).await.expect(201);
+    rename(&pms, &id, "Roe").await;
+    let lisboa = json!({"last_name": "Lisboa", "property_id": "LIS01"});
+    pms.post("/guests", &lisboa).await.expect(201);
 
     let received = all.wait_for(3).await;
     let mut all_types = types(&received);
@@ -80,7 +65,7 @@ async fn each_endpoint_gets_what_it_is_subscribed_to_signed_for_it_alone(ctx: Ct
         BEGIN.seconds()
     ));
     assert!(!is_signed_with(&received[0], secret, BEGIN.seconds()));
-    assert_eq!(names(&lisbon.wait_for(1).await), ["Lisboa"]);
+    assert_eq!(names(&there.wait_for(1).await), ["Lisboa"]);
     let deliveries = "SELECT COUNT(*) AS n FROM deliveries";
     assert_eq!(
         pms.count(deliveries).await,
@@ -101,11 +86,12 @@ async fn an_endpoint_begins_where_it_is_asked_to(ctx: Ctx) {
         guest(&pms, name).await;
         pms.clock.advance(Duration::from_secs(60));
     }
-    until("all have their places", || async {
-        pms.count("SELECT COUNT(*) AS n FROM events WHERE feed_seq IS NULL")
-            .await
-            == 0
-    })
+    until_count(
+        &pms,
+        "all have their places",
+        "SELECT COUNT(*) AS n FROM events WHERE feed_seq IS NULL",
+        0,
+    )
     .await;
     let (beginning, second, now) = (double().await, double().await, double().await);
     subscribe(&pms, &beginning, json!({"start": "beginning"})).await;
@@ -220,18 +206,16 @@ async fn e13_what_waits_for_a_deleted_endpoint_is_cancelled(ctx: Ctx) {
     other.wait_for(5).await;
     pms.delete(&path).await.expect(204);
     let ended = "SELECT COUNT(*) AS n FROM deliveries WHERE status IN ('cancelled', 'delivered')";
-    until("what waits is cancelled", || async {
-        pms.count(ended).await == 10
-    })
-    .await;
+    until_count(&pms, "what waits is cancelled", ended, 10).await;
     gate.open(10);
     guest(&pms, "Later").await;
     other.wait_for(6).await;
-    until("all is settled", || async {
-        pms.count("SELECT COUNT(*) AS n FROM deliveries WHERE status = 'pending'")
-            .await
-            == 0
-    })
+    until_count(
+        &pms,
+        "all is settled",
+        "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'pending'",
+        0,
+    )
     .await;
     assert_eq!(gone.received().len(), 1);
     let cancelled = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'cancelled'";
@@ -265,11 +249,12 @@ async fn an_endpoint_has_its_own_schedule_and_its_own_final_answers(ctx: Ctx) {
     )
     .await;
     guest(&pms, "Doe").await;
-    until("both are dead", || async {
-        pms.count("SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead'")
-            .await
-            == 2
-    })
+    until_count(
+        &pms,
+        "both are dead",
+        "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'dead'",
+        2,
+    )
     .await;
     assert_eq!((twice.received().len(), once.received().len()), (2, 1));
     pms.stop().await;
@@ -391,10 +376,7 @@ async fn what_is_given_back_unsent_counts_for_no_limit(ctx: Ctx) {
     let used = "SELECT MAX(rate_used) AS n FROM endpoints";
     gate.open(1);
     double.wait_for(2).await;
-    until("what has begun counts, and nothing else", || async {
-        pms.count(used).await == 2
-    })
-    .await;
+    until_count(&pms, "what has begun counts, and nothing else", used, 2).await;
     gate.open(4);
     double.wait_for(5).await;
     pms.stop().await;
