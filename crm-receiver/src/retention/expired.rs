@@ -6,9 +6,9 @@ use crate::{
     store::{PurgeBefore, PurgePosition, PurgeTarget, Purged, Store},
 };
 use contract::{Clock, UnixMillis};
-use db::{Db, DbError, leases::Lease};
+use db::{Db, leases::Lease};
 use futures::future::BoxFuture;
-use kit::purge::{self, PurgeBatch, PurgeMode, Purges};
+use kit::purge::{self, PurgeMode, Purges, Purging};
 use std::{sync::Arc, time::Duration};
 
 /// How long a batch waits for pending arrivals, where only one of all writers writes at a time.
@@ -81,7 +81,7 @@ impl Purges for Expired {
         after: PurgePosition,
         lease: Option<&'p Lease>,
         _now: UnixMillis,
-    ) -> BoxFuture<'p, Result<Option<PurgeBatch<Purged, PurgePosition>>, DbError>> {
+    ) -> Purging<'p, Purged, PurgePosition> {
         Box::pin(self.store.purge_batch(target, before, after, lease))
     }
 

@@ -4,9 +4,8 @@
 use super::{ByHand, Retention};
 use crate::store::{PurgeBefore, PurgePosition, PurgeTarget, Purged, Store};
 use contract::{Clock, UnixMillis};
-use db::{Db, DbError, leases::Lease};
-use futures::future::BoxFuture;
-use kit::purge::{self, PurgeBatch, PurgeMode, Purges};
+use db::{Db, leases::Lease};
+use kit::purge::{self, PurgeMode, Purges, Purging};
 use std::sync::Arc;
 
 /// The emitter's purger.
@@ -74,7 +73,7 @@ impl Purges for Expired {
         after: PurgePosition,
         lease: Option<&'p Lease>,
         now: UnixMillis,
-    ) -> BoxFuture<'p, Result<Option<PurgeBatch<Purged, PurgePosition>>, DbError>> {
+    ) -> Purging<'p, Purged, PurgePosition> {
         Box::pin(self.store.purge_batch(target, before, after, lease, now))
     }
 

@@ -66,7 +66,7 @@ pub trait Purges: Sized + Send + Sync + 'static {
         after: Self::Position,
         lease: Option<&'p Lease>,
         now: UnixMillis,
-    ) -> BoxFuture<'p, Result<Option<PurgeBatch<Self::Kind, Self::Position>>, DbError>>;
+    ) -> Purging<'p, Self::Kind, Self::Position>;
 
     /// Waits for a moment, where others have to go first, before a batch of an hourly purge.
     fn make_way(&self) -> BoxFuture<'_, ()> {
@@ -90,6 +90,9 @@ pub struct PurgeBatch<K, P> {
     /// Where the next batch begins; None at the end.
     pub next: Option<P>,
 }
+
+/// A batch that is being deleted; it comes to none when the lease is another's.
+pub type Purging<'p, K, P> = BoxFuture<'p, Result<Option<PurgeBatch<K, P>>, DbError>>;
 
 /// When a purger purges, and whether it deletes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -61,9 +61,8 @@ impl<P: Purges> PurgeMeters<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::purge::{PurgeBatch, PurgeTarget};
-    use db::{Db, DbError, leases::Lease};
-    use futures::future::BoxFuture;
+    use crate::purge::{PurgeTarget, Purging};
+    use db::{Db, leases::Lease};
     use strum::IntoStaticStr;
 
     struct Clockwork;
@@ -106,7 +105,7 @@ mod tests {
             _after: (),
             _lease: Option<&'p Lease>,
             _now: UnixMillis,
-        ) -> BoxFuture<'p, Result<Option<PurgeBatch<Kind, ()>>, DbError>> {
+        ) -> Purging<'p, Kind, ()> {
             unreachable!("only metrics are looked at")
         }
 
