@@ -219,7 +219,7 @@ impl App {
         let (listener, address) = config.http.bind().await?;
         let (db, clock) = (store.db().clone(), Arc::clone(&runtime.clock));
         let idempotency = Arc::new(Idempotency::new(db, clock, Arc::clone(&runtime.entropy)));
-        let fan_out = FanOut::default();
+        let fan_out = FanOut::new(config.delivery.schedule.first_wait());
         let queued = fan_out.queued();
         let wakeups = Wakeups {
             queued: queued.clone(),

@@ -156,6 +156,11 @@ impl EndpointSettings {
         Outgoing::of(self.scheme).expect("only a scheme that can be sent is taken")
     }
 
+    /// The wait before the first attempt, if it or its scheme has its own.
+    pub fn first_wait(&self) -> Option<Duration> {
+        self.waits().and_then(|waits| waits.first().copied())
+    }
+
     /// The waits before each attempt, if it or its scheme has its own.
     pub fn waits(&self) -> Option<Vec<Duration>> {
         let outgoing = self.outgoing();

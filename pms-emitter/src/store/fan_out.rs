@@ -14,6 +14,7 @@ use super::{
     entity_order::{self, ByEndpoint},
     immediate_claims::{StepClaims, Uncommitted},
     queued::Queued,
+    webhooks::FIRST_WAIT_OF_SERVICE,
 };
 use crate::domain::ordering::DeliveryOrdering;
 use crate::domain::subscription::{EventFacts, Subscription};
@@ -29,6 +30,7 @@ use kit::planted::{Bug, is_planted};
 use kit::sequencer::{Given, STEP_ROWS_MAX, Sequence, Sequenced};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use unreadable::Unreadable;
 
 /// The places of events.
@@ -62,6 +64,8 @@ const WAITING_OF_ENTITY: &str =
 /// The fan-out of events, as the sequencer runs it. Clones share what they have queued.
 #[derive(Clone, Debug, Default)]
 pub struct FanOut {
+    /// The wait before the first attempt of endpoints that have the schedule of the service.
+    first_wait: Duration,
     queued: Queued,
     claims: Uncommitted,
     unreadable: Unreadable,
@@ -214,6 +218,14 @@ impl Sequenced for FanOut {
 }
 
 impl FanOut {
+    /// Of a service whose schedule begins with this wait.
+    pub fn new(first_wait: Duration) -> Self {
+        Self {
+            first_wait,
+            ..Self::default()
+        }
+    }
+
     /// What names the endpoints that something was queued for.
     pub fn queued(&self) -> Queued {
         self.queued.clone()
@@ -223,7 +235,7 @@ impl FanOut {
     fn subscribers(&self, answer: &StatementResult) -> Vec<Subscriber> {
         let (mut subscribers, mut unreadable) = (Vec::new(), BTreeMap::new());
         for row in &answer.rows {
-            match read_subscriber(row) {
+            match read_subscriber(row, self.first_wait) {
                 Ok(one) => subscribers.push(one),
                 Err(error) => {
                     unreadable.insert(row.get("id").unwrap_or_default(), error);
@@ -430,14 +442,17 @@ async fn with_body<'e>(tx: &mut Tx, events: impl Iterator<Item = &'e str>) -> Re
     Ok(events.into_iter().filter(|event| kept.contains(*event)).collect())
 }
 
-fn read_subscriber(row: &Row) -> Result<Subscriber, DbError> {
+fn read_subscriber(row: &Row, of_service: Duration) -> Result<Subscriber, DbError> {
     let (types, properties): (String, String) = (row.get("event_types")?, row.get("property_ids")?);
     let filter: Option<String> = row.get("filter")?;
     let filter = filter.map(|text| serde_json::from_str(&text)).transpose();
     Ok(Subscriber {
         filter: filter.map_err(|_| DbError::unreadable("filter"))?,
         id: read_id(row, "id")?,
-        first_wait: row.get("first_delay_ms")?,
+        first_wait: match row.get("first_delay_ms")? {
+            FIRST_WAIT_OF_SERVICE => millis(of_service),
+            wait => wait,
+        },
         ordering: read_id(row, "ordering")?,
         subscription: Subscription::read(&types, &properties)
             .map_err(|_| DbError::unreadable("property_ids"))?,

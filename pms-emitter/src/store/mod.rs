@@ -129,6 +129,7 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
         migration!("0017", "ordering"),
         migration!("0018", "failure_rate"),
         migration!("0019", "heartbeat"),
+        migration!("0020", "first_wait"),
     ],
 };
 

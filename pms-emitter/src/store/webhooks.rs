@@ -319,8 +319,8 @@ async fn make(tx: &mut Tx, new: &NewEndpoint) -> Result<EndpointMade, DbError> {
     ]);
     tx.execute(
         "INSERT INTO endpoints (url, settings, event_types, property_ids, filter, paused, heartbeat_at, heartbeat_set_at,
-             rate_limit, ordering, backfill_seq, created_by, id, subscribed, breaker_since, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
+             rate_limit, ordering, first_delay_ms, backfill_seq, created_by, id, subscribed, breaker_since, created_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
         values,
     )
     .await?;
@@ -349,11 +349,10 @@ async fn adopt(
     };
     let mut values = columns(&settings, entry.at);
     values.extend(params![entry.at, id.as_str()]);
-    let sql = "UPDATE endpoints SET url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?,
-                   heartbeat_at = ?, heartbeat_set_at = ?, rate_limit = ?, ordering = ?, subscribed = 1, version = version + 1,
-                   updated_at = ?
-               WHERE id = ? AND settings IS NULL";
-    if tx.execute(sql, values).await? == 0 {
+    let sql = format!(
+        "UPDATE endpoints SET {SET_COLUMNS}, subscribed = 1, version = version + 1, updated_at = ? WHERE id = ? AND settings IS NULL"
+    );
+    if tx.execute(&sql, values).await? == 0 {
         tx.abandon();
         return Ok(false);
     }
@@ -371,9 +370,7 @@ async fn apply(tx: &mut Tx, change: &EndpointChange) -> Result<EndpointChanged, 
     } = change;
     let (set, mut values): (Cow<'_, str>, Params) = match what {
         WhatChanges::Settings(settings, _) => (
-            "url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?, heartbeat_at = ?, \
-             heartbeat_set_at = ?, rate_limit = ?, ordering = ?, paused_until = 0"
-                .into(),
+            format!("{SET_COLUMNS}, paused_until = 0").into(),
             columns(settings, *at),
         ),
         WhatChanges::Paused(paused) => ("paused = ?".into(), params![*paused]),
@@ -521,6 +518,14 @@ async fn write_headers(tx: &mut Tx, id: &EndpointId, headers: Option<&SealedHead
     Ok(())
 }
 
+/// Sets what [`columns`] has.
+const SET_COLUMNS: &str =
+    "url = ?, settings = ?, event_types = ?, property_ids = ?, filter = ?, paused = ?, heartbeat_at = ?,
+     heartbeat_set_at = ?, rate_limit = ?, ordering = ?, first_delay_ms = ?";
+
+/// What `first_delay_ms` has where an endpoint has the schedule of the service.
+pub(super) const FIRST_WAIT_OF_SERVICE: i64 = -1;
+
 /// In the order of the columns of an INSERT and an UPDATE.
 fn columns(settings: &EndpointSettings, at: UnixMillis) -> Params {
     let names = settings.events.iter().map(ToString::to_string);
@@ -540,6 +545,7 @@ fn columns(settings: &EndpointSettings, at: UnixMillis) -> Params {
         at,
         settings.rate_limit,
         settings.ordering.as_str(),
+        settings.first_wait().map_or(FIRST_WAIT_OF_SERVICE, millis),
     ]
 }
 

@@ -20,6 +20,7 @@ pub fn cases() -> Vec<Case> {
         e13_claims_of_before_are_not_sent_behind_those_of_after,
         e13_what_waits_for_a_deleted_endpoint_is_cancelled,
         an_endpoint_has_its_own_schedule_and_its_own_final_answers,
+        the_first_attempt_waits_as_the_schedule_says,
         one_that_answered_410_goes_on_once_it_is_enabled,
         one_whose_row_cannot_be_read_holds_up_nobody_else,
         an_endpoint_that_hangs_costs_the_others_nothing,
@@ -257,6 +258,33 @@ async fn an_endpoint_has_its_own_schedule_and_its_own_final_answers(ctx: Ctx) {
     )
     .await;
     assert_eq!((twice.received().len(), once.received().len()), (2, 1));
+    pms.stop().await;
+}
+
+async fn the_first_attempt_waits_as_the_schedule_says(ctx: Ctx) {
+    let pms = Pms::start(&ctx).await;
+    let (now, second, minute) = (double().await, double().await, double().await);
+    subscribe(&pms, &now, json!({})).await;
+    subscribe(&pms, &second, json!({"scheme": "powalyze"})).await;
+    let made = subscribe(&pms, &minute, json!({"retry_schedule": [60, 60]})).await;
+    guest(&pms, "Doe").await;
+    now.wait_for(1).await;
+    let delivered = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'delivered'";
+    until_count(&pms, "delivered", delivered, 1).await;
+    assert_eq!((second.received().len(), minute.received().len()), (0, 0));
+    pms.clock.advance(Duration::from_secs(1));
+    second.wait_for(1).await;
+    until_count(&pms, "delivered", delivered, 2).await;
+    assert_eq!(minute.received().len(), 0);
+    pms.clock.advance(Duration::from_secs(59));
+    minute.wait_for(1).await;
+    until_count(&pms, "delivered", delivered, 3).await;
+
+    let path = format!("/webhooks/{}", made.id());
+    let body = json!({"name": "CRM", "url": minute.url(), "events": ["*"], "retry_schedule": null});
+    pms.put(&path, &body).await.expect(200);
+    guest(&pms, "Roe").await;
+    minute.wait_for(2).await;
     pms.stop().await;
 }
 

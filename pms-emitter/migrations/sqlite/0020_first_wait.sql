@@ -1,0 +1,7 @@
+-- first_delay_ms is the wait before the first attempt, or -1: that of the service. It was written for the environment's endpoint alone.
+UPDATE endpoints SET first_delay_ms = CASE
+    WHEN json_type(settings, '$.retry_schedule') = 'array' THEN json_extract(settings, '$.retry_schedule[0]') * 1000
+    WHEN json_extract(settings, '$.scheme') = 'powalyze' THEN 1000
+    WHEN json_extract(settings, '$.scheme') IN ('lokroom', 'chatbot') THEN 0
+    ELSE -1 END
+WHERE settings IS NOT NULL;
