@@ -9,12 +9,12 @@ use super::{
     operation::Operation,
     outage::Outage,
     parts::DispatcherParts,
-    places::EndpointPlaces,
+    places::{EndpointPlaces, Kind},
     route::Route,
     sending::{Held, Sending},
     settling::Settling,
 };
-use crate::store::{BATCH_MAX, ClaimRequest, Claimed, Handed};
+use crate::store::{BATCH_MAX, ClaimRequest, Claimed, Handed, UnknownClaim};
 use contract::id::EndpointId;
 use db::DbError;
 use db::failpoint;
@@ -39,6 +39,8 @@ pub(super) struct Claiming {
     timeout: Duration,
     /// There may be something due.
     look: bool,
+    /// Counts its claims.
+    turn: usize,
     /// Whether these have claimed anything is to be looked up.
     unknown: Vec<Unknown>,
     /// It waits after the database failed, where the endpoint cannot be used, and where it has had its attempts of the minute.
@@ -49,13 +51,13 @@ pub(super) struct Claiming {
 pub(super) struct ClaimEnded {
     held: Held,
     /// It is looked up, as its commit is unknown.
-    looked_up: Option<ClaimRequest>,
+    looked_up: Option<UnknownClaim>,
     answer: Result<Claimed, DbError>,
 }
 
 /// A claim whose commit is unknown.
 struct Unknown {
-    request: ClaimRequest,
+    claim: UnknownClaim,
     held: Held,
 }
 
@@ -68,6 +70,7 @@ impl Claiming {
             places: parts.places.of_endpoint(),
             timeout: parts.delivery.timeout,
             look: true,
+            turn: 0,
             unknown: Vec::new(),
             operation: Operation::new(),
         }
@@ -102,17 +105,10 @@ impl Claiming {
     /// Begins a claim of up to `wanted` deliveries, if any are wanted and there are places for them. Where there are none, the next
     /// look over all endpoints comes back to it.
     pub(super) fn begin(&mut self, now: Instant, wanted: usize) {
-        let store = self.parts.store.clone();
-        if let Some(Unknown { request, held }) = self.unknown.pop() {
-            return self.operation.begin(async move {
-                ClaimEnded {
-                    held,
-                    looked_up: Some(request.clone()),
-                    answer: store.claimed_under(request).await,
-                }
-            });
+        if self.begin_look_up() {
+            return;
         }
-        let places = self.places.take(wanted.min(BATCH_MAX));
+        let places = self.places.take(wanted.min(BATCH_MAX), Kind::Waiting);
         if places.is_empty() {
             return;
         }
@@ -122,8 +118,11 @@ impl Claiming {
             now: self.parts.clock.now(),
             lease: self.lease(),
             limit: places.len(),
+            turn: self.turn,
         };
+        self.turn = self.turn.wrapping_add(1);
         self.look = false;
+        let store = self.parts.store.clone();
         let held = Held {
             places,
             since: now,
@@ -136,6 +135,34 @@ impl Claiming {
                 answer: store.claim(request).await,
             }
         });
+    }
+
+    /// Begins to look up a claim whose commit is unknown; whether there is one.
+    fn begin_look_up(&mut self) -> bool {
+        let Some(Unknown { claim, held }) = self.unknown.pop() else {
+            return false;
+        };
+        let store = self.parts.store.clone();
+        self.operation.begin(async move {
+            ClaimEnded {
+                held,
+                looked_up: Some(claim.clone()),
+                answer: store.look_up_claim(claim).await,
+            }
+        });
+        true
+    }
+
+    /// Whether something is to be looked up, and the database did not fail when it was last tried.
+    pub(super) fn can_look_up(&self) -> bool {
+        !self.unknown.is_empty() && self.operation.not_before().is_none()
+    }
+
+    /// While it is stopping nothing is claimed, but what may have been is looked up, so that it can be given back.
+    pub(super) fn begin_last_look_up(&mut self, now: Instant) {
+        if self.operation.may_begin(now) {
+            self.begin_look_up();
+        }
     }
 
     /// Hands on what was claimed as it was queued. Whether a claim was committed whose answer is lost is looked up first.
@@ -153,8 +180,8 @@ impl Claiming {
         };
         match over.handed {
             Handed::Claimed(claimed) => self.hand_on(claimed, held, breaker, sending, settling),
-            Handed::Unknown(request) => {
-                self.unknown.push(Unknown { request, held });
+            Handed::Unknown(claim) => {
+                self.unknown.push(Unknown { claim, held });
                 self.look = true;
             }
         }
@@ -186,7 +213,7 @@ impl Claiming {
             Err(error) => {
                 outage.failed(&error);
                 self.unknown
-                    .extend(looked_up.map(|request| Unknown { request, held }));
+                    .extend(looked_up.map(|claim| Unknown { claim, held }));
                 self.look = true;
                 self.operation.pause();
             }

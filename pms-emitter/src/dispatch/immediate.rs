@@ -2,7 +2,7 @@
 
 use super::{
     parts::DispatcherParts,
-    places::{EndpointPlaces, Place},
+    places::{EndpointPlaces, Kind, Place},
 };
 use crate::store::{ClaimRequest, Grant, Handed, ImmediateClaims};
 use contract::id::EndpointId;
@@ -59,6 +59,7 @@ impl Immediate {
                     now: parts.clock.now(),
                     lease,
                     limit: places.len(),
+                    turn: 0,
                 };
                 let (sender, since) = (sender.clone(), Instant::now());
                 let hand_over = Box::new(move |handed| {
@@ -111,7 +112,7 @@ impl Immediate {
 
 fn take(room: &Mutex<Room>, places: &EndpointPlaces, wanted: usize) -> Option<(Vec<Place>, Duration)> {
     let mut room = locked(room);
-    let places = places.take(wanted.min(room.deliveries));
+    let places = places.take(wanted.min(room.deliveries), Kind::Immediate);
     room.deliveries -= places.len();
     (!places.is_empty()).then_some((places, room.lease))
 }

@@ -3,41 +3,32 @@
 //! What was claimed as it was queued goes first, for it happens now; but while others wait, one in [`OTHERS_SHARE`] is of them, so
 //! that a flood of events does not hold up retries.
 
-use super::{places::Place, route::Route};
-use crate::store::Claim;
-use kit::breaker::Permit;
 use std::collections::VecDeque;
-use std::sync::Arc;
-use tokio::time::Instant;
 
 /// One in so many attempts is of those that have waited, while there are any.
 const OTHERS_SHARE: usize = 4;
 
-/// A claim that waits for its attempt.
-pub(super) struct ReadyClaim {
-    pub(super) claim: Claim,
-    pub(super) route: Arc<Route>,
-    /// Its place in the process.
-    pub(super) place: Place,
-    /// When the claim began.
-    pub(super) since: Instant,
-    /// It is the breaker's probe.
-    pub(super) probe: Option<Permit>,
-}
-
 /// Those of one endpoint.
-#[derive(Default)]
-pub(super) struct Ready {
+pub(super) struct Ready<T> {
     /// Claimed as they were queued.
-    immediate: VecDeque<ReadyClaim>,
-    others: VecDeque<ReadyClaim>,
+    immediate: VecDeque<T>,
+    others: VecDeque<T>,
     /// How many have begun.
     begun: usize,
 }
 
-impl Ready {
+impl<T> Ready<T> {
+    /// There are none.
+    pub(super) fn new() -> Self {
+        Self {
+            immediate: VecDeque::new(),
+            others: VecDeque::new(),
+            begun: 0,
+        }
+    }
+
     /// Adds claims, behind those of their kind.
-    pub(super) fn add(&mut self, claims: impl Iterator<Item = ReadyClaim>, is_immediate: bool) {
+    pub(super) fn add(&mut self, claims: impl Iterator<Item = T>, is_immediate: bool) {
         if is_immediate {
             self.immediate.extend(claims);
         } else {
@@ -46,18 +37,18 @@ impl Ready {
     }
 
     /// The one whose attempt begins next.
-    pub(super) fn next(&mut self) -> Option<&mut ReadyClaim> {
+    pub(super) fn next(&mut self) -> Option<&mut T> {
         self.next_queue().front_mut()
     }
 
     /// Takes out that one.
-    pub(super) fn pop(&mut self) -> Option<ReadyClaim> {
+    pub(super) fn pop(&mut self) -> Option<T> {
         let next = self.next_queue().pop_front();
         self.begun = self.begun.wrapping_add(1);
         next
     }
 
-    fn next_queue(&mut self) -> &mut VecDeque<ReadyClaim> {
+    fn next_queue(&mut self) -> &mut VecDeque<T> {
         let is_turn_of_others = self.begun.is_multiple_of(OTHERS_SHARE);
         if self.immediate.is_empty() || (is_turn_of_others && !self.others.is_empty()) {
             &mut self.others
@@ -79,7 +70,7 @@ impl Ready {
     }
 
     /// Takes out those that are not to be sent any more; often there are none.
-    pub(super) fn take_where(&mut self, is_stale: impl Fn(&ReadyClaim) -> bool) -> Vec<ReadyClaim> {
+    pub(super) fn take_where(&mut self, is_stale: impl Fn(&T) -> bool) -> Vec<T> {
         let mut stale = Vec::new();
         for queue in [&mut self.immediate, &mut self.others] {
             if queue.iter().any(&is_stale) {
@@ -89,5 +80,30 @@ impl Ready {
             }
         }
         stale
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_in_four_is_of_those_that_waited_and_each_kind_keeps_its_order() {
+        let mut ready = Ready::new();
+        ready.add(0..6, true);
+        ready.add(100..104, false);
+        let begun: Vec<i32> = std::iter::from_fn(|| ready.pop()).collect();
+        assert_eq!(begun, [100, 0, 1, 2, 101, 3, 4, 5, 102, 103]);
+    }
+
+    #[test]
+    fn what_is_stale_is_taken_of_both_kinds() {
+        let mut ready = Ready::new();
+        ready.add(0..4, true);
+        ready.add(100..104, false);
+        assert_eq!(ready.take_where(|n| n % 2 == 0), [0, 2, 100, 102]);
+        assert_eq!((ready.len(), ready.immediate(), ready.others()), (4, 2, 2));
+        assert_eq!(ready.take_where(|_| true).len(), 4);
+        assert_eq!(ready.next(), None);
     }
 }

@@ -8,7 +8,7 @@ use super::{
     breaker::{Admission, EndpointBreaker},
     parts::DispatcherParts,
     places::Place,
-    ready::{Ready, ReadyClaim},
+    ready::Ready,
     route::Route,
 };
 use crate::store::{BATCH_MAX, Claim, Settlement};
@@ -30,7 +30,7 @@ const ANSWERS: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 
 /// The attempts at one endpoint.
 ///
-/// Invariant: what it holds is bounded: each kind of `ready` by a claim and the concurrency, `attempts` by the concurrency.
+/// Invariant: what it holds is bounded: `ready` by the places of its endpoint, `attempts` by the concurrency.
 pub(super) struct Sending {
     endpoint: EndpointId,
     parts: Arc<DispatcherParts>,
@@ -39,7 +39,7 @@ pub(super) struct Sending {
     /// Whether it says that claims are counted.
     is_limited: bool,
     /// Claimed, and not begun.
-    ready: Ready,
+    ready: Ready<ReadyClaim>,
     /// Each with whether it is the breaker's probe.
     attempts: JoinSet<(Attempted, bool)>,
 }
@@ -48,6 +48,18 @@ pub(super) struct Sending {
 pub(super) struct Refusal {
     /// When to ask again; none where its row says it.
     pub(super) until: Option<Instant>,
+}
+
+/// A claim that waits for its attempt.
+struct ReadyClaim {
+    claim: Claim,
+    route: Arc<Route>,
+    /// Its place in the process.
+    place: Place,
+    /// When the claim began.
+    since: Instant,
+    /// It is the breaker's probe.
+    probe: Option<Permit>,
 }
 
 /// What a claim holds until its attempts.
@@ -75,7 +87,7 @@ impl Sending {
             parts: Arc::clone(parts),
             concurrency: parts.delivery.concurrency,
             is_limited: false,
-            ready: Ready::default(),
+            ready: Ready::new(),
             attempts: JoinSet::new(),
         }
     }

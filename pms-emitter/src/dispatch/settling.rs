@@ -1,8 +1,8 @@
 //! Settling: writes the results of deliveries, in batches, fenced by the claims under which they were attempted.
 //!
 //! At most one batch is in the database at a time; what ends meanwhile goes together in the next one, and so does what ends
-//! within [`GATHERING`]: nobody waits for a settlement but what is behind it in an order. A batch that fails is kept and written
-//! again after a pause.
+//! within [`GATHERING`]: what waits for a settlement, as a run for its deliveries, loses no more than that by it, and what is behind
+//! it in an order nothing. A batch that fails is kept and written again after a pause.
 
 use super::{
     attempt::{Attempted, deferred},

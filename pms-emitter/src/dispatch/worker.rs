@@ -87,7 +87,7 @@ impl Dispatcher {
         self.immediate.close();
         loop {
             self.begin();
-            if !self.is_busy() && !self.settling.can_go_on() {
+            if !self.is_busy() && !self.settling.can_go_on() && !self.claiming.can_look_up() {
                 break;
             }
             self.wait().await;
@@ -103,7 +103,9 @@ impl Dispatcher {
         self.begin_sending(now);
         self.settling.begin(now, self.draining);
         self.breaker.begin_write(now);
-        if !self.draining {
+        if self.draining {
+            self.claiming.begin_last_look_up(now);
+        } else {
             self.begin_claiming(now);
             self.immediate
                 .set_room(self.immediate_room(now), self.claiming.lease());

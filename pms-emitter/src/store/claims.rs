@@ -11,6 +11,7 @@
 use super::Store;
 use super::breaker_history;
 use super::clock_skew::{millis, set_at_most};
+use super::immediate_claims::UnknownClaim;
 use super::rate_window::{self, RateWindow};
 use super::shared_breaker::{self, Admits, SharedBreaker};
 use super::targets::{Secrets, Target, read_target, takes_none, targets};
@@ -32,10 +33,12 @@ pub const LEASE_MAX: Duration = Duration::from_secs(150);
 /// Why a breaker is half-open.
 const OPEN_PERIOD_OVER: &str = "open period over";
 
-/// The share of a claim that retries may take before first attempts: one in so many.
-const RETRY_SHARE: usize = 4;
-/// The share that the newest first attempts may take before older ones: one in so many, and none of fewer.
-const NEWEST_SHARE: usize = 4;
+/// The share of a claim that retries may take before first attempts, and the newest of these before older ones: one in so many. Of
+/// claims that are smaller than that, one in so many begins with retries, and another one with the newest.
+const SHARE: usize = 4;
+/// Which of so many begin with which.
+const TURN_OF_RETRIES: usize = 0;
+const TURN_OF_NEWEST: usize = 2;
 
 /// What a dispatcher asks for.
 #[derive(Clone, Debug)]
@@ -50,6 +53,8 @@ pub struct ClaimRequest {
     pub lease: Duration,
     /// How many, at most [`BATCH_MAX`].
     pub limit: usize,
+    /// Counts the claims of who asks: in turn, small ones are of retries, of the newest, and of the oldest.
+    pub turn: usize,
 }
 
 /// What a claim has found.
@@ -160,7 +165,7 @@ impl Store {
                     "claim_deliveries",
                     (request, due),
                     |tx, (request, due)| Box::pin(claim(tx, request, due)),
-                    |tx, (request, _)| Box::pin(find_claimed(tx, request)),
+                    |tx, (request, due)| Box::pin(find_claimed(tx, request, &due.ids)),
                 )
                 .await?
             }
@@ -175,10 +180,10 @@ impl Store {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn claimed_under(&self, request: ClaimRequest) -> Result<Claimed, DbError> {
+    pub async fn look_up_claim(&self, unknown: UnknownClaim) -> Result<Claimed, DbError> {
         let read = self.db.read("find_claimed", move |tx| {
-            let request = request.clone();
-            Box::pin(async move { find_claimed(tx, &request).await })
+            let UnknownClaim { request, events } = unknown.clone();
+            Box::pin(async move { find_claimed(tx, &request, &events).await })
         });
         Ok(read.await?.unwrap_or(Claimed::Nothing))
     }
@@ -192,7 +197,7 @@ async fn newest(
     oldest: &StatementResult,
 ) -> Result<Vec<String>, DbError> {
     let limit = limit.min(BATCH_MAX);
-    let share = limit / NEWEST_SHARE;
+    let share = share(limit, request.turn, TURN_OF_NEWEST);
     if share == 0 || oldest.rows.len() < limit {
         return Ok(Vec::new());
     }
@@ -243,7 +248,8 @@ async fn due(tx: &mut Tx, request: &ClaimRequest) -> Result<Looked, DbError> {
         None => limit,
     };
     let newest = newest(tx, request, limit, &answers[FIRST_ATTEMPTS]).await?;
-    let ids = ids_due(&answers[1..], &newest, limit)?;
+    let retries = share(limit.min(BATCH_MAX), request.turn, TURN_OF_RETRIES);
+    let ids = ids_due(&answers[1..], &newest, retries, limit)?;
     Ok(if ids.is_empty() {
         Looked::Nothing
     } else {
@@ -324,9 +330,13 @@ async fn claim(tx: &mut Tx, request: &ClaimRequest, due: &Due) -> Result<Claimed
 }
 
 /// After an unknown commit: what the token owns, when it owns anything.
-async fn find_claimed(tx: &mut Tx, request: &ClaimRequest) -> Result<Option<Claimed>, DbError> {
+async fn find_claimed(
+    tx: &mut Tx,
+    request: &ClaimRequest,
+    ids: &[String],
+) -> Result<Option<Claimed>, DbError> {
     let [target, secrets] = targets([request.endpoint.as_str()]);
-    let answers = tx.run(&[owned_by(request, &[]), target, secrets]).await.all()?;
+    let answers = tx.run(&[owned_by(request, ids), target, secrets]).await.all()?;
     let claims = read_claims(&answers[0], request)?;
     if claims.is_empty() {
         return Ok(None);
@@ -367,12 +377,25 @@ fn look(request: &ClaimRequest) -> [Statement; 4] {
 /// Which answer to a [`look`] has the first attempts.
 const FIRST_ATTEMPTS: usize = 2;
 
+/// How many of a claim are of one kind before others: of a small one, one if it is its turn.
+fn share(limit: usize, turn: usize, of_kind: usize) -> usize {
+    match limit / SHARE {
+        0 if limit > 0 && turn % SHARE == of_kind => 1,
+        share => share,
+    }
+}
+
 /// The ids of what may be claimed, of the three lists of a [`look`] and the newest first attempts: retries up to their share, those,
 /// first attempts, then the other retries, and last what was set before the clock went back.
-fn ids_due(lists: &[StatementResult], newest: &[String], limit: usize) -> Result<Vec<String>, DbError> {
+fn ids_due(
+    lists: &[StatementResult],
+    newest: &[String],
+    retries: usize,
+    limit: usize,
+) -> Result<Vec<String>, DbError> {
     let limit = limit.min(BATCH_MAX);
     let mut due = read_ids(&lists[0])?;
-    let late_retries = due.split_off(due.len().min(limit.div_ceil(RETRY_SHARE)));
+    let late_retries = due.split_off(due.len().min(retries));
     let first_attempts = read_ids(&lists[1])?;
     for id in newest
         .iter()
@@ -435,26 +458,19 @@ fn take(request: &ClaimRequest, ids: &[String]) -> Statement {
     Statement::change(sql, list.after(values))
 }
 
-/// Asks what the token owns: of these ids, or without any of all that is pending.
+/// Asks which of these ids the token owns.
 fn owned_by(request: &ClaimRequest, ids: &[String]) -> Statement {
-    let mut values = params![request.endpoint.as_str(), &request.token];
-    let which = if ids.is_empty() {
-        "d.status = 'pending'".to_owned()
-    } else {
-        let list = InList::of(ids);
-        let which = format!("d.event_id IN {list}");
-        values = list.after(values);
-        which
-    };
+    let list = InList::of(ids);
     let sql = format!(
         "SELECT d.event_id, d.epoch, d.attempts, d.attempts_before, b.body, e.traceparent, e.type, e.property_id,
              e.entity_kind, e.entity_id, e.entity_version, e.correlation_id,
              CASE WHEN o.event_id IS NULL THEN 0 ELSE 1 END AS is_in_order
          FROM deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN event_bodies b ON b.event_id = d.event_id
              LEFT JOIN delivery_order o ON o.endpoint_id = d.endpoint_id AND o.event_id = d.event_id
-         WHERE d.endpoint_id = ? AND d.owner = ? AND {which} ORDER BY d.event_id"
+         WHERE d.endpoint_id = ? AND d.owner = ? AND d.event_id IN {list} ORDER BY d.event_id"
     );
-    Statement::query(sql, values)
+    let values = params![request.endpoint.as_str(), &request.token];
+    Statement::query(sql, list.after(values))
 }
 
 /// The claims of an answer to [`owned_by`].

@@ -12,7 +12,7 @@ use super::{
     claims::ClaimRequest,
     clock_skew::millis,
     entity_order::{self, ByEndpoint},
-    immediate_claims::{StepClaims, Uncommitted},
+    immediate_claims::{FIRST_EPOCH, StepClaims, Uncommitted},
     queued::Queued,
     webhooks::FIRST_WAIT_OF_SERVICE,
 };
@@ -97,6 +97,8 @@ struct Subscriber {
     subscription: Subscription,
     filter: Option<Filter>,
     ordering: DeliveryOrdering,
+    /// Whatever is due may be sent to it, unless it asked for a pause.
+    is_sent_to: bool,
     /// Events after this place are still to be queued for it; none when it is queued what gets a place.
     behind: Option<i64>,
 }
@@ -115,8 +117,10 @@ impl Sequenced for FanOut {
     fn questions(&self) -> Vec<Statement> {
         vec![
             Statement::query(
-                "SELECT id, first_delay_ms, event_types, property_ids, filter, ordering, backfill_seq FROM endpoints
-                 WHERE deleted_at IS NULL AND subscribed = 1 ORDER BY id",
+                "SELECT id, first_delay_ms, event_types, property_ids, filter, ordering, backfill_seq,
+                     CASE WHEN paused = 0 AND disabled_reason IS NULL AND rate_limit IS NULL AND breaker_state = 'closed'
+                         THEN 1 ELSE 0 END AS is_sent_to
+                 FROM endpoints WHERE deleted_at IS NULL AND subscribed = 1 ORDER BY id",
                 vec![],
             ),
             Statement::query(WAITING, params![STEP_ROWS_MAX]),
@@ -181,14 +185,18 @@ impl Sequenced for FanOut {
                 );
             }
             let placing = (places(tx.dialect(), &events, last), events.len());
-            let mut queuing: Vec<Statement> = queue(tx.dialect(), deliveries).into_iter().collect();
-            let queued = queuing.len();
-            queuing.extend(claims.questions());
-            let answers = FEED.give(tx, placing, queuing, last).await?;
-            let claimed = claims.outcome(&answers[queued..])?;
-            tx.run(&claimed.give_back).await.all()?;
-            self.queued.add(claimed.refused.iter().cloned());
-            self.claims.set(claimed);
+            let existing = claims.existing(tx.dialect());
+            let queued_at = usize::from(existing.is_some());
+            let mut queuing: Vec<Statement> = existing.into_iter().collect();
+            queuing.extend(queue(tx.dialect(), deliveries));
+            // Where endpoints go is read as late as can be: with the places, unless more follows them.
+            let is_last = ordered.is_empty() && behind.is_empty();
+            let questions = claims.questions();
+            let asked_at = queuing.len();
+            if is_last {
+                queuing.extend(questions.iter().cloned());
+            }
+            let mut answers = FEED.give(tx, placing, queuing, last).await?;
             if !ordered.is_empty() {
                 entity_order::enter(tx, &ordered).await?;
             }
@@ -198,6 +206,14 @@ impl Sequenced for FanOut {
                 self.queued.add([one.id.clone()]);
                 has_more |= backfill(tx, one).await?;
             }
+            if !is_last {
+                answers.truncate(asked_at);
+                answers.extend(tx.run(&questions).await.all()?);
+            }
+            let claimed = claims.outcome(answers[..queued_at].first(), &answers[asked_at..])?;
+            tx.run(&claimed.give_back).await.all()?;
+            self.queued.add(claimed.refused.iter().cloned());
+            self.claims.set(claimed);
             failpoint::reached("fanout.inside");
             Ok(Given {
                 rows: events.len(),
@@ -214,6 +230,10 @@ impl Sequenced for FanOut {
 
     fn failed(&self) {
         self.claims.failed();
+    }
+
+    fn came_to_nothing(&self) {
+        self.claims.rolled_back();
     }
 }
 
@@ -360,7 +380,7 @@ impl Subscriber {
 
     /// Whether an event may be claimed as it is queued. In an order, what waits is not due yet.
     fn is_claimed_at_once(&self) -> bool {
-        self.first_wait == 0 && self.ordering != DeliveryOrdering::Entity
+        self.is_sent_to && self.first_wait == 0 && self.ordering != DeliveryOrdering::Entity
     }
 
     /// The row of an event for it. A first attempt that is not delayed is due at 0: at once, whatever the clock says by then.
@@ -371,7 +391,11 @@ impl Subscriber {
         };
         let mut row = params![self.id.as_str(), &event.id, due_at, set_at];
         row.extend(match claim {
-            Some(claim) => params![&claim.token, claim.now.plus_millis(millis(claim.lease)), 1],
+            Some(claim) => params![
+                &claim.token,
+                claim.now.plus_millis(millis(claim.lease)),
+                FIRST_EPOCH
+            ],
             None => params![None::<&str>, 0, 0],
         });
         row
@@ -454,6 +478,7 @@ fn read_subscriber(row: &Row, of_service: Duration) -> Result<Subscriber, DbErro
             wait => wait,
         },
         ordering: read_id(row, "ordering")?,
+        is_sent_to: row.get("is_sent_to")?,
         subscription: Subscription::read(&types, &properties)
             .map_err(|_| DbError::unreadable("property_ids"))?,
         behind: row.get("backfill_seq")?,

@@ -11,18 +11,22 @@ use super::shared_breaker::{Admits, SharedBreaker};
 use super::targets::{Secrets, Target, read_target, targets};
 use bytes::Bytes;
 use contract::id::{EndpointId, IdempotencyKey};
-use db::{DbError, IN_LIST_MAX, InList, Row, Statement, StatementResult, params};
-use std::collections::{BTreeSet, HashMap};
+use db::{DbError, Dialect, IN_LIST_MAX, InList, Row, Statement, StatementResult, params};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Events of one step that are claimed: their bodies are read, with the places held meanwhile.
-const STEP_EVENTS_MAX: usize = 64;
+/// Events of one step that are claimed: their bodies, of 256 KiB at most, are read while the feed is held.
+const STEP_EVENTS_MAX: usize = 32;
 
-/// Asks a dispatcher for a claim of up to so many; none where it has no room.
+/// The epoch of a delivery's first claim.
+pub(super) const FIRST_EPOCH: i64 = 1;
+
+/// How a dispatcher is asked for room: for how many deliveries the fan-out would claim. The answer is the claim that it may make; none
+/// where there is no room.
 pub type Offer = Arc<dyn Fn(usize) -> Option<Grant> + Send + Sync>;
 
-/// The claim that a dispatcher asks for.
+/// A claim that the fan-out may make for a dispatcher.
 pub struct Grant {
     /// Whose, until when, and how many.
     pub request: ClaimRequest,
@@ -34,8 +38,17 @@ pub struct Grant {
 pub enum Handed {
     /// This was committed.
     Claimed(Claimed),
-    /// Whether anything was claimed under this token is not known.
-    Unknown(ClaimRequest),
+    /// Whether it was is not known.
+    Unknown(UnknownClaim),
+}
+
+/// A claim of these events, of which it is not known whether it is committed.
+#[derive(Clone, Debug)]
+pub struct UnknownClaim {
+    /// As it was asked for.
+    pub request: ClaimRequest,
+    /// What it would have claimed.
+    pub events: Vec<String>,
 }
 
 /// The dispatchers that take claims at once. Clones share them.
@@ -96,6 +109,7 @@ pub(super) struct Outcome {
 
 struct Made {
     grant: Grant,
+    events: Vec<String>,
     claimed: Claimed,
 }
 
@@ -129,44 +143,51 @@ impl<'s> StepClaims<'s> {
         self.grants.last().map(|one| (claimed, &one.grant.request))
     }
 
-    /// Reads what is claimed and where it goes, behind the statements that queue it.
-    pub(super) fn questions(&self) -> Vec<Statement> {
-        if self.grants.is_empty() {
-            return Vec::new();
-        }
-        let requests = self.grants.iter().map(|one| &one.grant.request);
+    /// Asks which deliveries of these events are there already, before they are queued: a program of before this one made them with
+    /// the event, and they are not claimed. A server without fresh statistics would read all that an endpoint ever had.
+    pub(super) fn existing(&self, dialect: Dialect) -> Option<Statement> {
+        let events = self.claimed_events()?;
+        let index = match dialect {
+            Dialect::Sqlite => "",
+            Dialect::Mysql => " FORCE INDEX (deliveries_event)",
+        };
+        let sql = format!("SELECT endpoint_id, event_id FROM deliveries{index} WHERE event_id IN {events}");
+        Some(Statement::query(sql, events.into_params()))
+    }
+
+    fn claimed_events(&self) -> Option<InList> {
         let claimed: BTreeSet<usize> = self.grants.iter().flat_map(|one| one.events.clone()).collect();
-        let events = InList::of(claimed.into_iter().map(|event| self.events[event]));
-        let endpoints = InList::of(requests.clone().map(|request| request.endpoint.as_str()));
-        let tokens = InList::of(requests.clone().map(|request| request.token.as_str()));
-        // Where a program of before this one had made a delivery with its event, it is not ours.
-        let owned = format!(
-            "SELECT endpoint_id, event_id, epoch FROM deliveries
-             WHERE endpoint_id IN {endpoints} AND event_id IN {events} AND owner IN {tokens}"
-        );
+        let events = claimed.into_iter().map(|event| self.events[event]);
+        (!self.grants.is_empty()).then(|| InList::of(events))
+    }
+
+    /// Reads what is claimed and where it goes: once it is queued, and as late as can be.
+    pub(super) fn questions(&self) -> Vec<Statement> {
+        let Some(events) = self.claimed_events() else {
+            return Vec::new();
+        };
+        let requests = self.grants.iter().map(|one| &one.grant.request);
         let contents = format!(
             "SELECT e.id AS event_id, e.type, e.property_id, e.entity_kind, e.entity_id, e.entity_version, e.correlation_id,
                  e.traceparent, b.body
              FROM events e LEFT JOIN event_bodies b ON b.event_id = e.id WHERE e.id IN {events}"
         );
         let [rows, secrets] = targets(requests.map(|request| request.endpoint.as_str()));
-        let values = tokens.after(events.clone().after(endpoints.into_params()));
-        vec![
-            rows,
-            secrets,
-            Statement::query(owned, values),
-            Statement::query(contents, events.into_params()),
-        ]
+        vec![rows, secrets, Statement::query(contents, events.into_params())]
     }
 
-    /// What the answers to the [`questions`](Self::questions) say.
-    pub(super) fn outcome(self, answers: &[StatementResult]) -> Result<Outcome, DbError> {
+    /// What the answers to the [`questions`](Self::questions) say, and the one about what was there already.
+    pub(super) fn outcome(
+        self,
+        existing: Option<&StatementResult>,
+        answers: &[StatementResult],
+    ) -> Result<Outcome, DbError> {
         let mut outcome = Outcome::default();
-        let [rows, secrets, owned, contents] = answers else {
+        let (Some(existing), [rows, secrets, contents]) = (existing, answers) else {
             return Ok(outcome);
         };
         let (rows, secrets) = (by_id(rows)?, Secrets::of(secrets)?);
-        let (owned, contents) = (epochs(owned)?, contents_by_event(contents)?);
+        let (existing, contents) = (deliveries(existing)?, contents_by_event(contents)?);
         for Granted { grant, events } in self.grants {
             let request = &grant.request;
             let events: Vec<&str> = events.into_iter().map(|event| self.events[event]).collect();
@@ -177,17 +198,24 @@ impl<'s> StepClaims<'s> {
                 outcome.refused.push(request.endpoint.clone());
                 continue;
             };
-            let claims = events.iter().filter_map(|event| {
-                let epoch = owned.get(&(request.endpoint.to_string(), (*event).to_owned()))?;
-                contents.get(*event)?.claim(event, &request.token, *epoch)
-            });
+            let is_new =
+                |event: &&&str| !existing.contains(&(request.endpoint.to_string(), (**event).to_owned()));
+            let claims = events
+                .iter()
+                .filter(is_new)
+                .filter_map(|event| contents.get(*event)?.claim(event, &request.token));
             let claimed = Claimed::Deliveries {
                 target,
                 claims: claims.collect(),
                 breaker,
                 is_probe: false,
             };
-            outcome.made.push(Made { grant, claimed });
+            let events = events.iter().map(|event| (*event).to_owned()).collect();
+            outcome.made.push(Made {
+                grant,
+                events,
+                claimed,
+            });
         }
         Ok(outcome)
     }
@@ -201,16 +229,22 @@ impl Uncommitted {
 
     /// It is committed.
     pub(super) fn committed(&self) {
-        for Made { grant, claimed } in self.taken() {
+        for Made { grant, claimed, .. } in self.taken() {
             (grant.hand_over)(Handed::Claimed(claimed));
         }
     }
 
     /// It failed, or the answer to its commit is lost.
     pub(super) fn failed(&self) {
-        for Made { grant, .. } in self.taken() {
-            (grant.hand_over)(Handed::Unknown(grant.request));
+        for Made { grant, events, .. } in self.taken() {
+            let request = grant.request;
+            (grant.hand_over)(Handed::Unknown(UnknownClaim { request, events }));
         }
+    }
+
+    /// It is rolled back.
+    pub(super) fn rolled_back(&self) {
+        drop(self.taken());
     }
 
     fn taken(&self) -> Vec<Made> {
@@ -259,13 +293,11 @@ fn by_id(answer: &StatementResult) -> Result<HashMap<String, &Row>, DbError> {
     rows.map(|row| Ok((row.get("id")?, row))).collect()
 }
 
-/// The epoch of each delivery that is claimed, by endpoint and event.
-fn epochs(answer: &StatementResult) -> Result<HashMap<(String, String), i64>, DbError> {
-    let read = |row: &Row| {
-        let delivery = (row.get("endpoint_id")?, row.get("event_id")?);
-        Ok((delivery, row.get("epoch")?))
-    };
-    answer.rows.iter().map(read).collect()
+/// Endpoint and event of each.
+fn deliveries(answer: &StatementResult) -> Result<HashSet<(String, String)>, DbError> {
+    let rows = answer.rows.iter();
+    rows.map(|row| Ok((row.get("endpoint_id")?, row.get("event_id")?)))
+        .collect()
 }
 
 /// What is sent of an event, to however many endpoints.
@@ -276,12 +308,12 @@ struct Content {
 }
 
 impl Content {
-    fn claim(&self, event: &str, token: &str, epoch: i64) -> Option<Claim> {
+    fn claim(&self, event: &str, token: &str) -> Option<Claim> {
         Some(Claim {
             delivery: DeliveryRef {
                 event_id: event.parse::<IdempotencyKey>().ok()?,
                 owner: token.to_owned(),
-                epoch,
+                epoch: FIRST_EPOCH,
                 is_in_order: false,
                 counted_since: None,
             },

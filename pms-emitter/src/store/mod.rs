@@ -62,7 +62,7 @@ pub use fan_out::{FEED, FanOut};
 pub use feed::{FeedQuery, FeedRead, PLACES_LOOKED_AT_MAX};
 pub use guest_names::GUEST_NAMES;
 pub use guests::{GuestFilter, GuestWrite, GuestWritten};
-pub use immediate_claims::{Grant, Handed, ImmediateClaims, Offer};
+pub use immediate_claims::{Grant, Handed, ImmediateClaims, Offer, UnknownClaim};
 pub use night_audit::{Late, NightAudit, NightAuditRequest, Overdue};
 pub use outbox::NewEvent;
 pub use properties::{PropertyWrite, PropertyWritten};

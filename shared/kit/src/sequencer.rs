@@ -70,8 +70,12 @@ pub trait Sequenced: Send + Sync + 'static {
     /// A step was committed.
     fn committed(&self) {}
 
-    /// A step failed, though it may be committed all the same: the answer to its commit may be what was lost.
+    /// A step failed, though it may be committed all the same: the answer to its commit may be what was lost. Its session has ended,
+    /// where that could be brought about.
     fn failed(&self) {}
+
+    /// A step has come to nothing, maybe when it was run again: what it had begun before is rolled back.
+    fn came_to_nothing(&self) {}
 }
 
 /// What one step gave.
@@ -356,17 +360,33 @@ impl Sequencer {
             return Ok(Step::Held);
         };
         let (rows, now) = (Arc::clone(&self.rows), self.clock.now());
-        let giving = self.db.transaction("give_places", move |tx| {
-            let (rows, lease) = (Arc::clone(&rows), lease.clone());
-            Box::pin(async move { give_places(tx, rows.as_ref(), &lease, now).await })
-        });
-        let gave = giving.await.inspect_err(|_| self.rows.failed())?;
-        let (given, last) = match gave {
-            Gave::Places(given, last) => (given, last),
-            Gave::Nothing => return Ok(Step::Idle),
-            Gave::LeaseLost => {
+        // It is not looked up: what has no place is found by the next step. But its session is ended first.
+        let giving = self.db.transaction_or_find(
+            "give_places",
+            move |tx| {
+                let (rows, lease) = (Arc::clone(&rows), lease.clone());
+                Box::pin(async move { give_places(tx, rows.as_ref(), &lease, now).await })
+            },
+            |_| Box::pin(async { Ok(Some(Gave::Unknown)) }),
+        );
+        let (given, last) = match giving.await {
+            Ok(Gave::Places(given, last)) => (given, last),
+            Ok(Gave::Nothing) => {
+                self.rows.came_to_nothing();
+                return Ok(Step::Idle);
+            }
+            Ok(Gave::LeaseLost) => {
+                self.rows.came_to_nothing();
                 self.lease = None;
                 return Ok(Step::Held);
+            }
+            Ok(Gave::Unknown) => {
+                self.rows.failed();
+                return Err(DbError::CommitUnknown);
+            }
+            Err(error) => {
+                self.rows.failed();
+                return Err(error);
             }
         };
         self.rows.committed();
@@ -430,6 +450,8 @@ enum Gave {
     Nothing,
     /// Another process has the lease.
     LeaseLost,
+    /// Whether it is committed is not known.
+    Unknown,
 }
 
 async fn give_places(

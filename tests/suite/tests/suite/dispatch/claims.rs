@@ -24,6 +24,7 @@ pub fn cases() -> Vec<Case> {
         retries_and_first_attempts_do_not_starve_each_other,
         a_rate_limit_counts_what_all_replicas_claim,
         the_newest_have_a_share_where_many_wait,
+        claims_of_one_take_turns,
         a_rate_of_failures_is_that_of_the_last_minutes_wherever_a_border_lies,
         f43_a_clock_set_back_holds_nothing_up,
         f43_a_clock_set_back_by_minutes_ends_waits_and_pauses,
@@ -32,12 +33,17 @@ pub fn cases() -> Vec<Case> {
 
 /// A dispatcher that nothing is known of but its claims.
 pub async fn claim(store: &Store, token: &str, now: UnixMillis, limit: usize) -> Vec<Claim> {
+    claim_in_turn(store, token, now, limit, 0).await
+}
+
+async fn claim_in_turn(store: &Store, token: &str, now: UnixMillis, limit: usize, turn: usize) -> Vec<Claim> {
     let request = ClaimRequest {
         endpoint: env_endpoint(),
         token: token.to_owned(),
         now,
         lease: LEASE,
         limit,
+        turn,
     };
     let claimed = store.claim(request).await.unwrap();
     match claimed {
@@ -226,6 +232,7 @@ async fn a_claim_with_a_shorter_lease_takes_over_none_with_a_longer_one(ctx: Ctx
         now,
         lease: Duration::from_secs(lease),
         limit: 1,
+        turn: 0,
     };
     for (token, lease) in [("long", 135), ("short", 16)] {
         let claimed = rig.store.claim(request(token, BEGIN, lease)).await.unwrap();
@@ -275,6 +282,30 @@ async fn retries_and_first_attempts_do_not_starve_each_other(ctx: Ctx) {
         32,
         "and the rest for whatever is due"
     );
+    rig.stop().await;
+}
+
+async fn claims_of_one_take_turns(ctx: Ctx) {
+    let rig = waiting(&ctx, 4).await;
+    let failed = claim(&rig.store, "failed", BEGIN, 4).await;
+    let again = failed.iter().map(|claim| Settlement {
+        verdict: Verdict::RetryAt(BEGIN),
+        ..delivered(claim, BEGIN)
+    });
+    let (update, again) = (EndpointUpdate::default(), again.collect::<Vec<_>>());
+    let settled = rig
+        .store
+        .settle(env_endpoint(), again.into(), update, [].into(), BEGIN);
+    assert_eq!(settled.await.unwrap().retried, 4);
+    rig.emit(4..12).await;
+    let mut claimed = Vec::new();
+    for turn in 0..8 {
+        let claims = claim_in_turn(&rig.store, &format!("turn{turn}"), BEGIN, 1, turn).await;
+        claimed.push(claims[0].delivery.event_id.to_string());
+    }
+    // A retry, the oldest, the newest, the oldest; and once more.
+    let expected = [0, 4, 11, 5, 1, 6, 10, 7].map(event_id);
+    assert_eq!(claimed, expected);
     rig.stop().await;
 }
 

@@ -1,10 +1,16 @@
 //! What is claimed as it is queued: for whom, what of, and when not.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use contract::id::EndpointId;
+use db::{Db, DbError, Statement, StatementResult, Tx, params};
+use futures::future::BoxFuture;
+use harness::engine::Engine;
 use harness::receiver_double::{Answer, Gate};
-use kit::sequencer::{Sequencer, Step};
+use harness::waiting::until;
+use kit::sequencer::{Given, Sequence, Sequenced, Sequencer, Step};
 use pms_emitter::store::{
     Claim, ClaimRequest, Claimed, EndpointUpdate, FanOut, Grant, Handed, Queued, Store, env_endpoint,
 };
@@ -14,25 +20,42 @@ use super::rig::{Rig, Setup, append, event, event_id};
 use crate::case::{Case, Ctx, cases};
 
 pub fn cases() -> Vec<Case> {
-    cases![
+    let both = cases![
         what_is_queued_is_claimed_with_it_as_far_as_there_is_room,
         nothing_is_claimed_at_once_of_an_endpoint_that_is_not_sent_to,
         what_happens_now_does_not_wait_for_those_that_were_claimed_before,
-    ]
+        one_step_claims_for_several_webhooks,
+    ];
+    let mysql = cases![only Engine::Mysql;
+        a_step_that_is_run_again_and_comes_to_nothing_keeps_no_room,
+    ];
+    both.into_iter().chain(mysql).collect()
 }
 
-/// A dispatcher with room for so many, of which nothing is known but what it is handed.
+/// The environment's dispatcher with room for so many, of which nothing is known but what it is handed.
 fn offer(rig: &Rig, queued: &Queued, token: &'static str, limit: usize) -> Arc<Mutex<Vec<Claim>>> {
+    offer_for(rig, queued, env_endpoint(), token, limit)
+}
+
+fn offer_for(
+    rig: &Rig,
+    queued: &Queued,
+    endpoint: EndpointId,
+    token: &'static str,
+    limit: usize,
+) -> Arc<Mutex<Vec<Claim>>> {
+    let of = endpoint.clone();
     let taken = Arc::new(Mutex::new(Vec::new()));
     let (claims, now) = (Arc::clone(&taken), rig.now());
     let offer = Arc::new(move |_| {
         let claims: Arc<Mutex<Vec<Claim>>> = Arc::clone(&claims);
         let request = ClaimRequest {
-            endpoint: env_endpoint(),
+            endpoint: of.clone(),
             token: token.to_owned(),
             now,
             lease: LEASE,
             limit,
+            turn: 0,
         };
         let hand_over = Box::new(move |handed| match handed {
             Handed::Claimed(Claimed::Deliveries { claims: these, .. }) => {
@@ -42,7 +65,7 @@ fn offer(rig: &Rig, queued: &Queued, token: &'static str, limit: usize) -> Arc<M
         });
         Some(Grant { request, hand_over })
     });
-    queued.immediate().offer(&env_endpoint(), offer);
+    queued.immediate().offer(&endpoint, offer);
     taken
 }
 
@@ -180,12 +203,151 @@ async fn what_happens_now_does_not_wait_for_those_that_were_claimed_before(ctx: 
         let epoch: i64 = rig.delivery(number).await.get("epoch").unwrap();
         assert_eq!(epoch, 1, "it is claimed with its place");
     }
+    // The steps follow each other: what the first one has claimed is handed over once the next one has queued something.
+    rig.commit(WAITING + NOW..WAITING + NOW + 1).await;
+    rig.delivery(WAITING + NOW).await;
     gate.open(1_000);
-    rig.until_delivered(u64::from(WAITING + NOW)).await;
+    rig.until_delivered(u64::from(WAITING + NOW) + 1).await;
     let (double, _) = rig.stop().await;
     let received = double.received();
     // Behind the one that was held: six that happen now, and each fourth of those that wait.
     let first = received[1..=8].iter().map(|request| request.id().to_owned());
     let (now, before): (Vec<String>, Vec<String>) = first.partition(|id| *id >= event_id(WAITING));
     assert_eq!((now.len(), before.len()), (6, 2));
+}
+
+/// Subscribes one more endpoint, as the environment's is, with what differs.
+async fn subscribe(store: &Store, id: &'static str, filter: Option<&'static str>) {
+    let made = store.db().transaction("subscribe", move |tx| {
+        Box::pin(async move {
+            let sql = "INSERT INTO endpoints (id, url, event_types, property_ids, filter, subscribed, breaker_since, created_at, updated_at)
+                 SELECT ?, url, event_types, property_ids, ?, 1, 0, created_at, updated_at FROM endpoints WHERE id = 'env'";
+            tx.execute(sql, params![id, filter]).await
+        })
+    });
+    assert_eq!(made.await.unwrap(), 1);
+}
+
+async fn one_step_claims_for_several_webhooks(ctx: Ctx) {
+    const EVENTS: u32 = 40;
+    /// Of a step the bodies of so many are read.
+    const CLAIMED: usize = 32;
+    let rig = Rig::start_without_dispatcher(&ctx).await;
+    let nobody = r#"{"path": "/last_name", "op": "=", "value": "Nobody"}"#;
+    subscribe(&rig.store, "all", None).await;
+    subscribe(&rig.store, "none", Some(nobody)).await;
+    let (mut sequencer, queued) = fan_out(&rig);
+    let env = offer(&rig, &queued, "now", 100);
+    let all = offer_for(&rig, &queued, "all".parse().unwrap(), "of all", 100);
+    let none = offer_for(&rig, &queued, "none".parse().unwrap(), "of none", 100);
+    rig.commit(0..EVENTS).await;
+    assert!(matches!(sequencer.step().await.unwrap(), Step::Worked(_)));
+    let (env, all) = (env.lock().unwrap().clone(), all.lock().unwrap().clone());
+    let first: Vec<String> = (0..EVENTS).map(event_id).take(CLAIMED).collect();
+    assert_eq!(
+        (ids(&env), ids(&all)),
+        (first.iter().map(String::as_str).collect(), ids(&env))
+    );
+    assert!(
+        env.iter()
+            .zip(all.iter())
+            .all(|(one, other)| one.body == other.body)
+    );
+    assert_eq!(none.lock().unwrap().len(), 0, "its filter lets none pass");
+    assert_eq!(all[0].delivery.owner, "of all");
+    rig.stop().await;
+}
+
+/// A fan-out whose next step is run again, when another process has got its lease.
+struct RunAgain {
+    fan_out: FanOut,
+    beside: Db,
+    runs: Arc<AtomicUsize>,
+}
+
+impl Sequenced for RunAgain {
+    fn sequence(&self) -> Sequence {
+        self.fan_out.sequence()
+    }
+
+    fn is_any_waiting(&self) -> String {
+        self.fan_out.is_any_waiting()
+    }
+
+    fn questions(&self) -> Vec<Statement> {
+        self.fan_out.questions()
+    }
+
+    fn is_nothing(&self, answers: &[StatementResult]) -> bool {
+        self.fan_out.is_nothing(answers)
+    }
+
+    fn give_places<'t>(
+        &'t self,
+        tx: &'t mut Tx,
+        last: i64,
+        answers: &'t [StatementResult],
+    ) -> BoxFuture<'t, Result<Given, DbError>> {
+        Box::pin(async move {
+            self.fan_out.give_places(tx, last, answers).await?;
+            self.runs.fetch_add(1, Ordering::SeqCst);
+            let beside = self.beside.clone();
+            tokio::spawn(async move {
+                let taken = beside.transaction("take_lease", |tx| {
+                    let sql =
+                        "UPDATE leases SET owner = 'another', epoch = epoch + 1 WHERE name = 'sequence:feed'";
+                    Box::pin(async move { tx.execute(sql, Vec::new()).await })
+                });
+                assert_eq!(taken.await.unwrap(), 1);
+            });
+            // It waits for this transaction to end, and is before its next run.
+            until("it waits", || async {
+                let waits = self.beside.read("waits", |tx| {
+                    let sql = "SELECT COUNT(*) AS n FROM information_schema.PROCESSLIST
+                         WHERE DB = DATABASE() AND ID <> CONNECTION_ID() AND INFO LIKE '%''another''%'";
+                    Box::pin(async move { tx.query_one(sql, Vec::new()).await })
+                });
+                waits.await.unwrap().unwrap().get::<i64>("n").unwrap() > 0
+            })
+            .await;
+            let deadlock = "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213";
+            let nothing = Statement::change("DO 0", Vec::new());
+            let refused = tx.run(&[Statement::change(deadlock, Vec::new()), nothing]).await;
+            refused.all().map(|_| Given::default())
+        })
+    }
+
+    fn committed(&self) {
+        self.fan_out.committed();
+    }
+
+    fn failed(&self) {
+        self.fan_out.failed();
+    }
+
+    fn came_to_nothing(&self) {
+        self.fan_out.came_to_nothing();
+    }
+}
+
+async fn a_step_that_is_run_again_and_comes_to_nothing_keeps_no_room(ctx: Ctx) {
+    let rig = Rig::start_without_dispatcher(&ctx).await;
+    let (fan_out, runs) = (FanOut::default(), Arc::new(AtomicUsize::new(0)));
+    let queued = fan_out.queued();
+    let again = RunAgain {
+        fan_out,
+        beside: ctx.open().await,
+        runs: Arc::clone(&runs),
+    };
+    let beside = again.beside.clone();
+    let mut sequencer = Sequencer::new(rig.store.db(), rig.clock.clone(), "run_1".to_owned(), again);
+    let taken = offer(&rig, &queued, "now", 1);
+    let held = Arc::strong_count(&taken);
+    rig.commit(0..1).await;
+    assert_eq!(sequencer.step().await.unwrap(), Step::Held);
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+    assert_eq!(Arc::strong_count(&taken), held, "the grant is dropped");
+    assert_eq!(taken.lock().unwrap().len(), 0);
+    beside.close().await;
+    rig.stop().await;
 }

@@ -301,6 +301,7 @@ async fn claim(rig: &Rig, limit: usize) -> Vec<Claim> {
         now: rig.now(),
         lease: LEASE,
         limit,
+        turn: 0,
     };
     match rig.store.claim(request).await.unwrap() {
         Claimed::Deliveries { claims, .. } => claims,

@@ -225,6 +225,7 @@ impl<'r> Model<'r> {
             now,
             lease: LEASE,
             limit,
+            turn: 0,
         };
         let claimed = replica.store.claim(request).await.unwrap();
         let row = read_row(&self.rig.store).await;
@@ -691,6 +692,7 @@ async fn f36_a_probe_whose_owner_dies_is_freed_when_its_claim_ends(ctx: Ctx) {
         now: clock.now(),
         lease: LEASE,
         limit: 100,
+        turn: 0,
     };
     let claimed = store.claim(request).await.unwrap();
     assert!(matches!(claimed, Claimed::Deliveries { is_probe: true, claims, .. } if claims.len() == 1));

@@ -364,6 +364,7 @@ async fn an_endpoint_gets_so_many_attempts_a_minute(ctx: Ctx) {
             now: contract::Clock::now(pms.clock.as_ref()),
             lease: Duration::from_secs(30),
             limit: 1,
+            turn: 0,
         };
         let claimed = pms.store.claim(request).await.unwrap();
         assert!(

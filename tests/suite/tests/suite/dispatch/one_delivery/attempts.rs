@@ -42,6 +42,7 @@ impl Model {
             now,
             lease: LEASE,
             limit: 1 + self.rng.below(6),
+            turn: self.rng.below(4),
         };
         let claimed = self.replicas[which].store.claim(request).await.unwrap();
         if let Claimed::Deliveries { .. } = claimed {
@@ -66,6 +67,7 @@ impl Model {
                 now,
                 lease: LEASE,
                 limit: 1 + self.rng.below(6),
+                turn: self.rng.below(4),
             };
             offered.push(request.endpoint.clone());
             self.replicas[which].offer(request);

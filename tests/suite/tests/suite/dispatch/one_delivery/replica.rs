@@ -177,7 +177,7 @@ impl Replica {
         for (endpoint, over) in handed {
             let of_it = match over {
                 Handed::Claimed(claimed) => claimed,
-                Handed::Unknown(request) => self.store.claimed_under(request).await.unwrap(),
+                Handed::Unknown(claim) => self.store.look_up_claim(claim).await.unwrap(),
             };
             claimed.push((endpoint, of_it));
         }
