@@ -34,13 +34,13 @@ pub fn cases() -> Vec<Case> {
 
 /// The environment's dispatcher with room for so many, of which nothing is known but what it is handed.
 fn offer(rig: &Rig, queued: &Queued, token: &'static str, limit: usize) -> Arc<Mutex<Vec<Claim>>> {
-    offer_for(rig, queued, env_endpoint(), token, limit)
+    offer_for(rig, queued, &env_endpoint(), token, limit)
 }
 
 fn offer_for(
     rig: &Rig,
     queued: &Queued,
-    endpoint: EndpointId,
+    endpoint: &EndpointId,
     token: &'static str,
     limit: usize,
 ) -> Arc<Mutex<Vec<Claim>>> {
@@ -65,7 +65,7 @@ fn offer_for(
         });
         Some(Grant { request, hand_over })
     });
-    queued.immediate().offer(&endpoint, offer);
+    queued.immediate().offer(endpoint, offer);
     taken
 }
 
@@ -238,8 +238,8 @@ async fn one_step_claims_for_several_webhooks(ctx: Ctx) {
     subscribe(&rig.store, "none", Some(nobody)).await;
     let (mut sequencer, queued) = fan_out(&rig);
     let env = offer(&rig, &queued, "now", 100);
-    let all = offer_for(&rig, &queued, "all".parse().unwrap(), "of all", 100);
-    let none = offer_for(&rig, &queued, "none".parse().unwrap(), "of none", 100);
+    let all = offer_for(&rig, &queued, &"all".parse().unwrap(), "of all", 100);
+    let none = offer_for(&rig, &queued, &"none".parse().unwrap(), "of none", 100);
     rig.commit(0..EVENTS).await;
     assert!(matches!(sequencer.step().await.unwrap(), Step::Worked(_)));
     let (env, all) = (env.lock().unwrap().clone(), all.lock().unwrap().clone());
