@@ -70,8 +70,8 @@ pub trait Sequenced: Send + Sync + 'static {
     /// A step was committed.
     fn committed(&self) {}
 
-    /// A step failed, though it may be committed all the same: the answer to its commit may be what was lost. Its session has ended,
-    /// where that could be brought about.
+    /// A step failed, though it may be committed all the same: the answer to its commit may be what was lost. Its session is
+    /// ended before, where the server does that.
     fn failed(&self) {}
 
     /// A step has come to nothing, maybe when it was run again: what it had begun before is rolled back.
