@@ -380,8 +380,12 @@ async fn a_heartbeat_pings_its_endpoint_alone(ctx: Ctx) {
     assert_eq!(quiet.received().len(), 0);
     pms.clock.advance(Duration::from_secs(1));
     assert_eq!(body(&quiet.wait_for(1).await[0])["type"], "ping");
+    // The clock passes no lease.
+    let delivered = "SELECT COUNT(*) AS n FROM deliveries WHERE status = 'delivered'";
+    until_count(&pms, "both are settled", delivered, 2).await;
     pms.clock.advance(Duration::from_secs(600));
     quiet.wait_for(2).await;
+    until_count(&pms, "the second ping too", delivered, 3).await;
     let path = format!("/webhooks/{}", made.id());
     pms.put(&path, &json!({"heartbeat_minutes": null}))
         .await

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use contract::Clock;
 use harness::engine::Servers;
@@ -13,12 +14,15 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::{guest, subscribe};
+use super::{guest, subscribe, until_count};
 use crate::case::{Case, Ctx, On, cases};
 use crate::pms::Pms;
 
 #[path = "../../../../../docs/verify/verify.rs"]
 mod documented;
+
+/// No scheme waits longer before its first attempt.
+const FIRST_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Where the libraries are not installed their case is left out, but on CI machines.
 pub fn cases() -> Vec<Case> {
@@ -59,6 +63,9 @@ impl Delivered {
             .await
             .expect(201);
         guest(&pms, "Ålesund – 東京").await;
+        until_count(&pms, "it is queued", "SELECT COUNT(*) AS n FROM deliveries", 1).await;
+        // Some schemes wait before the first attempt.
+        pms.clock.advance(FIRST_WAIT_MAX);
         let received: Received = double.wait_for(1).await.remove(0);
         pms.stop().await;
         let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
