@@ -4,6 +4,7 @@ use super::{
     consent::Consent,
     guest::{Name, Provenance},
     history::TimelineEntry,
+    link::Link,
     metrics::Metrics,
     stay::Stay,
 };
@@ -13,14 +14,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use strum::{EnumString, IntoStaticStr};
-
-/// Why a record belongs to a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LinkRule {
-    /// The record owns the profile's id.
-    OwnRecord,
-}
 
 /// A linked record as the profile names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +26,8 @@ pub struct RecordLink {
     /// Whether it was deleted at its source.
     pub deleted: bool,
     /// Why it is this person's.
-    pub rule: LinkRule,
+    #[serde(flatten)]
+    pub link: Link,
 }
 
 /// A name, and where it was read.

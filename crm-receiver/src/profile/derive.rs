@@ -5,9 +5,10 @@
 
 use super::{
     consent::{self, CONSENT_HISTORY_MAX, Consent},
-    contents::{ContactKind, ContactPoint, LinkRule, NamedBy, Profile, ProfileStatus, RecordLink},
+    contents::{ContactKind, ContactPoint, NamedBy, Profile, ProfileStatus, RecordLink},
     guest::{GuestFacts, Provenance, shown_address},
     history::{HistoryEntry, TimelineEntry},
+    link::Link,
     metrics::metrics,
     payload::Payload,
     record::{GuestKey, Record, Role},
@@ -144,7 +145,7 @@ fn record_links(records: &[&Record]) -> Vec<RecordLink> {
             provenance: Provenance::of(record),
             property_id: record.property_id.clone(),
             deleted: record.deleted,
-            rule: LinkRule::OwnRecord,
+            link: Link::OWN,
         })
         .collect();
     links.sort_by(|left, right| left.provenance.cmp(&right.provenance));

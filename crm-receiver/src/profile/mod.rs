@@ -11,6 +11,7 @@ pub mod contents;
 pub mod derive;
 pub mod guest;
 pub mod history;
+pub mod link;
 pub mod linkage;
 pub mod metrics;
 mod payload;
@@ -25,6 +26,7 @@ pub mod view;
 
 pub use contents::Profile;
 pub use derive::derive;
+pub use link::{Link, LinkRule};
 pub use linkage::Linkage;
 pub use record::{GuestKey, Record, RecordKey, RecordKind, Role};
 pub use reservation_status::ReservationStatus;

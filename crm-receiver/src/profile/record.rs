@@ -50,11 +50,12 @@ pub struct RecordKey {
 }
 
 /// A guest record's identity: it owns one profile id, known or not.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GuestKey {
     /// Who sent it.
     pub source: SourceId,
     /// The guest's id at the sender.
+    #[serde(rename = "guest_id")]
     pub id: EntityId,
 }
 
