@@ -70,15 +70,18 @@ const SERVICES: &[(&str, &[Layer])] = &[
         &[
             (
                 "http",
-                &["ingest", "project", "stream", "store", "event", "job", "profile"],
+                &[
+                    "ingest", "project", "stream", "store", "event", "identity", "job", "profile",
+                ],
             ),
             ("ingest", &["store", "event", "job", "profile"]),
             ("reconcile", &["ingest", "store", "event", "job", "profile"]),
-            ("project", &["store", "event", "profile"]),
+            ("project", &["store", "event", "identity", "profile"]),
             ("retention", &["store", "event", "profile"]),
             ("stream", &["store", "event", "profile"]),
-            ("store", &["event", "job", "profile"]),
+            ("store", &["event", "identity", "job", "profile"]),
             ("event", &["profile"]),
+            ("identity", &["profile"]),
             ("job", &[]),
             ("profile", &[]),
         ],
@@ -89,6 +92,7 @@ const SERVICES: &[(&str, &[Layer])] = &[
 const PURE: &[(&str, &str, &[&str])] = &[
     ("pms-emitter", "domain", &[]),
     ("crm-receiver", "event", &["profile"]),
+    ("crm-receiver", "identity", &["profile"]),
     ("crm-receiver", "job", &[]),
     ("crm-receiver", "profile", &[]),
 ];

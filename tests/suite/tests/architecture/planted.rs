@@ -95,11 +95,15 @@ const HEALTHY: &[(&str, &str)] = &[
     ("crm-receiver/src/stream.rs", "use crate::{event, store::Store};"),
     (
         "crm-receiver/src/store.rs",
-        "use crate::{event::Arrival, profile::Profile}; pub struct Store;",
+        "use crate::{event::Arrival, identity::Features, profile::Profile}; pub struct Store;",
     ),
     (
         "crm-receiver/src/event.rs",
         "use crate::profile::Profile; pub struct Arrival;",
+    ),
+    (
+        "crm-receiver/src/identity.rs",
+        "use crate::profile::Profile; pub struct Features;",
     ),
     ("crm-receiver/src/job.rs", "pub struct JobUpdate;"),
     (

@@ -1,0 +1,115 @@
+//! The rules that link two records, and what speaks against it. Each looks at two records and nothing else.
+
+use super::{
+    birth::{self, BirthLikeness},
+    features::{DocumentFacts, Features},
+    key::KeyKind,
+    name::{Likeness, NamesLikeness},
+};
+use crate::profile::link::{Conflict, LinkRule};
+use std::collections::BTreeSet;
+
+/// How sure it is, by names and birth dates alone, that two records which a rule fits are one person's. What is surer is
+/// linked first, so that a record with an initial cannot come between two with the whole name. The smallest is the surest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Certainty {
+    /// Equal given names, equal birth dates.
+    SameNameAndBirth,
+    /// Equal given names.
+    SameName,
+    /// Given names that agree, equal birth dates.
+    AlikeNameAndBirth,
+    /// Given names that agree.
+    AlikeName,
+    /// No given name, or an initial, on one side; equal birth dates.
+    BirthAlone,
+    /// No given name, or an initial, on one side.
+    SurnameAlone,
+}
+
+impl Certainty {
+    /// All, the surest first.
+    pub const ALL: [Self; 6] = [
+        Self::SameNameAndBirth,
+        Self::SameName,
+        Self::AlikeNameAndBirth,
+        Self::AlikeName,
+        Self::BirthAlone,
+        Self::SurnameAlone,
+    ];
+
+    /// Of two records.
+    pub fn of(names: NamesLikeness, birth: BirthLikeness) -> Self {
+        let same_birth = birth == BirthLikeness::Equal;
+        match (names.given, same_birth) {
+            (Likeness::Equal, true) => Self::SameNameAndBirth,
+            (Likeness::Equal, false) => Self::SameName,
+            (Likeness::Alike, true) => Self::AlikeNameAndBirth,
+            (Likeness::Alike, false) => Self::AlikeName,
+            (_, true) => Self::BirthAlone,
+            (_, false) => Self::SurnameAlone,
+        }
+    }
+}
+
+/// The rule that links two records which share a key of this kind, if any does.
+pub fn fits(kind: KeyKind, names: NamesLikeness, birth: BirthLikeness) -> Option<LinkRule> {
+    let same_birth = birth == BirthLikeness::Equal;
+    match kind {
+        KeyKind::MergedInto => Some(LinkRule::MergedAtSource),
+        KeyKind::Loyalty => Some(LinkRule::LoyaltyNumber),
+        KeyKind::Document => Some(LinkRule::Document),
+        KeyKind::Email if names.surname.agrees() => Some(LinkRule::EmailAndSurname),
+        KeyKind::Email if same_birth && names.given.agrees() => Some(LinkRule::EmailBirthDateAndGivenName),
+        KeyKind::Phone if names.surname.agrees() && names.given.agrees() => Some(LinkRule::PhoneAndNames),
+        KeyKind::Phone if names.surname.agrees() && same_birth => Some(LinkRule::PhoneSurnameAndBirthDate),
+        KeyKind::Person => Some(LinkRule::NamesBirthDateAndPostalCode),
+        KeyKind::Email | KeyKind::Phone => None,
+    }
+}
+
+/// What speaks against two records being one person's. Ranks 2 to 4 never put two such records into one profile.
+pub fn conflicts(
+    left: &Features,
+    right: &Features,
+    names: NamesLikeness,
+    same_source: bool,
+) -> BTreeSet<Conflict> {
+    let mut found = BTreeSet::new();
+    if names.given == Likeness::Different {
+        found.insert(Conflict::GivenName);
+    }
+    if birth::compare(left.birth, right.birth) == BirthLikeness::Apart {
+        found.insert(Conflict::BirthDate);
+    }
+    if documents_conflict(&left.documents, &right.documents, same_source) {
+        found.insert(Conflict::Document);
+    }
+    found
+}
+
+/// Whether both have a document of one type and country, and none of these in common. The digests of two sources may be
+/// under different keys: there equal last characters leave it open.
+fn documents_conflict(
+    left: &BTreeSet<DocumentFacts>,
+    right: &BTreeSet<DocumentFacts>,
+    same_source: bool,
+) -> bool {
+    let of_one_kind = |one: &DocumentFacts, other: &DocumentFacts| {
+        one.kind == other.kind && one.country.is_some() && one.country == other.country
+    };
+    let may_be_one = |one: &DocumentFacts, other: &DocumentFacts| {
+        one.digest == other.digest || (!same_source && one.last4.is_some() && one.last4 == other.last4)
+    };
+    left.iter().any(|one| {
+        let mut rivals = right.iter().filter(|other| of_one_kind(one, other)).peekable();
+        rivals.peek().is_some() && {
+            let mut own = left.iter().filter(|own| of_one_kind(one, own));
+            !own.any(|own| {
+                right
+                    .iter()
+                    .any(|other| of_one_kind(own, other) && may_be_one(own, other))
+            })
+        }
+    })
+}

@@ -1,0 +1,129 @@
+//! Putting records together without a guess: never two that conflict, and never one that fits two that conflict.
+//!
+//! A step looks at all links of one certainty at once, so its result does not depend on an order of the records. What
+//! was put together by surer links counts as one.
+
+use super::{
+    bits::{Bits, Relation},
+    groups::Groups,
+};
+
+/// The records of one group, as far as they are put together.
+pub(super) struct Settling {
+    groups: Groups,
+    /// Records that fit two in conflict: they are linked to neither, and to nobody after that.
+    undecided: Bits,
+    count: usize,
+}
+
+/// A set of records that are one person's so far.
+struct Cluster {
+    members: Bits,
+    /// The records that conflict with one of them.
+    conflicts: Bits,
+    /// The other clusters that a link leads to, by their places, but for those in conflict with it.
+    near: Vec<usize>,
+    undecided: bool,
+}
+
+impl Settling {
+    /// Each record alone.
+    pub fn new(count: usize) -> Self {
+        Self {
+            groups: Groups::new(count),
+            undecided: Bits::new(count),
+            count,
+        }
+    }
+
+    /// Puts together what `links` link, as far as nothing in `conflicts` speaks against it.
+    pub fn step(&mut self, links: &Relation, conflicts: &Relation) {
+        let clusters = self.clusters(links, conflicts);
+        for cluster in clusters.iter().filter(|cluster| cluster.undecided) {
+            self.undecided.insert_all(&cluster.members);
+        }
+        let mut linked = Groups::new(clusters.len());
+        for (at, cluster) in clusters
+            .iter()
+            .enumerate()
+            .filter(|(_, cluster)| !cluster.undecided)
+        {
+            for near in cluster.near.iter().filter(|near| !clusters[**near].undecided) {
+                linked.unite(at, *near);
+            }
+        }
+        for set in linked.sets() {
+            let all = self.members_of(set.iter().map(|at| &clusters[*at]));
+            // Two that conflict may be linked through several that fit both sides of none.
+            let conflict = |at: &usize| {
+                clusters[*at]
+                    .conflicts
+                    .meets_outside(&all, &clusters[*at].members)
+            };
+            if !set.iter().any(conflict) {
+                self.groups.unite_all(&all.iter().collect::<Vec<_>>());
+            }
+        }
+    }
+
+    /// The records in sets, each set one person's.
+    pub fn into_sets(mut self) -> Vec<Vec<usize>> {
+        self.groups.sets()
+    }
+
+    fn clusters(&mut self, links: &Relation, conflicts: &Relation) -> Vec<Cluster> {
+        let sets = self.groups.sets();
+        let mut place = vec![0; self.count];
+        for (at, set) in sets.iter().enumerate() {
+            set.iter().for_each(|record| place[*record] = at);
+        }
+        let mut clusters: Vec<Cluster> = sets.iter().map(|set| self.cluster(set, conflicts)).collect();
+        let near: Vec<Vec<usize>> = sets
+            .iter()
+            .enumerate()
+            .map(|(at, set)| near(at, set, &clusters, &place, links))
+            .collect();
+        for (at, near) in near.into_iter().enumerate() {
+            let all = self.members_of(near.iter().map(|near| &clusters[*near]));
+            let rivals = |near: &usize| {
+                let cluster = &clusters[*near];
+                cluster.conflicts.meets_outside(&all, &cluster.members)
+            };
+            let undecided = near.iter().any(rivals);
+            clusters[at].undecided |= undecided;
+            clusters[at].near = near;
+        }
+        clusters
+    }
+
+    fn cluster(&self, set: &[usize], conflicts: &Relation) -> Cluster {
+        let mut cluster = Cluster {
+            members: Bits::new(self.count),
+            conflicts: Bits::new(self.count),
+            near: Vec::new(),
+            undecided: set.iter().any(|record| self.undecided.contains(*record)),
+        };
+        for record in set {
+            cluster.members.insert(*record);
+            cluster.conflicts.insert_all(conflicts.of(*record));
+        }
+        cluster
+    }
+
+    fn members_of<'c>(&self, clusters: impl Iterator<Item = &'c Cluster>) -> Bits {
+        let mut all = Bits::new(self.count);
+        clusters.for_each(|cluster| all.insert_all(&cluster.members));
+        all
+    }
+}
+
+/// The clusters that a cluster is linked to and does not conflict with.
+fn near(at: usize, set: &[usize], clusters: &[Cluster], place: &[usize], links: &Relation) -> Vec<usize> {
+    let mut linked = Bits::new(place.len());
+    set.iter().for_each(|record| linked.insert_all(links.of(*record)));
+    let mut near: Vec<usize> = linked.iter().map(|record| place[record]).collect();
+    near.sort_unstable();
+    near.dedup();
+    near.retain(|other| *other != at && !clusters[at].conflicts.meets(&clusters[*other].members));
+    near
+}
