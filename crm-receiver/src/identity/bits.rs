@@ -65,6 +65,11 @@ impl Relation {
         Self(vec![Bits::new(count); count])
     }
 
+    /// A set of none of them.
+    pub fn none(&self) -> Bits {
+        Bits::new(self.0.len())
+    }
+
     /// Relates two records.
     pub fn insert(&mut self, one: usize, other: usize) {
         self.0[one].insert(other);

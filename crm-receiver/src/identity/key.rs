@@ -100,3 +100,56 @@ pub fn shared_keys<'f>(
     names.retain(|key, names| is_shared(key.kind, &names.iter().map(String::as_str).collect()));
     names.into_keys().collect()
 }
+
+/// The kinds of block, as a table spells them.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum BlockKind {
+    /// A person's own mailbox.
+    Email,
+    /// What stands before its `@`.
+    MailboxName,
+    /// A telephone number.
+    Phone,
+    /// All names.
+    Names,
+    /// One name and the birth date.
+    NameAndBirthDate,
+    /// One name and the year of birth.
+    NameAndBirthYear,
+    /// One name and the postal code.
+    NameAndPostalCode,
+    /// The birth date.
+    BirthDate,
+}
+
+/// A value that records must share to be compared as candidates.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Block {
+    /// Of what kind it is.
+    pub kind: BlockKind,
+    /// The value, at most [`TERM_CHARS_MAX`] characters.
+    pub term: String,
+}
+
+impl Block {
+    /// The block of a value, however long it is.
+    pub fn new(kind: BlockKind, term: &str) -> Self {
+        let term = bounded(term);
+        Self { kind, term }
+    }
+}

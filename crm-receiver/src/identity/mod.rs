@@ -6,17 +6,21 @@
 
 pub mod birth;
 mod bits;
+pub mod candidates;
 pub mod decision;
 pub mod features;
 mod groups;
 pub mod key;
 pub mod name;
+mod overruled;
 pub mod resolve;
 pub mod rules;
 mod settle;
 #[cfg(test)]
 mod testing;
+pub mod weights;
 
+pub use candidates::{Candidate, CandidateKind, candidates};
 pub use decision::{Decision, Verdict};
 pub use features::{Features, features};
 pub use key::{IdentityKey, KeyKind, shared_keys};

@@ -13,12 +13,13 @@ use super::{
     groups::Groups,
     key::{IdentityKey, KeyKind},
     name::{Names, NamesLikeness},
-    rules::{Certainty, conflicts, fits},
+    overruled::{Known, Pairs, take_out},
+    rules::{Certainty, agreements, conflicts, fits},
     settle::Settling,
 };
 use crate::profile::{
     GuestKey,
-    link::{Evidence, Link, LinkRule},
+    link::{Conflict, Evidence, Link, LinkRule},
 };
 use std::{
     cmp::Reverse,
@@ -168,21 +169,23 @@ impl<'r> Group<'r> {
         }
         let mut settling = Settling::new(count);
         let mut links = Relation::new(count);
-        for rank in 0..=1 {
-            add(&mut links, edges.iter().filter(|edge| edge.rule.rank() == rank));
-            settling.step(&links, &apart);
-        }
-        let conflicts = compared.conflicts(&edges, apart);
+        let of_rank = |rank| edges.iter().filter(move |edge| edge.rule.rank() == rank);
+        add(&mut links, of_rank(0));
+        settling.step(&links, &apart, false);
+        let decided = settling.sets();
+        add(&mut links, of_rank(1));
+        settling.step(&links, &apart, false);
+        let conflicts = compared.conflicts(&edges, &apart, &decided, &settling.sets());
         for certainty in Certainty::ALL {
             let of_certainty = edges
                 .iter()
                 .filter(|edge| edge.rule.rank() > 1 && edge.certainty == certainty);
             if add(&mut links, of_certainty) {
-                settling.step(&links, &conflicts);
+                settling.step(&links, &conflicts, !certainty.knows_given_names());
             }
         }
         edges.sort_unstable();
-        let sets = settling.into_sets();
+        let sets = settling.sets();
         let mut set_of = vec![0; count];
         for (at, set) in sets.iter().enumerate() {
             set.iter().for_each(|record| set_of[*record] = at);
@@ -353,29 +356,58 @@ impl<'g, 'r> Compared<'g, 'r> {
         (one != other && !forbidden).then(|| self.edge(rule, one, other))
     }
 
-    fn against(&mut self, one: usize, other: usize) -> BTreeSet<crate::profile::link::Conflict> {
+    /// The conflicts among records that any chain of links connects, but for those that ranks 0 and 1 have overruled, and
+    /// the pairs that shall stay apart.
+    fn conflicts(
+        &mut self,
+        edges: &[Edge],
+        apart: &Relation,
+        decided: &[Vec<usize>],
+        known: &[Vec<usize>],
+    ) -> Relation {
+        let mut chains = Groups::new(self.group.keys.len());
+        let mut links = Relation::new(self.group.keys.len());
+        for edge in edges {
+            chains.unite(place(edge.one), place(edge.other));
+            links.insert(place(edge.one), place(edge.other));
+        }
+        let mut conflicts = apart.clone();
+        for chain in chains.sets() {
+            for (at, one) in chain.iter().enumerate() {
+                for other in &chain[at + 1..] {
+                    if !self.against(*one, *other).is_empty() {
+                        conflicts.insert(*one, *other);
+                    }
+                }
+            }
+        }
+        let several = |sets: &&Vec<usize>| sets.len() > 1;
+        let decided = decided.iter().filter(several).map(|members| Known {
+            members,
+            decided: true,
+        });
+        let known = known.iter().filter(several).map(|members| Known {
+            members,
+            decided: false,
+        });
+        for known in decided.chain(known) {
+            take_out(&mut conflicts, &known, &links, apart, self);
+        }
+        conflicts
+    }
+}
+
+impl Pairs for Compared<'_, '_> {
+    fn against(&mut self, one: usize, other: usize) -> BTreeSet<Conflict> {
         let names = self.names(one, other);
         let group = self.group;
         let same_source = group.keys[one].source == group.keys[other].source;
         conflicts(group.features[one], group.features[other], names, same_source)
     }
 
-    /// The conflicts among records that any chain of links connects, added to those pairs that shall stay apart.
-    fn conflicts(&mut self, edges: &[Edge], mut apart: Relation) -> Relation {
-        let mut chains = Groups::new(self.group.keys.len());
-        for edge in edges {
-            chains.unite(place(edge.one), place(edge.other));
-        }
-        for chain in chains.sets() {
-            for (at, one) in chain.iter().enumerate() {
-                for other in &chain[at + 1..] {
-                    if !self.against(*one, *other).is_empty() {
-                        apart.insert(*one, *other);
-                    }
-                }
-            }
-        }
-        apart
+    fn for_it(&mut self, one: usize, other: usize) -> BTreeSet<Conflict> {
+        let names = self.names(one, other);
+        agreements(self.group.features[one], self.group.features[other], names)
     }
 }
 

@@ -38,6 +38,12 @@ impl Certainty {
         Self::SurnameAlone,
     ];
 
+    /// Whether both records have a whole given name. Of those that have none and fit two in conflict, nobody can say that
+    /// they are one person's: the one may be the wife's, the other the husband's.
+    pub fn knows_given_names(self) -> bool {
+        self <= Self::AlikeName
+    }
+
     /// Of two records.
     pub fn of(names: NamesLikeness, birth: BirthLikeness) -> Self {
         let same_birth = birth == BirthLikeness::Equal;
@@ -88,9 +94,28 @@ pub fn conflicts(
     found
 }
 
+/// The fields of which both records have a value, where the values agree.
+pub fn agreements(left: &Features, right: &Features, names: NamesLikeness) -> BTreeSet<Conflict> {
+    let mut found = BTreeSet::new();
+    if names.given.agrees() {
+        found.insert(Conflict::GivenName);
+    }
+    if birth::compare(left.birth, right.birth) >= BirthLikeness::Slip {
+        found.insert(Conflict::BirthDate);
+    }
+    if left
+        .documents
+        .iter()
+        .any(|one| right.documents.iter().any(|other| one.digest == other.digest))
+    {
+        found.insert(Conflict::Document);
+    }
+    found
+}
+
 /// Whether both have a document of one type and country, and none of these in common. The digests of two sources may be
 /// under different keys: there equal last characters leave it open.
-fn documents_conflict(
+pub(super) fn documents_conflict(
     left: &BTreeSet<DocumentFacts>,
     right: &BTreeSet<DocumentFacts>,
     same_source: bool,

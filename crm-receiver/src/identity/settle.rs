@@ -11,8 +11,6 @@ use super::{
 /// The records of one group, as far as they are put together.
 pub(super) struct Settling {
     groups: Groups,
-    /// Records that fit two in conflict: they are linked to neither, and to nobody after that.
-    undecided: Bits,
     count: usize,
 }
 
@@ -21,8 +19,10 @@ struct Cluster {
     members: Bits,
     /// The records that conflict with one of them.
     conflicts: Bits,
-    /// The other clusters that a link leads to, by their places, but for those in conflict with it.
-    near: Vec<usize>,
+    /// The other clusters that a link leads to, by their places, but for those in conflict with it or with another of
+    /// them.
+    sure: Vec<usize>,
+    /// Whether there are such others: the cluster fits two in conflict.
     undecided: bool,
 }
 
@@ -31,25 +31,24 @@ impl Settling {
     pub fn new(count: usize) -> Self {
         Self {
             groups: Groups::new(count),
-            undecided: Bits::new(count),
             count,
         }
     }
 
-    /// Puts together what `links` link, as far as nothing in `conflicts` speaks against it.
-    pub fn step(&mut self, links: &Relation, conflicts: &Relation) {
-        let clusters = self.clusters(links, conflicts);
-        for cluster in clusters.iter().filter(|cluster| cluster.undecided) {
-            self.undecided.insert_all(&cluster.members);
+    /// Puts together what `links` link, as far as nothing in `conflicts` speaks against it. What fits two in conflict is
+    /// linked to neither; `alone`: nor to anything else, where the links are too weak to make one person of several such.
+    pub fn step(&mut self, links: &Relation, conflicts: &Relation, alone: bool) {
+        let mut clusters = self.clusters(links, conflicts);
+        if alone {
+            let undecided = clusters.iter_mut().filter(|cluster| cluster.undecided);
+            undecided.for_each(|cluster| cluster.sure.clear());
         }
         let mut linked = Groups::new(clusters.len());
-        for (at, cluster) in clusters
-            .iter()
-            .enumerate()
-            .filter(|(_, cluster)| !cluster.undecided)
-        {
-            for near in cluster.near.iter().filter(|near| !clusters[**near].undecided) {
-                linked.unite(at, *near);
+        for (at, cluster) in clusters.iter().enumerate() {
+            for near in &cluster.sure {
+                if clusters[*near].sure.binary_search(&at).is_ok() {
+                    linked.unite(at, *near);
+                }
             }
         }
         for set in linked.sets() {
@@ -67,7 +66,7 @@ impl Settling {
     }
 
     /// The records in sets, each set one person's.
-    pub fn into_sets(mut self) -> Vec<Vec<usize>> {
+    pub fn sets(&mut self) -> Vec<Vec<usize>> {
         self.groups.sets()
     }
 
@@ -83,15 +82,15 @@ impl Settling {
             .enumerate()
             .map(|(at, set)| near(at, set, &clusters, &place, links))
             .collect();
-        for (at, near) in near.into_iter().enumerate() {
+        for (at, mut near) in near.into_iter().enumerate() {
             let all = self.members_of(near.iter().map(|near| &clusters[*near]));
-            let rivals = |near: &usize| {
+            let count = near.len();
+            near.retain(|near| {
                 let cluster = &clusters[*near];
-                cluster.conflicts.meets_outside(&all, &cluster.members)
-            };
-            let undecided = near.iter().any(rivals);
-            clusters[at].undecided |= undecided;
-            clusters[at].near = near;
+                !cluster.conflicts.meets_outside(&all, &cluster.members)
+            });
+            clusters[at].undecided = near.len() < count;
+            clusters[at].sure = near;
         }
         clusters
     }
@@ -100,8 +99,8 @@ impl Settling {
         let mut cluster = Cluster {
             members: Bits::new(self.count),
             conflicts: Bits::new(self.count),
-            near: Vec::new(),
-            undecided: set.iter().any(|record| self.undecided.contains(*record)),
+            sure: Vec::new(),
+            undecided: false,
         };
         for record in set {
             cluster.members.insert(*record);

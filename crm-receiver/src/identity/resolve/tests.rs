@@ -371,3 +371,40 @@ fn the_links_of_a_profile_lead_to_its_own_record() {
     assert_eq!(with("c"), (LinkRule::EmailAndSurname, key("b")));
     assert_eq!(with("d"), (LinkRule::LoyaltyNumber, key("c")));
 }
+
+#[test]
+fn what_ranks_0_and_1_overruled_speaks_against_no_other_record() {
+    let guest = |first: &str, birth: &str, card: &str| {
+        json!({"first_name": first, "last_name": "Silva", "email": "s@example.com",
+        "date_of_birth": birth, "loyalty": [{"programme": "gold", "number": card}]})
+    };
+    let wrong_date = records([
+        ("a", guest("Ana", "1980-05-17", "1")),
+        ("b", guest("Ana", "1955-08-02", "1")),
+        ("c", guest("Ana", "1980-05-17", "")),
+    ]);
+    assert_eq!(profiles(&resolved(&wrong_date, &[])), "a b c");
+    let shared_card = records([
+        ("a", guest("Ana", "", "1")),
+        ("b", guest("Rui", "", "1")),
+        ("c", guest("Ana", "", "")),
+        ("d", guest("Rui", "", "")),
+    ]);
+    assert_eq!(
+        profiles(&resolved(&shared_card, &[])),
+        "a b",
+        "c and d fit, and conflict"
+    );
+    let nickname = records([
+        ("a", guest("William", "", "")),
+        ("b", guest("Bill", "", "")),
+        ("c", guest("William", "", "")),
+        ("d", guest("Bill", "", "")),
+        ("e", guest("Rui", "", "")),
+    ]);
+    assert_eq!(profiles(&resolved(&nickname, &[])), "a c, b d");
+    let one_person = [decision(1, Verdict::Same, "a", "b")];
+    assert_eq!(profiles(&resolved(&nickname, &one_person)), "a b c d");
+    let but = [one_person[0].clone(), decision(2, Verdict::Different, "c", "d")];
+    assert_eq!(profiles(&resolved(&nickname, &but)), "a b");
+}
