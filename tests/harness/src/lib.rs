@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! data:      bookings + people (names, seeded) -> plan (rooms) -> loader (bodies, draft) -> client -> both services
+//! labels:    households (names, seeded), labelled (Splink's file): records that are known to be whose
 //! books:     bookings -> expected -> ledger <- books <- database (both, by plain SQL)
 //! services:  world (both, in this process) | program -> process (serve: one of them, in a process of its own)
 //! databases: engine, server, fault_proxy (the way to one, broken on demand)
@@ -21,6 +22,8 @@ pub mod draft;
 pub mod engine;
 pub mod expected;
 pub mod fault_proxy;
+pub mod households;
+pub mod labelled;
 pub mod ledger;
 pub mod loader;
 pub mod names;

@@ -20,6 +20,10 @@ pub enum Purpose {
     Hours = 3,
     /// On which days the changes happened.
     ChangeDates = 4,
+    /// Who lives in a made-up household.
+    Household = 5,
+    /// What hotels write down of somebody of it.
+    HotelRecords = 6,
 }
 
 /// The random numbers of one row for one purpose.
