@@ -35,25 +35,25 @@ pub(super) fn take_out(
     apart: &Relation,
     pairs: &mut impl Pairs,
 ) {
-    let mut rivals = conflicts.none();
+    let mut opposed = conflicts.none();
     let mut near = conflicts.none();
     for member in known.members {
-        rivals.insert_all(conflicts.of(*member));
+        opposed.insert_all(conflicts.of(*member));
         near.insert_all(links.of(*member));
     }
-    if !known.members.iter().any(|member| rivals.contains(*member)) {
+    if !known.members.iter().any(|member| opposed.contains(*member)) {
         return;
     }
     for member in known.members {
-        rivals.remove(*member);
+        opposed.remove(*member);
         near.remove(*member);
     }
-    for rival in rivals.iter().collect::<Vec<_>>() {
-        let fields = agreed(rival, known.members, pairs);
+    for other in opposed.iter() {
+        let fields = agreed(other, known.members, pairs);
         for member in known.members {
-            let against = conflicts.contains(rival, *member) && !apart.contains(rival, *member);
-            if against && pairs.against(rival, *member).is_subset(&fields) {
-                conflicts.remove(rival, *member);
+            let against = conflicts.contains(other, *member) && !apart.contains(other, *member);
+            if against && pairs.against(other, *member).is_subset(&fields) {
+                conflicts.remove(other, *member);
             }
         }
     }

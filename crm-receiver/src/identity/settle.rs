@@ -19,11 +19,20 @@ struct Cluster {
     members: Bits,
     /// The records that conflict with one of them.
     conflicts: Bits,
+    /// Whether there are none.
+    without_conflict: bool,
     /// The other clusters that a link leads to, by their places, but for those in conflict with it or with another of
     /// them.
     sure: Vec<usize>,
     /// Whether there are such others: the cluster fits two in conflict.
     undecided: bool,
+}
+
+impl Cluster {
+    /// Whether it conflicts with any of these records that is not of its own.
+    fn conflicts_in(&self, records: &Bits) -> bool {
+        !self.without_conflict && self.conflicts.meets_outside(records, &self.members)
+    }
 }
 
 impl Settling {
@@ -54,12 +63,7 @@ impl Settling {
         for set in linked.sets() {
             let all = self.members_of(set.iter().map(|at| &clusters[*at]));
             // Two that conflict may be linked through several that fit both sides of none.
-            let conflict = |at: &usize| {
-                clusters[*at]
-                    .conflicts
-                    .meets_outside(&all, &clusters[*at].members)
-            };
-            if !set.iter().any(conflict) {
+            if !set.iter().any(|at| clusters[*at].conflicts_in(&all)) {
                 self.groups.unite_all(&all.iter().collect::<Vec<_>>());
             }
         }
@@ -83,12 +87,11 @@ impl Settling {
             .map(|(at, set)| near(at, set, &clusters, &place, links))
             .collect();
         for (at, mut near) in near.into_iter().enumerate() {
-            let all = self.members_of(near.iter().map(|near| &clusters[*near]));
             let count = near.len();
-            near.retain(|near| {
-                let cluster = &clusters[*near];
-                !cluster.conflicts.meets_outside(&all, &cluster.members)
-            });
+            if !near.iter().all(|near| clusters[*near].without_conflict) {
+                let all = self.members_of(near.iter().map(|near| &clusters[*near]));
+                near.retain(|near| !clusters[*near].conflicts_in(&all));
+            }
             clusters[at].undecided = near.len() < count;
             clusters[at].sure = near;
         }
@@ -99,6 +102,7 @@ impl Settling {
         let mut cluster = Cluster {
             members: Bits::new(self.count),
             conflicts: Bits::new(self.count),
+            without_conflict: true,
             sure: Vec::new(),
             undecided: false,
         };
@@ -106,6 +110,7 @@ impl Settling {
             cluster.members.insert(*record);
             cluster.conflicts.insert_all(conflicts.of(*record));
         }
+        cluster.without_conflict = cluster.conflicts.is_empty();
         cluster
     }
 
@@ -123,6 +128,9 @@ fn near(at: usize, set: &[usize], clusters: &[Cluster], place: &[usize], links: 
     let mut near: Vec<usize> = linked.iter().map(|record| place[record]).collect();
     near.sort_unstable();
     near.dedup();
-    near.retain(|other| *other != at && !clusters[at].conflicts.meets(&clusters[*other].members));
+    near.retain(|other| {
+        let own = &clusters[at];
+        *other != at && (own.without_conflict || !own.conflicts.meets(&clusters[*other].members))
+    });
     near
 }

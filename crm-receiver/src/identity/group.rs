@@ -1,0 +1,158 @@
+//! Records that share evidence, and their comparisons two by two, each made once.
+
+use super::{
+    birth,
+    bits::Relation,
+    features::Features,
+    groups::Groups,
+    key::KeyKind,
+    name::{Names, NamesLikeness},
+    overruled::{Known, Pairs, take_out},
+    rules::{Certainty, agreements, conflicts, fits},
+};
+use crate::profile::{
+    GuestKey,
+    link::{Conflict, LinkRule},
+};
+use std::collections::BTreeSet;
+
+/// A link between two records of a group, by their places. The order is that of certainty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Edge {
+    /// The rule that links them.
+    pub rule: LinkRule,
+    /// How sure names and birth dates are.
+    pub certainty: Certainty,
+    one: u32,
+    other: u32,
+}
+
+impl Edge {
+    /// The two records, the smaller place first.
+    pub fn ends(self) -> (usize, usize) {
+        let place = |record| usize::try_from(record).expect("a group's places fit in memory");
+        (place(self.one), place(self.other))
+    }
+}
+
+/// Records that share evidence, in the order of their keys.
+pub(super) struct Group<'r> {
+    /// Which records.
+    pub keys: Vec<&'r GuestKey>,
+    /// What is compared of each.
+    pub features: Vec<&'r Features>,
+    /// For each record the number of its names, equal for equal names.
+    names: Vec<usize>,
+    distinct_names: Vec<&'r Names>,
+    /// How alike the names of two numbers are, as far as they were compared.
+    compared: Vec<Vec<Option<NamesLikeness>>>,
+}
+
+impl<'r> Group<'r> {
+    /// A group of these records, in the order of their keys.
+    pub fn new(records: impl Iterator<Item = (&'r GuestKey, &'r Features)>) -> Self {
+        let (keys, features): (Vec<_>, Vec<_>) = records.unzip();
+        let distinct: BTreeSet<&Names> = features
+            .iter()
+            .map(|features: &&Features| &features.names)
+            .collect();
+        let distinct_names: Vec<&Names> = distinct.into_iter().collect();
+        let number =
+            |features: &&Features| distinct_names.binary_search(&&features.names).unwrap_or_default();
+        Self {
+            names: features.iter().map(number).collect(),
+            keys,
+            features,
+            compared: vec![Vec::new(); distinct_names.len()],
+            distinct_names,
+        }
+    }
+
+    /// How many records it has.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The link that a rule makes of two records.
+    pub fn edge(&mut self, rule: LinkRule, one: usize, other: usize) -> Edge {
+        let birth = birth::compare(self.features[one].birth, self.features[other].birth);
+        let number = |record: usize| u32::try_from(record).expect("a group is small");
+        Edge {
+            rule,
+            certainty: Certainty::of(self.names(one, other), birth),
+            one: number(one.min(other)),
+            other: number(one.max(other)),
+        }
+    }
+
+    /// The link of two records that share a key of this kind; none where no rule fits, or a conflict forbids it.
+    pub fn link(&mut self, kind: KeyKind, one: usize, other: usize) -> Option<Edge> {
+        let birth = birth::compare(self.features[one].birth, self.features[other].birth);
+        let rule = fits(kind, self.names(one, other), birth)?;
+        let forbidden = rule.rank() > 1 && !self.against(one, other).is_empty();
+        (one != other && !forbidden).then(|| self.edge(rule, one, other))
+    }
+
+    /// The conflicts among records that any chain of links connects, but for those that ranks 0 and 1 have overruled, and
+    /// the pairs that shall stay apart. `decided` are the people as decisions know them, `known` as ranks 0 and 1 do.
+    pub fn conflicts(
+        &mut self,
+        edges: &[Edge],
+        apart: &Relation,
+        decided: &[Vec<usize>],
+        known: &[Vec<usize>],
+    ) -> Relation {
+        let mut chains = Groups::new(self.len());
+        let mut links = Relation::new(self.len());
+        for edge in edges {
+            let (one, other) = edge.ends();
+            chains.unite(one, other);
+            links.insert(one, other);
+        }
+        let mut conflicts = apart.clone();
+        for chain in chains.sets() {
+            for (at, one) in chain.iter().enumerate() {
+                for other in &chain[at + 1..] {
+                    if !self.against(*one, *other).is_empty() {
+                        conflicts.insert(*one, *other);
+                    }
+                }
+            }
+        }
+        let several = |members: &&Vec<usize>| members.len() > 1;
+        let decided = decided.iter().filter(several).map(|members| Known {
+            members,
+            decided: true,
+        });
+        let known = known.iter().filter(several).map(|members| Known {
+            members,
+            decided: false,
+        });
+        for known in decided.chain(known) {
+            take_out(&mut conflicts, &known, &links, apart, self);
+        }
+        conflicts
+    }
+
+    fn names(&mut self, one: usize, other: usize) -> NamesLikeness {
+        let (one, other) = (self.names[one], self.names[other]);
+        let (one, other) = (one.min(other), one.max(other));
+        let count = self.distinct_names.len();
+        let row = &mut self.compared[one];
+        row.resize(count, None);
+        *row[other].get_or_insert_with(|| self.distinct_names[one].compare(self.distinct_names[other]))
+    }
+}
+
+impl Pairs for Group<'_> {
+    fn against(&mut self, one: usize, other: usize) -> BTreeSet<Conflict> {
+        let names = self.names(one, other);
+        let same_source = self.keys[one].source == self.keys[other].source;
+        conflicts(self.features[one], self.features[other], names, same_source)
+    }
+
+    fn for_it(&mut self, one: usize, other: usize) -> BTreeSet<Conflict> {
+        let names = self.names(one, other);
+        agreements(self.features[one], self.features[other], names)
+    }
+}
