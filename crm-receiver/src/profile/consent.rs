@@ -66,10 +66,18 @@ impl Consent {
     }
 }
 
-/// What counts for each channel: the newest statement, and of two at one instant the more restrictive.
+/// What counts for each channel: the newest statement, and of two at one instant the more restrictive. A record that its
+/// source merged into another never widens what the others allow: it grants only where none of them says anything.
 pub fn current<'r>(records: impl Iterator<Item = &'r Record>) -> Vec<Consent> {
+    let (merged, in_use): (Vec<&Record>, Vec<&Record>) =
+        records.partition(|record| Payload(&record.state).text("merged_into").is_some());
+    let stated: Vec<Consent> = in_use.into_iter().flat_map(Consent::all_of).collect();
     let mut newest: BTreeMap<String, Consent> = BTreeMap::new();
-    for consent in records.flat_map(Consent::all_of) {
+    let of_merged = merged.into_iter().flat_map(Consent::all_of).filter(|consent| {
+        let silent = || stated.iter().all(|other| other.channel != consent.channel);
+        consent.status != ConsentStatus::Granted || silent()
+    });
+    for consent in stated.iter().cloned().chain(of_merged) {
         match newest.get(&consent.channel) {
             Some(standing) if *standing >= consent => {}
             _ => {

@@ -8,16 +8,16 @@ use super::{
     contents::{ContactKind, ContactPoint, NamedBy, Profile, ProfileStatus, RecordLink},
     guest::{GuestFacts, Provenance, shown_address},
     history::{HistoryEntry, TimelineEntry},
-    link::Link,
+    link::Linked,
     metrics::metrics,
     payload::Payload,
-    record::{GuestKey, Record, Role},
+    record::{GuestKey, Record, RecordKey, Role},
     stay::Stay,
     survivorship as wins,
 };
-use contract::{EntityId, ProfileId, SourceId};
+use contract::{EntityId, ProfileId};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Raise it with every change of what a profile is derived to, or found under: those that are stored are then derived
 /// again.
@@ -30,15 +30,17 @@ pub const TIMELINE_MAX: usize = 100;
 /// Derives the profile that answers under `owner`'s id. None when nothing is left to show: no guest record, or only
 /// a deleted one, and no reservation.
 ///
-/// `records` are the guest records linked to the person, `reservations` those that name one of them, `history` every
-/// event received for any of both. An erased guest's record and history are not there to be passed.
+/// `linked` are the guest records linked to the person, `reservations` those that name one of them, once for each that
+/// they name, `history` every event received for any of both. An erased guest's record and history are not there to be
+/// passed.
 pub fn derive(
     owner: &GuestKey,
-    records: &[&Record],
+    linked: &[Linked<'_>],
     reservations: &[(&Record, Role)],
     history: &BTreeSet<HistoryEntry>,
 ) -> Option<Profile> {
-    let in_force = in_force(records);
+    let records: Vec<&Record> = linked.iter().map(|linked| linked.record).collect();
+    let in_force = in_force(&records);
     let status = status(&in_force, !reservations.is_empty())?;
     let facts: Vec<GuestFacts<'_>> = in_force.iter().map(|record| GuestFacts::of(record)).collect();
     let mut stays = stays(reservations);
@@ -51,7 +53,7 @@ pub fn derive(
     Some(Profile {
         profile_id: owner.profile_id(),
         status,
-        merged_into: merged_into(owner, &in_force),
+        merged_into: merged_into(owner, status, &in_force),
         display_name: name.display(),
         title: wins::latest_text(&facts, "title"),
         name,
@@ -77,7 +79,7 @@ pub fn derive(
             .max()
             .unwrap_or_default(),
         metrics,
-        records: record_links(records),
+        records: record_links(linked),
         names: names(&facts),
         contact_points: contact_points(&facts),
         consent_history: consent_history(history),
@@ -87,11 +89,17 @@ pub fn derive(
     })
 }
 
-/// What the reservations are to this person, the newest first.
+/// What the reservations are to this person, the newest first. One that names several of the person's records counts once,
+/// in the nearest role.
 fn stays(reservations: &[(&Record, Role)]) -> Vec<Stay> {
-    let mut stays: Vec<Stay> = reservations
-        .iter()
-        .map(|(record, role)| Stay::of(record, *role))
+    let mut nearest: BTreeMap<&RecordKey, (&Record, Role)> = BTreeMap::new();
+    for (record, role) in reservations {
+        let named = nearest.entry(&record.key).or_insert((*record, *role));
+        named.1 = named.1.min(*role);
+    }
+    let mut stays: Vec<Stay> = nearest
+        .into_values()
+        .map(|(record, role)| Stay::of(record, role))
         .collect();
     stays.sort_by(|left, right| {
         (right.from(), &right.source, &right.reservation_id).cmp(&(
@@ -121,31 +129,37 @@ fn in_force<'r>(records: &[&'r Record]) -> Vec<&'r Record> {
 }
 
 fn status(records: &[&Record], has_stays: bool) -> Option<ProfileStatus> {
-    let merged = |record: &&Record| Payload(&record.state).text("merged_into").is_some();
     match records.first() {
         None => has_stays.then_some(ProfileStatus::Stub),
         Some(record) if record.deleted => has_stays.then_some(ProfileStatus::Deleted),
-        Some(_) if records.iter().all(merged) => Some(ProfileStatus::Merged),
+        Some(_) if records.iter().all(|record| target(record).is_some()) => Some(ProfileStatus::Merged),
         Some(_) => Some(ProfileStatus::Active),
     }
 }
 
-/// The profile of the guest that the owner's record was merged into at its source.
-fn merged_into(owner: &GuestKey, in_force: &[&Record]) -> Option<ProfileId> {
-    let own = in_force.iter().find(|record| record.key == owner.record())?;
-    let id: EntityId = Payload(&own.state).text("merged_into")?.parse().ok()?;
-    let source: SourceId = owner.source.clone();
-    Some(GuestKey { source, id }.profile_id())
+/// The guest that a record was merged into at its source.
+fn target(record: &Record) -> Option<GuestKey> {
+    let id: EntityId = Payload(&record.state).text("merged_into")?.parse().ok()?;
+    let source = record.key.source.clone();
+    Some(GuestKey { source, id })
 }
 
-fn record_links(records: &[&Record]) -> Vec<RecordLink> {
-    let mut links: Vec<RecordLink> = records
+/// Where a profile went of which every record was merged: to that of the guest that the owner's record was merged into.
+fn merged_into(owner: &GuestKey, status: ProfileStatus, in_force: &[&Record]) -> Option<ProfileId> {
+    let own = in_force.iter().find(|record| record.key == owner.record())?;
+    let target = target(own).filter(|_| status == ProfileStatus::Merged)?;
+    let elsewhere = in_force.iter().all(|record| record.key != target.record());
+    elsewhere.then(|| target.profile_id())
+}
+
+fn record_links(linked: &[Linked<'_>]) -> Vec<RecordLink> {
+    let mut links: Vec<RecordLink> = linked
         .iter()
-        .map(|record| RecordLink {
+        .map(|Linked { record, link }| RecordLink {
             provenance: Provenance::of(record),
             property_id: record.property_id.clone(),
             deleted: record.deleted,
-            link: Link::OWN,
+            link: link.clone(),
         })
         .collect();
     links.sort_by(|left, right| left.provenance.cmp(&right.provenance));

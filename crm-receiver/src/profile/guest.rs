@@ -97,6 +97,8 @@ pub struct GuestFacts<'r> {
     pub nationality: Option<&'r str>,
     /// When the record was made at the sender.
     pub created_at: Option<UnixMillis>,
+    /// Whether the sender merged it into another record, and keeps it as it was then.
+    pub merged: bool,
 }
 
 impl<'r> GuestFacts<'r> {
@@ -118,6 +120,7 @@ impl<'r> GuestFacts<'r> {
             date_of_birth: birth(payload),
             nationality: payload.text("nationality"),
             created_at: payload.instant("created_at"),
+            merged: payload.text("merged_into").is_some(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Why a record is a person's: the rule that linked it, and the evidence.
 
-use super::record::GuestKey;
+use super::record::{GuestKey, Record};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -100,4 +100,23 @@ impl Link {
         rule: LinkRule::OwnRecord,
         evidence: None,
     };
+}
+
+/// A record of a person, with the reason why it is theirs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linked<'r> {
+    /// The record.
+    pub record: &'r Record,
+    /// Why.
+    pub link: Link,
+}
+
+impl<'r> Linked<'r> {
+    /// The record that owns the profile's id.
+    pub fn own(record: &'r Record) -> Self {
+        Self {
+            record,
+            link: Link::OWN,
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! transaction that holds these rows, the store or the property test, loads them as [`Linkage`] asks for them; only
 //! this module decides how a profile results from them.
 
-use super::{GuestKey, Profile, Record, RecordKey, Role, derive, history::HistoryEntry};
+use super::{GuestKey, Profile, Record, RecordKey, Role, derive, history::HistoryEntry, link::Linked};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// For each guest, the reservations that name it.
@@ -45,7 +45,7 @@ impl Linkage {
     /// The profile of a guest. None when there is nothing to show, as for a guest that is erased.
     pub fn derive(&self, guest: &GuestKey) -> Option<Profile> {
         let own = guest.record();
-        let records: Vec<&Record> = self.records.get(&own).into_iter().collect();
+        let records: Vec<Linked<'_>> = self.records.get(&own).into_iter().map(Linked::own).collect();
         let none = BTreeSet::new();
         let reservations = self.reservations.get(guest).unwrap_or(&none);
         let stays: Vec<(&Record, Role)> = reservations

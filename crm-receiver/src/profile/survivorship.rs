@@ -1,7 +1,8 @@
 //! Which value a profile shows when several records of one person differ: one function for each rule.
 //!
 //! "Latest" is by the commit time in the record's event, then by its ids: never by arrival. The records come in any
-//! order; no rule looks at it.
+//! order; no rule looks at it. A record that its source merged into another stands as it was then: it lends a value only
+//! where no other has one.
 
 use super::{
     consent,
@@ -16,16 +17,15 @@ use std::collections::BTreeMap;
 fn latest<'f, T>(facts: &'f [GuestFacts<'f>], value: impl Fn(&'f GuestFacts<'f>) -> Option<T>) -> Option<T> {
     let present = facts
         .iter()
-        .filter_map(|fact| Some((&fact.provenance, value(fact)?)));
-    present
-        .max_by_key(|(provenance, _)| *provenance)
-        .map(|(_, value)| value)
+        .filter_map(|fact| Some(((!fact.merged, &fact.provenance), value(fact)?)));
+    present.max_by_key(|(rank, _)| *rank).map(|(_, value)| value)
 }
 
 /// The most frequent name; of equally frequent ones the latest.
 pub fn name(facts: &[GuestFacts<'_>]) -> Option<Name> {
     let mut count: BTreeMap<&Name, (usize, &Provenance)> = BTreeMap::new();
-    for fact in facts {
+    let in_use = facts.iter().any(|fact| !fact.merged && fact.name.is_some());
+    for fact in facts.iter().filter(|fact| !(in_use && fact.merged)) {
         if let Some(name) = &fact.name {
             let seen = count.entry(name).or_insert((0, &fact.provenance));
             *seen = (seen.0 + 1, seen.1.max(&fact.provenance));
@@ -44,6 +44,7 @@ pub fn email(facts: &[GuestFacts<'_>]) -> Option<(String, MailboxKind)> {
         let kind = fact.email_kind();
         (
             kind != MailboxKind::OtaRelay,
+            !fact.merged,
             consent::grants(fact.record, "email"),
             kind,
             fact.provenance.clone(),
@@ -85,7 +86,7 @@ fn verified_first<'f, T>(
     facts: &'f [GuestFacts<'f>],
     value: impl Fn(&'f GuestFacts<'f>) -> Option<T>,
 ) -> Option<T> {
-    let rank = |fact: &GuestFacts<'_>| (fact.document_verified(), fact.provenance.clone());
+    let rank = |fact: &GuestFacts<'_>| (!fact.merged, fact.document_verified(), fact.provenance.clone());
     let present = facts.iter().filter_map(|fact| Some((rank(fact), value(fact)?)));
     present
         .max_by(|left, right| left.0.cmp(&right.0))
@@ -102,14 +103,14 @@ pub fn vip_level(facts: &[GuestFacts<'_>]) -> Option<Value> {
             _ => return None,
         };
         let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-        Some((digits.parse::<u64>().unwrap_or(0), text, value))
+        Some((!fact.merged, digits.parse::<u64>().unwrap_or(0), text, value))
     });
     levels
-        .max_by(|left, right| (left.0, &left.1).cmp(&(right.0, &right.1)))
+        .max_by(|left, right| (left.0, left.1, &left.2).cmp(&(right.0, right.1, &right.2)))
         .map(|(.., value)| value.clone())
 }
 
-/// Blacklisted by any record.
+/// Blacklisted by any record, also by one that was merged: no merge lifts it.
 pub fn blacklisted(facts: &[GuestFacts<'_>]) -> bool {
     facts.iter().any(|fact| fact.payload().flag("blacklisted"))
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::event::{Event, permutations::sent};
 use crate::profile::consent::ConsentStatus;
+use crate::profile::link::{Evidence, Link, LinkRule};
 use serde_json::json;
 
 fn owner() -> GuestKey {
@@ -11,7 +12,10 @@ fn owner() -> GuestKey {
 }
 
 fn derived(guest: Option<&Event>, stays: &[&Event], received: &[&Event]) -> Option<Profile> {
-    let records: Vec<&Record> = guest.map(|event| &event.record).into_iter().collect();
+    let records: Vec<Linked<'_>> = guest
+        .map(|event| Linked::own(&event.record))
+        .into_iter()
+        .collect();
     let stays: Vec<(&Record, Role)> = stays.iter().map(|event| (&event.record, Role::Primary)).collect();
     let history = received.iter().map(|event| event.history()).collect();
     derive(&owner(), &records, &stays, &history)
@@ -186,4 +190,63 @@ fn a_stored_profile_reads_back() {
     let profile = derived(Some(&guest), &[], &[&guest]).unwrap();
     let body = serde_json::to_vec(&profile).unwrap();
     assert_eq!(serde_json::from_slice::<Profile>(&body).unwrap(), profile);
+}
+
+#[test]
+fn a_person_counts_once_in_a_reservation_in_the_nearest_role() {
+    let payload = json!({"status": "checked_out", "primary_guest_id": "a", "booker_guest_id": "g", "check_in": "2026-01-01",
+        "check_out": "2026-01-03", "currency": "EUR", "total": "100.00", "room_total": "80.00"});
+    let stay = sent("reservation.updated", "r", 1, 5, payload);
+    let guest = sent("guest.updated", "g", 1, 5, json!({"last_name": "Silva"}));
+    let records = [Linked::own(&guest.record)];
+    for named in [[Role::Booker, Role::Primary], [Role::Primary, Role::Booker]] {
+        let stays: Vec<(&Record, Role)> = named.iter().map(|role| (&stay.record, *role)).collect();
+        let profile = derive(&owner(), &records, &stays, &BTreeSet::new()).unwrap();
+        assert_eq!((profile.metrics.reservations, profile.metrics.stays), (1, 1));
+        assert_eq!(profile.metrics.room_nights, 2);
+        assert_eq!(profile.reservations.len(), 1);
+        assert_eq!(profile.reservations[0].role, Role::Primary);
+    }
+}
+
+#[test]
+fn a_profile_of_several_records_says_why_each_is_there() {
+    let own = sent(
+        "guest.updated",
+        "g",
+        2,
+        5,
+        json!({"last_name": "Silva", "merged_into": "h"}),
+    );
+    let other = sent("guest.updated", "h", 1, 7, json!({"last_name": "Silva"}));
+    let by_source = Link {
+        rule: LinkRule::MergedAtSource,
+        evidence: Some(Evidence {
+            with: owner(),
+            decision: None,
+            conflicts: BTreeSet::new(),
+        }),
+    };
+    let linked = Linked {
+        record: &other.record,
+        link: by_source.clone(),
+    };
+    let records = [Linked::own(&own.record), linked];
+    let profile = derive(&owner(), &records, &[], &BTreeSet::new()).unwrap();
+    let links: Vec<&Link> = profile.records.iter().map(|record| &record.link).collect();
+    assert_eq!(links, [&Link::OWN, &by_source]);
+    assert_eq!(
+        (profile.status, profile.merged_into.as_ref()),
+        (ProfileStatus::Active, None),
+        "the other is here"
+    );
+    let stored = serde_json::to_value(&profile).unwrap();
+    assert_eq!(stored["records"][0]["rule"], "own_record");
+    assert_eq!(stored["records"][0].get("evidence"), None);
+    let evidence = json!({"with": {"source": "pms", "guest_id": "g"}});
+    assert_eq!(
+        (&stored["records"][1]["rule"], &stored["records"][1]["evidence"]),
+        (&json!("merged_at_source"), &evidence)
+    );
+    assert_eq!(serde_json::from_value::<Profile>(stored).unwrap(), profile);
 }

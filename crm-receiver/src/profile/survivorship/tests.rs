@@ -132,3 +132,68 @@ fn the_highest_vip_level_any_blacklist_and_every_membership() {
     assert!(!with(&records[..1], blacklisted));
     assert_eq!(with(&records, |facts| union(facts, "loyalty")).len(), 2);
 }
+
+#[test]
+fn a_record_merged_at_its_source_lends_a_value_only_where_no_other_has_one() {
+    let old = guest(
+        "old",
+        9,
+        json!({"merged_into": "new", "first_name": "Ana", "last_name": "Costa", "title": "Dr", "phone": "+351912345678",
+            "email": "old@x.example", "date_of_birth": "1955-08-02", "documents": [{"type": "passport"}], "vip_level": 5,
+            "nationality": "BR", "blacklisted": true, "loyalty": [{"programme": "p", "number": "1"}],
+            "consent": [{"channel": "email", "status": "granted", "at": 1_763_769_600_002_i64},
+                        {"channel": "sms", "status": "granted", "at": 1_763_769_600_002_i64},
+                        {"channel": "phone", "status": "denied", "at": 1_763_769_600_002_i64}]}),
+    );
+    let new = guest(
+        "new",
+        1,
+        json!({"first_name": "Ana", "last_name": "Silva", "email": "new@x.example", "date_of_birth": "1980-05-17", "vip_level": 2,
+            "loyalty": [{"programme": "p", "number": "2"}],
+            "consent": [{"channel": "email", "status": "denied", "at": 1_763_769_600_001_i64},
+                        {"channel": "phone", "status": "granted", "at": 1_763_769_600_001_i64}]}),
+    );
+    let both = [old.clone(), new];
+    assert_eq!(with(&both, name).unwrap().last_name.as_deref(), Some("Silva"));
+    assert_eq!(with(&both, email).unwrap().0, "new@x.example");
+    assert_eq!(with(&both, date_of_birth).unwrap().to_string(), "1980-05-17");
+    assert_eq!(with(&both, vip_level), Some(json!(2)));
+    assert_eq!(
+        with(&both, phone).as_deref(),
+        Some("+351912345678"),
+        "no other has one"
+    );
+    assert_eq!(with(&both, nationality).as_deref(), Some("BR"));
+    assert_eq!(
+        with(&both, |facts| latest_text(facts, "title")).as_deref(),
+        Some("Dr")
+    );
+    assert!(with(&both, blacklisted), "no merge lifts it");
+    assert_eq!(with(&both, |facts| union(facts, "loyalty").len()), 2);
+    let consents = consent::current(both.iter());
+    let allowed = |channel: &str| {
+        consents
+            .iter()
+            .find(|consent| consent.channel == channel)
+            .unwrap()
+            .status
+    };
+    use consent::ConsentStatus::{Denied, Granted};
+    assert_eq!(
+        (allowed("email"), allowed("phone"), allowed("sms")),
+        (Denied, Denied, Granted)
+    );
+    let alone = [old];
+    assert_eq!(with(&alone, name).unwrap().last_name.as_deref(), Some("Costa"));
+    assert_eq!(with(&alone, email).unwrap().0, "old@x.example");
+    let relay = guest(
+        "r",
+        20,
+        json!({"email": "x@guest.booking.com", "email_kind": "ota_relay"}),
+    );
+    assert_eq!(
+        with(&[alone[0].clone(), relay], email).unwrap().0,
+        "old@x.example",
+        "when nothing else is there"
+    );
+}
