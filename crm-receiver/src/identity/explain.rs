@@ -2,8 +2,8 @@
 
 use super::{
     decision::{Decision, Verdict},
+    disjoint_sets::DisjointSets,
     group::{Edge, Group},
-    groups::Groups,
     overruled::Pairs,
     resolve::Resolved,
 };
@@ -29,7 +29,7 @@ pub(super) fn explained(
         set.iter().for_each(|record| set_of[*record] = at);
     }
     edges.sort_unstable();
-    let mut linked = Groups::new(group.len());
+    let mut linked = DisjointSets::new(group.len());
     let mut tree: HashMap<usize, Vec<Edge>> = HashMap::new();
     for edge in edges {
         let (one, other) = edge.ends();

@@ -3,8 +3,8 @@
 use super::{
     birth,
     bits::Relation,
+    disjoint_sets::DisjointSets,
     features::Features,
-    groups::Groups,
     key::KeyKind,
     name::{Names, NamesLikeness},
     overruled::{Known, Pairs, take_out},
@@ -16,7 +16,7 @@ use crate::profile::{
 };
 use std::collections::BTreeSet;
 
-/// A link between two records of a group, by their places. The order is that of certainty.
+/// A link between two records of a group, by their indices. The order is that of certainty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Edge {
     /// The rule that links them.
@@ -28,10 +28,10 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    /// The two records, the smaller place first.
+    /// The two records, the smaller index first.
     pub fn ends(self) -> (usize, usize) {
-        let place = |record| usize::try_from(record).expect("a group's places fit in memory");
-        (place(self.one), place(self.other))
+        let index = |record| usize::try_from(record).expect("a group fits in memory");
+        (index(self.one), index(self.other))
     }
 }
 
@@ -102,7 +102,7 @@ impl<'r> Group<'r> {
         decided: &[Vec<usize>],
         known: &[Vec<usize>],
     ) -> Relation {
-        let mut chains = Groups::new(self.len());
+        let mut chains = DisjointSets::new(self.len());
         let mut links = Relation::new(self.len());
         for edge in edges {
             let (one, other) = edge.ends();

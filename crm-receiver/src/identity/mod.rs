@@ -2,22 +2,22 @@
 //!
 //! [`features()`] reads of a record what says who the person is, and under which keys ([`key`]) it is found; [`resolve()`]
 //! gives each record of a group its profile, with the rule and the evidence, by [`rules`] over two records, in steps
-//! that never guess (`settle`). What people decided comes first ([`decision`]).
+//! that never guess (`clusters`). What people decided comes first ([`decision`]).
 
 pub mod birth;
 mod bits;
 pub mod candidates;
+mod clusters;
 pub mod decision;
+mod disjoint_sets;
 mod explain;
 pub mod features;
 mod group;
-mod groups;
 pub mod key;
 pub mod name;
 mod overruled;
 pub mod resolve;
 pub mod rules;
-mod settle;
 #[cfg(test)]
 mod testing;
 pub mod weights;

@@ -247,6 +247,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_apostrophe_parts_nothing_and_a_hyphen_or_dot_does() {
+        for (text, expected) in [
+            ("O'Brien", "obrien"),
+            ("O’Brien", "obrien"),
+            ("d'Angelo", "dangelo"),
+            ("Smith-Jones", "smith jones"),
+            ("J.R.", "j r"),
+            ("Соловьёв", "solovev"),
+        ] {
+            assert_eq!(parts(text).join(" "), expected, "{text}");
+        }
+    }
+
     fn names(given: &str, surname: &str) -> Names {
         Names {
             given: parts(given),

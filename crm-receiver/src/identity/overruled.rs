@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 /// A person as ranks 0 and 1 know them.
 pub(super) struct Known<'s> {
-    /// The records, by their places.
+    /// The records, by their indices.
     pub members: &'s [usize],
     /// Whether decisions alone put them together.
     pub decided: bool,

@@ -7,14 +7,14 @@
 
 use super::{
     bits::Relation,
+    clusters::Clusters,
     decision::{Decision, Verdict},
+    disjoint_sets::DisjointSets,
     explain::explained,
     features::Features,
     group::{Edge, Group},
-    groups::Groups,
     key::{IdentityKey, KeyKind},
     rules::Certainty,
-    settle::Settling,
 };
 use crate::profile::{
     GuestKey,
@@ -42,16 +42,16 @@ pub fn resolve(
     decisions: &[Decision],
 ) -> BTreeMap<GuestKey, Resolved> {
     let all: Vec<(&GuestKey, &Features)> = records.iter().collect();
-    let mut groups = Groups::new(all.len());
+    let mut groups = DisjointSets::new(all.len());
     let holders = holders(records, shared);
     for (_, holders) in &holders {
         groups.unite_all(holders);
     }
-    let place = |key: &GuestKey| all.binary_search_by_key(&key, |(key, _)| *key).ok();
+    let index = |key: &GuestKey| all.binary_search_by_key(&key, |(key, _)| *key).ok();
     let named: Vec<(usize, &Decision)> = decisions
         .iter()
         .filter_map(|decision| {
-            let named: Vec<usize> = decision.records().filter_map(place).collect();
+            let named: Vec<usize> = decision.records().filter_map(index).collect();
             groups.unite_all(&named);
             Some((*named.first()?, decision))
         })
@@ -104,7 +104,7 @@ struct Evidence<'d> {
 }
 
 impl Evidence<'_> {
-    /// The same by the places of the records within their group, which is this set.
+    /// The same by the indices of the records within their group, which is this set.
     fn within(mut self, set: &[usize]) -> Self {
         for record in self.holders.iter_mut().flat_map(|(_, holders)| holders) {
             *record = set
@@ -118,38 +118,38 @@ impl Evidence<'_> {
     fn resolve(&self, group: &mut Group<'_>) -> Vec<(GuestKey, Resolved)> {
         let (same, apart) = self.decided(group);
         let edges = self.edges(group, &same, &apart);
-        let mut settling = Settling::new(group.len());
+        let mut clusters = Clusters::new(group.len());
         let mut links = Relation::new(group.len());
         let of_rank = |rank| edges.iter().filter(move |edge| edge.rule.rank() == rank);
         add(&mut links, of_rank(0));
-        settling.step(&links, &apart, false);
-        let decided = settling.sets();
+        clusters.step(&links, &apart, false);
+        let decided = clusters.sets();
         add(&mut links, of_rank(1));
-        settling.step(&links, &apart, false);
-        let conflicts = group.conflicts(&edges, &apart, &decided, &settling.sets());
+        clusters.step(&links, &apart, false);
+        let conflicts = group.conflicts(&edges, &apart, &decided, &clusters.sets());
         for certainty in Certainty::ALL {
             let shown = edges.iter().filter(|edge| edge.rule.rank() > 1);
             if add(&mut links, shown.filter(|edge| edge.certainty == certainty)) {
-                settling.step(&links, &conflicts, !certainty.knows_given_names());
+                clusters.step(&links, &conflicts, !certainty.knows_given_names());
             }
         }
-        explained(group, &settling.sets(), edges, &self.decisions)
+        explained(group, &clusters.sets(), edges, &self.decisions)
     }
 
     /// The pairs of which the last decision says that they are one person's, and those of which it says that they are not.
     fn decided(&self, group: &Group<'_>) -> (Relation, Relation) {
         let (mut same, mut apart) = (Relation::new(group.len()), Relation::new(group.len()));
-        let places = |side: &BTreeSet<GuestKey>| -> Vec<usize> {
-            let places = side.iter().filter_map(|key| group.keys.binary_search(&key).ok());
-            places.collect()
+        let indices = |side: &BTreeSet<GuestKey>| -> Vec<usize> {
+            let indices = side.iter().filter_map(|key| group.keys.binary_search(&key).ok());
+            indices.collect()
         };
         for decision in &self.decisions {
             let (now, before) = match decision.verdict {
                 Verdict::Same => (&mut same, &mut apart),
                 Verdict::Different => (&mut apart, &mut same),
             };
-            let right = places(&decision.right);
-            for one in places(&decision.left) {
+            let right = indices(&decision.right);
+            for one in indices(&decision.left) {
                 for other in right.iter().filter(|other| **other != one) {
                     now.insert(one, *other);
                     before.remove(one, *other);

@@ -1,10 +1,10 @@
-//! A partition of records into groups.
+//! A partition of records, made by uniting them two by two.
 
 /// Disjoint sets of the numbers below a bound. The smallest of a set stands for it, whatever the order of the unions.
 #[derive(Clone, Debug)]
-pub struct Groups(Vec<usize>);
+pub struct DisjointSets(Vec<usize>);
 
-impl Groups {
+impl DisjointSets {
     /// Each number alone.
     pub fn new(count: usize) -> Self {
         Self((0..count).collect())

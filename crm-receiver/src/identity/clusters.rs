@@ -5,12 +5,12 @@
 
 use super::{
     bits::{Bits, Relation},
-    groups::Groups,
+    disjoint_sets::DisjointSets,
 };
 
 /// The records of one group, as far as they are put together.
-pub(super) struct Settling {
-    groups: Groups,
+pub(super) struct Clusters {
+    groups: DisjointSets,
     count: usize,
 }
 
@@ -21,7 +21,7 @@ struct Cluster {
     conflicts: Bits,
     /// Whether there are none.
     without_conflict: bool,
-    /// The other clusters that a link leads to, by their places, but for those in conflict with it or with another of
+    /// The other clusters that a link leads to, by their indices, but for those in conflict with it or with another of
     /// them.
     sure: Vec<usize>,
     /// Whether there are such others: the cluster fits two in conflict.
@@ -35,11 +35,11 @@ impl Cluster {
     }
 }
 
-impl Settling {
+impl Clusters {
     /// Each record alone.
     pub fn new(count: usize) -> Self {
         Self {
-            groups: Groups::new(count),
+            groups: DisjointSets::new(count),
             count,
         }
     }
@@ -52,7 +52,7 @@ impl Settling {
             let undecided = clusters.iter_mut().filter(|cluster| cluster.undecided);
             undecided.for_each(|cluster| cluster.sure.clear());
         }
-        let mut linked = Groups::new(clusters.len());
+        let mut linked = DisjointSets::new(clusters.len());
         for (at, cluster) in clusters.iter().enumerate() {
             for near in &cluster.sure {
                 if clusters[*near].sure.binary_search(&at).is_ok() {
@@ -76,15 +76,15 @@ impl Settling {
 
     fn clusters(&mut self, links: &Relation, conflicts: &Relation) -> Vec<Cluster> {
         let sets = self.groups.sets();
-        let mut place = vec![0; self.count];
+        let mut cluster_of = vec![0; self.count];
         for (at, set) in sets.iter().enumerate() {
-            set.iter().for_each(|record| place[*record] = at);
+            set.iter().for_each(|record| cluster_of[*record] = at);
         }
         let mut clusters: Vec<Cluster> = sets.iter().map(|set| self.cluster(set, conflicts)).collect();
         let near: Vec<Vec<usize>> = sets
             .iter()
             .enumerate()
-            .map(|(at, set)| near(at, set, &clusters, &place, links))
+            .map(|(at, set)| near(at, set, &clusters, &cluster_of, links))
             .collect();
         for (at, mut near) in near.into_iter().enumerate() {
             let count = near.len();
@@ -122,10 +122,16 @@ impl Settling {
 }
 
 /// The clusters that a cluster is linked to and does not conflict with.
-fn near(at: usize, set: &[usize], clusters: &[Cluster], place: &[usize], links: &Relation) -> Vec<usize> {
-    let mut linked = Bits::new(place.len());
+fn near(
+    at: usize,
+    set: &[usize],
+    clusters: &[Cluster],
+    cluster_of: &[usize],
+    links: &Relation,
+) -> Vec<usize> {
+    let mut linked = Bits::new(cluster_of.len());
     set.iter().for_each(|record| linked.insert_all(links.of(*record)));
-    let mut near: Vec<usize> = linked.iter().map(|record| place[record]).collect();
+    let mut near: Vec<usize> = linked.iter().map(|record| cluster_of[record]).collect();
     near.sort_unstable();
     near.dedup();
     near.retain(|other| {
