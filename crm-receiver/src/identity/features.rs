@@ -21,8 +21,6 @@ use std::collections::BTreeSet;
 pub const IDENTITY_VERSION: i64 = 1;
 /// How many memberships, and how many documents, of a record are read.
 pub const IDENTIFIERS_MAX: usize = 32;
-/// A telephone number with fewer digits is an extension, or was made up.
-const PHONE_DIGITS_MIN: usize = 7;
 
 /// An identity document, as an event describes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -146,7 +144,7 @@ fn phone(text: &str) -> Option<String> {
     let digits = phone.digits();
     let first = digits.chars().next()?;
     let made_up = digits.chars().all(|digit| digit == first);
-    (digits.len() >= PHONE_DIGITS_MIN && !made_up).then(|| digits.to_owned())
+    (!made_up).then(|| digits.to_owned())
 }
 
 /// Letters and digits alone, in capitals.

@@ -229,6 +229,8 @@ mod tests {
             ("John Ronald", "J. R.", Initial),
             ("Noah", "oNah", Alike),
             ("Stephen", "Steven", Different),
+            ("Bartholomeus", "Bartolomeo", Different),
+            ("Bartholomeus", "Bartolomeu", Alike),
             ("Johnson", "Jonson", Alike),
             ("Thompson", "Thomson", Alike),
             ("Rodrigues", "Rodriguez", Alike),

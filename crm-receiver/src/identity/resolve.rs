@@ -194,4 +194,6 @@ fn add<'e>(links: &mut Relation, edges: impl Iterator<Item = &'e Edge>) -> bool 
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod ranks;
+#[cfg(test)]
 mod tests;
