@@ -117,7 +117,7 @@ impl Evidence<'_> {
 
     fn resolve(&self, group: &mut Group<'_>) -> Vec<(GuestKey, Resolved)> {
         let (same, apart) = self.decided(group);
-        let edges = self.edges(group, &same, &apart);
+        let edges = self.edges(group, &same);
         let mut clusters = Clusters::new(group.len());
         let mut links = Relation::new(group.len());
         let of_rank = |rank| edges.iter().filter(move |edge| edge.rule.rank() == rank);
@@ -159,8 +159,8 @@ impl Evidence<'_> {
         (same, apart)
     }
 
-    /// Every link that a rule makes of two records of the group, but of those that shall stay apart.
-    fn edges(&self, group: &mut Group<'_>, same: &Relation, apart: &Relation) -> Vec<Edge> {
+    /// Every link that a rule makes of two records of the group.
+    fn edges(&self, group: &mut Group<'_>, same: &Relation) -> Vec<Edge> {
         let mut edges = Vec::new();
         for one in 0..group.len() {
             for other in same.of(one).iter().filter(|other| *other > one) {
@@ -170,9 +170,7 @@ impl Evidence<'_> {
         for (kind, holders) in &self.holders {
             for (at, one) in holders.iter().enumerate() {
                 for other in &holders[at + 1..] {
-                    if !apart.contains(*one, *other) {
-                        edges.extend(group.link(*kind, *one, *other));
-                    }
+                    edges.extend(group.link(*kind, *one, *other));
                 }
             }
         }

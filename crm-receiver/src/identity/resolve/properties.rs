@@ -196,6 +196,8 @@ proptest! {
             for _ in 0..records.len() {
                 if let Some(evidence) = &resolved[&at].link.evidence {
                     prop_assert_eq!(&resolved[&evidence.with].owner, &to.owner);
+                    let against = &evidence.conflicts;
+                    prop_assert!(resolved[&at].link.rule.rank() < 2 || against.is_empty(), "{against:?}");
                     at = evidence.with.clone();
                 }
             }

@@ -70,6 +70,23 @@ fn a_chain_does_not_link_two_in_conflict_either() {
 }
 
 #[test]
+fn a_conflict_with_one_record_of_a_person_is_one_with_the_person() {
+    let guest = |first: &str, email: &str, card: &str| json!({"first_name": first, "last_name": "Silva", "email": email, "loyalty": [{"programme": "gold", "number": card}]});
+    let (one, other) = ("ana@example.com", "silva@example.com");
+    let household = records([
+        ("a", guest("Ana", one, "1")),
+        ("b", guest("", other, "1")),
+        ("c", guest("Rui", other, "")),
+        ("d", guest("", one, "")),
+    ]);
+    assert_eq!(
+        profiles(&resolved(&household, &[])),
+        "a b d",
+        "c fits b, but is not Ana"
+    );
+}
+
+#[test]
 fn a_decision_links_and_holds_apart_against_all() {
     let card = json!([{"programme": "gold", "number": "17"}]);
     let guest = |name: &str| json!({"last_name": name, "loyalty": card});
@@ -234,4 +251,24 @@ fn what_ranks_0_and_1_overruled_speaks_against_no_other_record() {
     assert_eq!(profiles(&resolved(&nickname, &one_person)), "a b c d");
     let but = [one_person[0].clone(), decision(2, Verdict::Different, "c", "d")];
     assert_eq!(profiles(&resolved(&nickname, &but)), "a b");
+    let certain = records([
+        (
+            "a",
+            json!({"last_name": "Silva", "email": "s@example.com", "created_at": "2024-01-01T00:00:00Z"}),
+        ),
+        (
+            "b",
+            json!({"first_name": "Ana", "last_name": "Silva", "email": "s@example.com"}),
+        ),
+        (
+            "c",
+            json!({"first_name": "Ana", "last_name": "Silva", "email": "s@example.com"}),
+        ),
+    ]);
+    let link = resolve(&certain, &BTreeSet::new(), &[])[&key("c")].link.clone();
+    assert_eq!(
+        link.evidence.unwrap().with,
+        key("b"),
+        "of one name, which is surer"
+    );
 }
