@@ -240,6 +240,16 @@ fn a_profile_of_several_records_says_why_each_is_there() {
         (ProfileStatus::Active, None),
         "the other is here"
     );
+    let gone = sent(
+        "guest.updated",
+        "g",
+        3,
+        9,
+        json!({"last_name": "Silva", "merged_into": "elsewhere"}),
+    );
+    let with_another = [Linked::own(&gone.record), records[1].clone()];
+    let in_use = derive(&owner(), &with_another, &[], &BTreeSet::new()).unwrap();
+    assert_eq!(in_use.merged_into, None, "a record is in use");
     let stored = serde_json::to_value(&profile).unwrap();
     assert_eq!(stored["records"][0]["rule"], "own_record");
     assert_eq!(stored["records"][0].get("evidence"), None);

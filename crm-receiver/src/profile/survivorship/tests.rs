@@ -138,7 +138,7 @@ fn a_record_merged_at_its_source_lends_a_value_only_where_no_other_has_one() {
     let old = guest(
         "old",
         9,
-        json!({"merged_into": "new", "first_name": "Ana", "last_name": "Costa", "title": "Dr", "phone": "+351912345678",
+        json!({"merged_into": "new", "first_name": "Ana", "last_name": "Costa", "title": "Dr", "language": "pt", "phone": "+351912345678",
             "email": "old@x.example", "date_of_birth": "1955-08-02", "documents": [{"type": "passport"}], "vip_level": 5,
             "nationality": "BR", "blacklisted": true, "loyalty": [{"programme": "p", "number": "1"}],
             "consent": [{"channel": "email", "status": "granted", "at": 1_763_769_600_002_i64},
@@ -148,7 +148,7 @@ fn a_record_merged_at_its_source_lends_a_value_only_where_no_other_has_one() {
     let new = guest(
         "new",
         1,
-        json!({"first_name": "Ana", "last_name": "Silva", "email": "new@x.example", "date_of_birth": "1980-05-17", "vip_level": 2,
+        json!({"first_name": "Ana", "last_name": "Silva", "language": "en", "email": "new@x.example", "date_of_birth": "1980-05-17", "vip_level": 2,
             "loyalty": [{"programme": "p", "number": "2"}],
             "consent": [{"channel": "email", "status": "denied", "at": 1_763_769_600_001_i64},
                         {"channel": "phone", "status": "granted", "at": 1_763_769_600_001_i64}]}),
@@ -158,6 +158,10 @@ fn a_record_merged_at_its_source_lends_a_value_only_where_no_other_has_one() {
     assert_eq!(with(&both, email).unwrap().0, "new@x.example");
     assert_eq!(with(&both, date_of_birth).unwrap().to_string(), "1980-05-17");
     assert_eq!(with(&both, vip_level), Some(json!(2)));
+    assert_eq!(
+        with(&both, |facts| latest_text(facts, "language")).as_deref(),
+        Some("en")
+    );
     assert_eq!(
         with(&both, phone).as_deref(),
         Some("+351912345678"),
