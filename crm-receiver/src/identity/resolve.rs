@@ -128,9 +128,12 @@ impl Evidence<'_> {
         clusters.step(&links, &apart, false);
         let conflicts = group.conflicts(&edges, &apart, &decided, &clusters.sets());
         for certainty in Certainty::ALL {
-            let shown = edges.iter().filter(|edge| edge.rule.rank() > 1);
-            if add(&mut links, shown.filter(|edge| edge.certainty == certainty)) {
-                clusters.step(&links, &conflicts, !certainty.knows_given_names());
+            // By rank within a certainty: a weak link in the same step would dissolve what surer ones make two people of.
+            for rank in 2..=4 {
+                let shown = of_rank(rank).filter(|edge| edge.certainty == certainty);
+                if add(&mut links, shown) {
+                    clusters.step(&links, &conflicts, !certainty.knows_given_names());
+                }
             }
         }
         explained(group, &clusters.sets(), edges, &self.decisions)

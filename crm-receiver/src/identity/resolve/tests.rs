@@ -1,7 +1,7 @@
 use super::*;
 use crate::identity::{
     shared_keys,
-    testing::{decision, key, profiles, records, resolved},
+    testing::{decision, key, profiles, read, records, resolved},
 };
 use serde_json::json;
 
@@ -66,7 +66,34 @@ fn a_chain_does_not_link_two_in_conflict_either() {
         ("d2", guest("Ana", other, home, None)),
         ("d1", guest("Ana", other, "", Some("1982-11-23"))),
     ]);
-    assert_eq!(profiles(&resolved(&mother_and_daughter, &[])), "");
+    assert_eq!(profiles(&resolved(&mother_and_daughter, &[])), "d1 d2, m1 m2");
+}
+
+#[test]
+fn a_weak_link_dissolves_no_two_people_whom_surer_ones_make() {
+    let mut family = BTreeMap::new();
+    for (who, email, birth) in [
+        ("m", "ana@example.com", "1950-03-01"),
+        ("d", "ana@example.org", "1982-11-23"),
+    ] {
+        for at in 0..12 {
+            let guest = json!({"first_name": "Ana", "last_name": "Silva", "email": email,
+                "date_of_birth": (at < 6).then_some(birth), "phone": (at == 11).then_some("+351912345678")});
+            let name = format!("{who}{at}");
+            family.insert(key(&name), read(&name, guest));
+        }
+    }
+    let resolved = resolved(&family, &[]);
+    let sizes = |who: &str| {
+        let of_one = resolved
+            .iter()
+            .filter(|(key, _)| key.id.as_str().starts_with(who));
+        let owners: BTreeSet<_> = of_one.map(|(_, to)| to.owner.clone()).collect();
+        owners.len()
+    };
+    assert_eq!((sizes("m"), sizes("d")), (1, 1));
+    let owners: BTreeSet<_> = resolved.values().map(|to| &to.owner).collect();
+    assert_eq!(owners.len(), 2);
 }
 
 #[test]
@@ -138,10 +165,7 @@ fn an_identifier_is_shared_under_more_than_ten_names_not_records() {
     let guest = |at: usize, name: &str| {
         let payload = json!({"last_name": name, "email": "together@example.com", "phone": "+351912345678",
             "loyalty": [{"programme": "corporate", "number": "17"}]});
-        (
-            key(&format!("h{at}/g")),
-            crate::identity::testing::read("g", payload),
-        )
+        (key(&format!("h{at}/g")), read("g", payload))
     };
     let best: BTreeMap<_, _> = (0..25).map(|at| guest(at, "Silva")).collect();
     assert!(shared_keys(&best).is_empty());
