@@ -7,7 +7,7 @@ use super::{
     features::Features,
     key::KeyKind,
     name::{Names, NamesLikeness},
-    overruled::{Known, Pairs, take_out},
+    overruled::{Known, Pairs, overruled},
     rules::{Certainty, agreements, conflicts, fits},
 };
 use crate::profile::{
@@ -128,8 +128,9 @@ impl<'r> Group<'r> {
             members,
             decided: false,
         });
-        for known in decided.chain(known) {
-            take_out(&mut conflicts, &known, &links, apart, self);
+        let people: Vec<Known<'_>> = decided.chain(known).collect();
+        for (one, other) in overruled(&conflicts, &people, &links, apart, self) {
+            conflicts.remove(one, other);
         }
         conflicts
     }

@@ -26,69 +26,92 @@ pub(super) trait Pairs {
     fn for_it(&mut self, one: usize, other: usize) -> BTreeSet<Conflict>;
 }
 
-/// Takes the overruled conflicts out of a relation, but for the pairs that shall stay apart. `links` says which records
-/// a rule links with which.
-pub(super) fn take_out(
-    conflicts: &mut Relation,
-    known: &Known<'_>,
+/// The pairs whose conflict is overruled by these people. All are read from the relation as it was before any was taken
+/// out, so the order in which the people are looked at decides nothing. `links` says which records a rule links with which;
+/// a pair of `apart` shall stay apart and is never among them.
+pub(super) fn overruled(
+    conflicts: &Relation,
+    known: &[Known<'_>],
     links: &Relation,
     apart: &Relation,
     pairs: &mut impl Pairs,
-) {
-    let mut opposed = conflicts.none();
-    let mut near = conflicts.none();
-    for member in known.members {
-        opposed.insert_all(conflicts.of(*member));
-        near.insert_all(links.of(*member));
-    }
-    if !known.members.iter().any(|member| opposed.contains(*member)) {
-        return;
-    }
-    for member in known.members {
-        opposed.remove(*member);
-        near.remove(*member);
-    }
-    for other in opposed.iter() {
-        let fields = agreed(other, known.members, pairs);
+) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    for known in known {
+        let mut opposed = conflicts.none();
+        let mut near = conflicts.none();
         for member in known.members {
-            let against = conflicts.contains(other, *member) && !apart.contains(other, *member);
-            if against && pairs.against(other, *member).is_subset(&fields) {
-                conflicts.remove(other, *member);
+            opposed.insert_all(conflicts.of(*member));
+            near.insert_all(links.of(*member));
+        }
+        if !known.members.iter().any(|member| opposed.contains(*member)) {
+            continue;
+        }
+        for member in known.members {
+            opposed.remove(*member);
+            near.remove(*member);
+        }
+        for other in opposed.iter() {
+            let vouching = vouching(other, known.members, conflicts, pairs);
+            let against = known
+                .members
+                .iter()
+                .filter(|member| conflicts.contains(other, **member) && !apart.contains(other, **member));
+            for member in against {
+                let fields = pairs.against(other, *member);
+                if vouching.iter().any(|agreed| fields.is_subset(agreed)) {
+                    found.push((other, *member));
+                }
             }
         }
+        if known.decided {
+            found.extend(decided(conflicts, &near, known.members, apart, pairs));
+        }
     }
-    if known.decided {
-        take_out_decided(conflicts, &near, known.members, apart, pairs);
-    }
+    found
 }
 
-/// Takes out what a decision overruled among the other records that a rule links with the person.
-fn take_out_decided(
-    conflicts: &mut Relation,
+/// The pairs whose conflict a decision overruled among the other records that a rule links with the person.
+fn decided(
+    conflicts: &Relation,
     near: &Bits,
     members: &[usize],
     apart: &Relation,
     pairs: &mut impl Pairs,
-) {
-    let near: Vec<(usize, BTreeSet<Conflict>)> = near
+) -> Vec<(usize, usize)> {
+    let near: Vec<(usize, Vec<BTreeSet<Conflict>>)> = near
         .iter()
-        .map(|record| (record, agreed(record, members, pairs)))
+        .map(|record| (record, vouching(record, members, conflicts, pairs)))
+        .filter(|(_, vouching)| !vouching.is_empty())
         .collect();
-    for (at, (one, fields)) in near.iter().enumerate() {
-        for (other, other_fields) in &near[at + 1..] {
-            let against = conflicts.contains(*one, *other) && !apart.contains(*one, *other);
-            let of_the_person = |field| fields.contains(field) && other_fields.contains(field);
-            if against && pairs.against(*one, *other).iter().all(of_the_person) {
-                conflicts.remove(*one, *other);
+    let mut found = Vec::new();
+    for (at, (one, of_one)) in near.iter().enumerate() {
+        for (other, of_other) in &near[at + 1..] {
+            if !conflicts.contains(*one, *other) || apart.contains(*one, *other) {
+                continue;
+            }
+            let fields = pairs.against(*one, *other);
+            let agrees =
+                |vouching: &[BTreeSet<Conflict>]| vouching.iter().any(|agreed| fields.is_subset(agreed));
+            if agrees(of_one) && agrees(of_other) {
+                found.push((*one, *other));
             }
         }
     }
+    found
 }
 
-/// The fields in which a record agrees with one of the person's.
-fn agreed(record: usize, members: &[usize], pairs: &mut impl Pairs) -> BTreeSet<Conflict> {
-    members
+/// The fields in which a record agrees with each of the person's records that it is in no conflict with. One of these
+/// must agree in every field in question: the name of one and the date of another make no person.
+fn vouching(
+    record: usize,
+    members: &[usize],
+    conflicts: &Relation,
+    pairs: &mut impl Pairs,
+) -> Vec<BTreeSet<Conflict>> {
+    let with = members
         .iter()
-        .flat_map(|member| pairs.for_it(record, *member))
-        .collect()
+        .filter(|member| !conflicts.contains(record, **member));
+    let agreed: BTreeSet<BTreeSet<Conflict>> = with.map(|member| pairs.for_it(record, *member)).collect();
+    agreed.into_iter().filter(|fields| !fields.is_empty()).collect()
 }

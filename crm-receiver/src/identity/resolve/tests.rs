@@ -97,6 +97,49 @@ fn a_weak_link_dissolves_no_two_people_whom_surer_ones_make() {
 }
 
 #[test]
+fn what_decisions_overruled_does_not_depend_on_the_names_of_the_keys() {
+    let guest = |first: &str, email: &str, phone: &str| json!({"first_name": first, "last_name": "Silva", "email": email, "phone": phone});
+    let mail = "s@example.com";
+    for [a, b, c, d, x] in [
+        ["1", "2", "3", "4", "5"],
+        ["5", "4", "3", "2", "1"],
+        ["3", "4", "1", "2", "5"],
+        ["2", "1", "4", "3", "5"],
+        ["3", "5", "2", "4", "1"],
+        ["4", "1", "5", "2", "3"],
+    ] {
+        let all = records([
+            (a, guest("William", mail, "")),
+            (b, guest("Bill", mail, "")),
+            (c, guest("William", mail, "")),
+            (d, guest("Bill", mail, "+351912345678")),
+            (x, guest("Bill", "", "+351912345678")),
+        ]);
+        let decided = [decision(1, Verdict::Same, a, b), decision(2, Verdict::Same, c, d)];
+        assert_eq!(profiles(&resolved(&all, &decided)), "1 2 3 4 5", "{x}");
+    }
+}
+
+#[test]
+fn one_record_of_a_person_must_agree_in_every_field_that_another_conflicts_in() {
+    let guest = |first: &str, birth: &str, card: &str| {
+        json!({"first_name": first, "last_name": "Silva", "email": "s@example.com",
+        "date_of_birth": birth, "loyalty": [{"programme": "gold", "number": card}]})
+    };
+    let shared_card = records([
+        ("a", guest("Ana", "1955-08-02", "1")),
+        ("b", guest("Rui", "1980-05-17", "1")),
+        ("c", guest("", "", "1")),
+        ("d", guest("Ana", "1980-05-17", "")),
+    ]);
+    assert_eq!(
+        profiles(&resolved(&shared_card, &[])),
+        "a b c",
+        "the name of one and the date of another"
+    );
+}
+
+#[test]
 fn a_conflict_with_one_record_of_a_person_is_one_with_the_person() {
     let guest = |first: &str, email: &str, card: &str| json!({"first_name": first, "last_name": "Silva", "email": email, "loyalty": [{"programme": "gold", "number": card}]});
     let (one, other) = ("ana@example.com", "silva@example.com");
