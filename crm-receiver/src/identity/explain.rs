@@ -77,7 +77,7 @@ fn link(group: &mut Group<'_>, edge: Edge, with: usize, decisions: &[&Decision])
         evidence: Some(Evidence {
             with: group.keys[with].clone(),
             decision: decision.map(|decision| decision.id.clone()),
-            conflicts: group.against(one, other),
+            conflicts: group.against(one, other).shown(),
         }),
     }
 }

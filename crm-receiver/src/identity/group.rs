@@ -1,19 +1,15 @@
 //! Records that share evidence, and their comparisons two by two, each made once.
 
 use super::{
-    birth,
     bits::Relation,
     disjoint_sets::DisjointSets,
     features::Features,
     key::KeyKind,
     name::{Names, NamesLikeness},
     overruled::{Known, Pairs, overruled},
-    rules::{Certainty, agreements, conflicts, fits},
+    rules::{Certainty, Compared, Fields, fits},
 };
-use crate::profile::{
-    GuestKey,
-    link::{Conflict, LinkRule},
-};
+use crate::profile::{GuestKey, link::LinkRule};
 use std::collections::BTreeSet;
 
 /// A link between two records of a group, by their indices. The order is that of certainty.
@@ -45,7 +41,20 @@ pub(super) struct Group<'r> {
     names: Vec<usize>,
     distinct_names: Vec<&'r Names>,
     /// How alike the names of two numbers are, as far as they were compared.
-    compared: Vec<Vec<Option<NamesLikeness>>>,
+    names_compared: Vec<Vec<Option<NamesLikeness>>>,
+    /// What two records say of each other, as far as they were compared: under the greater index, by the smaller.
+    compared: Vec<Vec<Option<Compared>>>,
+    /// How many comparisons were made.
+    pub counted: Counted,
+}
+
+/// How many comparisons a group took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    /// Of two records.
+    pub records: usize,
+    /// Of two names.
+    pub names: usize,
 }
 
 impl<'r> Group<'r> {
@@ -61,10 +70,12 @@ impl<'r> Group<'r> {
             |features: &&Features| distinct_names.binary_search(&&features.names).unwrap_or_default();
         Self {
             names: features.iter().map(number).collect(),
+            compared: vec![Vec::new(); keys.len()],
             keys,
             features,
-            compared: vec![Vec::new(); distinct_names.len()],
+            names_compared: vec![Vec::new(); distinct_names.len()],
             distinct_names,
+            counted: Counted::default(),
         }
     }
 
@@ -75,11 +86,11 @@ impl<'r> Group<'r> {
 
     /// The link that a rule makes of two records.
     pub fn edge(&mut self, rule: LinkRule, one: usize, other: usize) -> Edge {
-        let birth = birth::compare(self.features[one].birth, self.features[other].birth);
+        let compared = self.compare(one, other);
         let number = |record: usize| u32::try_from(record).expect("a group is small");
         Edge {
             rule,
-            certainty: Certainty::of(self.names(one, other), birth),
+            certainty: Certainty::of(compared.names, compared.birth),
             one: number(one.min(other)),
             other: number(one.max(other)),
         }
@@ -87,10 +98,13 @@ impl<'r> Group<'r> {
 
     /// The link of two records that share a key of this kind; none where no rule fits, or a conflict forbids it.
     pub fn link(&mut self, kind: KeyKind, one: usize, other: usize) -> Option<Edge> {
-        let birth = birth::compare(self.features[one].birth, self.features[other].birth);
-        let rule = fits(kind, self.names(one, other), birth)?;
-        let forbidden = rule.rank() > 1 && !self.against(one, other).is_empty();
-        (one != other && !forbidden).then(|| self.edge(rule, one, other))
+        if one == other {
+            return None;
+        }
+        let compared = self.compare(one, other);
+        let rule = fits(kind, compared.names, compared.birth)?;
+        let forbidden = rule.rank() > 1 && !compared.against.is_empty();
+        (!forbidden).then(|| self.edge(rule, one, other))
     }
 
     /// The conflicts among records that any chain of links connects, but for those that ranks 0 and 1 have overruled, and
@@ -135,25 +149,40 @@ impl<'r> Group<'r> {
         conflicts
     }
 
+    /// What two different records say of each other.
+    fn compare(&mut self, one: usize, other: usize) -> Compared {
+        let (one, other) = (one.min(other), one.max(other));
+        if let Some(Some(compared)) = self.compared[other].get(one) {
+            return *compared;
+        }
+        let names = self.names(one, other);
+        let same_source = self.keys[one].source == self.keys[other].source;
+        let compared = Compared::of(self.features[one], self.features[other], names, same_source);
+        self.counted.records += 1;
+        let row = &mut self.compared[other];
+        row.resize(other, None);
+        row[one] = Some(compared);
+        compared
+    }
+
     fn names(&mut self, one: usize, other: usize) -> NamesLikeness {
         let (one, other) = (self.names[one], self.names[other]);
         let (one, other) = (one.min(other), one.max(other));
-        let count = self.distinct_names.len();
-        let row = &mut self.compared[one];
-        row.resize(count, None);
-        *row[other].get_or_insert_with(|| self.distinct_names[one].compare(self.distinct_names[other]))
+        let row = &mut self.names_compared[one];
+        row.resize(self.distinct_names.len(), None);
+        *row[other].get_or_insert_with(|| {
+            self.counted.names += 1;
+            self.distinct_names[one].compare(self.distinct_names[other])
+        })
     }
 }
 
 impl Pairs for Group<'_> {
-    fn against(&mut self, one: usize, other: usize) -> BTreeSet<Conflict> {
-        let names = self.names(one, other);
-        let same_source = self.keys[one].source == self.keys[other].source;
-        conflicts(self.features[one], self.features[other], names, same_source)
+    fn against(&mut self, one: usize, other: usize) -> Fields {
+        self.compare(one, other).against
     }
 
-    fn for_it(&mut self, one: usize, other: usize) -> BTreeSet<Conflict> {
-        let names = self.names(one, other);
-        agreements(self.features[one], self.features[other], names)
+    fn for_it(&mut self, one: usize, other: usize) -> Fields {
+        self.compare(one, other).agreed
     }
 }

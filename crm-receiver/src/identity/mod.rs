@@ -26,4 +26,4 @@ pub use candidates::{Candidate, CandidateKind, candidates};
 pub use decision::{Decision, Verdict};
 pub use features::{Features, features};
 pub use key::{IdentityKey, KeyKind, shared_keys};
-pub use resolve::{Resolved, resolve};
+pub use resolve::{Resolution, Resolved, resolve};

@@ -6,8 +6,10 @@
 //! name, do not conflict either: that is what was decided. For a card that two people use nobody decided anything: of
 //! two more records, one of each name, both stay alone.
 
-use super::bits::{Bits, Relation};
-use crate::profile::link::Conflict;
+use super::{
+    bits::{Bits, Relation},
+    rules::Fields,
+};
 use std::collections::BTreeSet;
 
 /// A person as ranks 0 and 1 know them.
@@ -21,9 +23,9 @@ pub(super) struct Known<'s> {
 /// What is compared for that: which fields of two records conflict, and which agree.
 pub(super) trait Pairs {
     /// The fields in conflict.
-    fn against(&mut self, one: usize, other: usize) -> BTreeSet<Conflict>;
+    fn against(&mut self, one: usize, other: usize) -> Fields;
     /// The fields that both records have and that agree.
-    fn for_it(&mut self, one: usize, other: usize) -> BTreeSet<Conflict>;
+    fn for_it(&mut self, one: usize, other: usize) -> Fields;
 }
 
 /// The pairs whose conflict is overruled by these people. All are read from the relation as it was before any was taken
@@ -59,7 +61,7 @@ pub(super) fn overruled(
                 .filter(|member| conflicts.contains(other, **member) && !apart.contains(other, **member));
             for member in against {
                 let fields = pairs.against(other, *member);
-                if vouching.iter().any(|agreed| fields.is_subset(agreed)) {
+                if vouching.iter().any(|agreed| fields.is_subset(*agreed)) {
                     found.push((other, *member));
                 }
             }
@@ -79,7 +81,7 @@ fn decided(
     apart: &Relation,
     pairs: &mut impl Pairs,
 ) -> Vec<(usize, usize)> {
-    let near: Vec<(usize, Vec<BTreeSet<Conflict>>)> = near
+    let near: Vec<(usize, Vec<Fields>)> = near
         .iter()
         .map(|record| (record, vouching(record, members, conflicts, pairs)))
         .filter(|(_, vouching)| !vouching.is_empty())
@@ -91,8 +93,7 @@ fn decided(
                 continue;
             }
             let fields = pairs.against(*one, *other);
-            let agrees =
-                |vouching: &[BTreeSet<Conflict>]| vouching.iter().any(|agreed| fields.is_subset(agreed));
+            let agrees = |vouching: &[Fields]| vouching.iter().any(|agreed| fields.is_subset(*agreed));
             if agrees(of_one) && agrees(of_other) {
                 found.push((*one, *other));
             }
@@ -103,15 +104,10 @@ fn decided(
 
 /// The fields in which a record agrees with each of the person's records that it is in no conflict with. One of these
 /// must agree in every field in question: the name of one and the date of another make no person.
-fn vouching(
-    record: usize,
-    members: &[usize],
-    conflicts: &Relation,
-    pairs: &mut impl Pairs,
-) -> Vec<BTreeSet<Conflict>> {
+fn vouching(record: usize, members: &[usize], conflicts: &Relation, pairs: &mut impl Pairs) -> Vec<Fields> {
     let with = members
         .iter()
         .filter(|member| !conflicts.contains(record, **member));
-    let agreed: BTreeSet<BTreeSet<Conflict>> = with.map(|member| pairs.for_it(record, *member)).collect();
+    let agreed: BTreeSet<Fields> = with.map(|member| pairs.for_it(record, *member)).collect();
     agreed.into_iter().filter(|fields| !fields.is_empty()).collect()
 }

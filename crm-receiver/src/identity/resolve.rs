@@ -22,8 +22,18 @@ use crate::profile::{
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// How many records are resolved in one group: memory and time grow with its square.
+/// How many records are resolved in one group: memory and time grow with its square. A larger one is left as it is.
 pub const GROUP_MAX: usize = 2_000;
+
+/// What became of a set of records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolution {
+    /// Where each record belongs.
+    pub resolved: BTreeMap<GuestKey, Resolved>,
+    /// The groups of more than [`GROUP_MAX`] records, each in the order of its keys. Nothing is said of these: their links
+    /// stay as they are, and somebody has to be informed.
+    pub left: Vec<Vec<GuestKey>>,
+}
 
 /// Where a record belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +44,13 @@ pub struct Resolved {
     pub link: Link,
 }
 
-/// Gives each record of a set its profile. `shared` are the keys that link nobody ([`super::shared_keys`] of everything
+/// Gives each record of a set its profile, but for those of groups that are too large. `shared` are the keys that link nobody ([`super::shared_keys`] of everything
 /// that there is, not of the set); a decision may name records that are not in the set.
 pub fn resolve(
     records: &BTreeMap<GuestKey, Features>,
     shared: &BTreeSet<IdentityKey>,
     decisions: &[Decision],
-) -> BTreeMap<GuestKey, Resolved> {
+) -> Resolution {
     let all: Vec<(&GuestKey, &Features)> = records.iter().collect();
     let mut groups = DisjointSets::new(all.len());
     let holders = holders(records, shared);
@@ -65,13 +75,19 @@ pub fn resolve(
         let of_group = evidence.entry(groups.of(named)).or_default();
         of_group.decisions.push(decision);
     }
-    let mut resolved = BTreeMap::new();
+    let mut resolution = Resolution::default();
     for set in groups.sets() {
+        if set.len() > GROUP_MAX {
+            let keys = set.iter().map(|at| all[*at].0.clone());
+            resolution.left.push(keys.collect());
+            continue;
+        }
         let evidence = evidence.remove(&set[0]).unwrap_or_default();
         let mut group = Group::new(set.iter().map(|at| all[*at]));
-        resolved.extend(evidence.within(&set).resolve(&mut group));
+        let resolved = evidence.within(&set).resolve(&mut group);
+        resolution.resolved.extend(resolved);
     }
-    resolved
+    resolution
 }
 
 /// The records that hold each key which links somebody, two at least.
@@ -110,6 +126,10 @@ impl Evidence<'_> {
             *record = set
                 .binary_search(record)
                 .expect("a key's holders are of one group");
+        }
+        for (_, holders) in &mut self.holders {
+            holders.sort_unstable();
+            holders.dedup();
         }
         self.decisions.sort_by_key(|decision| (decision.at, &decision.id));
         self
@@ -162,20 +182,27 @@ impl Evidence<'_> {
         (same, apart)
     }
 
-    /// Every link that a rule makes of two records of the group.
+    /// The surest link that a rule makes of each two records of the group.
     fn edges(&self, group: &mut Group<'_>, same: &Relation) -> Vec<Edge> {
-        let mut edges = Vec::new();
-        for one in 0..group.len() {
-            for other in same.of(one).iter().filter(|other| *other > one) {
-                edges.push(group.edge(LinkRule::Decision, one, other));
-            }
-        }
+        let mut held: Vec<Vec<(KeyKind, &[usize])>> = vec![Vec::new(); group.len()];
         for (kind, holders) in &self.holders {
             for (at, one) in holders.iter().enumerate() {
-                for other in &holders[at + 1..] {
-                    edges.extend(group.link(*kind, *one, *other));
+                held[*one].push((*kind, &holders[at + 1..]));
+            }
+        }
+        let mut edges = Vec::new();
+        let mut surest: Vec<Option<Edge>> = vec![None; group.len()];
+        for (one, held) in held.into_iter().enumerate() {
+            for other in same.of(one).iter().filter(|other| *other > one) {
+                surest[other] = Some(group.edge(LinkRule::Decision, one, other));
+            }
+            for (kind, others) in held {
+                for other in others {
+                    let found = group.link(kind, one, *other);
+                    surest[*other] = found.into_iter().chain(surest[*other]).min();
                 }
             }
+            edges.extend(surest.iter_mut().filter_map(Option::take));
         }
         edges
     }

@@ -58,6 +58,76 @@ impl Certainty {
     }
 }
 
+/// A set of the fields in which two records may conflict, small enough to be kept for each pair of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Fields {
+    given_name: bool,
+    birth_date: bool,
+    document: bool,
+}
+
+impl Fields {
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Whether each of them is in the other set.
+    pub fn is_subset(self, of: Self) -> bool {
+        (!self.given_name || of.given_name)
+            && (!self.birth_date || of.birth_date)
+            && (!self.document || of.document)
+    }
+
+    /// The same as a profile shows them.
+    pub fn shown(self) -> BTreeSet<Conflict> {
+        let all = [
+            (self.given_name, Conflict::GivenName),
+            (self.birth_date, Conflict::BirthDate),
+            (self.document, Conflict::Document),
+        ];
+        all.into_iter()
+            .filter_map(|(is_in, field)| is_in.then_some(field))
+            .collect()
+    }
+}
+
+/// What two records say of each other without a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Compared {
+    pub names: NamesLikeness,
+    pub birth: BirthLikeness,
+    /// The fields in conflict.
+    pub against: Fields,
+    /// The fields of which both records have a value, where the values agree.
+    pub agreed: Fields,
+}
+
+impl Compared {
+    /// Compares two records whose names are compared already.
+    pub fn of(left: &Features, right: &Features, names: NamesLikeness, same_source: bool) -> Self {
+        let birth = birth::compare(left.birth, right.birth);
+        let one_document = left
+            .documents
+            .iter()
+            .any(|one| right.documents.iter().any(|other| one.digest == other.digest));
+        Self {
+            names,
+            birth,
+            against: Fields {
+                given_name: names.given == Likeness::Different,
+                birth_date: birth == BirthLikeness::Apart,
+                document: documents_conflict(&left.documents, &right.documents, same_source),
+            },
+            agreed: Fields {
+                given_name: names.given.agrees(),
+                birth_date: birth >= BirthLikeness::Slip,
+                document: one_document,
+            },
+        }
+    }
+}
+
 /// The rule that links two records which share a key of this kind, if any does.
 pub fn fits(kind: KeyKind, names: NamesLikeness, birth: BirthLikeness) -> Option<LinkRule> {
     let same_birth = birth == BirthLikeness::Equal;
@@ -81,36 +151,7 @@ pub fn conflicts(
     names: NamesLikeness,
     same_source: bool,
 ) -> BTreeSet<Conflict> {
-    let mut found = BTreeSet::new();
-    if names.given == Likeness::Different {
-        found.insert(Conflict::GivenName);
-    }
-    if birth::compare(left.birth, right.birth) == BirthLikeness::Apart {
-        found.insert(Conflict::BirthDate);
-    }
-    if documents_conflict(&left.documents, &right.documents, same_source) {
-        found.insert(Conflict::Document);
-    }
-    found
-}
-
-/// The fields of which both records have a value, where the values agree.
-pub fn agreements(left: &Features, right: &Features, names: NamesLikeness) -> BTreeSet<Conflict> {
-    let mut found = BTreeSet::new();
-    if names.given.agrees() {
-        found.insert(Conflict::GivenName);
-    }
-    if birth::compare(left.birth, right.birth) >= BirthLikeness::Slip {
-        found.insert(Conflict::BirthDate);
-    }
-    if left
-        .documents
-        .iter()
-        .any(|one| right.documents.iter().any(|other| one.digest == other.digest))
-    {
-        found.insert(Conflict::Document);
-    }
-    found
+    Compared::of(left, right, names, same_source).against.shown()
 }
 
 /// Whether both have a document of one type and country, and none of these in common. The digests of two sources may be

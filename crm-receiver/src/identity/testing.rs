@@ -49,7 +49,9 @@ pub fn resolved(
     decisions: &[Decision],
 ) -> BTreeMap<GuestKey, Resolved> {
     let shared: BTreeSet<IdentityKey> = shared_keys(records);
-    resolve(records, &shared, decisions)
+    let resolution = resolve(records, &shared, decisions);
+    assert!(resolution.left.is_empty());
+    resolution.resolved
 }
 
 /// The profiles of more than one record: `"a b, c d"`, without the sources.

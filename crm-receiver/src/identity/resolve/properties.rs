@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::identity::{
-    rules::{agreements, conflicts},
+    rules::Compared,
     shared_keys,
     testing::{key, read},
 };
@@ -143,19 +143,18 @@ impl Judged<'_> {
         last.map(|decision| decision.verdict)
     }
 
-    fn against(&self, one: &GuestKey, other: &GuestKey) -> BTreeSet<Conflict> {
+    fn compared(&self, one: &GuestKey, other: &GuestKey) -> Compared {
         let (left, right) = (&self.records[one], &self.records[other]);
-        conflicts(
-            left,
-            right,
-            left.names.compare(&right.names),
-            one.source == other.source,
-        )
+        let names = left.names.compare(&right.names);
+        Compared::of(left, right, names, one.source == other.source)
+    }
+
+    fn against(&self, one: &GuestKey, other: &GuestKey) -> BTreeSet<Conflict> {
+        self.compared(one, other).against.shown()
     }
 
     fn agreed(&self, one: &GuestKey, other: &GuestKey) -> BTreeSet<Conflict> {
-        let (left, right) = (&self.records[one], &self.records[other]);
-        agreements(left, right, left.names.compare(&right.names))
+        self.compared(one, other).agreed.shown()
     }
 
     /// Whether ranks 0 (`decided`), or 0 and 1, link the two records directly.
@@ -216,13 +215,13 @@ proptest! {
     #[test]
     fn the_result_rests_on_the_set_alone(records in records(), decisions in decisions(), turn in 0..4_usize) {
         let shared = shared_keys(&records);
-        let whole = resolve(&records, &shared, &decisions);
+        let whole = resolve(&records, &shared, &decisions).resolved;
         let mut turned = decisions.clone();
         turned.rotate_left(turn % decisions.len().max(1));
-        prop_assert_eq!(&resolve(&records, &shared, &turned), &whole, "the decisions in another order");
+        prop_assert_eq!(&resolve(&records, &shared, &turned).resolved, &whole, "the decisions in another order");
         let mut alone = BTreeMap::new();
         for group in groups(&records, &shared, &decisions) {
-            alone.extend(resolve(&group, &shared, &decisions));
+            alone.extend(resolve(&group, &shared, &decisions).resolved);
         }
         prop_assert_eq!(&alone, &whole, "each group alone");
     }
@@ -243,8 +242,8 @@ proptest! {
             .iter()
             .map(|decision| Decision { left: names(&decision.left), right: names(&decision.right), ..decision.clone() })
             .collect();
-        let expected = profiles(&resolve(&records, &shared_keys(&records), &decisions));
-        let found = profiles(&resolve(&other, &shared_keys(&other), &of_other));
+        let expected = profiles(&resolve(&records, &shared_keys(&records), &decisions).resolved);
+        let found = profiles(&resolve(&other, &shared_keys(&other), &of_other).resolved);
         let back = found.iter().map(|profile| profile.iter().map(renamed).collect()).collect::<BTreeSet<BTreeSet<_>>>();
         prop_assert_eq!(back, expected);
     }
@@ -254,7 +253,7 @@ proptest! {
         records in records(), decisions in decisions()
     ) {
         let shared = shared_keys(&records);
-        let resolved = resolve(&records, &shared, &decisions);
+        let resolved = resolve(&records, &shared, &decisions).resolved;
         for profile in profiles(&resolved) {
             let of_profile = Judged { records: &records, shared: &shared, decisions: &decisions, profile: &profile };
             for (at, one) in profile.iter().enumerate() {
@@ -270,7 +269,7 @@ proptest! {
 
     #[test]
     fn each_profile_hangs_together_under_its_oldest_record(records in records(), decisions in decisions()) {
-        let resolved = resolve(&records, &shared_keys(&records), &decisions);
+        let resolved = resolve(&records, &shared_keys(&records), &decisions).resolved;
         for (key, to) in &resolved {
             let age = |key: &GuestKey| (records[key].created_at.map_or(i64::MAX, |at| at.0), key.clone());
             prop_assert_eq!(&resolved[&to.owner].owner, &to.owner);

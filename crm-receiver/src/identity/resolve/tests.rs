@@ -332,10 +332,58 @@ fn what_ranks_0_and_1_overruled_speaks_against_no_other_record() {
             json!({"first_name": "Ana", "last_name": "Silva", "email": "s@example.com"}),
         ),
     ]);
-    let link = resolve(&certain, &BTreeSet::new(), &[])[&key("c")].link.clone();
+    let link = resolve(&certain, &BTreeSet::new(), &[]).resolved[&key("c")]
+        .link
+        .clone();
     assert_eq!(
         link.evidence.unwrap().with,
         key("b"),
         "of one name, which is surer"
     );
+}
+
+#[test]
+fn a_group_of_more_than_two_thousand_records_is_left_and_named() {
+    let mut all: BTreeMap<_, _> = (0..GROUP_MAX)
+        .map(|at| {
+            let guest = json!({"last_name": "Silva", "email": "s@example.com"});
+            (key(&format!("g{at:04}")), read("g", guest))
+        })
+        .collect();
+    let alone = json!({"last_name": "Costa", "email": "c@example.com"});
+    all.insert(key("alone"), read("alone", alone));
+    let whole = resolve(&all, &BTreeSet::new(), &[]);
+    assert!(whole.left.is_empty());
+    assert_eq!(whole.resolved.len(), GROUP_MAX + 1);
+    assert_eq!(whole.resolved[&key("g1999")].owner, key("g0000"));
+    let one_more = json!({"last_name": "Silva", "email": "s@example.com"});
+    all.insert(key("g2000"), read("g", one_more));
+    let left = resolve(&all, &BTreeSet::new(), &[]);
+    assert_eq!(left.resolved.keys().collect::<Vec<_>>(), [&key("alone")]);
+    let sizes: Vec<usize> = left.left.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [GROUP_MAX + 1]);
+    assert_eq!(left.left[0][2_000], key("g2000"));
+}
+
+#[test]
+fn two_records_and_two_names_are_compared_once_however_many_keys_they_share() {
+    let guest = |at: usize| {
+        let first = ["Ana", "Anna", "Rui"][at % 3];
+        let guest = json!({"first_name": first, "last_name": "Silva", "email": "s@example.com",
+            "phone": "+351912345678", "date_of_birth": "1980-05-17", "address": {"postal_code": "1000"},
+            "loyalty": [{"programme": "gold", "number": "17"}, {"programme": "silver", "number": "18"}]});
+        (key(&format!("g{at}")), read("g", guest))
+    };
+    let all: BTreeMap<_, _> = (0..60).map(guest).collect();
+    let mut group = Group::new(all.iter());
+    let evidence = Evidence {
+        holders: holders(&all, &BTreeSet::new()),
+        decisions: Vec::new(),
+    };
+    let set: Vec<usize> = (0..all.len()).collect();
+    let evidence = evidence.within(&set);
+    let pairs = 60 * 59 / 2;
+    assert_eq!(evidence.edges(&mut group, &Relation::new(60)).len(), pairs);
+    assert_eq!(evidence.resolve(&mut group).len(), 60);
+    assert_eq!((group.counted.records, group.counted.names), (pairs, 3 * 4 / 2));
 }

@@ -43,10 +43,11 @@ impl Measured {
             proposed: BTreeMap::new(),
             accepted: Pairs::default(),
         };
-        let resolved = resolve(&measured.records, &measured.shared, &[]);
+        let resolved = resolve(&measured.records, &measured.shared, &[]).resolved;
         measured.linked = measured.pairs(&resolved);
         let decisions = measured.review(&resolved);
-        measured.accepted = measured.pairs(&resolve(&measured.records, &measured.shared, &decisions));
+        let accepted = resolve(&measured.records, &measured.shared, &decisions);
+        measured.accepted = measured.pairs(&accepted.resolved);
         measured
     }
 
