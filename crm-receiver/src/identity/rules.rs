@@ -154,8 +154,8 @@ pub fn conflicts(
     Compared::of(left, right, names, same_source).against.shown()
 }
 
-/// Whether both have a document of one type and country, and none of these in common. The digests of two sources may be
-/// under different keys: there equal last characters leave it open.
+/// Whether both have documents of one type and country that are certainly not the same. The digests of two sources may be
+/// under different keys: there the last characters must be known of both, and differ.
 pub(super) fn documents_conflict(
     left: &BTreeSet<DocumentFacts>,
     right: &BTreeSet<DocumentFacts>,
@@ -164,18 +164,17 @@ pub(super) fn documents_conflict(
     let of_one_kind = |one: &DocumentFacts, other: &DocumentFacts| {
         one.kind == other.kind && one.country.is_some() && one.country == other.country
     };
-    let may_be_one = |one: &DocumentFacts, other: &DocumentFacts| {
-        one.digest == other.digest || (!same_source && one.last4.is_some() && one.last4 == other.last4)
+    let differ = |one: &DocumentFacts, other: &DocumentFacts| {
+        let known = one.last4.is_some() && other.last4.is_some();
+        one.digest != other.digest && (same_source || (known && one.last4 != other.last4))
     };
-    left.iter().any(|one| {
-        let mut rivals = right.iter().filter(|other| of_one_kind(one, other)).peekable();
-        rivals.peek().is_some() && {
-            let mut own = left.iter().filter(|own| of_one_kind(one, own));
-            !own.any(|own| {
-                right
-                    .iter()
-                    .any(|other| of_one_kind(own, other) && may_be_one(own, other))
-            })
-        }
+    // The documents of a record stand in the order of their kinds.
+    let left: Vec<&DocumentFacts> = left.iter().collect();
+    left.chunk_by(|one, other| of_one_kind(one, other)).any(|own| {
+        let rivals: Vec<_> = right.iter().filter(|other| of_one_kind(own[0], other)).collect();
+        let all_differ = own
+            .iter()
+            .all(|own| rivals.iter().all(|rival| differ(own, rival)));
+        !rivals.is_empty() && all_differ
     })
 }

@@ -136,7 +136,7 @@ fn rank4_links_all_names_in_any_order_with_birth_date_and_postal_code() {
 #[test]
 fn ranks_2_to_4_never_put_two_in_conflict_into_one_profile() {
     let guest = |first: &str, birth: &str, documents: Value| json!({"first_name": first, "last_name": "Silva", "email": "s@example.com", "phone": "+351912345678", "date_of_birth": birth, "documents": documents});
-    let passport = |digest: &str, country: &str| json!([{"type": "passport", "issuing_country": country, "digest": digest}]);
+    let passport = |digest: &str, country: &str| json!([{"type": "passport", "issuing_country": country, "digest": digest, "last4": format!("90{digest}")}]);
     let ana = guest("Ana", "1980-05-17", passport("d1", "PT"));
     for (what, other, linked) in [
         ("nothing", guest("Ana", "1980-05-17", json!([])), true),
@@ -163,6 +163,10 @@ fn ranks_2_to_4_never_put_two_in_conflict_into_one_profile() {
             json!([{"type": "passport", "issuing_country": "PT", "digest": digest, "last4": last4}]),
         )
     };
+    assert!(
+        two(keyed("d1", "3456"), keyed("x9", "")).is_some(),
+        "of which one last4 is not known"
+    );
     let (ours, theirs) = (keyed("d1", "3456"), keyed("x9", "3456"));
     assert!(
         two(ours.clone(), theirs.clone()).is_some(),
