@@ -5,7 +5,7 @@
 
 use super::{
     key::{IdentityKey, KeyKind},
-    name::{Names, parts},
+    name::{Names, PARTS_MAX, parts},
 };
 use crate::profile::{
     GuestKey, Record,
@@ -15,12 +15,20 @@ use contract::{Country, EntityId, MailboxKind, Phone, UnixMillis, text};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 /// Raise it with every change of what features are made to, or of the rules over them: the links are then made again.
 pub const IDENTITY_VERSION: i64 = 1;
-/// How many memberships, and how many documents, of a record are read.
+/// How many memberships of a record are read.
 pub const IDENTIFIERS_MAX: usize = 32;
+/// How many documents of a record are read: those of two records are compared each with each.
+pub const DOCUMENTS_MAX: usize = 8;
+/// How long an address can be (RFC 5321, 4.5.3.1.3). A longer one is none.
+pub const EMAIL_CHARS_MAX: usize = 254;
+/// How many letters of a city are compared.
+const CITY_CHARS_MAX: usize = 64;
+/// How long a postal code, a document's type and its last characters may be. A longer one is none.
+const CODE_CHARS_MAX: usize = 32;
 
 /// An identity document, as an event describes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -87,9 +95,15 @@ pub fn features(record: &Record) -> Features {
         email: email(&facts),
         phone: facts.phone.and_then(phone),
         birth: facts.date_of_birth,
-        postal_code: of_address("postal_code").and_then(compact),
+        postal_code: of_address("postal_code").and_then(code),
         city: of_address("city")
-            .map(|city| parts(city).concat())
+            .map(|city| {
+                parts(city)
+                    .concat()
+                    .chars()
+                    .take(CITY_CHARS_MAX)
+                    .collect::<String>()
+            })
             .filter(|city| !city.is_empty()),
         country: of_address("country")
             .and_then(Country::parse)
@@ -101,16 +115,16 @@ pub fn features(record: &Record) -> Features {
             .collect(),
         documents: payload
             .objects("documents")
-            .take(IDENTIFIERS_MAX)
+            .take(DOCUMENTS_MAX)
             .filter_map(|document| {
                 Some(DocumentFacts {
-                    kind: document.text("type")?.to_lowercase(),
+                    kind: short(document.text("type")?.to_lowercase())?,
                     country: document
                         .text("issuing_country")
                         .and_then(Country::parse)
                         .map(|country| country.as_str().to_owned()),
-                    digest: document.owned("digest")?,
-                    last4: document.text("last4").and_then(compact),
+                    digest: super::key::bounded(&document.owned("digest")?),
+                    last4: document.text("last4").and_then(code),
                 })
             })
             .collect(),
@@ -118,12 +132,14 @@ pub fn features(record: &Record) -> Features {
 }
 
 fn names(name: Option<&Name>) -> Names {
-    let read = |text: &Option<String>| text.as_deref().map(parts).unwrap_or_default();
+    let known = |text: &&str| !is_placeholder(text);
+    let read = |text: &Option<String>| text.as_deref().filter(known).map(parts).unwrap_or_default();
     let Some(name) = name else {
         return Names::default();
     };
     let mut surname = read(&name.last_name);
     surname.extend(read(&name.second_last_name));
+    surname.truncate(PARTS_MAX);
     Names {
         given: read(&name.first_name),
         surname,
@@ -132,19 +148,51 @@ fn names(name: Option<&Name>) -> Names {
 
 /// A person's own address. The sender's word counts only where it says that the mailbox is nobody's.
 fn email(facts: &GuestFacts<'_>) -> Option<String> {
-    let address: String = text::trim(facts.email?).to_lowercase();
+    let address = text::trim(facts.email?).to_lowercase();
+    let address = address.strip_suffix('.').unwrap_or(&address);
     let (local, domain) = address.rsplit_once('@')?;
-    let real = facts.email_kind() == MailboxKind::Real && MailboxKind::of(&address) == MailboxKind::Real;
-    (real && !local.is_empty() && !domain.is_empty()).then_some(address)
+    let several = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | ';' | ',' | '@');
+    let is_one =
+        !local.is_empty() && !domain.is_empty() && !local.contains(several) && !domain.contains(several);
+    let real = facts.email_kind() == MailboxKind::Real && MailboxKind::of(address) == MailboxKind::Real;
+    let is_short = address.chars().count() <= EMAIL_CHARS_MAX;
+    (real && is_one && is_short && !is_placeholder(local)).then(|| address.to_owned())
 }
 
-/// The digits of a telephone number, unless they are of one kind, as made-up ones are.
+/// The digits of a telephone number, unless no number of its country can have these, or they are of one kind, as made-up
+/// ones are.
 fn phone(text: &str) -> Option<String> {
-    let phone = Phone::read(text).ok()?.phone;
-    let digits = phone.digits();
-    let first = digits.chars().next()?;
-    let made_up = digits.chars().all(|digit| digit == first);
-    (!made_up).then(|| digits.to_owned())
+    let read = Phone::read(text).ok()?;
+    let digits = read.phone.digits();
+    (read.possible && !is_repeated(digits)).then(|| digits.to_owned())
+}
+
+static PLACEHOLDERS: LazyLock<BTreeSet<&str>> = LazyLock::new(|| {
+    let lines = include_str!("../../data/identity_placeholders.txt").lines();
+    lines.filter(|line| !line.starts_with('#')).collect()
+});
+
+/// Whether a text only says that nothing is known.
+fn is_placeholder(text: &str) -> bool {
+    let letters = text.chars().filter(|c| c.is_alphanumeric() || *c == '/');
+    let letters: String = letters.flat_map(char::to_lowercase).collect();
+    PLACEHOLDERS.contains(letters.as_str())
+}
+
+/// Whether it is one character, three times or more.
+fn is_repeated(text: &str) -> bool {
+    let mut chars = text.chars();
+    let first = chars.next();
+    text.chars().count() >= 3 && chars.all(|c| Some(c) == first)
+}
+
+fn short(text: String) -> Option<String> {
+    (text.chars().count() <= CODE_CHARS_MAX).then_some(text)
+}
+
+/// A short value of letters and digits.
+fn code(text: &str) -> Option<String> {
+    compact(text).and_then(short)
 }
 
 /// Letters and digits alone, in capitals.
@@ -157,11 +205,14 @@ fn compact(text: &str) -> Option<String> {
     (!compact.is_empty()).then_some(compact)
 }
 
-/// A membership as it is compared. A number of nothing but zeros is no number.
+/// A membership as it is compared. A number of zeros or of one character repeated is no number.
 fn membership(programme: &str, number: &str) -> Option<String> {
+    if is_placeholder(programme) || is_placeholder(number) {
+        return None;
+    }
     let number = compact(number)?;
-    let is_number = number.chars().any(|c| c != '0');
-    is_number.then(|| Some(format!("{}|{number}", compact(programme)?)))?
+    let is_number = number.chars().any(|c| c != '0') && !is_repeated(&number);
+    is_number.then(|| Some(super::key::bounded(&format!("{}|{number}", compact(programme)?))))?
 }
 
 impl Features {

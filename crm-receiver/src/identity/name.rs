@@ -12,8 +12,10 @@ const SIMILARITY_MIN: f64 = 0.90;
 /// How many edits may lie between two spellings of one name, two neighbours that changed places being one.
 const EDITS_MAX: usize = 2;
 /// How many parts of a name are compared, and how many characters of a part.
-const PARTS_MAX: usize = 16;
-const PART_CHARS_MAX: usize = 64;
+pub(super) const PARTS_MAX: usize = 8;
+const PART_CHARS_MAX: usize = 32;
+/// Names with more letters are compared part by part alone.
+const WHOLE_CHARS_MAX: usize = 64;
 /// Signs within a name that people leave out: O'Brien is OBrien.
 const APOSTROPHES: [char; 7] = ['\'', '’', '‘', '`', '´', 'ʼ', 'ʻ'];
 
@@ -82,7 +84,8 @@ pub fn likeness(left: &[String], right: &[String]) -> Likeness {
         };
     }
     let begins = one.starts_with(&other) || other.starts_with(&one);
-    if !(begins || within(short, long) || spelled_alike(&one, &other)) {
+    let is_short = one.len().max(other.len()) <= WHOLE_CHARS_MAX;
+    if !(begins || within(short, long) || (is_short && spelled_alike(&one, &other))) {
         return Likeness::Different;
     }
     if initials(short) || initials(long) {

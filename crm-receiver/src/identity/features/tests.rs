@@ -52,6 +52,16 @@ fn what_is_nobodys_identity_is_no_key() {
         json!({"phone": "+1111111111"}),
         json!({"phone": "112"}),
         json!({"phone": "none"}),
+        json!({"phone": "+35191234567890"}),
+        json!({"email": "ana@example.com, rui@example.com"}),
+        json!({"email": "Ana <ana@example.com>"}),
+        json!({"email": "ana@example.com;rui@example.com"}),
+        json!({"email": "ana silva@example.com"}),
+        json!({"email": format!("ana@{}.example", "b".repeat(250))}),
+        json!({"email": "no-email@example.com"}),
+        json!({"loyalty": [{"programme": "gold", "number": "N/A"}, {"programme": "gold", "number": "Unknown"}]}),
+        json!({"loyalty": [{"programme": "gold", "number": "99999"}, {"programme": "none", "number": "1234"}]}),
+        json!({"first_name": "N/A", "last_name": "Silva", "date_of_birth": "1980-05-17", "address": {"postal_code": "1000"}}),
         json!({"loyalty": [{"programme": "gold", "number": "000"}, {"programme": "gold", "number": "-"}]}),
         json!({"documents": [{"type": "passport", "digest": " "}]}),
         json!({"last_name": "Silva", "date_of_birth": "1980-05-17", "address": {"postal_code": "1000"}}),
@@ -104,4 +114,37 @@ fn a_term_fits_its_column_however_long_the_value_is() {
         .map(|number| json!({"programme": "p", "number": number.to_string()}))
         .collect();
     assert_eq!(kinds(&read("a", json!({"loyalty": many}))).len(), IDENTIFIERS_MAX);
+}
+
+#[test]
+fn a_final_dot_is_no_part_of_an_address() {
+    let features = read("a", json!({"email": "Ana@Example.com."}));
+    assert_eq!(features.email.as_deref(), Some("ana@example.com"));
+}
+
+#[test]
+fn each_value_is_bounded() {
+    let long = "x1".repeat(1_000);
+    let documents: Vec<Value> = (0..50)
+        .map(|at| json!({"type": "passport", "issuing_country": "PT", "digest": format!("{long}{at}"), "last4": long}))
+        .collect();
+    let features = read(
+        "a",
+        json!({"first_name": "a ".repeat(99), "last_name": "b ".repeat(99), "second_last_name": "c",
+            "address": {"city": long, "postal_code": long}, "documents": documents,
+            "loyalty": [{"programme": long, "number": long}]}),
+    );
+    assert_eq!(features.documents.len(), DOCUMENTS_MAX);
+    let term_max = super::super::key::TERM_CHARS_MAX;
+    for document in &features.documents {
+        assert!(document.digest.len() <= term_max && document.last4.is_none());
+    }
+    assert!(features.loyalty.iter().all(|term| term.len() <= term_max));
+    assert_eq!((features.city.unwrap().len(), features.postal_code), (32, None));
+    assert_eq!(
+        (features.names.given.len(), features.names.surname.len()),
+        (PARTS_MAX, PARTS_MAX)
+    );
+    let kind = read("a", json!({"documents": [{"type": long, "digest": "d"}]}));
+    assert!(kind.documents.is_empty());
 }
