@@ -5,7 +5,7 @@
 
 use super::{
     key::{IdentityKey, KeyKind},
-    name::{Names, PARTS_MAX, parts},
+    name::{Names, parts},
 };
 use crate::profile::{
     GuestKey, Record,
@@ -132,18 +132,13 @@ pub fn features(record: &Record) -> Features {
 }
 
 fn names(name: Option<&Name>) -> Names {
-    let known = |text: &&str| !is_placeholder(text);
-    let read = |text: &Option<String>| text.as_deref().filter(known).map(parts).unwrap_or_default();
     let Some(name) = name else {
         return Names::default();
     };
-    let mut surname = read(&name.last_name);
-    surname.extend(read(&name.second_last_name));
-    surname.truncate(PARTS_MAX);
-    Names {
-        given: read(&name.first_name),
-        surname,
-    }
+    let known = |text: &&str| !is_placeholder(text);
+    let read = |text: &Option<String>| text.as_deref().filter(known).unwrap_or_default().to_owned();
+    let surname = format!("{} {}", read(&name.last_name), read(&name.second_last_name));
+    Names::read(&read(&name.first_name), &surname)
 }
 
 /// A person's own address. The sender's word counts only where it says that the mailbox is nobody's.
@@ -262,7 +257,7 @@ impl Features {
     }
 
     /// Two names at least, the birth date and the postal code, if all are there.
-    fn names_birth_and_postal_code(&self) -> Option<String> {
+    pub(super) fn names_birth_and_postal_code(&self) -> Option<String> {
         let names = self.names.sorted();
         let (birth, postal_code) = (self.birth?, self.postal_code.as_ref()?);
         let several = names.len() >= 2;

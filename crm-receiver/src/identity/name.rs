@@ -6,6 +6,7 @@
 use deunicode::deunicode;
 use kit::fold::fold_for_search;
 use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, sync::LazyLock};
 
 /// The least Jaro-Winkler similarity of two spellings of one name.
 const SIMILARITY_MIN: f64 = 0.90;
@@ -41,21 +42,31 @@ impl Likeness {
     }
 }
 
-/// The parts of a text as they are compared.
+/// The parts of a text, in Latin letters. What is equal but for `ae`, `oe`, `ue` is found when it is compared.
 pub fn parts(text: &str) -> Vec<String> {
     let shown: String = text.chars().filter(|c| !APOSTROPHES.contains(c)).collect();
     let folded = fold_for_search(&shown);
     let latin = if folded.is_ascii() {
         folded
     } else {
+        let letters: String = folded
+            .chars()
+            .map(|c| if is_symbol(c) { ' ' } else { c })
+            .collect();
         // A transliteration has capitals, and apostrophes for soft signs.
-        deunicode(&folded).replace(['\'', '`'], "").to_lowercase()
+        deunicode(&letters).replace(['\'', '`'], "").to_lowercase()
     };
     let words = latin
         .split(|c: char| !c.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty());
     let words = words.map(|word| word.chars().take(PART_CHARS_MAX).collect::<String>());
-    words.take(PARTS_MAX).map(|word| one_spelling(&word)).collect()
+    words.take(PARTS_MAX).collect()
+}
+
+/// Whether a transliteration would make a word of what is no letter: a heart, a note. The signs of Indic scripts within a
+/// word are none.
+fn is_symbol(c: char) -> bool {
+    !c.is_ascii() && !c.is_alphanumeric() && !matches!(c, '\u{300}'..='\u{36f}' | '\u{900}'..='\u{dff}')
 }
 
 /// `ae`, `oe` and `ue` as `a`, `o` and `u`.
@@ -63,7 +74,7 @@ fn one_spelling(word: &str) -> String {
     word.replace("ae", "a").replace("oe", "o").replace("ue", "u")
 }
 
-/// How alike two names are, given as their parts.
+/// How alike two names are, given as their parts, which may stand in any order.
 pub fn likeness(left: &[String], right: &[String]) -> Likeness {
     if left.is_empty() || right.is_empty() {
         return Likeness::Missing;
@@ -75,17 +86,25 @@ pub fn likeness(left: &[String], right: &[String]) -> Likeness {
         (right, left)
     };
     let initials = |parts: &[String]| parts.iter().all(|part| part.len() == 1);
-    let (one, other) = (short.concat(), long.concat());
-    if one == other || same_parts(short, long) {
+    // Single letters are initials, and make no word together: A. Na is not Ana.
+    let is_joined = short.iter().chain(long).all(|part| part.len() > 1);
+    let spelling = |parts: &[String]| one_spelling(&parts.concat());
+    let (one, other) = (spelling(short), spelling(long));
+    if same_parts(short, long) || (is_joined && one == other) {
         return if initials(short) {
             Likeness::Initial
         } else {
             Likeness::Equal
         };
     }
-    let begins = one.starts_with(&other) || other.starts_with(&one);
+    // Mae is no beginning of Mark, though it is folded to one.
+    let begins = || {
+        let (one, other) = (short.concat(), long.concat());
+        one.starts_with(&other) || other.starts_with(&one)
+    };
     let is_short = one.len().max(other.len()) <= WHOLE_CHARS_MAX;
-    if !(begins || within(short, long) || (is_short && spelled_alike(&one, &other))) {
+    let as_one_word = is_joined && (begins() || (is_short && spelled_alike(&one, &other)));
+    if !(as_one_word || within(short, long)) {
         return Likeness::Different;
     }
     if initials(short) || initials(long) {
@@ -95,10 +114,19 @@ pub fn likeness(left: &[String], right: &[String]) -> Likeness {
     }
 }
 
+/// How alike two given names are. Their order is part of them: José María is not María José.
+fn given_likeness(left: &[String], right: &[String]) -> Likeness {
+    let spelled = |parts: &[String]| parts.iter().map(|part| one_spelling(part)).collect::<Vec<_>>();
+    if same_parts(left, right) && spelled(left) != spelled(right) {
+        return Likeness::Different;
+    }
+    likeness(left, right)
+}
+
 /// Whether the parts are the same in some order.
 fn same_parts(left: &[String], right: &[String]) -> bool {
     let sorted = |parts: &[String]| {
-        let mut parts = parts.to_vec();
+        let mut parts: Vec<String> = parts.iter().map(|part| one_spelling(part)).collect();
         parts.sort_unstable();
         parts
     };
@@ -112,10 +140,12 @@ fn within(short: &[String], long: &[String]) -> bool {
     let mut edits = 0;
     for part in short {
         let slips = |other: &&String| {
-            if *other == part || other.starts_with(part.as_str()) || part.starts_with(other.as_str()) {
+            let (one_spelled, other_spelled) = (one_spelling(part), one_spelling(other));
+            let begins = other.starts_with(part.as_str()) || part.starts_with(other.as_str());
+            if one_spelled == other_spelled || begins {
                 Some(0)
-            } else if spelled_alike(part, other) {
-                Some(strsim::osa_distance(part, other))
+            } else if spelled_alike(&one_spelled, &other_spelled) {
+                Some(strsim::osa_distance(&one_spelled, &other_spelled))
             } else {
                 None
             }
@@ -147,6 +177,97 @@ pub struct Names {
     /// Surnames, the second one included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub surname: Vec<String>,
+    /// Which of several of one name: `jr`, `sr`, `ii`, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<String>,
+    /// In which scripts the names are written.
+    #[serde(default, skip_serializing_if = "Scripts::are_latin")]
+    pub scripts: Scripts,
+}
+
+/// In which scripts the given names and the surnames are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Scripts {
+    given: Script,
+    surname: Script,
+}
+
+impl Scripts {
+    fn are_latin(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A script, as far as it matters where a name is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Script {
+    #[default]
+    Latin,
+    Greek,
+    Cyrillic,
+    Hebrew,
+    Arabic,
+    Hangul,
+    /// Chinese characters, and the Japanese ones beside them.
+    Han,
+    Other,
+}
+
+impl Script {
+    /// The script of the first letter that is not Latin, if there is one.
+    fn of(text: &str) -> Self {
+        let letters = text.chars().filter(|c| c.is_alphabetic());
+        let scripts = letters.map(|c| match c {
+            '\0'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' | '\u{2b0}'..='\u{2ff}' => Self::Latin,
+            '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}' => Self::Greek,
+            '\u{400}'..='\u{52f}' => Self::Cyrillic,
+            '\u{590}'..='\u{5ff}' => Self::Hebrew,
+            '\u{600}'..='\u{77f}' => Self::Arabic,
+            '\u{1100}'..='\u{11ff}' | '\u{3130}'..='\u{318f}' | '\u{ac00}'..='\u{d7af}' => Self::Hangul,
+            '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}' => Self::Han,
+            _ => Self::Other,
+        });
+        scripts
+            .into_iter()
+            .find(|script| *script != Self::Latin)
+            .unwrap_or_default()
+    }
+
+    /// What a comparison of two names in these scripts is worth. What two transliterations do not have in common says
+    /// nothing (李 is Li, Lee and Ri), and one character of another script is a whole name.
+    fn judged(self, other: Self, likeness: Likeness) -> Likeness {
+        let by_letter = |script| matches!(script, Self::Latin | Self::Greek | Self::Cyrillic);
+        match likeness {
+            Likeness::Different | Likeness::Initial if self != other => Likeness::Missing,
+            Likeness::Initial if !by_letter(self) => Likeness::Missing,
+            likeness => likeness,
+        }
+    }
+}
+
+static TITLES: LazyLock<BTreeSet<&str>> = LazyLock::new(|| {
+    let lines = include_str!("../../data/name_titles.txt").lines();
+    lines.filter(|line| !line.starts_with('#')).collect()
+});
+
+/// Takes titles before the name out, and the generation after it, where something else is left.
+fn take_generation(parts: &mut Vec<String>) -> Option<String> {
+    while parts.len() > 1 && TITLES.contains(parts[0].as_str()) {
+        parts.remove(0);
+    }
+    let generation = match parts.last()?.as_str() {
+        "jr" | "junior" => "jr",
+        "sr" | "senior" => "sr",
+        "ii" => "ii",
+        "iii" => "iii",
+        _ => return None,
+    };
+    if parts.len() == 1 {
+        return None;
+    }
+    parts.pop();
+    Some(generation.to_owned())
 }
 
 /// How alike the names of two records are.
@@ -161,30 +282,61 @@ pub struct NamesLikeness {
 }
 
 impl Names {
-    /// Every part, in one order: equal for `Ana Silva` and `Silva, Ana`.
-    pub fn sorted(&self) -> Vec<&str> {
-        let mut parts: Vec<&str> = self
-            .given
-            .iter()
-            .chain(&self.surname)
-            .map(String::as_str)
-            .collect();
+    /// Reads given names and surnames as they are written.
+    pub fn read(given: &str, surname: &str) -> Self {
+        let scripts = Scripts {
+            given: Script::of(given),
+            surname: Script::of(surname),
+        };
+        let (mut given, mut surname) = (parts(given), parts(surname));
+        let (after_given, after_surname) = (take_generation(&mut given), take_generation(&mut surname));
+        Self {
+            given,
+            surname,
+            generation: after_surname.or(after_given),
+            scripts,
+        }
+    }
+
+    /// Every part, in one order and spelling: equal for `Ana Silva` and `Silva, Ana`.
+    pub fn sorted(&self) -> Vec<String> {
+        let all = self.given.iter().chain(&self.surname);
+        let mut parts: Vec<String> = all.map(|part| one_spelling(part)).collect();
         parts.sort_unstable();
         parts
     }
 
     /// Compares straight, where that fails with all parts swapped, and at last whether all parts are the same in any
-    /// order. The result is the same from either side.
+    /// order. The result is the same from either side. Two generations of one name are two given names.
     pub fn compare(&self, other: &Self) -> NamesLikeness {
+        let mut compared = self.compare_parts(other);
+        let generations = (self.generation.as_ref(), other.generation.as_ref());
+        if let (Some(one), Some(other)) = generations
+            && one != other
+        {
+            compared.given = Likeness::Different;
+        }
+        compared
+    }
+
+    fn compare_parts(&self, other: &Self) -> NamesLikeness {
+        let (own_scripts, other_scripts) = (self.scripts, other.scripts);
+        let given = given_likeness(&self.given, &other.given);
+        let surname = likeness(&self.surname, &other.surname);
         let straight = NamesLikeness {
-            given: likeness(&self.given, &other.given),
-            surname: likeness(&self.surname, &other.surname),
+            given: own_scripts.given.judged(other_scripts.given, given),
+            surname: own_scripts.surname.judged(other_scripts.surname, surname),
             swapped: false,
         };
-        if straight.surname.agrees() && straight.given != Likeness::Different {
+        let reordered = same_parts(&self.given, &other.given);
+        if straight.surname.agrees() && (straight.given != Likeness::Different || reordered) {
             return straight;
         }
-        let crosswise = likeness(&self.given, &other.surname).min(likeness(&self.surname, &other.given));
+        let one = likeness(&self.given, &other.surname);
+        let one = own_scripts.given.judged(other_scripts.surname, one);
+        let two = likeness(&self.surname, &other.given);
+        let two = own_scripts.surname.judged(other_scripts.given, two);
+        let crosswise = one.min(two);
         let in_any_order = self.sorted().len() >= 2 && self.sorted() == other.sorted();
         let whole = if in_any_order { Likeness::Equal } else { crosswise };
         if whole.agrees() {
@@ -213,7 +365,9 @@ mod tests {
             ("Sørensen", "Sorensen", Equal),
             ("Bjørn", "Björn", Equal),
             ("O'Brien", "OBrien", Equal),
-            ("O’Brien", "O Brien", Equal),
+            ("O’Brien", "O Brien", Alike),
+            ("Mae", "Mark", Different),
+            ("Ana ♥", "Ana", Equal),
             ("d'Angelo", "DANGELO", Equal),
             ("Mc Donald", "McDonald", Equal),
             ("van der Berg", "Vanderberg", Equal),
@@ -267,10 +421,7 @@ mod tests {
     }
 
     fn names(given: &str, surname: &str) -> Names {
-        Names {
-            given: parts(given),
-            surname: parts(surname),
-        }
+        Names::read(given, surname)
     }
 
     #[test]
@@ -283,6 +434,57 @@ mod tests {
         assert!(order.swapped && order.given == Equal);
         let other = names("Watson", "Noah").compare(&names("Emma", "Watson"));
         assert_eq!((other.given, other.swapped), (Different, false));
+    }
+
+    #[test]
+    fn titles_are_no_names_and_two_generations_are_two_people() {
+        let father = names("Dr. John", "Smith Sr.");
+        assert_eq!(
+            (father.given.join(" "), father.surname.join(" ")),
+            ("john".to_owned(), "smith".to_owned())
+        );
+        for (given, surname, expected) in [
+            ("John", "Smith", Equal),
+            ("John", "Smith senior", Equal),
+            ("John Sr", "Smith", Equal),
+            ("John", "Smith Jr", Different),
+            ("John", "Smith III", Different),
+            ("Mr John", "Smith", Equal),
+        ] {
+            let other = names(given, surname);
+            assert_eq!(father.compare(&other).given, expected, "{given} {surname}");
+            assert_eq!(other.compare(&father).given, expected, "{given} {surname}");
+        }
+        assert_eq!(
+            names("Junior", "Dr").surname,
+            ["dr"],
+            "where nothing else is left"
+        );
+    }
+
+    #[test]
+    fn the_order_of_given_names_is_part_of_them() {
+        let one = names("José María", "Silva");
+        assert_eq!(one.compare(&names("María José", "Silva")).given, Different);
+        assert_eq!(one.compare(&names("Jose Maria", "Silva")).given, Equal);
+        assert_eq!(one.compare(&names("José", "Silva")).given, Alike);
+    }
+
+    #[test]
+    fn what_two_scripts_do_not_have_in_common_says_nothing() {
+        for (given, other, expected) in [
+            ("Иван", "Ivan", Equal),
+            ("Юлия", "Julia", Missing),
+            ("李", "Lee", Missing),
+            ("이", "Ines", Missing),
+            ("이", "이", Missing),
+            ("Иван", "Пётр", Different),
+            ("И.", "Иван", Initial),
+        ] {
+            let (one, other) = (names(given, "Silva"), names(other, "Silva"));
+            assert_eq!(one.compare(&other).given, expected, "{given}");
+            assert_eq!(other.compare(&one).given, expected, "{given}");
+        }
     }
 
     #[test]

@@ -111,11 +111,17 @@ impl Compared {
             .documents
             .iter()
             .any(|one| right.documents.iter().any(|other| one.digest == other.digest));
+        // Rank 4 is of names in any order, given names too.
+        let is_rank4 = || {
+            let term = left.names_birth_and_postal_code();
+            let generations = (&left.names.generation, &right.names.generation);
+            generations.0 == generations.1 && term.is_some() && term == right.names_birth_and_postal_code()
+        };
         Self {
             names,
             birth,
             against: Fields {
-                given_name: names.given == Likeness::Different,
+                given_name: names.given == Likeness::Different && !is_rank4(),
                 birth_date: birth == BirthLikeness::Apart,
                 document: documents_conflict(&left.documents, &right.documents, same_source),
             },

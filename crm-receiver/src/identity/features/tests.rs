@@ -1,4 +1,5 @@
 use super::*;
+use crate::identity::name::PARTS_MAX;
 use crate::identity::testing::{key, read};
 use serde_json::{Value, json};
 
