@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Raise it with every change of what a profile is derived to, or found under: those that are stored are then derived
 /// again.
-pub const DERIVE_VERSION: i64 = 3;
+pub const DERIVE_VERSION: i64 = 4;
 /// How many reservations a profile keeps, the newest first; all are counted.
 pub const RESERVATIONS_MAX: usize = 500;
 /// How many entries of its timeline a profile keeps, the newest first; all are counted.
@@ -41,7 +41,8 @@ pub fn derive(
 ) -> Option<Profile> {
     let records: Vec<&Record> = linked.iter().map(|linked| linked.record).collect();
     let in_force = in_force(&records);
-    let status = status(&in_force, !reservations.is_empty())?;
+    let merged_into = merged_into(owner, &records, &in_force);
+    let status = status(&in_force, merged_into.is_some(), !reservations.is_empty())?;
     let facts: Vec<GuestFacts<'_>> = in_force.iter().map(|record| GuestFacts::of(record)).collect();
     let mut stays = stays(reservations);
     let metrics = metrics(&stays);
@@ -53,7 +54,7 @@ pub fn derive(
     Some(Profile {
         profile_id: owner.profile_id(),
         status,
-        merged_into: merged_into(owner, status, &in_force),
+        merged_into: merged_into.filter(|_| status == ProfileStatus::Merged),
         display_name: name.display(),
         title: wins::latest_text(&facts, "title"),
         name,
@@ -128,11 +129,11 @@ fn in_force<'r>(records: &[&'r Record]) -> Vec<&'r Record> {
     in_force
 }
 
-fn status(records: &[&Record], has_stays: bool) -> Option<ProfileStatus> {
+fn status(records: &[&Record], merged: bool, has_stays: bool) -> Option<ProfileStatus> {
     match records.first() {
         None => has_stays.then_some(ProfileStatus::Stub),
         Some(record) if record.deleted => has_stays.then_some(ProfileStatus::Deleted),
-        Some(_) if records.iter().all(|record| target(record).is_some()) => Some(ProfileStatus::Merged),
+        Some(_) if merged => Some(ProfileStatus::Merged),
         Some(_) => Some(ProfileStatus::Active),
     }
 }
@@ -144,12 +145,28 @@ fn target(record: &Record) -> Option<GuestKey> {
     Some(GuestKey { source, id })
 }
 
-/// Where a profile went of which every record was merged: to that of the guest that the owner's record was merged into.
-fn merged_into(owner: &GuestKey, status: ProfileStatus, in_force: &[&Record]) -> Option<ProfileId> {
-    let own = in_force.iter().find(|record| record.key == owner.record())?;
-    let target = target(own).filter(|_| status == ProfileStatus::Merged)?;
-    let elsewhere = in_force.iter().all(|record| record.key != target.record());
-    elsewhere.then(|| target.profile_id())
+/// Where a profile went of which every record in force was merged into a guest of another profile: to that of the guest
+/// that the owner's record was merged into, or the first where the owner's is not in force. Two that were merged into each
+/// other, or into a record that is here and deleted, went nowhere.
+fn merged_into(owner: &GuestKey, linked: &[&Record], in_force: &[&Record]) -> Option<ProfileId> {
+    let mut went: Vec<(bool, GuestKey)> = in_force
+        .iter()
+        .map(|record| Some((record.key != owner.record(), outside(record, linked)?)))
+        .collect::<Option<_>>()?;
+    went.sort();
+    went.first().map(|(_, target)| target.profile_id())
+}
+
+/// The guest outside of a profile that a record was merged into, through others of the profile or at once.
+fn outside(record: &Record, linked: &[&Record]) -> Option<GuestKey> {
+    let mut target_of = target(record)?;
+    for _ in linked {
+        match linked.iter().find(|other| other.key == target_of.record()) {
+            Some(next) => target_of = target(next)?,
+            None => return Some(target_of),
+        }
+    }
+    None
 }
 
 fn record_links(linked: &[Linked<'_>]) -> Vec<RecordLink> {

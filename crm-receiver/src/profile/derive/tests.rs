@@ -260,3 +260,38 @@ fn a_profile_of_several_records_says_why_each_is_there() {
     );
     assert_eq!(serde_json::from_value::<Profile>(stored).unwrap(), profile);
 }
+
+#[test]
+fn a_profile_is_merged_only_where_every_record_went_to_another_one() {
+    let guest = |id: &str, event: &str, into: Option<&str>| {
+        sent(
+            event,
+            id,
+            2,
+            5,
+            json!({"last_name": "Silva", "merged_into": into}),
+        )
+    };
+    let profile = |events: &[Event]| {
+        let records: Vec<Linked<'_>> = events.iter().map(|event| Linked::own(&event.record)).collect();
+        let profile = derive(&owner(), &records, &[], &BTreeSet::new()).unwrap();
+        (profile.status, profile.merged_into)
+    };
+    let (updated, deleted) = ("guest.updated", "guest.deleted");
+    let here = (ProfileStatus::Active, None);
+    let into_each_other = [guest("g", updated, Some("h")), guest("h", updated, Some("g"))];
+    assert_eq!(profile(&into_each_other), here);
+    let into_itself = [guest("g", updated, Some("g"))];
+    assert_eq!(profile(&into_itself), here);
+    let into_a_deleted_one = [guest("g", updated, Some("h")), guest("h", deleted, None)];
+    assert_eq!(profile(&into_a_deleted_one), here);
+    let target = GuestKey {
+        id: "other".parse().unwrap(),
+        ..owner()
+    };
+    let elsewhere = (ProfileStatus::Merged, Some(target.profile_id()));
+    let through_another = [guest("g", updated, Some("h")), guest("h", updated, Some("other"))];
+    assert_eq!(profile(&through_another), elsewhere);
+    let through_a_deleted_one = [guest("g", updated, Some("h")), guest("h", deleted, Some("other"))];
+    assert_eq!(profile(&through_a_deleted_one), elsewhere);
+}
