@@ -1,11 +1,11 @@
 //! Candidates: pairs of records that may be one person's, for a person to decide. A score never merges by itself.
 //!
 //! Records are compared that share a block ([`blocks`]), if the block is small. What is found is scored by fixed weights
-//! ([`super::weights`]), and each record keeps its best few.
+//! ([`super::weights`]), and each record keeps its best few of each kind.
 
 use super::{
     features::Features,
-    key::{Block, BlockKind},
+    key::{Block, BlockKind, IdentityKey},
     rules::conflicts,
     weights::{FieldWeight, weigh},
 };
@@ -19,7 +19,7 @@ use strum::{EnumString, IntoStaticStr};
 
 /// A block of more records gives no candidates: it is a common name, or an office.
 pub const BLOCK_MAX: usize = 50;
-/// How many candidates a record keeps.
+/// How many candidates of each kind a record keeps.
 pub const KEPT_MAX: usize = 5;
 /// From how many bits on a pair is a candidate: two names alone are not enough.
 pub const SCORE_MIN: i32 = 15;
@@ -124,7 +124,8 @@ pub fn blocks(features: &Features) -> BTreeSet<Block> {
     blocks
 }
 
-/// The best candidates of one record among the others of its blocks, the best first. `may_be` says of another record
+/// The best candidates of one record among the others of its blocks, of each kind, the best first. All features are without
+/// the values that too many people share ([`Features::without`]). `may_be` says of another record
 /// whether the pair is still open: not in one profile, and not decided.
 pub fn best<'r>(
     own: (&GuestKey, &Features),
@@ -136,15 +137,26 @@ pub fn best<'r>(
     found.sort_by(|one, other| {
         (Reverse(one.score), &one.records).cmp(&(Reverse(other.score), &other.records))
     });
-    found.truncate(KEPT_MAX);
+    let mut kept: BTreeMap<CandidateKind, usize> = BTreeMap::new();
+    found.retain(|candidate| {
+        let kept = kept.entry(candidate.kind).or_default();
+        *kept += 1;
+        *kept <= KEPT_MAX
+    });
     found
 }
 
-/// The candidates of a whole set: those that one record or the other keeps, in the order of their records.
+/// The candidates of a whole set: those that one record or the other keeps, in the order of their records. `shared` are the
+/// keys that too many people share.
 pub fn candidates(
     records: &BTreeMap<GuestKey, Features>,
+    shared: &BTreeSet<IdentityKey>,
     may_be: impl Fn(&GuestKey, &GuestKey) -> bool,
 ) -> Vec<Candidate> {
+    let own = records
+        .iter()
+        .map(|(key, features)| (key.clone(), features.without(shared)));
+    let records: &BTreeMap<GuestKey, Features> = &own.collect();
     let mut holders: BTreeMap<Block, Vec<&GuestKey>> = BTreeMap::new();
     for (key, features) in records {
         for block in blocks(features) {

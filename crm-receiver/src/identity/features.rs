@@ -236,6 +236,19 @@ impl Features {
         keys
     }
 
+    /// The same without the values that too many people share: these say nothing of two records.
+    #[must_use]
+    pub fn without(&self, shared: &BTreeSet<IdentityKey>) -> Self {
+        let is_own = |kind, term: &str| !shared.contains(&IdentityKey::new(kind, term));
+        let mut own = self.clone();
+        own.email.take_if(|email| !is_own(KeyKind::Email, email));
+        own.phone.take_if(|phone| !is_own(KeyKind::Phone, phone));
+        own.loyalty.retain(|term| is_own(KeyKind::Loyalty, term));
+        own.documents
+            .retain(|document| is_own(KeyKind::Document, &document.digest));
+        own
+    }
+
     /// The key that the records hold which were merged into `own` at its source.
     pub fn key_of_merged(own: &GuestKey) -> IdentityKey {
         IdentityKey::new(KeyKind::MergedInto, &merge_term(own, &own.id))

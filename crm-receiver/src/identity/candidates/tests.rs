@@ -54,6 +54,7 @@ fn what_a_conflict_stands_between_may_be_a_household() {
             ("b", guest("Ana", "1980-05-17", home.clone())),
             ("c", guest("Rui", "", home.clone())),
         ]),
+        &BTreeSet::new(),
         |_, _| true,
     );
     let (same, household) = (CandidateKind::SamePerson, CandidateKind::Household);
@@ -67,6 +68,7 @@ fn what_a_conflict_stands_between_may_be_a_household() {
             ("a", guest("Ana", "1980-05-17", home.clone())),
             ("b", guest("Ana", "1980-05-17", home)),
         ]),
+        &BTreeSet::new(),
         |_, _| false,
     );
     assert_eq!(pairs(&open), [], "in one profile, or decided");
@@ -83,7 +85,7 @@ fn a_block_of_more_than_fifty_gives_no_candidates() {
                 )
             })
             .collect();
-        let found = candidates(&everybody, |_, _| true);
+        let found = candidates(&everybody, &BTreeSet::new(), |_, _| true);
         assert_eq!(!found.is_empty(), some, "{count}");
     }
 }
@@ -114,4 +116,45 @@ fn a_record_keeps_its_best_five() {
         .collect();
     assert_eq!(kept, ["g0", "g1", "g2", "g3", "g4"]);
     assert!(best[0].score > best[4].score);
+}
+
+#[test]
+fn a_household_does_not_push_out_one_person() {
+    let home = || json!({"phone": "+351912345678", "email": "s@example.com"});
+    let mut others: BTreeMap<_, _> = (0..7)
+        .map(|at| {
+            (
+                key(&format!("a{at}")),
+                read("g", guest("Rui", "1980-05-17", home())),
+            )
+        })
+        .collect();
+    for at in 0..7 {
+        let guest = guest("Ana", "1980-05-17", json!({}));
+        others.insert(key(&format!("b{at}")), read("g", guest));
+    }
+    let (own_key, own) = (key("own"), read("own", guest("Ana", "1980-05-17", home())));
+    let best = best((&own_key, &own), &others, |_| true);
+    for kind in [CandidateKind::SamePerson, CandidateKind::Household] {
+        let kept = best.iter().filter(|candidate| candidate.kind == kind).count();
+        assert_eq!(kept, KEPT_MAX, "{kind:?}");
+    }
+}
+
+#[test]
+fn what_too_many_people_share_weighs_nothing_and_makes_no_block() {
+    const NAMES: [&str; 12] = [
+        "Silva", "Costa", "Sousa", "Pinto", "Rocha", "Neves", "Cruz", "Pires", "Ramos", "Reis", "Matos",
+        "Lopes",
+    ];
+    let office = |at: usize| {
+        let guest = json!({"first_name": "Ana", "last_name": NAMES[at], "email": "together@example.com", "phone": "+351912345678",
+            "loyalty": [{"programme": "gold", "number": "17"}]});
+        (key(&format!("g{at}")), read("g", guest))
+    };
+    let all: BTreeMap<_, _> = (0..NAMES.len()).map(office).collect();
+    let shared = crate::identity::shared_keys(&all);
+    assert_eq!(shared.len(), 3);
+    assert_eq!(pairs(&candidates(&all, &shared, |_, _| true)), []);
+    assert!(!candidates(&all, &BTreeSet::new(), |_, _| true).is_empty());
 }

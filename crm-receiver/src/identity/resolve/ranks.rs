@@ -123,7 +123,10 @@ fn rank4_links_all_names_in_any_order_with_birth_date_and_postal_code() {
         (guest(Some("Ana"), "Maria Silva", "1980-05-17", "1000 205"), true),
         (guest(Some("Silva"), "Ana Maria", "1980-05-17", "1000205"), true),
         (guest(Some("Maria Ana"), "Silva", "1980-05-17", "1000205"), true),
-        (guest(Some("Ana Maria"), "Silva Jr", "1980-05-17", "1000205"), true),
+        (
+            guest(Some("Ana Maria"), "Silva Jr", "1980-05-17", "1000205"),
+            true,
+        ),
         (guest(Some("Ana"), "Silva", "1980-05-17", "1000205"), false),
         (guest(Some("Ana Maria"), "Silva", "1980-05-18", "1000205"), false),
         (guest(Some("Ana Maria"), "Silva", "1980-05-17", "1000206"), false),

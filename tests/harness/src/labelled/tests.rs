@@ -62,7 +62,9 @@ impl Measured {
             members.entry(&to.owner).or_default().insert(key.clone());
         }
         let profile = |key: &GuestKey| &resolved[key].owner;
-        let found = candidates(&self.records, |one, other| profile(one) != profile(other));
+        let found = candidates(&self.records, &self.shared, |one, other| {
+            profile(one) != profile(other)
+        });
         let mut proposed: BTreeMap<_, bool> = BTreeMap::new();
         for candidate in &found {
             let (one, other) = (&candidate.records.0, &candidate.records.1);
