@@ -86,7 +86,7 @@ pub fn likeness(left: &[String], right: &[String]) -> Likeness {
         (right, left)
     };
     let initials = |parts: &[String]| parts.iter().all(|part| part.len() == 1);
-    // Single letters are initials, and make no word together: A. Na is not Ana.
+    // Single letters are initials, and make no word together: A. Na is alike to Ana by its initial, not equal.
     let is_joined = short.iter().chain(long).all(|part| part.len() > 1);
     let spelling = |parts: &[String]| one_spelling(&parts.concat());
     let (one, other) = (spelling(short), spelling(long));
