@@ -1,7 +1,7 @@
 //! What of a guest record says who the person is, read once and compared often.
 //!
 //! [`features`] keeps only what the rules of linking and the weights of candidates look at, in the form in which it is
-//! compared. A change of a record that changes none of it changes no link, which [`Features::digest`] tells.
+//! compared. A change of a record that changes none of it changes no link: [`Features::digest`] stays the same.
 
 use super::{
     key::{IdentityKey, KeyKind},

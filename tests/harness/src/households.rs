@@ -1,7 +1,7 @@
 //! Made-up households, whose records are known to be whose: what makes it hard to say who is the same.
 //!
 //! Couples with one mailbox, families, twins, fathers and sons of one name, offices whose colleagues book through one
-//! mailbox and telephone, and guests whom 25 hotels know. Each person stays at some of forty hotels, each of which
+//! mailbox and telephone, and guests of 25 hotels. Each person stays at some of forty hotels, each of which
 //! keeps a record of its own, with life's differences (`households/hotels.rs`): another address, an initial, a slip, a
 //! number or a date that is missing. Seeded: the same seed makes the same people. Names, numbers and addresses reach
 //! nobody, as `data/NOTICE.md` says.
@@ -196,7 +196,7 @@ impl Town {
         }
     }
 
-    /// Somebody of whom most have a mailbox and a telephone of their own.
+    /// A person; most have a mailbox and a telephone of their own.
     fn adult(&mut self, household: &Household, rng: &mut SeededRng) -> usize {
         let born = date(1940, 1, 1).saturating_add(days(rng.below(55 * 365)).days());
         let number = self.person(household, born, rng);
@@ -209,7 +209,7 @@ impl Town {
         number
     }
 
-    /// Somebody of whom fewer have a mailbox and a telephone of their own.
+    /// A person; fewer have a mailbox and a telephone of their own.
     fn child(&mut self, household: &Household, born: Date, rng: &mut SeededRng) -> usize {
         let number = self.person(household, born, rng);
         self.reach(number, household.country, 70, rng);
